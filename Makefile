@@ -1,0 +1,52 @@
+# A fresh machine needs Python 3.11 or later and nothing else: every target makes its own .venv first.
+#   make PYTHON=python3.12 test             another interpreter
+#   make PIP_ARGS="-c versions.txt" test    anything pip understands
+
+PYTHON   ?= python3
+PIP_ARGS ?=
+VENV     ?= .venv
+DEMO     ?= demo
+RUNS     ?= runs
+BENCH    ?=
+
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench check format capture-8b clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## every decoding mode with small models on this machine, from capture to a report in ./demo
+	$(BIN)/ridgeline demo --out $(DEMO)
+	@find "$(CURDIR)/$(DEMO)" -name '*.html' | sed 's/^/Report: /'
+
+test: $(STAMP) ## the tests
+	$(BIN)/python -m pytest
+
+bench: $(STAMP) ## ingest against HTA's load, on 120 MB and 590 MB (about six minutes; BENCH="--sizes 120" for less)
+	$(BIN)/python tests/bench/bench_ingest.py $(BENCH)
+
+check: $(STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+
+format: $(STAMP) ## let ruff repair and format what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+capture-8b: ## the 8B presets on a GPU machine that has torch and transformers already; makes no .venv
+	$(PYTHON) ridgeline.py capture capture/configs/8b.toml --out $(RUNS)
+
+clean: ## remove what these targets made, the demo too; captured runs and warehouses stay
+	rm -rf $(VENV) $(DEMO) build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

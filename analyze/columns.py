@@ -1,0 +1,197 @@
+"""Decoded events as columns: one group of flat arrays per kind of event, strings and signatures as codes.
+
+This module and the reader are all that touches single events; both run in worker processes, so neither imports more than
+msgspec.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from analyze.errors import TraceError
+from analyze.events import DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
+from analyze.reader import Events, Piece, TraceReader, decode
+
+DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
+LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
+ABSENT = -1
+"""Stands for a missing identifier in the integer columns."""
+
+Signature = tuple[str, bytes, bytes, bytes, bytes]
+"""Operator name and the JSON text of its input dims, types, strides and concrete inputs."""
+
+AnyEvent = Event | ExactEvent
+T = TypeVar("T")
+
+
+class Interned(defaultdict[Any, int]):
+    """Value -> code, numbered in order of appearance."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        super().__init__()
+        self.default_factory = self.__len__
+        for value in values:
+            self[value]
+
+    def __reduce__(self) -> tuple[type[Interned], tuple[list[Any]]]:
+        return Interned, (list(self),)
+
+
+def _column() -> array[int]:
+    return array("q")
+
+
+@dataclass
+class Columns:
+    """The arrays of one part of a trace. All times are nanoseconds, all arrays of a group have equal length."""
+
+    device: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_column))
+    launch: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_column))
+    operator: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_column))
+    annotation: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_column))
+    counters: list[tuple[int, str, float]] = field(default_factory=list)
+    """Row of ``device``, metric, value."""
+    names: Interned = field(default_factory=Interned)
+    threads: Interned = field(default_factory=Interned)
+    signatures: Interned = field(default_factory=Interned)
+    events: int = 0
+    malformed: int = 0
+    header: Header | None = None
+    sha256: str = ""
+    bytes_read: int = 0
+
+
+class CutInsideEvent(Exception):
+    """A piece does not stand alone; reading the trace in one part settles where it ends."""
+
+
+def read_part(path: Path, part: int = 0, parts: int = 1) -> Columns:
+    """Decode every ``parts``-th piece of a trace, beginning with piece ``part``, into columns.
+
+    Raises :class:`TraceError`, and :class:`CutInsideEvent` only when ``parts`` > 1.
+    """
+    reader = TraceReader(path, digest=part == 0)
+    columns = Columns()
+    mine = (piece for i, piece in enumerate(reader.pieces()) if i % parts == part)
+    for events, malformed in _decoded(reader, mine, alone=parts > 1):
+        columns.events += len(events) + malformed
+        columns.malformed += malformed
+        _append(columns, events)
+    columns.sha256, columns.bytes_read = reader.sha256, reader.bytes_read
+    columns.header = reader.header
+    return columns
+
+
+def _decoded(reader: TraceReader, pieces: Iterator[Piece], *, alone: bool) -> Iterator[tuple[Events, int]]:
+    """Decode pieces, joining one that was cut inside an event with the next."""
+    pending: Piece | None = None
+    for piece in pieces:
+        joined = Piece(pending.text + b"," + piece.text, pending.offset) if pending else piece
+        try:
+            decoded = decode(joined.text)
+        except msgspec.DecodeError as e:
+            if alone:
+                raise CutInsideEvent from None
+            pending, error = joined, e
+            continue
+        pending = None
+        yield decoded
+    if pending:
+        raise TraceError(f"{reader.path}: damaged in the piece from byte {pending.offset:,} on: {error}: record it again")
+
+
+def _append(columns: Columns, events: Events) -> None:
+    groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
+    for event in events:
+        if event.ph == "X":
+            groups[event.cat].append(event)
+    for category in DEVICE_CATEGORIES:
+        if category in groups:
+            _append_device(columns, category, groups[category])
+    for category in LAUNCH_CATEGORIES:
+        if category in groups:
+            _append_launches(columns, groups[category])
+    if "cpu_op" in groups:
+        _append_operators(columns, groups["cpu_op"])
+    if "user_annotation" in groups:
+        _append_spans(columns, columns.annotation, groups["user_annotation"])
+
+
+def _append_spans(columns: Columns, group: dict[str, array[int]], events: Sequence[AnyEvent]) -> None:
+    names, threads = columns.names, columns.threads
+    group["name"].extend([names[str(e.name)] for e in events])
+    group["thread"].extend([threads[e.pid, e.tid] for e in events])
+    try:
+        group["start_ns"].extend([round(e.ts * 1000) for e in events])
+        group["duration_ns"].extend([max(0, round(e.dur * 1000)) for e in events])
+    except OverflowError:
+        raise TraceError(f"time stamps beyond 64-bit nanoseconds in {events[0].cat} events: the trace is damaged") from None
+
+
+def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:
+    group = columns.device
+    first_row = len(group["start_ns"])
+    _append_spans(columns, group, events)
+    group["category"].extend([DEVICE_CATEGORIES.index(category)] * len(events))
+    args = _decode_args(events, DeviceArgs)
+    for name in ("external_id", "correlation", "stream", "bytes"):
+        group[name].extend(_integers(args, name))
+    group["device"].extend([_device(e, a) for e, a in zip(events, args, strict=True)])
+    if category == "cuda_profiler_range":
+        for row, event in enumerate(events, first_row):
+            metrics = msgspec.json.decode(event.args)
+            columns.counters.extend((row, k, float(v)) for k, v in metrics.items() if isinstance(v, int | float))
+
+
+def _device(event: AnyEvent, args: DeviceArgs) -> int:
+    """The device from the arguments, else the process id, which Kineto sets to the device's index."""
+    if args.device is not None:
+        return args.device
+    return event.pid if isinstance(event.pid, int) else 0
+
+
+def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
+    _append_spans(columns, columns.launch, events)
+    args = _decode_args(events, LaunchArgs)
+    columns.launch["correlation"].extend(_integers(args, "correlation"))
+
+
+def _append_operators(columns: Columns, events: Sequence[AnyEvent]) -> None:
+    _append_spans(columns, columns.operator, events)
+    args = _decode_args(events, OperatorArgs)
+    columns.operator["external_id"].extend(_integers(args, "external_id"))
+    signatures = columns.signatures
+    columns.operator["signature"].extend(
+        [
+            signatures[str(e.name), bytes(a.dims), bytes(a.types), bytes(a.strides), bytes(a.concrete)]
+            for e, a in zip(events, args, strict=True)
+        ]
+    )
+
+
+def _integers(args: Sequence[Any], name: str) -> list[int]:
+    return [ABSENT if value is None else value for value in map(attrgetter(name), args)]
+
+
+def _decode_args(events: Sequence[AnyEvent], struct: type[T]) -> list[T]:
+    """All arguments in one call; those of a wrong type one by one, leaving the malformed ones empty."""
+    raw = [e.args for e in events]
+    try:
+        return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[struct])  # type: ignore[valid-type]
+    except msgspec.ValidationError:
+        return [_decode_or_empty(r, struct) for r in raw]
+
+
+def _decode_or_empty(raw: msgspec.Raw, struct: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=struct)
+    except msgspec.ValidationError:
+        return struct()

@@ -1,0 +1,150 @@
+"""Decoder processes: children that import nothing but the reader decode traces while this process prepares and loads.
+
+A large trace is divided among all of them, smaller ones go to one child each. The children are plain
+``python -m analyze.decoders`` processes, safe whatever threads the caller has; they answer with pickled columns.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from analyze.columns import Columns, CutInsideEvent, read_part
+from analyze.errors import TraceError
+
+SPLIT_BYTES = 24 << 20
+"""Traces larger than this are divided among the children."""
+CHILD_BYTES = 3 << 20
+"""Smaller ones are decoded here when nothing else is under way: starting a child costs more than it saves."""
+_GZIP_RATIO = 10
+
+Answer = Columns | TraceError | CutInsideEvent
+
+
+class Task(NamedTuple):
+    """Decode every ``parts``-th piece of a trace, from piece ``part`` on."""
+
+    path: Path
+    part: int = 0
+    parts: int = 1
+
+
+class Decoders:
+    """Submit paths, take their columns in the same order. Leaving the context ends the children whatever they are doing."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = max(1, jobs)
+        self._children: list[_Child] = []
+        self._waiting: deque[tuple[Path, list[_Child]]] = deque()
+        self._turn = 0
+
+    def __enter__(self) -> Decoders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children:
+            child.end()
+
+    def __len__(self) -> int:
+        """Traces submitted and not taken yet."""
+        return len(self._waiting)
+
+    def submit(self, path: Path) -> None:
+        """Begin to decode a trace."""
+        size = _size(path)
+        if self._jobs == 1 or (size < CHILD_BYTES and not self._children):
+            self._waiting.append((path, []))
+            return
+        parts = self._jobs if size > SPLIT_BYTES else 1
+        owners = [self._next_child() for _ in range(parts)]
+        for part, child in enumerate(owners):
+            child.send(Task(path, part, parts))
+        self._waiting.append((path, owners))
+
+    def take(self) -> list[Columns]:
+        """The parts of the trace submitted first. Raises :class:`TraceError` if it cannot be read."""
+        path, owners = self._waiting.popleft()
+        answers = [child.answer() for child in owners]
+        for answer in answers:
+            if isinstance(answer, TraceError):
+                raise answer
+        parts = [answer for answer in answers if isinstance(answer, Columns)]
+        return parts if parts and len(parts) == len(answers) else [read_part(path)]
+
+    def _next_child(self) -> _Child:
+        if len(self._children) < self._jobs:
+            self._children.append(_Child())
+            return self._children[-1]
+        self._turn += 1
+        return self._children[self._turn % self._jobs]
+
+
+def _size(path: Path) -> int:
+    """Bytes on disk, of gzip data an estimate; 0 for what cannot be read: opening it will say why."""
+    try:
+        return path.stat().st_size * (_GZIP_RATIO if path.suffix == ".gz" else 1)
+    except OSError:
+        return 0
+
+
+class _Child:
+    def __init__(self) -> None:
+        root = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
+        command = [sys.executable, "-m", "analyze.decoders"]
+        environment = {**os.environ, "PYTHONPATH": path}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        assert self._process.stdin and self._process.stdout
+        self._tasks, self._answers = self._process.stdin, self._process.stdout
+
+    def send(self, task: Task) -> None:
+        try:
+            pickle.dump(task, self._tasks)
+            self._tasks.flush()
+        except BrokenPipeError:
+            pass  # the answer will say that the child is gone
+
+    def answer(self) -> Answer:
+        try:
+            answer: Answer = pickle.load(self._answers)
+        except (EOFError, pickle.UnpicklingError):
+            return TraceError("a decoder process ended early (out of memory?): try again with --jobs 1")
+        return answer
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._answers.close()
+        try:
+            self._tasks.close()
+        except BrokenPipeError:
+            pass
+
+
+def main(tasks: IO[bytes], answers: IO[bytes]) -> None:
+    """The child: answer each task with its columns or its error, until there are no more."""
+    gc.disable()
+    while True:
+        try:
+            task: Task = pickle.load(tasks)
+        except EOFError:
+            return
+        answer: Answer
+        try:
+            answer = read_part(*task)
+        except (TraceError, CutInsideEvent) as e:
+            answer = e
+        pickle.dump(answer, answers, protocol=5)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    from analyze.decoders import main as child  # the same module by its own name, so that pickled names resolve
+
+    child(sys.stdin.buffer, sys.stdout.buffer)

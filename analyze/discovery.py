@@ -1,0 +1,98 @@
+"""What is to be analyzed: run directories, bare traces and folders of them, each with its companions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from analyze.errors import TraceError
+from analyze.reader import open_bytes
+
+_TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
+_COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|(?:run|ceilings)\.json")
+SNIFFED_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One run to load: a trace, a run directory with one, or one without (out of memory)."""
+
+    name: str
+    trace: Path | None
+    run_json: Path | None = None
+    ceilings: Path | None = None
+    telemetry: Path | None = None
+
+
+def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
+    """The runs under the given paths, each once, and an error for each path named that holds none."""
+    sources: dict[Path, Source] = {}
+    errors = []
+    for path in paths:
+        found = list(_discover(path))
+        if not found:
+            errors.append(TraceError(_nothing(path)))
+        for source in found:
+            sources.setdefault((source.trace or source.run_json or path).resolve(), source)
+    return list(sources.values()), errors
+
+
+def _nothing(path: Path) -> str:
+    if not path.exists():
+        return f"{path}: no such file or folder"
+    if path.is_dir():
+        return f"{path}: no traces or run directories in this folder"
+    return f"{path}: belongs to a trace: name the trace beside it"
+
+
+def _discover(path: Path) -> Iterator[Source]:
+    if path.is_dir():
+        yield from _in_folder(path)
+    elif path.exists() and not _COMPANION.fullmatch(path.name):
+        yield _bare(path)
+
+
+def _in_folder(folder: Path) -> Iterator[Source]:
+    if (folder / "run.json").is_file():
+        yield _run_directory(folder)
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _in_folder(path)
+        elif _TRACE.fullmatch(path.name) and not _COMPANION.fullmatch(path.name) and _looks_like_a_trace(path):
+            yield _bare(path)
+
+
+def _run_directory(folder: Path) -> Source:
+    traces = [p for p in (folder / "trace.json.gz", folder / "trace.json") if p.is_file()]
+    return Source(
+        folder.resolve().name,
+        traces[0] if traces else None,
+        folder / "run.json",
+        _existing(folder / "ceilings.json") or _existing(folder.parent / "ceilings.json"),
+        _existing(folder / "telemetry.csv"),
+    )
+
+
+def _bare(path: Path) -> Source:
+    if path.name in ("trace.json.gz", "trace.json") and (path.parent / "run.json").is_file():
+        return _run_directory(path.parent)
+    stem = _TRACE.fullmatch(path.name)
+    return Source(stem[1] if stem else path.name, path, ceilings=_existing(path.parent / "ceilings.json"))
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _looks_like_a_trace(path: Path) -> bool:
+    """Whether traceEvents begins early; a damaged gzip file counts, so that the reader can say what is wrong."""
+    try:
+        with open_bytes(path) as file:
+            return b'"traceEvents"' in file.read(SNIFFED_BYTES)
+    except (OSError, EOFError):
+        return path.suffix == ".gz" and path.stat().st_size > 0

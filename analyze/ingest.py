@@ -1,0 +1,138 @@
+"""From paths to a loaded warehouse: discover, decode, attribute, price, load; each run in a transaction of its own.
+
+Imports are late on purpose: decoders start first and work while polars, numpy and DuckDB are imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from analyze.decoders import Decoders
+from analyze.discovery import Source, discover
+from analyze.errors import AnalyzeError
+from analyze.pricing import RULES_VERSION
+from analyze.reader import open_bytes
+
+if TYPE_CHECKING:
+    import duckdb
+
+Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
+Known = dict[str, set[str]]
+"""Run name -> content hashes in the warehouse."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one run, or of a path that holds none."""
+
+    name: str
+    outcome: Outcome
+    kernels: int = 0
+    device_time_ns: int = 0
+    malformed_events: int = 0
+    error: AnalyzeError | None = None
+
+
+def analyze(
+    paths: Iterable[Path], warehouse: Path, *, jobs: int = 1, report: Callable[[Result], None] = lambda _: None
+) -> list[Result]:
+    """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
+
+    What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if the
+    warehouse cannot be opened.
+    """
+    sources, errors = discover(paths)
+    results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
+    for result in results:
+        report(result)
+    for result in _load_all(sources, warehouse, jobs) if sources else ():
+        report(result)
+        results.append(result)
+    return results
+
+
+class _Pending(NamedTuple):
+    source: Source
+    unchanged: bool
+    submitted: bool
+
+
+def _load_all(sources: list[Source], warehouse: Path, jobs: int) -> Iterator[Result]:
+    with Decoders(jobs) as decoders:
+        if sources[0].trace:
+            decoders.submit(sources[0].trace)
+        from warehouse import connect
+
+        connection = connect(warehouse)
+        try:
+            known = _known(connection)
+            for pending in _ahead(sources, known, decoders, jobs):
+                yield _finish(connection, pending, decoders, known)
+        finally:
+            connection.close()
+
+
+def _known(connection: duckdb.DuckDBPyConnection) -> Known:
+    known: Known = {}
+    query = "SELECT name, content_sha256 FROM runs WHERE rules_version = ?"
+    for name, content in connection.execute(query, [RULES_VERSION]).fetchall():
+        known.setdefault(name, set()).add(content)
+    return known
+
+
+def _ahead(sources: list[Source], known: Known, decoders: Decoders, jobs: int) -> Iterator[_Pending]:
+    """The sources in order, with ``jobs`` more being decoded ahead; the first was submitted on suspicion."""
+    queue: deque[_Pending] = deque()
+    for i, source in enumerate(sources):
+        unchanged = source.name in known and _content_on_disk(source) in known[source.name]
+        submitted = source.trace is not None and (i == 0 or not unchanged)
+        if source.trace and submitted and i:
+            decoders.submit(source.trace)
+        queue.append(_Pending(source, unchanged, submitted))
+        while queue and (len(decoders) > jobs or not queue[0].submitted):
+            yield queue.popleft()
+    yield from queue
+
+
+def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
+    from analyze.run import build
+    from warehouse.load import load
+
+    source = pending.source
+    try:
+        parts = decoders.take() if pending.submitted else []
+        if pending.unchanged:
+            return Result(source.name, "unchanged")
+        run = build(connection, source, parts, _content(source, parts[0].sha256 if parts else ""))
+        load(connection, run)
+    except AnalyzeError as e:
+        return Result(source.name, "failed", error=e)
+    summary = run.records["runs"][0]
+    kernels = len(run.facts["kernels"].rows) if run.facts else 0
+    outcome: Outcome = "replaced" if source.name in known else "loaded"
+    return Result(source.name, outcome, kernels, summary["device_time_ns"], summary["malformed_events"] or 0)
+
+
+def _content(source: Source, trace_sha256: str) -> str:
+    """What a run was made of: the hash of its trace's and its companions' hashes."""
+    digest = hashlib.sha256(trace_sha256.encode())
+    for companion in (source.run_json, source.ceilings, source.telemetry):
+        digest.update(b"-" if companion is None else _sha256(companion).encode())
+    return digest.hexdigest()
+
+
+def _content_on_disk(source: Source) -> str | None:
+    try:
+        return _content(source, _sha256(source.trace) if source.trace else "")
+    except (OSError, EOFError):
+        return None  # reading it will say what is wrong
+
+
+def _sha256(path: Path) -> str:
+    with open_bytes(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

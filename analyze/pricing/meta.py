@@ -1,0 +1,198 @@
+"""PyTorch's own answer: run an operator on the meta device, where tensors have shapes and no data.
+
+Only ``aten`` operators are ever called. Torch is imported on first use, for signatures nobody has priced before.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from analyze.pricing.signature import Call, Tensor, Value
+
+_TORCH_DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp64": torch.float64,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp8": torch.float8_e4m3fn,
+    "int64": torch.int64,
+    "int32": torch.int32,
+    "int16": torch.int16,
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+    "complex64": torch.complex64,
+    "complex128": torch.complex128,
+}
+_PRECISIONS = {dtype: name for name, dtype in _TORCH_DTYPES.items()} | {torch.float8_e5m2: "fp8"}
+_SCALAR_TYPE_CODES = (
+    torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64,
+    torch.complex32, torch.complex64, torch.complex128, torch.bool, None, None, None, torch.bfloat16,
+)  # fmt: skip
+"""c10::ScalarType by number, as Concrete Inputs prints a dtype."""
+
+
+class Unbound(Exception):
+    """The recorded inputs do not fit this overload."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A call matched to a PyTorch overload: its arguments by the names of the schema."""
+
+    overload: Any
+    arguments: dict[str, Value]
+
+    def tensor(self, name: str) -> Tensor | None:
+        value = self.arguments.get(name)
+        return value if isinstance(value, Tensor) else None
+
+    def flag(self, name: str) -> bool:
+        return self.arguments.get(name) == "True"
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether PyTorch tags the operator as pointwise."""
+        return torch.Tag.pointwise in self.overload.tags
+
+    @property
+    def composite(self) -> bool:
+        """Whether it only calls other operators: it has no kernel of its own, and costs nothing itself."""
+        name = self.overload._schema.name
+        if self.overload._schema.overload_name:
+            name += "." + self.overload._schema.overload_name
+        return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"))
+
+
+def bind(call: Call) -> Bound | None:
+    """The overload the call was made to, if it is an ``aten`` operator that torch knows."""
+    namespace, _, name = call.operator.partition("::")
+    name, _, overload_name = name.partition(".")
+    packet = getattr(torch.ops.aten, name, None) if namespace == "aten" else None
+    if packet is None:
+        return None
+    for overload in _overloads(packet, overload_name):
+        try:
+            return Bound(overload, dict(_arguments(overload._schema, call.inputs)))
+        except Unbound:
+            continue
+    return None
+
+
+def _overloads(packet: Any, overload_name: str) -> Iterator[Any]:
+    if overload_name:
+        if overload_name in packet.overloads():
+            yield getattr(packet, overload_name)
+        return
+    for name in packet.overloads():
+        yield getattr(packet, name)
+
+
+def _arguments(schema: Any, inputs: list[Value]) -> Iterator[tuple[str, Value]]:
+    """Pair inputs with the schema's arguments; Unbound if a tensor stands where none can, or is missing."""
+    if len(inputs) > len(schema.arguments):
+        raise Unbound
+    for argument, value in zip(schema.arguments, inputs, strict=False):
+        wants = str(argument.type)
+        is_tensor, takes_tensor = isinstance(value, Tensor), wants in ("Tensor", "Optional[Tensor]")
+        wrapped_number = is_tensor and value.shape == () and wants in ("number", "Scalar", "int", "float")  # type: ignore[union-attr]
+        if is_tensor != takes_tensor and not wrapped_number and (is_tensor or wants == "Tensor"):
+            raise Unbound
+        if isinstance(value, list) != wants.startswith(("List[Tensor]", "List[Optional[Tensor]]")) and isinstance(value, list):
+            raise Unbound
+        if value is None and wants in ("int", "bool", "float", "number") and argument.default_value is None:
+            raise Unbound
+        yield argument.name, value
+    if any(a.default_value is None and "Optional" not in str(a.type) for a in schema.arguments[len(inputs) :]):
+        raise Unbound
+
+
+def outputs(bound: Bound) -> list[Tensor] | None:
+    """Run the operator on the meta device; None where it has no meta kernel or refuses the inputs."""
+    try:
+        arguments = {a.name: _real(a, bound.arguments.get(a.name)) for a in bound.overload._schema.arguments}
+        arguments = {name: value for name, value in arguments.items() if value is not _OMIT}
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = bound.overload(**arguments)
+    except Exception:  # whatever a kernel raises for somebody else's inputs means the same: no answer
+        return None
+    return [_tensor(t) for t in _flatten(result) if t.device.type == "meta"]
+
+
+_OMIT = object()
+
+
+def _real(argument: Any, value: Value) -> Any:
+    """A recorded value as the object the schema asks for; factories are told to make meta tensors."""
+    if argument.name == "device":
+        return torch.device("meta")
+    if argument.name in ("layout", "pin_memory", "memory_format", "generator"):
+        return None if "Optional" in str(argument.type) else _OMIT
+    if isinstance(value, Tensor):
+        if str(argument.type) in ("number", "Scalar", "int", "float"):
+            return 1
+        return torch.empty_strided(value.shape, value.strides, dtype=_TORCH_DTYPES[value.precision], device="meta")
+    if isinstance(value, list):
+        return [torch.empty_strided(t.shape, t.strides, dtype=_TORCH_DTYPES[t.precision], device="meta") for t in value]
+    if value is None:
+        return _OMIT if argument.default_value is not None or "Optional" in str(argument.type) else None
+    if argument.name == "dtype":
+        return _SCALAR_TYPE_CODES[int(value)]
+    return _literal(value)
+
+
+def _literal(text: str) -> Any:
+    """A number, boolean or list of them; never evaluated as code."""
+    if text.lstrip("-") in ("inf", "nan", "Infinity", "NaN"):
+        return float(text)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _flatten(result: Any) -> Iterator[torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        yield result
+    elif isinstance(result, list | tuple):
+        for item in result:
+            yield from _flatten(item)
+
+
+def _tensor(tensor: torch.Tensor) -> Tensor:
+    precision = _PRECISIONS.get(tensor.dtype, "unknown")
+    return Tensor(tuple(tensor.shape), tuple(tensor.stride()), precision, tensor.element_size())
+
+
+def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) -> tuple[int, int]:
+    """Compulsory bytes by the schema's alias annotations: (read, written).
+
+    Every input is read once, unless it is only written (``out=``, ``copy_``, ``fill_``); every fresh output is written
+    once, and so is an argument marked ``(a!)``. An operator whose results only alias its inputs is a view and moves nothing.
+    """
+    schema = bound.overload._schema
+    if schema.returns and all(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
+        return 0, 0
+    read = 0
+    written_arguments = []
+    for argument in schema.arguments:
+        tensors = _operands(bound.arguments.get(argument.name))
+        is_written = argument.alias_info is not None and argument.alias_info.is_write
+        if is_written:
+            written_arguments += tensors
+        if not (is_written and (overwrites or argument.is_out)):
+            read += sum(t.distinct_bytes for t in tensors)
+    written = sum(t.distinct_bytes for t in (produced if schema.returns else written_arguments))
+    return read, written
+
+
+def _operands(value: Value) -> list[Tensor]:
+    return [value] if isinstance(value, Tensor) else value if isinstance(value, list) else []
+

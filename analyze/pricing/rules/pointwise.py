@@ -1,0 +1,46 @@
+"""Elementwise arithmetic: the operations of one output element; 0 when the result is not floating point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyze.pricing.rules.rule import Flops, Rule, no_flops
+from analyze.pricing.signature import Tensor
+
+if TYPE_CHECKING:
+    from analyze.pricing.meta import Bound
+
+
+def _per_element(operations: int) -> Flops:
+    def flops(bound: Bound, outputs: list[Tensor]) -> int:
+        written = outputs or [t for name in ("self", "input") if (t := bound.tensor(name))]
+        return operations * written[0].elements if written and written[0].floating else 0
+
+    return flops
+
+
+ONE = (
+    "add", "sub", "rsub", "mul", "div", "true_divide", "neg", "abs", "pow", "sqrt", "rsqrt", "square", "reciprocal", "exp", "exp2",
+    "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "erf", "atan2", "remainder", "fmod", "floor", "ceil",
+    "round", "trunc", "floor_divide",
+)  # fmt: skip
+
+RULES = (
+    Rule(ONE, _per_element(1)),
+    Rule(("addcmul", "addcdiv", "lerp"), _per_element(3)),
+    # x / (1 + exp(-x)) and its kin
+    Rule(("sigmoid", "silu", "hardswish"), _per_element(4)),
+    # x/2 · (1 + erf(x/√2))
+    Rule(("gelu",), _per_element(5)),
+    Rule(("softplus", "mish"), _per_element(5)),
+    Rule(
+        (
+            "relu", "leaky_relu", "hardtanh", "threshold", "clamp", "clamp_min", "clamp_max", "maximum", "minimum", "where", "eq", "ne",
+            "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "logical_xor", "bitwise_and", "bitwise_or",
+            "bitwise_not", "bitwise_xor", "isnan", "isinf", "isfinite", "masked_fill", "sign",
+        ),
+        no_flops,
+    ),
+    Rule(("copy", "fill", "zero", "_foreach_copy"), no_flops, overwrites=True),
+    Rule(("random", "uniform", "normal", "exponential", "bernoulli"), no_flops, overwrites=True),
+)  # fmt: skip

@@ -1,0 +1,190 @@
+"""Any Kineto JSON file, gzip or plain, as bounded batches of whole events.
+
+The file is cut between events without parsing it: a cut goes at ``},{`` followed by a key that starts an event. JSON is
+read from the left, so a piece that begins at an event and decodes as an array also ends at one; a cut that fell inside a
+nested value makes its piece undecodable, and the piece is joined with the next. Hence batches need no scan of their own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import msgspec
+from isal import igzip
+
+from analyze.errors import TraceError
+from analyze.events import Event, ExactEvent, Header
+
+BLOCK_BYTES = 4 << 20
+LARGEST_HEADER_BYTES = 256 << 20
+LARGEST_EVENT_BYTES = 256 << 20
+EXACT_BELOW_US = float(1 << 43)
+"""Doubles are less than a nanosecond apart below 2^43 microseconds."""
+
+_BETWEEN_EVENTS = re.compile(rb'\}\s*(,)\s*\{\s*"(?:ph|name|cat|pid|ts)"')
+_EVENTS_KEY = re.compile(rb'"traceEvents"\s*:\s*\[')
+
+_events = msgspec.json.Decoder(list[Event])
+_exact_events = msgspec.json.Decoder(list[ExactEvent])
+_raw_events = msgspec.json.Decoder(list[msgspec.Raw])
+_exact_event = msgspec.json.Decoder(ExactEvent)
+
+Events = list[Event] | list[ExactEvent]
+
+
+class Piece(NamedTuple):
+    """Bytes of whole events (the text between two cuts) and where they begin in the decompressed file."""
+
+    text: bytes
+    offset: int
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """The file's bytes, decompressed if they begin with gzip's magic number."""
+    file = path.open("rb")
+    magic = file.read(2)
+    file.seek(0)
+    if magic == b"\x1f\x8b":
+        return cast(BinaryIO, igzip.GzipFile(fileobj=file, mode="rb"))
+    return file
+
+
+class TraceReader:
+    """One pass over a trace: iterate over its pieces, then ask for ``header`` and ``sha256``.
+
+    Raises :class:`TraceError` for anything that is not a complete Kineto trace.
+    """
+
+    def __init__(self, path: Path, *, digest: bool = True) -> None:
+        self.path = path
+        self.bytes_read = 0
+        self.header = Header()
+        self._digest = hashlib.sha256() if digest else None
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes as decompressed; complete once the pieces are exhausted."""
+        return self._digest.hexdigest() if self._digest else ""
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the text of the events in pieces of about ``BLOCK_BYTES``."""
+        try:
+            with open_bytes(self.path) as file:
+                yield from self._split(file)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise TraceError(
+                f"{self.path}: gzip data cut off or damaged after {self.bytes_read:,} decompressed bytes: "
+                "copy or record it again"
+            ) from None
+        except OSError as e:
+            raise TraceError(f"{self.path}: cannot be read: {e.strerror or e}") from None
+
+    def _read(self, file: BinaryIO) -> bytes:
+        block = file.read(BLOCK_BYTES)
+        self.bytes_read += len(block)
+        if self._digest:
+            self._digest.update(block)
+        return block
+
+    def _split(self, file: BinaryIO) -> Iterator[Piece]:
+        prefix, buffer = self._find_events(file)
+        while block := self._read(file):
+            cut = _last_cut(buffer)
+            if cut:
+                yield Piece(buffer[:cut], self.bytes_read - len(block) - len(buffer))
+                buffer = buffer[cut + 1 :]
+            elif len(buffer) > LARGEST_EVENT_BYTES:
+                raise TraceError(f"{self.path}: no end of an event within {len(buffer):,} bytes: not a Kineto trace")
+            buffer += block
+        yield from self._finish(prefix, buffer)
+
+    def _find_events(self, file: BinaryIO) -> tuple[bytes, bytes]:
+        """Split the beginning of the file after ``"traceEvents": [``."""
+        buffer = b""
+        while block := self._read(file):
+            buffer += block
+            if match := _EVENTS_KEY.search(buffer):
+                return buffer[: match.end()], buffer[match.end() :]
+            if len(buffer) > LARGEST_HEADER_BYTES:
+                raise TraceError(f"{self.path}: no traceEvents in the first {len(buffer):,} bytes: not a Kineto trace")
+        if not buffer.strip():
+            raise TraceError(f"{self.path}: the file is empty: expected a Kineto trace (.json or .json.gz)")
+        try:
+            msgspec.json.decode(buffer, type=msgspec.Raw)
+        except msgspec.DecodeError as e:
+            raise TraceError(f"{self.path}: not JSON ({e}): expected a Kineto trace (.json or .json.gz)") from None
+        raise TraceError(f"{self.path}: JSON without traceEvents: expected a Kineto trace, as torch.profiler exports it")
+
+    def _finish(self, prefix: bytes, buffer: bytes) -> Iterator[Piece]:
+        """Find the bracket that closes traceEvents: with it gone, what remains of the file is the header, as JSON."""
+        offset = self.bytes_read - len(buffer)
+        end = len(buffer)
+        for _ in range(256):
+            end = buffer.rfind(b"]", 0, end)
+            if end < 0:
+                break
+            try:
+                self.header = msgspec.json.decode(prefix + buffer[end:], type=Header)
+                _raw_events.decode(b"[" + buffer[:end] + b"]")
+            except msgspec.ValidationError as e:
+                raise TraceError(f"{self.path}: unexpected header: {e}") from None
+            except msgspec.DecodeError:
+                continue
+            yield Piece(buffer[:end], offset)
+            return
+        raise TraceError(f"{self.path}: {_where_it_breaks(buffer, offset)}: record it again")
+
+
+def _last_cut(buffer: bytes) -> int:
+    """Position of the last comma between two events, 0 if there is none."""
+    for window in (1 << 14, 1 << 18, len(buffer)):
+        last = None
+        for last in _BETWEEN_EVENTS.finditer(buffer, max(0, len(buffer) - window)):
+            pass
+        if last:
+            return last.start(1)
+        if window >= len(buffer):
+            break
+    return 0
+
+
+def _where_it_breaks(buffer: bytes, offset: int) -> str:
+    try:
+        _raw_events.decode(b"[" + buffer)
+    except msgspec.DecodeError as e:
+        found = re.search(r"byte (\d+)", str(e))
+        if found:
+            return f"damaged at byte {offset + int(found[1]) - 1:,}: {str(e).split('(')[0].strip()}"
+    return f"cut off at byte {offset + len(buffer):,}, in the middle of traceEvents"
+
+
+def decode(text: bytes) -> tuple[Events, int]:
+    """The events of a piece and the number of malformed ones left out.
+
+    Raises ``msgspec.DecodeError`` if the text is not JSON.
+    """
+    array = b"[" + text + b"]"
+    try:
+        events = _events.decode(array)
+    except msgspec.ValidationError:
+        return _decode_one_by_one(array)
+    if any(type(e.ts) is float and e.ts >= EXACT_BELOW_US for e in events[:1] + events[-1:]):
+        return _exact_events.decode(array), 0
+    return events, 0
+
+
+def _decode_one_by_one(array: bytes) -> tuple[Events, int]:
+    events: list[ExactEvent] = []
+    malformed = 0
+    for raw in _raw_events.decode(array):
+        try:
+            events.append(_exact_event.decode(raw))
+        except msgspec.ValidationError:
+            malformed += 1
+    return events, malformed

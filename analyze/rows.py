@@ -1,0 +1,147 @@
+"""A trace as rows of the warehouse's tables: kernels, operators, steps."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import polars as pl
+
+from analyze.attribution import CATEGORIES, Tree
+from analyze.families import family
+from analyze.frames import Trace
+from analyze.labels import Label
+from analyze.signatures import Record
+from analyze.units import unit_and_precision
+from warehouse.load import Facts
+
+_BETWEEN_HOST_AND_DEVICE = re.compile(r"HtoD|DtoH|Host")
+
+
+def kernel_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], labels: list[Label], *, on_cpu: bool) -> Facts:
+    """Rows of ``kernels``; ``prices`` by signature code. Kinds of kernels are classes, single activities are facts."""
+    keys = ["name", "category", "signature", "module", "attribution"]
+    annotation_name = trace.annotations["name"]
+    module = activities.select(pl.col("module_label").replace_strict(
+        pl.int_range(len(annotation_name), eager=True), annotation_name, default=None, return_dtype=pl.Int64
+    ) if len(annotation_name) else pl.lit(None, dtype=pl.Int64).alias("module_label")).to_series()
+    activities = activities.with_columns(module=module)
+    classes = activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
+    facts = activities.join(classes, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    described = [_describe(trace, row, prices, labels, on_cpu=on_cpu) for row in classes.iter_rows(named=True)]
+    multiplier = pl.DataFrame({"class_id": classes["class_id"], "multiplier": [d.pop("multiplier") for d in described]})
+    facts = facts.join(multiplier, on="class_id", how="left", maintain_order="left").with_columns(
+        kernel_id=pl.int_range(pl.len(), dtype=pl.Int64),
+        trace_bytes=pl.col("bytes") * pl.col("multiplier"),
+    )
+    facts = facts.with_columns(share=_share())
+    return Facts(
+        facts.select(
+            "class_id", "kernel_id", pl.lit(trace.rank).alias("rank"), pl.col("device").alias("device_index"), "stream", "start_ns",
+            "duration_ns", "launch_ns", pl.col("operator").alias("operator_id"), "share", "trace_bytes",
+            pl.col("step_label").alias("step_id"),
+        ),
+        pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA),
+    )  # fmt: skip
+
+
+_CLASS_SCHEMA = dict.fromkeys(("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision"), pl.String)
+
+
+def _describe(trace: Trace, row: dict[str, Any], prices: dict[int, Record], labels: list[Label], *, on_cpu: bool) -> dict[str, Any]:
+    """The strings of one class of kernels."""
+    price = prices.get(row["signature"])
+    kernel, category = trace.names[row["name"]], CATEGORIES[row["category"]]
+    found = family(price["operator"] if price else None, kernel, category)
+    unit, precision = unit_and_precision(found, kernel, price["precision"] if price else None, on_cpu=on_cpu)
+    return {
+        "class_id": row["class_id"],
+        "kernel": kernel,
+        "category": category,
+        "family": found,
+        "signature_id": price["signature_id"] if price else None,
+        "module": labels[row["module"]].module if row["module"] is not None else None,
+        "attribution": row["attribution"],
+        "unit": unit,
+        "precision": precision,
+        "multiplier": _dram_passes(category, kernel),
+    }
+
+
+def _dram_passes(category: str, kernel: str) -> int | None:
+    """How often the bytes a copy records pass through the device's DRAM: twice within the device, once otherwise."""
+    if category == "memset":
+        return 1
+    if category == "memcpy":
+        return 1 if _BETWEEN_HOST_AND_DEVICE.search(kernel) else 2
+    return None
+
+
+def _share() -> pl.Expr:
+    """An operator's cost goes to its kernels in proportion to their time; its copies and fills carry their own bytes."""
+    carries_cost = pl.when(pl.col("trace_bytes").is_null()).then(1.0).otherwise(0.0)
+    weight = pl.col("duration_ns") * carries_cost
+    total = weight.sum().over("operator")
+    share = pl.when(total > 0).then(weight / total).otherwise(carries_cost / carries_cost.sum().over("operator"))
+    return pl.when(pl.col("operator").is_null()).then(None).otherwise(share).fill_nan(0.0)
+
+
+def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> Facts:
+    """Rows of ``operators``: every operator call the trace recorded, with the one around it."""
+    operators = trace.operators
+    if operators.is_empty():
+        return Facts(pl.DataFrame(), pl.DataFrame())
+    keys = ["name", "thread", "signature"]
+    classes = operators.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
+    rows = operators.join(classes, on=keys, how="left", maintain_order="left").with_columns(
+        operator_id=pl.int_range(pl.len(), dtype=pl.Int64),
+        rank=pl.lit(trace.rank, dtype=pl.Int64),
+        parent_id=pl.Series(tree.operator_parent()).replace(-1, None),
+    )
+    described = [
+        {
+            "class_id": row["class_id"],
+            "operator": trace.names[row["name"]],
+            "thread": "/".join(str(part) for part in trace.threads[row["thread"]]),
+            "signature_id": prices[row["signature"]]["signature_id"] if row["signature"] in prices else None,
+        }
+        for row in classes.iter_rows(named=True)
+    ]
+    schema = dict.fromkeys(("operator", "thread", "signature_id"), pl.String)
+    return Facts(
+        rows.select("class_id", "operator_id", "rank", "parent_id", "start_ns", "duration_ns"),
+        pl.DataFrame(described, schema_overrides=schema),
+    )
+
+
+def step_rows(trace: Trace, activities: pl.DataFrame, labels: list[Label]) -> list[dict[str, Any]]:
+    """Rows of ``steps``: the spans labelled with a phase or step, and the device activities launched in each."""
+    timed = activities.filter(pl.col("step_label").is_not_null()).sort("start_ns").with_columns(
+        end_ns=pl.col("start_ns") + pl.col("duration_ns")
+    )
+    # time not yet covered by the activities of the step that started before
+    covered_ns = pl.col("end_ns").cum_max().shift(1).over("step_label").fill_null(pl.col("start_ns"))
+    fresh_ns = (pl.col("end_ns") - pl.max_horizontal("start_ns", covered_ns)).clip(0)
+    spans = timed.with_columns(fresh_ns=fresh_ns).group_by("step_label").agg(
+        pl.col("start_ns").min(), pl.col("end_ns").max(), busy_ns=pl.col("fresh_ns").sum()
+    )
+    device = {row["step_label"]: row for row in spans.iter_rows(named=True)}
+    rows = []
+    for step_id, annotation in enumerate(trace.annotations.iter_rows(named=True)):
+        label = labels[annotation["name"]]
+        if not label.marks_step:
+            continue
+        span = device.get(step_id, {})
+        rows.append(
+            {
+                "rank": trace.rank,
+                "step_id": step_id,
+                **{key: value for key, value in label._asdict().items() if key != "module"},
+                "host_start_ns": annotation["start_ns"],
+                "host_duration_ns": annotation["duration_ns"],
+                "start_ns": span.get("start_ns"),
+                "end_ns": span.get("end_ns"),
+                "busy_ns": span.get("busy_ns"),
+            }
+        )
+    return rows

@@ -1,0 +1,184 @@
+"""One run, from its decoded parts and companions to all of its rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from analyze.attribution import attribute, build_tree, operator_activities, parse_labels
+from analyze.columns import Columns
+from analyze.companions import Ceilings, Run, read_ceilings, read_run, read_telemetry
+from analyze.discovery import Source
+from analyze.frames import Trace, assemble
+from analyze.ledger import attribution_account
+from analyze.pricing import RULES_VERSION
+from analyze.rows import kernel_rows, operator_rows, step_rows
+from analyze.signatures import Record, assign, price_signatures
+from warehouse import datasheets
+from warehouse.load import RunRows
+
+
+def build(connection: duckdb.DuckDBPyConnection, source: Source, parts: Sequence[Columns], content: str) -> RunRows:
+    """All rows of a run; the connection is asked for prices only. Raises :class:`CompanionError`."""
+    described = read_run(source.run_json) if source.run_json else None
+    ceilings = read_ceilings(source.ceilings) if source.ceilings else None
+    trace = assemble(parts) if parts else None
+    run_id = (trace.sha256 if trace else _digest(source))[:16]
+    run = RunRows(run_id)
+    activities = _add_trace(connection, run, trace) if trace else None
+    device_time_ns = int(activities["duration_ns"].sum()) if activities is not None else 0
+    run.records["runs"] = [_run_row(run_id, source, content, described, trace, device_time_ns)]
+    run.records["devices"] = _device_rows(trace, described)
+    run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings else []
+    run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
+    run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
+    for records in run.records.values():
+        for record in records:
+            record["run_id"] = run_id
+    return run
+
+
+def _digest(source: Source) -> str:
+    """A run without a trace is known by its run.json."""
+    assert source.run_json
+    return hashlib.sha256(source.run_json.read_bytes()).hexdigest()
+
+
+def _add_trace(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace) -> pl.DataFrame:
+    labels = parse_labels(trace)
+    tree = build_tree(trace, labels)
+    on_cpu = trace.device.is_empty()
+    if on_cpu:
+        used = sorted(set(trace.operators["signature"].to_list()))
+        prices = _prices(connection, run, trace, used)
+        composite = np.array([bool(code in prices and prices[code]["composite"]) for code in range(len(trace.signatures))], dtype=np.int64)
+        activities = assign(trace, operator_activities(trace, tree, composite))
+    else:
+        activities = assign(trace, attribute(trace, tree))
+    used = activities["signature"].drop_nulls().unique().sort().to_list()
+    prices = _prices(connection, run, trace, used)
+    run.facts["kernels"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
+    run.facts["operators"] = operator_rows(trace, tree, prices)
+    run.records["steps"] = step_rows(trace, activities, labels)
+    run.records["ledger"] = attribution_account(activities)
+    run.records["counters"] = _counter_rows(trace, activities)
+    return activities
+
+
+def _prices(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, codes: list[int]) -> dict[int, Record]:
+    records, new = price_signatures(connection, [trace.signatures[code] for code in codes])
+    seen = {record["signature_id"] for record in run.signatures}
+    run.signatures += [record for record in new if record["signature_id"] not in seen]
+    return dict(zip(codes, records, strict=True))
+
+
+def _counter_rows(trace: Trace, activities: pl.DataFrame) -> list[dict[str, Any]]:
+    """Counters of ranges that stand in for kernels."""
+    ranges = activities.with_row_index("kernel_id").filter(pl.col("attribution") == "profiler_range")
+    joined = trace.counters.join(ranges.select(pl.col("row").cast(pl.Int64), "kernel_id"), on="row", how="inner", maintain_order="left")
+    return [
+        {"kernel_id": kernel_id, "metric": metric, "value": value, "source": "cuda_profiler_range"}
+        for _, metric, value, kernel_id in joined.iter_rows()
+    ]
+
+
+def _run_row(
+    run_id: str, source: Source, content: str, described: Run | None, trace: Trace | None, device_time_ns: int
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "run_id": run_id,
+        "name": source.name,
+        "content_sha256": content,
+        "source": "ridgeline" if described else "kineto",
+        "device_kind": _device_kind(trace, described),
+        "device": trace.header.devices[0].name if trace and trace.header.devices and not trace.device.is_empty() else None,
+        "rank": trace.rank if trace else 0,
+        "outcome": "ok",
+        "trace_bytes": trace.bytes_read if trace else None,
+        "events": trace.events if trace else None,
+        "malformed_events": trace.malformed if trace else None,
+        "device_time_ns": device_time_ns,
+        "rules_version": RULES_VERSION,
+    }
+    return row | _described(described) if described else row
+
+
+def _described(run: Run) -> dict[str, Any]:
+    """The columns that run.json fills."""
+    environment, memory = run.environment, run.memory
+    columns = {
+        "experiment": run.experiment,
+        **{name: getattr(run.config, name) for name in run.config.__struct_fields__},
+        "parameters": run.model.parameters,
+        "device": environment.device,
+        "torch_version": environment.torch,
+        "transformers_version": environment.transformers,
+        "cuda_version": environment.cuda,
+        "driver_version": environment.driver,
+        "outcome": run.outcome,
+        "message": run.message,
+        "committed_tokens": run.tokens.committed,
+        "peak_memory_bytes": memory.peak_bytes,
+        "weights_bytes": memory.weights_bytes,
+        "cache_bytes": memory.cache_bytes,
+        "other_bytes": memory.other_bytes,
+    }
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+def _device_kind(trace: Trace | None, described: Run | None) -> str:
+    if trace and not trace.device.is_empty():
+        return "hip" if any(name.startswith("hip") for name in trace.names) else "cuda"
+    return (described.environment.device_kind if described and not trace else None) or "cpu"
+
+
+def _device_rows(trace: Trace | None, described: Run | None) -> list[dict[str, Any]]:
+    """The devices that did work; without a trace, the one the run names."""
+    if trace and not trace.device.is_empty():
+        used = trace.device["device"].unique().sort().to_list()
+        properties = {p.id: p for p in trace.header.devices}
+        known = [(index, properties[index]) for index in used if index in properties]
+        return [_device_row(trace.rank, i, p.name, p.total_memory, p.multiprocessors, _capability(p)) for i, p in known]
+    if described and described.environment.device:
+        return [_device_row(0, 0, described.environment.device)]
+    return []
+
+
+def _capability(properties: Any) -> str | None:
+    return None if properties.compute_major is None else f"{properties.compute_major}.{properties.compute_minor}"
+
+
+def _device_row(
+    rank: int, index: int, name: str, memory: int | None = None, multiprocessors: int | None = None, capability: str | None = None
+) -> dict[str, Any]:
+    sheet = datasheets.match(name, memory)
+    return {
+        "rank": rank,
+        "device_index": index,
+        "name": name,
+        "datasheet": sheet["device"] if sheet else None,
+        "multiprocessors": multiprocessors,
+        "memory_bytes": memory,
+        "l2_bytes": sheet.get("l2_bytes") if sheet else None,
+        "compute_capability": capability,
+    }
+
+
+def _ceiling_rows(ceilings: Ceilings) -> list[dict[str, Any]]:
+    return [
+        {
+            "device": ceilings.device,
+            **{name: getattr(c, name) for name in c.__struct_fields__},
+            "measured_on": ceilings.measured_on,
+        }
+        for c in ceilings.ceilings
+    ]
+
+
+def _timing_row(timing: Any) -> dict[str, Any]:
+    return {name: getattr(timing, name) for name in timing.__struct_fields__}

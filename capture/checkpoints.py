@@ -1,0 +1,68 @@
+"""Weights from a local directory in Hugging Face layout, LLaMA's keys or LLaDA's; nothing is ever downloaded."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from capture.errors import CheckpointError
+from capture.models import Decoder, configuration
+from capture.presets import Shape
+
+LLADA_KEYS = {
+    r"^model\.transformer\.wte\.": "model.embed_tokens.",
+    r"^model\.transformer\.ln_f\.": "model.norm.",
+    r"^model\.transformer\.ff_out\.": "lm_head.",
+    r"^model\.transformer\.blocks\.(\d+)\.([qkv]_proj)\.": r"model.layers.\1.self_attn.\2.",
+    r"^model\.transformer\.blocks\.(\d+)\.attn_out\.": r"model.layers.\1.self_attn.o_proj.",
+    r"^model\.transformer\.blocks\.(\d+)\.ff_proj\.": r"model.layers.\1.mlp.gate_proj.",
+    r"^model\.transformer\.blocks\.(\d+)\.up_proj\.": r"model.layers.\1.mlp.up_proj.",
+    r"^model\.transformer\.blocks\.(\d+)\.ff_out\.": r"model.layers.\1.mlp.down_proj.",
+    r"^model\.transformer\.blocks\.(\d+)\.attn_norm\.": r"model.layers.\1.input_layernorm.",
+    r"^model\.transformer\.blocks\.(\d+)\.ff_norm\.": r"model.layers.\1.post_attention_layernorm.",
+}
+"""LLaDA's published keys, as patterns, and the same weights' names in LLaMA's blocks."""
+
+_SIZE_KEYS = {
+    "llama": {"hidden": "hidden_size", "layers": "num_hidden_layers", "vocabulary": "vocab_size"},
+    "llada": {"hidden": "d_model", "layers": "n_layers", "vocabulary": "embedding_size"},
+}
+
+
+def check(directory: Path, shape: Shape) -> None:
+    """Raise CheckpointError unless the directory's config.json describes the shape."""
+    try:
+        stored = msgspec.json.decode((directory / "config.json").read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        raise CheckpointError(f"{directory}/config.json cannot be read: {error}.") from error
+    for attribute, key in _SIZE_KEYS[shape.layout].items():
+        expected = getattr(shape, attribute)
+        if stored.get(key) != expected:
+            raise CheckpointError(
+                f"{directory}/config.json has {key} = {stored.get(key)}; {shape.name} expects {expected}: "
+                "name the model the checkpoint was made for."
+            )
+
+
+def load(directory: Path, shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> Decoder:
+    """A decoder with the directory's weights on `device`.
+
+    Raises CheckpointError when the directory is of another shape or lacks weights.
+    """
+    check(directory, shape)
+    config = configuration(shape, capacity)
+    mapping = LLADA_KEYS if shape.layout == "llada" else None
+    network, report = LlamaForCausalLM.from_pretrained(
+        str(directory), config=config, dtype=dtype, key_mapping=mapping, local_files_only=True, output_loading_info=True
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise CheckpointError(
+            f"{directory} lacks {len(missing)} of the weights of {shape.name}, first {missing[0]}; expected all of them."
+        )
+    network = network.to(device).requires_grad_(False)
+    network.model.rotary_emb = LlamaRotaryEmbedding(config=config).to(device)
+    return Decoder(network, shape, capacity=capacity)

@@ -1,0 +1,69 @@
+"""A step of decoding as data: what one forward processes, and how its label reads in a trace."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+Phase = Literal["prefill", "decode", "denoise"]
+Kind = Literal["prefill", "decode", "denoise", "refresh", "reuse"]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One forward and the token selection after it.
+
+    `index` counts a generation's steps from 0. `query` is the positions processed and `context` the positions attended
+    to, for each sequence; `tokens` is how many the step commits for each sequence. `block` is None outside of diffusion.
+    """
+
+    phase: Phase
+    index: int
+    kind: Kind
+    query: int
+    context: int
+    tokens: int
+    block: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The step's name in a trace: `phase=denoise step=7 block=1 kind=reuse query=32 context=1152 tokens=1`."""
+        block = "" if self.block is None else f" block={self.block}"
+        return (
+            f"phase={self.phase} step={self.index}{block} kind={self.kind} "
+            f"query={self.query} context={self.context} tokens={self.tokens}"
+        )
+
+
+def share(tokens: int, steps: int) -> Iterator[int]:
+    """How many tokens each of a block's steps commits: an even share, the remainder first."""
+    each, remainder = divmod(tokens, steps)
+    for index in range(steps):
+        yield each + (index < remainder)
+
+
+def profiled_window(steps: Sequence[Step]) -> range:
+    """The steps to profile: the shortest contiguous run that has every kind once and the commonest kind twice.
+
+    Of several, the one nearest the middle of the generation, where lengths are typical and nothing is new. A generation
+    too short for two of the commonest kind gives what it has.
+    """
+    kinds = [step.kind for step in steps]
+    commonest = max(set(kinds), key=kinds.count)
+    need = {kind: 1 for kind in kinds} | {commonest: min(2, kinds.count(commonest))}
+    fitting = [
+        range(start, stop)
+        for start in range(len(kinds))
+        if (stop := _first_stop(kinds, start, need)) is not None
+    ]
+    middle = len(kinds) / 2
+    return min(fitting, key=lambda window: (len(window), abs((window.start + window.stop) / 2 - middle)))
+
+
+def _first_stop(kinds: Sequence[Kind], start: int, need: dict[Kind, int]) -> int | None:
+    """Where a window from `start` first has all it needs, or None."""
+    left = dict(need)
+    for position in range(start, len(kinds)):
+        left[kinds[position]] -= 1
+        if all(count <= 0 for count in left.values()):
+            return position + 1
+    return None

@@ -1,0 +1,149 @@
+"""The command line of Ridgeline, and nothing else: it parses, calls the stages and turns their errors into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from analyze.ingest import Result
+
+app = typer.Typer(
+    help="Record what a GPU does while a language model decodes, and place every kernel on the roofline.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Warehouse = Annotated[Path, typer.Option("-w", "--warehouse", help="The DuckDB file.", metavar="FILE")]
+DEFAULT_WAREHOUSE = Path("ridgeline.duckdb")
+
+
+class Format(StrEnum):
+    """How `ridgeline sql` prints."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """End with one line on stderr."""
+    print(f"ridgeline: {' '.join(message.split())}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
+    """Progress on a terminal, silence in a pipe; what is yielded takes the name of what is done."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda name: bar.update(task, advance=1, description=f"{description}: {name}")
+
+
+@app.command()
+def analyze(
+    paths: Annotated[list[Path], typer.Argument(help="Run directories, folders of them, or Kineto traces.", metavar="PATH...")],
+    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+    jobs: Annotated[int, typer.Option(help="Decoder processes; 0 for one a core.", min=0)] = 0,
+) -> None:
+    """Attribute and price every kernel of the traces, and load them into the warehouse.
+
+    Example: ridgeline analyze runs/ trace.json.gz -w ridgeline.duckdb
+    """
+    from analyze.ingest import analyze as ingest
+
+    failures = 0
+    with progress("analyzing") as advance:
+
+        def report(result: Result) -> None:
+            nonlocal failures
+            advance(result.name)
+            failures += result.outcome == "failed"
+            print(f"ridgeline: {_one_line(result)}", file=sys.stderr)
+
+        with errors_in_one_line():
+            ingest(paths, warehouse, jobs=jobs or os.cpu_count() or 1, report=report)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _one_line(result: Result) -> str:
+    if result.error:
+        return " ".join(str(result.error).split())
+    if result.outcome == "unchanged":
+        return f"{result.name}: unchanged"
+    skipped = f", {result.malformed_events:,} malformed events left out" if result.malformed_events else ""
+    return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {result.device_time_ns / 1e6:,.3f} ms of device time{skipped}"
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """The stages' own errors, and the system's, end the command with one line."""
+    try:
+        yield
+    except Exception as e:
+        if isinstance(e, _stage_errors()):
+            fail(str(e))
+        if isinstance(e, OSError):
+            fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
+        if isinstance(e, typer.Exit) or "RIDGELINE_TRACEBACK" in os.environ:
+            raise
+        fail(f"unexpected {type(e).__name__}: {e} (a bug: RIDGELINE_TRACEBACK=1 shows where)")
+
+
+def _stage_errors() -> tuple[type[Exception], ...]:
+    from analyze.errors import AnalyzeError
+    from capture.errors import CaptureError
+    from warehouse.errors import WarehouseError
+
+    return AnalyzeError, CaptureError, WarehouseError
+
+
+@app.command()
+def sql(
+    query: Annotated[str | None, typer.Argument(help="The statement.", metavar="QUERY")] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the statement from a file.")] = None,
+    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+    format: Annotated[Format, typer.Option(help="table, csv, json or parquet.")] = Format.table,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to a file instead of stdout.")] = None,
+) -> None:
+    """Run SQL over the warehouse, read-only.
+
+    Example: ridgeline sql "SELECT operator, duration_ns FROM operator_summary ORDER BY 2 DESC LIMIT 10"
+    """
+    if (query is None) == (file is None):
+        fail("expected either a QUERY or -f FILE", 2)
+    with errors_in_one_line():
+        from warehouse.query import run
+
+        run(warehouse, query if query is not None else file.read_text(), format=format.value, out=out)  # type: ignore[union-attr]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("ridgeline: interrupted; what was complete is kept", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""What HTA's load alone takes, timed inside its own process: prints JSON on the last line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    start = time.perf_counter()
+    from hta.trace_analysis import TraceAnalysis
+
+    imported = time.perf_counter()
+    logging.disable(logging.CRITICAL)
+    trace = Path(sys.argv[1]).resolve()
+    TraceAnalysis(trace_files={0: str(trace)}, trace_dir=str(trace.parent))
+    print(json.dumps({"imports_s": imported - start, "load_s": time.perf_counter() - imported}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""The DuckDB warehouse: facts in tables, placement in views.
+
+>>> import warehouse
+>>> connection = warehouse.connect("ridgeline.duckdb")  # doctest: +SKIP
+>>> connection.sql("SELECT name, outcome FROM runs")  # doctest: +SKIP
+"""
+
+from warehouse.database import SCHEMA_VERSION, connect
+from warehouse.errors import QueryError, WarehouseError
+
+__all__ = ["SCHEMA_VERSION", "QueryError", "WarehouseError", "connect"]

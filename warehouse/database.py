@@ -1,0 +1,80 @@
+"""Open a warehouse: make the schema where there is none, and the views of this version."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import duckdb
+
+from warehouse import datasheets
+from warehouse.errors import WarehouseError
+
+SCHEMA_VERSION = 1
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def view_files() -> tuple[Path, ...]:
+    """The views' ``.sql`` files, in the order they build on each other."""
+    return tuple(sorted((_FOLDER / "views").glob("*.sql")))
+
+
+def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open the warehouse at ``path``, created unless ``read_only``, with its views.
+
+    A read-only connection cannot reach other files. Raises :class:`WarehouseError`.
+    """
+    path = Path(path)
+    if read_only and not path.exists():
+        raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
+    config = {"enable_external_access": "false"} if read_only else {}
+    try:
+        connection = duckdb.connect(str(path), read_only=read_only, config=config)
+    except duckdb.Error as e:
+        raise WarehouseError(f"{path}: {_reason(path, e)}") from None
+    try:
+        _check_version(connection, path, create=not read_only)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _reason(path: Path, error: duckdb.Error) -> str:
+    text = str(error)
+    if "lock" in text.lower():
+        holder = re.search(r"PID (\d+)", text)
+        return "another process" + (f" (PID {holder[1]})" if holder else "") + " is writing to it: try again when it is done"
+    if path.is_file() and path.stat().st_size and "not a valid" in text.lower():
+        return "not a DuckDB file: name another with -w"
+    return text.splitlines()[0]
+
+
+def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, create: bool) -> None:
+    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if "schema_version" in tables:
+        (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone() or (None,)
+        if version != SCHEMA_VERSION:
+            newer = "a newer" if version and version > SCHEMA_VERSION else "another"
+            raise WarehouseError(
+                f"{path}: schema {version} of {newer} ridgeline, this one reads {SCHEMA_VERSION}: analyze into a new file"
+            )
+        return
+    if tables or not create:
+        raise WarehouseError(f"{path}: a DuckDB file, but not a Ridgeline warehouse: name another with -w")
+    _create(connection)
+
+
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("BEGIN")
+    connection.execute((_FOLDER / "schema.sql").read_text())
+    for file in view_files():
+        connection.execute(file.read_text())
+    connection.execute("INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, datetime.now(UTC).replace(tzinfo=None)])
+    rows = list(datasheets.ceiling_rows())
+    placeholders = ", ".join("?" for _ in rows[0])
+    connection.executemany(f"INSERT INTO ceilings VALUES ({placeholders})", rows)
+    connection.execute("COMMIT")

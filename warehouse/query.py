@@ -1,0 +1,165 @@
+"""Run SQL over a warehouse and write the rows as a table, CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import decimal
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import duckdb
+
+from warehouse.database import connect
+from warehouse.errors import QueryError
+
+BATCH_ROWS = 10_000
+TABLE_ROWS = 10_000
+"""A table must know its widths before it prints; longer results are cut here and say so."""
+
+Rows = Iterator[Sequence[Any]]
+
+
+def run(warehouse: Path, sql: str, *, format: str = "table", out: Path | None = None) -> None:
+    """Run one or more statements, read-only and with external access off, and write the last one's rows.
+
+    ``format`` is table, csv, json or parquet; Parquet needs ``out``. Raises :class:`QueryError`.
+    """
+    if format == "parquet" and out is None:
+        raise QueryError("Parquet goes to a file: name one with -o FILE")
+    connection = connect(warehouse, read_only=True)
+    try:
+        cursor = connection.execute(sql)
+        columns = [column[0] for column in cursor.description or []]
+        _write(columns, _rows(cursor), format, out)
+    except duckdb.Error as e:
+        raise QueryError(_message(e)) from None
+    finally:
+        connection.close()
+
+
+def _message(error: duckdb.Error) -> str:
+    """DuckDB's message without the lines that point into the statement."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("LINE ") and line.strip() != "^"]
+    return " ".join(lines)
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection) -> Rows:
+    while batch := cursor.fetchmany(BATCH_ROWS):
+        yield from batch
+
+
+def _write(columns: list[str], rows: Rows, format: str, out: Path | None) -> None:
+    if format == "parquet":
+        assert out
+        _write_parquet(columns, rows, out)
+        return
+    writer = {"csv": _write_csv, "json": _write_json, "table": _write_table}[format]
+    if out is None:
+        writer(columns, rows, sys.stdout)
+        return
+    with _replacing(out) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer(columns, rows, file)
+
+
+class _replacing:
+    """A temporary sibling that takes the file's place when all went well."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+
+    def __enter__(self) -> Path:
+        if not self._path.parent.is_dir():
+            raise QueryError(f"{self._path.parent}: no such folder")
+        return self._part
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._part.replace(self._path)
+        else:
+            self._part.unlink(missing_ok=True)
+
+
+def _write_csv(columns: list[str], rows: Rows, file: TextIO) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+def _write_json(columns: list[str], rows: Rows, file: TextIO) -> None:
+    """An array of objects, a row a line; NaN and infinity, which JSON lacks, become null."""
+    import msgspec
+
+    file.write("[")
+    separator = "\n"
+    for row in rows:
+        record = dict(zip(columns, map(_plain, row), strict=True))
+        file.write(separator + msgspec.json.encode(record).decode())
+        separator = ",\n"
+    file.write("\n]\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return float(value) if isinstance(value, decimal.Decimal) else value
+
+
+def _write_parquet(columns: list[str], rows: Rows, out: Path) -> None:
+    import polars as pl
+
+    with _replacing(out) as part:
+        pl.DataFrame(list(rows), schema=columns, orient="row", infer_schema_length=None).write_parquet(part)
+
+
+def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:
+    """Aligned columns: numbers to the right with thousands separators, text to the left."""
+    shown: list[list[str]] = []
+    numeric = [True] * len(columns)
+    cut = False
+    for row in rows:
+        if len(shown) == TABLE_ROWS:
+            cut = True
+            break
+        shown.append([_cell(value) for value in row])
+        numeric = [n and (v is None or isinstance(v, int | float | decimal.Decimal)) for n, v in zip(numeric, row, strict=True)]
+    widths = [max([len(name), *(len(row[i]) for row in shown)]) for i, name in enumerate(columns)]
+    print(_line(columns, widths, numeric), file=file)
+    print("  ".join("─" * width for width in widths), file=file)
+    for row in shown:
+        print(_line(row, widths, numeric), file=file)
+    if cut:
+        print(f"ridgeline: only the first {TABLE_ROWS:,} rows: use --format csv for all", file=sys.stderr)
+
+
+def _line(cells: Sequence[str], widths: list[int], numeric: list[bool]) -> str:
+    parts = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, numeric, strict=True))
+    return "  ".join(parts).rstrip()
+
+
+def _cell(value: Any) -> str:
+    """
+    >>> _cell(1234567), _cell(0.123456), _cell(None), _cell(1.5e13)
+    ('1,234,567', '0.1235', '·', '1.5e+13')
+    """
+    if value is None:
+        return "·"
+    if isinstance(value, bool | datetime.datetime):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float | decimal.Decimal):
+        return f"{float(value):.4g}"
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Control characters would move the terminal's cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+__all__ = ["run"]

@@ -1,0 +1,105 @@
+-- Facts. Times are nanoseconds on the trace's clock, units are in the names, rank and device_index are in the keys.
+
+CREATE TABLE schema_version (version INTEGER NOT NULL, created_at TIMESTAMP NOT NULL);
+
+CREATE TABLE runs (
+  run_id VARCHAR PRIMARY KEY,      -- first 16 hex digits of the SHA-256 of the decompressed trace
+  name VARCHAR NOT NULL,           -- the run directory's name or the trace file's stem
+  content_sha256 VARCHAR NOT NULL, -- of the trace and its companions: a run is replaced when it changes
+  source VARCHAR NOT NULL,         -- ridgeline (a run directory) or kineto (a bare trace)
+  experiment VARCHAR,
+  mode VARCHAR, execution VARCHAR, model VARCHAR, dtype VARCHAR,
+  batch BIGINT, prompt_tokens BIGINT, generated_tokens BIGINT, block BIGINT, steps BIGINT,
+  parameters BIGINT,
+  device VARCHAR,                  -- as the trace or the run names it
+  device_kind VARCHAR NOT NULL,    -- cuda, hip or cpu
+  rank BIGINT NOT NULL,
+  torch_version VARCHAR, transformers_version VARCHAR, cuda_version VARCHAR, driver_version VARCHAR,
+  outcome VARCHAR NOT NULL,        -- ok, oom or error
+  message VARCHAR,
+  committed_tokens BIGINT,
+  peak_memory_bytes BIGINT, weights_bytes BIGINT, cache_bytes BIGINT, other_bytes BIGINT,
+  trace_bytes BIGINT, events BIGINT, malformed_events BIGINT,
+  device_time_ns BIGINT NOT NULL,  -- sum of the durations of its activities; both accounts of the ledger sum to it
+  rules_version INTEGER NOT NULL
+);
+
+CREATE TABLE devices (
+  run_id VARCHAR NOT NULL, rank BIGINT NOT NULL, device_index BIGINT NOT NULL,
+  name VARCHAR NOT NULL, datasheet VARCHAR, -- the name in ceilings with source datasheet, if known
+  multiprocessors BIGINT, memory_bytes BIGINT, l2_bytes BIGINT, compute_capability VARCHAR
+);
+
+CREATE TABLE ceilings (
+  run_id VARCHAR,                  -- the run it was measured for; null for a datasheet's
+  device VARCHAR NOT NULL,
+  resource VARCHAR NOT NULL,       -- compute, bandwidth or latency
+  level VARCHAR,                   -- dram, l2 or l1
+  unit VARCHAR,                    -- tensor or vector
+  precision VARCHAR,
+  value DOUBLE NOT NULL, unit_of_value VARCHAR NOT NULL,
+  source VARCHAR NOT NULL,         -- measured or datasheet
+  method VARCHAR, measured_on VARCHAR
+);
+
+CREATE TABLE signatures (
+  signature_id VARCHAR PRIMARY KEY, -- of the operator's name and its recorded inputs
+  operator VARCHAR NOT NULL, family VARCHAR NOT NULL,
+  shapes VARCHAR, dtypes VARCHAR, strides VARCHAR, concrete VARCHAR, -- as recorded, JSON
+  flops DOUBLE,                     -- of one call; null if unknown
+  read_bytes DOUBLE, write_bytes DOUBLE, -- compulsory; null if unknown
+  precision VARCHAR,
+  composite BOOLEAN NOT NULL,       -- only calls other operators
+  method VARCHAR NOT NULL,          -- meta, tag, shapes, rule, inputs or none
+  confidence VARCHAR NOT NULL,      -- high or low
+  rules_version INTEGER NOT NULL
+);
+
+CREATE TABLE operators (
+  run_id VARCHAR NOT NULL, operator_id BIGINT NOT NULL, rank BIGINT NOT NULL, thread VARCHAR NOT NULL,
+  parent_id BIGINT, operator VARCHAR NOT NULL, signature_id VARCHAR,
+  start_ns BIGINT NOT NULL, duration_ns BIGINT NOT NULL
+);
+
+CREATE TABLE steps (
+  run_id VARCHAR NOT NULL, rank BIGINT NOT NULL, step_id BIGINT NOT NULL,
+  phase VARCHAR, kind VARCHAR, step BIGINT, block BIGINT, query BIGINT, context BIGINT, tokens BIGINT,
+  host_start_ns BIGINT NOT NULL, host_duration_ns BIGINT NOT NULL,
+  start_ns BIGINT, end_ns BIGINT,  -- first and last device activity
+  busy_ns BIGINT                   -- union of its device activities
+);
+
+CREATE TABLE kernels (
+  run_id VARCHAR NOT NULL, kernel_id BIGINT NOT NULL, rank BIGINT NOT NULL, device_index BIGINT NOT NULL,
+  stream BIGINT,
+  category VARCHAR NOT NULL,       -- kernel, memcpy, memset, profiler_range or operator
+  kernel VARCHAR NOT NULL, family VARCHAR NOT NULL,
+  start_ns BIGINT NOT NULL, duration_ns BIGINT NOT NULL, launch_ns BIGINT,
+  operator_id BIGINT, signature_id VARCHAR, share DOUBLE, -- its part of the signature's cost
+  trace_bytes BIGINT,              -- DRAM bytes of a copy or fill, from the bytes the trace records
+  attribution VARCHAR NOT NULL,
+  unit VARCHAR, precision VARCHAR,
+  step_id BIGINT, module VARCHAR
+);
+
+CREATE TABLE counters (
+  run_id VARCHAR NOT NULL, kernel_id BIGINT NOT NULL, metric VARCHAR NOT NULL, value DOUBLE NOT NULL, source VARCHAR NOT NULL
+);
+
+CREATE TABLE timings (
+  run_id VARCHAR NOT NULL, metric VARCHAR NOT NULL, phase VARCHAR, kind VARCHAR, step BIGINT, "repeat" BIGINT, value_ns BIGINT NOT NULL
+);
+
+CREATE TABLE telemetry (
+  run_id VARCHAR NOT NULL, time_ns BIGINT NOT NULL, power_w DOUBLE, energy_j DOUBLE, sm_clock_hz DOUBLE, memory_clock_hz DOUBLE,
+  temperature_c DOUBLE, memory_used_bytes BIGINT, throttle_reasons VARCHAR
+);
+
+CREATE TABLE ledger (
+  run_id VARCHAR NOT NULL, account VARCHAR NOT NULL, entry VARCHAR NOT NULL, kernels BIGINT NOT NULL, duration_ns BIGINT NOT NULL
+);
+
+CREATE TABLE predictions (
+  run_id VARCHAR, model VARCHAR NOT NULL, mode VARCHAR NOT NULL, convention VARCHAR NOT NULL, component VARCHAR NOT NULL,
+  flops DOUBLE, bytes DOUBLE, time_ns BIGINT
+);

@@ -1,0 +1,156 @@
+-- Every device activity with its price and its place under the roofs; kernel_roofline below is its public face.
+-- Thresholds: a kernel is bound by latency when it is shorter than four times the shortest kernel the device can run (2 us
+-- where that was not measured) and the roofs explain less than half of it.
+CREATE OR REPLACE VIEW placed_kernels AS
+WITH bandwidths AS (
+  SELECT
+    run_id,
+    MAX(CASE WHEN resource = 'bandwidth' AND level = 'dram' THEN value END) AS dram_bytes_per_s,
+    MAX(CASE WHEN resource = 'bandwidth' AND level = 'l2' THEN value END) AS l2_bytes_per_s,
+    MAX(CASE WHEN resource = 'latency' THEN value END) * 1000000000 AS floor_ns
+  FROM roofs
+  GROUP BY run_id
+),
+peaks AS (
+  SELECT run_id, unit, precision, value AS flops_per_s
+  FROM roofs
+  WHERE resource = 'compute'
+),
+measured AS (
+  SELECT
+    run_id,
+    kernel_id,
+    SUM(CASE WHEN metric IN ('dram__bytes_read.sum', 'dram__bytes_write.sum') THEN value END) AS dram_bytes,
+    SUM(CASE WHEN metric = 'lts__t_bytes.sum' THEN value END) AS l2_bytes,
+    SUM(CASE WHEN metric = 'l1tex__t_bytes.sum' THEN value END) AS l1_bytes,
+    SUM(CASE
+      WHEN metric LIKE 'sm__ops_path_tensor%' THEN value
+      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%fma_pred_on.sum' THEN 2 * value
+      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%' THEN value
+    END) AS flops
+  FROM counters
+  GROUP BY run_id, kernel_id
+),
+priced AS (
+  SELECT
+    k.run_id,
+    k.kernel_id,
+    k.step_id,
+    k.category,
+    r.name,
+    r.mode,
+    r.execution,
+    k.rank,
+    k.device_index,
+    k.stream,
+    k.kernel,
+    k.family,
+    s.operator,
+    s.shapes,
+    k.module,
+    t.phase,
+    t.kind,
+    t.step,
+    k.start_ns,
+    k.duration_ns,
+    k.attribution,
+    CASE WHEN s.confidence = 'high' OR (s.confidence IS NULL AND k.trace_bytes IS NOT NULL) THEN 'high' ELSE 'low' END AS confidence,
+    k.precision,
+    k.unit,
+    s.flops * k.share AS algorithm_flops,
+    m.flops AS counter_flops,
+    CASE WHEN k.trace_bytes IS NULL THEN (s.read_bytes + s.write_bytes) * k.share END AS compulsory_bytes,
+    CAST(NULL AS DOUBLE) AS cache_model_bytes,
+    m.dram_bytes AS counter_dram_bytes,
+    CAST(k.trace_bytes AS DOUBLE) AS trace_bytes,
+    m.l2_bytes,
+    m.l1_bytes
+  FROM kernels k
+  JOIN runs r ON r.run_id = k.run_id
+  LEFT JOIN signatures s ON s.signature_id = k.signature_id
+  LEFT JOIN steps t ON t.run_id = k.run_id AND t.step_id = k.step_id
+  LEFT JOIN measured m ON m.run_id = k.run_id AND m.kernel_id = k.kernel_id
+),
+best AS (
+  SELECT
+    p.*,
+    COALESCE(p.algorithm_flops, p.counter_flops) AS flops,
+    CASE
+      WHEN p.algorithm_flops IS NOT NULL THEN 'algorithm' WHEN p.counter_flops IS NOT NULL THEN 'counter' ELSE 'none'
+    END AS flops_source,
+    COALESCE(p.counter_dram_bytes, p.cache_model_bytes, p.trace_bytes, p.compulsory_bytes) AS dram_bytes,
+    CASE
+      WHEN p.counter_dram_bytes IS NOT NULL THEN 'counter'
+      WHEN p.cache_model_bytes IS NOT NULL THEN 'cache_model'
+      WHEN p.trace_bytes IS NOT NULL THEN 'trace'
+      WHEN p.compulsory_bytes IS NOT NULL THEN 'compulsory'
+      ELSE 'none'
+    END AS dram_bytes_source,
+    pk.flops_per_s AS roof_flops_per_s,
+    b.floor_ns,
+    p.l2_bytes / b.l2_bytes_per_s * 1000000000 AS l2_time_ns
+  FROM priced p
+  LEFT JOIN peaks pk ON pk.run_id = p.run_id AND pk.unit = p.unit AND pk.precision = p.precision
+  LEFT JOIN bandwidths b ON b.run_id = p.run_id
+),
+placed AS (
+  SELECT
+    t.*,
+    t.flops / t.roof_flops_per_s * 1000000000 AS compute_time_ns,
+    t.dram_bytes / w.dram_bytes_per_s * 1000000000 AS dram_time_ns
+  FROM best t
+  LEFT JOIN bandwidths w ON w.run_id = t.run_id
+),
+roofed AS (
+  SELECT
+    q.*,
+    CASE
+      WHEN q.compute_time_ns IS NULL AND q.dram_time_ns IS NULL AND q.l2_time_ns IS NULL THEN NULL
+      ELSE GREATEST(COALESCE(q.compute_time_ns, 0), COALESCE(q.dram_time_ns, 0), COALESCE(q.l2_time_ns, 0))
+    END AS roof_time_ns
+  FROM placed q
+),
+bounded AS (
+  SELECT
+    f.*,
+    f.roof_time_ns / NULLIF(f.duration_ns, 0) AS roof_fraction,
+    CASE
+      WHEN f.roof_time_ns IS NULL OR f.duration_ns = 0 THEN 'none'
+      WHEN f.duration_ns < 4 * COALESCE(f.floor_ns, 2000) AND f.roof_time_ns < 0.5 * f.duration_ns THEN 'latency'
+      WHEN f.roof_time_ns = 0 THEN 'none'
+      WHEN f.roof_time_ns = f.compute_time_ns THEN 'compute'
+      WHEN f.roof_time_ns = f.l2_time_ns THEN 'l2'
+      ELSE 'dram'
+    END AS bound
+  FROM roofed f
+)
+SELECT
+  run_id, kernel_id, step_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
+  start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
+  dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes,
+  flops / NULLIF(dram_bytes, 0) AS intensity,
+  flops / NULLIF(duration_ns, 0) * 1000000000 AS achieved_flops_per_s,
+  dram_bytes / NULLIF(duration_ns, 0) * 1000000000 AS achieved_bytes_per_s,
+  roof_flops_per_s, roof_time_ns, roof_fraction, bound,
+  CASE
+    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'compulsory'
+      THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
+    WHEN roof_fraction > 1 AND bound = 'compute'
+      THEN 'above the compute roof: check the precision its peak is taken from'
+    WHEN roof_fraction > 1 THEN 'above its roof'
+    WHEN bound = 'latency' THEN 'too short for any roof to matter'
+    WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'
+    WHEN attribution = 'before_recording' THEN 'launched before recording began'
+    WHEN dram_bytes_source = 'none' THEN 'its operator recorded no operands'
+    WHEN bound IN ('compute', 'dram', 'l2') AND roof_fraction < 0.5 THEN 'far from its roof'
+  END AS diagnosis
+FROM bounded;
+
+-- One row per device activity (kernel, memcpy, memset; never annotations).
+CREATE OR REPLACE VIEW kernel_roofline AS
+SELECT
+  run_id, kernel_id, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
+  start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
+  dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, intensity,
+  achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis
+FROM placed_kernels;

@@ -1,0 +1,108 @@
+-- Where the time went, by operator and by module; lost_ns is time beyond the roof.
+CREATE OR REPLACE VIEW operator_summary AS
+SELECT
+  run_id,
+  COALESCE(operator, '(' || attribution || ')') AS operator,
+  family,
+  phase,
+  COUNT(*) AS kernels,
+  SUM(duration_ns) AS duration_ns,
+  SUM(duration_ns) / SUM(SUM(duration_ns)) OVER (PARTITION BY run_id) AS share,
+  SUM(flops) AS flops,
+  SUM(compulsory_bytes) AS compulsory_bytes,
+  SUM(dram_bytes) AS dram_bytes,
+  SUM(flops) / NULLIF(SUM(dram_bytes), 0) AS intensity,
+  SUM(flops) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_flops_per_s,
+  SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
+  SUM(roof_time_ns) / NULLIF(SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
+  SUM(GREATEST(duration_ns - roof_time_ns, 0)) AS lost_ns
+FROM kernel_roofline
+GROUP BY run_id, COALESCE(operator, '(' || attribution || ')'), family, phase;
+
+CREATE OR REPLACE VIEW module_summary AS
+SELECT
+  run_id,
+  module,
+  family,
+  phase,
+  COUNT(*) AS kernels,
+  SUM(duration_ns) AS duration_ns,
+  SUM(duration_ns) / SUM(SUM(duration_ns)) OVER (PARTITION BY run_id) AS share,
+  SUM(flops) AS flops,
+  SUM(compulsory_bytes) AS compulsory_bytes,
+  SUM(dram_bytes) AS dram_bytes,
+  SUM(flops) / NULLIF(SUM(dram_bytes), 0) AS intensity,
+  SUM(flops) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_flops_per_s,
+  SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
+  SUM(roof_time_ns) / NULLIF(SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
+  SUM(GREATEST(duration_ns - roof_time_ns, 0)) AS lost_ns
+FROM kernel_roofline
+GROUP BY run_id, module, family, phase;
+
+-- One row per labelled step: from its first device activity to its last, and how much of that the device was busy.
+CREATE OR REPLACE VIEW step_summary AS
+WITH work AS (
+  SELECT run_id, step_id, COUNT(*) AS kernels, SUM(flops) AS flops, SUM(dram_bytes) AS dram_bytes
+  FROM placed_kernels
+  WHERE step_id IS NOT NULL
+  GROUP BY run_id, step_id
+)
+SELECT
+  s.run_id, s.phase, s.kind, s.step,
+  s.end_ns - s.start_ns AS wall_ns,
+  s.busy_ns,
+  s.end_ns - s.start_ns - s.busy_ns AS gap_ns,
+  COALESCE(w.kernels, 0) AS kernels,
+  w.flops,
+  w.dram_bytes,
+  s.tokens
+FROM steps s
+LEFT JOIN work w ON w.run_id = s.run_id AND w.step_id = s.step_id;
+
+CREATE OR REPLACE VIEW ledger_summary AS
+SELECT
+  l.run_id, r.name, l.account, l.entry, l.kernels, l.duration_ns,
+  l.duration_ns / NULLIF(r.device_time_ns, 0) AS share,
+  r.device_time_ns
+FROM ledger l
+JOIN runs r ON r.run_id = l.run_id;
+
+-- The kinds of bytes side by side, by family; errors are relative to the counters, where there are any.
+CREATE OR REPLACE VIEW byte_sources AS
+SELECT
+  run_id,
+  family,
+  COUNT(*) AS kernels,
+  SUM(duration_ns) AS duration_ns,
+  SUM(compulsory_bytes) AS compulsory_bytes,
+  SUM(cache_model_bytes) AS cache_model_bytes,
+  SUM(counter_dram_bytes) AS counter_dram_bytes,
+  SUM(compulsory_bytes) / NULLIF(SUM(counter_dram_bytes), 0) - 1 AS compulsory_error,
+  SUM(cache_model_bytes) / NULLIF(SUM(counter_dram_bytes), 0) - 1 AS cache_model_error
+FROM kernel_roofline
+GROUP BY run_id, family;
+
+-- Wall time of the labelled steps into kernels and gaps, next to the time of the same kind of step without the profiler.
+CREATE OR REPLACE VIEW overhead AS
+WITH profiled AS (
+  SELECT
+    run_id, phase, kind,
+    COUNT(*) AS steps,
+    AVG(wall_ns) AS wall_ns,
+    AVG(busy_ns) AS busy_ns,
+    AVG(gap_ns) AS gap_ns,
+    AVG(kernels) AS kernels
+  FROM step_summary
+  GROUP BY run_id, phase, kind
+),
+unprofiled AS (
+  SELECT run_id, phase, kind, MEDIAN(value_ns) AS step_ns
+  FROM timings
+  WHERE metric = 'step'
+  GROUP BY run_id, phase, kind
+)
+SELECT p.run_id, p.phase, p.kind, p.steps, p.kernels, p.wall_ns, p.busy_ns, p.gap_ns, u.step_ns AS unprofiled_ns,
+  p.wall_ns - u.step_ns AS profiler_overhead_ns
+FROM profiled p
+LEFT JOIN unprofiled u
+  ON u.run_id = p.run_id AND COALESCE(u.phase, '') = COALESCE(p.phase, '') AND COALESCE(u.kind, '') = COALESCE(p.kind, '');
