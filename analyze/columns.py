@@ -94,9 +94,9 @@ def _decoded(reader: TraceReader, pieces: Iterator[Piece], *, alone: bool) -> It
     """Decode pieces, joining one that was cut inside an event with the next."""
     pending: Piece | None = None
     for piece in pieces:
-        joined = Piece(pending.text + b"," + piece.text, pending.offset) if pending else piece
+        joined = pending.followed_by(piece) if pending else piece
         try:
-            decoded = decode(joined.text)
+            decoded = decode(joined.array())
         except msgspec.DecodeError as e:
             if alone:
                 raise CutInsideEvent from None
@@ -131,7 +131,7 @@ def _append_spans(columns: Columns, group: dict[str, array[int]], events: Sequen
     group["thread"].extend([threads[e.pid, e.tid] for e in events])
     try:
         group["start_ns"].extend([round(e.ts * 1000) for e in events])
-        group["duration_ns"].extend([max(0, round(e.dur * 1000)) for e in events])
+        group["duration_ns"].extend([round(e.dur * 1000) for e in events])
     except OverflowError:
         raise TraceError(f"time stamps beyond 64-bit nanoseconds in {events[0].cat} events: the trace is damaged") from None
 

@@ -58,6 +58,7 @@ def assemble(parts: Sequence[Columns]) -> Trace:
             if kind := _CODED.get(column):
                 arrays = [codes[kind][a] if len(a) else a for codes, a in zip(recode, arrays, strict=True)]
             data[column] = np.concatenate(arrays)
+        np.maximum(data["duration_ns"], 0, out=data["duration_ns"])
         absent = [c for c in ("correlation", "external_id", "stream", "bytes") if c in data]
         return pl.DataFrame(data).with_columns(pl.col(absent).replace(ABSENT, None))
 

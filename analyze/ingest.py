@@ -113,7 +113,7 @@ def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: 
     except AnalyzeError as e:
         return Result(source.name, "failed", error=e)
     summary = run.records["runs"][0]
-    kernels = len(run.facts["kernels"].rows) if run.facts else 0
+    kernels = len(run.frames["kernels"]) if run.frames else 0
     outcome: Outcome = "replaced" if source.name in known else "loaded"
     return Result(source.name, outcome, kernels, summary["device_time_ns"], summary["malformed_events"] or 0)
 

@@ -39,20 +39,28 @@ Events = list[Event] | list[ExactEvent]
 
 
 class Piece(NamedTuple):
-    """Bytes of whole events (the text between two cuts) and where they begin in the decompressed file."""
+    """Whole events: the text between two cuts, in fragments, and where it begins in the decompressed file."""
 
-    text: bytes
+    fragments: tuple[bytes | memoryview, ...]
     offset: int
+
+    def array(self) -> bytes:
+        """The text as a JSON array."""
+        return b"".join((b"[", *self.fragments, b"]"))
+
+    def followed_by(self, other: Piece) -> Piece:
+        """One piece out of two that were cut at the wrong place."""
+        return Piece((*self.fragments, b",", *other.fragments), self.offset)
 
 
 def open_bytes(path: Path) -> BinaryIO:
     """The file's bytes, decompressed if they begin with gzip's magic number."""
-    file = path.open("rb")
+    file = path.open("rb", buffering=0)
     magic = file.read(2)
     file.seek(0)
     if magic == b"\x1f\x8b":
         return cast(BinaryIO, igzip.GzipFile(fileobj=file, mode="rb"))
-    return file
+    return cast(BinaryIO, file)
 
 
 class TraceReader:
@@ -93,16 +101,21 @@ class TraceReader:
         return block
 
     def _split(self, file: BinaryIO) -> Iterator[Piece]:
-        prefix, buffer = self._find_events(file)
+        prefix, first = self._find_events(file)
+        pending: list[bytes | memoryview] = [first]
+        pending_bytes = len(first)
         while block := self._read(file):
-            cut = _last_cut(buffer)
+            cut = _last_cut(block)
             if cut:
-                yield Piece(buffer[:cut], self.bytes_read - len(block) - len(buffer))
-                buffer = buffer[cut + 1 :]
-            elif len(buffer) > LARGEST_EVENT_BYTES:
-                raise TraceError(f"{self.path}: no end of an event within {len(buffer):,} bytes: not a Kineto trace")
-            buffer += block
-        yield from self._finish(prefix, buffer)
+                view = memoryview(block)
+                yield Piece((*pending, view[:cut]), self.bytes_read - len(block) - pending_bytes)
+                pending, pending_bytes = [view[cut + 1 :]], len(block) - cut - 1
+            else:
+                pending.append(block)
+                pending_bytes += len(block)
+            if pending_bytes > LARGEST_EVENT_BYTES:
+                raise TraceError(f"{self.path}: no end of an event within {pending_bytes:,} bytes: not a Kineto trace")
+        yield from self._finish(prefix, b"".join(pending))
 
     def _find_events(self, file: BinaryIO) -> tuple[bytes, bytes]:
         """Split the beginning of the file after ``"traceEvents": [``."""
@@ -136,21 +149,19 @@ class TraceReader:
                 raise TraceError(f"{self.path}: unexpected header: {e}") from None
             except msgspec.DecodeError:
                 continue
-            yield Piece(buffer[:end], offset)
+            yield Piece((buffer[:end],), offset)
             return
         raise TraceError(f"{self.path}: {_where_it_breaks(buffer, offset)}: record it again")
 
 
-def _last_cut(buffer: bytes) -> int:
+def _last_cut(block: bytes) -> int:
     """Position of the last comma between two events, 0 if there is none."""
-    for window in (1 << 14, 1 << 18, len(buffer)):
+    for window in (1 << 14, len(block)):
         last = None
-        for last in _BETWEEN_EVENTS.finditer(buffer, max(0, len(buffer) - window)):
+        for last in _BETWEEN_EVENTS.finditer(block, max(0, len(block) - window)):
             pass
         if last:
             return last.start(1)
-        if window >= len(buffer):
-            break
     return 0
 
 
@@ -164,12 +175,11 @@ def _where_it_breaks(buffer: bytes, offset: int) -> str:
     return f"cut off at byte {offset + len(buffer):,}, in the middle of traceEvents"
 
 
-def decode(text: bytes) -> tuple[Events, int]:
-    """The events of a piece and the number of malformed ones left out.
+def decode(array: bytes) -> tuple[Events, int]:
+    """The events of a JSON array and the number of malformed ones left out.
 
-    Raises ``msgspec.DecodeError`` if the text is not JSON.
+    Raises ``msgspec.DecodeError`` if it is not JSON.
     """
-    array = b"[" + text + b"]"
     try:
         events = _events.decode(array)
     except msgspec.ValidationError:

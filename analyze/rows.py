@@ -12,14 +12,14 @@ from analyze.families import family
 from analyze.frames import Trace
 from analyze.labels import Label
 from analyze.signatures import Record
+from analyze.spans import ROOT
 from analyze.units import unit_and_precision
-from warehouse.load import Facts
 
 _BETWEEN_HOST_AND_DEVICE = re.compile(r"HtoD|DtoH|Host")
 
 
-def kernel_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], labels: list[Label], *, on_cpu: bool) -> Facts:
-    """Rows of ``kernels``; ``prices`` by signature code. Kinds of kernels are classes, single activities are facts."""
+def kernel_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], labels: list[Label], *, on_cpu: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of ``kernels`` and of ``kernel_classes``; ``prices`` by signature code."""
     keys = ["name", "category", "signature", "module", "attribution"]
     annotation_name = trace.annotations["name"]
     module = activities.select(pl.col("module_label").replace_strict(
@@ -35,14 +35,12 @@ def kernel_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record
         trace_bytes=pl.col("bytes") * pl.col("multiplier"),
     )
     facts = facts.with_columns(share=_share())
-    return Facts(
-        facts.select(
-            "class_id", "kernel_id", pl.lit(trace.rank).alias("rank"), pl.col("device").alias("device_index"), "stream", "start_ns",
-            "duration_ns", "launch_ns", pl.col("operator").alias("operator_id"), "share", "trace_bytes",
-            pl.col("step_label").alias("step_id"),
-        ),
-        pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA),
+    rows = facts.select(
+        "class_id", "kernel_id", pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), pl.col("device").alias("device_index"), "stream",
+        "start_ns", "duration_ns", "launch_ns", pl.col("operator").alias("operator_id"), "share", "trace_bytes",
+        pl.col("step_label").alias("step_id"),
     )  # fmt: skip
+    return rows, pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA)
 
 
 _CLASS_SCHEMA = dict.fromkeys(("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision"), pl.String)
@@ -86,31 +84,20 @@ def _share() -> pl.Expr:
     return pl.when(pl.col("operator").is_null()).then(None).otherwise(share).fill_nan(0.0)
 
 
-def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> Facts:
+def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> pl.DataFrame:
     """Rows of ``operators``: every operator call the trace recorded, with the one around it."""
     operators = trace.operators
-    if operators.is_empty():
-        return Facts(pl.DataFrame(), pl.DataFrame())
-    keys = ["name", "thread", "signature"]
-    classes = operators.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
-    rows = operators.join(classes, on=keys, how="left", maintain_order="left").with_columns(
-        operator_id=pl.int_range(pl.len(), dtype=pl.Int64),
-        rank=pl.lit(trace.rank, dtype=pl.Int64),
-        parent_id=pl.Series(tree.operator_parent()).replace(-1, None),
-    )
-    described = [
-        {
-            "class_id": row["class_id"],
-            "operator": trace.names[row["name"]],
-            "thread": "/".join(str(part) for part in trace.threads[row["thread"]]),
-            "signature_id": prices[row["signature"]]["signature_id"] if row["signature"] in prices else None,
-        }
-        for row in classes.iter_rows(named=True)
-    ]
-    schema = dict.fromkeys(("operator", "thread", "signature_id"), pl.String)
-    return Facts(
-        rows.select("class_id", "operator_id", "rank", "parent_id", "start_ns", "duration_ns"),
-        pl.DataFrame(described, schema_overrides=schema),
+    threads = ["/".join(str(part) for part in thread) for thread in trace.threads]
+    signatures = [prices[code]["signature_id"] if code in prices else None for code in range(len(trace.signatures))]
+    return operators.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("operator_id"),
+        pl.lit(trace.rank, dtype=pl.Int64).alias("rank"),
+        pl.Series("thread", threads, dtype=pl.String).gather(operators["thread"]),
+        pl.Series("parent_id", tree.operator_parent()).replace(ROOT, None),
+        pl.Series("operator", trace.names, dtype=pl.String).gather(operators["name"]),
+        pl.Series("signature_id", signatures, dtype=pl.String).gather(operators["signature"]),
+        "start_ns",
+        "duration_ns",
     )
 
 

@@ -32,14 +32,11 @@ def build(connection: duckdb.DuckDBPyConnection, source: Source, parts: Sequence
     run = RunRows(run_id)
     activities = _add_trace(connection, run, trace) if trace else None
     device_time_ns = int(activities["duration_ns"].sum()) if activities is not None else 0
-    run.records["runs"] = [_run_row(run_id, source, content, described, trace, device_time_ns)]
+    run.records["runs"] = [_run_row(source, content, described, trace, device_time_ns)]
     run.records["devices"] = _device_rows(trace, described)
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
-    for records in run.records.values():
-        for record in records:
-            record["run_id"] = run_id
     return run
 
 
@@ -62,8 +59,8 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace
         activities = assign(trace, attribute(trace, tree))
     used = activities["signature"].drop_nulls().unique().sort().to_list()
     prices = _prices(connection, run, trace, used)
-    run.facts["kernels"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
-    run.facts["operators"] = operator_rows(trace, tree, prices)
+    run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
+    run.frames["operators"] = operator_rows(trace, tree, prices)
     run.records["steps"] = step_rows(trace, activities, labels)
     run.records["ledger"] = attribution_account(activities)
     run.records["counters"] = _counter_rows(trace, activities)
@@ -88,10 +85,9 @@ def _counter_rows(trace: Trace, activities: pl.DataFrame) -> list[dict[str, Any]
 
 
 def _run_row(
-    run_id: str, source: Source, content: str, described: Run | None, trace: Trace | None, device_time_ns: int
+    source: Source, content: str, described: Run | None, trace: Trace | None, device_time_ns: int
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "run_id": run_id,
         "name": source.name,
         "content_sha256": content,
         "source": "ridgeline" if described else "kineto",

@@ -29,9 +29,8 @@ class Canvas:
         self.masked[:, self.prompt :] = True
 
     def append(self, position: int, chosen: Tensor) -> None:
-        """Commit `chosen` `[batch]` at one position."""
+        """Commit `chosen` `[batch]` at one position. Autoregressive decoding goes in order and leaves `masked` alone."""
         self.tokens[:, position] = chosen
-        self.masked[:, position] = False
 
     def commit(self, start: int, confidence: Tensor, chosen: Tensor, count: int) -> None:
         """Commit the `count` most confident masked positions of a block that begins at `start`.

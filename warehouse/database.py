@@ -30,7 +30,8 @@ def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConn
     path = Path(path)
     if read_only and not path.exists():
         raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
-    config = {"enable_external_access": "false"} if read_only else {}
+    # writers checkpoint at each commit, so that a load is written once and readers find no log to replay
+    config = {"enable_external_access": "false"} if read_only else {"checkpoint_threshold": "1KB"}
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as e:

@@ -10,28 +10,17 @@ import duckdb
 import numpy as np
 import polars as pl
 
-RUN_TABLES = ("runs", "devices", "ceilings", "operators", "steps", "kernels", "counters", "timings", "telemetry", "ledger")
+RUN_TABLES = ("runs", "devices", "ceilings", "operators", "steps", "kernels", "kernel_classes", "counters", "timings", "telemetry", "ledger")
 """Every table with rows of a run; ``signatures`` belong to all."""
 
 
 @dataclass
-class Facts:
-    """A large table in two parts: one row per fact, with ``class_id``; and the columns of strings, one row per class.
-
-    Kernels come in a few hundred kinds: strings cross into DuckDB once per kind, not once per kernel.
-    """
-
-    rows: pl.DataFrame
-    classes: pl.DataFrame
-
-
-@dataclass
 class RunRows:
-    """All rows of one run, by table. ``records`` are small tables as dictionaries, ``facts`` large ones as frames."""
+    """All rows of one run, by table: large ones as frames without ``run_id``, small ones as records; absent columns are NULL."""
 
     run_id: str
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    facts: dict[str, Facts] = field(default_factory=dict)
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     signatures: list[dict[str, Any]] = field(default_factory=list)
     """Newly priced ones."""
 
@@ -42,11 +31,11 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
     try:
         remove(connection, [run.run_id])
         if run.signatures:
-            _insert_records(connection, "signatures", run.signatures, "INSERT OR REPLACE")
-        for table, facts in run.facts.items():
-            _insert_facts(connection, table, facts, run.run_id)
+            _insert(connection, "signatures", pl.DataFrame(run.signatures, infer_schema_length=None), verb="INSERT OR REPLACE")
+        for table, frame in run.frames.items():
+            _insert(connection, table, frame, run.run_id)
         for table, records in run.records.items():
-            _insert_records(connection, table, records)
+            _insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
         connection.execute(
             "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, count(*), sum(duration_ns)"
             " FROM placed_kernels WHERE run_id = ? GROUP BY ALL",
@@ -64,35 +53,20 @@ def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Non
         connection.execute(f"DELETE FROM {table} WHERE list_contains(?, run_id)", [list(run_ids)])
 
 
-def _insert_records(
-    connection: duckdb.DuckDBPyConnection, table: str, records: Iterable[dict[str, Any]], verb: str = "INSERT"
+def _insert(
+    connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame, run_id: str | None = None, *, verb: str = "INSERT"
 ) -> None:
-    """Rows of plain values; absent columns are NULL."""
-    for columns, group in _by_columns(records).items():
-        names = ", ".join(f'"{column}"' for column in columns)
-        placeholders = ", ".join("?" for _ in columns)
-        connection.executemany(f"{verb} INTO {table} ({names}) VALUES ({placeholders})", group)
-
-
-def _by_columns(records: Iterable[dict[str, Any]]) -> dict[tuple[str, ...], list[list[Any]]]:
-    groups: dict[tuple[str, ...], list[list[Any]]] = {}
-    for record in records:
-        groups.setdefault(tuple(record), []).append(list(record.values()))
-    return groups
-
-
-def _insert_facts(connection: duckdb.DuckDBPyConnection, table: str, facts: Facts, run_id: str) -> None:
-    if facts.rows.is_empty():
+    """Add a frame's rows, with the run they belong to."""
+    if frame.is_empty():
         return
-    columns = [*facts.rows.columns, *facts.classes.columns]
-    names = ", ".join(f'"{c}"' for c in dict.fromkeys(columns) if c != "class_id")
-    connection.register("new_facts", _arrays(facts.rows))
-    connection.register("new_classes", _arrays(facts.classes))
-    connection.execute(
-        f"INSERT INTO {table} (run_id, {names}) SELECT ?, {names} FROM new_facts JOIN new_classes USING (class_id)", [run_id]
-    )
-    connection.unregister("new_facts")
-    connection.unregister("new_classes")
+    frame = frame.drop([series.name for series in frame if series.dtype == pl.Null])
+    names = ", ".join(f'"{column}"' for column in frame.columns)
+    connection.register("new_rows", _arrays(frame))
+    if run_id is None:
+        connection.execute(f"{verb} INTO {table} ({names}) SELECT {names} FROM new_rows")
+    else:
+        connection.execute(f"{verb} INTO {table} (run_id, {names}) SELECT ?, {names} FROM new_rows", [run_id])
+    connection.unregister("new_rows")
 
 
 def _arrays(frame: pl.DataFrame) -> dict[str, Any]:

@@ -71,15 +71,24 @@ CREATE TABLE steps (
 
 CREATE TABLE kernels (
   run_id VARCHAR NOT NULL, kernel_id BIGINT NOT NULL, rank BIGINT NOT NULL, device_index BIGINT NOT NULL,
+  class_id BIGINT NOT NULL,        -- in kernel_classes
   stream BIGINT,
-  category VARCHAR NOT NULL,       -- kernel, memcpy, memset, profiler_range or operator
-  kernel VARCHAR NOT NULL, family VARCHAR NOT NULL,
   start_ns BIGINT NOT NULL, duration_ns BIGINT NOT NULL, launch_ns BIGINT,
-  operator_id BIGINT, signature_id VARCHAR, share DOUBLE, -- its part of the signature's cost
+  operator_id BIGINT, share DOUBLE, -- its part of the signature's cost
   trace_bytes BIGINT,              -- DRAM bytes of a copy or fill, from the bytes the trace records
+  step_id BIGINT
+);
+
+-- What kernels have in common, said once: a run has many thousands of kernels of a few hundred classes.
+CREATE TABLE kernel_classes (
+  run_id VARCHAR NOT NULL, class_id BIGINT NOT NULL,
+  kernel VARCHAR NOT NULL,
+  category VARCHAR NOT NULL,       -- kernel, memcpy, memset, profiler_range or operator
+  family VARCHAR NOT NULL,
+  signature_id VARCHAR,
   attribution VARCHAR NOT NULL,
   unit VARCHAR, precision VARCHAR,
-  step_id BIGINT, module VARCHAR
+  module VARCHAR
 );
 
 CREATE TABLE counters (

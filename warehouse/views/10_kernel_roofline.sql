@@ -36,27 +36,27 @@ priced AS (
     k.run_id,
     k.kernel_id,
     k.step_id,
-    k.category,
+    c.category,
     r.name,
     r.mode,
     r.execution,
     k.rank,
     k.device_index,
     k.stream,
-    k.kernel,
-    k.family,
+    c.kernel,
+    c.family,
     s.operator,
     s.shapes,
-    k.module,
+    c.module,
     t.phase,
     t.kind,
     t.step,
     k.start_ns,
     k.duration_ns,
-    k.attribution,
+    c.attribution,
     CASE WHEN s.confidence = 'high' OR (s.confidence IS NULL AND k.trace_bytes IS NOT NULL) THEN 'high' ELSE 'low' END AS confidence,
-    k.precision,
-    k.unit,
+    c.precision,
+    c.unit,
     s.flops * k.share AS algorithm_flops,
     m.flops AS counter_flops,
     CASE WHEN k.trace_bytes IS NULL THEN (s.read_bytes + s.write_bytes) * k.share END AS compulsory_bytes,
@@ -66,8 +66,9 @@ priced AS (
     m.l2_bytes,
     m.l1_bytes
   FROM kernels k
+  JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
   JOIN runs r ON r.run_id = k.run_id
-  LEFT JOIN signatures s ON s.signature_id = k.signature_id
+  LEFT JOIN signatures s ON s.signature_id = c.signature_id
   LEFT JOIN steps t ON t.run_id = k.run_id AND t.step_id = k.step_id
   LEFT JOIN measured m ON m.run_id = k.run_id AND m.kernel_id = k.kernel_id
 ),
