@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from analyze.ingest import Result
+    from capture.config import Point
 
 app = typer.Typer(
     help="Record what a GPU does while a language model decodes, and place every kernel on the roofline.",
@@ -134,6 +135,94 @@ def sql(
         from warehouse.query import run
 
         run(warehouse, query if query is not None else file.read_text(), format=format.value, out=out)  # type: ignore[union-attr]
+
+
+@app.command()
+def capture(
+    config: Annotated[Path, typer.Argument(help="What to capture, TOML; lists make a sweep.", metavar="CONFIG.toml")],
+    out: Annotated[Path, typer.Option(help="Folder for run directories.", metavar="RUNS")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the points and their predicted memory, run nothing.")] = False,
+) -> None:
+    """Run each point of a configuration: timings without the profiler, then a traced window of steps.
+
+    Example: ridgeline capture capture/configs/8b.toml --out runs
+    """
+    with errors_in_one_line():
+        from capture import sweep
+
+        points = sweep.load(config)
+        if dry_run:
+            for line in sweep.describe(points):
+                print(line)
+            return
+        _capture(points, out)
+
+
+def _capture(points: list[Point], out: Path) -> None:
+    """Capture with progress; failed points end the command with exit code 1 once all others are done."""
+    from capture import sweep
+
+    with progress("capturing", len(points)) as advance:
+        results = sweep.run(points, out, progress=advance)
+    for result in results:
+        print(f"ridgeline: {result.headline()}", file=sys.stderr)
+    failed = [result for result in results if result.outcome == "error"]
+    if failed:
+        fail(f"{len(failed)} of {len(results)} points failed, the first with: {failed[0].message}")
+
+
+@app.command()
+def ceilings(out: Annotated[Path, typer.Option(help="Where to write.", metavar="FILE")] = Path("ceilings.json")) -> None:
+    """Measure this device's roofs: memory, cache and matrix-product rates, and the shortest kernel.
+
+    Example: ridgeline ceilings --out traces/ceilings.json
+    """
+    with errors_in_one_line():
+        from capture.ceilings import measure, write
+
+        with progress("measuring") as advance:
+            measured = measure(progress=advance)
+        write(out, measured)
+    for row in measured["ceilings"]:
+        what = " ".join(row[key] for key in ("resource", "level", "unit", "precision") if row[key])
+        print(f"{what:32} {row['value']:12.4g} {row['unit_of_value']:8} {row['method']}")
+
+
+@app.command()
+def report(
+    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the page.", metavar="DIR")] = Path("report"),
+    run: Annotated[list[str] | None, typer.Option("--run", help="Only these runs: names, ids or prefixes.")] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Write the report: one self-contained HTML page with the roofline of all kernels.
+
+    Example: ridgeline report -w ridgeline.duckdb -o report --open
+    """
+    with errors_in_one_line():
+        from reports import write
+
+        page = write(warehouse, out, run or ())
+    print(page)
+    if open_page:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="Folder for runs, warehouse and report.", metavar="DIR")] = Path("demo")) -> None:
+    """Capture every decoding mode with a small model on this machine, analyze the traces and write the report.
+
+    Example: ridgeline demo --out demo
+    """
+    with errors_in_one_line():
+        from capture import sweep
+
+        configuration = Path(sweep.__file__).parent / "configs" / "demo.toml"
+        _capture(sweep.load(configuration), out / "runs")
+    analyze([out / "runs"], out / "ridgeline.duckdb")
+    report(out / "ridgeline.duckdb", out)
 
 
 def main() -> None:

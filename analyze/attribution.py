@@ -78,7 +78,8 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     """One row per device activity: the columns of ``trace.device`` (sorted by start), ``row`` there, and
 
     ``operator`` (row in ``trace.operators``), ``step_label`` and ``module_label`` (rows in ``trace.annotations``),
-    ``launch_ns``, ``attribution``; all null where unknown. Counter ranges are activities only where there are no kernels.
+    ``launch_ns``, all null where unknown; ``attribution``; and ``carries_cost``, whether the operator's cost falls on it.
+    Counter ranges are activities only where there are no kernels.
     """
     device = trace.device.with_row_index("row")
     if (device["category"] != _RANGE).any():
@@ -112,6 +113,7 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         _nullable("module_label", take(tree.module, span)),
         _nullable("launch_ns", launch_ns).cast(pl.Int64),
         pl.Series("attribution", attribution.astype(str)),
+        carries_cost=pl.col("bytes").is_null(),
     )
 
 
@@ -172,5 +174,6 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
         module_label=_nullable("module_label", take(tree.module, spans)),
         launch_ns=pl.lit(None, dtype=pl.Int64),
         attribution=pl.lit("cpu"),
+        carries_cost=pl.Series(~is_composite),
     )
     return rows.filter(pl.Series(~inside_kernel)).sort("start_ns", "row")

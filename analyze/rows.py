@@ -77,11 +77,11 @@ def _dram_passes(category: str, kernel: str) -> int | None:
 
 def _share() -> pl.Expr:
     """An operator's cost goes to its kernels in proportion to their time; its copies and fills carry their own bytes."""
-    carries_cost = pl.when(pl.col("trace_bytes").is_null()).then(1.0).otherwise(0.0)
-    weight = pl.col("duration_ns") * carries_cost
-    total = weight.sum().over("operator")
-    share = pl.when(total > 0).then(weight / total).otherwise(carries_cost / carries_cost.sum().over("operator"))
-    return pl.when(pl.col("operator").is_null()).then(None).otherwise(share).fill_nan(0.0)
+    carries = pl.col("carries_cost").cast(pl.Float64)
+    weight = pl.col("duration_ns") * carries
+    total, count = weight.sum().over("operator"), carries.sum().over("operator")
+    share = pl.when(total > 0).then(weight / total).when(count > 0).then(carries / count).otherwise(0.0)
+    return pl.when(pl.col("operator").is_not_null()).then(share)
 
 
 def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> pl.DataFrame:

@@ -35,9 +35,9 @@ def measure(device: str = "auto", *, progress: Callable[[str], None] = lambda _:
     The result is what ceilings.json holds: format, device, date, versions, and the rows of Ceiling under `ceilings`.
     Raises DeviceError when the device is not there.
     """
-    from capture.threads import calm_threads
+    from capture import runtime
 
-    calm_threads()
+    runtime.prepare()
     import torch
 
     from capture import ceilings_cpu, ceilings_cuda, environment
@@ -57,7 +57,9 @@ def measure(device: str = "auto", *, progress: Callable[[str], None] = lambda _:
     }
 
 
-def write(path: Path | str, *, device: str = "auto", progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def write(
+    path: Path | str, *, device: str = "auto", progress: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """Measure a device's ceilings into a file; what was written. Raises as `measure` does, and OSError."""
     measured = measure(device, progress=progress)
     save(Path(path), measured)

@@ -135,9 +135,7 @@ def _product_s(precision: str, size: int, device: torch.device) -> float:
     if precision == "fp8":
         left, right = (matrix.to(torch.float8_e4m3fn) for matrix in (left, right))
         one = torch.ones((), device=device)
-        return _median_s(
-            lambda: torch._scaled_mm(left, right.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
-        )
+        return _median_s(lambda: torch._scaled_mm(left, right.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}[precision]
     left, right = left.to(dtype), right.to(dtype)
     return _median_s(lambda: left @ right)
@@ -180,7 +178,9 @@ def _latency(device: torch.device) -> Iterator[Ceiling]:
 
 def _bandwidth(level: str, size: int, seconds: float, method: str) -> Ceiling:
     """A bandwidth from bytes and seconds."""
-    return Ceiling(resource="bandwidth", level=level, value=round(size / seconds), unit_of_value="byte/s", method=method)
+    return Ceiling(
+        resource="bandwidth", level=level, value=round(size / seconds), unit_of_value="byte/s", method=method
+    )
 
 
 def _median_s(work: Callable[[], object]) -> float:

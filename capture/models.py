@@ -4,7 +4,6 @@ The blocks are the library's; the forward over them is ours, because attention i
 in another over the same weights, and because a materialised mask would cost memory traffic no decoder needs.
 """
 
-import warnings
 from typing import Any
 
 import torch
@@ -132,4 +131,3 @@ def quiet_transformers() -> None:
     silent: Any = logging
     silent.set_verbosity_error()
     silent.disable_progress_bar()
-    warnings.filterwarnings("ignore", module=r"transformers\.")

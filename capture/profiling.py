@@ -13,6 +13,7 @@ import torch
 from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile
 
 from capture.clocks import synchronize
+from capture.errors import CaptureError
 from capture.labels import Labels
 from capture.modes import Generation
 from capture.steps import Step, profiled_window
@@ -59,7 +60,7 @@ def record(
             with labels.range(step.label):
                 generation.run(step)
         synchronize(device)
-    _export(profiler, directory)
+    _export(profiler, directory, on_device=device.type == "cuda")
     return steps
 
 
@@ -94,12 +95,17 @@ def _overload_names() -> Any:
     return None
 
 
-def _export(profiler: profile, directory: Path) -> None:
-    """Write the trace, its header cleaned, and compress both files."""
+def _export(profiler: profile, directory: Path, *, on_device: bool) -> None:
+    """Write the trace, its header cleaned, and compress both files. Raises CaptureError for a blind profiler."""
     plain = directory / "trace.raw.json"
     profiler.export_chrome_trace(str(plain))
     text = clean(plain.read_text(), trace_name="trace.json")
     plain.unlink()
+    if on_device and '"cat": "kernel"' not in text:
+        raise CaptureError(
+            "the profiler saw no kernel on the device; expected CUPTI's activities: look for another profiler that is "
+            "attached, or for a driver older than this torch needs (KINETO_LOG_LEVEL=0 shows what Kineto says)."
+        )
     with gzip.open(directory / "trace.json.gz", "wt", compresslevel=6) as file:
         file.write(text)
     executed = directory / "trace.et.json"

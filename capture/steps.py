@@ -17,7 +17,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     phase: Phase
-    index: int
+    index: int = msgspec.field(name="step")
     kind: Kind
     query: int
     context: int
@@ -44,19 +44,21 @@ def share(tokens: int, steps: int) -> Iterator[int]:
 def profiled_window(steps: Sequence[Step]) -> range:
     """The steps to profile: the shortest contiguous run that has every kind once and the commonest kind twice.
 
-    Of several, the one nearest the middle of the generation, where lengths are typical and nothing is new. A generation
-    too short for two of the commonest kind gives what it has.
+    Of several, those that begin as the generation does come first (a refresh and the steps that live on it), then the one
+    nearest the middle, where lengths are typical. A generation too short for two of the commonest kind gives what it has.
     """
     kinds = [step.kind for step in steps]
     commonest = max(set(kinds), key=kinds.count)
     need = {kind: 1 for kind in kinds} | {commonest: min(2, kinds.count(commonest))}
     fitting = [
-        range(start, stop)
-        for start in range(len(kinds))
-        if (stop := _first_stop(kinds, start, need)) is not None
+        range(start, stop) for start in range(len(kinds)) if (stop := _first_stop(kinds, start, need)) is not None
     ]
     middle = len(kinds) / 2
-    return min(fitting, key=lambda window: (len(window), abs((window.start + window.stop) / 2 - middle)))
+
+    def rank(window: range) -> tuple[int, bool, float]:
+        return len(window), kinds[window.start] != kinds[0], abs((window.start + window.stop) / 2 - middle)
+
+    return min(fitting, key=rank)
 
 
 def _first_stop(kinds: Sequence[Kind], start: int, need: dict[Kind, int]) -> int | None:

@@ -63,17 +63,19 @@ def describe(points: Iterable[Point]) -> list[Description]:
     return [Description(name=point.directory, footprint=predict(point)) for point in points]
 
 
-def run(points: Sequence[Point], out: Path | str, *, progress: Callable[[str], None] = lambda _: None) -> list[RunResult]:
+def run(
+    points: Sequence[Point], out: Path | str, *, progress: Callable[[str], None] = lambda _: None
+) -> list[RunResult]:
     """Run each point into `out/<name>/`, skipping those that are there, and measure ceilings where none are stored.
 
     A point that runs out of memory or fails is a result like any other, and the next one runs. Raises DeviceError before
     anything is run when a device asked for is not there, and CaptureError when `out` cannot be written or holds another
     configuration under a point's name.
     """
-    from capture.threads import calm_threads
+    from capture import runtime
 
-    calm_threads()
-    from capture.session import Session  # Imports torch, which the threads' settings must precede.
+    runtime.prepare()
+    from capture.session import Session  # Imports torch, which those settings must precede.
 
     out = Path(out)
     try:

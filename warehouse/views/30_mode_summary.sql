@@ -1,6 +1,7 @@
 -- One row per run. The step is the kind the run is mostly made of (decode, denoise, reuse): its unprofiled median where the
 -- run has timings, else its wall time under the profiler. FLOPs and bytes are of one such step; MFU and MBU set them over
--- the step's time and the highest measured matmul rate at the run's precision and the DRAM bandwidth.
+-- the step's time and the highest matmul rate at the run's precision and the DRAM bandwidth. The busy share sets the kernels'
+-- time over the unprofiled step's; where operators stand for kernels the profiler stretches both, so over the profiled one's.
 CREATE OR REPLACE VIEW mode_summary AS
 WITH timed AS (
   SELECT run_id, phase, kind, COUNT(*) AS samples, MEDIAN(value_ns) AS step_ns
@@ -61,7 +62,7 @@ SELECT
   m.flops / NULLIF(m.dram_bytes, 0) AS intensity,
   m.flops / NULLIF(m.step_ns, 0) * 1000000000 / c.flops_per_s AS mfu,
   m.dram_bytes / NULLIF(m.step_ns, 0) * 1000000000 / c.dram_bytes_per_s AS mbu,
-  m.busy_ns / NULLIF(m.step_ns, 0) AS busy_share,
+  m.busy_ns / NULLIF(CASE WHEN r.device_kind = 'cpu' THEN m.wall_ns ELSE m.step_ns END, 0) AS busy_share,
   CASE WHEN e.seconds >= 1 THEN e.energy_j / e.seconds * w.end_to_end_ns / 1000000000 / NULLIF(r.committed_tokens, 0) END
     AS joules_per_token,
   r.peak_memory_bytes,

@@ -7,12 +7,12 @@ integer arithmetic and data movement are 0.
 from __future__ import annotations
 
 from analyze.families import base_name
-from analyze.pricing.rules import attention, convolution, gather, matmul, normalization, pointwise, reduction
+from analyze.pricing.rules import allocation, attention, convolution, gather, matmul, normalization, pointwise, reduction
 from analyze.pricing.rules.rule import Rule
 
 RULES: dict[str, Rule] = {
     name: rule
-    for module in (matmul, attention, convolution, normalization, pointwise, reduction, gather)
+    for module in (matmul, attention, convolution, normalization, pointwise, reduction, gather, allocation)
     for rule in module.RULES
     for name in rule.operators
 }
