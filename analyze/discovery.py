@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyze.errors import TraceError
-from analyze.reader import open_bytes
+from analyze.reader import GZIP_ERRORS, open_bytes
 
 _TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
 _COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|(?:run|ceilings)\.json")
@@ -94,5 +94,7 @@ def _looks_like_a_trace(path: Path) -> bool:
     try:
         with open_bytes(path) as file:
             return b'"traceEvents"' in file.read(SNIFFED_BYTES)
-    except (OSError, EOFError):
-        return path.suffix == ".gz" and path.stat().st_size > 0
+    except GZIP_ERRORS:
+        return True
+    except OSError:
+        return False

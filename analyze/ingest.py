@@ -16,7 +16,7 @@ from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
 from analyze.errors import AnalyzeError
 from analyze.pricing import RULES_VERSION
-from analyze.reader import open_bytes
+from analyze.reader import GZIP_ERRORS, open_bytes
 
 if TYPE_CHECKING:
     import duckdb
@@ -129,7 +129,7 @@ def _content(source: Source, trace_sha256: str) -> str:
 def _content_on_disk(source: Source) -> str | None:
     try:
         return _content(source, _sha256(source.trace) if source.trace else "")
-    except (OSError, EOFError):
+    except (OSError, *GZIP_ERRORS):
         return None  # reading it will say what is wrong
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-import zlib
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
-from isal import igzip
+from isal import igzip, igzip_lib
 
 from analyze.errors import TraceError
 from analyze.events import Event, ExactEvent, Header
@@ -53,14 +53,15 @@ class Piece(NamedTuple):
         return Piece((*self.fragments, b",", *other.fragments), self.offset)
 
 
+GZIP_ERRORS = (EOFError, igzip_lib.error, gzip.BadGzipFile)
+"""What reading damaged gzip data raises."""
+
+
 def open_bytes(path: Path) -> BinaryIO:
     """The file's bytes, decompressed if they begin with gzip's magic number."""
-    file = path.open("rb", buffering=0)
-    magic = file.read(2)
-    file.seek(0)
-    if magic == b"\x1f\x8b":
-        return cast(BinaryIO, igzip.GzipFile(fileobj=file, mode="rb"))
-    return cast(BinaryIO, file)
+    with path.open("rb", buffering=0) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, igzip.open(path, "rb") if packed else path.open("rb", buffering=0))
 
 
 class TraceReader:
@@ -85,7 +86,7 @@ class TraceReader:
         try:
             with open_bytes(self.path) as file:
                 yield from self._split(file)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
+        except GZIP_ERRORS:
             raise TraceError(
                 f"{self.path}: gzip data cut off or damaged after {self.bytes_read:,} decompressed bytes: "
                 "copy or record it again"
@@ -184,7 +185,7 @@ def decode(array: bytes) -> tuple[Events, int]:
         events = _events.decode(array)
     except msgspec.ValidationError:
         return _decode_one_by_one(array)
-    if any(type(e.ts) is float and e.ts >= EXACT_BELOW_US for e in events[:1] + events[-1:]):
+    if max(map(attrgetter("ts"), events), default=0) >= EXACT_BELOW_US:
         return _exact_events.decode(array), 0
     return events, 0
 

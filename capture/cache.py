@@ -39,7 +39,7 @@ class KeyValueCache:
         self._positions, self._context = positions, context
 
     def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Write `[batch, kv_heads, query, head_dim]` into a layer's slots; views `[.., context, head_dim]` of the layer."""
+        """Write `[batch, kv_heads, query, head_dim]` into a layer's slots; the visible part, as views of the layer."""
         self.keys[layer].index_copy_(2, self._positions, keys)
         self.values[layer].index_copy_(2, self._positions, values)
         return self.keys[layer][:, :, : self._context], self.values[layer][:, :, : self._context]

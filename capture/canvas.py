@@ -29,7 +29,7 @@ class Canvas:
         self.masked[:, self.prompt :] = True
 
     def append(self, position: int, chosen: Tensor) -> None:
-        """Commit `chosen` `[batch]` at one position. Autoregressive decoding goes in order and leaves `masked` alone."""
+        """Commit `chosen` `[batch]` at one position, in order: no choice depends on `masked`, which stays."""
         self.tokens[:, position] = chosen
 
     def commit(self, start: int, confidence: Tensor, chosen: Tensor, count: int) -> None:
@@ -48,7 +48,7 @@ class Canvas:
 def confidence(logits: Tensor) -> tuple[Tensor, Tensor]:
     """The softmax probability of each position's best token, float32, and that token.
 
-    `logits` is `[batch, query, vocabulary]`, both results `[batch, query]`. The best token of equal logits is the first.
+    `logits` is `[batch, query, vocabulary]`, both results `[batch, query]`. Of equal tokens the first wins.
     """
     probability, token = torch.softmax(logits, dim=-1, dtype=torch.float32).max(dim=-1)
     return probability, token

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from capture.ceilings import Ceiling
+from capture.clocks import event
 
 REPEATS = 20
 _LARGE_BYTES = 2 * 2**30
@@ -22,11 +23,11 @@ extern "C" __global__ void read_repeatedly(const float4* data, float* sink, int 
     for (int pass = 0; pass < passes; ++pass) {
         // Each pass starts elsewhere, so that a block's first-level cache never holds what it reads next.
         int first = (blockIdx.x + pass * 17) % gridDim.x * blockDim.x + threadIdx.x;
-        #pragma unroll 8
+        #pragma unroll 4
         for (int index = first; index < count; index += stride) {
             float4 value;
-            asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
-                         : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w) : "l"(data + index));
+            asm("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w) : "l"(data + index));
             sum += value.x + value.y + value.z + value.w;
         }
     }
@@ -102,7 +103,7 @@ def _l2_batched_s(data: Tensor, processors: int) -> float:
 def _products(device: torch.device) -> Iterator[Ceiling]:
     """Matrix products, from the tensor path's precisions to float32 without it."""
     for precision in ("bf16", "fp16", "tf32", "fp8", "int8", "fp32", "fp64"):
-        size = 4096 if precision in ("fp32", "fp64") else 8192
+        size = 4096 if precision == "fp64" else 8192
         # The device or this torch may lack a precision; memory may be short. What remains is still worth having.
         with suppress(RuntimeError, ValueError, TypeError, AttributeError):
             seconds = _product_s(precision, size, device)
@@ -162,11 +163,8 @@ def _latency(device: torch.device) -> Iterator[Ceiling]:
         for _ in range(10 * REPEATS):
             data.add_(1.0)
         torch.cuda.synchronize(device)
-    durations = [
-        event.time_range.elapsed_us() * 1e-6
-        for event in profiler.events() or []
-        if event.device_type == torch.autograd.DeviceType.CUDA and event.time_range.elapsed_us() > 0
-    ]
+    seen = [entry for entry in profiler.events() or [] if entry.device_type.name == "CUDA"]
+    durations = [us * 1e-6 for entry in seen if (us := entry.time_range.elapsed_us()) > 0]
     if durations:
         yield Ceiling(
             resource="latency",
@@ -187,10 +185,10 @@ def _median_s(work: Callable[[], object]) -> float:
     """The median of REPEATS runs, between events on the device, after a few that do not count."""
     for _ in range(3):
         work()
-    pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(REPEATS)]
+    pairs = [[event() for _ in range(2)] for _ in range(REPEATS)]
     for start, end in pairs:
         start.record()
         work()
         end.record()
     torch.cuda.synchronize()
-    return statistics.median(start.elapsed_time(end) for start, end in pairs) / 1e3
+    return statistics.median(float(start.elapsed_time(end)) for start, end in pairs) / 1e3

@@ -16,7 +16,9 @@ LLADA_KEYS = {
     r"^model\.transformer\.wte\.": "model.embed_tokens.",
     r"^model\.transformer\.ln_f\.": "model.norm.",
     r"^model\.transformer\.ff_out\.": "lm_head.",
-    r"^model\.transformer\.blocks\.(\d+)\.([qkv]_proj)\.": r"model.layers.\1.self_attn.\2.",
+    r"^model\.transformer\.blocks\.(\d+)\.q_proj\.": r"model.layers.\1.self_attn.q_proj.",
+    r"^model\.transformer\.blocks\.(\d+)\.k_proj\.": r"model.layers.\1.self_attn.k_proj.",
+    r"^model\.transformer\.blocks\.(\d+)\.v_proj\.": r"model.layers.\1.self_attn.v_proj.",
     r"^model\.transformer\.blocks\.(\d+)\.attn_out\.": r"model.layers.\1.self_attn.o_proj.",
     r"^model\.transformer\.blocks\.(\d+)\.ff_proj\.": r"model.layers.\1.mlp.gate_proj.",
     r"^model\.transformer\.blocks\.(\d+)\.up_proj\.": r"model.layers.\1.mlp.up_proj.",
@@ -24,7 +26,7 @@ LLADA_KEYS = {
     r"^model\.transformer\.blocks\.(\d+)\.attn_norm\.": r"model.layers.\1.input_layernorm.",
     r"^model\.transformer\.blocks\.(\d+)\.ff_norm\.": r"model.layers.\1.post_attention_layernorm.",
 }
-"""LLaDA's published keys, as patterns, and the same weights' names in LLaMA's blocks."""
+"""LLaDA's published keys, as patterns with at most one group, and the same weights' names in LLaMA's blocks."""
 
 _SIZE_KEYS = {
     "llama": {"hidden": "hidden_size", "layers": "num_hidden_layers", "vocabulary": "vocab_size"},
@@ -55,13 +57,14 @@ def load(directory: Path, shape: Shape, dtype: torch.dtype, device: torch.device
     check(directory, shape)
     config = configuration(shape, capacity)
     mapping = LLADA_KEYS if shape.layout == "llada" else None
-    network, report = LlamaForCausalLM.from_pretrained(
+    library: Any = LlamaForCausalLM  # Its annotations know nothing of output_loading_info.
+    network, report = library.from_pretrained(
         str(directory), config=config, dtype=dtype, key_mapping=mapping, local_files_only=True, output_loading_info=True
     )
     missing = sorted(report["missing_keys"])
     if missing:
         raise CheckpointError(
-            f"{directory} lacks {len(missing)} of the weights of {shape.name}, first {missing[0]}; expected all of them."
+            f"{directory} lacks {len(missing)} of the weights of {shape.name}, first {missing[0]}; expected all."
         )
     network = network.to(device).requires_grad_(False)
     network.model.rotary_emb = LlamaRotaryEmbedding(config=config).to(device)

@@ -1,8 +1,8 @@
 """From a TOML table to validated points: types, defaults, expansion of lists, combinations that cannot be.
 
-A configuration is a TOML file. Keys at its top are shared; each `[[runs]]` table adds a sweep and overrides them. A file
-without `[[runs]]` is one sweep. Any key may hold a list, and a sweep is the cartesian product of its lists, in the order
-of the keys below. Everything is checked here, before a weight is made; nothing here imports torch.
+A configuration is a TOML file. Keys at its top are shared; each `[[runs]]` table adds a sweep and overrides them. A
+file without `[[runs]]` is one sweep. Any key may hold a list, and a sweep is the cartesian product of its lists, in the
+order of the keys below. Everything is checked here, before a weight is made; nothing here imports torch.
 """
 
 import difflib
@@ -26,10 +26,10 @@ IRRELEVANT: dict[str, frozenset[str]] = {"ar": frozenset({"block", "steps"})}
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One point of a sweep: everything that decides what is run. Lengths are in tokens, for each sequence of the batch.
+    """One point of a sweep: everything that decides what is run. Lengths are in tokens, for each sequence.
 
-    `block` is how many positions a diffusion mode decodes together and `steps` its denoising steps over all blocks; both
-    are None in a mode they do not concern. `name` and `experiment` label the run and change nothing in it.
+    `block` is how many positions a diffusion mode decodes together and `steps` its denoising steps over all blocks;
+    both are None in a mode they do not concern. `name` and `experiment` label the run and change nothing in it.
     """
 
     model: str
@@ -55,7 +55,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def directory(self) -> str:
-        """The run's directory: `name` where given, else what is run, for example `llama-3-8b_ar_p1024_g128_b1_bf16_eager`."""
+        """The run's directory: `name` where given, else what is run: `llama-3-8b_ar_p1024_g128_b1_bf16_eager`."""
         if self.name:
             return self.name
         parts = [self.model, self.mode, f"p{self.prompt_tokens}", f"g{self.generated_tokens}", f"b{self.batch}"]

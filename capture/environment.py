@@ -1,4 +1,4 @@
-"""What a run ran on: an allow-list of device and library versions; never the environment, the user or the host's name."""
+"""What a run ran on: device and versions, an allow-list; never the environment, the user or the host's name."""
 
 import platform
 import tomllib

@@ -7,7 +7,7 @@ from capture.presets import PRESETS
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Predicted bytes on the device. Weights and cache are exact; activations are the largest moment's, to about 20 %."""
+    """Predicted bytes on the device. Weights and cache are exact; activations an estimate."""
 
     weights_bytes: int
     cache_bytes: int

@@ -46,7 +46,7 @@ def _hooks(label: str) -> tuple[Callable[..., None], Callable[..., None]]:
 
     def before(_module: nn.Module, _inputs: Any) -> None:
         entered = record_function(label)
-        entered.__enter__()
+        entered.__enter__()  # type: ignore[no-untyped-call]
         open_ranges.append(entered)
 
     def after(_module: nn.Module, _inputs: Any, _output: Any) -> None:

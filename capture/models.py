@@ -23,7 +23,8 @@ class Decoder:
 
     def __init__(self, network: LlamaForCausalLM, shape: Shape, *, capacity: int) -> None:
         """Wrap a network whose positions run to `capacity`."""
-        self.network = network.eval()
+        self.network: Any = network  # Its submodules are typed as Tensor | Module, which helps nobody.
+        self.network.train(False)
         self.shape = shape
         self.dtype: torch.dtype = network.lm_head.weight.dtype
         self.device: torch.device = network.lm_head.weight.device
@@ -66,7 +67,7 @@ class Decoder:
 
         Without a cache the tokens attend to each other. With one, their keys and values are written at their positions
         and they attend to the first `context` slots (default: up to their own last). `causal` masks the future and
-        belongs to a forward from position 0; `last` computes the logits of the last position only: `[batch, 1, vocabulary]`.
+        belongs to a forward from position 0; `last` computes the last position's logits only: `[batch, 1, vocabulary]`.
         """
         query = tokens.shape[1]
         positions = self.positions[start : start + query]
@@ -85,16 +86,18 @@ class Decoder:
 def empty(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> LlamaForCausalLM:
     """A network of the shape with its memory allocated on `device` and not yet filled; on the meta device, none."""
     with torch.device("meta"):
-        network = LlamaForCausalLM(configuration(shape, capacity)).to(dtype)
-    network = network.to_empty(device=device)
+        network: Any = LlamaForCausalLM(configuration(shape, capacity))
+    network = network.to(dtype).to_empty(device=device)
     # Not in a checkpoint and not a weight: inverse frequencies stay float32 whatever the weights are.
     network.model.rotary_emb = LlamaRotaryEmbedding(config=network.config).to(device)
-    return network.requires_grad_(False)
+    made: LlamaForCausalLM = network.requires_grad_(False)
+    return made
 
 
 def configuration(shape: Shape, capacity: int) -> LlamaConfig:
     """The library's configuration of a shape, with PyTorch's scaled dot product attention."""
-    return LlamaConfig(
+    library: Any = LlamaConfig  # Keywords of its base class are not in its signature.
+    made: LlamaConfig = library(
         hidden_size=shape.hidden,
         intermediate_size=shape.ffn,
         num_hidden_layers=shape.layers,
@@ -107,6 +110,7 @@ def configuration(shape: Shape, capacity: int) -> LlamaConfig:
         tie_word_embeddings=False,
         attn_implementation="sdpa",
     )
+    return made
 
 
 def random(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int, seed: int) -> Decoder:

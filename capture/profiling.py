@@ -35,7 +35,7 @@ HEADER_KEYS = frozenset(
         "baseTimeNanoseconds",
     }
 )
-"""The keys of a trace's header that are kept. What else torch writes may name the host, the user or their environment."""
+"""The keys of a trace's header that are kept. Others may name the host, the user or their environment."""
 
 
 def record(

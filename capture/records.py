@@ -26,10 +26,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """One measured duration.
 
-    `metric` is `end_to_end` (the host's wall time around a generation), `ttft` (to the end of the step that commits the
-    first token), `first_block` (to the end of a diffusion mode's first block) or `step` (between the ends of two steps
-    on the device, its idle time included). `started_ns` is the repeat's start in nanoseconds since the epoch, to find it
-    in the telemetry.
+    `metric` is `end_to_end` (the host's wall time around a generation), `ttft` (to the end of the step that commits
+    the first token), `first_block` (to the end of a diffusion mode's first block) or `step` (between the ends of two
+    steps on the device, its idle time included). `started_ns` is the repeat's start in nanoseconds since the epoch, to
+    find it in the telemetry.
     """
 
     metric: str

@@ -13,7 +13,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One forward and the token selection after it.
 
     `index` counts a generation's steps from 0. `query` is the positions processed and `context` the positions attended
-    to, for each sequence; `tokens` is how many the step commits for each sequence. `block` is None outside of diffusion.
+    to, for each sequence; `tokens` is how many the step commits for each. `block` is None outside of diffusion.
     """
 
     phase: Phase
@@ -44,12 +44,13 @@ def share(tokens: int, steps: int) -> Iterator[int]:
 def profiled_window(steps: Sequence[Step]) -> range:
     """The steps to profile: the shortest contiguous run that has every kind once and the commonest kind twice.
 
-    Of several, those that begin as the generation does come first (a refresh and the steps that live on it), then the one
-    nearest the middle, where lengths are typical. A generation too short for two of the commonest kind gives what it has.
+    Of several, those that begin as the generation does come first (a refresh and the steps that live on it), then the
+    one nearest the middle, where lengths are typical. A generation too short for two of the commonest kind gives what
+    it has.
     """
     kinds = [step.kind for step in steps]
-    commonest = max(set(kinds), key=kinds.count)
-    need = {kind: 1 for kind in kinds} | {commonest: min(2, kinds.count(commonest))}
+    commonest = max(dict.fromkeys(kinds), key=kinds.count)
+    need = dict.fromkeys(kinds, 1) | {commonest: min(2, kinds.count(commonest))}
     fitting = [
         range(start, stop) for start in range(len(kinds)) if (stop := _first_stop(kinds, start, need)) is not None
     ]

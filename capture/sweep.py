@@ -25,8 +25,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a point. `outcome` is `ok`, `oom` or `error`; `skipped` when its directory was there already.
 
-    The numbers are medians over the repeats, None unless the outcome is `ok`: committed tokens per second over the whole
-    generation, milliseconds per step by kind, time to first token, and the rate at which weights alone were read.
+    The numbers are medians over the repeats, None unless the outcome is `ok`: committed tokens per second over the
+    whole generation, milliseconds per step by kind, time to first token, and the rate at which weights alone were read.
     """
 
     name: str
@@ -68,9 +68,9 @@ def run(
 ) -> list[RunResult]:
     """Run each point into `out/<name>/`, skipping those that are there, and measure ceilings where none are stored.
 
-    A point that runs out of memory or fails is a result like any other, and the next one runs. Raises DeviceError before
-    anything is run when a device asked for is not there, and CaptureError when `out` cannot be written or holds another
-    configuration under a point's name.
+    A point that runs out of memory or fails is a result like any other, and the next one runs. Raises DeviceError
+    before anything is run when a device asked for is not there, and CaptureError when `out` cannot be written or holds
+    another configuration under a point's name.
     """
     from capture import runtime
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 PERIOD_S = 0.1
-"""Seconds between samples: a sample costs about a millisecond of host time, which eager decoding would feel if frequent."""
+"""Seconds between samples. One costs about a millisecond of host time, which eager decoding would feel if frequent."""
 
 COLUMNS = (
     "time_ns",
@@ -23,7 +23,7 @@ COLUMNS = (
     "memory_used_bytes",
     "throttle_reasons",
 )
-"""The columns of telemetry.csv. `energy_j` counts since the driver was loaded; `throttle_reasons` is NVML's bit mask."""
+"""The columns of telemetry.csv. `energy_j` counts since the driver loaded; `throttle_reasons` is NVML's bit mask."""
 
 Sample = tuple[int | float | None, ...]
 
@@ -43,10 +43,12 @@ class Recorder:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and take a last sample."""
+        """Take a last sample and let go of the device."""
         self._stop.set()
         self._thread.join()
         self.samples.append(self._sample())
+        with suppress(self._nvml.NVMLError):
+            self._nvml.nvmlShutdown()
 
     def _loop(self) -> None:
         while not self._stop.wait(PERIOD_S):
@@ -59,7 +61,7 @@ class Recorder:
         def read(name: str, *arguments: Any, scale: float = 1) -> int | float | None:
             try:
                 value = getattr(nvml, name)(handle, *arguments)
-            except nvml.NVMLError:
+            except (nvml.NVMLError, AttributeError):  # Not on this device, or not in this version of the library.
                 return None
             return value * scale if isinstance(value, int | float) else int(value.used)
 
@@ -89,8 +91,6 @@ def recorded(device: torch.device) -> Iterator[list[Sample]]:
     finally:
         recorder.stop()
         samples += recorder.samples
-        with suppress(Exception):
-            recorder._nvml.nvmlShutdown()
 
 
 def write(path: Path, samples: list[Sample]) -> None:
@@ -116,9 +116,9 @@ def _recorder(device: torch.device) -> Recorder | None:
         import pynvml
 
         pynvml.nvmlInit()
+        return Recorder(pynvml, _handle(pynvml, device))
     except Exception:  # No library, no driver or no permission: telemetry is a companion, never a condition.
         return None
-    return Recorder(pynvml, _handle(pynvml, device))
 
 
 def _handle(nvml: Any, device: torch.device) -> Any:

@@ -16,7 +16,7 @@ WARM_UP_OF_A_KIND = 2
 
 
 def warm_up(generation: Generation, device: torch.device, *, limit_s: float = WARM_UP_S) -> None:
-    """Run a generation until it ends or `limit_s` have passed, but at least two steps of every kind where it has them."""
+    """Run a generation until it ends or `limit_s` have passed, but at least two steps of every kind it has."""
     need = {kind: min(WARM_UP_OF_A_KIND, count) for kind, count in Counter(s.kind for s in generation.steps).items()}
     generation.reset()
     started = time.perf_counter()

@@ -142,7 +142,7 @@ def _real(argument: Any, value: Value) -> Any:
     if isinstance(value, list):
         return [torch.empty_strided(t.shape, t.strides, dtype=_TORCH_DTYPES[t.precision], device="meta") for t in value]
     if value is None:
-        return _OMIT if argument.default_value is not None or "Optional" in str(argument.type) else None
+        return _OMIT if argument.default_value is not None else None
     if argument.name == "dtype":
         return _SCALAR_TYPE_CODES[int(value)]
     return _literal(value)

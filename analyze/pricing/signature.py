@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -106,9 +107,8 @@ def parse(signature: Signature) -> Call:
     """
     operator, *texts = signature
     dims, types, strides, concrete = (_array(text) for text in texts)
-    count = max(len(dims), len(types), len(concrete))
-    rows = (column + [None] * (count - len(column)) for column in (dims, types, strides, concrete))
-    return Call(operator, [_value(*row) for row in zip(*rows, strict=True)])
+    rows = zip_longest(dims, types, strides, concrete)
+    return Call(operator, [_value(*row) for row in rows])
 
 
 def _array(text: bytes) -> list[Any]:
@@ -123,19 +123,25 @@ def _value(dims: Any, type_name: Any, strides: Any, concrete: Any) -> Value:
     if not isinstance(type_name, str):
         return None
     if type_name.startswith("TensorList"):
-        element = type_name.partition(" ")[2] or None
-        lists = zip(dims or [], strides or [None] * len(dims or []), strict=False)
-        tensors = [_tensor(d, element, s) for d, s in lists]
-        return [t for t in tensors if t] if isinstance(dims, list) else None
+        return _tensors(dims, type_name.partition(" ")[2], strides)
     if type_name in DTYPES:
         return _tensor(dims, type_name, strides)
     return concrete if isinstance(concrete, str) and concrete != "" else None
 
 
-def _tensor(dims: Any, type_name: str | None, strides: Any) -> Tensor | None:
+def _tensors(dims: Any, element: str, strides: Any) -> list[Tensor] | None:
+    """A tensor list; its element type is empty where only the profiler's own record is known."""
+    if not isinstance(dims, list):
+        return None
+    recorded = strides if isinstance(strides, list) else []
+    tensors = (_tensor(d, element, s) for d, s in zip_longest(dims, recorded[: len(dims)]))
+    return [t for t in tensors if t]
+
+
+def _tensor(dims: Any, type_name: str, strides: Any) -> Tensor | None:
     if not _sizes(dims):
         return None
-    precision, item_bytes = DTYPES.get(type_name or "", ("unknown", 0))
+    precision, item_bytes = DTYPES.get(type_name, ("unknown", 0))
     if not _sizes(strides) or len(strides) != len(dims):
         strides = [math.prod(dims[i + 1 :]) for i in range(len(dims))]
     return Tensor(tuple(dims), tuple(strides), precision, item_bytes)

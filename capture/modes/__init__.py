@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from capture.canvas import Canvas
 from capture.config import Point
 from capture.labels import Labels
 from capture.models import Decoder
@@ -10,9 +11,10 @@ from capture.steps import Step
 
 
 class Generation(Protocol):
-    """One generation under way: its state on the device, and its steps to run in order."""
+    """One generation under way: its steps to run in order, and its tokens on the device."""
 
     steps: list[Step]
+    canvas: Canvas
 
     @property
     def cache_bytes(self) -> int:

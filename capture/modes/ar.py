@@ -1,4 +1,4 @@
-"""Autoregressive decoding: one causal prefill, then one token a step against a key and value cache. Greedy, forced length."""
+"""Autoregressive decoding, greedy: one causal prefill, then one token a step against a key and value cache."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Naive diffusion decoding (LLaDA): every step forwards the whole sequence, bidirectional, with logits for all of it."""
+"""Naive diffusion decoding (LLaDA): every step forwards all positions, bidirectional, with logits for all."""
 
 from torch import Tensor
 
@@ -33,7 +33,7 @@ def schedule(point: Point) -> list[Step]:
 
 
 class FullDiffusion:
-    """A generation in mode `dlm_full`: no cache; confidence is computed for all positions, as the published code does."""
+    """A generation in mode `dlm_full`: no cache; confidence for all positions, as the published code computes it."""
 
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
         assert point.block is not None

@@ -1,0 +1,64 @@
+"""Times as horizontal bars: stacked by family, or by entry of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reports import families
+from reports.figures.layout import Spec, axis, layout
+from reports.names import clip, escape
+from reports.queries import Row
+
+ROW = 26
+
+ENTRIES = {
+    "external_id": "#2f7fd1", "launch": "#5db2e8", "graph_twin": "#4c58c0", "cpu": "#16916a", "profiler_range": "#0098a8",
+    "before_recording": "#e0a010", "unattributed": "#d9541e",
+    "counter": "#2f7fd1", "cache_model": "#4c58c0", "compulsory": "#5db2e8", "trace": "#16916a", "none": "#d9541e",
+}  # fmt: skip
+"""Colours of the ledger's entries: cool is accounted for, warm is not."""
+
+Bar = tuple[str, str, int]
+"""Label, family and nanoseconds."""
+
+
+def frame(rows: int) -> Spec:
+    """Axes for so many bars; times are in seconds, ticks choose their prefix."""
+    return layout(
+        58 + ROW * max(rows, 1),
+        margin={"l": 8, "r": 16, "t": 4, "b": 40},
+        barmode="stack",
+        bargap=0.34,
+        xaxis=axis("", tickformat="~s", ticksuffix="s", nticks=7, rangemode="tozero"),
+        yaxis=axis("", type="category", autorange="reversed", showgrid=False, ticksuffix="  "),
+    )
+
+
+def stacked(bars: Iterable[Bar], most: int = 24) -> Spec:
+    """The longest bars, each the sum over its label, stacked by family in the fixed order."""
+    totals: dict[str, dict[str, int]] = {}
+    for label, family, duration_ns in bars:
+        parts = totals.setdefault(label, {})
+        parts[family] = parts.get(family, 0) + duration_ns
+    labels = sorted(totals, key=lambda label: -sum(totals[label].values()))[:most]
+    used = sorted({family for label in labels for family in totals[label]}, key=families.order)
+    data = [_bar(family, families.color(family), labels, [totals[label].get(family, 0) for label in labels]) for family in used]
+    return {"data": data, "layout": frame(len(labels))}
+
+
+def accounts(rows: Sequence[Row], names: dict[str, str]) -> Spec:
+    """Two bars a run, one for each account; both are as long as the run's device time."""
+    labels = list(dict.fromkeys(f"{names[row['run_id']]} · {row['account']}" for row in rows))
+    data = []
+    for entry in sorted({row["entry"] for row in rows}, key=lambda entry: list(ENTRIES).index(entry) if entry in ENTRIES else -1):
+        found = {f"{names[row['run_id']]} · {row['account']}": row["duration_ns"] for row in rows if row["entry"] == entry}
+        data.append(_bar(entry, ENTRIES.get(entry, families.COLORS["other"]), labels, [found.get(label, 0) for label in labels]))
+    return {"data": data, "layout": frame(len(labels))}
+
+
+def _bar(name: str, color: str, labels: Sequence[str], values_ns: Sequence[float]) -> Spec:
+    return {
+        "type": "bar", "orientation": "h", "name": escape(name), "marker": {"color": color},
+        "x": [value / 1e9 for value in values_ns], "y": [escape(clip(label, 56)) for label in labels],
+        "hovertemplate": "%{y}<br>%{fullData.name}: %{x:.4s}s<extra></extra>",
+    }  # fmt: skip

@@ -1,0 +1,5 @@
+-- Both accounts of every run; in each, the entries sum to the run's device time.
+SELECT run_id, account, entry, kernels, duration_ns, device_time_ns
+FROM ledger_summary
+WHERE list_contains($runs, run_id)
+ORDER BY run_id, account, duration_ns DESC, entry

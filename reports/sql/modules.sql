@@ -1,0 +1,10 @@
+-- Time by module, the layers of a model taken together.
+SELECT
+  run_id, phase, kind, family,
+  REGEXP_REPLACE(module, '\.[0-9]+', '.*', 'g') AS module,
+  COUNT(*) AS launches,
+  SUM(duration_ns) AS duration_ns
+FROM kernel_roofline
+WHERE list_contains($runs, run_id)
+GROUP BY run_id, phase, kind, family, REGEXP_REPLACE(module, '\.[0-9]+', '.*', 'g')
+ORDER BY duration_ns DESC, run_id, module, family, phase, kind

@@ -1,0 +1,53 @@
+"""Numbers as people read them: three digits and an SI prefix."""
+
+from __future__ import annotations
+
+PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def digits(value: float) -> str:
+    """Three significant digits, no exponent.
+
+    >>> digits(801.08), digits(4.462), digits(0.01234), digits(0)
+    ('801', '4.46', '0.0123', '0')
+    """
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    text = f"{value:.3g}"
+    return text if "e" not in text else f"{value:.1e}"
+
+
+def si(value: float, unit: str) -> str:
+    """
+    >>> si(801.08e12, "FLOP/s"), si(4.462e12, "B/s"), si(12, "B"), si(999.7e9, "B")
+    ('801 TFLOP/s', '4.46 TB/s', '12 B', '1 TB')
+    """
+    power = 0
+    while abs(value) >= 999.5 and power < len(PREFIXES) - 1:
+        value /= 1000
+        power += 1
+    return f"{digits(value)} {PREFIXES[power]}{unit}"
+
+
+def duration(ns: float) -> str:
+    """
+    >>> duration(1760), duration(12_851_525), duration(9_350_187_000), duration(512)
+    ('1.76 µs', '12.9 ms', '9.35 s', '512 ns')
+    """
+    for unit in ("ns", "µs", "ms"):
+        if abs(ns) < 999.5:
+            return f"{digits(ns)} {unit}"
+        ns /= 1000
+    return f"{digits(ns)} s"
+
+
+def percent(share: float) -> str:
+    """
+    >>> percent(0.4567), percent(0.0312), percent(1), percent(0.0000004)
+    ('45.7 %', '3.12 %', '100 %', '<0.01 %')
+    """
+    if 0 < share < 0.0001:
+        return "<0.01 %"
+    return f"{digits(share * 100)} %"

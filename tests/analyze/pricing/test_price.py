@@ -1,0 +1,173 @@
+"""Prices against PyTorch's own counter where that is right, against counts by hand where it is not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from analyze.pricing.price import Price, price, price_all
+from analyze.pricing.rules import attention
+from analyze.pricing.signature import parse
+
+BF16, FP32, INT64, SCALAR = "c10::BFloat16", "float", "long int", "Scalar"
+SIZE = st.integers(1, 33)
+
+
+def priced(name: str, inputs: Sequence[tuple[Any, str] | str | None], strides: Sequence[Any] | None = None) -> Price:
+    """Price a call: tensors as (dims, type), concrete values as text."""
+    dims = [value[0] if isinstance(value, tuple) else [] for value in inputs]
+    types = [value[1] if isinstance(value, tuple) else "" if value is None else SCALAR for value in inputs]
+    concrete = [value if isinstance(value, str) else "" for value in inputs]
+    texts = [json.dumps(column).encode() if column is not None else b"" for column in (dims, types, strides, concrete)]
+    return price(parse((name, *texts)))  # type: ignore[arg-type]
+
+
+def counted(call: Callable[[], object]) -> int:
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        call()
+    return int(counter.get_total_flops())
+
+
+@settings(deadline=None, max_examples=30)
+@given(SIZE, SIZE, SIZE, SIZE)
+def test_products_equal_torchs_count(b: int, m: int, k: int, n: int) -> None:
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.empty(shape)
+
+    cases = {
+        "aten::mm": ([(m, k), (k, n)], lambda: torch.mm(rand(m, k), rand(k, n))),
+        "aten::addmm": ([(n,), (m, k), (k, n)], lambda: torch.addmm(rand(n), rand(m, k), rand(k, n))),
+        "aten::bmm": ([(b, m, k), (b, k, n)], lambda: torch.bmm(rand(b, m, k), rand(b, k, n))),
+        "aten::baddbmm": ([(b, m, n), (b, m, k), (b, k, n)], lambda: torch.baddbmm(rand(b, m, n), rand(b, m, k), rand(b, k, n))),
+    }
+    for name, (shapes, call) in cases.items():
+        assert priced(name, [(list(shape), FP32) for shape in shapes]).flops == counted(call), name
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))
+def test_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel: int, groups: int) -> None:
+    h += kernel
+    inputs = [
+        ([b, c * groups, h, h], FP32), ([o * groups, c, kernel, kernel], FP32), None, "[1, 1]", "[0, 0]", "[1, 1]", "False", "[0, 0]",
+        str(groups),
+    ]  # fmt: skip
+    expected = counted(
+        lambda: torch.nn.functional.conv2d(torch.empty(b, c * groups, h, h), torch.empty(o * groups, c, kernel, kernel), groups=groups)
+    )
+    assert priced("aten::convolution", inputs).flops == expected
+
+
+def attention_inputs(b: int, heads: int, kv_heads: int, q: int, kv: int, d: int, *, causal: bool) -> list[Any]:
+    q_shape, kv_shape = [b, heads, q, d], [b, kv_heads, kv, d]
+    return [(q_shape, BF16), (kv_shape, BF16), (kv_shape, BF16), "0.", str(causal), "False", "0.125"]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 2), st.integers(1, 4), st.integers(1, 20), st.integers(1, 20), st.integers(1, 16))
+def test_attention_equals_torchs_count_where_that_is_right(b: int, heads: int, q: int, kv: int, d: int) -> None:
+    shapes = [torch.empty(b, heads, n, d, dtype=torch.bfloat16, device="meta") for n in (q, kv, kv)]
+    with FlopCounterMode(display=False) as counter:
+        torch.ops.aten._scaled_dot_product_flash_attention(*shapes)
+    name = "aten::_scaled_dot_product_flash_attention"
+    assert priced(name, attention_inputs(b, heads, heads, q, kv, d, causal=False)).flops == counter.get_total_flops()
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(0, 5))
+def test_grouped_and_causal_attention_equal_a_count_by_hand(kv_heads: int, group: int, q: int, more_keys: int) -> None:
+    b, d, kv = 2, 8, q + more_keys
+    for causal in (False, True):
+        pairs = sum(1 for i, j in itertools.product(range(q), range(kv)) if not causal or j <= i + kv - q)
+        found = priced(
+            "aten::_scaled_dot_product_flash_attention",
+            attention_inputs(b, kv_heads * group, kv_heads, q, kv, d, causal=causal),
+        )
+        assert found.flops == b * kv_heads * group * pairs * 2 * (d + d)
+        assert found.read_bytes == 2 * b * d * (q * kv_heads * group + 2 * kv * kv_heads)
+        assert found.write_bytes == 2 * b * d * q * kv_heads * group
+
+
+def test_scores_of_more_queries_than_keys_are_never_negative() -> None:
+    assert attention.scores(5, 2, causal=True) == 3
+
+
+CASES: list[tuple[str, list[Any], list[Any] | None, tuple[int | None, int, int]]] = [
+    # name, inputs, strides, (flops, read bytes, written bytes)
+    ("aten::mm", [([4, 64], BF16), ([64, 32], BF16)], None, (2 * 4 * 64 * 32, 2 * (4 * 64 + 64 * 32), 2 * 4 * 32)),
+    ("aten::add.Tensor", [([4, 32], BF16), ([4, 32], BF16), "1"], None, (128, 512, 256)),
+    ("aten::add", [([4, 32], BF16), ([4, 32], BF16), "1"], None, (128, 512, 256)),
+    ("aten::add_.Tensor", [([4, 32], BF16), ([4, 32], BF16), "1"], None, (128, 512, 256)),
+    # a dimension of stride 0 is one row read once
+    ("aten::mul.Tensor", [([4, 32], FP32), ([4, 32], FP32)], [[32, 1], [0, 1]], (128, 4 * (128 + 32), 512)),
+    ("aten::copy_", [([4, 32], BF16), ([4, 32], FP32), "False"], None, (0, 512, 256)),
+    ("aten::fill_.Scalar", [([4, 32], FP32), "0"], None, (0, 0, 512)),
+    ("aten::view", [([4, 32], BF16), "[128]"], None, (0, 0, 0)),
+    ("aten::t", [([4, 32], BF16)], None, (0, 0, 0)),
+    ("aten::_unsafe_view", [([4, 32], BF16), "[128]"], None, (0, 0, 0)),
+    ("aten::empty_like", [([4, 32], BF16), None, None, None, None, None], None, (0, 0, 0)),
+    ("aten::mean.dim", [([4, 32], FP32), "[-1]", "True", None], None, (128 + 4, 512, 16)),
+    ("aten::_softmax", [([4, 32], BF16), "-1", "False"], None, (4 * 128, 256, 256)),
+    ("aten::silu", [([4, 32], BF16)], None, (4 * 128, 256, 256)),
+    ("aten::argmax", [([4, 32], BF16), "-1", "False"], None, (0, 256, 32)),
+    ("aten::add.Tensor", [([4], INT64), ([4], INT64), "1"], None, (0, 64, 32)),
+    # gathers read what they take, not the table
+    ("aten::index_select", [([1000, 64], BF16), "0", ([3], INT64)], None, (0, 3 * 64 * 2 + 24, 3 * 64 * 2)),
+    ("aten::embedding", [([1000, 64], BF16), ([2, 3], INT64), "-1", "False", "False"], None, (0, 6 * 64 * 2 + 48, 6 * 64 * 2)),
+    # a cache is written where it is indexed
+    (
+        "aten::index_copy_",
+        [([1, 8, 1152, 128], BF16), "2", ([1], INT64), ([1, 8, 1, 128], BF16)],
+        None,
+        (0, 2048 + 8, 2048),
+    ),
+    ("aten::scatter.src", [([1, 100], INT64), "1", ([1, 4], INT64), ([1, 4], INT64)], None, (0, 32 + 32 + 800, 800)),
+    ("aten::cat", [([[2, 4], [3, 4]], "TensorList c10::BFloat16"), "0"], None, (0, 40, 40)),
+    (
+        "aten::native_layer_norm",
+        [([4, 32], FP32), "[32]", ([32], FP32), ([32], FP32), "1e-5"],
+        None,
+        (8 * 128, 4 * (128 + 64), 4 * (128 + 8)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "inputs", "strides", "expected"), CASES, ids=[case[0] for case in CASES])
+def test_by_hand(name: str, inputs: list[Any], strides: list[Any] | None, expected: tuple[int | None, int, int]) -> None:
+    found = priced(name, inputs, strides)
+    assert (found.flops, found.read_bytes, found.write_bytes, found.confidence) == (*expected, "high")
+
+
+def test_unknown_operators_are_priced_from_their_inputs_with_low_confidence() -> None:
+    found = priced("_C::rms_norm", [([8, 64], BF16), ([8, 64], BF16), ([64], BF16), "1e-5"])
+    assert (found.flops, found.read_bytes, found.method, found.confidence) == (None, 2 * (512 + 512 + 64), "inputs", "low")
+    assert priced("mine::nothing", [None])[:3] == (None, None, None)
+
+
+def test_composite_operators_are_known_as_such() -> None:
+    assert priced("aten::linear", [([4, 64], BF16), ([32, 64], BF16), None]).composite
+    assert not priced("aten::mm", [([4, 64], BF16), ([64, 32], BF16)]).composite
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(["aten::mm", "aten::add.Tensor", "aten::_softmax", "aten::index_copy_", "aten::nonsense", "x", "aten::cat", ""])
+
+
+@settings(deadline=None, max_examples=200)
+@given(NAMES, JSON, st.lists(st.sampled_from([BF16, FP32, SCALAR, "", "TensorList", "???"]), max_size=4), JSON, JSON)
+def test_no_signature_can_make_pricing_raise(name: str, dims: Any, types: list[str], strides: Any, concrete: Any) -> None:
+    texts = [json.dumps(value).encode() for value in (dims, types, strides, concrete)]
+    (found,) = price_all([(name, *texts)])  # type: ignore[list-item]
+    assert found.confidence in ("high", "low")
+    assert all(value is None or value >= 0 for value in found[:3])

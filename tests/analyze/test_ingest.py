@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analyze.ingest import Result, analyze
+from tests.analyze import kineto
+from warehouse import connect
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Path:
+    return tmp_path / "w.duckdb"
+
+
+def load(warehouse: Path, *paths: Path) -> list[tuple[str, str]]:
+    return [(result.name, result.outcome) for result in analyze(paths, warehouse)]
+
+
+def query(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:
+    connection = connect(warehouse, read_only=True)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def dump(warehouse: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table."""
+    tables = [row[0] for row in query(warehouse, "SELECT table_name FROM duckdb_tables() ORDER BY 1")]
+    return {table: query(warehouse, f"SELECT * FROM {table} ORDER BY ALL") for table in tables}
+
+
+def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
+    path = kineto.write(tmp_path / "step.json.gz", kineto.matmul_step())
+    assert load(warehouse, path) == [("step", "loaded")]
+    rows = query(
+        warehouse,
+        "SELECT name, kernel, family, operator, module, phase, kind, step, start_ns, duration_ns, attribution, confidence, precision,"
+        " unit, round(flops, 3), flops_source, round(dram_bytes, 3), dram_bytes_source FROM kernel_roofline ORDER BY kernel_id",
+    )
+    module, step = "model.layers.0.mlp", ("decode", "decode", 3)
+    mm_flops, mm_bytes = 2 * 4 * 64 * 32, 2 * (4 * 64 + 64 * 32 + 4 * 32)
+    share = 4000 / 5500
+    assert rows == [
+        ("step", "nvjet_sm90_tst_64x8", "matmul", "aten::mm", module, *step, 10_000, 4_000, "external_id", "high", "bf16", "tensor",
+         round(mm_flops * share, 3), "algorithm", round(mm_bytes * share, 3), "compulsory"),
+        ("step", "void cublasLt::splitKreduce_kernel", "matmul", "aten::mm", module, *step, 14_500, 1_500, "external_id", "high", "fp32",
+         "vector", round(mm_flops * (1 - share), 3), "algorithm", round(mm_bytes * (1 - share), 3), "compulsory"),
+        ("step", "void at::native::vectorized_elementwise_kernel", "pointwise", "aten::add.Tensor", None, *step, 65_000, 2_250,
+         "external_id", "high", "fp32", "vector", 128, "algorithm", 768, "compulsory"),
+        ("step", "Memcpy DtoD (Device -> Device)", "copy", "aten::copy_", None, *step, 85_000, 1_125, "external_id", "high", "fp32",
+         "vector", 0, "algorithm", 512, "trace"),
+    ]  # fmt: skip
+
+
+def test_the_step_from_its_first_activity_to_its_last(tmp_path: Path, warehouse: Path) -> None:
+    load(warehouse, kineto.write(tmp_path / "step.json", kineto.matmul_step()))
+    rows = query(warehouse, "SELECT phase, kind, step, wall_ns, busy_ns, gap_ns, kernels FROM step_summary")
+    assert rows == [("decode", "decode", 3, 76_125, 8_875, 67_250, 4)]
+
+
+def test_overlapping_streams_are_busy_once(tmp_path: Path, warehouse: Path) -> None:
+    events = [
+        kineto.annotation("phase=decode step=0", 0.0, 50.0),
+        kineto.launch(1.0, 1),
+        kineto.launch(2.0, 2),
+        kineto.launch(3.0, 3),
+        kineto.kernel("a", 10.0, 10.0, 1),
+        kineto.kernel("b", 12.0, 3.0, 2, stream=8),
+        kineto.kernel("c", 18.0, 5.0, 3, stream=8),
+    ]
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    assert query(warehouse, "SELECT wall_ns, busy_ns, gap_ns FROM step_summary") == [(13_000, 13_000, 0)]
+
+
+def test_loading_again_changes_nothing(tmp_path: Path, warehouse: Path) -> None:
+    path = kineto.write(tmp_path / "step.json", kineto.matmul_step())
+    load(warehouse, path)
+    before = dump(warehouse)
+    assert before["kernels"]
+    assert load(warehouse, path) == [("step", "unchanged")]
+    assert dump(warehouse) == before
+
+
+def test_new_ceilings_beside_a_trace_replace_the_run(tmp_path: Path, warehouse: Path) -> None:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    kineto.write(folder / "step.json", kineto.matmul_step())
+    load(warehouse, folder)
+    ceiling = {"resource": "bandwidth", "level": "dram", "value": 4e12, "unit_of_value": "byte/s", "source": "measured"}
+    (folder / "ceilings.json").write_text(json.dumps({"format": 1, "device": "NVIDIA H200", "ceilings": [ceiling]}))
+    assert load(warehouse, folder) == [("step", "replaced")]
+    assert query(warehouse, "SELECT value, source FROM roofs WHERE level = 'dram'") == [(4e12, "measured")]
+    assert query(warehouse, "SELECT count(*) FROM runs") == [(1,)]
+    (roof_time_ns,) = query(warehouse, "SELECT roof_time_ns FROM kernel_roofline WHERE family = 'pointwise'")[0]
+    assert roof_time_ns == pytest.approx(768 / 4e12 * 1e9)
+
+
+def test_without_measured_ceilings_the_datasheet_holds(tmp_path: Path, warehouse: Path) -> None:
+    load(warehouse, kineto.write(tmp_path / "step.json", kineto.matmul_step()))
+    assert query(warehouse, "SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
+
+
+def test_a_machine_without_a_device_has_operators_for_kernels(tmp_path: Path, warehouse: Path) -> None:
+    bf16 = "c10::BFloat16"
+    events = [
+        kineto.annotation("phase=denoise step=1 kind=refresh", 0.0, 100.0),
+        kineto.operator("aten::linear", 1.0, 50.0, 1, [[4, 64], [32, 64], []], [bf16, bf16, ""]),
+        kineto.operator("aten::t", 2.0, 4.0, 2, [[32, 64]], [bf16]),
+        kineto.operator("aten::transpose.int", 3.0, 2.0, 3, [[32, 64], [], []], [bf16, "Scalar", "Scalar"], ["", "0", "1"]),
+        kineto.operator("aten::mm", 10.0, 30.0, 4, [[4, 64], [64, 32]], [bf16, bf16]),
+        kineto.operator("aten::empty", 12.0, 5.0, 5),
+    ]
+    load(warehouse, kineto.write(tmp_path / "cpu.json", events))
+    rows = query(warehouse, "SELECT operator, duration_ns, flops, phase, attribution FROM kernel_roofline ORDER BY start_ns")
+    assert rows == [
+        ("aten::linear", 16_000, 0, "denoise", "cpu"),
+        ("aten::t", 4_000, 0, "denoise", "cpu"),
+        ("aten::mm", 30_000, 2 * 4 * 64 * 32, "denoise", "cpu"),
+    ]
+    assert query(warehouse, "SELECT device_kind, device_time_ns FROM runs") == [("cpu", 50_000)]
+
+
+def test_counter_ranges_bring_their_counters(tmp_path: Path, warehouse: Path) -> None:
+    metrics = {"smsp__sass_thread_inst_executed_op_ffma_pred_on.sum": 10, "smsp__sass_thread_inst_executed_op_fadd_pred_on.sum": 3}
+    events = [kineto.kernel("range", 0.0, 9.0, category="cuda_profiler_range", **metrics)]
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    rows = query(warehouse, "SELECT attribution, counter_flops, flops, flops_source FROM kernel_roofline")
+    assert rows == [("profiler_range", 23, 23, "counter")]
+
+
+RUN_JSON = {
+    "format": 1, "name": "x", "experiment": "e", "outcome": "ok", "message": None,
+    "config": {"model": "tiny", "mode": "ar", "execution": "eager", "dtype": "bf16", "batch": 2, "prompt_tokens": 8, "generated_tokens": 4},
+    "model": {"parameters": 1000},
+    "environment": {"device": "NVIDIA H200", "device_kind": "cuda", "torch": "2.11.0", "user": "somebody"},
+    "timings": [
+        {"metric": "step", "phase": "decode", "kind": "decode", "step": 1, "repeat": r, "value_ns": v} for r, v in enumerate([100, 300, 200])
+    ] + [{"metric": "end_to_end", "repeat": 0, "value_ns": 1_000_000}, {"metric": "ttft", "repeat": 0, "value_ns": 400_000}],
+    "tokens": {"committed": 8}, "memory": {"peak_bytes": 77},
+}  # fmt: skip
+
+
+def run_directory(folder: Path, run_json: dict[str, Any], *, trace: bool = True) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(run_json))
+    if trace:
+        kineto.write(folder / "trace.json.gz", kineto.matmul_step())
+    return folder
+
+
+def test_a_run_directory_brings_its_configuration_and_timings(tmp_path: Path, warehouse: Path) -> None:
+    run_directory(tmp_path / "runs" / "a", RUN_JSON)
+    assert load(warehouse, tmp_path / "runs") == [("a", "loaded")]
+    rows = query(
+        warehouse, "SELECT name, mode, model, batch, step_ns, tokens_per_s, ttft_ns, tpot_ns, peak_memory_bytes FROM mode_summary"
+    )
+    assert rows == [("a", "ar", "tiny", 2, 200, 8000, 400_000, 200_000, 77)]
+    assert not any("somebody" in str(row) for rows in dump(warehouse).values() for row in rows)
+
+
+def test_out_of_memory_is_a_run_without_kernels(tmp_path: Path, warehouse: Path) -> None:
+    oom = RUN_JSON | {"outcome": "oom", "message": "CUDA out of memory", "timings": []}
+    run_directory(tmp_path / "runs" / "big", oom, trace=False)
+    assert load(warehouse, tmp_path / "runs") == [("big", "loaded")]
+    assert query(warehouse, "SELECT name, outcome FROM mode_summary") == [("big", "oom")]
+    assert load(warehouse, tmp_path / "runs") == [("big", "unchanged")]
+
+
+def failures(results: list[Result]) -> list[str]:
+    return [str(result.error) for result in results if result.error]
+
+
+def test_bad_files_named_outright_fail_alone(tmp_path: Path, warehouse: Path) -> None:
+    good = kineto.write(tmp_path / "good.json", kineto.matmul_step())
+    empty = tmp_path / "empty.json"
+    empty.touch()
+    results = analyze([tmp_path / "none.json", empty, good], warehouse)
+    assert failures(results) == [
+        f"{tmp_path}/none.json: no such file or folder",
+        f"{empty}: the file is empty: expected a Kineto trace (.json or .json.gz)",
+    ]
+    assert query(warehouse, "SELECT name FROM runs") == [("good",)]
+
+
+def test_a_run_that_became_unreadable_keeps_what_was_loaded(tmp_path: Path, warehouse: Path) -> None:
+    path = kineto.write(tmp_path / "step.json", kineto.matmul_step())
+    load(warehouse, path)
+    before = dump(warehouse)
+    path.write_text(path.read_text()[:-100])
+    assert load(warehouse, path) == [("step", "failed")]
+    assert dump(warehouse) == before
+
+
+@pytest.mark.parametrize("name", ["run.json", "ceilings.json"])
+def test_a_companion_of_the_wrong_form_fails_its_run(tmp_path: Path, warehouse: Path, name: str) -> None:
+    folder = run_directory(tmp_path / "a", RUN_JSON)
+    (folder / name).write_text('{"format": "one"}')
+    (error,) = failures(analyze([folder], warehouse))
+    assert error.startswith(f"{folder}/{name}: Expected `int`, got `str` - at `$.format`")
+
+
+def test_in_a_folder_what_is_no_trace_is_passed_over(tmp_path: Path, warehouse: Path) -> None:
+    kineto.write(tmp_path / "a.json", kineto.matmul_step())
+    kineto.write(tmp_path / "a.et.json", kineto.matmul_step())
+    (tmp_path / "notes.json").write_text('{"a": 1}')
+    (tmp_path / "a.ncu.csv.gz").write_bytes(b"nothing")
+    kineto.write(tmp_path / "damaged.json.gz", kineto.matmul_step()).write_bytes(b"\x1f\x8b\x08rubbish")
+    results = analyze([tmp_path], warehouse)
+    assert [(result.name, result.outcome) for result in results] == [("a", "loaded"), ("damaged", "failed")]
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> list[kineto.Event]:
+    """Any mixture of operators, launches and device activities that join in some way or not at all."""
+    times = st.integers(0, 200).map(float)
+    numbers = st.integers(1, 6)
+    bf16 = "c10::BFloat16"
+    events: list[kineto.Event] = []
+    for _ in range(draw(st.integers(0, 6))):
+        name = draw(st.sampled_from(["aten::mm", "aten::add.Tensor", "aten::linear", "mine::op"]))
+        events.append(kineto.operator(name, draw(times), draw(times), draw(numbers), [[4, 4], [4, 4]], [bf16, bf16]))
+    for _ in range(draw(st.integers(0, 6))):
+        events.append(kineto.launch(draw(times), draw(numbers), draw(st.sampled_from(["cudaLaunchKernel", "cudaGraphLaunch"]))))
+    for _ in range(draw(st.integers(0, 8))):
+        category = draw(st.sampled_from(["kernel", "kernel", "gpu_memcpy", "gpu_memset"]))
+        extra = {"External id": draw(numbers)} if draw(st.booleans()) else {}
+        extra |= {"bytes": draw(numbers)} if category != "kernel" else {}
+        events.append(kineto.kernel("k", draw(times), draw(times), draw(numbers), category=category, **extra))
+    events.append(kineto.annotation("phase=decode step=1", 20.0, 90.0))
+    return draw(st.permutations(events))
+
+
+@pytest.fixture(scope="module")
+def shared_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("property") / "w.duckdb"
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=traces())
+def test_every_account_sums_to_the_device_time(events: list[kineto.Event], tmp_path: Path, shared_warehouse: Path) -> None:
+    analyze([kineto.write(tmp_path / "t.json", events)], shared_warehouse)
+    device = [e for e in events if e["cat"] in ("kernel", "gpu_memcpy", "gpu_memset")]
+    connection = duckdb.connect(str(shared_warehouse))
+    (run_id, total) = connection.execute("SELECT run_id, device_time_ns FROM runs").fetchone() or ("", -1)
+    if device:
+        assert total == sum(round(e["dur"] * 1000) for e in device)
+    for sql in (
+        "SELECT sum(duration_ns) FROM ledger WHERE account = 'attribution'",
+        "SELECT sum(duration_ns) FROM ledger WHERE account = 'price'",
+        "SELECT sum(duration_ns) FROM kernel_roofline",
+        "SELECT sum(duration_ns) FROM operator_summary",
+        "SELECT sum(duration_ns) FROM module_summary",
+    ):
+        assert (connection.execute(sql).fetchone() or (0,))[0] in (total, None if total == 0 else total)
+    shares = connection.execute(
+        "SELECT sum(share) FROM kernels JOIN kernel_classes USING (run_id, class_id)"
+        " WHERE operator_id IS NOT NULL AND category = 'kernel' GROUP BY operator_id"
+    ).fetchall()
+    assert [share for (share,) in shares] == pytest.approx([1.0] * len(shares))
+    connection.execute("DELETE FROM runs")
+    for table in ("kernels", "kernel_classes", "ledger", "operators", "steps", "devices"):
+        connection.execute(f"DELETE FROM {table}")
+    connection.close()
+    assert run_id

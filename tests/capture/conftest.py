@@ -1,0 +1,76 @@
+"""Captured runs and small decoders, made once for all tests of capture."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from capture import runtime
+
+runtime.prepare()
+
+import torch  # noqa: E402
+
+from capture import ceilings_cpu, config, models, sweep  # noqa: E402
+from capture.config import Point  # noqa: E402
+from capture.models import Decoder  # noqa: E402
+from capture.presets import PRESETS  # noqa: E402
+
+SMALL = {"prompt_tokens": 16, "generated_tokens": 12, "dtype": "fp32", "device": "cpu", "repeats": 2}
+
+
+def make_point(**keys: Any) -> Point:
+    """One validated point on the CPU, small unless told otherwise."""
+    (point,) = config.points({**SMALL, **keys})
+    return point
+
+
+@pytest.fixture(autouse=True)
+def _inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="session")
+def llama() -> Decoder:
+    with torch.inference_mode():
+        return models.random(PRESETS["tiny-llama"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
+
+
+@pytest.fixture(scope="session")
+def llada() -> Decoder:
+    with torch.inference_mode():
+        return models.random(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
+
+
+class Captured(msgspec.Struct):
+    """A folder of runs, one of each mode, and what the sweep said of them."""
+
+    folder: Path
+    points: list[Point]
+    results: list[sweep.RunResult]
+    messages: list[str]
+
+    def directory(self, mode: str) -> Path:
+        (found,) = [self.folder / point.directory for point in self.points if point.mode == mode]
+        return found
+
+    def record(self, mode: str) -> Any:
+        return msgspec.json.decode((self.directory(mode) / "run.json").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Captured:
+    folder = tmp_path_factory.mktemp("runs")
+    points = [
+        make_point(model="tiny-llama", mode="ar", experiment="tests"),
+        make_point(model="tiny-llada", mode="dlm_full", block=6, experiment="tests"),
+        make_point(model="tiny-llada", mode="dlm_block_dual", block=4, batch=2, experiment="tests"),
+    ]
+    messages: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceilings_cpu, "BUDGET_S", 0.01)
+        results = sweep.run(points, folder, progress=messages.append)
+    return Captured(folder=folder, points=points, results=results, messages=messages)

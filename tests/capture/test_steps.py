@@ -1,0 +1,59 @@
+"""Schedules and windows: labels, counts and the steps that are profiled."""
+
+import pytest
+
+from capture.modes import ar, dlm_block_dual, dlm_full
+from capture.steps import Step, profiled_window, share
+
+from .conftest import make_point
+
+
+def test_ar_prefills_then_decodes() -> None:
+    steps = ar.schedule(make_point(model="tiny-llama", mode="ar"))
+    assert [step.label for step in steps[:2]] == [
+        "phase=prefill step=0 kind=prefill query=16 context=16 tokens=1",
+        "phase=decode step=1 kind=decode query=1 context=17 tokens=1",
+    ]
+    assert (len(steps), steps[-1].context) == (12, 27)
+
+
+def test_every_full_step_processes_every_position() -> None:
+    steps = dlm_full.schedule(make_point(model="tiny-llada", mode="dlm_full", block=6, steps=4))
+    assert [(step.block, step.tokens) for step in steps] == [(0, 3), (0, 3), (1, 3), (1, 3)]
+    assert {(step.kind, step.query, step.context) for step in steps} == {("denoise", 28, 28)}
+
+
+def test_a_block_is_refreshed_once_and_then_reused() -> None:
+    steps = dlm_block_dual.schedule(make_point(model="tiny-llada", mode="dlm_block_dual", block=4))
+    assert [step.kind for step in steps] == 3 * ["refresh", "reuse", "reuse", "reuse"]
+    assert steps[5].label == "phase=denoise step=5 block=1 kind=reuse query=4 context=28 tokens=1"
+    assert steps[4].label == "phase=denoise step=4 block=1 kind=refresh query=28 context=28 tokens=1"
+
+
+def test_the_remainder_goes_first() -> None:
+    assert list(share(8, 3)) == [3, 3, 2]
+    assert list(share(4, 4)) == [1, 1, 1, 1]
+
+
+def window_of(*kinds: str) -> range:
+    steps = [
+        Step(phase="denoise", index=index, kind=kind, query=1, context=1, tokens=1)  # type: ignore[arg-type]
+        for index, kind in enumerate(kinds)
+    ]
+    return profiled_window(steps)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        (["prefill", *9 * ["decode"]], range(3)),
+        (9 * ["denoise"], range(3, 5)),
+        (3 * ["refresh", "reuse", "reuse", "reuse"], range(4, 7)),
+        (4 * ["refresh", "reuse"], range(2, 5)),
+        (["prefill", "decode"], range(2)),
+        (["prefill"], range(1)),
+        (["denoise"], range(1)),
+    ],
+)
+def test_the_window_has_every_kind_and_the_commonest_twice(kinds: list[str], expected: range) -> None:
+    assert window_of(*kinds) == expected

@@ -1,0 +1,175 @@
+"""Sweeps: loading files, skipping what is there, outcomes that are not `ok`, directories that are whole or absent."""
+
+import gc
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from capture import ceilings, config, models, profiling, run_directory, sweep, timing
+from capture.errors import CaptureError, ConfigError, DeviceError
+from capture.models import Decoder
+
+from .conftest import Captured, make_point
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "capture" / "configs").glob("*.toml"))
+
+
+@pytest.fixture
+def out(tmp_path: Path, captured: Captured) -> Path:
+    """An empty folder of runs whose ceilings are known."""
+    (tmp_path / "ceilings.json").write_bytes((captured.folder / "ceilings.json").read_bytes())
+    return tmp_path
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise AssertionError("not to be called")
+
+
+def out_of_memory(*_: Any, **__: Any) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+
+def test_importing_the_front_door_does_not_import_torch() -> None:
+    code = (
+        "import sys, capture, capture.sweep, capture.ceilings\n"
+        f"capture.sweep.describe(capture.sweep.load({str(CONFIGS[0])!r}))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_shipped_configurations_load(path: Path) -> None:
+    points = sweep.load(path)
+    assert {point.mode for point in points} == {"ar", "dlm_full", "dlm_block_dual"}
+    assert {point.experiment for point in points} == {path.stem}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "{path}: no such file; expected a TOML configuration."),
+        ("model = ", "{path}: is not TOML: Invalid value (at end of document)."),
+        ("batches = 0", 'c.toml: unknown key "batches"; did you mean "batch"?'),
+    ],
+)
+def test_a_bad_file_is_one_sentence(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "c.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        sweep.load(path)
+    assert str(refused.value) == message.format(path=path)
+
+
+def test_a_dry_run_names_and_sizes_the_points() -> None:
+    (description,) = sweep.describe([make_point(model="llama-3-8b", mode="ar", dtype="bf16")])
+    assert description.name == "llama-3-8b_ar_p16_g12_b1_bf16_eager"
+    assert description.footprint.weights_bytes == 2 * 8_030_261_248
+    assert description.footprint.cache_bytes == 28 * 131_072
+
+
+def test_a_second_capture_skips_what_is_there(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.stat().st_mtime_ns for path in captured.folder.rglob("*")}
+    monkeypatch.setattr(models, "random", refuse)
+    monkeypatch.setattr(ceilings, "measure", refuse)
+    again = sweep.run(captured.points, captured.folder)
+    assert [result.skipped for result in again] == [True, True, True]
+    assert [result.tokens_per_s for result in again] == [result.tokens_per_s for result in captured.results]
+    assert {path: path.stat().st_mtime_ns for path in captured.folder.rglob("*")} == before
+
+
+def test_another_configuration_under_the_same_name_is_refused(captured: Captured) -> None:
+    changed = msgspec.structs.replace(captured.points[0], repeats=7)
+    with pytest.raises(CaptureError, match=r"holds another configuration \(repeats = 2 there, 7 here\)"):
+        sweep.run([changed], captured.folder)
+
+
+def test_a_directory_that_is_no_run_is_refused(out: Path) -> None:
+    point = make_point(model="tiny-llama", mode="ar")
+    (out / point.directory).mkdir()
+    with pytest.raises(CaptureError, match=r"holds no run\.json of this format"):
+        sweep.run([point], out)
+
+
+def test_out_of_memory_is_an_outcome_and_the_sweep_goes_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1) for batch in (1, 2)]
+    made = []
+    real = models.random
+
+    def remember(*arguments: Any, **keys: Any) -> Decoder:
+        decoder = real(*arguments, **keys)
+        made.append(weakref.ref(decoder.network))
+        return decoder
+
+    monkeypatch.setattr(models, "random", remember)
+    with monkeypatch.context() as patch:
+        patch.setattr(timing, "measure", out_of_memory)
+        failed, second = sweep.run(points, out)
+    assert (failed.outcome, second.outcome) == ("oom", "oom")
+    assert failed.message == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert {path.name for path in failed.path.iterdir()} == {"run.json", "ceilings.json"}
+    gc.collect()
+    assert [reference() for reference in made] == [None, None]
+    again = sweep.run(points[:1], out)
+    assert (again[0].outcome, again[0].skipped) == ("oom", True)
+
+
+def test_a_failure_is_an_outcome_and_is_tried_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1) for batch in (1, 2)]
+    real = profiling.record
+
+    def fail_once(generation: Any, *arguments: Any) -> Any:
+        if generation.canvas.tokens.shape[0] == 1:
+            raise ValueError("odd batch\nsecond line")
+        return real(generation, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(profiling, "record", fail_once)
+        failed, good = sweep.run(points, out)
+    assert (failed.outcome, failed.message) == ("error", "ValueError: odd batch")
+    assert good.outcome == "ok"
+    assert "trace.json.gz" not in {path.name for path in failed.path.iterdir()}
+    again = sweep.run(points, out)
+    assert [(result.outcome, result.skipped) for result in again] == [("ok", False), ("ok", True)]
+
+
+def test_an_interrupted_run_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profiling, "record", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run([make_point(model="tiny-llama", mode="ar", repeats=1)], out)
+    assert [path.name for path in out.iterdir()] == ["ceilings.json"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_a_missing_device_is_refused_before_anything_runs(out: Path) -> None:
+    points = [make_point(model="tiny-llama", mode="ar"), make_point(model="tiny-llama", mode="ar", device="cuda")]
+    with pytest.raises(DeviceError, match=r'device = "cuda", but torch sees no CUDA device'):
+        sweep.run(points, out)
+    assert [path.name for path in out.iterdir()] == ["ceilings.json"]
+
+
+def test_a_checkpoint_is_stored_by_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "secret" / "weights").mkdir(parents=True)
+    (tmp_path / "secret" / "weights" / "config.json").write_text("{}")
+    (point,) = config.points(
+        {
+            "model": "tiny-llama",
+            "mode": "ar",
+            "prompt_tokens": 4,
+            "generated_tokens": 4,
+            "checkpoint": str(tmp_path / "secret" / "weights"),
+        }
+    )
+    assert run_directory.config_of(point, "cpu")["checkpoint"] == "weights"
+    assert point.directory.endswith("_checkpoint-weights")

@@ -1,0 +1,98 @@
+"""Real traces from outside the project, where they are at hand: what is known of them must come out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from analyze.ingest import analyze
+from warehouse import connect
+
+SHARED = Path(__file__).parents[2] / "shared"
+pytestmark = pytest.mark.skipif(not (SHARED / "h200").is_dir(), reason="the reference traces are not beside the project")
+
+LAYER_PARAMETERS = 6_979_321_856
+EAGER = ("ar_decode", "ar_decode_b16", "dlm_full", "dlm_prefix")
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shared") / "w.duckdb"
+    results = analyze([SHARED / "h200", SHARED / "traces"], path, jobs=2)
+    assert [result.name for result in results if result.outcome != "loaded"] == []
+    assert len(results) >= 14
+    return path
+
+
+@pytest.fixture
+def connection(warehouse: Path) -> Any:
+    connection = connect(warehouse, read_only=True)
+    yield connection
+    connection.close()
+
+
+def one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    (row,) = connection.execute(sql).fetchall()
+    return row[0]
+
+
+def test_again_changes_nothing(warehouse: Path) -> None:
+    results = analyze([SHARED / "h200", SHARED / "traces"], warehouse, jobs=2)
+    assert {result.outcome for result in results} == {"unchanged"}
+
+
+def test_both_accounts_of_every_run_sum_to_the_nanosecond(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.execute(
+        "SELECT r.name, l.account, sum(l.duration_ns) - any_value(r.device_time_ns) FROM runs r JOIN ledger l USING (run_id) GROUP BY ALL"
+    ).fetchall()
+    assert len(rows) == 2 * one(connection, "SELECT count(*) FROM runs")
+    assert [row for row in rows if row[2] != 0] == []
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_eager_traces_are_attributed_and_priced(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    shares = dict(
+        connection.execute("SELECT account || ' ' || entry, share FROM ledger_summary WHERE name = ?", [name]).fetchall()
+    )
+    assert shares.get("attribution unattributed", 0) + shares.get("attribution before_recording", 0) <= 0.001
+    assert shares.get("price none", 0) <= 0.02
+
+
+def test_entries_of_traces_without_kernels_and_of_early_launches(connection: duckdb.DuckDBPyConnection) -> None:
+    entries = connection.execute(
+        "SELECT name, entry, round(share, 4) FROM ledger_summary WHERE account = 'attribution'"
+        " AND name IN ('cpu-only', 'a100-cupti-counters', 'h100-qwen1.5-0.5b-prefill') ORDER BY ALL"
+    ).fetchall()
+    assert entries == [
+        ("a100-cupti-counters", "profiler_range", 1.0),
+        ("cpu-only", "cpu", 1.0),
+        ("h100-qwen1.5-0.5b-prefill", "before_recording", 0.301),
+        ("h100-qwen1.5-0.5b-prefill", "external_id", 0.699),
+    ]
+
+
+def test_matmul_flops_of_a_full_diffusion_step(connection: duckdb.DuckDBPyConnection) -> None:
+    flops = one(
+        connection,
+        "SELECT sum(flops) / 2 FROM operator_summary JOIN runs USING (run_id) WHERE name = 'dlm_full' AND family = 'matmul'",
+    )
+    assert flops == pytest.approx(2 * 1152 * LAYER_PARAMETERS + 2 * 1152 * 4096 * 126464, rel=1e-3)
+
+
+def test_weights_are_the_bytes_of_a_decode_step(connection: duckdb.DuckDBPyConnection) -> None:
+    moved = one(
+        connection,
+        "SELECT sum(compulsory_bytes) / 2 FROM operator_summary JOIN runs USING (run_id)"
+        " WHERE name = 'ar_decode' AND operator = 'aten::mm'",
+    )
+    assert moved == pytest.approx(2 * (LAYER_PARAMETERS + 128256 * 4096), rel=2e-3)
+
+
+def test_a_replay_takes_as_many_kernels_as_its_eager_step(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.execute(
+        "SELECT name, s.kernels FROM step_summary s JOIN runs USING (run_id) WHERE name LIKE 'ar_decode%' AND name <> 'ar_decode_b16'"
+    ).fetchall()
+    assert sorted(rows) == [("ar_decode", 1494)] * 2 + [("ar_decode_graph", 1494)] * 2

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from warehouse import QueryError, WarehouseError, connect
+from warehouse.query import run
+
+SQL = "SELECT 1234567 AS n, 0.5 AS x, 'a\u001b[31m' AS t, NULL AS nothing UNION ALL SELECT 2, 'nan'::DOUBLE, 'b, \"c\"', NULL ORDER BY 1 DESC"
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Path:
+    path = tmp_path / "w.duckdb"
+    connect(path).close()
+    return path
+
+
+def test_table(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(warehouse, SQL)
+    assert capsys.readouterr().out.splitlines() == [
+        "        n    x  t       nothing",
+        "─────────  ───  ──────  ───────",
+        "1,234,567  0.5  a�[31m        ·",
+        '        2  nan  b, "c"        ·',
+    ]
+
+
+def test_csv(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(warehouse, SQL, format="csv")
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows == [["n", "x", "t", "nothing"], ["1234567", "0.5", "a\x1b[31m", ""], ["2", "nan", 'b, "c"', ""]]
+
+
+def test_json(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(warehouse, SQL, format="json")
+    assert json.loads(capsys.readouterr().out) == [
+        {"n": 1234567, "x": 0.5, "t": "a\x1b[31m", "nothing": None},
+        {"n": 2, "x": None, "t": 'b, "c"', "nothing": None},
+    ]
+    run(warehouse, "SELECT 1 AS a WHERE false", format="json")
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_parquet(warehouse: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    run(warehouse, SQL, format="parquet", out=out)
+    assert pl.read_parquet(out).select("n", "t").rows() == [(1234567, "a\x1b[31m"), (2, 'b, "c"')]
+    with pytest.raises(QueryError, match="name one with -o"):
+        run(warehouse, SQL, format="parquet")
+
+
+def test_a_failed_query_leaves_the_file_as_it_was(warehouse: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("before")
+    with pytest.raises(QueryError):
+        run(warehouse, "SELECT CAST(t AS INTEGER) FROM (VALUES ('1'), ('x')) v(t)", format="csv", out=out)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("out")] == ["out.csv"]
+    assert out.read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELEC 1", "syntax error"),
+        ("SELECT * FROM nowhere", "nowhere"),
+        ("DELETE FROM runs", "read-only"),
+        ("SELECT * FROM read_text('/etc/hostname')", "disabled"),
+    ],
+)
+def test_errors_are_one_line(warehouse: Path, sql: str, message: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        run(warehouse, sql)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_warehouse_is_said(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="no such warehouse"):
+        connect(tmp_path / "none.duckdb", read_only=True)
+    text = tmp_path / "text.duckdb"
+    text.write_text("hello " * 1000)
+    with pytest.raises(WarehouseError, match="not a DuckDB file"):
+        connect(text)
+    import duckdb
+
+    other = tmp_path / "other.duckdb"
+    with duckdb.connect(str(other)) as connection:
+        connection.execute("CREATE TABLE mine (a INTEGER)")
+    with pytest.raises(WarehouseError, match="not a Ridgeline warehouse"):
+        connect(other)
+
+
+def test_a_newer_schema_is_refused(warehouse: Path) -> None:
+    connection = connect(warehouse)
+    connection.execute("UPDATE schema_version SET version = 999")
+    connection.close()
+    with pytest.raises(WarehouseError, match="schema 999 of a newer ridgeline"):
+        connect(warehouse)

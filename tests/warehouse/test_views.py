@@ -1,0 +1,144 @@
+"""The views: one SQL for DuckDB and Spark, and placement under the roofs by rows written by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from warehouse import connect
+from warehouse.database import view_files
+
+STATEMENTS = [
+    (file.name, statement)
+    for file in view_files()
+    for statement in re.split(r";\s*(?:\n|$)", file.read_text())
+    if statement.strip()
+]
+PUBLIC = {
+    "kernel_roofline": "run_id, kernel_id, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module,"
+    " phase, kind, step, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops,"
+    " dram_bytes, dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, intensity,"
+    " achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis",
+    "operator_summary": "run_id, operator, family, phase, kernels, duration_ns, share, flops, compulsory_bytes, dram_bytes, intensity,"
+    " achieved_flops_per_s, achieved_bytes_per_s, roof_fraction, lost_ns",
+    "step_summary": "run_id, phase, kind, step, wall_ns, busy_ns, gap_ns, kernels, flops, dram_bytes, tokens",
+    "mode_summary": "run_id, name, mode, execution, model, batch, prompt_tokens, generated_tokens, block, steps, step_ns, tokens_per_s,"
+    " ttft_ns, tpot_ns, flops, dram_bytes, intensity, mfu, mbu, busy_share, joules_per_token, peak_memory_bytes, outcome",
+}
+
+
+@pytest.mark.parametrize(("file", "statement"), STATEMENTS)
+def test_every_view_is_sql_that_spark_reads_too(file: str, statement: str) -> None:
+    (tree,) = sqlglot.parse(statement, dialect="duckdb")
+    assert isinstance(tree, exp.Create)
+    (spark,) = sqlglot.transpile(
+        statement, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE, error_level=sqlglot.ErrorLevel.RAISE
+    )
+    # what Spark is given must be SQL again, and no function may be one sqlglot does not know
+    (parsed,) = sqlglot.parse(spark, dialect="spark")
+    assert isinstance(parsed, exp.Create)
+    assert [node.name for node in parsed.find_all(exp.Anonymous)] == [], file
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Any:
+    connection = connect(tmp_path / "w.duckdb")
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize(("view", "columns"), PUBLIC.items())
+def test_public_views_have_their_documented_columns(connection: duckdb.DuckDBPyConnection, view: str, columns: str) -> None:
+    found = connection.execute(f"SELECT * FROM {view}").description or []
+    assert [column[0] for column in found] == columns.split(", ")
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> None:
+    names = ", ".join(f'"{name}"' for name in values)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' for _ in values)})", list(values.values()))
+
+
+@pytest.fixture
+def run(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A device of 1 TB/s and 100 TFLOP/s (bf16, tensor), whose shortest kernel takes 1 us."""
+    insert(
+        connection, "runs", run_id="r", name="run", content_sha256="", source="kineto", device_kind="cuda", rank=0, outcome="ok",
+        device_time_ns=0, rules_version=1,
+    )  # fmt: skip
+    insert(connection, "devices", run_id="r", rank=0, device_index=0, name="D", datasheet="NVIDIA H200")
+    measured = {"run_id": "r", "device": "D", "source": "measured"}
+    insert(connection, "ceilings", resource="bandwidth", level="dram", value=0.9e12, unit_of_value="byte/s", **measured)
+    insert(connection, "ceilings", resource="bandwidth", level="dram", value=1e12, unit_of_value="byte/s", **measured)
+    insert(connection, "ceilings", resource="compute", unit="tensor", precision="bf16", value=1e14, unit_of_value="FLOP/s", **measured)
+    insert(connection, "ceilings", resource="latency", value=1e-6, unit_of_value="s", **measured)
+    return connection
+
+
+def kernel(connection: duckdb.DuckDBPyConnection, kernel_id: int, duration_ns: int, **values: Any) -> None:
+    signature = {"flops": values.pop("flops", None), "read_bytes": values.pop("bytes", None), "write_bytes": 0}
+    insert(
+        connection, "signatures", signature_id=f"s{kernel_id}", operator="aten::mm", family="matmul", composite=False, method="meta",
+        confidence="high", rules_version=1, **signature,
+    )  # fmt: skip
+    insert(
+        connection, "kernel_classes", run_id="r", class_id=kernel_id, kernel="k", category="kernel", family="matmul",
+        signature_id=f"s{kernel_id}", attribution="external_id", unit=values.pop("unit", "tensor"), precision=values.pop("precision", "bf16"),
+    )  # fmt: skip
+    insert(
+        connection, "kernels", run_id="r", kernel_id=kernel_id, class_id=kernel_id, rank=0, device_index=0, start_ns=0,
+        duration_ns=duration_ns, share=1.0, **values,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("duration_ns", "values", "expected"),
+    [
+        # 1e9 FLOPs take 10 us at the peak, 1e6 bytes 1 us
+        (20_000, {"flops": 1e9, "bytes": 1e6}, (1000.0, 10_000.0, 0.5, "compute", None)),
+        (20_000, {"flops": 1e6, "bytes": 1e7}, (0.1, 10_000.0, 0.5, "dram", None)),
+        (50_000, {"flops": 1e6, "bytes": 1e7}, (0.1, 10_000.0, 0.2, "dram", "far from its roof")),
+        (2_000, {"flops": 1e3, "bytes": 1e3}, (1.0, 1.0, 0.0005, "latency", "too short for any roof to matter")),
+        (20_000, {"flops": 0.0, "bytes": 1e7}, (0.0, 10_000.0, 0.5, "dram", None)),
+        (5_000, {"flops": None, "bytes": 1e7}, (None, 10_000.0, 2.0, "dram",
+            "above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore")),
+        (20_000, {"flops": None, "bytes": None}, (None, None, None, "none", "its operator recorded no operands")),
+        (20_000, {"flops": 1e9, "bytes": 1e6, "precision": "fp4"}, (1000.0, 1_000.0, 0.05, "dram", "far from its roof")),
+    ],
+)  # fmt: skip
+def test_place_under_the_roofs(
+    run: duckdb.DuckDBPyConnection, duration_ns: int, values: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    kernel(run, 1, duration_ns, **values)
+    (row,) = run.execute("SELECT intensity, roof_time_ns, roof_fraction, bound, diagnosis FROM kernel_roofline").fetchall()
+    assert row == pytest.approx(expected)
+
+
+def test_measured_wins_over_the_datasheet_and_the_read_rate_over_the_copys(run: duckdb.DuckDBPyConnection) -> None:
+    rows = run.execute(
+        "SELECT level, unit, precision, value, source FROM roofs WHERE level = 'dram' OR (unit = 'tensor' AND precision IN ('bf16', 'fp16'))"
+        " ORDER BY ALL"
+    ).fetchall()
+    assert rows == [
+        ("dram", None, None, 1e12, "measured"),
+        (None, "tensor", "bf16", 1e14, "measured"),
+        (None, "tensor", "fp16", 989.4e12, "datasheet"),
+    ]
+
+
+def test_counters_stand_beside_the_model_and_win(run: duckdb.DuckDBPyConnection) -> None:
+    kernel(run, 1, 20_000, flops=1e6, bytes=1e7)
+    counters = {"dram__bytes_read.sum": 3e6, "dram__bytes_write.sum": 1e6, "lts__t_bytes.sum": 2e7}
+    for metric, value in counters.items():
+        insert(run, "counters", run_id="r", kernel_id=1, metric=metric, value=value, source="ncu")
+    (row,) = run.execute(
+        "SELECT dram_bytes, dram_bytes_source, compulsory_bytes, counter_dram_bytes, l2_bytes, intensity FROM kernel_roofline"
+    ).fetchall()
+    assert row == (4e6, "counter", 1e7, 4e6, 2e7, 0.25)
+    (errors,) = run.execute("SELECT compulsory_error FROM byte_sources").fetchall()
+    assert errors == (1.5,)
