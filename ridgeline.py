@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from analyze.ingest import Result
     from capture.config import Point
+    from capture.sweep import RunResult
 
 app = typer.Typer(
     help="Record what a GPU does while a language model decodes, and place every kernel on the roofline.",
@@ -26,6 +27,8 @@ app = typer.Typer(
 
 Warehouse = Annotated[Path, typer.Option("-w", "--warehouse", help="The DuckDB file.", metavar="FILE")]
 DEFAULT_WAREHOUSE = Path("ridgeline.duckdb")
+STAGES = ("capture", "analyze", "warehouse", "reports")
+"""The packages whose own exceptions are messages to the user."""
 
 
 class Format(StrEnum):
@@ -100,21 +103,13 @@ def errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except Exception as e:
-        if isinstance(e, _stage_errors()):
-            fail(str(e))
+        if type(e).__module__.partition(".")[0] in STAGES:
+            fail(str(e), 2 if type(e).__name__ == "ConfigError" else 1)
         if isinstance(e, OSError):
             fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
         if isinstance(e, typer.Exit) or "RIDGELINE_TRACEBACK" in os.environ:
             raise
         fail(f"unexpected {type(e).__name__}: {e} (a bug: RIDGELINE_TRACEBACK=1 shows where)")
-
-
-def _stage_errors() -> tuple[type[Exception], ...]:
-    from analyze.errors import AnalyzeError
-    from capture.errors import CaptureError
-    from warehouse.errors import WarehouseError
-
-    return AnalyzeError, CaptureError, WarehouseError
 
 
 @app.command()
@@ -152,8 +147,8 @@ def capture(
 
         points = sweep.load(config)
         if dry_run:
-            for line in sweep.describe(points):
-                print(line)
+            for description in sweep.describe(points):
+                print(f"{description.name:72} {description.footprint.total_bytes / 1e9:10.2f} GB predicted")
             return
         _capture(points, out)
 
@@ -165,10 +160,21 @@ def _capture(points: list[Point], out: Path) -> None:
     with progress("capturing", len(points)) as advance:
         results = sweep.run(points, out, progress=advance)
     for result in results:
-        print(f"ridgeline: {result.headline()}", file=sys.stderr)
+        print(f"ridgeline: {_headline(result)}", file=sys.stderr)
     failed = [result for result in results if result.outcome == "error"]
     if failed:
         fail(f"{len(failed)} of {len(results)} points failed, the first with: {failed[0].message}")
+
+
+def _headline(result: RunResult) -> str:
+    """The numbers that matter of a captured point."""
+    if result.skipped:
+        return f"{result.name}: captured before, skipped"
+    if result.outcome != "ok" or result.tokens_per_s is None:
+        return f"{result.name}: {result.outcome}: {result.message}"
+    steps = ", ".join(f"{kind} {ms:.2f} ms" for kind, ms in result.step_ms.items())
+    weights = f", weights read at {result.weights_bytes_per_s / 1e9:.0f} GB/s" if result.weights_bytes_per_s else ""
+    return f"{result.name}: {result.tokens_per_s:.1f} tokens/s, {steps}{weights}"
 
 
 @app.command()
@@ -178,13 +184,12 @@ def ceilings(out: Annotated[Path, typer.Option(help="Where to write.", metavar="
     Example: ridgeline ceilings --out traces/ceilings.json
     """
     with errors_in_one_line():
-        from capture.ceilings import measure, write
+        from capture.ceilings import write
 
         with progress("measuring") as advance:
-            measured = measure(progress=advance)
-        write(out, measured)
+            measured = write(out, progress=advance)
     for row in measured["ceilings"]:
-        what = " ".join(row[key] for key in ("resource", "level", "unit", "precision") if row[key])
+        what = " ".join(row[key] for key in ("resource", "level", "unit", "precision") if row.get(key))
         print(f"{what:32} {row['value']:12.4g} {row['unit_of_value']:8} {row['method']}")
 
 
