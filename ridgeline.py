@@ -55,7 +55,13 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[s
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda name: bar.update(task, advance=1, description=f"{description}: {name}")
@@ -63,7 +69,9 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[s
 
 @app.command()
 def analyze(
-    paths: Annotated[list[Path], typer.Argument(help="Run directories, folders of them, or Kineto traces.", metavar="PATH...")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Run directories, folders of them, or Kineto traces.", metavar="PATH...")
+    ],
     warehouse: Warehouse = DEFAULT_WAREHOUSE,
     jobs: Annotated[int, typer.Option(help="Decoder processes; 0 for one a core.", min=0)] = 0,
 ) -> None:
@@ -136,7 +144,9 @@ def sql(
 def capture(
     config: Annotated[Path, typer.Argument(help="What to capture, TOML; lists make a sweep.", metavar="CONFIG.toml")],
     out: Annotated[Path, typer.Option(help="Folder for run directories.", metavar="RUNS")] = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the points and their predicted memory, run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the points and their predicted memory, run nothing.")
+    ] = False,
 ) -> None:
     """Run each point of a configuration: timings without the profiler, then a traced window of steps.
 
@@ -178,7 +188,9 @@ def _headline(result: RunResult) -> str:
 
 
 @app.command()
-def ceilings(out: Annotated[Path, typer.Option(help="Where to write.", metavar="FILE")] = Path("ceilings.json")) -> None:
+def ceilings(
+    out: Annotated[Path, typer.Option(help="Where to write.", metavar="FILE")] = Path("ceilings.json"),
+) -> None:
     """Measure this device's roofs: memory, cache and matrix-product rates, and the shortest kernel.
 
     Example: ridgeline ceilings --out traces/ceilings.json
@@ -216,7 +228,9 @@ def report(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Folder for runs, warehouse and report.", metavar="DIR")] = Path("demo")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for runs, warehouse and report.", metavar="DIR")] = Path("demo"),
+) -> None:
     """Capture every decoding mode with a small model on this machine, analyze the traces and write the report.
 
     Example: ridgeline demo --out demo

@@ -98,12 +98,19 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         & (launch_ns <= take(tree.end_ns, id_span))
     )
     trusted = (by_id != ROOT) & (contains | (launch == ROOT))
-    replay = _graph_launches(trace)[np.maximum(launch, 0)] & (launch != ROOT) if len(trace.launches) else np.zeros(n, bool)
+    replay = (
+        _graph_launches(trace)[np.maximum(launch, 0)] & (launch != ROOT) if len(trace.launches) else np.zeros(n, bool)
+    )
     around_launch = np.where(replay, ROOT, take(tree.operator, launch_span))
     operator = np.where(trusted, by_id, around_launch)
     span = np.where(launch_span != ROOT, launch_span, np.where(trusted, id_span, ROOT))
     attribution = np.select(
-        [device["category"].to_numpy() == _RANGE, trusted, around_launch != ROOT, _before_recording(device, launch, by_id)],
+        [
+            device["category"].to_numpy() == _RANGE,
+            trusted,
+            around_launch != ROOT,
+            _before_recording(device, launch, by_id),
+        ],
         ["profiler_range", "external_id", "launch", "before_recording"],
         "unattributed",
     )
@@ -119,7 +126,12 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
 
 def _lookup(device: pl.DataFrame, key: str, target: pl.DataFrame) -> Int64:
     """Row of ``target`` with the same ``key``, the earliest one if several share it; ROOT where there is none."""
-    first = target.with_row_index("found").drop_nulls(key).sort("start_ns", "found").unique(key, keep="first", maintain_order=True)
+    first = (
+        target.with_row_index("found")
+        .drop_nulls(key)
+        .sort("start_ns", "found")
+        .unique(key, keep="first", maintain_order=True)
+    )
     found = device.select(key).join(first.select(key, "found"), on=key, how="left", maintain_order="left")["found"]
     return found.cast(pl.Int64).fill_null(ROOT).to_numpy()
 

@@ -105,7 +105,9 @@ def _decoded(reader: TraceReader, pieces: Iterator[Piece], *, alone: bool) -> It
         pending = None
         yield decoded
     if pending:
-        raise TraceError(f"{reader.path}: damaged in the piece from byte {pending.offset:,} on: {error}: record it again")
+        raise TraceError(
+            f"{reader.path}: damaged in the piece from byte {pending.offset:,} on: {error}: record it again"
+        )
 
 
 def _append(columns: Columns, events: Events) -> None:
@@ -133,7 +135,9 @@ def _append_spans(columns: Columns, group: dict[str, array[int]], events: Sequen
         group["start_ns"].extend([round(e.ts * 1000) for e in events])
         group["duration_ns"].extend([round(e.dur * 1000) for e in events])
     except OverflowError:
-        raise TraceError(f"time stamps beyond 64-bit nanoseconds in {events[0].cat} events: the trace is damaged") from None
+        raise TraceError(
+            f"time stamps beyond 64-bit nanoseconds in {events[0].cat} events: the trace is damaged"
+        ) from None
 
 
 def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:

@@ -130,7 +130,8 @@ def read_telemetry(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open(newline="") as file:
             return [
-                {name: _cell(row.get(name), kind) for name, kind in _TELEMETRY.items()} for row in csv.DictReader(file, strict=True)
+                {name: _cell(row.get(name), kind) for name, kind in _TELEMETRY.items()}
+                for row in csv.DictReader(file, strict=True)
             ]
     except (OSError, ValueError, csv.Error) as e:
         raise CompanionError(f"{path}: {e}: expected the columns {', '.join(_TELEMETRY)}") from None

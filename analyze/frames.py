@@ -47,7 +47,10 @@ def assemble(parts: Sequence[Columns]) -> Trace:
     """Put the parts of a trace together; the order of events in the file does not matter from here on."""
     shared = {kind: Interned() for kind in _CODED.values()}
     recode = [
-        {kind: np.array([codes[value] for value in getattr(part, kind)], dtype=np.int64) for kind, codes in shared.items()}
+        {
+            kind: np.array([codes[value] for value in getattr(part, kind)], dtype=np.int64)
+            for kind, codes in shared.items()
+        }
         for part in parts
     ]
 

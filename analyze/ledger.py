@@ -12,7 +12,11 @@ import polars as pl
 
 def attribution_account(activities: pl.DataFrame) -> list[dict[str, Any]]:
     """Entries whose ``duration_ns`` sum to that of the activities."""
-    entries = activities.group_by("attribution").agg(kernels=pl.len(), duration_ns=pl.col("duration_ns").sum()).sort("attribution")
+    entries = (
+        activities.group_by("attribution")
+        .agg(kernels=pl.len(), duration_ns=pl.col("duration_ns").sum())
+        .sort("attribution")
+    )
     return [
         {"account": "attribution", "entry": entry, "kernels": kernels, "duration_ns": duration_ns}
         for entry, kernels, duration_ns in entries.iter_rows()

@@ -133,7 +133,9 @@ class TraceReader:
             msgspec.json.decode(buffer, type=msgspec.Raw)
         except msgspec.DecodeError as e:
             raise TraceError(f"{self.path}: not JSON ({e}): expected a Kineto trace (.json or .json.gz)") from None
-        raise TraceError(f"{self.path}: JSON without traceEvents: expected a Kineto trace, as torch.profiler exports it")
+        raise TraceError(
+            f"{self.path}: JSON without traceEvents: expected a Kineto trace, as torch.profiler exports it"
+        )
 
     def _finish(self, prefix: bytes, buffer: bytes) -> Iterator[Piece]:
         """Find the bracket that closes traceEvents: with it gone, what remains of the file is the header, as JSON."""

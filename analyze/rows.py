@@ -18,15 +18,23 @@ from analyze.units import unit_and_precision
 _BETWEEN_HOST_AND_DEVICE = re.compile(r"HtoD|DtoH|Host")
 
 
-def kernel_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], labels: list[Label], *, on_cpu: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+def kernel_rows(
+    trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], labels: list[Label], *, on_cpu: bool
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of ``kernels`` and of ``kernel_classes``; ``prices`` by signature code."""
     keys = ["name", "category", "signature", "module", "attribution"]
     annotation_name = trace.annotations["name"]
-    module = activities.select(pl.col("module_label").replace_strict(
-        pl.int_range(len(annotation_name), eager=True), annotation_name, default=None, return_dtype=pl.Int64
-    ) if len(annotation_name) else pl.lit(None, dtype=pl.Int64).alias("module_label")).to_series()
+    module = activities.select(
+        pl.col("module_label").replace_strict(
+            pl.int_range(len(annotation_name), eager=True), annotation_name, default=None, return_dtype=pl.Int64
+        )
+        if len(annotation_name)
+        else pl.lit(None, dtype=pl.Int64).alias("module_label")
+    ).to_series()
     activities = activities.with_columns(module=module)
-    classes = activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
+    classes = (
+        activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
+    )
     facts = activities.join(classes, on=keys, how="left", nulls_equal=True, maintain_order="left")
     described = [_describe(trace, row, prices, labels, on_cpu=on_cpu) for row in classes.iter_rows(named=True)]
     multiplier = pl.DataFrame({"class_id": classes["class_id"], "multiplier": [d.pop("multiplier") for d in described]})
@@ -43,10 +51,14 @@ def kernel_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record
     return rows, pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA)
 
 
-_CLASS_SCHEMA = dict.fromkeys(("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision"), pl.String)
+_CLASS_SCHEMA = dict.fromkeys(
+    ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision"), pl.String
+)
 
 
-def _describe(trace: Trace, row: dict[str, Any], prices: dict[int, Record], labels: list[Label], *, on_cpu: bool) -> dict[str, Any]:
+def _describe(
+    trace: Trace, row: dict[str, Any], prices: dict[int, Record], labels: list[Label], *, on_cpu: bool
+) -> dict[str, Any]:
     """The strings of one class of kernels."""
     price = prices.get(row["signature"])
     kernel, category = trace.names[row["name"]], CATEGORIES[row["category"]]
@@ -103,14 +115,18 @@ def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> pl.Dat
 
 def step_rows(trace: Trace, activities: pl.DataFrame, labels: list[Label]) -> list[dict[str, Any]]:
     """Rows of ``steps``: the spans labelled with a phase or step, and the device activities launched in each."""
-    timed = activities.filter(pl.col("step_label").is_not_null()).sort("start_ns").with_columns(
-        end_ns=pl.col("start_ns") + pl.col("duration_ns")
+    timed = (
+        activities.filter(pl.col("step_label").is_not_null())
+        .sort("start_ns")
+        .with_columns(end_ns=pl.col("start_ns") + pl.col("duration_ns"))
     )
     # time not yet covered by the activities of the step that started before
     covered_ns = pl.col("end_ns").cum_max().shift(1).over("step_label").fill_null(pl.col("start_ns"))
     fresh_ns = (pl.col("end_ns") - pl.max_horizontal("start_ns", covered_ns)).clip(0)
-    spans = timed.with_columns(fresh_ns=fresh_ns).group_by("step_label").agg(
-        pl.col("start_ns").min(), pl.col("end_ns").max(), busy_ns=pl.col("fresh_ns").sum()
+    spans = (
+        timed.with_columns(fresh_ns=fresh_ns)
+        .group_by("step_label")
+        .agg(pl.col("start_ns").min(), pl.col("end_ns").max(), busy_ns=pl.col("fresh_ns").sum())
     )
     device = {row["step_label"]: row for row in spans.iter_rows(named=True)}
     rows = []

@@ -53,7 +53,10 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace
     if on_cpu:
         used = sorted(set(trace.operators["signature"].to_list()))
         prices = _prices(connection, run, trace, used)
-        composite = np.array([bool(code in prices and prices[code]["composite"]) for code in range(len(trace.signatures))], dtype=np.int64)
+        composite = np.array(
+            [bool(code in prices and prices[code]["composite"]) for code in range(len(trace.signatures))],
+            dtype=np.int64,
+        )
         activities = assign(trace, operator_activities(trace, tree, composite))
     else:
         activities = assign(trace, attribute(trace, tree))
@@ -77,7 +80,9 @@ def _prices(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, c
 def _counter_rows(trace: Trace, activities: pl.DataFrame) -> list[dict[str, Any]]:
     """Counters of ranges that stand in for kernels."""
     ranges = activities.with_row_index("kernel_id").filter(pl.col("attribution") == "profiler_range")
-    joined = trace.counters.join(ranges.select(pl.col("row").cast(pl.Int64), "kernel_id"), on="row", how="inner", maintain_order="left")
+    joined = trace.counters.join(
+        ranges.select(pl.col("row").cast(pl.Int64), "kernel_id"), on="row", how="inner", maintain_order="left"
+    )
     return [
         {"kernel_id": kernel_id, "metric": metric, "value": value, "source": "cuda_profiler_range"}
         for _, metric, value, kernel_id in joined.iter_rows()
@@ -92,7 +97,9 @@ def _run_row(
         "content_sha256": content,
         "source": "ridgeline" if described else "kineto",
         "device_kind": _device_kind(trace, described),
-        "device": trace.header.devices[0].name if trace and trace.header.devices and not trace.device.is_empty() else None,
+        "device": trace.header.devices[0].name
+        if trace and trace.header.devices and not trace.device.is_empty()
+        else None,
         "rank": trace.rank if trace else 0,
         "outcome": "ok",
         "trace_bytes": trace.bytes_read if trace else None,
@@ -150,7 +157,12 @@ def _capability(properties: Any) -> str | None:
 
 
 def _device_row(
-    rank: int, index: int, name: str, memory: int | None = None, multiprocessors: int | None = None, capability: str | None = None
+    rank: int,
+    index: int,
+    name: str,
+    memory: int | None = None,
+    multiprocessors: int | None = None,
+    capability: str | None = None,
 ) -> dict[str, Any]:
     sheet = datasheets.match(name, memory)
     return {

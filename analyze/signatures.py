@@ -30,12 +30,16 @@ def assign(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     template arguments; it is written into a signature of its own, which is added to ``trace.signatures``.
     """
     codes = trace.operators["signature"]
-    activities = activities.with_columns(signature=codes.gather(activities["operator"].fill_null(0)) if len(codes) else None)
+    activities = activities.with_columns(
+        signature=codes.gather(activities["operator"].fill_null(0)) if len(codes) else None
+    )
     activities = activities.with_columns(signature=pl.when(pl.col("operator").is_not_null()).then("signature"))
     incomplete = [code for code, signature in enumerate(trace.signatures) if b'"TensorList"' in signature[2]]
     if not incomplete:
         return activities
-    pairs = activities.filter(pl.col("signature").is_in(incomplete)).select("signature", "name").unique(maintain_order=True)
+    pairs = (
+        activities.filter(pl.col("signature").is_in(incomplete)).select("signature", "name").unique(maintain_order=True)
+    )
     completed = [_complete(trace, code, trace.names[name]) for code, name in pairs.iter_rows()]
     replaced = pairs.with_columns(completed=pl.Series(completed, dtype=pl.Int64))
     return (
@@ -64,7 +68,9 @@ def _list_element(kernel: str) -> str | None:
     return None
 
 
-def price_signatures(connection: duckdb.DuckDBPyConnection, signatures: Sequence[Signature]) -> tuple[list[Record], list[Record]]:
+def price_signatures(
+    connection: duckdb.DuckDBPyConnection, signatures: Sequence[Signature]
+) -> tuple[list[Record], list[Record]]:
     """A record for each signature, in order, and those among them that the warehouse does not know yet."""
     ids = [signature_id(signature) for signature in signatures]
     known = _known(connection, ids)

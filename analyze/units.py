@@ -6,12 +6,16 @@ import re
 
 TENSOR_FAMILIES = frozenset({"matmul", "attention", "convolution"})
 TENSOR_PRECISIONS = frozenset({"bf16", "fp16", "fp8", "fp4", "int8", "fp64", "tf32"})
-_VECTOR_KERNELS = re.compile(r"simt|sgemm|gemv|dgemm_|dot_kernel|splitKreduce|lean_reduction|reduce_kernel|fft2d|elementwise")
+_VECTOR_KERNELS = re.compile(
+    r"simt|sgemm|gemv|dgemm_|dot_kernel|splitKreduce|lean_reduction|reduce_kernel|fft2d|elementwise"
+)
 _TF32_KERNELS = re.compile(r"tf32|s1688|nvjet_\w*?_?ss[hst]|tf32f32")
 _FP64_TENSOR = re.compile(r"dmma|d884|nvjet")
 
 
-def unit_and_precision(family: str, kernel: str, precision: str | None, *, on_cpu: bool) -> tuple[str | None, str | None]:
+def unit_and_precision(
+    family: str, kernel: str, precision: str | None, *, on_cpu: bool
+) -> tuple[str | None, str | None]:
     """(``tensor`` or ``vector``, precision) of a kernel, from its family, its name and its operands' precision.
 
     Vector units compute in fp32 whatever 16- or 8-bit type they load; integer work has no unit, since it has no FLOPs.

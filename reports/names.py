@@ -59,11 +59,12 @@ def _hint(arguments: str) -> str:
 
 
 def clip(text: str, longest: int = LONGEST) -> str:
-    """The text, its middle left out where it is too long.
+    """The text, its middle left out where it is too long, and what cannot be seen (controls, bidi marks) made visible.
 
-    >>> clip("abcdefghij", 7)
-    'abc…hij'
+    >>> clip("abcdefghij", 7), clip("a\u202eb")
+    ('abc…hij', 'a�b')
     """
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: 4 * _READ])
     if len(text) <= longest:
         return text
     tail = (longest - 1) // 2

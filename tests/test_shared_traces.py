@@ -12,7 +12,9 @@ from analyze.ingest import analyze
 from warehouse import connect
 
 SHARED = Path(__file__).parents[2] / "shared"
-pytestmark = pytest.mark.skipif(not (SHARED / "h200").is_dir(), reason="the reference traces are not beside the project")
+pytestmark = pytest.mark.skipif(
+    not (SHARED / "h200").is_dir(), reason="the reference traces are not beside the project"
+)
 
 LAYER_PARAMETERS = 6_979_321_856
 EAGER = ("ar_decode", "ar_decode_b16", "dlm_full", "dlm_prefix")
@@ -55,7 +57,9 @@ def test_both_accounts_of_every_run_sum_to_the_nanosecond(connection: duckdb.Duc
 @pytest.mark.parametrize("name", EAGER)
 def test_eager_traces_are_attributed_and_priced(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     shares = dict(
-        connection.execute("SELECT account || ' ' || entry, share FROM ledger_summary WHERE name = ?", [name]).fetchall()
+        connection.execute(
+            "SELECT account || ' ' || entry, share FROM ledger_summary WHERE name = ?", [name]
+        ).fetchall()
     )
     assert shares.get("attribution unattributed", 0) + shares.get("attribution before_recording", 0) <= 0.001
     assert shares.get("price none", 0) <= 0.02

@@ -48,7 +48,11 @@ def _reason(path: Path, error: duckdb.Error) -> str:
     text = str(error)
     if "lock" in text.lower():
         holder = re.search(r"PID (\d+)", text)
-        return "another process" + (f" (PID {holder[1]})" if holder else "") + " is writing to it: try again when it is done"
+        return (
+            "another process"
+            + (f" (PID {holder[1]})" if holder else "")
+            + " is writing to it: try again when it is done"
+        )
     if path.is_file() and path.stat().st_size and "not a valid" in text.lower():
         return "not a DuckDB file: name another with -w"
     return text.splitlines()[0]
@@ -74,7 +78,9 @@ def _create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute((_FOLDER / "schema.sql").read_text())
     for file in view_files():
         connection.execute(file.read_text())
-    connection.execute("INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, datetime.now(UTC).replace(tzinfo=None)])
+    connection.execute(
+        "INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, datetime.now(UTC).replace(tzinfo=None)]
+    )
     rows = list(datasheets.ceiling_rows())
     placeholders = ", ".join("?" for _ in rows[0])
     connection.executemany(f"INSERT INTO ceilings VALUES ({placeholders})", rows)

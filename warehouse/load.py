@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,19 @@ import duckdb
 import numpy as np
 import polars as pl
 
-RUN_TABLES = ("runs", "devices", "ceilings", "operators", "steps", "kernels", "kernel_classes", "counters", "timings", "telemetry", "ledger")
+RUN_TABLES = (
+    "runs",
+    "devices",
+    "ceilings",
+    "operators",
+    "steps",
+    "kernels",
+    "kernel_classes",
+    "counters",
+    "timings",
+    "telemetry",
+    "ledger",
+)
 """Every table with rows of a run; ``signatures`` belong to all."""
 
 
@@ -31,7 +43,12 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
     try:
         remove(connection, [run.run_id])
         if run.signatures:
-            _insert(connection, "signatures", pl.DataFrame(run.signatures, infer_schema_length=None), verb="INSERT OR REPLACE")
+            _insert(
+                connection,
+                "signatures",
+                pl.DataFrame(run.signatures, infer_schema_length=None),
+                verb="INSERT OR REPLACE",
+            )
         for table, frame in run.frames.items():
             _insert(connection, table, frame, run.run_id)
         for table, records in run.records.items():
@@ -54,7 +71,12 @@ def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Non
 
 
 def _insert(
-    connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame, run_id: str | None = None, *, verb: str = "INSERT"
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    frame: pl.DataFrame,
+    run_id: str | None = None,
+    *,
+    verb: str = "INSERT",
 ) -> None:
     """Add a frame's rows, with the run they belong to."""
     if frame.is_empty():

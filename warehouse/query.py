@@ -43,7 +43,11 @@ def run(warehouse: Path, sql: str, *, format: str = "table", out: Path | None = 
 
 def _message(error: duckdb.Error) -> str:
     """DuckDB's message without the lines that point into the statement."""
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("LINE ") and line.strip() != "^"]
+    lines = [
+        line
+        for line in str(error).splitlines()
+        if line.strip() and not line.startswith("LINE ") and line.strip() != "^"
+    ]
     return " ".join(lines)
 
 
@@ -126,7 +130,9 @@ def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:
             cut = True
             break
         shown.append([_cell(value) for value in row])
-        numeric = [n and (v is None or isinstance(v, int | float | decimal.Decimal)) for n, v in zip(numeric, row, strict=True)]
+        numeric = [
+            n and (v is None or isinstance(v, int | float | decimal.Decimal)) for n, v in zip(numeric, row, strict=True)
+        ]
     widths = [max([len(name), *(len(row[i]) for row in shown)]) for i, name in enumerate(columns)]
     print(_line(columns, widths, numeric), file=file)
     print("  ".join("─" * width for width in widths), file=file)

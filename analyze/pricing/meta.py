@@ -104,7 +104,9 @@ def _arguments(schema: Any, inputs: list[Value]) -> Iterator[tuple[str, Value]]:
         wrapped_number = is_tensor and value.shape == () and wants in ("number", "Scalar", "int", "float")  # type: ignore[union-attr]
         if is_tensor != takes_tensor and not wrapped_number and (is_tensor or wants == "Tensor"):
             raise Unbound
-        if isinstance(value, list) != wants.startswith(("List[Tensor]", "List[Optional[Tensor]]")) and isinstance(value, list):
+        if isinstance(value, list) != wants.startswith(("List[Tensor]", "List[Optional[Tensor]]")) and isinstance(
+            value, list
+        ):
             raise Unbound
         if value is None and wants in ("int", "bool", "float", "number") and argument.default_value is None:
             raise Unbound
@@ -195,4 +197,3 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
 
 def _operands(value: Value) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else value if isinstance(value, list) else []
-

@@ -35,15 +35,24 @@ def frame(rows: int) -> Spec:
 
 
 def stacked(bars: Iterable[Bar], most: int = 24) -> Spec:
-    """The longest bars, each the sum over its label, stacked by family in the fixed order."""
+    """The longest bars, each the sum over its label, stacked by family in the fixed order; the rest are one bar."""
+    totals = _totals(bars)
+    labels = sorted(totals, key=lambda label: (-sum(totals[label].values()), label))
+    if len(labels) > most:
+        rest = f"({len(labels) - most + 1} more)"
+        totals |= _totals((rest, family, ns) for label in labels[most - 1 :] for family, ns in totals[label].items())
+        labels = [*labels[: most - 1], rest]
+    used = sorted({family for label in labels for family in totals[label]}, key=families.order)
+    data = [_bar(family, families.color(family), labels, [totals[label].get(family, 0) for label in labels]) for family in used]
+    return {"data": data, "layout": frame(len(labels))}
+
+
+def _totals(bars: Iterable[Bar]) -> dict[str, dict[str, int]]:
     totals: dict[str, dict[str, int]] = {}
     for label, family, duration_ns in bars:
         parts = totals.setdefault(label, {})
         parts[family] = parts.get(family, 0) + duration_ns
-    labels = sorted(totals, key=lambda label: -sum(totals[label].values()))[:most]
-    used = sorted({family for label in labels for family in totals[label]}, key=families.order)
-    data = [_bar(family, families.color(family), labels, [totals[label].get(family, 0) for label in labels]) for family in used]
-    return {"data": data, "layout": frame(len(labels))}
+    return totals
 
 
 def accounts(rows: Sequence[Row], names: dict[str, str]) -> Spec:

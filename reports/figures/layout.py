@@ -50,7 +50,7 @@ def log_axis(title: str, decades: Decades, unit: str = "") -> Spec:
     exponents = list(range(decades[0], decades[1] + 1))
     text = [_multiple(e, unit) for e in exponents] if unit else [_power(e) for e in exponents]
     return axis(
-        title, type="log", range=list(decades), tickvals=[10.0**e for e in exponents], ticktext=text, showline=False,
+        title, type="log", ticks="outside", ticklen=7, tickcolor="rgba(0,0,0,0)", range=list(decades), tickvals=[10.0**e for e in exponents], ticktext=text, showline=False,
         minor={"ticks": "", "showgrid": False},
     )  # fmt: skip
 

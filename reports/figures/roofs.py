@@ -13,8 +13,10 @@ from reports.machine import Frame, Machine, Roof
 from reports.names import escape
 
 HEIGHT, WIDTH = 620, 1180
-MARGIN = {"l": 84, "r": 206, "t": 14, "b": 52}
+MARGIN = {"l": 84, "r": 226, "t": 14, "b": 52}
 LABEL_GAP = 15
+LABEL_AT = 0.42
+"""How far along the axis memory roofs are labelled: where few kernels are, between pointwise arithmetic and matrix products."""
 DASH = {"measured": "solid", "datasheet": "dash"}
 
 Used = Collection[tuple[str | None, str | None]]
@@ -24,15 +26,15 @@ Used = Collection[tuple[str | None, str | None]]
 def skeleton(machine: Machine, used: Used | None = None, height: int = HEIGHT) -> Spec:
     """Axes and roofs: all memory roofs, and of the compute roofs those ``used``, or all."""
     frame = machine.frame
-    roofs = [*machine.bandwidths, *_same(_wanted(machine.peaks, used))]
+    peaks = _same(_wanted(machine.peaks, used))
     return {
-        "data": [_line(roof, machine, frame) for roof in roofs],
+        "data": [*(_diagonal(roof, peaks, frame) for roof in machine.bandwidths), *(_plateau(roof, machine, frame) for roof in peaks)],
         "layout": layout(
             height,
             margin=MARGIN,
             xaxis=log_axis("arithmetic intensity, FLOP per byte of DRAM traffic", frame.intensity),
-            yaxis=log_axis("achieved rate", frame.flops_per_s, "FLOP/s"),
-            annotations=[*_ends([r for r in roofs if r.resource == "compute"], frame, height), *_slopes(machine, frame, height)],
+            yaxis=log_axis("achieved FLOP/s", frame.flops_per_s, "FLOP/s"),
+            annotations=[*_ends(peaks, frame, height), *_slopes(machine, frame, height)],
         ),
     }
 
@@ -73,25 +75,34 @@ def _together(roofs: list[Roof]) -> Roof:
     return replace(roofs[0], precision="/".join(dict.fromkeys(roof.precision or "" for roof in roofs)))
 
 
-def _line(roof: Roof, machine: Machine, frame: Frame) -> Spec:
+def _plateau(roof: Roof, machine: Machine, frame: Frame) -> Spec:
+    """From where the fastest memory of its source feeds it to the right edge."""
     low, high = (10.0**e for e in frame.intensity)
-    if roof.resource == "compute":
-        start = roof.value / (machine.diagonal(roof.source) or roof.value)
-        x = [min(max(start, low), high), high]
-        y = [roof.value, roof.value]
-    else:
-        x = [max(low, 10.0 ** frame.flops_per_s[0] / roof.value), min(high, _ridge(roof, machine))]
-        y = [roof.value * x[0], roof.value * x[1]]
+    start = roof.value / (machine.diagonal(roof.source) or roof.value)
+    return _line(roof, [min(max(start, low), high), high], [roof.value, roof.value])
+
+
+def _diagonal(roof: Roof, peaks: Sequence[Roof], frame: Frame) -> Spec:
+    """From the left or lower edge to the ridge under the highest peak shown."""
+    low, high = (10.0**e for e in frame.intensity)
+    x = [max(low, 10.0 ** frame.flops_per_s[0] / roof.value), min(high, _ridge(roof, peaks))]
+    return _line(roof, x, [roof.value * x[0], roof.value * x[1]])
+
+
+def _line(roof: Roof, x: list[float], y: list[float]) -> Spec:
     return {
-        "type": "scatter", "mode": "lines", "x": x, "y": y, "name": escape(roof.label), "hoverinfo": "skip",
-        "line": {"color": QUIET, "width": 1.6 if roof.source == "measured" else 1.1, "dash": DASH.get(roof.source, "dot")},
+        "type": "scatter", "mode": "lines", "x": x, "y": y, "name": escape(roof.label), "hoverinfo": "skip", "line": _stroke(roof),
         "meta": {"role": "roof", "resource": roof.resource, "source": roof.source, "value": roof.value},
     }  # fmt: skip
 
 
-def _ridge(roof: Roof, machine: Machine) -> float:
+def _stroke(roof: Roof) -> Spec:
+    return {"color": QUIET, "width": 1.6 if roof.source == "measured" else 1.1, "dash": DASH.get(roof.source, "dot")}
+
+
+def _ridge(roof: Roof, peaks: Sequence[Roof]) -> float:
     """Where a memory roof meets the highest compute roof of its source, or of any."""
-    values = [peak.value for peak in machine.peaks if peak.source == roof.source] or [peak.value for peak in machine.peaks]
+    values = [peak.value for peak in peaks if peak.source == roof.source] or [peak.value for peak in peaks]
     return max(values, default=math.inf) / roof.value
 
 
@@ -111,15 +122,15 @@ def _ends(peaks: list[Roof], frame: Frame, height: int) -> list[Spec]:
 
 
 def _slopes(machine: Machine, frame: Frame, height: int) -> list[Spec]:
-    """Labels along memory roofs: measured above the line, datasheet below it."""
+    """Labels along memory roofs: above the line, but below it for the lower roof of a level that has two."""
     width = WIDTH - MARGIN["l"] - MARGIN["r"]
     across = width / (frame.intensity[1] - frame.intensity[0])
     along = (height - MARGIN["t"] - MARGIN["b"]) / (frame.flops_per_s[1] - frame.flops_per_s[0])
     angle = math.atan2(along, across)
     labels = []
     for roof in machine.bandwidths:
-        x = frame.intensity[0] + 0.3 * (math.log10(_ridge(roof, machine)) - frame.intensity[0])
-        side = -1 if roof.source == "datasheet" and any(r.level == roof.level and r.source != "datasheet" for r in machine.bandwidths) else 1
+        x = LABEL_AT * frame.intensity[1] + (1 - LABEL_AT) * frame.intensity[0]
+        side = -1 if any(other.level == roof.level and other.value > roof.value for other in machine.bandwidths) else 1
         shift = {"xshift": -9 * side * math.sin(angle), "yshift": 9 * side * math.cos(angle)}
         label = _label(roof, x=x, y=x + math.log10(roof.value), textangle=-math.degrees(angle), **shift)
         labels.append(_named(label | {"role": "slope above" if side > 0 else "slope below"}))
@@ -136,8 +147,8 @@ def _named(label: Spec) -> Spec:
 
 
 def _upright(roof: Roof) -> Spec:
-    line = {"color": QUIET, "width": 1.6 if roof.source == "measured" else 1.1, "dash": DASH.get(roof.source, "dot")}
-    return {"type": "line", "xref": "x", "yref": "paper", "x0": roof.value, "x1": roof.value, "y0": 0, "y1": 1, "line": line, "name": "roof"}
+    ends = {"x0": roof.value, "x1": roof.value, "y0": 0, "y1": 1}
+    return {"type": "line", "xref": "x", "yref": "paper", **ends, "line": _stroke(roof), "name": "roof"}
 
 
 def _upright_label(roof: Roof, rank: int) -> Spec:

@@ -12,7 +12,14 @@ Event = dict[str, Any]
 HEADER = {
     "schemaVersion": 1,
     "deviceProperties": [
-        {"id": 0, "name": "NVIDIA H200", "totalGlobalMem": 150109880320, "computeMajor": 9, "computeMinor": 0, "numSms": 132}
+        {
+            "id": 0,
+            "name": "NVIDIA H200",
+            "totalGlobalMem": 150109880320,
+            "computeMajor": 9,
+            "computeMinor": 0,
+            "numSms": 132,
+        }
     ],
     "baseTimeNanoseconds": 1790857026000000000,
     "host_name": "somewhere",
@@ -69,7 +76,10 @@ def text(events: Sequence[Event], layout: str = "kineto", header: dict[str, Any]
     header = HEADER if header is None else header
     if layout == "compact":
         return json.dumps({**header, "traceEvents": list(events), "traceName": "t.json"})
-    lines = [json.dumps(event).replace(', "ts"', ',\n    "ts"').replace(', "args": {', ',\n    "args": {\n      ') for event in events]
+    lines = [
+        json.dumps(event).replace(', "ts"', ',\n    "ts"').replace(', "args": {', ',\n    "args": {\n      ')
+        for event in events
+    ]
     body = ",\n".join(f"  {{\n    {line[1:-1]}\n  }}" for line in lines)
     return json.dumps(header, indent=2)[:-2] + f',\n  "traceEvents": [\n{body}\n  ],\n  "traceName": "t.json"\n}}\n'
 
@@ -97,7 +107,9 @@ def matmul_step() -> list[Event]:
         kernel("nvjet_sm90_tst_64x8", 10.0, 4.0, 11, **{"External id": 2}),
         kernel("void cublasLt::splitKreduce_kernel", 14.5, 1.5, 11, **{"External id": 2}),
         kernel("void at::native::vectorized_elementwise_kernel", 65.0, 2.25, 12, **{"External id": 3}),
-        kernel("Memcpy DtoD (Device -> Device)", 85.0, 1.125, 13, category="gpu_memcpy", bytes=256, **{"External id": 4}),
+        kernel(
+            "Memcpy DtoD (Device -> Device)", 85.0, 1.125, 13, category="gpu_memcpy", bytes=256, **{"External id": 4}
+        ),
         {"ph": "s", "id": 11, "pid": 400, "tid": 400, "ts": 6.0, "cat": "ac2g", "name": "ac2g"},
         {"ph": "M", "name": "process_name", "pid": 400, "tid": 0, "args": {"name": "python3"}},
     ]

@@ -17,7 +17,10 @@ def frames(parts: list[object]) -> list[list[tuple[object, ...]]]:
     trace = assemble(parts)  # type: ignore[arg-type]
     names = pl.Series(trace.names)
     return [
-        sorted(frame.with_columns(name=names.gather(frame["name"])).drop("thread", "signature", strict=False).rows(), key=str)
+        sorted(
+            frame.with_columns(name=names.gather(frame["name"])).drop("thread", "signature", strict=False).rows(),
+            key=str,
+        )
         for frame in (trace.device, trace.launches, trace.operators, trace.annotations)
     ]
 
@@ -31,7 +34,9 @@ def test_parts_put_together_equal_the_whole(tmp_path: Path, monkeypatch: pytest.
         assert frames([read_part(path, part, parts) for part in range(parts)]) == whole
 
 
-def test_children_answer_in_order_and_errors_stay_with_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_answer_in_order_and_errors_stay_with_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
     monkeypatch.setattr(decoders, "SPLIT_BYTES", 10_000)
     small = kineto.write(tmp_path / "small.json", kineto.matmul_step())

@@ -114,12 +114,16 @@ def test_a_machine_without_a_device_has_operators_for_kernels(tmp_path: Path, wa
         kineto.annotation("phase=denoise step=1 kind=refresh", 0.0, 100.0),
         kineto.operator("aten::linear", 1.0, 50.0, 1, [[4, 64], [32, 64], []], [bf16, bf16, ""]),
         kineto.operator("aten::t", 2.0, 4.0, 2, [[32, 64]], [bf16]),
-        kineto.operator("aten::transpose.int", 3.0, 2.0, 3, [[32, 64], [], []], [bf16, "Scalar", "Scalar"], ["", "0", "1"]),
+        kineto.operator(
+            "aten::transpose.int", 3.0, 2.0, 3, [[32, 64], [], []], [bf16, "Scalar", "Scalar"], ["", "0", "1"]
+        ),
         kineto.operator("aten::mm", 10.0, 30.0, 4, [[4, 64], [64, 32]], [bf16, bf16]),
         kineto.operator("aten::empty", 12.0, 5.0, 5),
     ]
     load(warehouse, kineto.write(tmp_path / "cpu.json", events))
-    rows = query(warehouse, "SELECT operator, duration_ns, flops, phase, attribution FROM kernel_roofline ORDER BY start_ns")
+    rows = query(
+        warehouse, "SELECT operator, duration_ns, flops, phase, attribution FROM kernel_roofline ORDER BY start_ns"
+    )
     assert rows == [
         ("aten::linear", 16_000, 0, "denoise", "cpu"),
         ("aten::t", 4_000, 0, "denoise", "cpu"),
@@ -129,7 +133,10 @@ def test_a_machine_without_a_device_has_operators_for_kernels(tmp_path: Path, wa
 
 
 def test_counter_ranges_bring_their_counters(tmp_path: Path, warehouse: Path) -> None:
-    metrics = {"smsp__sass_thread_inst_executed_op_ffma_pred_on.sum": 10, "smsp__sass_thread_inst_executed_op_fadd_pred_on.sum": 3}
+    metrics = {
+        "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum": 10,
+        "smsp__sass_thread_inst_executed_op_fadd_pred_on.sum": 3,
+    }
     events = [kineto.kernel("range", 0.0, 9.0, category="cuda_profiler_range", **metrics)]
     load(warehouse, kineto.write(tmp_path / "t.json", events))
     rows = query(warehouse, "SELECT attribution, counter_flops, flops, flops_source FROM kernel_roofline")
@@ -160,7 +167,8 @@ def test_a_run_directory_brings_its_configuration_and_timings(tmp_path: Path, wa
     run_directory(tmp_path / "runs" / "a", RUN_JSON)
     assert load(warehouse, tmp_path / "runs") == [("a", "loaded")]
     rows = query(
-        warehouse, "SELECT name, mode, model, batch, step_ns, tokens_per_s, ttft_ns, tpot_ns, peak_memory_bytes FROM mode_summary"
+        warehouse,
+        "SELECT name, mode, model, batch, step_ns, tokens_per_s, ttft_ns, tpot_ns, peak_memory_bytes FROM mode_summary",
     )
     assert rows == [("a", "ar", "tiny", 2, 200, 8000, 400_000, 200_000, 77)]
     assert not any("somebody" in str(row) for rows in dump(warehouse).values() for row in rows)
@@ -228,7 +236,9 @@ def traces(draw: st.DrawFn) -> list[kineto.Event]:
         name = draw(st.sampled_from(["aten::mm", "aten::add.Tensor", "aten::linear", "mine::op"]))
         events.append(kineto.operator(name, draw(times), draw(times), draw(numbers), [[4, 4], [4, 4]], [bf16, bf16]))
     for _ in range(draw(st.integers(0, 6))):
-        events.append(kineto.launch(draw(times), draw(numbers), draw(st.sampled_from(["cudaLaunchKernel", "cudaGraphLaunch"]))))
+        events.append(
+            kineto.launch(draw(times), draw(numbers), draw(st.sampled_from(["cudaLaunchKernel", "cudaGraphLaunch"])))
+        )
     for _ in range(draw(st.integers(0, 8))):
         category = draw(st.sampled_from(["kernel", "kernel", "gpu_memcpy", "gpu_memset"]))
         extra = {"External id": draw(numbers)} if draw(st.booleans()) else {}
@@ -245,7 +255,9 @@ def shared_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=traces())
-def test_every_account_sums_to_the_device_time(events: list[kineto.Event], tmp_path: Path, shared_warehouse: Path) -> None:
+def test_every_account_sums_to_the_device_time(
+    events: list[kineto.Event], tmp_path: Path, shared_warehouse: Path
+) -> None:
     analyze([kineto.write(tmp_path / "t.json", events)], shared_warehouse)
     device = [e for e in events if e["cat"] in ("kernel", "gpu_memcpy", "gpu_memset")]
     connection = duckdb.connect(str(shared_warehouse))

@@ -38,7 +38,10 @@ def test_every_event_comes_out_once_whatever_the_layout_and_block_size(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    names=st.lists(st.sampled_from(['},{"ph"', '}, {"name": "x"', "]", "]}", '"traceEvents": [', "\\", "é\u2028", "{lambda()#1}"]), max_size=12),
+    names=st.lists(
+        st.sampled_from(['},{"ph"', '}, {"name": "x"', "]", "]}", '"traceEvents": [', "\\", "é\u2028", "{lambda()#1}"]),
+        max_size=12,
+    ),
     block_bytes=st.integers(40, 500),
 )
 def test_names_that_look_like_cuts_do_not_cut(tmp_path: Path, names: list[str], block_bytes: int) -> None:
@@ -101,12 +104,17 @@ def bad(tmp_path: Path, name: str, data: bytes) -> str:
 def test_what_is_not_a_trace_is_said_in_one_line(tmp_path: Path) -> None:
     assert bad(tmp_path, "empty.json", b"") == "the file is empty: expected a Kineto trace (.json or .json.gz)"
     assert bad(tmp_path, "a.json", b"hello").startswith("not JSON (")
-    assert bad(tmp_path, "b.json", b'{"a": 1}') == "JSON without traceEvents: expected a Kineto trace, as torch.profiler exports it"
+    assert (
+        bad(tmp_path, "b.json", b'{"a": 1}')
+        == "JSON without traceEvents: expected a Kineto trace, as torch.profiler exports it"
+    )
     data = kineto.text(kineto.matmul_step()).encode()
     assert "cut off at byte" in bad(tmp_path, "c.json", data[: len(data) // 2])
     packed = gzip.compress(data)
     assert bad(tmp_path, "d.json.gz", packed[: len(packed) // 2]).startswith("gzip data cut off or damaged after")
-    assert bad(tmp_path, "e.json.gz", packed[:20] + b"\xff" * 20 + packed[40:]).startswith("gzip data cut off or damaged")
+    assert bad(tmp_path, "e.json.gz", packed[:20] + b"\xff" * 20 + packed[40:]).startswith(
+        "gzip data cut off or damaged"
+    )
 
 
 def test_every_truncation_of_a_small_trace_is_an_error(tmp_path: Path) -> None:

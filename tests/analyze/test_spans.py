@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from analyze.spans import ROOT, enclosing, nearest
 
-SPANS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(0, 12), st.integers(0, 2)), min_size=1, max_size=40)
+SPANS = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(0, 12), st.integers(0, 2)), min_size=1, max_size=40
+)
 
 
 def columns(spans: list[tuple[int, int, int, int]]) -> tuple[np.ndarray, ...]:

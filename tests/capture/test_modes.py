@@ -1,5 +1,6 @@
 """Decoding modes: caches that change nothing, commitments counted exactly, no token touched twice."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -130,7 +131,9 @@ def test_no_step_waits_for_the_device(mode: str) -> None:
 
     decoder = models.random(PRESETS["tiny-llada"], torch.bfloat16, torch.device("cuda"), capacity=28, seed=0)
     generation = MODES[mode](decoder, make_point(model="tiny-llada", mode=mode, block=4), Labels())
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
     try:
         for step in generation.steps:
             generation.run(step)

@@ -38,7 +38,11 @@ def test_every_view_is_sql_that_spark_reads_too(file: str, statement: str) -> No
     (tree,) = sqlglot.parse(statement, dialect="duckdb")
     assert isinstance(tree, exp.Create)
     (spark,) = sqlglot.transpile(
-        statement, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE, error_level=sqlglot.ErrorLevel.RAISE
+        statement,
+        read="duckdb",
+        write="spark",
+        unsupported_level=sqlglot.ErrorLevel.RAISE,
+        error_level=sqlglot.ErrorLevel.RAISE,
     )
     # what Spark is given must be SQL again, and no function may be one sqlglot does not know
     (parsed,) = sqlglot.parse(spark, dialect="spark")
@@ -54,14 +58,18 @@ def connection(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize(("view", "columns"), PUBLIC.items())
-def test_public_views_have_their_documented_columns(connection: duckdb.DuckDBPyConnection, view: str, columns: str) -> None:
+def test_public_views_have_their_documented_columns(
+    connection: duckdb.DuckDBPyConnection, view: str, columns: str
+) -> None:
     found = connection.execute(f"SELECT * FROM {view}").description or []
     assert [column[0] for column in found] == columns.split(", ")
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> None:
     names = ", ".join(f'"{name}"' for name in values)
-    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' for _ in values)})", list(values.values()))
+    connection.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' for _ in values)})", list(values.values())
+    )
 
 
 @pytest.fixture
@@ -75,7 +83,16 @@ def run(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     measured = {"run_id": "r", "device": "D", "source": "measured"}
     insert(connection, "ceilings", resource="bandwidth", level="dram", value=0.9e12, unit_of_value="byte/s", **measured)
     insert(connection, "ceilings", resource="bandwidth", level="dram", value=1e12, unit_of_value="byte/s", **measured)
-    insert(connection, "ceilings", resource="compute", unit="tensor", precision="bf16", value=1e14, unit_of_value="FLOP/s", **measured)
+    insert(
+        connection,
+        "ceilings",
+        resource="compute",
+        unit="tensor",
+        precision="bf16",
+        value=1e14,
+        unit_of_value="FLOP/s",
+        **measured,
+    )
     insert(connection, "ceilings", resource="latency", value=1e-6, unit_of_value="s", **measured)
     return connection
 
@@ -115,7 +132,9 @@ def test_place_under_the_roofs(
     run: duckdb.DuckDBPyConnection, duration_ns: int, values: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
     kernel(run, 1, duration_ns, **values)
-    (row,) = run.execute("SELECT intensity, roof_time_ns, roof_fraction, bound, diagnosis FROM kernel_roofline").fetchall()
+    (row,) = run.execute(
+        "SELECT intensity, roof_time_ns, roof_fraction, bound, diagnosis FROM kernel_roofline"
+    ).fetchall()
     assert row == pytest.approx(expected)
 
 

@@ -7,7 +7,16 @@ integer arithmetic and data movement are 0.
 from __future__ import annotations
 
 from analyze.families import base_name
-from analyze.pricing.rules import allocation, attention, convolution, gather, matmul, normalization, pointwise, reduction
+from analyze.pricing.rules import (
+    allocation,
+    attention,
+    convolution,
+    gather,
+    matmul,
+    normalization,
+    pointwise,
+    reduction,
+)
 from analyze.pricing.rules.rule import Rule
 
 RULES: dict[str, Rule] = {

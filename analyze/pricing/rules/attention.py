@@ -41,7 +41,9 @@ def _shape(bound: Bound, *, heads_first: bool) -> tuple[Shape, Tensor, Tensor, T
     if query is None or key is None or value is None or not len(query.shape) == len(key.shape) == len(value.shape) == 4:
         raise ValueError("attention needs three four-dimensional operands")
     head, token = (1, 2) if heads_first else (2, 1)
-    shape = Shape(query.shape[0], query.shape[head], query.shape[token], key.shape[token], query.shape[3], value.shape[3])
+    shape = Shape(
+        query.shape[0], query.shape[head], query.shape[token], key.shape[token], query.shape[3], value.shape[3]
+    )
     return shape, query, key, value
 
 

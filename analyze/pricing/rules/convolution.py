@@ -19,4 +19,6 @@ def _flops(bound: Bound, outputs: list[Tensor]) -> int:
     return 2 * outputs[0].elements * math.prod(weight.shape[1:])
 
 
-RULES = (Rule(("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "miopen_convolution"), _flops),)
+RULES = (
+    Rule(("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "miopen_convolution"), _flops),
+)

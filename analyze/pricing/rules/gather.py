@@ -31,7 +31,9 @@ def _scattered_in_place(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
     if source is None:
         touched = index.elements * self.item_bytes if index and self else 0
         return _index_bytes(bound), touched
-    touched = min(source.elements, index.elements) if index and len(index.shape) == len(source.shape) else source.elements
+    touched = (
+        min(source.elements, index.elements) if index and len(index.shape) == len(source.shape) else source.elements
+    )
     return touched * source.item_bytes + _index_bytes(bound), touched * source.item_bytes
 
 

@@ -25,6 +25,9 @@ def _product(bound: Bound, outputs: list[Tensor]) -> int:
 
 
 RULES = (
-    Rule(("mm", "addmm", "_addmm_activation", "bmm", "baddbmm", "mv", "addmv", "dot", "vdot", "_scaled_mm", "_int_mm"), _product),
+    Rule(
+        ("mm", "addmm", "_addmm_activation", "bmm", "baddbmm", "mv", "addmv", "dot", "vdot", "_scaled_mm", "_int_mm"),
+        _product,
+    ),
     Rule(("linear", "mkldnn_linear", "_linear_pointwise"), _product),
 )

@@ -30,7 +30,21 @@ RULES = (
     Rule(("_softmax", "_safe_softmax", "_log_softmax"), _per_input(4)),
     Rule(("logsumexp",), _per_input(3, per_output=1)),
     Rule(
-        ("amax", "amin", "aminmax", "max", "min", "argmax", "argmin", "all", "any", "count_nonzero", "topk", "sort", "argsort"),
+        (
+            "amax",
+            "amin",
+            "aminmax",
+            "max",
+            "min",
+            "argmax",
+            "argmin",
+            "all",
+            "any",
+            "count_nonzero",
+            "topk",
+            "sort",
+            "argsort",
+        ),
         no_flops,
     ),
 )

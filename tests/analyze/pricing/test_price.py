@@ -46,7 +46,10 @@ def test_products_equal_torchs_count(b: int, m: int, k: int, n: int) -> None:
         "aten::mm": ([(m, k), (k, n)], lambda: torch.mm(rand(m, k), rand(k, n))),
         "aten::addmm": ([(n,), (m, k), (k, n)], lambda: torch.addmm(rand(n), rand(m, k), rand(k, n))),
         "aten::bmm": ([(b, m, k), (b, k, n)], lambda: torch.bmm(rand(b, m, k), rand(b, k, n))),
-        "aten::baddbmm": ([(b, m, n), (b, m, k), (b, k, n)], lambda: torch.baddbmm(rand(b, m, n), rand(b, m, k), rand(b, k, n))),
+        "aten::baddbmm": (
+            [(b, m, n), (b, m, k), (b, k, n)],
+            lambda: torch.baddbmm(rand(b, m, n), rand(b, m, k), rand(b, k, n)),
+        ),
     }
     for name, (shapes, call) in cases.items():
         assert priced(name, [(list(shape), FP32) for shape in shapes]).flops == counted(call), name
@@ -61,7 +64,9 @@ def test_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel:
         str(groups),
     ]  # fmt: skip
     expected = counted(
-        lambda: torch.nn.functional.conv2d(torch.empty(b, c * groups, h, h), torch.empty(o * groups, c, kernel, kernel), groups=groups)
+        lambda: torch.nn.functional.conv2d(
+            torch.empty(b, c * groups, h, h), torch.empty(o * groups, c, kernel, kernel), groups=groups
+        )
     )
     assert priced("aten::convolution", inputs).flops == expected
 
@@ -120,7 +125,12 @@ CASES: list[tuple[str, list[Any], list[Any] | None, tuple[int | None, int, int]]
     ("aten::add.Tensor", [([4], INT64), ([4], INT64), "1"], None, (0, 64, 32)),
     # gathers read what they take, not the table
     ("aten::index_select", [([1000, 64], BF16), "0", ([3], INT64)], None, (0, 3 * 64 * 2 + 24, 3 * 64 * 2)),
-    ("aten::embedding", [([1000, 64], BF16), ([2, 3], INT64), "-1", "False", "False"], None, (0, 6 * 64 * 2 + 48, 6 * 64 * 2)),
+    (
+        "aten::embedding",
+        [([1000, 64], BF16), ([2, 3], INT64), "-1", "False", "False"],
+        None,
+        (0, 6 * 64 * 2 + 48, 6 * 64 * 2),
+    ),
     # a cache is written where it is indexed
     (
         "aten::index_copy_",
@@ -140,14 +150,21 @@ CASES: list[tuple[str, list[Any], list[Any] | None, tuple[int | None, int, int]]
 
 
 @pytest.mark.parametrize(("name", "inputs", "strides", "expected"), CASES, ids=[case[0] for case in CASES])
-def test_by_hand(name: str, inputs: list[Any], strides: list[Any] | None, expected: tuple[int | None, int, int]) -> None:
+def test_by_hand(
+    name: str, inputs: list[Any], strides: list[Any] | None, expected: tuple[int | None, int, int]
+) -> None:
     found = priced(name, inputs, strides)
     assert (found.flops, found.read_bytes, found.write_bytes, found.confidence) == (*expected, "high")
 
 
 def test_unknown_operators_are_priced_from_their_inputs_with_low_confidence() -> None:
     found = priced("_C::rms_norm", [([8, 64], BF16), ([8, 64], BF16), ([64], BF16), "1e-5"])
-    assert (found.flops, found.read_bytes, found.method, found.confidence) == (None, 2 * (512 + 512 + 64), "inputs", "low")
+    assert (found.flops, found.read_bytes, found.method, found.confidence) == (
+        None,
+        2 * (512 + 512 + 64),
+        "inputs",
+        "low",
+    )
     assert priced("mine::nothing", [None])[:3] == (None, None, None)
 
 
@@ -161,12 +178,16 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=12,
 )
-NAMES = st.sampled_from(["aten::mm", "aten::add.Tensor", "aten::_softmax", "aten::index_copy_", "aten::nonsense", "x", "aten::cat", ""])
+NAMES = st.sampled_from(
+    ["aten::mm", "aten::add.Tensor", "aten::_softmax", "aten::index_copy_", "aten::nonsense", "x", "aten::cat", ""]
+)
 
 
 @settings(deadline=None, max_examples=200)
 @given(NAMES, JSON, st.lists(st.sampled_from([BF16, FP32, SCALAR, "", "TensorList", "???"]), max_size=4), JSON, JSON)
-def test_no_signature_can_make_pricing_raise(name: str, dims: Any, types: list[str], strides: Any, concrete: Any) -> None:
+def test_no_signature_can_make_pricing_raise(
+    name: str, dims: Any, types: list[str], strides: Any, concrete: Any
+) -> None:
     texts = [json.dumps(value).encode() for value in (dims, types, strides, concrete)]
     (found,) = price_all([(name, *texts)])  # type: ignore[list-item]
     assert found.confidence in ("high", "low")

@@ -1,0 +1,67 @@
+// Times as bars, stacked by family; the shortest beyond `most` become one.
+function stack(rows, label, value, most) {
+  const sorted = [...groupBy(rows, label)]
+    .map(([name, own]) => ({ name, own, total: sum(own, value) }))
+    .filter((bar) => bar.total > 0)
+    .sort((a, b) => b.total - a.total || (a.name < b.name ? -1 : 1));
+  if (sorted.length <= most) return sorted;
+  const rest = sorted.slice(most - 1);
+  return [...sorted.slice(0, most - 1), { name: `(${rest.length} more)`, own: rest.flatMap((bar) => bar.own), total: sum(rest, "total") }];
+}
+
+function barLayout(rows, longest) {
+  const layout = painted(DATA.bars.layout);
+  layout.height = 52 + DATA.bars.row * Math.max(rows, 1);
+  layout.xaxis.range = [0, longest * (narrow() ? 1.5 : 1.3)];
+  layout.xaxis.nticks = narrow() ? 4 : 6;
+  layout.margin.r = 6;
+  return layout;
+}
+
+const ticks = (names) => names.map((name) => escaped(clip(name, narrow() ? 22 : 44)));
+
+// A category for every bar, so that two names that shorten to the same text stay apart.
+function named(layout, names) {
+  Object.assign(layout.yaxis, { type: "linear", tickvals: names.map((_, i) => i), ticktext: ticks(names), range: [names.length - 0.5, -0.5], autorange: false });
+  return layout;
+}
+
+function totals(bars, whole) {
+  return {
+    type: "scatter", mode: "text", hoverinfo: "skip", cliponaxis: false, textposition: "middle right",
+    x: bars.map((bar) => bar.total / 1e9), y: bars.map((_, i) => i),
+    text: bars.map((bar) => ` ${duration(bar.total)}  ${percent(bar.total / whole)}`), textfont: { size: 11, color: ink("quiet") },
+  };
+}
+
+function drawBars(id, rows, label, value, most = 16) {
+  const bars = stack(rows, label, value, most);
+  const whole = sum(rows, "duration_ns");
+  $(id).hidden = bars.length === 0;
+  if (!bars.length) return bars;
+  const families = [...new Set(bars.flatMap((bar) => bar.own.map((row) => row.family)))].sort((a, b) => familyOrder(a) - familyOrder(b));
+  const data = families.map((family) => {
+    const parts = bars.map((bar) => sum(bar.own.filter((row) => row.family === family), value));
+    return {
+      type: "bar", orientation: "h", name: escaped(family), hoverinfo: "none", marker: { color: familyOf(family).color },
+      x: parts.map((part) => part / 1e9), y: bars.map((_, i) => i),
+      customdata: bars.map((bar, i) => ({ title: bar.name, family, rows: [["family", family], ["time", `${duration(parts[i])}, ${percent(parts[i] / whole)} of what is chosen`], ["whole bar", duration(bar.total)]] })),
+    };
+  });
+  draw(id, [...data, totals(bars, whole)], named(barLayout(bars.length, bars[0].total / 1e9), bars.map((bar) => bar.name)));
+  return bars;
+}
+
+function drawTimes(points) {
+  drawBars("families-figure", points, (row) => row.family, "duration_ns", 18);
+  drawBars("phases-figure", points, phaseOf, "duration_ns");
+  $("phases").hidden = points.every((point) => !point.phase);
+  const modules = chosen(MODULES);
+  $("modules").hidden = modules.every((row) => !row.module);
+  drawBars("modules-figure", modules, (row) => row.module || "no module", "duration_ns", 18);
+  const lost = drawBars("lost-figure", points, (row) => row.operator || row.short, "lost_ns");
+  const unknown = points.filter((point) => point.roof_time_ns == null);
+  const says = lost.length ? [`${duration(sum(points, "lost_ns"))} of ${duration(sum(points, "duration_ns"))}`] : ["No kernel here has a known roof to lose against"];
+  if (lost.length && unknown.length) says.push(`${duration(sum(unknown, "duration_ns"))} have no known roof and are left out`);
+  $("lost-note").textContent = `${says.join("; ")}.`;
+}

@@ -1,0 +1,66 @@
+// Numbers and elements. Text from traces enters the page as text nodes only.
+const PREFIXES = ["", "k", "M", "G", "T", "P", "E"];
+
+function digits(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 100) return Math.round(value).toLocaleString("en-US");
+  return size < 1e-3 ? value.toExponential(1) : String(+value.toPrecision(3));
+}
+
+function si(value, unit) {
+  if (value == null) return "";
+  let power = 0;
+  while (Math.abs(value) >= 999.5 && power < PREFIXES.length - 1) { value /= 1000; power += 1; }
+  return `${digits(value)} ${PREFIXES[power]}${unit}`;
+}
+
+function duration(ns) {
+  if (ns == null) return "";
+  for (const unit of ["ns", "µs", "ms"]) {
+    if (Math.abs(ns) < 999.5) return `${digits(ns)} ${unit}`;
+    ns /= 1000;
+  }
+  return `${digits(ns)} s`;
+}
+
+function percent(share) {
+  return share > 0 && share < 1e-4 ? "<0.01 %" : `${digits(share * 100)} %`;
+}
+
+const count = (value) => value.toLocaleString("en-US");
+const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
+
+// Plotly reads a few tags in labels.
+const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+function clip(text, longest) {
+  if (text.length <= longest) return text;
+  const tail = Math.floor((longest - 1) / 2);
+  return `${text.slice(0, longest - 1 - tail)}…${text.slice(text.length - tail)}`;
+}
+
+const $ = (id) => document.getElementById(id);
+
+function h(tag, attributes, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name === "style") Object.assign(node.style, value);
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value != null) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child != null));
+  return node;
+}
+
+const sum = (rows, key) => rows.reduce((total, row) => total + (row[key] || 0), 0);
+
+function groupBy(rows, key) {
+  const groups = new Map();
+  for (const row of rows) {
+    const name = key(row);
+    if (groups.has(name)) groups.get(name).push(row); else groups.set(name, [row]);
+  }
+  return groups;
+}

@@ -1,0 +1,55 @@
+// Light and dark. Figures come in light colours and are repainted from the page's own.
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+let theme = FRAGMENT.get("theme") || (systemDark.matches ? "dark" : "light");
+
+function setTheme(name) {
+  theme = name;
+  document.documentElement.dataset.theme = name;
+}
+
+const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+function painted(layout) {
+  const copy = structuredClone(layout);
+  copy.font.color = ink("ink");
+  for (const axis of [copy.xaxis, copy.yaxis]) {
+    axis.gridcolor = ink("grid");
+    axis.linecolor = ink("grid");
+    axis.tickfont.color = ink("quiet");
+    axis.title.font.color = ink("quiet");
+  }
+  for (const note of copy.annotations || []) note.font.color = ink("quiet");
+  for (const shape of copy.shapes || []) shape.line.color = ink("roof");
+  copy.modebar = { bgcolor: "rgba(0,0,0,0)", color: ink("faint"), activecolor: ink("ink") };
+  return copy;
+}
+
+const CONFIG = {
+  responsive: true,
+  displaylogo: false,
+  modeBarButtons: [
+    ["zoom2d", "pan2d", "resetScale2d"],
+    [
+      { name: "PNG", title: "Save as PNG", icon: Plotly.Icons.camera, click: (figure) => save(figure, "png") },
+      { name: "SVG", title: "Save as SVG", icon: Plotly.Icons.disk, click: (figure) => save(figure, "svg") },
+    ],
+  ],
+};
+
+function save(figure, format) {
+  const name = [...chosenRuns().map((run) => run.name), figure.id.replace("-figure", "")].join("-");
+  Plotly.downloadImage(figure, { format, filename: name.replace(/[^\w.-]+/g, "_").slice(0, 120), scale: format === "png" ? 2 : 1 });
+}
+
+function draw(id, data, layout, onDrawn) {
+  const figure = $(id);
+  const first = !figure.classList.contains("js-plotly-plot");
+  const done = Plotly.react(figure, data, layout, CONFIG);
+  if (first) {
+    figure.on("plotly_hover", (event) => showTooltip(event.points[0].customdata, event.event));
+    figure.on("plotly_unhover", hideTooltip);
+    figure.on("plotly_click", (event) => showDetail(event.points[0].customdata));
+    if (onDrawn) figure.on("plotly_afterplot", () => onDrawn(figure));
+  }
+  return done;
+}
