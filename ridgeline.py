@@ -102,7 +102,8 @@ def _one_line(result: Result) -> str:
     if result.outcome == "unchanged":
         return f"{result.name}: unchanged"
     skipped = f", {result.malformed_events:,} malformed events left out" if result.malformed_events else ""
-    return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {result.device_time_ns / 1e6:,.3f} ms of device time{skipped}"
+    device_time = f"{result.device_time_ns / 1e6:,.3f} ms of device time"
+    return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {device_time}{skipped}"
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def sql(
     query: Annotated[str | None, typer.Argument(help="The statement.", metavar="QUERY")] = None,
     file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the statement from a file.")] = None,
     warehouse: Warehouse = DEFAULT_WAREHOUSE,
-    format: Annotated[Format, typer.Option(help="table, csv, json or parquet.")] = Format.table,
+    output_format: Annotated[Format, typer.Option("--format", help="table, csv, json or parquet.")] = Format.table,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to a file instead of stdout.")] = None,
 ) -> None:
     """Run SQL over the warehouse, read-only.
@@ -137,7 +138,8 @@ def sql(
     with errors_in_one_line():
         from warehouse.query import run
 
-        run(warehouse, query if query is not None else file.read_text(), format=format.value, out=out)  # type: ignore[union-attr]
+        statement = file.read_text() if file else query or ""
+        run(warehouse, statement, output_format=output_format.value, out=out)
 
 
 @app.command()

@@ -78,8 +78,8 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     """One row per device activity: the columns of ``trace.device`` (sorted by start), ``row`` there, and
 
     ``operator`` (row in ``trace.operators``), ``step_label`` and ``module_label`` (rows in ``trace.annotations``),
-    ``launch_ns``, all null where unknown; ``attribution``; and ``carries_cost``, whether the operator's cost falls on it.
-    Counter ranges are activities only where there are no kernels.
+    ``launch_ns``, all null where unknown; ``attribution``; and ``carries_cost``, whether the operator's cost falls on
+    it. Counter ranges are activities only where there are no kernels.
     """
     device = trace.device.with_row_index("row")
     if (device["category"] != _RANGE).any():
@@ -139,7 +139,7 @@ def _lookup(device: pl.DataFrame, key: str, target: pl.DataFrame) -> Int64:
 def _graph_launches(trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which launches replay a graph: what surrounds those is not the operator of the kernels inside."""
     replays = np.array(["GraphLaunch" in name for name in trace.names])
-    return replays[trace.launches["name"].to_numpy()]
+    return np.asarray(replays[trace.launches["name"].to_numpy()])
 
 
 def _before_recording(device: pl.DataFrame, launch: Int64, by_id: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -1,7 +1,7 @@
 """Decoded events as columns: one group of flat arrays per kind of event, strings and signatures as codes.
 
-This module and the reader are all that touches single events; both run in worker processes, so neither imports more than
-msgspec.
+This module and the reader are all that touches single events; both run in worker processes, so neither imports more
+than msgspec.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The files beside a trace: run.json, ceilings.json, telemetry.csv, each read field by field and nothing else copied."""
+"""The files beside a trace: run.json, ceilings.json, telemetry.csv, read field by field and nothing else copied."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -94,6 +94,9 @@ class Ceilings(msgspec.Struct):
     measured_on: str | None = None
 
 
+_File = TypeVar("_File", Run, Ceilings)
+
+
 def read_run(path: Path) -> Run:
     """Raises :class:`CompanionError`."""
     run = _read(path, Run)
@@ -107,7 +110,7 @@ def read_ceilings(path: Path) -> Ceilings:
     return _read(path, Ceilings)
 
 
-def _read(path: Path, struct: type[Any]) -> Any:
+def _read(path: Path, struct: type[_File]) -> _File:
     try:
         value = msgspec.json.decode(path.read_bytes(), type=struct)
     except msgspec.MsgspecError as e:
@@ -120,8 +123,8 @@ def _read(path: Path, struct: type[Any]) -> Any:
 
 
 _TELEMETRY = {
-    "time_ns": int, "power_w": float, "energy_j": float, "sm_clock_hz": float, "memory_clock_hz": float, "temperature_c": float,
-    "memory_used_bytes": int, "throttle_reasons": str,
+    "time_ns": int, "power_w": float, "energy_j": float, "sm_clock_hz": float, "memory_clock_hz": float,
+    "temperature_c": float, "memory_used_bytes": int, "throttle_reasons": str,
 }  # fmt: skip
 
 

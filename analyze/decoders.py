@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -36,7 +37,7 @@ class Task(NamedTuple):
 
 
 class Decoders:
-    """Submit paths, take their columns in the same order. Leaving the context ends the children whatever they are doing."""
+    """Submit paths, take their columns in the same order. Leaving the context ends the children, busy or not."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = max(1, jobs)
@@ -100,15 +101,14 @@ class _Child:
         command = [sys.executable, "-m", "analyze.decoders"]
         environment = {**os.environ, "PYTHONPATH": path}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._tasks, self._answers = self._process.stdin, self._process.stdout
 
     def send(self, task: Task) -> None:
-        try:
+        with suppress(BrokenPipeError):  # the answer will say that the child is gone
             pickle.dump(task, self._tasks)
             self._tasks.flush()
-        except BrokenPipeError:
-            pass  # the answer will say that the child is gone
 
     def answer(self) -> Answer:
         try:
@@ -121,10 +121,8 @@ class _Child:
         self._process.kill()
         self._process.wait()
         self._answers.close()
-        try:
+        with suppress(BrokenPipeError):
             self._tasks.close()
-        except BrokenPipeError:
-            pass
 
 
 def main(tasks: IO[bytes], answers: IO[bytes]) -> None:

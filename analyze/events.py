@@ -1,4 +1,4 @@
-"""The parts of a Kineto event that Ridgeline reads, as typed structs. Everything else in a trace is skipped, not copied."""
+"""The parts of a Kineto event that Ridgeline reads, as typed structs. All else in a trace is skipped, not copied."""
 
 from __future__ import annotations
 

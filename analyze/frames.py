@@ -21,7 +21,10 @@ _CODED = {"name": "names", "thread": "threads", "signature": "signatures"}
 
 @dataclass
 class Trace:
-    """One trace. The frames' ``name``, ``thread`` and ``signature`` are codes into the lists; missing identifiers are null."""
+    """One trace: its events as frames, and what their codes stand for.
+
+    The frames' ``name``, ``thread`` and ``signature`` are codes into the lists; missing identifiers are null.
+    """
 
     device: pl.DataFrame
     launches: pl.DataFrame

@@ -16,7 +16,7 @@ from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
 from analyze.errors import AnalyzeError
 from analyze.pricing import RULES_VERSION
-from analyze.reader import GZIP_ERRORS, open_bytes
+from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, open_bytes
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
 Known = dict[str, set[str]]
 """Run name -> content hashes in the warehouse."""
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, *GZIP_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def analyze(
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
-    What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if the
-    warehouse cannot be opened.
+    What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
+    the warehouse cannot be opened.
     """
     sources, errors = discover(paths)
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
@@ -129,10 +130,13 @@ def _content(source: Source, trace_sha256: str) -> str:
 def _content_on_disk(source: Source) -> str | None:
     try:
         return _content(source, _sha256(source.trace) if source.trace else "")
-    except (OSError, *GZIP_ERRORS):
+    except _UNREADABLE:
         return None  # reading it will say what is wrong
 
 
 def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with open_bytes(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

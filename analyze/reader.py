@@ -1,8 +1,9 @@
 """Any Kineto JSON file, gzip or plain, as bounded batches of whole events.
 
-The file is cut between events without parsing it: a cut goes at ``},{`` followed by a key that starts an event. JSON is
-read from the left, so a piece that begins at an event and decodes as an array also ends at one; a cut that fell inside a
-nested value makes its piece undecodable, and the piece is joined with the next. Hence batches need no scan of their own.
+The file is cut between events without parsing it: a cut goes at ``},{`` followed by a key that starts an event. JSON
+is read from the left, so a piece that begins at an event and decodes as an array also ends at one; a cut that fell
+inside a nested value makes its piece undecodable, and the piece is joined with the next. Hence batches need no scan of
+their own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -53,7 +55,9 @@ class Piece(NamedTuple):
         return Piece((*self.fragments, b",", *other.fragments), self.offset)
 
 
-GZIP_ERRORS = (EOFError, igzip_lib.error, gzip.BadGzipFile)
+# isal leaves ``igzip`` untyped, and its stub declares the class ``error`` as an instance
+_open_gzip: Callable[[Path, str], BinaryIO] = igzip.open
+GZIP_ERRORS: tuple[type[Exception], ...] = (EOFError, cast(type[Exception], igzip_lib.error), gzip.BadGzipFile)
 """What reading damaged gzip data raises."""
 
 
@@ -61,7 +65,7 @@ def open_bytes(path: Path) -> BinaryIO:
     """The file's bytes, decompressed if they begin with gzip's magic number."""
     with path.open("rb", buffering=0) as file:
         packed = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, igzip.open(path, "rb") if packed else path.open("rb", buffering=0))
+    return _open_gzip(path, "rb") if packed else path.open("rb", buffering=0)
 
 
 class TraceReader:
@@ -160,11 +164,9 @@ class TraceReader:
 def _last_cut(block: bytes) -> int:
     """Position of the last comma between two events, 0 if there is none."""
     for window in (1 << 14, len(block)):
-        last = None
-        for last in _BETWEEN_EVENTS.finditer(block, max(0, len(block) - window)):
-            pass
+        last = deque(_BETWEEN_EVENTS.finditer(block, max(0, len(block) - window)), maxlen=1)
         if last:
-            return last.start(1)
+            return last[0].start(1)
     return 0
 
 

@@ -44,9 +44,10 @@ def kernel_rows(
     )
     facts = facts.with_columns(share=_share())
     rows = facts.select(
-        "class_id", "kernel_id", pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), pl.col("device").alias("device_index"), "stream",
-        "start_ns", "duration_ns", "launch_ns", pl.col("operator").alias("operator_id"), "share", "trace_bytes",
-        pl.col("step_label").alias("step_id"),
+        "class_id", "kernel_id",
+        pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), pl.col("device").alias("device_index"), "stream",
+        "start_ns", "duration_ns", "launch_ns",
+        pl.col("operator").alias("operator_id"), "share", "trace_bytes", pl.col("step_label").alias("step_id"),
     )  # fmt: skip
     return rows, pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA)
 
@@ -88,7 +89,7 @@ def _dram_passes(category: str, kernel: str) -> int | None:
 
 
 def _share() -> pl.Expr:
-    """An operator's cost goes to its kernels in proportion to their time; its copies and fills carry their own bytes."""
+    """An operator's cost goes to its kernels in proportion to time; its copies and fills carry their own bytes."""
     carries = pl.col("carries_cost").cast(pl.Float64)
     weight = pl.col("duration_ns") * carries
     total, count = weight.sum().over("operator"), carries.sum().over("operator")

@@ -1,4 +1,4 @@
-"""What a page is made of: runs grouped by machine, their points, modules and ledgers, as JSON a browser decodes quickly."""
+"""What a page is made of: runs by machine, their points, modules and ledgers, as JSON a browser decodes quickly."""
 
 from __future__ import annotations
 
@@ -38,9 +38,17 @@ def document(rows: dict[str, list[Row]]) -> dict[str, Any]:
     points = [point for run_id, own in _by_run(rows["points"]).items() for point in placed(own, machines[run_id].frame)]
     points.sort(key=lambda point: -point["duration_ns"])
     return {
-        "families": {family: {"color": color, "symbol": families.symbol(family)} for family, color in families.COLORS.items()},
+        "families": {
+            family: {"color": color, "symbol": families.symbol(family)} for family, color in families.COLORS.items()
+        },
         "entries": bars.ENTRIES,
-        "marks": {"style": marks.STYLE, "largest": marks.LARGEST, "edges": EDGES, "badges": marks.BADGES},
+        "marks": {
+            "style": marks.STYLE,
+            "largest": marks.LARGEST,
+            "edges": EDGES,
+            "badges": marks.BADGES,
+            "above": marks.ABOVE,
+        },
         "bars": {"layout": bars.frame(0), "row": bars.ROW},
         "runs": [_run(run, groups) for run in rows["runs"]],
         "groups": [_figures(machine, points, ids) for machine, ids in groups],
@@ -79,13 +87,19 @@ def _groups(machines: dict[str, Machine], runs: Sequence[Row]) -> list[tuple[Mac
 def _run(run: Row, groups: list[tuple[Machine, list[str]]]) -> Row:
     (group,) = (i for i, (_, ids) in enumerate(groups) if run["run_id"] in ids)
     return {
-        "id": run["run_id"], "name": run["name"], "group": group, "device_time_ns": run["device_time_ns"],
-        "kernels": run["kernels"], "outcome": run["outcome"], "message": run["message"],
-    }  # fmt: skip
+        "id": run["run_id"],
+        "name": run["name"],
+        "group": group,
+        "device_time_ns": run["device_time_ns"],
+        "kernels": run["kernels"],
+        "outcome": run["outcome"],
+        "message": run["message"],
+    }
 
 
 def _figures(machine: Machine, points: Sequence[Row], run_ids: Sequence[str]) -> Row:
-    own = [point for point in points if point["run_id"] in run_ids]
+    members = set(run_ids)
+    own = [point for point in points if point["run_id"] in members]
     used = {(point["unit"], point["precision"]) for point in own if point["place"] == "roofline"}
     lane = [family for family in families.COLORS if any(p["family"] == family and p["place"] == "lane" for p in own)]
     return {

@@ -1,30 +1,30 @@
 """Operator families and their colours and marks, the same in every figure.
 
-Hues are spaced so that neighbours on a roofline stay apart for red-green colour-blind readers too; families that only move data
-are squares, so the shape tells them from arithmetic without any colour.
+Chosen so that any two that often meet stay apart in normal, deuteranopic and protanopic sight, on white and on dark;
+families that only move data are squares, so the shape tells them from arithmetic without any colour.
 """
 
 from __future__ import annotations
 
 COLORS = {
-    "matmul": "#2f7fd1",
-    "attention": "#d9541e",
-    "convolution": "#0098a8",
-    "normalization": "#16916a",
-    "rotary": "#84991a",
-    "softmax": "#c4569a",
-    "pointwise": "#e0a010",
-    "reduction": "#8a5ad0",
-    "fused": "#4c58c0",
-    "sampling": "#a82d48",
-    "quantization": "#55bfa5",
-    "embedding": "#5db2e8",
-    "gather": "#94703f",
-    "copy": "#7c8796",
-    "memcpy": "#9ba5b2",
-    "memset": "#bcc3cc",
-    "communication": "#e38cc0",
-    "other": "#6a6a72",
+    "matmul": "#4574b8",
+    "attention": "#e0783c",
+    "convolution": "#74ace7",
+    "normalization": "#2a8e9a",
+    "rotary": "#cbab84",
+    "softmax": "#e0a8c0",
+    "pointwise": "#e4b93d",
+    "reduction": "#7745e9",
+    "fused": "#8f80ea",
+    "sampling": "#bb162c",
+    "quantization": "#257065",
+    "embedding": "#4f64b9",
+    "gather": "#b3b363",
+    "copy": "#a2a2a2",
+    "memcpy": "#7f7f7f",
+    "memset": "#55585c",
+    "communication": "#e7b1da",
+    "other": "#4a586b",
 }
 """In the order families are stacked and listed."""
 

@@ -1,4 +1,4 @@
-"""A machine's roofs and the frame they give every figure, so that two reports of one device can be laid over each other."""
+"""A machine's roofs, and the frame they give every figure: reports of one device can be laid over each other."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ class Machine:
 
     @cached_property
     def frame(self) -> Frame:
-        """Decades around the ridge points; data have no say in it."""
+        """Decades around the ridge points, and those that arithmetic on any machine needs; data have no say in it."""
         dram, peaks = self.dram, [roof.value for roof in self.peaks]
         if not dram or not peaks:
             return NO_ROOFS
-        low = math.floor(math.log10(min(peaks) / dram.value)) - 2
-        high = math.ceil(math.log10(max(peaks) / dram.value)) + 1
+        low = min(math.floor(math.log10(min(peaks) / dram.value)) - 2, NO_ROOFS.intensity[0])
+        high = max(math.ceil(math.log10(max(peaks) / dram.value)) + 1, NO_ROOFS.intensity[1])
         bottom = math.floor(math.log10(dram.value) + low) - 1
         fastest = math.ceil(math.log10(max(roof.value for roof in self.bandwidths) * 1.3))
         return Frame((low, high), (bottom, math.ceil(math.log10(max(peaks) * 1.3))), (fastest - 6, fastest))

@@ -41,7 +41,11 @@ def render(rows: dict[str, list[Row]], run_ids: Sequence[str]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("report.html").render(**_context(rows, run_ids))
 
@@ -79,7 +83,13 @@ def _roof_rows(name: str, ceilings: Sequence[Row]) -> list[Row]:
     roofs = [roof for roof in Machine.of(name, ceilings).roofs if roof.resource in ("compute", "bandwidth")]
     shortest = [row for row in ceilings if row["resource"] == "latency"][:1]
     listed = [
-        {"what": roof.what, "rate": roof.rate, "source": roof.source, "method": roof.method, "measured_on": roof.measured_on}
+        {
+            "what": roof.what,
+            "rate": roof.rate,
+            "source": roof.source,
+            "method": roof.method,
+            "measured_on": roof.measured_on,
+        }
         for roof in roofs
     ]
     return listed + [{**row, "what": "shortest kernel", "rate": units.duration(row["value"] * 1e9)} for row in shortest]

@@ -18,7 +18,11 @@ def placed(rows: Iterable[Row], frame: Frame) -> list[Row]:
 
     A point beyond the frame stands at the edge it left, which ``edge`` names; its own numbers are unchanged.
     """
-    return [{**row, "short": shorten(row["kernel"]), "operands": clip(row["shapes"] or "", 120), **place(row, frame)} for row in rows]
+    return [{**row, **_names(row), **place(row, frame)} for row in rows]
+
+
+def _names(row: Row) -> Row:
+    return {"short": shorten(row["kernel"]), "operands": clip(row["shapes"] or "", 120)}
 
 
 def place(row: Row, frame: Frame) -> Row:

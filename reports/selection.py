@@ -17,7 +17,10 @@ def resolve(connection: duckdb.DuckDBPyConnection, runs: Sequence[str] = ()) -> 
 
     Raises :class:`~reports.errors.ReportError` if one is unknown or ambiguous.
     """
-    known = [(str(i), str(n)) for i, n in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall()]
+    known = [
+        (str(i), str(n))
+        for i, n in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall()
+    ]
     if not runs:
         return [run_id for run_id, _ in known]
     return list(dict.fromkeys(_one(known, run) for run in runs))

@@ -45,9 +45,9 @@ def duration(ns: float) -> str:
 
 def percent(share: float) -> str:
     """
-    >>> percent(0.4567), percent(0.0312), percent(1), percent(0.0000004)
-    ('45.7 %', '3.12 %', '100 %', '<0.01 %')
+    >>> percent(0.4567), percent(0.0312), percent(0.00027), percent(1), percent(0.0000004)
+    ('45.7 %', '3.12 %', '0.03 %', '100 %', '<0.01 %')
     """
-    if 0 < share < 0.0001:
+    if 0 < share < 0.00005:
         return "<0.01 %"
-    return f"{digits(share * 100)} %"
+    return f"{digits(round(share * 100, 2))} %"

@@ -48,7 +48,8 @@ def test_again_changes_nothing(warehouse: Path) -> None:
 
 def test_both_accounts_of_every_run_sum_to_the_nanosecond(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.execute(
-        "SELECT r.name, l.account, sum(l.duration_ns) - any_value(r.device_time_ns) FROM runs r JOIN ledger l USING (run_id) GROUP BY ALL"
+        "SELECT r.name, l.account, sum(l.duration_ns) - any_value(r.device_time_ns)"
+        " FROM runs r JOIN ledger l USING (run_id) GROUP BY ALL"
     ).fetchall()
     assert len(rows) == 2 * one(connection, "SELECT count(*) FROM runs")
     assert [row for row in rows if row[2] != 0] == []
@@ -81,7 +82,8 @@ def test_entries_of_traces_without_kernels_and_of_early_launches(connection: duc
 def test_matmul_flops_of_a_full_diffusion_step(connection: duckdb.DuckDBPyConnection) -> None:
     flops = one(
         connection,
-        "SELECT sum(flops) / 2 FROM operator_summary JOIN runs USING (run_id) WHERE name = 'dlm_full' AND family = 'matmul'",
+        "SELECT sum(flops) / 2 FROM operator_summary JOIN runs USING (run_id)"
+        " WHERE name = 'dlm_full' AND family = 'matmul'",
     )
     assert flops == pytest.approx(2 * 1152 * LAYER_PARAMETERS + 2 * 1152 * 4096 * 126464, rel=1e-3)
 
@@ -97,6 +99,7 @@ def test_weights_are_the_bytes_of_a_decode_step(connection: duckdb.DuckDBPyConne
 
 def test_a_replay_takes_as_many_kernels_as_its_eager_step(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.execute(
-        "SELECT name, s.kernels FROM step_summary s JOIN runs USING (run_id) WHERE name LIKE 'ar_decode%' AND name <> 'ar_decode_b16'"
+        "SELECT name, s.kernels FROM step_summary s JOIN runs USING (run_id)"
+        " WHERE name LIKE 'ar_decode%' AND name <> 'ar_decode_b16'"
     ).fetchall()
     assert sorted(rows) == [("ar_decode", 1494)] * 2 + [("ar_decode_graph", 1494)] * 2

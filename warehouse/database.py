@@ -31,6 +31,7 @@ def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConn
     if read_only and not path.exists():
         raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
     # writers checkpoint at each commit, so that a load is written once and readers find no log to replay
+    config: dict[str, str | bool | int | float | list[str]]
     config = {"enable_external_access": "false"} if read_only else {"checkpoint_threshold": "1KB"}
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
@@ -65,7 +66,8 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, create:
         if version != SCHEMA_VERSION:
             newer = "a newer" if version and version > SCHEMA_VERSION else "another"
             raise WarehouseError(
-                f"{path}: schema {version} of {newer} ridgeline, this one reads {SCHEMA_VERSION}: analyze into a new file"
+                f"{path}: schema {version} of {newer} ridgeline, this one reads {SCHEMA_VERSION}: "
+                "analyze into a new file"
             )
         return
     if tables or not create:

@@ -18,7 +18,7 @@ def devices() -> list[dict[str, Any]]:
 
 
 def match(name: str, memory_bytes: int | None = None) -> dict[str, Any] | None:
-    """The one entry whose patterns fit a device's name and, where both are known, its memory; None if none or several do."""
+    """The entry whose patterns fit a device's name and, where both are known, its memory; None for none or several."""
     found = [entry for entry in devices() if _fits(entry, name, memory_bytes)]
     return found[0] if len(found) == 1 else None
 
@@ -36,6 +36,6 @@ def ceiling_rows() -> Iterator[tuple[Any, ...]]:
         for c in entry["ceilings"]:
             method = f"{entry['source']}: {c['method']}"
             yield (
-                None, entry["device"], c["resource"], c["level"], c["unit"], c["precision"], float(c["value"]), c["unit_of_value"],
-                "datasheet", method, None,
+                None, entry["device"], c["resource"], c["level"], c["unit"], c["precision"],
+                float(c["value"]), c["unit_of_value"], "datasheet", method, None,
             )  # fmt: skip

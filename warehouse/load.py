@@ -28,7 +28,10 @@ RUN_TABLES = (
 
 @dataclass
 class RunRows:
-    """All rows of one run, by table: large ones as frames without ``run_id``, small ones as records; absent columns are NULL."""
+    """All rows of one run, by table; absent columns are NULL.
+
+    Large tables are frames without ``run_id``, small ones records.
+    """
 
     run_id: str
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -101,4 +104,4 @@ def _array(series: pl.Series) -> Any:
         return np.array(series.to_list(), dtype=object)
     if not series.null_count():
         return series.to_numpy()
-    return np.ma.masked_array(series.fill_null(0).to_numpy(), mask=series.is_null().to_numpy())  # type: ignore[no-untyped-call]
+    return np.ma.masked_array(series.fill_null(0).to_numpy(), mask=series.is_null().to_numpy())

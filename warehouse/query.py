@@ -8,6 +8,7 @@ import decimal
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,18 +24,18 @@ TABLE_ROWS = 10_000
 Rows = Iterator[Sequence[Any]]
 
 
-def run(warehouse: Path, sql: str, *, format: str = "table", out: Path | None = None) -> None:
+def run(warehouse: Path, sql: str, *, output_format: str = "table", out: Path | None = None) -> None:
     """Run one or more statements, read-only and with external access off, and write the last one's rows.
 
-    ``format`` is table, csv, json or parquet; Parquet needs ``out``. Raises :class:`QueryError`.
+    ``output_format`` is table, csv, json or parquet; Parquet needs ``out``. Raises :class:`QueryError`.
     """
-    if format == "parquet" and out is None:
+    if output_format == "parquet" and out is None:
         raise QueryError("Parquet goes to a file: name one with -o FILE")
     connection = connect(warehouse, read_only=True)
     try:
         cursor = connection.execute(sql)
         columns = [column[0] for column in cursor.description or []]
-        _write(columns, _rows(cursor), format, out)
+        _write(columns, _rows(cursor), output_format, out)
     except duckdb.Error as e:
         raise QueryError(_message(e)) from None
     finally:
@@ -56,12 +57,12 @@ def _rows(cursor: duckdb.DuckDBPyConnection) -> Rows:
         yield from batch
 
 
-def _write(columns: list[str], rows: Rows, format: str, out: Path | None) -> None:
-    if format == "parquet":
+def _write(columns: list[str], rows: Rows, output_format: str, out: Path | None) -> None:
+    if output_format == "parquet":
         assert out
         _write_parquet(columns, rows, out)
         return
-    writer = {"csv": _write_csv, "json": _write_json, "table": _write_table}[format]
+    writer = {"csv": _write_csv, "json": _write_json, "table": _write_table}[output_format]
     if out is None:
         writer(columns, rows, sys.stdout)
         return
@@ -69,23 +70,18 @@ def _write(columns: list[str], rows: Rows, format: str, out: Path | None) -> Non
         writer(columns, rows, file)
 
 
-class _replacing:
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     """A temporary sibling that takes the file's place when all went well."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(path.name + ".part")
-
-    def __enter__(self) -> Path:
-        if not self._path.parent.is_dir():
-            raise QueryError(f"{self._path.parent}: no such folder")
-        return self._part
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._part.replace(self._path)
-        else:
-            self._part.unlink(missing_ok=True)
+    if not path.parent.is_dir():
+        raise QueryError(f"{path.parent}: no such folder")
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(path)
 
 
 def _write_csv(columns: list[str], rows: Rows, file: TextIO) -> None:

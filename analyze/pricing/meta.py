@@ -177,7 +177,8 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
     """Compulsory bytes by the schema's alias annotations: (read, written).
 
     Every input is read once, unless it is only written (``out=``, ``copy_``, ``fill_``); every fresh output is written
-    once, and so is an argument marked ``(a!)``. An operator whose results only alias its inputs is a view and moves nothing.
+    once, and so is an argument marked ``(a!)``. An operator whose results only alias its inputs is a view and moves
+    nothing.
     """
     schema = bound.overload._schema
     if schema.returns and all(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):

@@ -1,4 +1,4 @@
-"""One function a plot, each returning a ``plotly.graph_objects.Figure`` for notebooks; the page uses the same figures."""
+"""One function a plot, each returning a ``plotly.graph_objects.Figure`` for notebooks; the page shows the same."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def time_by_module(connection: Connection, run: str) -> go.Figure:
 def time_lost(connection: Connection, run: str) -> go.Figure:
     """Time beyond the roof, by operator."""
     _, points = _load(connection, run)
-    rows = [(point["operator"] or point["short"], point["family"], round(point["lost_ns"])) for point in points if point["lost_ns"]]
-    return _figure(bars.stacked(rows))
+    lost = [point for point in points if point["lost_ns"]]
+    return _figure(bars.stacked((p["operator"] or p["short"], p["family"], round(p["lost_ns"])) for p in lost))
 
 
 def ledger(connection: Connection, run: str) -> go.Figure:

@@ -12,10 +12,19 @@ from reports.queries import Row
 ROW = 26
 
 ENTRIES = {
-    "external_id": "#2f7fd1", "launch": "#5db2e8", "graph_twin": "#4c58c0", "cpu": "#16916a", "profiler_range": "#0098a8",
-    "before_recording": "#e0a010", "unattributed": "#d9541e",
-    "counter": "#2f7fd1", "cache_model": "#4c58c0", "compulsory": "#5db2e8", "trace": "#16916a", "none": "#d9541e",
-}  # fmt: skip
+    "external_id": "#4574b8",
+    "launch": "#74ace7",
+    "graph_twin": "#8f80ea",
+    "cpu": "#2a8e9a",
+    "profiler_range": "#257065",
+    "before_recording": "#e4b93d",
+    "unattributed": "#e0783c",
+    "counter": "#4574b8",
+    "cache_model": "#8f80ea",
+    "compulsory": "#74ace7",
+    "trace": "#2a8e9a",
+    "none": "#e0783c",
+}
 """Colours of the ledger's entries: cool is accounted for, warm is not."""
 
 Bar = tuple[str, str, int]
@@ -43,7 +52,7 @@ def stacked(bars: Iterable[Bar], most: int = 24) -> Spec:
         totals |= _totals((rest, family, ns) for label in labels[most - 1 :] for family, ns in totals[label].items())
         labels = [*labels[: most - 1], rest]
     used = sorted({family for label in labels for family in totals[label]}, key=families.order)
-    data = [_bar(family, families.color(family), labels, [totals[label].get(family, 0) for label in labels]) for family in used]
+    data = [_bar(name, families.color(name), labels, [totals[label].get(name, 0) for label in labels]) for name in used]
     return {"data": data, "layout": frame(len(labels))}
 
 
@@ -57,17 +66,28 @@ def _totals(bars: Iterable[Bar]) -> dict[str, dict[str, int]]:
 
 def accounts(rows: Sequence[Row], names: dict[str, str]) -> Spec:
     """Two bars a run, one for each account; both are as long as the run's device time."""
-    labels = list(dict.fromkeys(f"{names[row['run_id']]} · {row['account']}" for row in rows))
-    data = []
-    for entry in sorted({row["entry"] for row in rows}, key=lambda entry: list(ENTRIES).index(entry) if entry in ENTRIES else -1):
-        found = {f"{names[row['run_id']]} · {row['account']}": row["duration_ns"] for row in rows if row["entry"] == entry}
-        data.append(_bar(entry, ENTRIES.get(entry, families.COLORS["other"]), labels, [found.get(label, 0) for label in labels]))
+    labels = list(dict.fromkeys(_account(row, names) for row in rows))
+    found = {(row["entry"], _account(row, names)): row["duration_ns"] for row in rows}
+    entries = [*ENTRIES, *sorted({row["entry"] for row in rows} - ENTRIES.keys())]
+    data = [
+        _bar(entry, ENTRIES.get(entry, families.COLORS["other"]), labels, [found.get((entry, x), 0) for x in labels])
+        for entry in entries
+        if any((entry, label) in found for label in labels)
+    ]
     return {"data": data, "layout": frame(len(labels))}
+
+
+def _account(row: Row, names: dict[str, str]) -> str:
+    return f"{names[row['run_id']]} · {row['account']}"
 
 
 def _bar(name: str, color: str, labels: Sequence[str], values_ns: Sequence[float]) -> Spec:
     return {
-        "type": "bar", "orientation": "h", "name": escape(name), "marker": {"color": color},
-        "x": [value / 1e9 for value in values_ns], "y": [escape(clip(label, 56)) for label in labels],
+        "type": "bar",
+        "orientation": "h",
+        "name": escape(name),
+        "marker": {"color": color},
+        "x": [value / 1e9 for value in values_ns],
+        "y": [escape(clip(label, 56)) for label in labels],
         "hovertemplate": "%{y}<br>%{fullData.name}: %{x:.4s}s<extra></extra>",
-    }  # fmt: skip
+    }

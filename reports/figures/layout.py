@@ -50,17 +50,25 @@ def log_axis(title: str, decades: Decades, unit: str = "") -> Spec:
     exponents = list(range(decades[0], decades[1] + 1))
     text = [_multiple(e, unit) for e in exponents] if unit else [_power(e) for e in exponents]
     return axis(
-        title, type="log", ticks="outside", ticklen=7, tickcolor="rgba(0,0,0,0)", range=list(decades), tickvals=[10.0**e for e in exponents], ticktext=text, showline=False,
+        title,
+        type="log",
+        ticks="outside",
+        ticklen=7,
+        tickcolor="rgba(0,0,0,0)",
+        range=list(decades),
+        tickvals=[10.0**e for e in exponents],
+        ticktext=text,
+        showline=False,
         minor={"ticks": "", "showgrid": False},
-    )  # fmt: skip
+    )
 
 
 def _power(exponent: int) -> str:
     """
     >>> _power(-2), _power(0), _power(3), _power(9)
-    ('0.01', '1', '1000', '10⁹')
+    ('0.01', '1', '1,000', '10⁹')
     """
-    return f"{10.0**exponent:g}" if -3 < exponent < 4 else "10" + str(exponent).translate(POWERS)
+    return f"{10.0**exponent:,g}" if -4 < exponent < 5 else "10" + str(exponent).translate(POWERS)
 
 
 def _multiple(exponent: int, unit: str) -> str:

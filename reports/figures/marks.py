@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any
 
 from reports import families, units
 from reports.figures.layout import QUIET, Spec
@@ -13,10 +12,15 @@ from reports.names import escape
 from reports.points import EDGES
 from reports.queries import Row
 
-LARGEST = 46
+LARGEST = {"roofline": 46, "lane": 28}
 """Diameter in pixels of the point with the most time."""
 
-STYLE: Spec = {"sizemode": "area", "sizemin": 2.2, "opacity": 0.78, "line": {"width": 0.8, "color": "rgba(255,255,255,0.9)"}}
+STYLE: Spec = {
+    "sizemode": "area",
+    "sizemin": 3,
+    "opacity": 0.78,
+    "line": {"width": 0.8, "color": "rgba(255,255,255,0.9)"},
+}
 
 
 def by_family(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
@@ -28,7 +32,7 @@ def by_family(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
 def traces(points: Sequence[Row], place: str) -> list[Spec]:
     """One trace a family, for points of one place."""
     shown = [point for point in points if point["place"] == place]
-    sizeref = 2 * max((point["duration_ns"] for point in shown), default=1) / LARGEST**2
+    sizeref = 2 * max((point["duration_ns"] for point in shown), default=1) / LARGEST[place] ** 2
     return [_trace(family, rows, sizeref) for family, rows in by_family(shown)]
 
 
@@ -36,19 +40,29 @@ def _trace(family: str, rows: list[Row], sizeref: float) -> Spec:
     rows = sorted(rows, key=lambda row: -row["duration_ns"])
     symbols = [EDGES[row["edge"]] if row["edge"] else families.symbol(family) for row in rows]
     return {
-        "type": "scatter", "mode": "markers", "name": escape(family),
+        "type": "scatter",
+        "mode": "markers",
+        "name": escape(family),
+        "cliponaxis": False,
         "x": [row["x"] for row in rows],
         "y": [row["y"] if row["y"] is not None else family for row in rows],
-        "marker": {**STYLE, "color": families.color(family), "size": [row["duration_ns"] for row in rows],
-                   "sizeref": sizeref, "symbol": symbols},
-        "text": [hover(row) for row in rows], "hovertemplate": "%{text}<extra></extra>",
-    }  # fmt: skip
+        "marker": {
+            **STYLE,
+            "color": families.color(family),
+            "size": [row["duration_ns"] for row in rows],
+            "sizeref": sizeref,
+            "symbol": symbols,
+        },
+        "text": [hover(row) for row in rows],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
 
 
 def hover(row: Row) -> str:
     """What a notebook shows over a point: every line escaped, since names come from other people's traces."""
+    total, median = units.duration(row["duration_ns"]), units.duration(row["median_ns"])
     lines = [row["short"], f"{row['operator'] or row['attribution']} {row['operands']}".strip()]
-    lines.append(f"{row['launches']:,} launches, {units.duration(row['duration_ns'])}, median {units.duration(row['median_ns'])}")
+    lines.append(f"{row['launches']:,} launches, {total}, median {median}")
     if row["flops"]:
         lines.append(f"{units.si(row['flops'], 'FLOP')} ({row['flops_source']})")
     if row["dram_bytes"]:
@@ -63,7 +77,7 @@ def hover(row: Row) -> str:
 def badges(points: Iterable[Row], place: str = "roofline") -> list[Spec]:
     """A count at every edge that points lie beyond."""
     counts = Counter(point["edge"] for point in points if point["edge"] and point["place"] == place)
-    return [_badge(edge, count) for edge, count in sorted(counts.items())]
+    return [_badge(BADGES[edge] | (ABOVE if place == "lane" else {}), count) for edge, count in sorted(counts.items())]
 
 
 BADGES: dict[str, Spec] = {
@@ -74,7 +88,16 @@ BADGES: dict[str, Spec] = {
 }
 
 
-def _badge(edge: str, count: int) -> Spec:
-    badge: dict[str, Any] = BADGES[edge]
-    fixed = {"xref": "paper", "yref": "paper", "showarrow": False, "font": {"size": 11, "color": QUIET}, "name": "badge"}
+ABOVE: Spec = {"y": 1, "yanchor": "bottom"}
+"""A lane has no height to spare: its badges stand above it."""
+
+
+def _badge(badge: Spec, count: int) -> Spec:
+    fixed = {
+        "xref": "paper",
+        "yref": "paper",
+        "showarrow": False,
+        "font": {"size": 11, "color": QUIET},
+        "name": "badge",
+    }
     return {**badge, **fixed, "text": badge["text"].format(count)}

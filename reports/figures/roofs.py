@@ -13,10 +13,10 @@ from reports.machine import Frame, Machine, Roof
 from reports.names import escape
 
 HEIGHT, WIDTH = 620, 1180
-MARGIN = {"l": 84, "r": 226, "t": 14, "b": 52}
+MARGIN = {"l": 84, "r": 246, "t": 14, "b": 52}
 LABEL_GAP = 15
-LABEL_AT = 0.42
-"""How far along the axis memory roofs are labelled: where few kernels are, between pointwise arithmetic and matrix products."""
+LABEL_AT = 0.44
+"""How far along the axis memory roofs are labelled: between pointwise arithmetic and matrix products, where few are."""
 DASH = {"measured": "solid", "datasheet": "dash"}
 
 Used = Collection[tuple[str | None, str | None]]
@@ -28,7 +28,10 @@ def skeleton(machine: Machine, used: Used | None = None, height: int = HEIGHT) -
     frame = machine.frame
     peaks = _same(_wanted(machine.peaks, used))
     return {
-        "data": [*(_diagonal(roof, peaks, frame) for roof in machine.bandwidths), *(_plateau(roof, machine, frame) for roof in peaks)],
+        "data": [
+            *(_diagonal(roof, peaks, frame) for roof in machine.bandwidths),
+            *(_plateau(roof, machine, frame) for roof in peaks),
+        ],
         "layout": layout(
             height,
             margin=MARGIN,
@@ -91,9 +94,15 @@ def _diagonal(roof: Roof, peaks: Sequence[Roof], frame: Frame) -> Spec:
 
 def _line(roof: Roof, x: list[float], y: list[float]) -> Spec:
     return {
-        "type": "scatter", "mode": "lines", "x": x, "y": y, "name": escape(roof.label), "hoverinfo": "skip", "line": _stroke(roof),
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "name": escape(roof.label),
+        "hoverinfo": "skip",
+        "line": _stroke(roof),
         "meta": {"role": "roof", "resource": roof.resource, "source": roof.source, "value": roof.value},
-    }  # fmt: skip
+    }
 
 
 def _stroke(roof: Roof) -> Spec:
@@ -114,11 +123,9 @@ def _ends(peaks: list[Roof], frame: Frame, height: int) -> list[Spec]:
     for roof in sorted(peaks, key=lambda r: -r.value):
         level = (math.log10(roof.value) - frame.flops_per_s[0]) * scale
         ceiling = min(level, ceiling - LABEL_GAP)
-        labels.append(
-            _label(roof, xref="paper", x=1, xanchor="left", xshift=8, y=math.log10(roof.value), yanchor="middle", yshift=ceiling - level)
-            | {"role": "end"}
-        )
-    return [_named(label) for label in labels]
+        where = {"x": 1, "xref": "paper", "xanchor": "left", "xshift": 8, "yanchor": "middle"}
+        labels.append(_label("end", roof, **where, y=math.log10(roof.value), yshift=ceiling - level))
+    return labels
 
 
 def _slopes(machine: Machine, frame: Frame, height: int) -> list[Spec]:
@@ -132,18 +139,15 @@ def _slopes(machine: Machine, frame: Frame, height: int) -> list[Spec]:
         x = LABEL_AT * frame.intensity[1] + (1 - LABEL_AT) * frame.intensity[0]
         side = -1 if any(other.level == roof.level and other.value > roof.value for other in machine.bandwidths) else 1
         shift = {"xshift": -9 * side * math.sin(angle), "yshift": 9 * side * math.cos(angle)}
-        label = _label(roof, x=x, y=x + math.log10(roof.value), textangle=-math.degrees(angle), **shift)
-        labels.append(_named(label | {"role": "slope above" if side > 0 else "slope below"}))
+        name = "slope above" if side > 0 else "slope below"
+        labels.append(_label(name, roof, x=x, y=x + math.log10(roof.value), textangle=-math.degrees(angle), **shift))
     return labels
 
 
-def _label(roof: Roof, **where: Any) -> Spec:
-    return {"text": escape(roof.label), "showarrow": False, "font": {"family": FONT, "size": 11, "color": QUIET}, **where}
-
-
-def _named(label: Spec) -> Spec:
-    """Plotly keeps an annotation's name: the page finds its role there."""
-    return {"name": label["role"], **{key: value for key, value in label.items() if key != "role"}}
+def _label(name: str, roof: Roof, **where: Any) -> Spec:
+    """A roof's label; the page knows by its name how to lay it out."""
+    font = {"family": FONT, "size": 11, "color": QUIET}
+    return {"name": name, "text": escape(roof.label), "showarrow": False, "font": font, **where}
 
 
 def _upright(roof: Roof) -> Spec:
@@ -154,4 +158,4 @@ def _upright(roof: Roof) -> Spec:
 def _upright_label(roof: Roof, rank: int) -> Spec:
     """The lower roof's label to the left of its line, the higher one's to the right."""
     side = {"xanchor": "right", "xshift": 2} if rank == 0 else {"xanchor": "left", "xshift": -2}
-    return _label(roof, yref="paper", x=math.log10(roof.value), y=1, yanchor="bottom", **side) | {"name": "upright"}
+    return _label("upright", roof, yref="paper", x=math.log10(roof.value), y=1, yanchor="bottom", **side)

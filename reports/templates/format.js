@@ -25,11 +25,11 @@ function duration(ns) {
 }
 
 function percent(share) {
-  return share > 0 && share < 1e-4 ? "<0.01 %" : `${digits(share * 100)} %`;
+  return share > 0 && share < 5e-5 ? "<0.01 %" : `${digits(Math.round(share * 1e4) / 100)} %`;
 }
 
 const count = (value) => value.toLocaleString("en-US");
-const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
+const plural = (n, noun, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : many}`;
 
 // Plotly reads a few tags in labels.
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

@@ -5,7 +5,7 @@ function pointTraces(points, place) {
   const most = Math.max(1, ...shown.map((point) => point.duration_ns));
   const families = [...groupBy(shown, (point) => point.family)].sort((a, b) => familyOrder(a[0]) - familyOrder(b[0]));
   return families.map(([family, rows]) => ({
-    type: "scatter", mode: "markers", name: escaped(family), hoverinfo: "none",
+    type: "scatter", mode: "markers", name: escaped(family), hoverinfo: "none", cliponaxis: false,
     x: rows.map((row) => row.x),
     y: rows.map((row) => (row.y == null ? row.family : row.y)),
     customdata: rows.map((row) => row.index),
@@ -15,7 +15,7 @@ function pointTraces(points, place) {
       color: familyOf(family).color,
       symbol: rows.map((row) => (row.edge ? edges[row.edge] : familyOf(family).symbol)),
       size: rows.map((row) => row.duration_ns),
-      sizeref: (2 * most) / (largest * (innerWidth < 700 ? 0.7 : 1)) ** 2,
+      sizeref: (2 * most) / (largest[place] * (innerWidth < 700 ? 0.7 : 1)) ** 2,
     },
   }));
 }
@@ -23,22 +23,22 @@ function pointTraces(points, place) {
 function badges(points, place) {
   const off = groupBy(points.filter((point) => point.edge && point.place === place), (point) => point.edge);
   return [...off].map(([edge, rows]) => ({
-    ...DATA.marks.badges[edge], text: DATA.marks.badges[edge].text.replace("{}", rows.length), name: "badge",
+    ...DATA.marks.badges[edge], ...(place === "lane" ? DATA.marks.above : {}), text: DATA.marks.badges[edge].text.replace("{}", rows.length), name: "badge",
     xref: "paper", yref: "paper", showarrow: false, font: { size: 11, color: ink("quiet") },
   }));
 }
 
 const narrow = () => innerWidth < 700;
 
-// Room for labels: beside the plot where there is some, else on the lines.
+// Roofs are labelled beside the plot where there is room, else in the note beneath it.
 function fitted(layout, points, place) {
   layout.annotations = [...layout.annotations, ...badges(points, place)];
   if (!narrow()) return layout;
   layout.margin = { ...layout.margin, l: 8, r: 10 };
-  for (const note of layout.annotations) {
-    note.font = { ...note.font, size: 10 };
-    if (note.name === "end") Object.assign(note, { xanchor: "right", xshift: 0, yanchor: "bottom" });
-  }
+  layout.annotations = layout.annotations.filter((note) => note.name === "badge");
+  layout.xaxis.title.text = place === "lane" ? "DRAM bandwidth" : "FLOP per byte";
+  layout.xaxis.ticktext = layout.xaxis.ticktext.map((text, i) => (i % 2 ? "" : text));
+  layout.xaxis.tickangle = 0;
   return layout;
 }
 
@@ -48,11 +48,12 @@ function drawRoofline(points) {
   const frame = fitted(painted(layout), points, "roofline");
   if (document.body.classList.contains("only-roofline")) frame.height = Math.max(420, innerHeight - $("roofline-figure").getBoundingClientRect().top - 16);
   else if (narrow()) frame.height = 460;
-  draw("roofline-figure", [...roofs, ...pointTraces(points, "roofline")], frame, alignLabels);
+  draw("roofline-figure", [...roofs, ...pointTraces(points, "roofline")], frame, { onDrawn: alignLabels, tools: true });
   const names = chosenRuns().map((run) => run.name);
   $("roofline-title").textContent = `${names.length < 4 ? names.join(", ") : `${names.length} runs`} on ${group().device}: one point a kernel and shape, its area the total time`;
   const shown = points.filter((point) => point.place === "roofline");
-  const parts = [`${plural(shown.length, "point")}, ${plural(sum(shown, "launches"), "launch").replace("launchs", "launches")}, ${duration(sum(shown, "duration_ns"))}`];
+  const parts = [`${plural(shown.length, "point")}, ${plural(sum(shown, "launches"), "launch", "launches")}, ${duration(sum(shown, "duration_ns"))}`];
+  if (narrow() && data.length) parts.push(`roofs: ${data.map((trace) => trace.name).join("; ")}`);
   if (!group().has_roofs) parts.push("no ceilings are known for this device, so the frame is a general one: measure them with ridgeline ceilings");
   $("roofline-note").textContent = `${parts.join("; ")}.`;
 }

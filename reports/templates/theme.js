@@ -41,10 +41,10 @@ function save(figure, format) {
   Plotly.downloadImage(figure, { format, filename: name.replace(/[^\w.-]+/g, "_").slice(0, 120), scale: format === "png" ? 2 : 1 });
 }
 
-function draw(id, data, layout, onDrawn) {
+function draw(id, data, layout, { onDrawn, tools } = {}) {
   const figure = $(id);
   const first = !figure.classList.contains("js-plotly-plot");
-  const done = Plotly.react(figure, data, layout, CONFIG);
+  const done = Plotly.react(figure, data, layout, { ...CONFIG, displayModeBar: tools && !narrow() ? "hover" : false });
   if (first) {
     figure.on("plotly_hover", (event) => showTooltip(event.points[0].customdata, event.event));
     figure.on("plotly_unhover", hideTooltip);

@@ -46,7 +46,7 @@ function showDetail(mark) {
   if (typeof mark !== "number") return;
   const point = POINTS[mark];
   const close = h("button", { type: "button", class: "close", "aria-label": "Close", onclick: hideDetail }, "×");
-  const rows = facts(point).map(([name, value]) => [name, name === "shapes" ? point.shapes : value]);
+  const rows = facts(point).filter(([name]) => name !== "run").map(([name, value]) => [name, name === "shapes" ? point.shapes : value]);
   rows.push(["attribution", point.attribution], ["run", `${RUNS.get(point.run_id).name} (${point.run_id})`]);
   const full = h("details", { open: point.kernel.length < 400 }, h("summary", {}, "full name"), h("code", { class: "full" }, point.kernel));
   $("detail").replaceChildren(close, heading(point.short, point.family), list(rows), full);

@@ -48,7 +48,7 @@ def test_children_answer_in_order_and_errors_stay_with_their_file(
             pool.submit(path)
         assert len(pool) == 4
         assert [len(pool.take()), len(pool)] == [2, 3]
-        with pytest.raises(TraceError, match="broken.json"):
+        with pytest.raises(TraceError, match=r"broken\.json"):
             pool.take()
         assert sum(len(part.device["name"]) for part in pool.take()) == 4
         assert sum(len(part.device["name"]) for part in pool.take()) == 120

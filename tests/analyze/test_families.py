@@ -10,8 +10,8 @@ from analyze import families
 from analyze.families import base_name, family
 
 PUBLISHED = {
-    "matmul", "attention", "convolution", "normalization", "rotary", "softmax", "pointwise", "reduction", "gather", "copy",
-    "embedding", "sampling", "quantization", "fused", "memset", "memcpy", "communication", "other",
+    "matmul", "attention", "convolution", "normalization", "rotary", "softmax", "pointwise", "reduction", "gather",
+    "copy", "embedding", "sampling", "quantization", "fused", "memset", "memcpy", "communication", "other",
 }  # fmt: skip
 TABLE = tomllib.loads(Path(families.__file__).with_name("families.toml").read_text())
 

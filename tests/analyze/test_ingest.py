@@ -42,21 +42,25 @@ def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
     assert load(warehouse, path) == [("step", "loaded")]
     rows = query(
         warehouse,
-        "SELECT name, kernel, family, operator, module, phase, kind, step, start_ns, duration_ns, attribution, confidence, precision,"
-        " unit, round(flops, 3), flops_source, round(dram_bytes, 3), dram_bytes_source FROM kernel_roofline ORDER BY kernel_id",
+        "SELECT name, kernel, family, operator, module, phase, kind, step, start_ns, duration_ns,"
+        " attribution, confidence, precision, unit,"
+        " round(flops, 3), flops_source, round(dram_bytes, 3), dram_bytes_source"
+        " FROM kernel_roofline ORDER BY kernel_id",
     )
     module, step = "model.layers.0.mlp", ("decode", "decode", 3)
     mm_flops, mm_bytes = 2 * 4 * 64 * 32, 2 * (4 * 64 + 64 * 32 + 4 * 32)
     share = 4000 / 5500
     assert rows == [
-        ("step", "nvjet_sm90_tst_64x8", "matmul", "aten::mm", module, *step, 10_000, 4_000, "external_id", "high", "bf16", "tensor",
+        ("step", "nvjet_sm90_tst_64x8", "matmul", "aten::mm", module, *step, 10_000, 4_000,
+         "external_id", "high", "bf16", "tensor",
          round(mm_flops * share, 3), "algorithm", round(mm_bytes * share, 3), "compulsory"),
-        ("step", "void cublasLt::splitKreduce_kernel", "matmul", "aten::mm", module, *step, 14_500, 1_500, "external_id", "high", "fp32",
-         "vector", round(mm_flops * (1 - share), 3), "algorithm", round(mm_bytes * (1 - share), 3), "compulsory"),
-        ("step", "void at::native::vectorized_elementwise_kernel", "pointwise", "aten::add.Tensor", None, *step, 65_000, 2_250,
-         "external_id", "high", "fp32", "vector", 128, "algorithm", 768, "compulsory"),
-        ("step", "Memcpy DtoD (Device -> Device)", "copy", "aten::copy_", None, *step, 85_000, 1_125, "external_id", "high", "fp32",
-         "vector", 0, "algorithm", 512, "trace"),
+        ("step", "void cublasLt::splitKreduce_kernel", "matmul", "aten::mm", module, *step, 14_500, 1_500,
+         "external_id", "high", "fp32", "vector",
+         round(mm_flops * (1 - share), 3), "algorithm", round(mm_bytes * (1 - share), 3), "compulsory"),
+        ("step", "void at::native::vectorized_elementwise_kernel", "pointwise", "aten::add.Tensor", None, *step,
+         65_000, 2_250, "external_id", "high", "fp32", "vector", 128, "algorithm", 768, "compulsory"),
+        ("step", "Memcpy DtoD (Device -> Device)", "copy", "aten::copy_", None, *step,
+         85_000, 1_125, "external_id", "high", "fp32", "vector", 0, "algorithm", 512, "trace"),
     ]  # fmt: skip
 
 
@@ -145,12 +149,19 @@ def test_counter_ranges_bring_their_counters(tmp_path: Path, warehouse: Path) ->
 
 RUN_JSON = {
     "format": 1, "name": "x", "experiment": "e", "outcome": "ok", "message": None,
-    "config": {"model": "tiny", "mode": "ar", "execution": "eager", "dtype": "bf16", "batch": 2, "prompt_tokens": 8, "generated_tokens": 4},
+    "config": {
+        "model": "tiny", "mode": "ar", "execution": "eager", "dtype": "bf16",
+        "batch": 2, "prompt_tokens": 8, "generated_tokens": 4,
+    },
     "model": {"parameters": 1000},
     "environment": {"device": "NVIDIA H200", "device_kind": "cuda", "torch": "2.11.0", "user": "somebody"},
     "timings": [
-        {"metric": "step", "phase": "decode", "kind": "decode", "step": 1, "repeat": r, "value_ns": v} for r, v in enumerate([100, 300, 200])
-    ] + [{"metric": "end_to_end", "repeat": 0, "value_ns": 1_000_000}, {"metric": "ttft", "repeat": 0, "value_ns": 400_000}],
+        {"metric": "step", "phase": "decode", "kind": "decode", "step": 1, "repeat": 0, "value_ns": 100},
+        {"metric": "step", "phase": "decode", "kind": "decode", "step": 1, "repeat": 1, "value_ns": 300},
+        {"metric": "step", "phase": "decode", "kind": "decode", "step": 1, "repeat": 2, "value_ns": 200},
+        {"metric": "end_to_end", "repeat": 0, "value_ns": 1_000_000},
+        {"metric": "ttft", "repeat": 0, "value_ns": 400_000},
+    ],
     "tokens": {"committed": 8}, "memory": {"peak_bytes": 77},
 }  # fmt: skip
 

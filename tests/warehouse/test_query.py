@@ -11,7 +11,10 @@ import pytest
 from warehouse import QueryError, WarehouseError, connect
 from warehouse.query import run
 
-SQL = "SELECT 1234567 AS n, 0.5 AS x, 'a\u001b[31m' AS t, NULL AS nothing UNION ALL SELECT 2, 'nan'::DOUBLE, 'b, \"c\"', NULL ORDER BY 1 DESC"
+SQL = (
+    "SELECT 1234567 AS n, 0.5 AS x, 'a\u001b[31m' AS t, NULL AS nothing"
+    " UNION ALL SELECT 2, 'nan'::DOUBLE, 'b, \"c\"', NULL ORDER BY 1 DESC"
+)
 
 
 @pytest.fixture
@@ -32,34 +35,34 @@ def test_table(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_csv(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(warehouse, SQL, format="csv")
+    run(warehouse, SQL, output_format="csv")
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     assert rows == [["n", "x", "t", "nothing"], ["1234567", "0.5", "a\x1b[31m", ""], ["2", "nan", 'b, "c"', ""]]
 
 
 def test_json(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(warehouse, SQL, format="json")
+    run(warehouse, SQL, output_format="json")
     assert json.loads(capsys.readouterr().out) == [
         {"n": 1234567, "x": 0.5, "t": "a\x1b[31m", "nothing": None},
         {"n": 2, "x": None, "t": 'b, "c"', "nothing": None},
     ]
-    run(warehouse, "SELECT 1 AS a WHERE false", format="json")
+    run(warehouse, "SELECT 1 AS a WHERE false", output_format="json")
     assert json.loads(capsys.readouterr().out) == []
 
 
 def test_parquet(warehouse: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
-    run(warehouse, SQL, format="parquet", out=out)
+    run(warehouse, SQL, output_format="parquet", out=out)
     assert pl.read_parquet(out).select("n", "t").rows() == [(1234567, "a\x1b[31m"), (2, 'b, "c"')]
     with pytest.raises(QueryError, match="name one with -o"):
-        run(warehouse, SQL, format="parquet")
+        run(warehouse, SQL, output_format="parquet")
 
 
 def test_a_failed_query_leaves_the_file_as_it_was(warehouse: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("before")
     with pytest.raises(QueryError):
-        run(warehouse, "SELECT CAST(t AS INTEGER) FROM (VALUES ('1'), ('x')) v(t)", format="csv", out=out)
+        run(warehouse, "SELECT CAST(t AS INTEGER) FROM (VALUES ('1'), ('x')) v(t)", output_format="csv", out=out)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("out")] == ["out.csv"]
     assert out.read_text() == "before"
 

@@ -21,15 +21,17 @@ STATEMENTS = [
     if statement.strip()
 ]
 PUBLIC = {
-    "kernel_roofline": "run_id, kernel_id, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module,"
-    " phase, kind, step, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops,"
-    " dram_bytes, dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, intensity,"
-    " achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis",
-    "operator_summary": "run_id, operator, family, phase, kernels, duration_ns, share, flops, compulsory_bytes, dram_bytes, intensity,"
-    " achieved_flops_per_s, achieved_bytes_per_s, roof_fraction, lost_ns",
+    "kernel_roofline": "run_id, kernel_id, name, mode, execution, rank, device_index, stream, kernel, family, operator,"
+    " shapes, module, phase, kind, step, start_ns, duration_ns, attribution, confidence, precision, unit,"
+    " flops, flops_source, counter_flops, dram_bytes, dram_bytes_source, compulsory_bytes, cache_model_bytes,"
+    " counter_dram_bytes, l2_bytes, l1_bytes, intensity, achieved_flops_per_s, achieved_bytes_per_s,"
+    " roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis",
+    "operator_summary": "run_id, operator, family, phase, kernels, duration_ns, share, flops, compulsory_bytes,"
+    " dram_bytes, intensity, achieved_flops_per_s, achieved_bytes_per_s, roof_fraction, lost_ns",
     "step_summary": "run_id, phase, kind, step, wall_ns, busy_ns, gap_ns, kernels, flops, dram_bytes, tokens",
-    "mode_summary": "run_id, name, mode, execution, model, batch, prompt_tokens, generated_tokens, block, steps, step_ns, tokens_per_s,"
-    " ttft_ns, tpot_ns, flops, dram_bytes, intensity, mfu, mbu, busy_share, joules_per_token, peak_memory_bytes, outcome",
+    "mode_summary": "run_id, name, mode, execution, model, batch, prompt_tokens, generated_tokens, block, steps,"
+    " step_ns, tokens_per_s, ttft_ns, tpot_ns, flops, dram_bytes, intensity, mfu, mbu, busy_share, joules_per_token,"
+    " peak_memory_bytes, outcome",
 }
 
 
@@ -76,8 +78,8 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> 
 def run(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A device of 1 TB/s and 100 TFLOP/s (bf16, tensor), whose shortest kernel takes 1 us."""
     insert(
-        connection, "runs", run_id="r", name="run", content_sha256="", source="kineto", device_kind="cuda", rank=0, outcome="ok",
-        device_time_ns=0, rules_version=1,
+        connection, "runs", run_id="r", name="run", content_sha256="", source="kineto", device_kind="cuda", rank=0,
+        outcome="ok", device_time_ns=0, rules_version=1,
     )  # fmt: skip
     insert(connection, "devices", run_id="r", rank=0, device_index=0, name="D", datasheet="NVIDIA H200")
     measured = {"run_id": "r", "device": "D", "source": "measured"}
@@ -100,12 +102,13 @@ def run(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 def kernel(connection: duckdb.DuckDBPyConnection, kernel_id: int, duration_ns: int, **values: Any) -> None:
     signature = {"flops": values.pop("flops", None), "read_bytes": values.pop("bytes", None), "write_bytes": 0}
     insert(
-        connection, "signatures", signature_id=f"s{kernel_id}", operator="aten::mm", family="matmul", composite=False, method="meta",
-        confidence="high", rules_version=1, **signature,
+        connection, "signatures", signature_id=f"s{kernel_id}", operator="aten::mm", family="matmul", composite=False,
+        method="meta", confidence="high", rules_version=1, **signature,
     )  # fmt: skip
     insert(
         connection, "kernel_classes", run_id="r", class_id=kernel_id, kernel="k", category="kernel", family="matmul",
-        signature_id=f"s{kernel_id}", attribution="external_id", unit=values.pop("unit", "tensor"), precision=values.pop("precision", "bf16"),
+        signature_id=f"s{kernel_id}", attribution="external_id",
+        unit=values.pop("unit", "tensor"), precision=values.pop("precision", "bf16"),
     )  # fmt: skip
     insert(
         connection, "kernels", run_id="r", kernel_id=kernel_id, class_id=kernel_id, rank=0, device_index=0, start_ns=0,
@@ -125,7 +128,7 @@ def kernel(connection: duckdb.DuckDBPyConnection, kernel_id: int, duration_ns: i
         (5_000, {"flops": None, "bytes": 1e7}, (None, 10_000.0, 2.0, "dram",
             "above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore")),
         (20_000, {"flops": None, "bytes": None}, (None, None, None, "none", "its operator recorded no operands")),
-        (20_000, {"flops": 1e9, "bytes": 1e6, "precision": "fp4"}, (1000.0, 1_000.0, 0.05, "dram", "far from its roof")),
+        (20_000, {"flops": 1e9, "bytes": 1e6, "precision": "fp4"}, (1000.0, 1000.0, 0.05, "dram", "far from its roof")),
     ],
 )  # fmt: skip
 def test_place_under_the_roofs(
@@ -140,8 +143,8 @@ def test_place_under_the_roofs(
 
 def test_measured_wins_over_the_datasheet_and_the_read_rate_over_the_copys(run: duckdb.DuckDBPyConnection) -> None:
     rows = run.execute(
-        "SELECT level, unit, precision, value, source FROM roofs WHERE level = 'dram' OR (unit = 'tensor' AND precision IN ('bf16', 'fp16'))"
-        " ORDER BY ALL"
+        "SELECT level, unit, precision, value, source FROM roofs"
+        " WHERE level = 'dram' OR (unit = 'tensor' AND precision IN ('bf16', 'fp16')) ORDER BY ALL"
     ).fetchall()
     assert rows == [
         ("dram", None, None, 1e12, "measured"),
@@ -156,7 +159,8 @@ def test_counters_stand_beside_the_model_and_win(run: duckdb.DuckDBPyConnection)
     for metric, value in counters.items():
         insert(run, "counters", run_id="r", kernel_id=1, metric=metric, value=value, source="ncu")
     (row,) = run.execute(
-        "SELECT dram_bytes, dram_bytes_source, compulsory_bytes, counter_dram_bytes, l2_bytes, intensity FROM kernel_roofline"
+        "SELECT dram_bytes, dram_bytes_source, compulsory_bytes, counter_dram_bytes, l2_bytes, intensity"
+        " FROM kernel_roofline"
     ).fetchall()
     assert row == (4e6, "counter", 1e7, 4e6, 2e7, 0.25)
     (errors,) = run.execute("SELECT compulsory_error FROM byte_sources").fetchall()

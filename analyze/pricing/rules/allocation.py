@@ -18,8 +18,8 @@ def _nothing(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
 RULES = (
     Rule(
         (
-            "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize", "_unsafe_view", "_reshape_alias",
-            "set", "_fused_sdp_choice",
+            "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided",
+            "resize", "_unsafe_view", "_reshape_alias", "set", "_fused_sdp_choice",
         ),
         no_flops,
         outputs=lambda bound: [],

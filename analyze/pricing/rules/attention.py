@@ -1,8 +1,8 @@
-"""Scaled dot-product attention: the two matrix products, 2·q·kv·(d + dv) a query head, over the scores that are computed.
+"""Scaled dot-product attention: two matrix products, 2·q·kv·(d + dv) a query head, over the scores that are computed.
 
 Softmax and scaling are not counted (as FlopCounterMode and the papers). A causal mask computes row i's first
-kv − q + i + 1 scores (aligned at the bottom right, as flash kernels do); grouped key heads are read once and used by every
-query head of their group.
+kv − q + i + 1 scores (aligned at the bottom right, as flash kernels do); grouped key heads are read once and used by
+every query head of their group.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ def _per_element(operations: int) -> Flops:
 
 
 ONE = (
-    "add", "sub", "rsub", "mul", "div", "true_divide", "neg", "abs", "pow", "sqrt", "rsqrt", "square", "reciprocal", "exp", "exp2",
-    "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "erf", "atan2", "remainder", "fmod", "floor", "ceil",
-    "round", "trunc", "floor_divide",
+    "add", "sub", "rsub", "mul", "div", "true_divide", "neg", "abs", "pow", "sqrt", "rsqrt", "square", "reciprocal",
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "erf", "atan2",
+    "remainder", "fmod", "floor", "ceil", "round", "trunc", "floor_divide",
 )  # fmt: skip
 
 RULES = (
@@ -35,9 +35,10 @@ RULES = (
     Rule(("softplus", "mish"), _per_element(5)),
     Rule(
         (
-            "relu", "leaky_relu", "hardtanh", "threshold", "clamp", "clamp_min", "clamp_max", "maximum", "minimum", "where", "eq", "ne",
-            "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "logical_xor", "bitwise_and", "bitwise_or",
-            "bitwise_not", "bitwise_xor", "isnan", "isinf", "isfinite", "masked_fill", "sign",
+            "relu", "leaky_relu", "hardtanh", "threshold", "clamp", "clamp_min", "clamp_max", "maximum", "minimum",
+            "where", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "logical_xor",
+            "bitwise_and", "bitwise_or", "bitwise_not", "bitwise_xor", "isnan", "isinf", "isfinite",
+            "masked_fill", "sign",
         ),
         no_flops,
     ),

@@ -20,8 +20,8 @@ Bytes = Callable[["Bound", list[Tensor]], tuple[int, int]]
 class Rule:
     """How operators of a family are priced; what is None is asked of PyTorch.
 
-    ``outputs`` stands in where there is no meta kernel; ``bytes`` (read, written) where not every input byte is touched;
-    ``overwrites`` says that arguments the operator writes are not read.
+    ``outputs`` stands in where there is no meta kernel; ``bytes`` (read, written) where not every input byte is
+    touched; ``overwrites`` says that arguments the operator writes are not read.
     """
 
     operators: tuple[str, ...]

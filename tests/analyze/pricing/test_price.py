@@ -60,8 +60,8 @@ def test_products_equal_torchs_count(b: int, m: int, k: int, n: int) -> None:
 def test_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel: int, groups: int) -> None:
     h += kernel
     inputs = [
-        ([b, c * groups, h, h], FP32), ([o * groups, c, kernel, kernel], FP32), None, "[1, 1]", "[0, 0]", "[1, 1]", "False", "[0, 0]",
-        str(groups),
+        ([b, c * groups, h, h], FP32), ([o * groups, c, kernel, kernel], FP32), None,
+        "[1, 1]", "[0, 0]", "[1, 1]", "False", "[0, 0]", str(groups),
     ]  # fmt: skip
     expected = counted(
         lambda: torch.nn.functional.conv2d(

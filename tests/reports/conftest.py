@@ -1,0 +1,219 @@
+"""A warehouse in literal rows: two runs on a device with measured roofs, one out of memory, one without roofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import warehouse
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+DEVICE = "Test Device"
+
+RUNS: list[dict[str, Any]] = [
+    {"run_id": "aaaa000000000001", "name": "decode_b1", "device": DEVICE, "outcome": "ok", "device_time_ns": 5500},
+    {"run_id": "aaaa000000000002", "name": "decode_b2", "device": DEVICE, "outcome": "ok", "device_time_ns": 1000},
+    {
+        "run_id": "bbbb000000000003",
+        "name": "decode_b512",
+        "device": DEVICE,
+        "outcome": "oom",
+        "device_time_ns": 0,
+        "message": "wanted 90 GB of 80 GB",
+        "batch": 512,
+        "peak_memory_bytes": 79_000_000_000,
+    },
+    {"run_id": "cccc000000000004", "name": "laptop", "device": None, "outcome": "ok", "device_time_ns": 700},
+]
+
+CEILINGS = [
+    ("bandwidth", "dram", None, None, 1e12, "byte/s", "measured"),
+    ("bandwidth", "dram", None, None, 9e11, "byte/s", "measured"),
+    ("compute", None, "tensor", "bf16", 1e14, "FLOP/s", "measured"),
+    ("compute", None, "vector", "fp32", 1e13, "FLOP/s", "measured"),
+    ("latency", None, None, None, 2e-7, "s", "measured"),
+]
+
+# class, kernel, family, signature, attribution, unit, precision, module
+CLASSES = [
+    (
+        0,
+        "void gemm_kernel<bf16>(float*)",
+        "matmul",
+        "mm",
+        "external_id",
+        "tensor",
+        "bf16",
+        "model.layers.0.mlp.up_proj",
+    ),
+    (
+        1,
+        "void gemm_kernel<bf16>(float*)",
+        "matmul",
+        "mm",
+        "external_id",
+        "tensor",
+        "bf16",
+        "model.layers.1.mlp.up_proj",
+    ),
+    (2, "void at::native::copy_kernel(float*)", "copy", "copy", "external_id", "vector", "bf16", "model"),
+    (3, HOSTILE, "other", None, "unattributed", None, None, None),
+    (4, "tiny_add", "pointwise", "add", "external_id", "vector", "fp32", "model"),
+]
+
+# kernel, class, start, duration, step
+KERNELS = [
+    (0, 0, 0, 2000, 0),
+    (1, 1, 2000, 2000, 0),
+    (2, 2, 4000, 500, 0),
+    (3, 3, 4500, 400, None),
+    (4, 4, 5000, 600, 0),
+]
+
+SIGNATURES = [
+    ("mm", "aten::mm", "matmul", "[[64, 64], [64, 64]]", 1e8, 1e6, 1e6),
+    ("copy", "aten::copy_", "copy", "[[1024]]", 0.0, 1e5, 1e5),
+    ("add", "aten::add.Tensor", "pointwise", "[[2]]", 2.0, 16.0, 8.0),
+]
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, **row: Any) -> None:
+    names = ", ".join(f'"{name}"' for name in row)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' for _ in row)})", list(row.values()))
+
+
+def ledger(connection: duckdb.DuckDBPyConnection, run_id: str, entries: dict[tuple[str, str], tuple[int, int]]) -> None:
+    for (account, entry), (kernels, duration_ns) in entries.items():
+        insert(
+            connection, "ledger", run_id=run_id, account=account, entry=entry, kernels=kernels, duration_ns=duration_ns
+        )
+
+
+def add_kernels(
+    connection: duckdb.DuckDBPyConnection, run_id: str, kernels: list[tuple[int, int, int, int, int | None]]
+) -> None:
+    for class_id, kernel, family, signature, attribution, unit, precision, module in CLASSES:
+        insert(
+            connection,
+            "kernel_classes",
+            run_id=run_id,
+            class_id=class_id,
+            kernel=kernel,
+            category="kernel",
+            family=family,
+            signature_id=signature,
+            attribution=attribution,
+            unit=unit,
+            precision=precision,
+            module=module,
+        )
+    for kernel_id, class_id, start, duration, step in kernels:
+        insert(
+            connection,
+            "kernels",
+            run_id=run_id,
+            kernel_id=kernel_id,
+            rank=0,
+            device_index=0,
+            class_id=class_id,
+            start_ns=start,
+            duration_ns=duration,
+            share=1.0,
+            step_id=step,
+        )
+
+
+def fill(connection: duckdb.DuckDBPyConnection) -> None:
+    for run in RUNS:
+        kind = "cuda" if run["device"] else "cpu"
+        insert(connection, "runs", content_sha256="", source="kineto", device_kind=kind, rank=0, rules_version=1, **run)
+    for signature, operator, family, shapes, flops, read, write in SIGNATURES:
+        insert(
+            connection,
+            "signatures",
+            signature_id=signature,
+            operator=operator,
+            family=family,
+            shapes=shapes,
+            flops=flops,
+            read_bytes=read,
+            write_bytes=write,
+            composite=False,
+            method="meta",
+            confidence="high",
+            rules_version=1,
+        )
+    for run in RUNS[:3]:
+        for resource, level, unit, precision, value, unit_of_value, source in CEILINGS:
+            insert(
+                connection,
+                "ceilings",
+                run_id=run["run_id"],
+                device=DEVICE,
+                resource=resource,
+                level=level,
+                unit=unit,
+                precision=precision,
+                value=value,
+                unit_of_value=unit_of_value,
+                source=source,
+                method="by hand",
+                measured_on="2026-01-02",
+            )
+    add_kernels(connection, "aaaa000000000001", KERNELS)
+    add_kernels(connection, "aaaa000000000002", [(0, 0, 0, 1000, 0)])
+    add_kernels(connection, "cccc000000000004", [(0, 0, 0, 700, None)])
+    for run_id in ("aaaa000000000001", "aaaa000000000002"):
+        insert(
+            connection,
+            "steps",
+            run_id=run_id,
+            rank=0,
+            step_id=0,
+            phase="decode",
+            kind="reuse",
+            step=0,
+            host_start_ns=0,
+            host_duration_ns=1,
+            start_ns=0,
+            end_ns=6000,
+            busy_ns=5500,
+            tokens=1,
+        )
+    ledger(
+        connection,
+        "aaaa000000000001",
+        {
+            ("attribution", "external_id"): (4, 5100),
+            ("attribution", "unattributed"): (1, 400),
+            ("price", "compulsory"): (4, 5100),
+            ("price", "none"): (1, 400),
+        },
+    )
+    ledger(
+        connection, "aaaa000000000002", {("attribution", "external_id"): (1, 1000), ("price", "compulsory"): (1, 1000)}
+    )
+    ledger(
+        connection, "cccc000000000004", {("attribution", "external_id"): (1, 700), ("price", "compulsory"): (1, 700)}
+    )
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file; nothing may write to it."""
+    path = tmp_path_factory.mktemp("warehouse") / "w.duckdb"
+    connection = warehouse.connect(path)
+    fill(connection)
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def connection(filled: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = warehouse.connect(filled, read_only=True)
+    yield connection
+    connection.close()

@@ -1,0 +1,148 @@
+"""The command line as a user meets it: in a process of its own, by exit code, stdout and the one line on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.analyze import kineto
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("demo", "capture", "ceilings", "analyze", "sql", "report")
+H200 = ROOT / "tests" / "data" / "h200"
+
+
+def ridgeline(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "ridgeline.py"), *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    overview = ridgeline("--help").stdout
+    for command in COMMANDS:
+        assert command in overview
+        shown = ridgeline(command, "--help")
+        assert (shown.returncode, "Example: ridgeline " + command in shown.stdout) == (0, True)
+
+
+def test_starting_up_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'duckdb', 'polars', 'plotly', 'numpy', 'hta', 'rich'}"
+    code = f"import sys, ridgeline; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Path:
+    path = tmp_path / "w.duckdb"
+    done = ridgeline("analyze", kineto.write(tmp_path / "step.json", kineto.matmul_step()), "-w", path)
+    assert (done.returncode, done.stdout) == (0, "")
+    return path
+
+
+def test_data_goes_to_stdout_and_the_rest_to_stderr(warehouse: Path) -> None:
+    sql = "SELECT name, kernels FROM runs JOIN ledger_summary USING (run_id, name) WHERE account = 'attribution'"
+    done = ridgeline("sql", sql, "-w", warehouse, "--format", "json")
+    assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [{"name": "step", "kernels": 4}], "")
+
+
+def test_a_query_from_a_file(warehouse: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.sql").write_text("SELECT 1 AS one")
+    done = ridgeline("sql", "-f", tmp_path / "q.sql", "-w", warehouse, "--format", "csv")
+    assert (done.returncode, done.stdout) == (0, "one\n1\n")
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    text = kineto.text(kineto.matmul_step())
+    contents = {
+        "empty.json": b"",
+        "words.json": b"not json at all",
+        "other.json": b'{"a": []}',
+        "cut.json": text[: len(text) // 2].encode(),
+        "cut.json.gz": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05",
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    return {name: folder / name for name in (*contents, "missing.json")}
+
+
+@pytest.mark.parametrize("name", ["empty.json", "words.json", "other.json", "cut.json", "cut.json.gz", "missing.json"])
+def test_bad_traces_are_one_line_and_leave_the_warehouse_alone(warehouse: Path, tmp_path: Path, name: str) -> None:
+    path = bad_files(tmp_path)[name]
+    before = warehouse.read_bytes()
+    done = ridgeline("analyze", path, "-w", warehouse)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"ridgeline: {path}: ")
+    assert warehouse.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('model = "tiny-llama"\nmode = "ar"\nprompt_tokens = "many"\ngenerated_tokens = 4', "prompt_tokens"),
+        ('model = "tiny-llama"\nmode = "ar"\nprompt_token = 4\ngenerated_tokens = 4', "prompt_tokens"),
+        ("model = ", "TOML"),
+    ],
+)
+def test_a_bad_configuration_is_one_line_and_exit_2(tmp_path: Path, text: str, said: str) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(text)
+    done = ridgeline("capture", config, "--out", tmp_path / "runs")
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, said in line) == (2, "", True)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("sql", "SELECT 1", "-w", "none.duckdb"), 1),
+        (("sql", "-w", "w.duckdb"), 2),
+        (("sql", "SELEC", "-w", "w.duckdb"), 1),
+        (("report", "-w", "none.duckdb"), 1),
+        (("report", "-w", "w.duckdb", "--run", "nothing-like-it"), 1),
+        (("capture", "none.toml"), 2),
+        (("analyze", "step.json", "-w", "no/such/folder/w.duckdb"), 1),
+    ],
+)
+def test_errors_are_one_line(warehouse: Path, tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    done = ridgeline(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
+
+
+def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
+    """Runs captured on an H200: three modes, analyzed and reported here."""
+    warehouse = tmp_path / "w.duckdb"
+    assert ridgeline("analyze", H200, "-w", warehouse).returncode == 0
+    rows = ridgeline(
+        "sql",
+        "SELECT mode, sum(duration_ns) = max(device_time_ns) AS closed, sum(share) AS share FROM ledger_summary"
+        " JOIN runs USING (run_id, device_time_ns) WHERE account = 'attribution' AND entry = 'external_id' GROUP BY mode ORDER BY 1",
+        "-w", warehouse, "--format", "json",
+    )  # fmt: skip
+    modes = ("ar", "dlm_block_dual", "dlm_full")
+    assert json.loads(rows.stdout) == [{"mode": mode, "closed": True, "share": 1.0} for mode in modes]
+    done = ridgeline("report", "-w", warehouse, "-o", tmp_path / "report")
+    page = Path(done.stdout.strip())
+    assert (done.returncode, page.parent) == (0, tmp_path / "report")
+    html = page.read_text()
+    assert all(f"_{mode}_" in html for mode in modes)
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_capture_to_report(tmp_path: Path) -> None:
+    done = ridgeline("demo", "--out", tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    html = Path(done.stdout.strip()).read_text()
+    for mode in ("ar", "dlm_full", "dlm_block_dual"):
+        assert f"_{mode}_" in html
+    rows = ridgeline("sql", "SELECT mode, tokens_per_s > 0 AS fast FROM mode_summary ORDER BY 1", "-w",
+                     tmp_path / "demo" / "ridgeline.duckdb", "--format", "csv")  # fmt: skip
+    assert rows.stdout == "mode,fast\nar,True\ndlm_block_dual,True\ndlm_full,True\n"
