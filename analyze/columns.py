@@ -17,19 +17,20 @@ from typing import Any, TypeVar
 import msgspec
 
 from analyze.errors import TraceError
-from analyze.events import DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
+from analyze.events import ABSENT, DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
 from analyze.reader import Events, Piece, TraceReader, decode
 
 DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
 LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
-ABSENT = -1
-"""Stands for a missing identifier in the integer columns."""
-
 Signature = tuple[str, bytes, bytes, bytes, bytes]
 """Operator name and the JSON text of its input dims, types, strides and concrete inputs."""
 
 AnyEvent = Event | ExactEvent
 T = TypeVar("T")
+
+
+_name, _pid, _tid, _args = (attrgetter(name) for name in ("name", "pid", "tid", "args"))
+_SIGNATURE = tuple(attrgetter(name) for name in ("dims", "types", "strides", "concrete"))
 
 
 class Interned(defaultdict[Any, int]):
@@ -115,6 +116,13 @@ def _append(columns: Columns, events: Events) -> None:
     for event in events:
         if event.ph == "X":
             groups[event.cat].append(event)
+    try:
+        _append_groups(columns, groups)
+    except OverflowError:
+        raise TraceError("numbers beyond 64 bits where times and identifiers should be: the trace is damaged") from None
+
+
+def _append_groups(columns: Columns, groups: dict[str | None, list[AnyEvent]]) -> None:
     for category in DEVICE_CATEGORIES:
         if category in groups:
             _append_device(columns, category, groups[category])
@@ -128,16 +136,10 @@ def _append(columns: Columns, events: Events) -> None:
 
 
 def _append_spans(columns: Columns, group: dict[str, array[int]], events: Sequence[AnyEvent]) -> None:
-    names, threads = columns.names, columns.threads
-    group["name"].extend([names[str(e.name)] for e in events])
-    group["thread"].extend([threads[e.pid, e.tid] for e in events])
-    try:
-        group["start_ns"].extend([round(e.ts * 1000) for e in events])
-        group["duration_ns"].extend([round(e.dur * 1000) for e in events])
-    except OverflowError:
-        raise TraceError(
-            f"time stamps beyond 64-bit nanoseconds in {events[0].cat} events: the trace is damaged"
-        ) from None
+    group["name"].extend(map(columns.names.__getitem__, map(_name, events)))
+    group["thread"].extend(map(columns.threads.__getitem__, zip(map(_pid, events), map(_tid, events), strict=True)))
+    group["start_ns"].extend([round(e.ts * 1000) for e in events])
+    group["duration_ns"].extend([round(e.dur * 1000) for e in events])
 
 
 def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:
@@ -157,7 +159,7 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
 
 def _device(event: AnyEvent, args: DeviceArgs) -> int:
     """The device from the arguments, else the process id, which Kineto sets to the device's index."""
-    if args.device is not None:
+    if args.device is not None and args.device != ABSENT:
         return args.device
     return event.pid if isinstance(event.pid, int) else 0
 
@@ -172,22 +174,18 @@ def _append_operators(columns: Columns, events: Sequence[AnyEvent]) -> None:
     _append_spans(columns, columns.operator, events)
     args = _decode_args(events, OperatorArgs)
     columns.operator["external_id"].extend(_integers(args, "external_id"))
-    signatures = columns.signatures
-    columns.operator["signature"].extend(
-        [
-            signatures[str(e.name), bytes(a.dims), bytes(a.types), bytes(a.strides), bytes(a.concrete)]
-            for e, a in zip(events, args, strict=True)
-        ]
-    )
+    recorded = zip(map(_name, events), *(map(bytes, map(field, args)) for field in _SIGNATURE), strict=True)
+    columns.operator["signature"].extend(map(columns.signatures.__getitem__, recorded))
 
 
 def _integers(args: Sequence[Any], name: str) -> list[int]:
-    return [ABSENT if value is None else value for value in map(attrgetter(name), args)]
+    values = list(map(attrgetter(name), args))
+    return [ABSENT if value is None else value for value in values] if None in values else values
 
 
 def _decode_args(events: Sequence[AnyEvent], struct: type[T]) -> list[T]:
     """All arguments in one call; those of a wrong type one by one, leaving the malformed ones empty."""
-    raw = [e.args for e in events]
+    raw = list(map(_args, events))
     try:
         return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[struct])  # type: ignore[valid-type]
     except msgspec.ValidationError:

@@ -8,6 +8,8 @@ from typing import Any
 from msgspec import Raw, Struct, field
 
 Identifier = int | str | float | None
+ABSENT = -1
+"""Stands for an identifier that is not recorded."""
 
 
 class Event(Struct, gc=False):
@@ -37,7 +39,7 @@ class ExactEvent(Struct, gc=False):
 
 
 class OperatorArgs(Struct, gc=False):
-    external_id: int | None = field(name="External id", default=None)
+    external_id: int | None = field(name="External id", default=ABSENT)
     dims: Raw = field(name="Input Dims", default=Raw())
     types: Raw = field(name="Input type", default=Raw())
     strides: Raw = field(name="Input Strides", default=Raw())
@@ -45,16 +47,16 @@ class OperatorArgs(Struct, gc=False):
 
 
 class LaunchArgs(Struct, gc=False):
-    external_id: int | None = field(name="External id", default=None)
-    correlation: int | None = None
+    external_id: int | None = field(name="External id", default=ABSENT)
+    correlation: int | None = ABSENT
 
 
 class DeviceArgs(Struct, gc=False):
-    external_id: int | None = field(name="External id", default=None)
-    correlation: int | None = None
-    device: int | None = None
-    stream: int | None = None
-    bytes: int | None = None
+    external_id: int | None = field(name="External id", default=ABSENT)
+    correlation: int | None = ABSENT
+    device: int | None = ABSENT
+    stream: int | None = ABSENT
+    bytes: int | None = ABSENT
 
 
 class DeviceProperties(Struct):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analyze.columns import ABSENT, Columns, Interned, Signature
-from analyze.events import Header
+from analyze.columns import Columns, Interned, Signature
+from analyze.events import ABSENT, Header
 
 _DEVICE = ("name", "category", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes")
 _LAUNCH = ("name", "thread", "start_ns", "duration_ns", "correlation")
@@ -75,9 +75,9 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         operators=frame(lambda part: part.operator, _OPERATOR),
         annotations=frame(lambda part: part.annotation, _ANNOTATION),
         counters=_counters(parts),
-        names=list(shared["names"]),
+        names=[str(name) for name in shared["names"]],
         threads=list(shared["threads"]),
-        signatures=list(shared["signatures"]),
+        signatures=[(str(name), *inputs) for name, *inputs in shared["signatures"]],
         header=header,
         sha256=parts[0].sha256,
         bytes_read=parts[0].bytes_read,

@@ -23,7 +23,7 @@ from isal import igzip, igzip_lib
 from analyze.errors import TraceError
 from analyze.events import Event, ExactEvent, Header
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 512 << 10
 LARGEST_HEADER_BYTES = 256 << 20
 LARGEST_EVENT_BYTES = 256 << 20
 EXACT_BELOW_US = float(1 << 43)

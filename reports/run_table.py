@@ -1,4 +1,4 @@
-"""The table of runs: which columns, in whose units, and none that would be empty."""
+"""The table of runs: which columns, in whose units; none that would be empty, or the same in every row."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Column:
     show: Callable[[Any], str] = str
     numeric: bool = True
     hint: str = ""
+    setting: bool = False
+    """What was asked of the run, not what came of it."""
 
 
 def _count(value: float) -> str:
@@ -30,16 +32,16 @@ def _bytes(value: float) -> str:
 
 
 COLUMNS = (
-    Column("device", "device", numeric=False),
-    Column("mode", "mode", numeric=False),
-    Column("execution", "execution", numeric=False),
-    Column("model", "model", numeric=False),
-    Column("type", "dtype", numeric=False),
-    Column("batch", "batch", _count),
-    Column("prompt", "prompt_tokens", _count, hint="tokens"),
-    Column("generated", "generated_tokens", _count, hint="tokens"),
-    Column("block", "block", _count, hint="tokens a block of a diffusion model"),
-    Column("steps", "steps", _count),
+    Column("device", "device", numeric=False, setting=True),
+    Column("mode", "mode", numeric=False, setting=True),
+    Column("execution", "execution", numeric=False, setting=True),
+    Column("model", "model", numeric=False, setting=True),
+    Column("type", "dtype", numeric=False, setting=True),
+    Column("batch", "batch", _count, setting=True),
+    Column("prompt", "prompt_tokens", _count, hint="tokens", setting=True),
+    Column("generated", "generated_tokens", _count, hint="tokens", setting=True),
+    Column("block", "block", _count, hint="tokens a block of a diffusion model", setting=True),
+    Column("steps", "steps", _count, setting=True),
     Column("step", "step_ns", units.duration, hint="median of unprofiled steps, else wall time of the profiled ones"),
     Column("tokens/s", "tokens_per_s", units.digits),
     Column("first token", "ttft_ns", units.duration),
@@ -57,20 +59,28 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Table:
-    """Headers, and of each run its cells as text."""
+    """Headers, of each run its cells as text, and the settings that all runs share."""
 
     columns: list[Column]
     rows: list[tuple[Row, list[str]]]
+    common: list[tuple[str, str]]
 
 
 def table(runs: Sequence[Row]) -> Table:
     """The table of these rows of ``sql/runs.sql``; columns without any value are left out, empty cells stay blank."""
-    columns = [column for column in COLUMNS if any(_known(run, column) for run in runs)]
-    return Table(columns, [(run, [_cell(run, column) for column in columns]) for run in runs])
+    known = [column for column in COLUMNS if any(_known(run, column) for run in runs)]
+    common = [column for column in known if _shared(runs, column)]
+    columns = [column for column in known if column not in common]
+    rows = [(run, [_cell(run, column) for column in columns]) for run in runs]
+    return Table(columns, rows, [(column.title, _cell(runs[0], column)) for column in common])
 
 
 def _known(run: Row, column: Column) -> bool:
     return run[column.key] is not None and (column.key != "outcome" or run["outcome"] != "ok")
+
+
+def _shared(runs: Sequence[Row], column: Column) -> bool:
+    return len(runs) > 1 and column.setting and len({run[column.key] for run in runs}) == 1
 
 
 def _cell(run: Row, column: Column) -> str:

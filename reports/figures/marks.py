@@ -62,7 +62,7 @@ def hover(row: Row) -> str:
     """What a notebook shows over a point: every line escaped, since names come from other people's traces."""
     total, median = units.duration(row["duration_ns"]), units.duration(row["median_ns"])
     lines = [row["short"], f"{row['operator'] or row['attribution']} {row['operands']}".strip()]
-    lines.append(f"{row['launches']:,} launches, {total}, median {median}")
+    lines.append(f"{row['launches']:,} launch{'es' if row['launches'] > 1 else ''}, {total}, median {median}")
     if row["flops"]:
         lines.append(f"{units.si(row['flops'], 'FLOP')} ({row['flops_source']})")
     if row["dram_bytes"]:

@@ -37,7 +37,7 @@ def skeleton(machine: Machine, used: Used | None = None, height: int = HEIGHT) -
             margin=MARGIN,
             xaxis=log_axis("arithmetic intensity, FLOP per byte of DRAM traffic", frame.intensity),
             yaxis=log_axis("achieved FLOP/s", frame.flops_per_s, "FLOP/s"),
-            annotations=[*_ends(peaks, frame, height), *_slopes(machine, frame, height)],
+            annotations=[*_ends(peaks, frame, height), *_slopes(machine, peaks, frame, height)],
         ),
     }
 
@@ -128,7 +128,7 @@ def _ends(peaks: list[Roof], frame: Frame, height: int) -> list[Spec]:
     return labels
 
 
-def _slopes(machine: Machine, frame: Frame, height: int) -> list[Spec]:
+def _slopes(machine: Machine, peaks: Sequence[Roof], frame: Frame, height: int) -> list[Spec]:
     """Labels along memory roofs: above the line, but below it for the lower roof of a level that has two."""
     width = WIDTH - MARGIN["l"] - MARGIN["r"]
     across = width / (frame.intensity[1] - frame.intensity[0])
@@ -136,7 +136,9 @@ def _slopes(machine: Machine, frame: Frame, height: int) -> list[Spec]:
     angle = math.atan2(along, across)
     labels = []
     for roof in machine.bandwidths:
-        x = LABEL_AT * frame.intensity[1] + (1 - LABEL_AT) * frame.intensity[0]
+        x = min(
+            LABEL_AT * frame.intensity[1] + (1 - LABEL_AT) * frame.intensity[0], math.log10(_ridge(roof, peaks)) - 0.6
+        )
         side = -1 if any(other.level == roof.level and other.value > roof.value for other in machine.bandwidths) else 1
         shift = {"xshift": -9 * side * math.sin(angle), "yshift": 9 * side * math.cos(angle)}
         name = "slope above" if side > 0 else "slope below"

@@ -70,7 +70,9 @@ function drawLane(points) {
     draw("lane-figure", pointTraces(points, "lane"), layout);
   }
   const says = [shown.length ? `${plural(shown.length, "point")}, ${duration(sum(shown, "duration_ns"))}` : "No kernel here moves bytes without arithmetic"];
-  if (without.length) says.push(`${plural(sum(without, "launches"), "kernel")} of ${duration(sum(without, "duration_ns"))} have no known bytes and no place in either figure: the ledger names them`);
+  const left = (rows, what) => rows.length && says.push(`${plural(sum(rows, "launches"), "kernel")} of ${duration(sum(rows, "duration_ns"))} ${what}`);
+  left(without.filter((point) => point.dram_bytes === 0), "move no bytes at all and have a place in neither figure");
+  left(without.filter((point) => point.dram_bytes == null), "have no known bytes and so no place in either figure: the ledger names them");
   $("lane-note").textContent = `${says.join("; ")}.`;
 }
 

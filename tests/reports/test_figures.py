@@ -91,7 +91,7 @@ def test_hover_escapes_names(connection: duckdb.DuckDBPyConnection) -> None:
     points = placed(rows(connection, "points", ["aaaa000000000001"]), Machine("", ()).frame)
     hostile = next(point for point in points if point["attribution"] == "unattributed")
     assert hover(hostile).startswith(
-        "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;<br>unattributed<br>1 launches, 400 ns"
+        "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;<br>unattributed<br>1 launch, 400 ns"
     )
 
 
