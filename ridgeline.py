@@ -114,6 +114,8 @@ def errors_in_one_line() -> Iterator[None]:
     except Exception as e:
         if type(e).__module__.partition(".")[0] in STAGES:
             fail(str(e), 2 if type(e).__name__ == "ConfigError" else 1)
+        if isinstance(e, BrokenPipeError):  # whoever read our output has seen enough
+            raise typer.Exit(1) from None
         if isinstance(e, OSError):
             fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
         if isinstance(e, typer.Exit) or "RIDGELINE_TRACEBACK" in os.environ:
@@ -246,13 +248,20 @@ def demo(
     report(out / "ridgeline.duckdb", out)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of the console script."""
     try:
         app()
-    except KeyboardInterrupt:
-        print("ridgeline: interrupted; what was complete is kept", file=sys.stderr)
-        sys.exit(130)
+        code: str | int | None = 0
+    except SystemExit as e:
+        code = e.code
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = 1
+    # everything is closed by now; taking the libraries down would cost another tenth of a second
+    os._exit(code if isinstance(code, int) else 1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,9 @@ from analyze.reader import Events, Piece, TraceReader, decode
 
 DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
 LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
+HASHING = 0.13
+"""What hashing a piece costs next to decoding it."""
+
 Signature = tuple[str, bytes, bytes, bytes, bytes]
 """Operator name and the JSON text of its input dims, types, strides and concrete inputs."""
 
@@ -50,19 +53,24 @@ def _column() -> array[int]:
     return array("q")
 
 
-@dataclass
-class Columns:
-    """The arrays of one part of a trace. All times are nanoseconds, all arrays of a group have equal length."""
+def _group() -> dict[str, array[int]]:
+    return defaultdict(_column)
 
-    device: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_column))
-    launch: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_column))
-    operator: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_column))
-    annotation: dict[str, array[int]] = field(default_factory=lambda: defaultdict(_column))
-    counters: list[tuple[int, str, float]] = field(default_factory=list)
-    """Row of ``device``, metric, value."""
-    names: Interned = field(default_factory=Interned)
-    threads: Interned = field(default_factory=Interned)
-    signatures: Interned = field(default_factory=Interned)
+
+class Columns(msgspec.Struct):
+    """The arrays of one part of a trace. All times are nanoseconds, all arrays of a group have equal length.
+
+    ``counters`` are rows of ``device``, metric, value.
+    """
+
+    device: dict[str, array[int]] = msgspec.field(default_factory=_group)
+    launch: dict[str, array[int]] = msgspec.field(default_factory=_group)
+    operator: dict[str, array[int]] = msgspec.field(default_factory=_group)
+    annotation: dict[str, array[int]] = msgspec.field(default_factory=_group)
+    counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
+    names: Interned = msgspec.field(default_factory=Interned)
+    threads: Interned = msgspec.field(default_factory=Interned)
+    signatures: Interned = msgspec.field(default_factory=Interned)
     events: int = 0
     malformed: int = 0
     header: Header | None = None
@@ -70,19 +78,16 @@ class Columns:
     bytes_read: int = 0
 
 
-class CutInsideEvent(Exception):
-    """A piece does not stand alone; reading the trace in one part settles where it ends."""
-
-
 def read_part(path: Path, part: int = 0, parts: int = 1) -> Columns:
-    """Decode every ``parts``-th piece of a trace, beginning with piece ``part``, into columns.
+    """Decode one part's pieces of a trace into columns; the first part also takes the file's hash.
 
-    Raises :class:`TraceError`, and :class:`CutInsideEvent` only when ``parts`` > 1.
+    Raises :class:`TraceError`. With several parts that may only mean that a cut was not between two events: then the
+    file is to be read in one.
     """
     reader = TraceReader(path, digest=part == 0)
     columns = Columns()
-    mine = (piece for i, piece in enumerate(reader.pieces()) if i % parts == part)
-    for events, malformed in _decoded(reader, mine, alone=parts > 1):
+    mine = (piece for owner, piece in zip(_deal(parts), reader.pieces(), strict=False) if owner == part)
+    for events, malformed in _decoded(reader, mine):
         columns.events += len(events) + malformed
         columns.malformed += malformed
         _append(columns, events)
@@ -91,7 +96,17 @@ def read_part(path: Path, part: int = 0, parts: int = 1) -> Columns:
     return columns
 
 
-def _decoded(reader: TraceReader, pieces: Iterator[Piece], *, alone: bool) -> Iterator[tuple[Events, int]]:
+def _deal(parts: int) -> Iterator[int]:
+    """Whose each piece is: always the least loaded part's, where the first hashes every piece besides."""
+    load = [0.0] * parts
+    for _ in count():
+        load[0] += HASHING
+        part = load.index(min(load))
+        load[part] += 1
+        yield part
+
+
+def _decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Events, int]]:
     """Decode pieces, joining one that was cut inside an event with the next."""
     pending: Piece | None = None
     for piece in pieces:
@@ -99,8 +114,6 @@ def _decoded(reader: TraceReader, pieces: Iterator[Piece], *, alone: bool) -> It
         try:
             decoded = decode(joined.array())
         except msgspec.DecodeError as e:
-            if alone:
-                raise CutInsideEvent from None
             pending, error = joined, e
             continue
         pending = None

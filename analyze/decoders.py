@@ -1,12 +1,11 @@
 """Decoder processes: children that import nothing but the reader decode traces while this process prepares and loads.
 
-A large trace is divided among all of them, smaller ones go to one child each. The children are plain
-``python -m analyze.decoders`` processes, safe whatever threads the caller has; they answer with pickled columns.
+A large trace is divided among all of them, smaller ones go to one child each. The children are plain Python processes
+that run ``analyze.decoder_process``, safe whatever threads the caller has.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import subprocess
@@ -14,9 +13,9 @@ import sys
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
 
-from analyze.columns import Columns, CutInsideEvent, read_part
+from analyze.columns import Columns, read_part
+from analyze.decoder_process import Answer, Task
 from analyze.errors import TraceError
 
 SPLIT_BYTES = 24 << 20
@@ -24,16 +23,6 @@ SPLIT_BYTES = 24 << 20
 CHILD_BYTES = 3 << 20
 """Smaller ones are decoded here when nothing else is under way: starting a child costs more than it saves."""
 _GZIP_RATIO = 10
-
-Answer = Columns | TraceError | CutInsideEvent
-
-
-class Task(NamedTuple):
-    """Decode every ``parts``-th piece of a trace, from piece ``part`` on."""
-
-    path: Path
-    part: int = 0
-    parts: int = 1
 
 
 class Decoders:
@@ -72,10 +61,10 @@ class Decoders:
         """The parts of the trace submitted first. Raises :class:`TraceError` if it cannot be read."""
         path, owners = self._waiting.popleft()
         answers = [child.answer() for child in owners]
-        for answer in answers:
-            if isinstance(answer, TraceError):
-                raise answer
         parts = [answer for answer in answers if isinstance(answer, Columns)]
+        if len(answers) == 1 and isinstance(answers[0], TraceError):
+            raise answers[0]
+        # parts cannot tell damage from a cut at the wrong place; the whole can
         return parts if parts and len(parts) == len(answers) else [read_part(path)]
 
     def _next_child(self) -> _Child:
@@ -98,7 +87,7 @@ class _Child:
     def __init__(self) -> None:
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
-        command = [sys.executable, "-m", "analyze.decoders"]
+        command = [sys.executable, "-c", "from analyze.decoder_process import main; main()"]
         environment = {**os.environ, "PYTHONPATH": path}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert self._process.stdin
@@ -123,26 +112,3 @@ class _Child:
         self._answers.close()
         with suppress(BrokenPipeError):
             self._tasks.close()
-
-
-def main(tasks: IO[bytes], answers: IO[bytes]) -> None:
-    """The child: answer each task with its columns or its error, until there are no more."""
-    gc.disable()
-    while True:
-        try:
-            task: Task = pickle.load(tasks)
-        except EOFError:
-            return
-        answer: Answer
-        try:
-            answer = read_part(*task)
-        except (TraceError, CutInsideEvent) as e:
-            answer = e
-        pickle.dump(answer, answers, protocol=5)
-        answers.flush()
-
-
-if __name__ == "__main__":
-    from analyze.decoders import main as child  # the same module by its own name, so that pickled names resolve
-
-    child(sys.stdin.buffer, sys.stdout.buffer)

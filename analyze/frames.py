@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.ma  # polars and the loader ask for it: better while the decoders work
 import polars as pl
 
 from analyze.columns import Columns, Interned, Signature

@@ -26,6 +26,8 @@ from analyze.events import Event, ExactEvent, Header
 BLOCK_BYTES = 512 << 10
 LARGEST_HEADER_BYTES = 256 << 20
 LARGEST_EVENT_BYTES = 256 << 20
+MOST_BRACKETS = 256
+"""How many closing brackets may follow the one that closes traceEvents."""
 EXACT_BELOW_US = float(1 << 43)
 """Doubles are less than a nanosecond apart below 2^43 microseconds."""
 
@@ -107,20 +109,23 @@ class TraceReader:
 
     def _split(self, file: BinaryIO) -> Iterator[Piece]:
         prefix, first = self._find_events(file)
+        held: Piece | None = None
         pending: list[bytes | memoryview] = [first]
         pending_bytes = len(first)
         while block := self._read(file):
             cut = _last_cut(block)
             if cut:
                 view = memoryview(block)
-                yield Piece((*pending, view[:cut]), self.bytes_read - len(block) - pending_bytes)
+                if held:
+                    yield held
+                held = Piece((*pending, view[:cut]), self.bytes_read - len(block) - pending_bytes)
                 pending, pending_bytes = [view[cut + 1 :]], len(block) - cut - 1
             else:
                 pending.append(block)
                 pending_bytes += len(block)
             if pending_bytes > LARGEST_EVENT_BYTES:
                 raise TraceError(f"{self.path}: no end of an event within {pending_bytes:,} bytes: not a Kineto trace")
-        yield from self._finish(prefix, b"".join(pending))
+        yield from self._finish(prefix, held, Piece(tuple(pending), self.bytes_read - pending_bytes))
 
     def _find_events(self, file: BinaryIO) -> tuple[bytes, bytes]:
         """Split the beginning of the file after ``"traceEvents": [``."""
@@ -141,11 +146,28 @@ class TraceReader:
             f"{self.path}: JSON without traceEvents: expected a Kineto trace, as torch.profiler exports it"
         )
 
-    def _finish(self, prefix: bytes, buffer: bytes) -> Iterator[Piece]:
-        """Find the bracket that closes traceEvents: with it gone, what remains of the file is the header, as JSON."""
-        offset = self.bytes_read - len(buffer)
+    def _finish(self, prefix: bytes, held: Piece | None, rest: Piece) -> Iterator[Piece]:
+        """Split what is left of the file where traceEvents ends; the last cut may have been inside an event."""
+        buffer = b"".join(rest.fragments)
+        end = self._closing_bracket(prefix, buffer)
+        if end is not None:
+            yield from [held] if held else []
+            yield Piece((buffer[:end],), rest.offset)
+            return
+        if held:
+            joined = held.followed_by(rest)
+            whole = b"".join(joined.fragments)
+            end = self._closing_bracket(prefix, whole)
+            if end is not None:
+                yield Piece((whole[:end],), joined.offset)
+                return
+            yield held  # damage in there is found first
+        raise TraceError(f"{self.path}: {_where_it_breaks(buffer, rest.offset)}: record it again")
+
+    def _closing_bracket(self, prefix: bytes, buffer: bytes) -> int | None:
+        """Where traceEvents is closed: with it gone, what remains of the file is the header, as JSON."""
         end = len(buffer)
-        for _ in range(256):
+        for _ in range(MOST_BRACKETS):
             end = buffer.rfind(b"]", 0, end)
             if end < 0:
                 break
@@ -156,9 +178,8 @@ class TraceReader:
                 raise TraceError(f"{self.path}: unexpected header: {e}") from None
             except msgspec.DecodeError:
                 continue
-            yield Piece((buffer[:end],), offset)
-            return
-        raise TraceError(f"{self.path}: {_where_it_breaks(buffer, offset)}: record it again")
+            return end
+        return None
 
 
 def _last_cut(block: bytes) -> int:

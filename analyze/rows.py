@@ -64,7 +64,10 @@ def _describe(
     price = prices.get(row["signature"])
     kernel, category = trace.names[row["name"]], CATEGORIES[row["category"]]
     found = family(price["operator"] if price else None, kernel, category)
-    unit, precision = unit_and_precision(found, kernel, price["precision"] if price else None, on_cpu=on_cpu)
+    computes = category not in ("memcpy", "memset")
+    unit, precision = unit_and_precision(
+        found, kernel, price["precision"] if price and computes else None, on_cpu=on_cpu
+    )
     return {
         "class_id": row["class_id"],
         "kernel": kernel,

@@ -145,7 +145,9 @@ def _device_rows(trace: Trace | None, described: Run | None) -> list[dict[str, A
     if trace and not trace.device.is_empty():
         used = trace.device["device"].unique().sort().to_list()
         properties = {p.id: p for p in trace.header.devices}
-        known = [(index, properties[index]) for index in used if index in properties]
+        # ROCm numbers its agents otherwise than its devices: where there is one device, it is that
+        alone = trace.header.devices[0] if len(trace.header.devices) == 1 else None
+        known = [(index, found) for index in used if (found := properties.get(index, alone))]
         return [_device_row(trace.rank, i, p.name, p.total_memory, p.multiprocessors, _capability(p)) for i, p in known]
     if described and described.environment.device:
         return [_device_row(0, 0, described.environment.device)]

@@ -124,7 +124,8 @@ def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
     rows = ridgeline(
         "sql",
         "SELECT mode, sum(duration_ns) = max(device_time_ns) AS closed, sum(share) AS share FROM ledger_summary"
-        " JOIN runs USING (run_id, device_time_ns) WHERE account = 'attribution' AND entry = 'external_id' GROUP BY mode ORDER BY 1",
+        " JOIN runs USING (run_id, device_time_ns) WHERE account = 'attribution' AND entry = 'external_id'"
+        " GROUP BY mode ORDER BY 1",
         "-w", warehouse, "--format", "json",
     )  # fmt: skip
     modes = ("ar", "dlm_block_dual", "dlm_full")

@@ -21,6 +21,9 @@ BATCH_ROWS = 10_000
 TABLE_ROWS = 10_000
 """A table must know its widths before it prints; longer results are cut here and say so."""
 
+CELL_CHARACTERS = 80
+"""Longer text is cut in a table; the other formats have it whole."""
+
 Rows = Iterator[Sequence[Any]]
 
 
@@ -156,7 +159,7 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float | decimal.Decimal):
         return f"{float(value):.4g}"
-    return _printable(str(value))
+    return _printable(str(value) if len(str(value)) <= CELL_CHARACTERS else str(value)[: CELL_CHARACTERS - 1] + "…")
 
 
 def _printable(text: str) -> str:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from analyze import decoders, reader
-from analyze.columns import CutInsideEvent, read_part
+from analyze.columns import read_part
 from analyze.decoders import Decoders
 from analyze.errors import TraceError
 from analyze.frames import assemble
@@ -66,7 +66,22 @@ def test_a_child_that_dies_is_an_error_not_a_hang(tmp_path: Path, monkeypatch: p
 
 def test_a_part_that_cannot_stand_alone_is_read_again_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
+    monkeypatch.setattr(decoders, "SPLIT_BYTES", 0)
     nested = kineto.kernel("k", 1.0, 2.0, groups=[{"name": f"group {i}", "ts": 99} for i in range(40)])
-    path = kineto.write(tmp_path / "t.json", [nested], "compact")
-    with pytest.raises(CutInsideEvent):
-        read_part(path, 0, 2)
+    path = kineto.write(tmp_path / "t.json", [nested, *kineto.matmul_step()], "compact")
+    with pytest.raises(TraceError):
+        [read_part(path, part, 2) for part in range(2)]
+    with Decoders(2) as pool:
+        # children cut at the usual size and see no problem: make one, as a wrong cut would
+        monkeypatch.setattr(pool, "submit", lambda _: pool._waiting.append((path, [Broken(), Broken()])))  # type: ignore
+        pool.submit(path)
+        (whole,) = pool.take()
+    assert len(whole.device["start_ns"]) == 5
+
+
+class Broken:
+    """A child whose part could not be decoded."""
+
+    def answer(self) -> TraceError:
+        return TraceError("cut inside an event")

@@ -58,7 +58,8 @@ def test_device_time_by_category_and_busy_time_agree(warehouse: Path, name: str)
         [name],
     ).fetchall()
     (busy_ns, span_ns) = connection.execute(
-        "SELECT sum(s.busy_ns), max(s.end_ns) - min(s.start_ns) FROM steps s JOIN runs USING (run_id) WHERE name = ?", [name]
+        "SELECT sum(s.busy_ns), max(s.end_ns) - min(s.start_ns) FROM steps s JOIN runs USING (run_id) WHERE name = ?",
+        [name],
     ).fetchall()[0]
     connection.close()
     ours = {category if category == "kernel" else f"gpu_{category}": [n, ns] for category, n, ns in rows}

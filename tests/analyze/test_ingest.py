@@ -60,7 +60,7 @@ def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
         ("step", "void at::native::vectorized_elementwise_kernel", "pointwise", "aten::add.Tensor", None, *step,
          65_000, 2_250, "external_id", "high", "fp32", "vector", 128, "algorithm", 768, "compulsory"),
         ("step", "Memcpy DtoD (Device -> Device)", "copy", "aten::copy_", None, *step,
-         85_000, 1_125, "external_id", "high", "fp32", "vector", 0, "algorithm", 512, "trace"),
+         85_000, 1_125, "external_id", "high", None, None, 0, "algorithm", 512, "trace"),
     ]  # fmt: skip
 
 
@@ -293,3 +293,13 @@ def test_every_account_sums_to_the_device_time(
         connection.execute(f"DELETE FROM {table}")
     connection.close()
     assert run_id
+
+
+def test_rocm_numbers_its_agents_otherwise_than_its_devices(tmp_path: Path, warehouse: Path) -> None:
+    header = {"deviceProperties": [{"id": 0, "name": "AMD Instinct MI300X", "totalGlobalMem": 206141652992}]}
+    events = [kineto.launch(0.0, 1, "hipLaunchKernel"), kineto.kernel("k", 1.0, 2.0, 1, device=9)]
+    load(warehouse, kineto.write(tmp_path / "t.json", events, header=header))
+    assert query(warehouse, "SELECT device_index, name, datasheet FROM devices") == [
+        (9, "AMD Instinct MI300X", "AMD Instinct MI300X")
+    ]
+    assert query(warehouse, "SELECT device_kind FROM runs") == [("hip",)]

@@ -62,6 +62,14 @@ def test_a_cut_inside_a_nested_value_joins_its_pieces(tmp_path: Path, monkeypatc
     assert list(columns.device["start_ns"]) == [1000, 5000]
 
 
+def test_a_last_cut_inside_the_last_event_joins_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 400)
+    nested = kineto.kernel("k", 1.0, 2.0, groups=[{"name": f"group {i}", "ts": 99} for i in range(9)])
+    path = kineto.write(tmp_path / "t.json", [nested], "compact", header={})
+    assert len(path.read_bytes()) > 400
+    assert list(read_part(path).device["start_ns"]) == [1000]
+
+
 def test_header_keys_may_stand_on_either_side_of_the_events(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text('{"traceEvents": [], "deviceProperties": [{"id": 3, "name": "D"}], "baseTimeNanoseconds": 7}')

@@ -105,3 +105,10 @@ def test_a_newer_schema_is_refused(warehouse: Path) -> None:
     connection.close()
     with pytest.raises(WarehouseError, match="schema 999 of a newer ridgeline"):
         connect(warehouse)
+
+
+def test_long_text_is_cut_in_a_table_only(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(warehouse, "SELECT repeat('k', 200) AS kernel")
+    assert capsys.readouterr().out.splitlines()[2] == "k" * 79 + "…"
+    run(warehouse, "SELECT repeat('k', 200) AS kernel", output_format="csv")
+    assert capsys.readouterr().out == "kernel\n" + "k" * 200 + "\n"

@@ -165,3 +165,10 @@ def test_counters_stand_beside_the_model_and_win(run: duckdb.DuckDBPyConnection)
     assert row == (4e6, "counter", 1e7, 4e6, 2e7, 0.25)
     (errors,) = run.execute("SELECT compulsory_error FROM byte_sources").fetchall()
     assert errors == (1.5,)
+
+
+def test_time_is_lost_only_where_there_is_a_roof(run: duckdb.DuckDBPyConnection) -> None:
+    kernel(run, 1, 20_000, flops=None, bytes=1e7)
+    assert run.execute("SELECT lost_ns FROM operator_summary").fetchall() == [(10_000.0,)]
+    run.execute("DELETE FROM ceilings")
+    assert run.execute("SELECT lost_ns FROM operator_summary").fetchall() == [(None,)]

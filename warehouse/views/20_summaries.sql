@@ -15,7 +15,7 @@ SELECT
   SUM(flops) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_flops_per_s,
   SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
   SUM(roof_time_ns) / NULLIF(SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
-  SUM(GREATEST(duration_ns - roof_time_ns, 0)) AS lost_ns
+  SUM(CASE WHEN roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns
 FROM kernel_roofline
 GROUP BY run_id, COALESCE(operator, '(' || attribution || ')'), family, phase;
 
@@ -35,7 +35,7 @@ SELECT
   SUM(flops) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_flops_per_s,
   SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
   SUM(roof_time_ns) / NULLIF(SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
-  SUM(GREATEST(duration_ns - roof_time_ns, 0)) AS lost_ns
+  SUM(CASE WHEN roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns
 FROM kernel_roofline
 GROUP BY run_id, module, family, phase;
 
