@@ -12,7 +12,7 @@ function stack(rows, label, value, most) {
 function barLayout(rows, longest) {
   const layout = painted(DATA.bars.layout);
   layout.height = 52 + DATA.bars.row * Math.max(rows, 1);
-  layout.xaxis.range = [0, longest * (narrow() ? 1.75 : 1.3)];
+  layout.xaxis.range = [0, longest * (narrow() ? 1.75 : 1.4)];
   layout.xaxis.nticks = narrow() ? 4 : 6;
   layout.margin.r = 6;
   return layout;

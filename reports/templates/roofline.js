@@ -50,7 +50,7 @@ function drawRoofline(points) {
   else if (narrow()) frame.height = 460;
   draw("roofline-figure", [...roofs, ...pointTraces(points, "roofline")], frame, { onDrawn: alignLabels, tools: true });
   const names = chosenRuns().map((run) => run.name);
-  $("roofline-title").textContent = `${names.length < 4 ? names.join(", ") : `${names.length} runs`} on ${group().device}: one point a kernel and shape, its area the total time`;
+  $("roofline-title").textContent = `${names.length < 2 ? names.join(", ") : `${names.length} runs`} on ${group().device}: one point a kernel and shape, its area the total time`;
   const shown = points.filter((point) => point.place === "roofline");
   const parts = [`${plural(shown.length, "point")}, ${plural(sum(shown, "launches"), "launch", "launches")}, ${duration(sum(shown, "duration_ns"))}`];
   if (narrow() && data.length) parts.push(`roofs: ${data.map((trace) => trace.name).join("; ")}`);
