@@ -172,3 +172,12 @@ def test_time_is_lost_only_where_there_is_a_roof(run: duckdb.DuckDBPyConnection)
     assert run.execute("SELECT lost_ns FROM operator_summary").fetchall() == [(10_000.0,)]
     run.execute("DELETE FROM ceilings")
     assert run.execute("SELECT lost_ns FROM operator_summary").fetchall() == [(None,)]
+
+
+def test_a_step_that_is_mostly_unpriced_has_no_sum(run: duckdb.DuckDBPyConnection) -> None:
+    insert(run, "steps", run_id="r", rank=0, step_id=1, phase="decode", step=1, host_start_ns=0, host_duration_ns=9)
+    kernel(run, 1, 90, flops=10.0, bytes=20.0, step_id=1)
+    kernel(run, 2, 10, step_id=1)
+    assert run.execute("SELECT kernels, flops, dram_bytes FROM step_summary").fetchall() == [(2, 10.0, 20.0)]
+    kernel(run, 3, 10, step_id=1)
+    assert run.execute("SELECT kernels, flops, dram_bytes FROM step_summary").fetchall() == [(3, None, None)]

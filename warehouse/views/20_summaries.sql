@@ -40,9 +40,19 @@ FROM kernel_roofline
 GROUP BY run_id, module, family, phase;
 
 -- One row per labelled step: from its first device activity to its last, and how much of that the device was busy.
+-- A sum that leaves out more than a tenth of the step's time would look like little work: then it is NULL.
 CREATE OR REPLACE VIEW step_summary AS
 WITH work AS (
-  SELECT run_id, step_id, COUNT(*) AS kernels, SUM(flops) AS flops, SUM(dram_bytes) AS dram_bytes
+  SELECT
+    run_id,
+    step_id,
+    COUNT(*) AS kernels,
+    CASE
+      WHEN SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) >= 0.9 * SUM(duration_ns) THEN SUM(flops)
+    END AS flops,
+    CASE
+      WHEN SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) >= 0.9 * SUM(duration_ns) THEN SUM(dram_bytes)
+    END AS dram_bytes
   FROM placed_kernels
   WHERE step_id IS NOT NULL
   GROUP BY run_id, step_id
