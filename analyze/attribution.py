@@ -74,6 +74,22 @@ def parse_labels(trace: Trace) -> list[Label]:
     return parse_all([name if code in used else "" for code, name in enumerate(trace.names)])
 
 
+def step_labels(trace: Trace, tree: Tree, labels: list[Label]) -> dict[int, Label]:
+    """The label of each annotation that marks a step, by its row, with what the labels around it add.
+
+    An inner label says more than an outer one; ``ProfilerStep#3`` only fills gaps.
+    """
+    rows = trace.annotations.with_row_index("row").sort("start_ns", -pl.col("duration_ns"), "row")
+    found: dict[int, Label] = {}
+    for row, name in rows.select("row", "name").iter_rows():
+        label = labels[name]
+        if label.marks_step:
+            around = found.get(int(take(tree.step, tree.parent[[row]])[0]), Label())
+            inner, outer = (around, label) if trace.names[name].startswith("ProfilerStep#") else (label, around)
+            found[row] = Label(*(o if i is None else i for i, o in zip(inner, outer, strict=True)))
+    return found
+
+
 def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     """One row per device activity: the columns of ``trace.device`` (sorted by start), ``row`` there, and
 
@@ -85,23 +101,18 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     if (device["category"] != _RANGE).any():
         device = device.filter(pl.col("category") != _RANGE)
     device = device.sort("start_ns", "device", "stream", "row")
-    n = len(device)
     by_id = _lookup(device, "external_id", trace.operators)
     launch = _lookup(device, "correlation", trace.launches)
     launch_span = np.where(launch == ROOT, ROOT, launch + tree.offset[_LAUNCH])
     id_span = np.where(by_id == ROOT, ROOT, by_id + tree.offset[_OPERATOR])
 
     launch_ns = take(tree.start_ns, launch_span)
-    contains = (
-        (take(tree.thread, id_span) == take(tree.thread, launch_span))
-        & (take(tree.start_ns, id_span) <= launch_ns)
-        & (launch_ns <= take(tree.end_ns, id_span))
-    )
-    trusted = (by_id != ROOT) & (contains | (launch == ROOT))
-    replay = (
-        _graph_launches(trace)[np.maximum(launch, 0)] & (launch != ROOT) if len(trace.launches) else np.zeros(n, bool)
-    )
+    replay = (launch != ROOT) & _graph_launches(trace, launch)
     around_launch = np.where(replay, ROOT, take(tree.operator, launch_span))
+    # an id is believed where its operator ran when the launch came, on that thread or one without operators
+    ran = (take(tree.start_ns, id_span) <= launch_ns) & (launch_ns <= take(tree.end_ns, id_span))
+    same_thread = take(tree.thread, id_span) == take(tree.thread, launch_span)
+    trusted = (by_id != ROOT) & ((launch == ROOT) | (ran & (same_thread | (around_launch == ROOT))))
     operator = np.where(trusted, by_id, around_launch)
     span = np.where(launch_span != ROOT, launch_span, np.where(trusted, id_span, ROOT))
     attribution = np.select(
@@ -136,10 +147,10 @@ def _lookup(device: pl.DataFrame, key: str, target: pl.DataFrame) -> Int64:
     return found.cast(pl.Int64).fill_null(ROOT).to_numpy()
 
 
-def _graph_launches(trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _graph_launches(trace: Trace, launch: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which launches replay a graph: what surrounds those is not the operator of the kernels inside."""
-    replays = np.array(["GraphLaunch" in name for name in trace.names])
-    return np.asarray(replays[trace.launches["name"].to_numpy()])
+    replays = np.array(["GraphLaunch" in name for name in trace.names], dtype=np.int64)
+    return np.asarray(take(replays, take(trace.launches["name"].to_numpy(), launch)) == 1)
 
 
 def _before_recording(device: pl.DataFrame, launch: Int64, by_id: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -160,14 +171,15 @@ def _nullable(name: str, values: Int64) -> pl.Series:
 def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFrame:
     """On a machine without a device, operators in the place of kernels; same columns as :func:`attribute`.
 
-    The outermost operator that has a kernel of its own stands for all that runs inside it; the composite ones around it
-    keep only their self time. ``composite`` is 1 for signatures of composite operators. Together the rows hold every
-    operator's self time exactly once.
+    The outermost operator that has a kernel of its own stands for all that runs inside it; the ones around it keep only
+    their self time. ``composite`` is 2 for signatures of composite operators, 1 for those nothing is known of
+    (wrappers, if they have operators inside) and 0 for the rest. Together they hold every operator's self time once.
     """
     n = len(trace.operators)
     parent = tree.operator_parent()
     duration_ns = trace.operators["duration_ns"].to_numpy()
-    is_composite = composite[trace.operators["signature"].to_numpy()] == 1
+    has_inside = np.isin(np.arange(n), parent)
+    is_composite = composite[trace.operators["signature"].to_numpy()] + has_inside >= 2
     inside_kernel = take(nearest(parent, ~is_composite), parent) != ROOT
     children_ns = np.zeros(n, dtype=np.int64)
     np.add.at(children_ns, parent[parent != ROOT], duration_ns[parent != ROOT])

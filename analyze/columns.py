@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
@@ -18,7 +19,7 @@ import msgspec
 
 from analyze.errors import TraceError
 from analyze.events import ABSENT, DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
-from analyze.reader import Events, Piece, TraceReader, decode
+from analyze.reader import JSON_ERRORS, Events, Piece, TraceReader, decode
 
 DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
 LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
@@ -29,7 +30,7 @@ Signature = tuple[str, bytes, bytes, bytes, bytes]
 """Operator name and the JSON text of its input dims, types, strides and concrete inputs."""
 
 AnyEvent = Event | ExactEvent
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 _name, _pid, _tid, _args = (attrgetter(name) for name in ("name", "pid", "tid", "args"))
@@ -90,7 +91,10 @@ def read_part(path: Path, part: int = 0, parts: int = 1) -> Columns:
     for events, malformed in _decoded(reader, mine):
         columns.events += len(events) + malformed
         columns.malformed += malformed
-        _append(columns, events)
+        try:
+            _append(columns, events)
+        except OverflowError:
+            raise TraceError(f"{path}: times or identifiers beyond 64 bits: the trace is damaged") from None
     columns.sha256, columns.bytes_read = reader.sha256, reader.bytes_read
     columns.header = reader.header
     return columns
@@ -113,7 +117,7 @@ def _decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Eve
         joined = pending.followed_by(piece) if pending else piece
         try:
             decoded = decode(joined.array())
-        except msgspec.DecodeError as e:
+        except JSON_ERRORS as e:
             pending, error = joined, e
             continue
         pending = None
@@ -129,13 +133,6 @@ def _append(columns: Columns, events: Events) -> None:
     for event in events:
         if event.ph == "X":
             groups[event.cat].append(event)
-    try:
-        _append_groups(columns, groups)
-    except OverflowError:
-        raise TraceError("numbers beyond 64 bits where times and identifiers should be: the trace is damaged") from None
-
-
-def _append_groups(columns: Columns, groups: dict[str | None, list[AnyEvent]]) -> None:
     for category in DEVICE_CATEGORIES:
         if category in groups:
             _append_device(columns, category, groups[category])
@@ -166,7 +163,7 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     group["device"].extend([_device(e, a) for e, a in zip(events, args, strict=True)])
     if category == "cuda_profiler_range":
         for row, event in enumerate(events, first_row):
-            metrics = msgspec.json.decode(event.args)
+            metrics = _decode_object(event.args)
             columns.counters.extend((row, k, float(v)) for k, v in metrics.items() if isinstance(v, int | float))
 
 
@@ -197,16 +194,25 @@ def _integers(args: Sequence[Any], name: str) -> list[int]:
 
 
 def _decode_args(events: Sequence[AnyEvent], struct: type[T]) -> list[T]:
-    """All arguments in one call; those of a wrong type one by one, leaving the malformed ones empty."""
+    """All arguments in one call; those of a wrong type one by one."""
     raw = list(map(_args, events))
     try:
         return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[struct])  # type: ignore[valid-type]
     except msgspec.ValidationError:
-        return [_decode_or_empty(r, struct) for r in raw]
+        return [_decode_leniently(r, struct) for r in raw]
 
 
-def _decode_or_empty(raw: msgspec.Raw, struct: type[T]) -> T:
-    try:
-        return msgspec.json.decode(raw, type=struct)
-    except msgspec.ValidationError:
-        return struct()
+def _decode_leniently(raw: msgspec.Raw, struct: type[T]) -> T:
+    """Field by field: one of a wrong type is as if it were not recorded."""
+    recorded = _decode_object(raw)
+    fields = {}
+    for field in msgspec.structs.fields(struct):
+        with suppress(KeyError, msgspec.ValidationError):
+            encoded = msgspec.json.encode(recorded[field.encode_name])
+            fields[field.name] = msgspec.json.decode(encoded, type=field.type)
+    return struct(**fields)
+
+
+def _decode_object(raw: msgspec.Raw) -> dict[str, Any]:
+    value = msgspec.json.decode(raw)
+    return value if isinstance(value, dict) else {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from analyze.errors import CompanionError
 
 FORMAT = 1
+Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 class Config(msgspec.Struct):
@@ -18,15 +19,15 @@ class Config(msgspec.Struct):
     mode: str | None = None
     execution: str | None = None
     dtype: str | None = None
-    batch: int | None = None
-    prompt_tokens: int | None = None
-    generated_tokens: int | None = None
-    block: int | None = None
-    steps: int | None = None
+    batch: Int64 | None = None
+    prompt_tokens: Int64 | None = None
+    generated_tokens: Int64 | None = None
+    block: Int64 | None = None
+    steps: Int64 | None = None
 
 
 class Model(msgspec.Struct):
-    parameters: int | None = None
+    parameters: Int64 | None = None
 
 
 class Environment(msgspec.Struct):
@@ -40,22 +41,22 @@ class Environment(msgspec.Struct):
 
 class Timing(msgspec.Struct):
     metric: str
-    value_ns: int
+    value_ns: Int64
     phase: str | None = None
     kind: str | None = None
-    step: int | None = None
-    repeat: int | None = None
+    step: Int64 | None = None
+    repeat: Int64 | None = None
 
 
 class Tokens(msgspec.Struct):
-    committed: int | None = None
+    committed: Int64 | None = None
 
 
 class Memory(msgspec.Struct):
-    peak_bytes: int | None = None
-    weights_bytes: int | None = None
-    cache_bytes: int | None = None
-    other_bytes: int | None = None
+    peak_bytes: Int64 | None = None
+    weights_bytes: Int64 | None = None
+    cache_bytes: Int64 | None = None
+    other_bytes: Int64 | None = None
 
 
 class Run(msgspec.Struct):
@@ -76,7 +77,7 @@ class Run(msgspec.Struct):
 
 class Ceiling(msgspec.Struct):
     resource: str
-    value: float
+    value: Annotated[float, msgspec.Meta(gt=0)]
     unit_of_value: str
     source: str
     level: str | None = None
@@ -91,6 +92,7 @@ class Ceilings(msgspec.Struct):
     format: int
     device: str
     ceilings: list[Ceiling]
+    device_kind: str | None = None
     measured_on: str | None = None
 
 
@@ -113,7 +115,7 @@ def read_ceilings(path: Path) -> Ceilings:
 def _read(path: Path, struct: type[_File]) -> _File:
     try:
         value = msgspec.json.decode(path.read_bytes(), type=struct)
-    except msgspec.MsgspecError as e:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
         raise CompanionError(f"{path}: {e}: expected the form that ridgeline writes") from None
     except OSError as e:
         raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
@@ -129,16 +131,18 @@ _TELEMETRY = {
 
 
 def read_telemetry(path: Path) -> list[dict[str, Any]]:
-    """Rows of telemetry.csv; empty cells are None. Raises :class:`CompanionError`."""
+    """Rows of telemetry.csv, those without a time left out; empty cells are None. Raises :class:`CompanionError`."""
     try:
         with path.open(newline="") as file:
-            return [
-                {name: _cell(row.get(name), kind) for name, kind in _TELEMETRY.items()}
-                for row in csv.DictReader(file, strict=True)
-            ]
+            rows = csv.DictReader(file, strict=True)
+            cells = ({name: _cell(row.get(name), kind) for name, kind in _TELEMETRY.items()} for row in rows)
+            return [row for row in cells if row["time_ns"] is not None]
     except (OSError, ValueError, csv.Error) as e:
         raise CompanionError(f"{path}: {e}: expected the columns {', '.join(_TELEMETRY)}") from None
 
 
 def _cell(text: str | None, kind: type) -> Any:
-    return kind(text) if text else None
+    value = kind(text) if text else None
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"{text} does not fit 64 bits")
+    return value

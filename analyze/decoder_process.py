@@ -40,3 +40,5 @@ def _answer(task: Task) -> Answer:
         return read_part(*task)
     except TraceError as e:
         return e
+    except Exception as e:  # the parent has the only voice
+        return TraceError(f"{task.path}: cannot be decoded: {type(e).__name__}: {e}")

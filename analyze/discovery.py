@@ -82,7 +82,10 @@ def _bare(path: Path) -> Source:
     if path.name in ("trace.json.gz", "trace.json") and (path.parent / "run.json").is_file():
         return _run_directory(path.parent)
     stem = _TRACE.fullmatch(path.name)
-    return Source(stem[1] if stem else path.name, path, ceilings=_existing(path.parent / "ceilings.json"))
+    name = stem[1] if stem else path.name
+    if name == "trace":  # says nothing: its folder does
+        name = path.resolve().parent.name or name
+    return Source(name, path, ceilings=_existing(path.parent / "ceilings.json"))
 
 
 def _existing(path: Path) -> Path | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, ValidationError, field, json
 
 Identifier = int | str | float | None
 ABSENT = -1
@@ -47,7 +47,6 @@ class OperatorArgs(Struct, gc=False):
 
 
 class LaunchArgs(Struct, gc=False):
-    external_id: int | None = field(name="External id", default=ABSENT)
     correlation: int | None = ABSENT
 
 
@@ -59,25 +58,45 @@ class DeviceArgs(Struct, gc=False):
     bytes: int | None = ABSENT
 
 
+_Size = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+
+
 class DeviceProperties(Struct):
-    id: int = 0
+    id: _Size = 0
     name: str = ""
-    total_memory: int | None = field(name="totalGlobalMem", default=None)
-    compute_major: int | None = field(name="computeMajor", default=None)
-    compute_minor: int | None = field(name="computeMinor", default=None)
-    multiprocessors: int | None = field(name="numSms", default=None)
+    total_memory: _Size | None = field(name="totalGlobalMem", default=None)
+    compute_major: _Size | None = field(name="computeMajor", default=None)
+    compute_minor: _Size | None = field(name="computeMinor", default=None)
+    multiprocessors: _Size | None = field(name="numSms", default=None)
 
 
 class Distributed(Struct):
-    rank: int = 0
+    rank: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
 
 
 class Header(Struct):
     """The header keys Ridgeline reads; host names, user names and environments that writers add stay behind."""
 
-    base_time_ns: int = field(name="baseTimeNanoseconds", default=0)
-    devices: list[DeviceProperties] = field(name="deviceProperties", default_factory=list)
-    distributed: Distributed | None = field(name="distributedInfo", default=None)
-    cuda_runtime_version: int | None = None
-    cuda_driver_version: int | None = None
-    events: Any = field(name="traceEvents", default=None)
+    devices: list[DeviceProperties] = field(default_factory=list)
+    rank: int = 0
+
+
+class _RawHeader(Struct):
+    devices: Raw = field(name="deviceProperties", default=Raw(b"[]"))
+    distributed: Raw = field(name="distributedInfo", default=Raw(b"{}"))
+
+
+def decode_header(text: bytes) -> Header:
+    """The header of a trace; what is not of Kineto's form in it is left out. Raises ``msgspec.DecodeError``."""
+    raw = json.decode(text, type=_RawHeader)
+    distributed = _decode_or(raw.distributed, Distributed, Distributed())
+    entries = _decode_or(raw.devices, list[Raw], [])
+    devices = [_decode_or(entry, DeviceProperties, None) for entry in entries]
+    return Header([device for device in devices if device], distributed.rank)
+
+
+def _decode_or(raw: Raw, kind: Any, default: Any) -> Any:
+    try:
+        return json.decode(raw, type=kind)
+    except ValidationError:
+        return default

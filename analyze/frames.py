@@ -11,7 +11,11 @@ import numpy.ma  # polars and the loader ask for it: better while the decoders w
 import polars as pl
 
 from analyze.columns import Columns, Interned, Signature
+from analyze.errors import TraceError
 from analyze.events import ABSENT, Header
+
+LARGEST_TIME_NS = (1 << 61) - 1
+"""So that a start, a duration and their sum fit 64 bits."""
 
 _DEVICE = ("name", "category", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes")
 _LAUNCH = ("name", "thread", "start_ns", "duration_ns", "correlation")
@@ -44,7 +48,7 @@ class Trace:
 
     @property
     def rank(self) -> int:
-        return self.header.distributed.rank if self.header.distributed else 0
+        return self.header.rank
 
 
 def assemble(parts: Sequence[Columns]) -> Trace:
@@ -58,6 +62,8 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         for part in parts
     ]
 
+    backwards: list[int] = []
+
     def frame(group: Callable[[Columns], dict[str, array[int]]], columns: tuple[str, ...]) -> pl.DataFrame:
         data = {}
         for column in columns:
@@ -65,8 +71,11 @@ def assemble(parts: Sequence[Columns]) -> Trace:
             if kind := _CODED.get(column):
                 arrays = [codes[kind][a] if len(a) else a for codes, a in zip(recode, arrays, strict=True)]
             data[column] = np.concatenate(arrays)
-        np.maximum(data["duration_ns"], 0, out=data["duration_ns"])
+        if any(len(data[c]) and np.abs(data[c]).max() > LARGEST_TIME_NS for c in ("start_ns", "duration_ns")):
+            raise TraceError("times of more than 73 years: the trace is damaged")
         absent = [c for c in ("correlation", "external_id", "stream", "bytes") if c in data]
+        backwards.append(int((data["duration_ns"] < 0).sum()))
+        np.maximum(data["duration_ns"], 0, out=data["duration_ns"])
         return pl.DataFrame(data).with_columns(pl.col(absent).replace(ABSENT, None))
 
     header = next(part.header for part in parts if part.header)
@@ -83,7 +92,7 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         sha256=parts[0].sha256,
         bytes_read=parts[0].bytes_read,
         events=sum(part.events for part in parts),
-        malformed=sum(part.malformed for part in parts),
+        malformed=sum(part.malformed for part in parts) + sum(backwards),
     )
 
 

@@ -6,6 +6,7 @@ Imports are late on purpose: decoders start first and work while polars, numpy a
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,8 +23,18 @@ if TYPE_CHECKING:
     import duckdb
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
-Known = dict[str, set[str]]
-"""Run name -> content hashes in the warehouse."""
+
+
+class Stored(NamedTuple):
+    """What the warehouse has of a run."""
+
+    name: str
+    content: str
+    rules_version: int
+
+
+Known = dict[str, Stored]
+"""By run id."""
 _UNREADABLE: tuple[type[Exception], ...] = (OSError, *GZIP_ERRORS)
 
 
@@ -36,6 +47,8 @@ class Result:
     kernels: int = 0
     device_time_ns: int = 0
     malformed_events: int = 0
+    same_as: str | None = None
+    """The name under which the same trace was loaded before."""
     error: AnalyzeError | None = None
 
 
@@ -69,6 +82,7 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int) -> Iterator[Res
             decoders.submit(sources[0].trace)
         from warehouse import connect
 
+        created = not warehouse.exists()
         connection = connect(warehouse)
         try:
             known = _known(connection)
@@ -76,21 +90,25 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int) -> Iterator[Res
                 yield _finish(connection, pending, decoders, known)
         finally:
             connection.close()
+            if created and not known:
+                warehouse.unlink(missing_ok=True)
 
 
 def _known(connection: duckdb.DuckDBPyConnection) -> Known:
-    known: Known = {}
-    query = "SELECT name, content_sha256 FROM runs WHERE rules_version = ?"
-    for name, content in connection.execute(query, [RULES_VERSION]).fetchall():
-        known.setdefault(name, set()).add(content)
-    return known
+    rows = connection.execute("SELECT run_id, name, content_sha256, rules_version FROM runs").fetchall()
+    return {run_id: Stored(*stored) for run_id, *stored in rows}
+
+
+def _unchanged(source: Source, known: Known) -> bool:
+    stored = [run for run in known.values() if run.name == source.name and run.rules_version == RULES_VERSION]
+    return bool(stored) and _content_on_disk(source) in {run.content for run in stored}
 
 
 def _ahead(sources: list[Source], known: Known, decoders: Decoders, jobs: int) -> Iterator[_Pending]:
     """The sources in order, with ``jobs`` more being decoded ahead; the first was submitted on suspicion."""
     queue: deque[_Pending] = deque()
     for i, source in enumerate(sources):
-        unchanged = source.name in known and _content_on_disk(source) in known[source.name]
+        unchanged = _unchanged(source, known)
         submitted = source.trace is not None and (i == 0 or not unchanged)
         if source.trace and submitted and i:
             decoders.submit(source.trace)
@@ -101,21 +119,37 @@ def _ahead(sources: list[Source], known: Known, decoders: Decoders, jobs: int) -
 
 
 def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
+    """Load one run, or say why not: whatever goes wrong with it, the others are loaded."""
+    try:
+        return _load_one(connection, pending, decoders, known)
+    except AnalyzeError as e:
+        return Result(pending.source.name, "failed", error=e)
+    except Exception as e:
+        if "RIDGELINE_TRACEBACK" in os.environ:
+            raise
+        path = pending.source.trace or pending.source.run_json
+        error = AnalyzeError(f"{path}: cannot be loaded: {type(e).__name__}: {e} (RIDGELINE_TRACEBACK=1 shows where)")
+        return Result(pending.source.name, "failed", error=error)
+
+
+def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
     from analyze.run import build
     from warehouse.load import load
 
     source = pending.source
-    try:
-        parts = decoders.take() if pending.submitted else []
-        if pending.unchanged:
-            return Result(source.name, "unchanged")
-        run = build(connection, source, parts, _content(source, parts[0].sha256 if parts else ""))
-        load(connection, run)
-    except AnalyzeError as e:
-        return Result(source.name, "failed", error=e)
+    parts = decoders.take() if pending.submitted else []
+    if pending.unchanged:
+        return Result(source.name, "unchanged")
+    content = _content(source, parts[0].sha256 if parts else "")
+    run = build(connection, source, parts, content)
+    before = known.get(run.run_id)
+    if before and before.name != source.name:
+        return Result(source.name, "unchanged", same_as=before.name)
+    load(connection, run)
+    known[run.run_id] = Stored(source.name, content, RULES_VERSION)
     summary = run.records["runs"][0]
     kernels = len(run.frames["kernels"]) if run.frames else 0
-    outcome: Outcome = "replaced" if source.name in known else "loaded"
+    outcome: Outcome = "replaced" if before else "loaded"
     return Result(source.name, outcome, kernels, summary["device_time_ns"], summary["malformed_events"] or 0)
 
 

@@ -21,7 +21,7 @@ import msgspec
 from isal import igzip, igzip_lib
 
 from analyze.errors import TraceError
-from analyze.events import Event, ExactEvent, Header
+from analyze.events import Event, ExactEvent, Header, decode_header
 
 BLOCK_BYTES = 512 << 10
 LARGEST_HEADER_BYTES = 256 << 20
@@ -59,6 +59,9 @@ class Piece(NamedTuple):
 
 # isal leaves ``igzip`` untyped, and its stub declares the class ``error`` as an instance
 _open_gzip: Callable[[Path, str], BinaryIO] = igzip.open
+JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
+"""What decoding damaged JSON raises; text that is not UTF-8 is found late."""
+
 GZIP_ERRORS: tuple[type[Exception], ...] = (EOFError, cast(type[Exception], igzip_lib.error), gzip.BadGzipFile)
 """What reading damaged gzip data raises."""
 
@@ -140,7 +143,7 @@ class TraceReader:
             raise TraceError(f"{self.path}: the file is empty: expected a Kineto trace (.json or .json.gz)")
         try:
             msgspec.json.decode(buffer, type=msgspec.Raw)
-        except msgspec.DecodeError as e:
+        except JSON_ERRORS as e:
             raise TraceError(f"{self.path}: not JSON ({e}): expected a Kineto trace (.json or .json.gz)") from None
         raise TraceError(
             f"{self.path}: JSON without traceEvents: expected a Kineto trace, as torch.profiler exports it"
@@ -172,11 +175,9 @@ class TraceReader:
             if end < 0:
                 break
             try:
-                self.header = msgspec.json.decode(prefix + buffer[end:], type=Header)
+                self.header = decode_header(prefix + buffer[end:])
                 _raw_events.decode(b"[" + buffer[:end] + b"]")
-            except msgspec.ValidationError as e:
-                raise TraceError(f"{self.path}: unexpected header: {e}") from None
-            except msgspec.DecodeError:
+            except JSON_ERRORS:
                 continue
             return end
         return None
@@ -194,7 +195,7 @@ def _last_cut(block: bytes) -> int:
 def _where_it_breaks(buffer: bytes, offset: int) -> str:
     try:
         _raw_events.decode(b"[" + buffer)
-    except msgspec.DecodeError as e:
+    except JSON_ERRORS as e:
         found = re.search(r"byte (\d+)", str(e))
         if found:
             return f"damaged at byte {offset + int(found[1]) - 1:,}: {str(e).split('(')[0].strip()}"

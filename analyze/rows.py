@@ -23,24 +23,23 @@ def kernel_rows(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of ``kernels`` and of ``kernel_classes``; ``prices`` by signature code."""
     keys = ["name", "category", "signature", "module", "attribution"]
-    annotation_name = trace.annotations["name"]
-    module = activities.select(
-        pl.col("module_label").replace_strict(
-            pl.int_range(len(annotation_name), eager=True), annotation_name, default=None, return_dtype=pl.Int64
-        )
-        if len(annotation_name)
-        else pl.lit(None, dtype=pl.Int64).alias("module_label")
-    ).to_series()
-    activities = activities.with_columns(module=module)
+    label_names = trace.annotations["name"]
+    activities = activities.with_columns(module=label_names.gather(pl.Series(activities["module_label"])))
     classes = (
         activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
     )
     facts = activities.join(classes, on=keys, how="left", nulls_equal=True, maintain_order="left")
     described = [_describe(trace, row, prices, labels, on_cpu=on_cpu) for row in classes.iter_rows(named=True)]
-    multiplier = pl.DataFrame({"class_id": classes["class_id"], "multiplier": [d.pop("multiplier") for d in described]})
-    facts = facts.join(multiplier, on="class_id", how="left", maintain_order="left").with_columns(
+    by_class = pl.DataFrame(
+        {
+            "class_id": classes["class_id"],
+            "passes": pl.Series([d.pop("passes") for d in described], dtype=pl.Int64),
+            "on_tensor_unit": [d["unit"] == "tensor" for d in described],
+        }
+    )
+    facts = facts.join(by_class, on="class_id", how="left", maintain_order="left").with_columns(
         kernel_id=pl.int_range(pl.len(), dtype=pl.Int64),
-        trace_bytes=pl.col("bytes") * pl.col("multiplier"),
+        trace_bytes=pl.col("bytes") * pl.col("passes"),
     )
     facts = facts.with_columns(share=_share())
     rows = facts.select(
@@ -78,7 +77,7 @@ def _describe(
         "attribution": row["attribution"],
         "unit": unit,
         "precision": precision,
-        "multiplier": _dram_passes(category, kernel),
+        "passes": _dram_passes(category, kernel),
     }
 
 
@@ -92,11 +91,18 @@ def _dram_passes(category: str, kernel: str) -> int | None:
 
 
 def _share() -> pl.Expr:
-    """An operator's cost goes to its kernels in proportion to time; its copies and fills carry their own bytes."""
-    carries = pl.col("carries_cost").cast(pl.Float64)
-    weight = pl.col("duration_ns") * carries
-    total, count = weight.sum().over("operator"), carries.sum().over("operator")
-    share = pl.when(total > 0).then(weight / total).when(count > 0).then(carries / count).otherwise(0.0)
+    """An operator's cost goes to the kernels that do its work, in proportion to their time.
+
+    Those are the ones on the tensor units where it has any, and all its kernels otherwise: the reduction after a split
+    product and the combination after split attention are overhead, and carry nothing. Copies and fills carry their own
+    bytes.
+    """
+    carries = pl.col("carries_cost")
+    main = carries & pl.col("on_tensor_unit")
+    works = pl.when(main.any().over("operator")).then(main).otherwise(carries).cast(pl.Float64)
+    weight = pl.col("duration_ns") * works
+    total, count = weight.sum().over("operator"), works.sum().over("operator")
+    share = pl.when(total > 0).then(weight / total).when(count > 0).then(works / count).otherwise(0.0)
     return pl.when(pl.col("operator").is_not_null()).then(share)
 
 
@@ -117,8 +123,8 @@ def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> pl.Dat
     )
 
 
-def step_rows(trace: Trace, activities: pl.DataFrame, labels: list[Label]) -> list[dict[str, Any]]:
-    """Rows of ``steps``: the spans labelled with a phase or step, and the device activities launched in each."""
+def step_rows(trace: Trace, activities: pl.DataFrame, labels: dict[int, Label]) -> list[dict[str, Any]]:
+    """Rows of ``steps``: the annotations that mark one, by row, and the device activities launched in each."""
     timed = (
         activities.filter(pl.col("step_label").is_not_null())
         .sort("start_ns")
@@ -134,10 +140,8 @@ def step_rows(trace: Trace, activities: pl.DataFrame, labels: list[Label]) -> li
     )
     device = {row["step_label"]: row for row in spans.iter_rows(named=True)}
     rows = []
-    for step_id, annotation in enumerate(trace.annotations.iter_rows(named=True)):
-        label = labels[annotation["name"]]
-        if not label.marks_step:
-            continue
+    for step_id, label in sorted(labels.items()):
+        annotation = trace.annotations.row(step_id, named=True)
         span = device.get(step_id, {})
         rows.append(
             {

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from analyze.attribution import attribute, build_tree, operator_activities, parse_labels
+from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
 from analyze.columns import Columns
 from analyze.companions import Ceilings, Run, read_ceilings, read_run, read_telemetry
 from analyze.discovery import Source
@@ -34,10 +34,18 @@ def build(connection: duckdb.DuckDBPyConnection, source: Source, parts: Sequence
     device_time_ns = int(activities["duration_ns"].sum()) if activities is not None else 0
     run.records["runs"] = [_run_row(source, content, described, trace, device_time_ns)]
     run.records["devices"] = _device_rows(trace, described)
-    run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings else []
+    run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
     return run
+
+
+def _are_of(ceilings: Ceilings, run: RunRows) -> bool:
+    """Whether ceilings were measured on the run's device; a folder may hold traces of several."""
+    (row,) = run.records["runs"]
+    if row["device"] is None:
+        return ceilings.device_kind == str(row["device_kind"])
+    return ceilings.device == str(row["device"])
 
 
 def _digest(source: Source) -> str:
@@ -53,10 +61,7 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace
     if on_cpu:
         used = sorted(set(trace.operators["signature"].to_list()))
         prices = _prices(connection, run, trace, used)
-        composite = np.array(
-            [bool(code in prices and prices[code]["composite"]) for code in range(len(trace.signatures))],
-            dtype=np.int64,
-        )
+        composite = np.array([_composite(prices.get(code)) for code in range(len(trace.signatures))], dtype=np.int64)
         activities = assign(trace, operator_activities(trace, tree, composite))
     else:
         activities = assign(trace, attribute(trace, tree))
@@ -64,10 +69,17 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace
     prices = _prices(connection, run, trace, used)
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
     run.frames["operators"] = operator_rows(trace, tree, prices)
-    run.records["steps"] = step_rows(trace, activities, labels)
+    run.records["steps"] = step_rows(trace, activities, step_labels(trace, tree, labels))
     run.records["ledger"] = attribution_account(activities)
     run.records["counters"] = _counter_rows(trace, activities)
     return activities
+
+
+def _composite(price: Record | None) -> int:
+    """2: only calls other operators; 1: perhaps (a region, a custom wrapper); 0: does work of its own."""
+    if price is None or price["composite"]:
+        return 2
+    return 1 if price["method"] in ("inputs", "none") and not price["operator"].startswith("aten::") else 0
 
 
 def _prices(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, codes: list[int]) -> dict[int, Record]:

@@ -101,6 +101,12 @@ def _price(missing: dict[str, Signature]) -> list[Record]:
                 for column, text in zip(("shapes", "dtypes", "strides", "concrete"), signature[1:], strict=True)
             },
             **price._asdict(),
+            **{name: _double(getattr(price, name)) for name in ("flops", "read_bytes", "write_bytes")},
         }
         for (identifier, signature), price in zip(missing.items(), price_all(missing.values()), strict=True)
     ]
+
+
+def _double(value: int | None) -> float | None:
+    """As the warehouse stores it; exact below 2^53."""
+    return None if value is None else float(value)

@@ -117,3 +117,12 @@ def test_counter_ranges_stand_for_kernels_only_where_there_are_none(tmp_path: Pa
 def test_annotations_on_the_device_are_not_activities(tmp_path: Path) -> None:
     events = [*kineto.matmul_step(), kineto.kernel("phase=decode", 9.0, 90.0, category="gpu_user_annotation")]
     assert len(attributed(tmp_path, events)) == 4
+
+
+def test_a_launch_on_a_thread_without_operators_keeps_its_external_id(tmp_path: Path) -> None:
+    events = [
+        kineto.operator("aten::mm", 5.0, 10.0, 2),
+        kineto.launch(6.0, 11) | {"tid": 999},
+        kineto.kernel("k", 10.0, 4.0, 11, **{"External id": 2}),
+    ]
+    assert attributed(tmp_path, events) == [("k", "aten::mm", None, None, "external_id")]

@@ -49,14 +49,13 @@ def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
     )
     module, step = "model.layers.0.mlp", ("decode", "decode", 3)
     mm_flops, mm_bytes = 2 * 4 * 64 * 32, 2 * (4 * 64 + 64 * 32 + 4 * 32)
-    share = 4000 / 5500
     assert rows == [
         ("step", "nvjet_sm90_tst_64x8", "matmul", "aten::mm", module, *step, 10_000, 4_000,
          "external_id", "high", "bf16", "tensor",
-         round(mm_flops * share, 3), "algorithm", round(mm_bytes * share, 3), "compulsory"),
+         mm_flops, "algorithm", mm_bytes, "compulsory"),
         ("step", "void cublasLt::splitKreduce_kernel", "matmul", "aten::mm", module, *step, 14_500, 1_500,
          "external_id", "high", "fp32", "vector",
-         round(mm_flops * (1 - share), 3), "algorithm", round(mm_bytes * (1 - share), 3), "compulsory"),
+         0, "algorithm", 0, "compulsory"),
         ("step", "void at::native::vectorized_elementwise_kernel", "pointwise", "aten::add.Tensor", None, *step,
          65_000, 2_250, "external_id", "high", "fp32", "vector", 128, "algorithm", 768, "compulsory"),
         ("step", "Memcpy DtoD (Device -> Device)", "copy", "aten::copy_", None, *step,
@@ -303,3 +302,154 @@ def test_rocm_numbers_its_agents_otherwise_than_its_devices(tmp_path: Path, ware
         (9, "AMD Instinct MI300X", "AMD Instinct MI300X")
     ]
     assert query(warehouse, "SELECT device_kind FROM runs") == [("hip",)]
+
+
+def test_kernels_that_do_the_same_work_share_its_cost_by_time(tmp_path: Path, warehouse: Path) -> None:
+    events = [
+        *kineto.matmul_step(),
+        kineto.kernel("nvjet_sm90_tst_other", 20.0, 12.0, 11, **{"External id": 2}),
+    ]
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    rows = query(
+        warehouse, "SELECT kernel, flops, diagnosis FROM kernel_roofline WHERE operator = 'aten::mm' ORDER BY 1"
+    )
+    assert [(kernel, flops) for kernel, flops, _ in rows] == [
+        ("nvjet_sm90_tst_64x8", 2 * 4 * 64 * 32 / 4),
+        ("nvjet_sm90_tst_other", 2 * 4 * 64 * 32 * 3 / 4),
+        ("void cublasLt::splitKreduce_kernel", 0),
+    ]
+    assert rows[2][2] == "overhead of its operator: the main kernels carry the cost"
+
+
+def test_inner_labels_add_to_outer_ones_and_profiler_steps_fill_gaps(tmp_path: Path, warehouse: Path) -> None:
+    events = [
+        kineto.annotation("phase=decode", 0.0, 100.0),
+        kineto.annotation("step=3 kind=reuse", 1.0, 40.0),
+        kineto.annotation("ProfilerStep#9", 2.0, 30.0),
+        kineto.launch(5.0, 1),
+        kineto.kernel("inner", 6.0, 1.0, 1),
+        kineto.launch(50.0, 2),
+        kineto.kernel("outer", 51.0, 1.0, 2),
+    ]
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    rows = query(warehouse, "SELECT kernel, phase, kind, step FROM kernel_roofline ORDER BY start_ns")
+    assert rows == [("inner", "decode", "reuse", 3), ("outer", "decode", None, None)]
+
+
+def test_on_a_cpu_a_wrapper_leaves_the_work_to_what_runs_inside(tmp_path: Path, warehouse: Path) -> None:
+    bf16 = "c10::BFloat16"
+    events = [
+        kineto.operator("autograd::engine::evaluate_function: MmBackward0", 0.0, 50.0, 1),
+        kineto.operator("aten::mm", 10.0, 30.0, 2, [[4, 64], [64, 32]], [bf16, bf16]),
+        kineto.operator("mine::fused", 60.0, 10.0, 3, [[4, 64]], [bf16]),
+    ]
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    rows = query(warehouse, "SELECT operator, duration_ns, flops, dram_bytes FROM kernel_roofline ORDER BY start_ns")
+    assert rows == [
+        ("autograd::engine::evaluate_function: MmBackward0", 20_000, None, None),
+        ("aten::mm", 30_000, 16384, 2 * (256 + 2048 + 128)),
+        ("mine::fused", 10_000, None, 512),
+    ]
+
+
+def test_ceilings_of_another_device_are_not_used(tmp_path: Path, warehouse: Path) -> None:
+    kineto.write(tmp_path / "step.json", kineto.matmul_step())
+    ceiling = {"resource": "bandwidth", "level": "dram", "value": 4e12, "unit_of_value": "byte/s", "source": "measured"}
+    (tmp_path / "ceilings.json").write_text(json.dumps({"format": 1, "device": "NVIDIA A100", "ceilings": [ceiling]}))
+    load(warehouse, tmp_path)
+    assert query(warehouse, "SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", '"much"', "1e999"])
+def test_a_ceiling_that_is_no_rate_is_refused(tmp_path: Path, warehouse: Path, value: str) -> None:
+    kineto.write(tmp_path / "step.json", kineto.matmul_step())
+    row = f'{{"resource": "bandwidth", "level": "dram", "value": {value}, "unit_of_value": "byte/s", "source": "m"}}'
+    (tmp_path / "ceilings.json").write_text(f'{{"format": 1, "device": "NVIDIA H200", "ceilings": [{row}]}}')
+    (error,) = failures(analyze([tmp_path], warehouse))
+    assert error.startswith(f"{tmp_path}/ceilings.json: ")
+
+
+def test_the_same_trace_under_another_name_is_kept_once(tmp_path: Path, warehouse: Path) -> None:
+    for name in ("a", "b"):
+        kineto.write(tmp_path / f"{name}.json", kineto.matmul_step())
+    for _ in range(2):
+        results = analyze([tmp_path / "a.json", tmp_path / "b.json"], warehouse)
+        assert [(result.name, result.same_as) for result in results] == [("a", None), ("b", "a")]
+    assert query(warehouse, "SELECT name FROM runs") == [("a",)]
+
+
+def test_what_fails_makes_no_warehouse(tmp_path: Path, warehouse: Path) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    assert load(warehouse, tmp_path / "bad.json") == [("bad", "failed")]
+    assert not warehouse.exists()
+
+
+def test_a_surprise_in_one_trace_leaves_the_next_alone(
+    tmp_path: Path, warehouse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analyze import run
+
+    def build(connection: Any, source: Any, *rest: Any) -> Any:
+        if source.name == "first":
+            raise RuntimeError("boo")
+        return original(connection, source, *rest)
+
+    original = run.build
+    monkeypatch.setattr(run, "build", build)
+    first, second = (
+        kineto.write(tmp_path / f"{n}.json", kineto.matmul_step() * i) for i, n in ((1, "first"), (2, "second"))
+    )
+    results = analyze([first, second], warehouse)
+    assert [(result.name, result.outcome) for result in results] == [("first", "failed"), ("second", "loaded")]
+    assert failures(results)[0].startswith(f"{first}: cannot be loaded: RuntimeError: boo")
+
+
+@pytest.mark.parametrize("text", ["[]", "[5]", "[{}]", '[{"ph": "X", "cat": "user_annotation", "name": "step=1"}]'])
+def test_a_trace_without_activities_is_an_empty_run(tmp_path: Path, warehouse: Path, text: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(f'{{"traceEvents": {text}}}')
+    assert load(warehouse, path) == [("t", "loaded")]
+    assert query(warehouse, "SELECT name, device_time_ns FROM runs") == [("t", 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("run.json", json.dumps(RUN_JSON | {"tokens": {"committed": 1 << 70}}), "run.json"),
+        ("run.json", "\udcff", "run.json"),
+        ("telemetry.csv", "time_ns,power_w\n1,much\n", "telemetry.csv"),
+        ("telemetry.csv", f"time_ns,power_w\n{1 << 70},1\n", "telemetry.csv"),
+    ],
+)
+def test_odd_companions_are_one_line(tmp_path: Path, warehouse: Path, name: str, data: str, said: str) -> None:
+    folder = run_directory(tmp_path / "a", RUN_JSON)
+    (folder / name).write_bytes(data.encode(errors="surrogateescape"))
+    (error,) = failures(analyze([folder], warehouse))
+    assert error.startswith(f"{folder}/{said}: ")
+
+
+def test_telemetry_without_times_is_left_out(tmp_path: Path, warehouse: Path) -> None:
+    folder = run_directory(tmp_path / "a", RUN_JSON)
+    (folder / "telemetry.csv").write_text("time_ns,power_w\n1,100\n,200\n3,\n")
+    load(warehouse, folder)
+    assert query(warehouse, "SELECT time_ns, power_w FROM telemetry ORDER BY 1") == [(1, 100.0), (3, None)]
+
+
+def test_copies_over_the_host_link_have_no_roof_of_the_device(tmp_path: Path, warehouse: Path) -> None:
+    events = [kineto.kernel("Memcpy HtoD (Pageable -> Device)", 1.0, 50.0, 1, category="gpu_memcpy", bytes=1000)]
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    rows = query(warehouse, "SELECT dram_bytes, roof_time_ns, bound, diagnosis FROM kernel_roofline")
+    assert rows == [(1000, None, "none", "limited by the link to the host, not by the device")]
+
+
+@pytest.mark.parametrize("duration_us", [9e15, 1e16])
+def test_times_that_cannot_be_are_refused(tmp_path: Path, warehouse: Path, duration_us: float) -> None:
+    path = kineto.write(
+        tmp_path / "t.json", [kineto.kernel("k", 0.0, duration_us), kineto.kernel("l", 0.0, duration_us)]
+    )
+    assert load(warehouse, path) == [("t", "failed")]
+
+
+def test_time_that_runs_backwards_is_counted(tmp_path: Path, warehouse: Path) -> None:
+    load(warehouse, kineto.write(tmp_path / "t.json", [kineto.kernel("k", 5.0, -1.0), kineto.kernel("l", 6.0, 1.0)]))
+    assert query(warehouse, "SELECT device_time_ns, malformed_events FROM runs") == [(1000, 1)]

@@ -72,10 +72,36 @@ def test_a_last_cut_inside_the_last_event_joins_too(tmp_path: Path, monkeypatch:
 
 def test_header_keys_may_stand_on_either_side_of_the_events(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
-    path.write_text('{"traceEvents": [], "deviceProperties": [{"id": 3, "name": "D"}], "baseTimeNanoseconds": 7}')
+    path.write_text(
+        '{"traceEvents": [], "deviceProperties": [{"id": 3, "name": "D"}, 5, null], "distributedInfo": {"rank": 2}}'
+    )
     trace = TraceReader(path)
     assert [piece.array() for piece in trace.pieces()] == [b"[]"]
-    assert (trace.header.base_time_ns, trace.header.devices[0].id, trace.header.devices[0].name) == (7, 3, "D")
+    assert [(device.id, device.name) for device in trace.header.devices] == [(3, "D")]
+    assert trace.header.rank == 2
+
+
+@pytest.mark.parametrize("value", ["null", "3", '["x"]', '[{"name": 5}]', '[{"totalGlobalMem": 1e400}]'])
+def test_an_odd_header_costs_no_kernels(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(f'{{"traceEvents": [{json.dumps(kineto.kernel("k", 1.0, 1.0))}], "deviceProperties": {value}}}')
+    columns = read_part(path)
+    assert len(columns.device["name"]) == 1
+    assert columns.header is not None
+    assert columns.header.devices == []
+
+
+def test_one_odd_argument_costs_no_other(tmp_path: Path) -> None:
+    path = kineto.write(tmp_path / "t.json", [kineto.kernel("k", 1.0, 1.0, 7, stream="0x7f", **{"External id": 5})])
+    device = read_part(path).device
+    assert (list(device["correlation"]), list(device["external_id"]), list(device["stream"])) == ([7], [5], [-1])
+
+
+@pytest.mark.parametrize("field", ["ts", "correlation"])
+def test_numbers_beyond_64_bits_are_said_with_the_file(tmp_path: Path, field: str) -> None:
+    event = kineto.kernel("k", 1.0, 1.0, 7)
+    (event if field == "ts" else event["args"])[field] = 1 << 70
+    assert "beyond 64 bits" in bad(tmp_path, "t.json", json.dumps({"traceEvents": [event]}).encode())
 
 
 def test_times_are_exact_nanoseconds_for_small_and_for_epoch_sized_stamps(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ WITH bandwidths AS (
   GROUP BY run_id
 ),
 peaks AS (
-  SELECT run_id, unit, precision, value AS flops_per_s
+  SELECT run_id, unit, precision, MAX(value) AS flops_per_s
   FROM roofs
   WHERE resource = 'compute'
+  GROUP BY run_id, unit, precision
 ),
 measured AS (
   SELECT
@@ -36,6 +37,7 @@ priced AS (
     k.run_id,
     k.kernel_id,
     k.step_id,
+    k.share,
     c.category,
     r.name,
     r.mode,
@@ -63,6 +65,7 @@ priced AS (
     CAST(NULL AS DOUBLE) AS cache_model_bytes,
     m.dram_bytes AS counter_dram_bytes,
     CAST(k.trace_bytes AS DOUBLE) AS trace_bytes,
+    c.category = 'memcpy' AND (c.kernel LIKE '%HtoD%' OR c.kernel LIKE '%DtoH%' OR c.kernel LIKE '%Host%') AS over_host_link,
     m.l2_bytes,
     m.l1_bytes
   FROM kernels k
@@ -106,6 +109,7 @@ roofed AS (
   SELECT
     q.*,
     CASE
+      WHEN q.over_host_link THEN NULL
       WHEN q.compute_time_ns IS NULL AND q.dram_time_ns IS NULL AND q.l2_time_ns IS NULL THEN NULL
       ELSE GREATEST(COALESCE(q.compute_time_ns, 0), COALESCE(q.dram_time_ns, 0), COALESCE(q.l2_time_ns, 0))
     END AS roof_time_ns
@@ -134,11 +138,13 @@ SELECT
   dram_bytes / NULLIF(duration_ns, 0) * 1000000000 AS achieved_bytes_per_s,
   roof_flops_per_s, roof_time_ns, roof_fraction, bound,
   CASE
+    WHEN over_host_link THEN 'limited by the link to the host, not by the device'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'compulsory'
       THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
     WHEN roof_fraction > 1 AND bound = 'compute'
       THEN 'above the compute roof: check the precision its peak is taken from'
     WHEN roof_fraction > 1 THEN 'above its roof'
+    WHEN dram_bytes = 0 AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
     WHEN bound = 'latency' THEN 'too short for any roof to matter'
     WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'
     WHEN attribution = 'before_recording' THEN 'launched before recording began'

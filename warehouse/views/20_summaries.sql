@@ -1,4 +1,5 @@
--- Where the time went, by operator and by module; lost_ns is time beyond the roof.
+-- Where the time went, by operator and by module. roof_fraction and lost_ns, the time beyond the roof, are of the kernels
+-- that have a roof and a price of high confidence.
 CREATE OR REPLACE VIEW operator_summary AS
 SELECT
   run_id,
@@ -14,8 +15,10 @@ SELECT
   SUM(flops) / NULLIF(SUM(dram_bytes), 0) AS intensity,
   SUM(flops) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_flops_per_s,
   SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
-  SUM(roof_time_ns) / NULLIF(SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
-  SUM(CASE WHEN roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns
+  SUM(CASE WHEN confidence = 'high' THEN roof_time_ns END)
+    / NULLIF(SUM(CASE WHEN confidence = 'high' AND roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
+  SUM(CASE WHEN confidence = 'high' AND roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END)
+    AS lost_ns
 FROM kernel_roofline
 GROUP BY run_id, COALESCE(operator, '(' || attribution || ')'), family, phase;
 
@@ -34,8 +37,10 @@ SELECT
   SUM(flops) / NULLIF(SUM(dram_bytes), 0) AS intensity,
   SUM(flops) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_flops_per_s,
   SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
-  SUM(roof_time_ns) / NULLIF(SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
-  SUM(CASE WHEN roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns
+  SUM(CASE WHEN confidence = 'high' THEN roof_time_ns END)
+    / NULLIF(SUM(CASE WHEN confidence = 'high' AND roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
+  SUM(CASE WHEN confidence = 'high' AND roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END)
+    AS lost_ns
 FROM kernel_roofline
 GROUP BY run_id, module, family, phase;
 

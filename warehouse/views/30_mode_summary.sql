@@ -1,7 +1,8 @@
--- One row per run. The step is the kind the run is mostly made of (decode, denoise, reuse): its unprofiled median where the
--- run has timings, else its wall time under the profiler. FLOPs and bytes are of one such step; MFU and MBU set them over
--- the step's time and the highest matmul rate at the run's precision and the DRAM bandwidth. The busy share sets the kernels'
--- time over the unprofiled step's; where operators stand for kernels the profiler stretches both, so over the profiled one's.
+-- One row per run. The step is the kind the run is mostly made of (decode, denoise, reuse), its time the unprofiled median:
+-- a bare trace has none, and no MFU, MBU or busy share either, since the profiler stretches its steps (step_summary has
+-- them). FLOPs and bytes are of one such step; MFU and MBU set them over the step's time and the highest matmul rate at the
+-- run's precision and the DRAM bandwidth. The busy share sets the kernels' time over the step's; where operators stand for
+-- kernels the profiler stretches both, so over the profiled one's.
 CREATE OR REPLACE VIEW mode_summary AS
 WITH timed AS (
   SELECT run_id, phase, kind, COUNT(*) AS samples, MEDIAN(value_ns) AS step_ns
@@ -25,7 +26,7 @@ candidates AS (
     ON t.run_id = p.run_id AND COALESCE(t.phase, '') = COALESCE(p.phase, '') AND COALESCE(t.kind, '') = COALESCE(p.kind, '')
 ),
 main_step AS (
-  SELECT run_id, phase, kind, COALESCE(step_ns, wall_ns) AS step_ns, busy_ns, wall_ns, flops, dram_bytes
+  SELECT run_id, phase, kind, step_ns, busy_ns, wall_ns, flops, dram_bytes
   FROM candidates
   WHERE place = 1
 ),
@@ -62,7 +63,8 @@ SELECT
   m.flops / NULLIF(m.dram_bytes, 0) AS intensity,
   m.flops / NULLIF(m.step_ns, 0) * 1000000000 / c.flops_per_s AS mfu,
   m.dram_bytes / NULLIF(m.step_ns, 0) * 1000000000 / c.dram_bytes_per_s AS mbu,
-  m.busy_ns / NULLIF(CASE WHEN r.device_kind = 'cpu' THEN m.wall_ns ELSE m.step_ns END, 0) AS busy_share,
+  m.busy_ns / NULLIF(CASE WHEN r.device_kind = 'cpu' AND m.step_ns IS NOT NULL THEN m.wall_ns ELSE m.step_ns END, 0)
+    AS busy_share,
   CASE WHEN e.seconds >= 1 THEN e.energy_j / e.seconds * w.end_to_end_ns / 1000000000 / NULLIF(r.committed_tokens, 0) END
     AS joules_per_token,
   r.peak_memory_bytes,
