@@ -18,6 +18,9 @@ from analyze.pricing.signature import signature_id
 Record = dict[str, Any]
 """A row of the table ``signatures``."""
 
+LARGEST_COST = 10**24
+"""FLOPs or bytes of one call beyond this are a damaged signature's."""
+
 _OPAQUE = re.compile(r"OpaqueType<(\d+)u>")
 _ELEMENT_OF_SIZE = {"1": "unsigned char", "2": "c10::BFloat16", "4": "float", "8": "double"}
 _COPIED = re.compile(r"Copy<(\w+), \w+>")
@@ -108,5 +111,5 @@ def _price(missing: dict[str, Signature]) -> list[Record]:
 
 
 def _double(value: int | None) -> float | None:
-    """As the warehouse stores it; exact below 2^53."""
-    return None if value is None else float(value)
+    """As the warehouse stores it, exact below 2^53; unknown where recorded sizes make it absurd."""
+    return None if value is None or value > LARGEST_COST else float(value)

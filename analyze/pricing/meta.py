@@ -75,7 +75,7 @@ def bind(call: Call) -> Bound | None:
     namespace, _, name = call.operator.partition("::")
     name, _, overload_name = name.partition(".")
     packet = getattr(torch.ops.aten, name, None) if namespace == "aten" else None
-    if packet is None:
+    if not isinstance(packet, torch._ops.OpOverloadPacket):
         return None
     for overload in _overloads(packet, overload_name):
         try:
@@ -177,10 +177,12 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
     """Compulsory bytes by the schema's alias annotations: (read, written).
 
     Every input is read once, unless it is only written (``out=``, ``copy_``, ``fill_``); every fresh output is written
-    once, and so is an argument marked ``(a!)``. An operator whose results only alias its inputs is a view and moves
-    nothing.
+    once, and so is an argument marked ``(a!)``. An operator whose results only alias its inputs, or that
+    only changes the shape of one in place (``inplace_view``), is a view and moves nothing.
     """
     schema = bound.overload._schema
+    if torch.Tag.inplace_view in bound.overload.tags:
+        return 0, 0
     if schema.returns and all(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
         return 0, 0
     read = 0

@@ -35,13 +35,12 @@ def price_all(signatures: Iterable[Signature]) -> list[Price]:
 
 def price(call: Call) -> Price:
     """Ask PyTorch for shapes, the rules for FLOPs; fall back to the bytes of the recorded operands."""
-    bound = meta.bind(call)
-    if bound is None or any(t.item_bytes == 0 for t in call.tensors):
-        return _from_inputs(call)
-    rule = find(call.operator)
     try:
-        return _from_torch(call, bound, rule) or _from_inputs(call)
-    except (ValueError, KeyError, IndexError):  # operands of a form the rule does not know
+        bound = meta.bind(call)
+        if bound is None or any(t.item_bytes == 0 for t in call.tensors):
+            return _from_inputs(call)
+        return _from_torch(call, bound, find(call.operator)) or _from_inputs(call)
+    except Exception:  # operands of a form that the rule or torch does not know; a signature is somebody else's text
         return _from_inputs(call)
 
 

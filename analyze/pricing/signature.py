@@ -114,7 +114,7 @@ def parse(signature: Signature) -> Call:
 def _array(text: bytes) -> list[Any]:
     try:
         value = msgspec.json.decode(text) if text else []
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return []
     return value if isinstance(value, list) else []
 

@@ -1,19 +1,26 @@
 """Scaled dot-product attention: two matrix products, 2·q·kv·(d + dv) a query head, over the scores that are computed.
 
-Softmax and scaling are not counted (as FlopCounterMode and the papers). A causal mask computes row i's first
-kv − q + i + 1 scores (aligned at the bottom right, as flash kernels do); grouped key heads are read once and used by
-every query head of their group.
+Softmax and scaling are not counted (as FlopCounterMode and the papers); grouped key heads are read once and used by
+every query head of their group. What a causal mask leaves depends on the corner it is aligned at: ``is_causal`` of
+the SDPA and cuDNN operators means the top left (row i sees its first i + 1 keys), of ``_flash_attention_forward`` the
+bottom right (its first kv − q + i + 1); ``custom_mask_type`` of ``_efficient_attention_forward`` says which.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from analyze.pricing.rules.rule import Rule, contiguous
 from analyze.pricing.signature import Tensor
 
 if TYPE_CHECKING:
     from analyze.pricing.meta import Bound
+
+
+Corner = Literal["top left", "bottom right"]
+"""Where a causal mask's diagonal ends."""
+
+_CUSTOM_MASKS: dict[str, Corner] = {"1": "top left", "2": "bottom right"}
 
 
 class Shape(NamedTuple):
@@ -25,15 +32,18 @@ class Shape(NamedTuple):
     value_dim: int
 
 
-def scores(queries: int, keys: int, *, causal: bool) -> int:
-    """Query-key pairs one head computes.
+def scores(queries: int, keys: int, causal: Corner | None = None) -> int:
+    """Query-key pairs one head computes, of n = min(q, kv): q·kv, n·(n + 1)/2 + (q − n)·kv or n·kv − n·(n − 1)/2.
 
-    >>> scores(4, 4, causal=True)
-    10
+    >>> scores(2, 4), scores(2, 4, "top left"), scores(2, 4, "bottom right")
+    (8, 3, 7)
     """
-    if not causal:
-        return queries * keys
-    return sum(max(0, min(keys, keys - queries + i + 1)) for i in range(queries))
+    square = min(queries, keys)
+    if causal == "top left":
+        return square * (square + 1) // 2 + (queries - square) * keys
+    if causal == "bottom right":
+        return square * keys - square * (square - 1) // 2
+    return queries * keys
 
 
 def _shape(bound: Bound, *, heads_first: bool) -> tuple[Shape, Tensor, Tensor, Tensor]:
@@ -47,10 +57,10 @@ def _shape(bound: Bound, *, heads_first: bool) -> tuple[Shape, Tensor, Tensor, T
     return shape, query, key, value
 
 
-def _flops(bound: Bound, heads_first: bool) -> int:
+def _flops(bound: Bound, heads_first: bool, corner: Corner) -> int:
     shape, *_ = _shape(bound, heads_first=heads_first)
-    causal = bound.flag("is_causal") or bound.arguments.get("custom_mask_type") in ("1", "2")
-    pairs = scores(shape.queries, shape.keys, causal=causal)
+    causal = corner if bound.flag("is_causal") else _CUSTOM_MASKS.get(str(bound.arguments.get("custom_mask_type")))
+    pairs = scores(shape.queries, shape.keys, causal)
     return 2 * shape.batch * shape.heads * pairs * (shape.head_dim + shape.value_dim)
 
 
@@ -65,17 +75,17 @@ def _bytes(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
     return sum(t.distinct_bytes for t in operands), outputs[0].distinct_bytes
 
 
-def _rule(operators: tuple[str, ...], *, heads_first: bool) -> Rule:
+def _rule(operators: tuple[str, ...], *, heads_first: bool, corner: Corner) -> Rule:
     return Rule(
         operators,
-        flops=lambda bound, _: _flops(bound, heads_first),
+        flops=lambda bound, _: _flops(bound, heads_first, corner),
         outputs=lambda bound: _outputs(bound, heads_first),
         bytes=_bytes,
     )
 
 
 RULES = (
-    _rule(("_flash_attention_forward", "_efficient_attention_forward"), heads_first=False),
+    _rule(("_flash_attention_forward", "_efficient_attention_forward"), heads_first=False, corner="bottom right"),
     _rule(
         (
             "_cudnn_attention_forward",
@@ -86,5 +96,6 @@ RULES = (
             "_scaled_dot_product_fused_attention_overrideable",
         ),
         heads_first=True,
+        corner="top left",
     ),
 )

@@ -1,4 +1,7 @@
-"""Convolutions: 2 operations for every output element, input channel of its group and kernel position."""
+"""Convolutions: 2 operations for every output element, input channel of its group and kernel position.
+
+A transposed one takes 2 for every input element, output channel of its group and kernel position.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ def _flops(bound: Bound, outputs: list[Tensor]) -> int:
     weight = bound.tensor("weight")
     if weight is None or not outputs:
         return 0
-    return 2 * outputs[0].elements * math.prod(weight.shape[1:])
+    spread = bound.tensor("input") if bound.flag("transposed") else outputs[0]
+    return 2 * spread.elements * math.prod(weight.shape[1:]) if spread else 0
 
 
 RULES = (

@@ -1,4 +1,7 @@
-"""Matrix products: 2·M·N·K, whatever the precision; the addition of a bias is not counted (as FlopCounterMode)."""
+"""Matrix products: 2·M·N·K, of complex numbers 8·M·N·K; the addition of a bias is not counted (as FlopCounterMode).
+
+A complex multiply-add is four real ones.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ def _product(bound: Bound, outputs: list[Tensor]) -> int:
     left = next((t for n in names if (t := bound.tensor(n))), None)
     if left is None or not left.shape or not outputs:
         return 0
-    return 2 * math.prod(outputs[0].shape) * left.shape[-1]
+    multiply_add = 8 if left.precision.startswith("complex") else 2
+    return multiply_add * math.prod(outputs[0].shape) * left.shape[-1]
 
 
 RULES = (

@@ -18,6 +18,7 @@ from analyze.pricing.rules import attention
 from analyze.pricing.signature import parse
 
 BF16, FP32, INT64, SCALAR = "c10::BFloat16", "float", "long int", "Scalar"
+COMPLEX = "c10::complex<float>"
 SIZE = st.integers(1, 33)
 
 
@@ -71,6 +72,22 @@ def test_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel:
     assert priced("aten::convolution", inputs).flops == expected
 
 
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))
+def test_transposed_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel: int, groups: int) -> None:
+    shapes = [b, c * groups, h, h], [c * groups, o, kernel, kernel]
+    inputs = [
+        (shapes[0], FP32), (shapes[1], FP32), None,
+        "[2, 2]", "[0, 0]", "[1, 1]", "True", "[0, 0]", str(groups),
+    ]  # fmt: skip
+    expected = counted(
+        lambda: torch.nn.functional.conv_transpose2d(
+            torch.empty(shapes[0]), torch.empty(shapes[1]), stride=2, groups=groups
+        )
+    )
+    assert priced("aten::convolution", inputs).flops == expected
+
+
 def attention_inputs(b: int, heads: int, kv_heads: int, q: int, kv: int, d: int, *, causal: bool) -> list[Any]:
     q_shape, kv_shape = [b, heads, q, d], [b, kv_heads, kv, d]
     return [(q_shape, BF16), (kv_shape, BF16), (kv_shape, BF16), "0.", str(causal), "False", "0.125"]
@@ -86,22 +103,46 @@ def test_attention_equals_torchs_count_where_that_is_right(b: int, heads: int, q
     assert priced(name, attention_inputs(b, heads, heads, q, kv, d, causal=False)).flops == counter.get_total_flops()
 
 
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(0, 5))
-def test_grouped_and_causal_attention_equal_a_count_by_hand(kv_heads: int, group: int, q: int, more_keys: int) -> None:
-    b, d, kv = 2, 8, q + more_keys
+def pairs(q: int, kv: int, diagonal: int | None) -> int:
+    """Query-key pairs with key ≤ query + diagonal, all of them without one."""
+    return sum(diagonal is None or j <= i + diagonal for i, j in itertools.product(range(q), range(kv)))
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))
+def test_grouped_and_causal_attention_equal_a_count_by_hand(kv_heads: int, group: int, q: int, kv: int) -> None:
+    b, d = 2, 8
     for causal in (False, True):
-        pairs = sum(1 for i, j in itertools.product(range(q), range(kv)) if not causal or j <= i + kv - q)
         found = priced(
             "aten::_scaled_dot_product_flash_attention",
             attention_inputs(b, kv_heads * group, kv_heads, q, kv, d, causal=causal),
         )
-        assert found.flops == b * kv_heads * group * pairs * 2 * (d + d)
+        assert found.flops == b * kv_heads * group * pairs(q, kv, 0 if causal else None) * 2 * (d + d)
         assert found.read_bytes == 2 * b * d * (q * kv_heads * group + 2 * kv * kv_heads)
         assert found.write_bytes == 2 * b * d * q * kv_heads * group
 
 
-def test_scores_of_more_queries_than_keys_are_never_negative() -> None:
-    assert attention.scores(5, 2, causal=True) == 3
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_kernels_under_sdpa_align_their_masks_as_they_say(q: int, kv: int) -> None:
+    b, heads, d = 2, 3, 8
+    operands: list[Any] = [([b, tokens, heads, d], BF16) for tokens in (q, kv, kv)]
+    flash = {flag: [None, None, str(q), str(kv), "0.", flag, "False"] for flag in ("False", "True")}
+    efficient = {kind: [None, None, None, None, None, "0.", kind, "False"] for kind in "012"}
+    cases = [
+        ("aten::_flash_attention_forward", flash["False"], None),
+        ("aten::_flash_attention_forward", flash["True"], kv - q),
+        ("aten::_efficient_attention_forward", efficient["0"], None),
+        ("aten::_efficient_attention_forward", efficient["1"], 0),
+        ("aten::_efficient_attention_forward", efficient["2"], kv - q),
+    ]
+    for name, rest, diagonal in cases:
+        assert priced(name, operands + rest).flops == b * heads * pairs(q, kv, diagonal) * 2 * (d + d), (name, rest)
+
+
+def test_scores_take_no_time_and_are_never_negative() -> None:
+    n = 2**34
+    assert attention.scores(n, n, "top left") == attention.scores(n, n, "bottom right") == n * (n + 1) // 2
+    assert attention.scores(5, 2, "bottom right") == 3
+    assert attention.scores(5, 2, "top left") == 9
 
 
 CASES: list[tuple[str, list[Any], list[Any] | None, tuple[int | None, int, int]]] = [
@@ -146,6 +187,99 @@ CASES: list[tuple[str, list[Any], list[Any] | None, tuple[int | None, int, int]]
         None,
         (8 * 128, 4 * (128 + 64), 4 * (128 + 8)),
     ),
+    # four real multiply-adds make a complex one
+    ("aten::mm", [([4, 8], COMPLEX), ([8, 2], COMPLEX)], None, (8 * 4 * 8 * 2, 8 * (32 + 16), 8 * 8)),
+    # every input element meets 8 output channels and 3 × 3 positions
+    (
+        "aten::convolution",
+        [
+            ([1, 4, 5, 5], FP32),
+            ([4, 8, 3, 3], FP32),
+            None,
+            "[1, 1]",
+            "[0, 0]",
+            "[1, 1]",
+            "True",
+            "[0, 0]",
+            "1",
+        ],
+        None,
+        (2 * 100 * 8 * 9, 4 * (100 + 288), 4 * 8 * 7 * 7),
+    ),
+    # changes of shape in place
+    ("aten::squeeze_", [([4, 1, 32], BF16)], None, (0, 0, 0)),
+    ("aten::unsqueeze_", [([4, 32], BF16), "0"], None, (0, 0, 0)),
+    ("aten::transpose_", [([4, 32], BF16), "0", "1"], None, (0, 0, 0)),
+    ("aten::detach_", [([4, 32], BF16)], None, (0, 0, 0)),
+    ("aten::t_", [([4, 32], BF16)], None, (0, 0, 0)),
+    # five rows of 64, in two bags
+    (
+        "aten::_embedding_bag",
+        [([1000, 64], FP32), ([5], INT64), ([2], INT64), "False", "0", "False", None, "False", "-1"],
+        None,
+        (5 * 64, 5 * 64 * 4 + 40 + 16, 2 * 64 * 4),
+    ),
+    (
+        "aten::_embedding_bag",
+        [([1000, 64], FP32), ([5], INT64), ([2], INT64), "False", "0", "False", ([5], FP32), "False", "-1"],
+        None,
+        (2 * 5 * 64, 5 * 64 * 4 + 40 + 16 + 20, 2 * 64 * 4),
+    ),
+    (
+        "aten::embedding_bag",
+        [([1000, 64], FP32), ([5], INT64), ([2], INT64), "False", "1", "False", None, "False"],
+        None,
+        (5 * 64, 5 * 64 * 4 + 40 + 16, 2 * 64 * 4),
+    ),
+    # three of the 100 columns of 8 rows
+    ("aten::index_fill_", [([8, 100], FP32), "1", ([3], INT64), "0"], None, (0, 24, 3 * 8 * 4)),
+    ("aten::index_fill_", [([8, 100], FP32), "-1", ([3], INT64), "0"], None, (0, 24, 3 * 8 * 4)),
+    ("aten::index_fill", [([8, 100], FP32), "1", ([3], INT64), "0"], None, (0, 24 + 3200, 3200)),
+    # indices of (3, 1) and (2) address 6 rows of 16
+    (
+        "aten::index_put_",
+        [([9, 9, 16], FP32), ([[3, 1], [2]], "TensorList long int"), ([3, 2, 16], FP32), "False"],
+        None,
+        (0, 6 * 16 * 4 + 24 + 16, 6 * 16 * 4),
+    ),
+    (
+        "aten::index_put_",
+        [([9, 9, 16], FP32), ([[3, 1], [2]], "TensorList long int"), ([3, 2, 16], FP32), "True"],
+        None,
+        (6 * 16, 2 * 6 * 16 * 4 + 24 + 16, 6 * 16 * 4),
+    ),
+    (
+        "aten::index_put_",
+        [([9, 16], FP32), ([[3]], "TensorList long int"), ([], FP32), "False"],
+        None,
+        (0, 4 + 24, 3 * 16 * 4),
+    ),
+    # only the part of the source that the index covers is used
+    (
+        "aten::scatter_add_",
+        [([8, 16], FP32), "0", ([2, 16], INT64), ([4, 16], FP32)],
+        None,
+        (32, 2 * 32 * 4 + 32 * 8, 32 * 4),
+    ),
+    (
+        "aten::scatter_add",
+        [([8, 16], FP32), "0", ([2, 16], INT64), ([2, 16], FP32)],
+        None,
+        (32, 8 * 16 * 4 + 32 * 4 + 32 * 8, 8 * 16 * 4),
+    ),
+    ("aten::scatter_add_", [([8], INT64), "0", ([2], INT64), ([2], INT64)], None, (0, 16 + 16 + 16, 16)),
+    (
+        "aten::index_add_",
+        [([8, 16], FP32), "0", ([2], INT64), ([2, 16], FP32), "1"],
+        None,
+        (32, 2 * 32 * 4 + 16, 32 * 4),
+    ),
+    (
+        "aten::scatter_reduce_",
+        [([8, 16], FP32), "0", ([2, 16], INT64), ([2, 16], FP32), None, "True"],
+        None,
+        (32, 2 * 32 * 4 + 32 * 8, 32 * 4),
+    ),
 ]
 
 
@@ -168,6 +302,15 @@ def test_unknown_operators_are_priced_from_their_inputs_with_low_confidence() ->
     assert priced("mine::nothing", [None])[:3] == (None, None, None)
 
 
+@pytest.mark.parametrize("element", ["bool", "unsigned char", None])
+def test_what_a_mask_selects_is_unknown(element: str | None) -> None:
+    """The profiler itself records nothing of optional indices."""
+    indices = ([[9, 16]], f"TensorList {element}") if element else None
+    found = priced("aten::index_put_", [([9, 16], FP32), indices, ([], FP32), "False"])
+    assert (found.flops, found.method, found.confidence) == (None, "inputs", "low")
+    assert priced("aten::masked_scatter_", [([9], FP32), ([9], "bool"), ([9], FP32)]).confidence == "low"
+
+
 def test_composite_operators_are_known_as_such() -> None:
     assert priced("aten::linear", [([4, 64], BF16), ([32, 64], BF16), None]).composite
     assert not priced("aten::mm", [([4, 64], BF16), ([64, 32], BF16)]).composite
@@ -179,8 +322,12 @@ JSON = st.recursive(
     max_leaves=12,
 )
 NAMES = st.sampled_from(
-    ["aten::mm", "aten::add.Tensor", "aten::_softmax", "aten::index_copy_", "aten::nonsense", "x", "aten::cat", ""]
-)
+    [
+        "aten::mm", "aten::add.Tensor", "aten::_softmax", "aten::index_copy_", "aten::nonsense", "x", "aten::cat", "",
+        "aten::name", "aten::__class__", "aten::\ud800", "aten::index_put_", "aten::scatter_reduce_",
+        "aten::index_fill_", "aten::_embedding_bag", "aten::convolution", "aten::_flash_attention_forward",
+    ]
+)  # fmt: skip
 
 
 @settings(deadline=None, max_examples=200)
@@ -191,4 +338,10 @@ def test_no_signature_can_make_pricing_raise(
     texts = [json.dumps(value).encode() for value in (dims, types, strides, concrete)]
     (found,) = price_all([(name, *texts)])  # type: ignore[list-item]
     assert found.confidence in ("high", "low")
-    assert all(value is None or value >= 0 for value in found[:3])
+    assert all(value is None or (type(value) is int and value >= 0) for value in found[:3])
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'["\xff"]', b"[1e999]", b"\0"])
+def test_no_text_can_make_pricing_raise(text: bytes) -> None:
+    (found,) = price_all([("aten::mm", text, text, text, text)])
+    assert found.method == "none"
