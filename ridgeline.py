@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from capture.config import Point
     from capture.sweep import RunResult
 
+__version__ = "0.1.0"
+
 app = typer.Typer(
     help="Record what a GPU does while a language model decodes, and place every kernel on the roofline.",
     no_args_is_help=True,
@@ -38,6 +40,21 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     parquet = "parquet"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ridgeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What applies to no command in particular."""
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -70,12 +87,14 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[s
 @app.command()
 def analyze(
     paths: Annotated[
-        list[Path], typer.Argument(help="Run directories, folders of them, or Kineto traces.", metavar="PATH...")
+        list[Path], typer.Argument(help="Run directories, folders of them, or Kineto traces.", metavar="PATH")
     ],
     warehouse: Warehouse = DEFAULT_WAREHOUSE,
-    jobs: Annotated[int, typer.Option(help="Decoder processes; 0 for one a core.", min=0)] = 0,
+    jobs: Annotated[int, typer.Option(help="Decoder processes; 0 for one a core.", min=0, metavar="N")] = 0,
 ) -> None:
-    """Attribute and price every kernel of the traces, and load them into the warehouse.
+    """Attribute and price every kernel of traces.
+
+    The results are loaded into the warehouse; a trace that is there already and has not changed is left alone.
 
     Example: ridgeline analyze runs/ trace.json.gz -w ridgeline.duckdb
     """
@@ -100,7 +119,7 @@ def _one_line(result: Result) -> str:
     if result.error:
         return " ".join(str(result.error).split())
     if result.outcome == "unchanged":
-        return f"{result.name}: unchanged"
+        return f"{result.name}: unchanged" + (f", the same trace as {result.same_as}" if result.same_as else "")
     skipped = f", {result.malformed_events:,} malformed events left out" if result.malformed_events else ""
     device_time = f"{result.device_time_ns / 1e6:,.3f} ms of device time"
     return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {device_time}{skipped}"
@@ -126,10 +145,16 @@ def errors_in_one_line() -> Iterator[None]:
 @app.command()
 def sql(
     query: Annotated[str | None, typer.Argument(help="The statement.", metavar="QUERY")] = None,
-    file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the statement from a file.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", help="Read the statement from a file.", metavar="FILE.sql")
+    ] = None,
     warehouse: Warehouse = DEFAULT_WAREHOUSE,
-    output_format: Annotated[Format, typer.Option("--format", help="table, csv, json or parquet.")] = Format.table,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to a file instead of stdout.")] = None,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="table, csv, json or parquet.", metavar="FORMAT")
+    ] = Format.table,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write to a file instead of stdout.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Run SQL over the warehouse, read-only.
 
@@ -140,8 +165,15 @@ def sql(
     with errors_in_one_line():
         from warehouse.query import run
 
-        statement = file.read_text() if file else query or ""
+        statement = _text(file) if file else query or ""
         run(warehouse, statement, output_format=output_format.value, out=out)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        fail(f"{file}: not UTF-8 text")
 
 
 @app.command()
@@ -152,7 +184,9 @@ def capture(
         bool, typer.Option("--dry-run", help="Print the points and their predicted memory, run nothing.")
     ] = False,
 ) -> None:
-    """Run each point of a configuration: timings without the profiler, then a traced window of steps.
+    """Run and trace each point of a configuration.
+
+    Each is timed without the profiler first, then traced over a window of steps.
 
     Example: ridgeline capture capture/configs/8b.toml --out runs
     """
@@ -195,7 +229,9 @@ def _headline(result: RunResult) -> str:
 def ceilings(
     out: Annotated[Path, typer.Option(help="Where to write.", metavar="FILE")] = Path("ceilings.json"),
 ) -> None:
-    """Measure this device's roofs: memory, cache and matrix-product rates, and the shortest kernel.
+    """Measure this device's roofs.
+
+    They are the memory, cache and matrix-product rates, and the shortest kernel.
 
     Example: ridgeline ceilings --out traces/ceilings.json
     """
@@ -213,10 +249,14 @@ def ceilings(
 def report(
     warehouse: Warehouse = DEFAULT_WAREHOUSE,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the page.", metavar="DIR")] = Path("report"),
-    run: Annotated[list[str] | None, typer.Option("--run", help="Only these runs: names, ids or prefixes.")] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--run", help="Only these runs: names, ids or prefixes.", metavar="NAME")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write the report: one self-contained HTML page with the roofline of all kernels.
+    """Write the report, a self-contained HTML page.
+
+    It draws the roofline of all kernels.
 
     Example: ridgeline report -w ridgeline.duckdb -o report --open
     """
@@ -235,7 +275,9 @@ def report(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for runs, warehouse and report.", metavar="DIR")] = Path("demo"),
 ) -> None:
-    """Capture every decoding mode with a small model on this machine, analyze the traces and write the report.
+    """Capture, analyze and report a small model.
+
+    It runs every decoding mode on this machine, analyzes the traces and writes the report.
 
     Example: ridgeline demo --out demo
     """

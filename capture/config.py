@@ -18,7 +18,9 @@ from capture.errors import ConfigError
 from capture.presets import PRESETS
 
 Mode = Literal["ar", "dlm_full", "dlm_block_dual"]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+MOST = 10_000_000
+LARGEST_SEED = 2**63 - 1
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 
 ITEM_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 IRRELEVANT: dict[str, frozenset[str]] = {"ar": frozenset({"block", "steps"})}
@@ -44,7 +46,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     repeats: Positive = 3
     execution: Literal["eager"] = "eager"
     checkpoint: str | None = None
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    seed: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_SEED)] = 0
     experiment: str = "default"
     name: str = ""
 
@@ -155,8 +157,14 @@ def _point(values: dict[str, Any], where: str) -> Point:
 
 def _problem(point: Point) -> str | None:
     """What is impossible about a point, or None."""
-    if "/" in point.name or point.name.startswith("."):
-        return f'name = "{point.name}" cannot name a directory; expected one without "/" that starts with no "."'
+    for key, label in (("experiment", point.experiment), ("name", point.name)):
+        if not label.isprintable():
+            return f"{key} = {_literal(label)} has characters that cannot be printed; expected none"
+    if "/" in point.name or "\\" in point.name or point.name.startswith("."):
+        return (
+            f"name = {_literal(point.name)} cannot name a directory; "
+            'expected one without "/" and "\\" that starts with no "."'
+        )
     if point.checkpoint is not None and not (Path(point.checkpoint) / "config.json").is_file():
         return f'checkpoint = "{point.checkpoint}" holds no config.json; expected a directory in Hugging Face layout'
     if point.block is None or point.steps is None:
@@ -194,7 +202,7 @@ def _expected(key: str) -> str:
         return f"one of {', '.join(_CHOICES[key])}"
     if key in ("checkpoint", "experiment", "name"):
         return "a string"
-    return "an integer of at least 0" if key == "seed" else "an integer of at least 1"
+    return f"an integer from 0 to {LARGEST_SEED}" if key == "seed" else f"an integer from 1 to {MOST}"
 
 
 def _typed(value: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ def test_every_command_has_help_with_an_example() -> None:
         assert command in overview
         shown = ridgeline(command, "--help")
         assert (shown.returncode, "Example: ridgeline " + command in shown.stdout) == (0, True)
+
+
+def test_the_overview_cuts_no_sentence_short() -> None:
+    command = [sys.executable, str(ROOT / "ridgeline.py"), "--help"]
+    environment = {**os.environ, "COLUMNS": "80"}
+    overview = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300).stdout
+    assert "..." not in overview.partition("Commands:")[2]
+
+
+def test_the_version_is_the_projects() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    done = ridgeline("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"ridgeline {declared}\n", "")
 
 
 def test_starting_up_imports_nothing_heavy() -> None:
@@ -56,6 +70,21 @@ def test_a_query_from_a_file(warehouse: Path, tmp_path: Path) -> None:
     (tmp_path / "q.sql").write_text("SELECT 1 AS one")
     done = ridgeline("sql", "-f", tmp_path / "q.sql", "-w", warehouse, "--format", "csv")
     assert (done.returncode, done.stdout) == (0, "one\n1\n")
+
+
+def test_a_query_file_that_is_not_text_is_one_line(warehouse: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.sql").write_bytes(b"SELECT '\xff'")
+    done = ridgeline("sql", "-f", tmp_path / "q.sql", "-w", warehouse)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"ridgeline: {tmp_path / 'q.sql'}: not UTF-8 text\n")
+
+
+@pytest.mark.parametrize("into_a_file", [False, True])
+def test_standard_output_by_name(warehouse: Path, tmp_path: Path, into_a_file: bool) -> None:
+    query = ("sql", "SELECT 1 AS one", "-w", str(warehouse), "--format", "csv", "-o", "/dev/stdout")
+    command = [sys.executable, str(ROOT / "ridgeline.py"), *query]
+    with (tmp_path / "stdout").open("w+") as file:
+        done = subprocess.run(command, stdout=file if into_a_file else subprocess.PIPE, text=True, timeout=300)
+        assert (done.returncode, file.read() if into_a_file else done.stdout) == (0, "one\n1\n")
 
 
 def bad_files(folder: Path) -> dict[str, Path]:

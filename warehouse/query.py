@@ -36,6 +36,8 @@ def run(warehouse: Path, sql: str, *, output_format: str = "table", out: Path | 
         raise QueryError("Parquet goes to a file: name one with -o FILE")
     connection = connect(warehouse, read_only=True)
     try:
+        if not connection.extract_statements(sql):
+            raise QueryError("no statement: expected SQL, found nothing or only comments")
         cursor = connection.execute(sql)
         columns = [column[0] for column in cursor.description or []]
         _write(columns, _rows(cursor), output_format, out)
@@ -47,12 +49,8 @@ def run(warehouse: Path, sql: str, *, output_format: str = "table", out: Path | 
 
 def _message(error: duckdb.Error) -> str:
     """DuckDB's message without the lines that point into the statement."""
-    lines = [
-        line
-        for line in str(error).splitlines()
-        if line.strip() and not line.startswith("LINE ") and line.strip() != "^"
-    ]
-    return " ".join(lines)
+    lines = str(error).splitlines()
+    return " ".join(line for line in lines if line.strip(" \t^") and not line.startswith("LINE "))
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection) -> Rows:
@@ -61,6 +59,8 @@ def _rows(cursor: duckdb.DuckDBPyConnection) -> Rows:
 
 
 def _write(columns: list[str], rows: Rows, output_format: str, out: Path | None) -> None:
+    if output_format in ("json", "parquet"):
+        columns = _distinct(columns)
     if output_format == "parquet":
         assert out
         _write_parquet(columns, rows, out)
@@ -69,15 +69,36 @@ def _write(columns: list[str], rows: Rows, output_format: str, out: Path | None)
     if out is None:
         writer(columns, rows, sys.stdout)
         return
-    with _replacing(out) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with _target(out) as target, target.open("w", newline="", encoding="utf-8") as file:
         writer(columns, rows, file)
 
 
+def _distinct(columns: list[str]) -> list[str]:
+    """The names with a number after each that would repeat one, where names must be keys.
+
+    >>> _distinct(["a", "a", "b", "a"])
+    ['a', 'a_1', 'b', 'a_2']
+    """
+    taken, distinct = set(columns), dict[str, None]()
+    for column in columns:
+        name, number = column, 0
+        while name in distinct or (number and name in taken):
+            number += 1
+            name = f"{column}_{number}"
+        distinct[name] = None
+    return list(distinct)
+
+
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary sibling that takes the file's place when all went well."""
+def _target(path: Path) -> Iterator[Path]:
+    """Where to write: a temporary sibling that takes a file's place when all went well, or a device or pipe itself."""
+    if path.is_dir():
+        raise QueryError(f"{path}: a folder: name a file with -o")
     if not path.parent.is_dir():
         raise QueryError(f"{path.parent}: no such folder")
+    if _written_in_place(path):
+        yield path
+        return
     part = path.with_name(path.name + ".part")
     try:
         yield part
@@ -85,6 +106,12 @@ def _replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         raise
     part.replace(path)
+
+
+def _written_in_place(path: Path) -> bool:
+    """Whether a path is a device, a pipe or, like `/dev/stdout` sent to a file, the name of something already open."""
+    names_open_file = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
+    return path.exists() and (names_open_file or not path.is_file())
 
 
 def _write_csv(columns: list[str], rows: Rows, file: TextIO) -> None:
@@ -115,8 +142,8 @@ def _plain(value: Any) -> Any:
 def _write_parquet(columns: list[str], rows: Rows, out: Path) -> None:
     import polars as pl
 
-    with _replacing(out) as part:
-        pl.DataFrame(list(rows), schema=columns, orient="row", infer_schema_length=None).write_parquet(part)
+    with _target(out) as target, target.open("wb") as file:
+        pl.DataFrame(list(rows), schema=columns, orient="row", infer_schema_length=None).write_parquet(file)
 
 
 def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:

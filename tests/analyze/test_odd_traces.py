@@ -1,4 +1,4 @@
-"""Fields of any type at any place: a trace loads, with both accounts closed, or fails with a reason that was foreseen."""
+"""Fields of any type at any place: a trace loads with both accounts closed, or fails for a reason that was foreseen."""
 
 from __future__ import annotations
 

@@ -61,12 +61,27 @@ def test_a_given_name_is_the_directory() -> None:
             'c.toml: unknown key "zzz"; expected one of model, mode, prompt_tokens, generated_tokens, batch, block, '
             "steps, dtype, device, repeats, execution, checkpoint, seed, experiment, name.",
         ),
-        ({"batch": "two"}, 'c.toml: batch = "two" is a string; expected an integer of at least 1.'),
-        ({"batch": [1, 2.5]}, "c.toml: batch = 2.5 is a float; expected an integer of at least 1."),
-        ({"batch": True}, "c.toml: batch = true is a boolean; expected an integer of at least 1."),
-        ({"prompt_tokens": 0}, "c.toml: prompt_tokens = 0 is an integer; expected an integer of at least 1."),
-        ({"seed": -1}, "c.toml: seed = -1 is an integer; expected an integer of at least 0."),
-        ({"seed": []}, "c.toml: seed is an empty list; expected an integer of at least 0, or a list of them."),
+        ({"batch": "two"}, 'c.toml: batch = "two" is a string; expected an integer from 1 to 10000000.'),
+        ({"batch": [1, 2.5]}, "c.toml: batch = 2.5 is a float; expected an integer from 1 to 10000000."),
+        ({"batch": True}, "c.toml: batch = true is a boolean; expected an integer from 1 to 10000000."),
+        ({"prompt_tokens": 0}, "c.toml: prompt_tokens = 0 is an integer; expected an integer from 1 to 10000000."),
+        ({"seed": -1}, "c.toml: seed = -1 is an integer; expected an integer from 0 to 9223372036854775807."),
+        (
+            {"batch": 10_000_001},
+            "c.toml: batch = 10000001 is an integer; expected an integer from 1 to 10000000.",
+        ),
+        (
+            {"seed": 2**63},
+            "c.toml: seed = 9223372036854775808 is an integer; expected an integer from 0 to 9223372036854775807.",
+        ),
+        (
+            {"prompt_tokens": 10**30},
+            f"c.toml: prompt_tokens = {10**30} is an integer; expected an integer from 1 to 10000000.",
+        ),
+        (
+            {"seed": []},
+            "c.toml: seed is an empty list; expected an integer from 0 to 9223372036854775807, or a list of them.",
+        ),
         ({"checkpoint": 3}, "c.toml: checkpoint = 3 is an integer; expected a string."),
         ({"dtype": "bf61"}, 'c.toml: dtype = "bf61"; expected one of bf16, fp16, fp32 (nearest: bf16).'),
         ({"device": 0}, "c.toml: device = 0 is an integer; expected one of auto, cpu, cuda."),
@@ -88,7 +103,24 @@ def test_a_given_name_is_the_directory() -> None:
         ),
         (
             {"name": "a/b"},
-            'c.toml: name = "a/b" cannot name a directory; expected one without "/" that starts with no ".".',
+            'c.toml: name = "a/b" cannot name a directory; expected one without "/" and "\\" that starts with no ".".',
+        ),
+        (
+            {"name": ".."},
+            'c.toml: name = ".." cannot name a directory; expected one without "/" and "\\" that starts with no ".".',
+        ),
+        (
+            {"name": "a\\b"},
+            'c.toml: name = "a\\\\b" cannot name a directory; '
+            'expected one without "/" and "\\" that starts with no ".".',
+        ),
+        (
+            {"name": "a\n"},
+            'c.toml: name = "a\\n" has characters that cannot be printed; expected none.',
+        ),
+        (
+            {"experiment": "\x1b[31m"},
+            'c.toml: experiment = "\\u001b[31m" has characters that cannot be printed; expected none.',
         ),
         (
             {"name": "a", "batch": [1, 2]},
@@ -97,7 +129,10 @@ def test_a_given_name_is_the_directory() -> None:
         ),
         ({"runs": {}}, "c.toml: runs is a table; expected one or more [[runs]] tables."),
         ({"runs": []}, "c.toml: runs is a list; expected one or more [[runs]] tables."),
-        ({"runs": [{}, {"batch": 0}]}, "c.toml, run 2: batch = 0 is an integer; expected an integer of at least 1."),
+        (
+            {"runs": [{}, {"batch": 0}]},
+            "c.toml, run 2: batch = 0 is an integer; expected an integer from 1 to 10000000.",
+        ),
         ({"runs": [{"modes": "ar"}]}, 'c.toml, run 1: unknown key "modes"; did you mean "mode"?'),
         (
             {"runs": [{}, {"repeats": 1}]},
@@ -111,6 +146,11 @@ def test_refusals(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         config.points({**DLM, **change}, source="c.toml")
     assert str(refused.value) == message
+
+
+def test_the_largest_integers_are_taken() -> None:
+    (point,) = config.points({**AR, "seed": 2**63 - 1, "prompt_tokens": 10_000_000})
+    assert (point.seed, point.prompt_tokens) == (2**63 - 1, 10_000_000)
 
 
 def test_a_missing_key_is_named() -> None:

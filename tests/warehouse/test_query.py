@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -67,6 +69,45 @@ def test_a_failed_query_leaves_the_file_as_it_was(warehouse: Path, tmp_path: Pat
     assert out.read_text() == "before"
 
 
+@pytest.mark.parametrize("output_format", ["table", "csv", "json", "parquet"])
+def test_a_pipe_is_written_and_stays_a_pipe(warehouse: Path, tmp_path: Path, output_format: str) -> None:
+    run(warehouse, SQL, output_format=output_format, out=tmp_path / "file")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    run(warehouse, SQL, output_format=output_format, out=pipe)
+    reader.join(10)
+    assert (pipe.is_fifo(), read) == (True, [(tmp_path / "file").read_bytes()])
+
+
+def test_a_device_is_written_and_a_folder_refused(warehouse: Path, tmp_path: Path) -> None:
+    run(warehouse, SQL, out=Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(QueryError, match="a folder: name a file with -o"):
+        run(warehouse, SQL, out=tmp_path)
+
+
+def test_columns_of_one_name_are_told_apart(
+    warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sql = "SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a"
+    expected = {"a": 1, "a_2": 2, "a_1": 3, "a_3": 4}
+    run(warehouse, sql, output_format="json")
+    assert json.loads(capsys.readouterr().out) == [expected]
+    run(warehouse, sql, output_format="parquet", out=tmp_path / "out.parquet")
+    assert pl.read_parquet(tmp_path / "out.parquet").to_dicts() == [expected]
+    run(warehouse, sql, output_format="csv")
+    assert capsys.readouterr().out == "a,a,a_1,a\n1,2,3,4\n"
+
+
+@pytest.mark.parametrize("sql", ["", " \n", ";", "-- a comment", "/* a */ ;;"])
+def test_what_holds_no_statement_is_said(warehouse: Path, sql: str) -> None:
+    with pytest.raises(QueryError, match=r"^no statement: "):
+        run(warehouse, sql)
+
+
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
@@ -80,7 +121,7 @@ def test_errors_are_one_line(warehouse: Path, sql: str, message: str) -> None:
     with pytest.raises(QueryError) as caught:
         run(warehouse, sql)
     assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert not {"\n", "^"} & set(str(caught.value))
 
 
 def test_what_is_no_warehouse_is_said(tmp_path: Path) -> None:
