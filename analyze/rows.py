@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analyze.attribution import CATEGORIES, Tree
@@ -34,14 +35,14 @@ def kernel_rows(
         {
             "class_id": classes["class_id"],
             "passes": pl.Series([d.pop("passes") for d in described], dtype=pl.Int64),
-            "on_tensor_unit": [d["unit"] == "tensor" for d in described],
+            "on_tensor_unit": pl.Series([d["unit"] == "tensor" for d in described], dtype=pl.Boolean),
         }
     )
     facts = facts.join(by_class, on="class_id", how="left", maintain_order="left").with_columns(
         kernel_id=pl.int_range(pl.len(), dtype=pl.Int64),
         trace_bytes=pl.col("bytes") * pl.col("passes"),
     )
-    facts = facts.with_columns(share=_share())
+    facts = facts.with_columns(share=_shares(facts))
     rows = facts.select(
         "class_id", "kernel_id",
         pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), pl.col("device").alias("device_index"), "stream",
@@ -90,20 +91,27 @@ def _dram_passes(category: str, kernel: str) -> int | None:
     return None
 
 
-def _share() -> pl.Expr:
-    """An operator's cost goes to the kernels that do its work, in proportion to their time.
+def _shares(facts: pl.DataFrame) -> pl.Series:
+    """An operator's cost goes to the kernels that do its work, in proportion to their time; null without an operator.
 
     Those are the ones on the tensor units where it has any, and all its kernels otherwise: the reduction after a split
     product and the combination after split attention are overhead, and carry nothing. Copies and fills carry their own
     bytes.
     """
-    carries = pl.col("carries_cost")
-    main = carries & pl.col("on_tensor_unit")
-    works = pl.when(main.any().over("operator")).then(main).otherwise(carries).cast(pl.Float64)
-    weight = pl.col("duration_ns") * works
-    total, count = weight.sum().over("operator"), works.sum().over("operator")
-    share = pl.when(total > 0).then(weight / total).when(count > 0).then(works / count).otherwise(0.0)
-    return pl.when(pl.col("operator").is_not_null()).then(share)
+    known = facts.filter(pl.col("operator").is_not_null())
+    operator, duration_ns = known["operator"].cast(pl.Int64).to_numpy(), known["duration_ns"].to_numpy()
+    carries, on_tensor_unit = known["carries_cost"].to_numpy(), known["on_tensor_unit"].to_numpy()
+    main = carries & on_tensor_unit
+    works = np.where(np.bincount(operator, main)[operator] > 0, main, carries)
+    weight = np.where(np.bincount(operator, duration_ns * works)[operator] > 0, duration_ns * works, works)
+    total = np.bincount(operator, weight)[operator]
+    share = np.divide(weight, total, out=np.zeros(len(known)), where=total > 0)
+    return facts.select("kernel_id").join(
+        pl.DataFrame({"kernel_id": known["kernel_id"], "share": share}),
+        on="kernel_id",
+        how="left",
+        maintain_order="left",
+    )["share"]
 
 
 def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> pl.DataFrame:
