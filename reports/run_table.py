@@ -42,7 +42,7 @@ COLUMNS = (
     Column("generated", "generated_tokens", _count, hint="tokens", setting=True),
     Column("block", "block", _count, hint="tokens a block of a diffusion model", setting=True),
     Column("steps", "steps", _count, setting=True),
-    Column("step", "step_ns", units.duration, hint="median of unprofiled steps, else wall time of the profiled ones"),
+    Column("step", "step_ns", units.duration, hint="median of unprofiled steps"),
     Column("tokens/s", "tokens_per_s", units.digits),
     Column("first token", "ttft_ns", units.duration),
     Column("kernels", "kernels", _count, hint="device activities in the trace"),
