@@ -2,39 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analyze.ingest import Result, analyze
+from analyze.ingest import analyze
 from tests.analyze import kineto
-from warehouse import connect
-
-
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Path:
-    return tmp_path / "w.duckdb"
-
-
-def load(warehouse: Path, *paths: Path) -> list[tuple[str, str]]:
-    return [(result.name, result.outcome) for result in analyze(paths, warehouse)]
-
-
-def query(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:
-    connection = connect(warehouse, read_only=True)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
-
-
-def dump(warehouse: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table."""
-    tables = [row[0] for row in query(warehouse, "SELECT table_name FROM duckdb_tables() ORDER BY 1")]
-    return {table: query(warehouse, f"SELECT * FROM {table} ORDER BY ALL") for table in tables}
+from tests.analyze.loading import RUN_JSON, dump, load, query, run_directory
 
 
 def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
@@ -146,33 +122,6 @@ def test_counter_ranges_bring_their_counters(tmp_path: Path, warehouse: Path) ->
     assert rows == [("profiler_range", 23, 23, "counter")]
 
 
-RUN_JSON = {
-    "format": 1, "name": "x", "experiment": "e", "outcome": "ok", "message": None,
-    "config": {
-        "model": "tiny", "mode": "ar", "execution": "eager", "dtype": "bf16",
-        "batch": 2, "prompt_tokens": 8, "generated_tokens": 4,
-    },
-    "model": {"parameters": 1000},
-    "environment": {"device": "NVIDIA H200", "device_kind": "cuda", "torch": "2.11.0", "user": "somebody"},
-    "timings": [
-        {"metric": "step", "phase": "decode", "kind": "decode", "step": 1, "repeat": 0, "value_ns": 100},
-        {"metric": "step", "phase": "decode", "kind": "decode", "step": 1, "repeat": 1, "value_ns": 300},
-        {"metric": "step", "phase": "decode", "kind": "decode", "step": 1, "repeat": 2, "value_ns": 200},
-        {"metric": "end_to_end", "repeat": 0, "value_ns": 1_000_000},
-        {"metric": "ttft", "repeat": 0, "value_ns": 400_000},
-    ],
-    "tokens": {"committed": 8}, "memory": {"peak_bytes": 77},
-}  # fmt: skip
-
-
-def run_directory(folder: Path, run_json: dict[str, Any], *, trace: bool = True) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(run_json))
-    if trace:
-        kineto.write(folder / "trace.json.gz", kineto.matmul_step())
-    return folder
-
-
 def test_a_run_directory_brings_its_configuration_and_timings(tmp_path: Path, warehouse: Path) -> None:
     run_directory(tmp_path / "runs" / "a", RUN_JSON)
     assert load(warehouse, tmp_path / "runs") == [("a", "loaded")]
@@ -190,49 +139,6 @@ def test_out_of_memory_is_a_run_without_kernels(tmp_path: Path, warehouse: Path)
     assert load(warehouse, tmp_path / "runs") == [("big", "loaded")]
     assert query(warehouse, "SELECT name, outcome FROM mode_summary") == [("big", "oom")]
     assert load(warehouse, tmp_path / "runs") == [("big", "unchanged")]
-
-
-def failures(results: list[Result]) -> list[str]:
-    return [str(result.error) for result in results if result.error]
-
-
-def test_bad_files_named_outright_fail_alone(tmp_path: Path, warehouse: Path) -> None:
-    good = kineto.write(tmp_path / "good.json", kineto.matmul_step())
-    empty = tmp_path / "empty.json"
-    empty.touch()
-    results = analyze([tmp_path / "none.json", empty, good], warehouse)
-    assert failures(results) == [
-        f"{tmp_path}/none.json: no such file or folder",
-        f"{empty}: the file is empty: expected a Kineto trace (.json or .json.gz)",
-    ]
-    assert query(warehouse, "SELECT name FROM runs") == [("good",)]
-
-
-def test_a_run_that_became_unreadable_keeps_what_was_loaded(tmp_path: Path, warehouse: Path) -> None:
-    path = kineto.write(tmp_path / "step.json", kineto.matmul_step())
-    load(warehouse, path)
-    before = dump(warehouse)
-    path.write_text(path.read_text()[:-100])
-    assert load(warehouse, path) == [("step", "failed")]
-    assert dump(warehouse) == before
-
-
-@pytest.mark.parametrize("name", ["run.json", "ceilings.json"])
-def test_a_companion_of_the_wrong_form_fails_its_run(tmp_path: Path, warehouse: Path, name: str) -> None:
-    folder = run_directory(tmp_path / "a", RUN_JSON)
-    (folder / name).write_text('{"format": "one"}')
-    (error,) = failures(analyze([folder], warehouse))
-    assert error.startswith(f"{folder}/{name}: Expected `int`, got `str` - at `$.format`")
-
-
-def test_in_a_folder_what_is_no_trace_is_passed_over(tmp_path: Path, warehouse: Path) -> None:
-    kineto.write(tmp_path / "a.json", kineto.matmul_step())
-    kineto.write(tmp_path / "a.et.json", kineto.matmul_step())
-    (tmp_path / "notes.json").write_text('{"a": 1}')
-    (tmp_path / "a.ncu.csv.gz").write_bytes(b"nothing")
-    kineto.write(tmp_path / "damaged.json.gz", kineto.matmul_step()).write_bytes(b"\x1f\x8b\x08rubbish")
-    results = analyze([tmp_path], warehouse)
-    assert [(result.name, result.outcome) for result in results] == [("a", "loaded"), ("damaged", "failed")]
 
 
 @st.composite
@@ -360,96 +266,8 @@ def test_ceilings_of_another_device_are_not_used(tmp_path: Path, warehouse: Path
     assert query(warehouse, "SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
 
 
-@pytest.mark.parametrize("value", ["0", "-1", '"much"', "1e999"])
-def test_a_ceiling_that_is_no_rate_is_refused(tmp_path: Path, warehouse: Path, value: str) -> None:
-    kineto.write(tmp_path / "step.json", kineto.matmul_step())
-    row = f'{{"resource": "bandwidth", "level": "dram", "value": {value}, "unit_of_value": "byte/s", "source": "m"}}'
-    (tmp_path / "ceilings.json").write_text(f'{{"format": 1, "device": "NVIDIA H200", "ceilings": [{row}]}}')
-    (error,) = failures(analyze([tmp_path], warehouse))
-    assert error.startswith(f"{tmp_path}/ceilings.json: ")
-
-
-def test_the_same_trace_under_another_name_is_kept_once(tmp_path: Path, warehouse: Path) -> None:
-    for name in ("a", "b"):
-        kineto.write(tmp_path / f"{name}.json", kineto.matmul_step())
-    for _ in range(2):
-        results = analyze([tmp_path / "a.json", tmp_path / "b.json"], warehouse)
-        assert [(result.name, result.same_as) for result in results] == [("a", None), ("b", "a")]
-    assert query(warehouse, "SELECT name FROM runs") == [("a",)]
-
-
-def test_what_fails_makes_no_warehouse(tmp_path: Path, warehouse: Path) -> None:
-    (tmp_path / "bad.json").write_text("{}")
-    assert load(warehouse, tmp_path / "bad.json") == [("bad", "failed")]
-    assert not warehouse.exists()
-
-
-def test_a_surprise_in_one_trace_leaves_the_next_alone(
-    tmp_path: Path, warehouse: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from analyze import run
-
-    def build(connection: Any, source: Any, *rest: Any) -> Any:
-        if source.name == "first":
-            raise RuntimeError("boo")
-        return original(connection, source, *rest)
-
-    original = run.build
-    monkeypatch.setattr(run, "build", build)
-    first, second = (
-        kineto.write(tmp_path / f"{n}.json", kineto.matmul_step() * i) for i, n in ((1, "first"), (2, "second"))
-    )
-    results = analyze([first, second], warehouse)
-    assert [(result.name, result.outcome) for result in results] == [("first", "failed"), ("second", "loaded")]
-    assert failures(results)[0].startswith(f"{first}: cannot be loaded: RuntimeError: boo")
-
-
-@pytest.mark.parametrize("text", ["[]", "[5]", "[{}]", '[{"ph": "X", "cat": "user_annotation", "name": "step=1"}]'])
-def test_a_trace_without_activities_is_an_empty_run(tmp_path: Path, warehouse: Path, text: str) -> None:
-    path = tmp_path / "t.json"
-    path.write_text(f'{{"traceEvents": {text}}}')
-    assert load(warehouse, path) == [("t", "loaded")]
-    assert query(warehouse, "SELECT name, device_time_ns FROM runs") == [("t", 0)]
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "said"),
-    [
-        ("run.json", json.dumps(RUN_JSON | {"tokens": {"committed": 1 << 70}}), "run.json"),
-        ("run.json", "\udcff", "run.json"),
-        ("telemetry.csv", "time_ns,power_w\n1,much\n", "telemetry.csv"),
-        ("telemetry.csv", f"time_ns,power_w\n{1 << 70},1\n", "telemetry.csv"),
-    ],
-)
-def test_odd_companions_are_one_line(tmp_path: Path, warehouse: Path, name: str, data: str, said: str) -> None:
-    folder = run_directory(tmp_path / "a", RUN_JSON)
-    (folder / name).write_bytes(data.encode(errors="surrogateescape"))
-    (error,) = failures(analyze([folder], warehouse))
-    assert error.startswith(f"{folder}/{said}: ")
-
-
-def test_telemetry_without_times_is_left_out(tmp_path: Path, warehouse: Path) -> None:
-    folder = run_directory(tmp_path / "a", RUN_JSON)
-    (folder / "telemetry.csv").write_text("time_ns,power_w\n1,100\n,200\n3,\n")
-    load(warehouse, folder)
-    assert query(warehouse, "SELECT time_ns, power_w FROM telemetry ORDER BY 1") == [(1, 100.0), (3, None)]
-
-
 def test_copies_over_the_host_link_have_no_roof_of_the_device(tmp_path: Path, warehouse: Path) -> None:
     events = [kineto.kernel("Memcpy HtoD (Pageable -> Device)", 1.0, 50.0, 1, category="gpu_memcpy", bytes=1000)]
     load(warehouse, kineto.write(tmp_path / "t.json", events))
     rows = query(warehouse, "SELECT dram_bytes, roof_time_ns, bound, diagnosis FROM kernel_roofline")
     assert rows == [(1000, None, "none", "limited by the link to the host, not by the device")]
-
-
-@pytest.mark.parametrize("duration_us", [9e15, 1e16])
-def test_times_that_cannot_be_are_refused(tmp_path: Path, warehouse: Path, duration_us: float) -> None:
-    path = kineto.write(
-        tmp_path / "t.json", [kineto.kernel("k", 0.0, duration_us), kineto.kernel("l", 0.0, duration_us)]
-    )
-    assert load(warehouse, path) == [("t", "failed")]
-
-
-def test_time_that_runs_backwards_is_counted(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", [kineto.kernel("k", 5.0, -1.0), kineto.kernel("l", 6.0, 1.0)]))
-    assert query(warehouse, "SELECT device_time_ns, malformed_events FROM runs") == [(1000, 1)]
