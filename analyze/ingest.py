@@ -84,8 +84,9 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int) -> Iterator[Res
 
         created = not warehouse.exists()
         connection = connect(warehouse)
+        known: Known = {}
         try:
-            known = _known(connection)
+            known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
                 yield _finish(connection, pending, decoders, known)
         finally:

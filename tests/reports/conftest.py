@@ -127,10 +127,7 @@ def add_kernels(
         )
 
 
-def fill(connection: duckdb.DuckDBPyConnection) -> None:
-    for run in RUNS:
-        kind = "cuda" if run["device"] else "cpu"
-        insert(connection, "runs", content_sha256="", source="kineto", device_kind=kind, rank=0, rules_version=1, **run)
+def add_signatures(connection: duckdb.DuckDBPyConnection) -> None:
     for signature, operator, family, shapes, flops, read, write in SIGNATURES:
         insert(
             connection,
@@ -147,6 +144,9 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
             confidence="high",
             rules_version=1,
         )
+
+
+def add_ceilings(connection: duckdb.DuckDBPyConnection) -> None:
     for run in RUNS[:3]:
         for resource, level, unit, precision, value, unit_of_value, source in CEILINGS:
             insert(
@@ -164,9 +164,9 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
                 method="by hand",
                 measured_on="2026-01-02",
             )
-    add_kernels(connection, "aaaa000000000001", KERNELS)
-    add_kernels(connection, "aaaa000000000002", [(0, 0, 0, 1000, 0)])
-    add_kernels(connection, "cccc000000000004", [(0, 0, 0, 700, None)])
+
+
+def add_steps(connection: duckdb.DuckDBPyConnection) -> None:
     for run_id in ("aaaa000000000001", "aaaa000000000002"):
         insert(
             connection,
@@ -184,6 +184,9 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
             busy_ns=5500,
             tokens=1,
         )
+
+
+def add_ledgers(connection: duckdb.DuckDBPyConnection) -> None:
     ledger(
         connection,
         "aaaa000000000001",
@@ -200,6 +203,19 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
     ledger(
         connection, "cccc000000000004", {("attribution", "external_id"): (1, 700), ("price", "compulsory"): (1, 700)}
     )
+
+
+def fill(connection: duckdb.DuckDBPyConnection) -> None:
+    for run in RUNS:
+        kind = "cuda" if run["device"] else "cpu"
+        insert(connection, "runs", content_sha256="", source="kineto", device_kind=kind, rank=0, rules_version=1, **run)
+    add_signatures(connection)
+    add_ceilings(connection)
+    add_kernels(connection, "aaaa000000000001", KERNELS)
+    add_kernels(connection, "aaaa000000000002", [(0, 0, 0, 1000, 0)])
+    add_kernels(connection, "cccc000000000004", [(0, 0, 0, 700, None)])
+    add_steps(connection)
+    add_ledgers(connection)
 
 
 @pytest.fixture(scope="session")
