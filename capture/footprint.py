@@ -1,47 +1,89 @@
-"""How much memory a point will need, from its shape alone: for `--dry-run`, and so that a sweep can be sized first."""
+"""What a point will need, from its shape alone: memory, and at least how much time. For `--dry-run`."""
 
 import msgspec
 
-from capture.config import ITEM_BYTES, Point
-from capture.presets import PRESETS
+from capture.forwards import Forward, dram_bytes, flops, forwards
+from capture.point import ITEM_BYTES, Point
+from capture.presets import shape_of
+from capture.roofs import Roofs
+
+CACHELESS = frozenset({"dlm_full", "dlm_semi_ar"})
+SAMPLING_BYTES = {"fp32": 4, "fp64": 16}
+"""Bytes of a logit's softmax; in float64 the logits are converted first. `model` takes those of the dtype."""
+
+NOISE_COPIES = 4
+"""Further copies of the logits, in the softmax's precision, that Gumbel noise makes."""
+
+WARM_UP_S = 2.0
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Predicted bytes on the device. Weights and cache are exact; activations an estimate."""
+    """Predicted bytes on the device. Weights and cache are exact, the others estimates.
+
+    `activations_bytes` is the peak inside a layer and `logits_bytes` the peak at token selection, which follows it and
+    takes its place. `static_bytes` is what CUDA graphs keep for their replays beside the eager steps they are compared
+    with.
+    """
 
     weights_bytes: int
     cache_bytes: int
     activations_bytes: int
+    logits_bytes: int
+    static_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
         """What the device must hold at once."""
-        return self.weights_bytes + self.cache_bytes + self.activations_bytes
+        working = max(self.activations_bytes, self.logits_bytes)
+        return self.weights_bytes + self.cache_bytes + working + self.static_bytes
 
 
 def predict(point: Point) -> Footprint:
     """The memory a point needs, without the framework's own context."""
-    shape, item = PRESETS[point.model], ITEM_BYTES[point.dtype]
-    cached = 0 if point.mode == "dlm_full" else point.length
+    shape, item = shape_of(point), ITEM_BYTES[point.dtype]
+    cached = 0 if point.mode in CACHELESS else point.length
+    steps = forwards(point)
+    activations = max(_activations_bytes(step, point) for step in steps)
+    logits = max(_logits_bytes(step, point) for step in steps)
     return Footprint(
         weights_bytes=shape.parameters * item,
-        cache_bytes=shape.cache_elements(cached) * point.batch * item,
-        activations_bytes=_activations_bytes(point),
+        cache_bytes=shape.cache_elements(cached) * point.sequences * item,
+        activations_bytes=activations,
+        logits_bytes=logits,
+        static_bytes=0 if point.execution == "eager" or point.device == "cpu" else max(activations, logits),
     )
 
 
-def _activations_bytes(point: Point) -> int:
-    """The larger of the two peaks of a forward: inside a feed-forward block, and at token selection.
+def predict_time(point: Point, roofs: Roofs) -> float:
+    """Seconds to capture a point if every forward met its roof: a lower bound.
 
-    A feed-forward block holds the residual stream and its normalized copy beside three activations of its width.
-    Selection holds the logits and their float32 softmax: of one position a sequence in `ar`, of all in `dlm_full`, of
-    all and of one block in `dlm_block_dual`.
+    That is `repeats` generations, one to warm up and one under the profiler; neither of these two is counted for more
+    than the seconds that warming up is cut off at. Making weights, compiling and writing files come on top, and at a
+    batch of 1 most eager steps take several times as long as at the roof.
     """
-    shape, item = PRESETS[point.model], ITEM_BYTES[point.dtype]
-    causal = point.mode == "ar"
-    rows = point.batch * (point.prompt_tokens if causal else point.length)
-    logits = point.batch if causal else rows
-    softmax = {"ar": 0, "dlm_full": rows, "dlm_block_dual": point.batch * (point.block or 0)}[point.mode]
-    feed_forward = rows * (2 * shape.hidden + 3 * shape.ffn) * item
-    selection = rows * 2 * shape.hidden * item + (logits * item + softmax * 4) * shape.vocabulary
-    return max(feed_forward, selection)
+    generation = sum(step.count * forward_seconds(step, point, roofs) for step in forwards(point))
+    return point.repeats * generation + 2 * min(generation, WARM_UP_S)
+
+
+def forward_seconds(step: Forward, point: Point, roofs: Roofs) -> float:
+    """The time of one forward at the roof: of its FLOPs or of its bytes, whichever is longer."""
+    return max(flops(step, point) / roofs.flops_per_s(point.dtype), dram_bytes(step, point) / roofs.bytes_per_s)
+
+
+def _activations_bytes(step: Forward, point: Point) -> int:
+    """Inside a feed-forward block: the residual stream, its normalized copy, and three activations of its width."""
+    shape = shape_of(point)
+    return point.sequences * step.query * (2 * shape.hidden + 3 * shape.ffn) * ITEM_BYTES[point.dtype]
+
+
+def _logits_bytes(step: Forward, point: Point) -> int:
+    """At token selection: the residual stream, the logits with the copies that guidance and shifting make, softmax."""
+    shape, item = shape_of(point), ITEM_BYTES[point.dtype]
+    copies = point.sequences * (2 if shape.shifted and point.mode != "ar" else 1) + (
+        3 * point.batch if point.guidance else 0
+    )
+    width = SAMPLING_BYTES.get(point.sampling, item)
+    noisy = step.logits if point.mode == "ar" else step.confident
+    softmax = step.confident * width + (noisy * NOISE_COPIES * width if point.temperature else 0)
+    residual = point.sequences * step.query * 2 * shape.hidden * item
+    return residual + (step.logits * copies * item + softmax * point.batch) * shape.vocabulary

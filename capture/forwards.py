@@ -1,0 +1,117 @@
+"""A point's forwards and their costs in closed form, without importing torch: for predictions of memory and time.
+
+Matrix products read their weights and inputs and write their outputs once, attention is flash-like, and everything else
+is free; so these are the least FLOPs and bytes a decoder needs.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from capture.point import ITEM_BYTES, Point
+from capture.presets import Shape, shape_of
+from capture.steps import Kind
+
+
+class Forward(msgspec.Struct, frozen=True, kw_only=True):
+    """`count` like forwards, sized for each sequence.
+
+    `query` positions are processed and `context` attended to, `pairs` of the two; `logits` of the positions have
+    logits, and `confident` of these a confidence.
+    """
+
+    kind: Kind
+    query: int
+    context: int
+    pairs: int
+    logits: int
+    confident: int
+    count: int = 1
+
+
+def forwards(point: Point) -> list[Forward]:
+    """All forwards of a generation, like ones together, not in order.
+
+    Where confidence decides how many tokens a step commits, every step commits one, as random weights have it.
+    """
+    return list(_autoregressive(point) if point.mode == "ar" else _diffusion(point))
+
+
+def flops(forward: Forward, point: Point) -> int:
+    """FLOPs of one forward over all sequences."""
+    shape, sequences = shape_of(point), point.sequences
+    linear = 2 * forward.query * shape.layers * shape.layer_parameters
+    attention = 4 * forward.pairs * shape.heads * shape.head_dim * shape.layers
+    return sequences * (linear + attention + 2 * forward.logits * shape.embedding_parameters)
+
+
+def dram_bytes(forward: Forward, point: Point) -> int:
+    """Bytes one forward over all sequences must read and write."""
+    shape, sequences = shape_of(point), point.sequences
+    attended = 2 * (forward.query * shape.heads + forward.context * shape.kv_heads) * shape.head_dim
+    layer = shape.layer_parameters + shape.bias_parameters
+    layer += sequences * (forward.query * _product_elements(shape) + attended)
+    head = shape.embedding_parameters * bool(forward.logits)
+    head += sequences * forward.logits * (shape.hidden + shape.vocabulary)
+    return (shape.layers * layer + head + sequences * forward.query * shape.hidden) * ITEM_BYTES[point.dtype]
+
+
+def _product_elements(shape: Shape) -> int:
+    """Inputs and outputs of a layer's seven products, in elements a position."""
+    heads = 2 * (shape.heads + shape.kv_heads) * shape.head_dim
+    return 7 * shape.hidden + heads + 3 * shape.ffn
+
+
+def _autoregressive(point: Point) -> Iterator[Forward]:
+    prompt = point.prompt_tokens
+    pairs = prompt * (prompt + 1) // 2
+    yield Forward(kind="prefill", query=prompt, context=prompt, pairs=pairs, logits=1, confident=0)
+    for context in range(prompt + 1, point.length):
+        yield Forward(kind="decode", query=1, context=context, pairs=context, logits=1, confident=0)
+
+
+def _diffusion(point: Point) -> Iterator[Forward]:
+    """Each block's first step, its others, and what else its mode does."""
+    assert point.block is not None
+    steps = (point.generated_tokens if point.steps is None else point.steps) // point.blocks
+    length, block = point.length, point.block
+    if point.mode == "dlm_full":
+        yield _whole("denoise", length, confident=length, count=steps * point.blocks)
+    elif point.mode == "dlm_block_causal":
+        yield from _block_causal(point, steps)
+    else:
+        for index in range(point.blocks):
+            before = point.prompt_tokens + index * block
+            if point.mode == "dlm_semi_ar":
+                yield _whole("denoise", before + block, confident=before + block, count=steps)
+                continue
+            yield _whole("refresh", length, confident=block)
+            query = length - before if point.mode == "dlm_block_prefix" else block
+            yield from _local("reuse", query, length, logits=query, block=block, count=steps - 1)
+
+
+def _block_causal(point: Point, steps: int) -> Iterator[Forward]:
+    """A prefill, each block's steps, and one forward more for each block that another follows."""
+    assert point.block is not None
+    prompt, block = point.prompt_tokens, point.block
+    pairs = min(prompt * prompt, prompt * (prompt + block) // 2)
+    yield Forward(kind="prefill", query=prompt, context=prompt, pairs=pairs, logits=0, confident=0)
+    for index in range(point.blocks):
+        end = prompt + (index + 1) * block
+        yield from _local("reuse", block, end, logits=block, block=block, count=steps)
+        yield from _local("commit", block, end, logits=0, block=0, count=int(index + 1 < point.blocks))
+
+
+def _whole(kind: Kind, length: int, *, confident: int, count: int = 1) -> Forward:
+    """Positions that all see each other, with logits for all."""
+    pairs = length * length
+    return Forward(
+        kind=kind, query=length, context=length, pairs=pairs, logits=length, confident=confident, count=count
+    )
+
+
+def _local(kind: Kind, query: int, context: int, *, logits: int, block: int, count: int) -> Iterator[Forward]:
+    """Positions that see a longer context; nothing where there are none of these."""
+    if count:
+        pairs = query * context
+        yield Forward(kind=kind, query=query, context=context, pairs=pairs, logits=logits, confident=block, count=count)
