@@ -1,54 +1,66 @@
-"""The tokens of a generation, and how they are committed: all on the device, no step waits for a value."""
+"""The tokens of a generation, and which of them are decided: all on the device, no step waits for a value."""
 
 import torch
 from torch import Tensor
 
 from capture.config import Point
 from capture.models import Decoder
+from capture.steps import Step
 
 
 class Canvas:
     """`tokens` `[batch, length]`: a random prompt, then masks; `masked` `[batch, length]` says which are undecided.
 
-    `masked` is kept apart from the mask id, since a model of random weights may well predict that id.
+    `masked` is kept apart from the mask id, since a model of random weights may well predict that id. `first` and
+    `count` are scalars on the device: where the step's block begins and how many of its tokens it commits. Work that
+    reads them there is the same work for every step, so a CUDA graph of it can be replayed.
     """
 
-    def __init__(self, decoder: Decoder, point: Point) -> None:
+    def __init__(self, decoder: Decoder, point: Point, steps: list[Step]) -> None:
         self.prompt = point.prompt_tokens
-        self._mask_id = decoder.shape.mask_id
+        self.mask_id = decoder.shape.mask_id
         self.tokens = torch.empty((point.batch, point.length), dtype=torch.int64, device=decoder.device)
         self.masked = torch.empty_like(self.tokens, dtype=torch.bool)
+        self._seed = point.seed
         generator = torch.Generator(decoder.device).manual_seed(point.seed)
-        self.tokens.random_(0, self._mask_id, generator=generator)
+        self.tokens.random_(0, self.mask_id, generator=generator)
+        places = [(self._first(step, point), step.tokens or 0) for step in steps]
+        self._places = torch.tensor(places, device=decoder.device)
+        self._place = torch.zeros(2, dtype=torch.int64, device=decoder.device)
         self.reset()
 
+    def _first(self, step: Step, point: Point) -> int:
+        """The first position of a step's block; without blocks, of the step itself."""
+        if step.block is None or point.block is None:
+            return step.context - step.query
+        return self.prompt + step.block * point.block
+
+    @property
+    def first(self) -> Tensor:
+        """The first position of the placed step's block, int64, no dimensions."""
+        return self._place[0]
+
+    @property
+    def count(self) -> Tensor:
+        """How many tokens the placed step commits, int64, no dimensions."""
+        return self._place[1]
+
     def reset(self) -> None:
-        """Mask everything past the prompt."""
-        self.tokens[:, self.prompt :] = self._mask_id
+        """Mask everything past the prompt, and begin the same random numbers again."""
+        self.tokens[:, self.prompt :] = self.mask_id
         self.masked.fill_(False)
         self.masked[:, self.prompt :] = True
+        torch.manual_seed(self._seed)
 
-    def append(self, position: int, chosen: Tensor) -> None:
-        """Commit `chosen` `[batch]` at one position, in order: no choice depends on `masked`, which stays."""
-        self.tokens[:, position] = chosen
+    def place(self, step: Step) -> None:
+        """Put a step's block and count on the device: one small copy within it."""
+        self._place.copy_(self._places[step.index])
 
-    def commit(self, start: int, confidence: Tensor, chosen: Tensor, count: int) -> None:
-        """Commit the `count` most confident masked positions of a block that begins at `start`.
+    def read(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and whether they are undecided at `positions` `[query]`; both `[batch, query]`."""
+        return self.tokens.index_select(1, positions), self.masked.index_select(1, positions)
 
-        `confidence` and `chosen` are `[batch, block]`. The count is known beforehand, so nothing asks the device.
-        """
-        stop = start + confidence.shape[1]
-        masked = self.masked[:, start:stop]
-        candidates = torch.where(masked, confidence, -torch.inf)
-        best = candidates.topk(count, dim=-1).indices
-        self.tokens[:, start:stop].scatter_(1, best, chosen.gather(1, best))
-        masked.scatter_(1, best, False)
-
-
-def confidence(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The softmax probability of each position's best token, float32, and that token.
-
-    `logits` is `[batch, query, vocabulary]`, both results `[batch, query]`. Of equal tokens the first wins.
-    """
-    probability, token = torch.softmax(logits, dim=-1, dtype=torch.float32).max(dim=-1)
-    return probability, token
+    def write(self, positions: Tensor, tokens: Tensor, masked: Tensor) -> None:
+        """Put back what `read` gave, `[batch, query]` each."""
+        self.tokens.index_copy_(1, positions, tokens)
+        self.masked.index_copy_(1, positions, masked)

@@ -1,16 +1,14 @@
-"""Weights from a local directory in Hugging Face layout, LLaMA's keys or LLaDA's; nothing is ever downloaded."""
+"""Weights from a local directory in Hugging Face layout: LLaMA's keys, Dream's or LLaDA's; nothing is downloaded."""
 
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from transformers import LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from capture.errors import CheckpointError
-from capture.models import Decoder, configuration
-from capture.presets import Shape
+from capture.models import Decoder, configuration, network_class, restore_rotary
+from capture.presets import PRESETS, Shape
 
 LLADA_KEYS = {
     r"^model\.transformer\.wte\.": "model.embed_tokens.",
@@ -28,8 +26,10 @@ LLADA_KEYS = {
 }
 """LLaDA's published keys, as patterns with at most one group, and the same weights' names in LLaMA's blocks."""
 
+_HUGGING_FACE = {"hidden": "hidden_size", "layers": "num_hidden_layers", "vocabulary": "vocab_size"}
 _SIZE_KEYS = {
-    "llama": {"hidden": "hidden_size", "layers": "num_hidden_layers", "vocabulary": "vocab_size"},
+    "llama": _HUGGING_FACE,
+    "dream": _HUGGING_FACE,
     "llada": {"hidden": "d_model", "layers": "n_layers", "vocabulary": "embedding_size"},
 }
 
@@ -40,8 +40,9 @@ def check(directory: Path, shape: Shape) -> None:
         stored = msgspec.json.decode((directory / "config.json").read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{directory}/config.json cannot be read: {error}.") from error
+    published = PRESETS[shape.name]  # A point may run a subset of the layers; the checkpoint has them all.
     for attribute, key in _SIZE_KEYS[shape.layout].items():
-        expected = getattr(shape, attribute)
+        expected = getattr(published, attribute)
         if stored.get(key) != expected:
             raise CheckpointError(
                 f"{directory}/config.json has {key} = {stored.get(key)}; {shape.name} expects {expected}: "
@@ -49,7 +50,9 @@ def check(directory: Path, shape: Shape) -> None:
             )
 
 
-def load(directory: Path, shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> Decoder:
+def load(
+    directory: Path, shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int, fused: bool = False
+) -> Decoder:
     """A decoder with the directory's weights on `device`.
 
     Raises CheckpointError when the directory is of another shape or lacks weights.
@@ -57,7 +60,7 @@ def load(directory: Path, shape: Shape, dtype: torch.dtype, device: torch.device
     check(directory, shape)
     config = configuration(shape, capacity)
     mapping = LLADA_KEYS if shape.layout == "llada" else None
-    library: Any = LlamaForCausalLM  # Its annotations know nothing of output_loading_info.
+    library = network_class(shape)
     network, report = library.from_pretrained(
         str(directory), config=config, dtype=dtype, key_mapping=mapping, local_files_only=True, output_loading_info=True
     )
@@ -67,5 +70,5 @@ def load(directory: Path, shape: Shape, dtype: torch.dtype, device: torch.device
             f"{directory} lacks {len(missing)} of the weights of {shape.name}, first {missing[0]}; expected all."
         )
     network = network.to(device).requires_grad_(False)
-    network.model.rotary_emb = LlamaRotaryEmbedding(config=config).to(device)
-    return Decoder(network, shape, capacity=capacity)
+    restore_rotary(network, device)
+    return Decoder(network, shape, capacity=capacity, fused=fused)

@@ -1,16 +1,19 @@
-"""Decoders of a preset's shape, from transformers' LLaMA blocks, with masks and caches of our own.
+"""Decoders of a preset's shape from transformers' blocks, with attention, masks and caches of our own.
 
 The blocks are the library's; the forward over them is ours, because attention is causal in one mode and bidirectional
 in another over the same weights, and because a materialised mask would cost memory traffic no decoder needs.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from capture.attention import Attention, FeedForward, Rotary, View, stored
 from capture.cache import KeyValueCache
 from capture.presets import Shape
 
@@ -21,20 +24,24 @@ INITIAL_STD = 0.02
 class Decoder:
     """A decoder's weights and one forward over them."""
 
-    def __init__(self, network: LlamaForCausalLM, shape: Shape, *, capacity: int) -> None:
-        """Wrap a network whose positions run to `capacity`."""
-        self.network: Any = network  # Its submodules are typed as Tensor | Module, which helps nobody.
+    def __init__(self, network: Any, shape: Shape, *, capacity: int, fused: bool = False) -> None:
+        """Wrap a network of the library whose positions run to `capacity`; its attention is replaced by ours."""
+        self.network = network
         self.network.train(False)
         self.shape = shape
+        self.fused = fused
         self.dtype: torch.dtype = network.lm_head.weight.dtype
         self.device: torch.device = network.lm_head.weight.device
+        self.depth = len(network.model.layers)
         self.positions = torch.arange(capacity, device=self.device)
+        _replace(network, shape, fused=fused)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all weights and buffers."""
+        """Bytes of all weights and buffers, views of one storage counted once."""
         tensors = (*self.network.parameters(), *self.network.buffers())
-        return sum(tensor.nbytes for tensor in tensors)
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+        return sum(storages.values())
 
     def reserve(self, capacity: int) -> None:
         """Let positions run to `capacity`, for a longer point than the network was made for."""
@@ -44,7 +51,7 @@ class Decoder:
     def cache(self, *, batch: int, capacity: int) -> KeyValueCache:
         """An empty cache for `batch` sequences of `capacity` positions."""
         return KeyValueCache(
-            layers=self.shape.layers,
+            layers=self.depth,
             batch=batch,
             kv_heads=self.shape.kv_heads,
             capacity=capacity,
@@ -53,56 +60,79 @@ class Decoder:
             device=self.device,
         )
 
-    def forward(
-        self,
-        tokens: Tensor,
-        *,
-        start: int = 0,
-        context: int | None = None,
-        cache: KeyValueCache | None = None,
-        causal: bool = False,
-        last: bool = False,
-    ) -> Tensor:
-        """Logits `[batch, query, vocabulary]` of `tokens` `[batch, query]` that begin at position `start`.
+    @contextmanager
+    def shallower(self, depth: int) -> Iterator[None]:
+        """Let forwards and new caches stop after the first `depth` layers."""
+        whole, self.depth = self.depth, depth
+        try:
+            yield
+        finally:
+            self.depth = whole
 
-        Without a cache the tokens attend to each other. With one, their keys and values are written at their positions
-        and they attend to the first `context` slots (default: up to their own last). `causal` masks the future and
-        belongs to a forward from position 0; `last` computes the last position's logits only: `[batch, 1, vocabulary]`.
-        """
-        query = tokens.shape[1]
-        positions = self.positions[start : start + query]
-        if cache is not None:
-            cache.select(positions, start + query if context is None else context)
+    def attend_by(self, backend: str) -> None:
+        """Use one backend of scaled dot product attention in every layer, or leave the choice to PyTorch (`auto`)."""
+        for layer in self.network.model.layers:
+            layer.self_attn.backend = backend
+
+    def rotary(self, positions: Tensor) -> Rotary:
+        """Cosines and sines of `positions` `[query]`, `[1, query, head_dim]` each."""
         body = self.network.model
-        hidden = body.embed_tokens(tokens)
-        rotary = body.rotary_emb(hidden, position_ids=positions[None])
-        for layer in body.layers:
-            hidden = layer(hidden, position_embeddings=rotary, past_key_values=cache, is_causal=causal)
-        hidden = body.norm(hidden[:, -1:] if last else hidden)
+        cosines, sines = body.rotary_emb(body.embed_tokens.weight, position_ids=positions[None])
+        return stored(cosines), stored(sines)
+
+    def hidden(self, tokens: Tensor, positions: Tensor, view: View) -> Tensor:
+        """The last layer's output `[batch, query, hidden]` for `tokens` `[batch, query]` at `positions` `[query]`."""
+        body = self.network.model
+        hidden: Tensor = body.embed_tokens(tokens)
+        rotary = self.rotary(positions)
+        for layer in body.layers[: self.depth]:
+            hidden = layer(hidden, position_embeddings=rotary, view=view)
+        return hidden
+
+    def forward(self, tokens: Tensor, positions: Tensor, view: View, *, last: bool = False) -> Tensor:
+        """Logits `[batch, query, vocabulary]` of `tokens` `[batch, query]` at `positions` `[query]`.
+
+        `last` computes the last position's logits only: `[batch, 1, vocabulary]`. Where a model's logits are shifted,
+        each position's come from the one before it, and the first keeps its own.
+        """
+        hidden = self.hidden(tokens, positions, view)
+        hidden = self.network.model.norm(hidden[:, -1:] if last else hidden)
         logits: Tensor = self.network.lm_head(hidden)
+        if self.shape.shifted and not last:
+            return torch.cat([logits[:, :1], logits[:, :-1]], 1)
         return logits
 
 
-def empty(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> LlamaForCausalLM:
-    """A network of the shape with its memory allocated on `device` and not yet filled; on the meta device, none."""
-    with torch.device("meta"):
-        network: Any = LlamaForCausalLM(configuration(shape, capacity))
-    network = network.to(dtype).to_empty(device=device)
-    # Not in a checkpoint and not a weight: inverse frequencies stay float32 whatever the weights are.
-    network.model.rotary_emb = LlamaRotaryEmbedding(config=network.config).to(device)
-    made: LlamaForCausalLM = network.requires_grad_(False)
-    return made
+def _replace(network: Any, shape: Shape, *, fused: bool) -> None:
+    """Put our attention, and with `fused` our feed-forward blocks, in place of the library's."""
+    for index, layer in enumerate(network.model.layers):
+        layer.self_attn = Attention(
+            layer.self_attn,
+            layer=index,
+            heads=shape.heads,
+            kv_heads=shape.kv_heads,
+            head_dim=shape.head_dim,
+            fused=fused,
+        )
+        if fused:
+            layer.mlp = FeedForward(layer.mlp)
 
 
-def configuration(shape: Shape, capacity: int) -> LlamaConfig:
-    """The library's configuration of a shape, with PyTorch's scaled dot product attention."""
-    library: Any = LlamaConfig  # Keywords of its base class are not in its signature.
-    made: LlamaConfig = library(
+def network_class(shape: Shape) -> Any:
+    """The library's model whose blocks a shape has: Qwen2's where queries, keys and values have a bias."""
+    return Qwen2ForCausalLM if shape.qkv_bias else LlamaForCausalLM
+
+
+def configuration(shape: Shape, capacity: int) -> Any:
+    """The library's configuration of a shape."""
+    library: Any = Qwen2Config if shape.qkv_bias else LlamaConfig
+    return library(
         hidden_size=shape.hidden,
         intermediate_size=shape.ffn,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
         vocab_size=shape.vocabulary,
         rms_norm_eps=shape.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
@@ -110,10 +140,25 @@ def configuration(shape: Shape, capacity: int) -> LlamaConfig:
         tie_word_embeddings=False,
         attn_implementation="sdpa",
     )
-    return made
 
 
-def random(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int, seed: int) -> Decoder:
+def empty(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> Any:
+    """A network of the shape with its memory allocated on `device` and not yet filled; on the meta device, none."""
+    with torch.device("meta"):
+        network: Any = network_class(shape)(configuration(shape, capacity))
+    network = network.to(dtype).to_empty(device=device)
+    restore_rotary(network, device)
+    return network.requires_grad_(False)
+
+
+def restore_rotary(network: Any, device: torch.device) -> None:
+    """Make the rotary embedding anew: not in a checkpoint and not a weight, float32 whatever the weights are."""
+    network.model.rotary_emb = LlamaRotaryEmbedding(config=network.config).to(device)
+
+
+def random(
+    shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int, seed: int, fused: bool = False
+) -> Decoder:
     """A decoder with random weights made where they stay: norms one, everything else normal with std 0.02.
 
     Raises torch.OutOfMemoryError when the device cannot hold them.
@@ -125,7 +170,7 @@ def random(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: 
             nn.init.ones_(weight)
         else:
             weight.normal_(0.0, INITIAL_STD, generator=generator)
-    return Decoder(network, shape, capacity=capacity)
+    return Decoder(network, shape, capacity=capacity, fused=fused)
 
 
 def quiet_transformers() -> None:

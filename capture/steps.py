@@ -6,14 +6,15 @@ from typing import Literal
 import msgspec
 
 Phase = Literal["prefill", "decode", "denoise"]
-Kind = Literal["prefill", "decode", "denoise", "refresh", "reuse"]
+Kind = Literal["prefill", "decode", "denoise", "refresh", "reuse", "commit"]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One forward and the token selection after it.
 
     `index` counts a generation's steps from 0. `query` is the positions processed and `context` the positions attended
-    to, for each sequence; `tokens` is how many the step commits for each. `block` is None outside of diffusion.
+    to, for each sequence; `tokens` is how many the step commits for each, None where the model's confidence decides.
+    `block` is None outside of diffusion. A step of kind `commit` writes a finished block's keys and values.
     """
 
     phase: Phase
@@ -21,16 +22,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     query: int
     context: int
-    tokens: int
+    tokens: int | None
     block: int | None = None
 
     @property
     def label(self) -> str:
         """The step's name in a trace: `phase=denoise step=7 block=1 kind=reuse query=32 context=1152 tokens=1`."""
         block = "" if self.block is None else f" block={self.block}"
+        tokens = "" if self.tokens is None else f" tokens={self.tokens}"
         return (
             f"phase={self.phase} step={self.index}{block} kind={self.kind} "
-            f"query={self.query} context={self.context} tokens={self.tokens}"
+            f"query={self.query} context={self.context}{tokens}"
         )
 
 

@@ -1,12 +1,14 @@
-"""Autoregressive decoding, greedy: one causal prefill, then one token a step against a key and value cache."""
+"""Autoregressive decoding: one causal prefill, then one token a step against a key and value cache."""
 
 from torch import Tensor
 
+from capture.cache import Cached
 from capture.canvas import Canvas
 from capture.config import Point
 from capture.labels import Labels
 from capture.models import Decoder
-from capture.steps import Step
+from capture.sampling import Sampler
+from capture.steps import Kind, Step
 
 
 def schedule(point: Point) -> list[Step]:
@@ -23,10 +25,13 @@ def schedule(point: Point) -> list[Step]:
 class Autoregressive:
     """A generation in mode `ar`. End-of-sequence tokens are ignored, so that every run has the length it asks for."""
 
+    adaptive = False
+
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
         self.steps = schedule(point)
-        self.canvas = Canvas(decoder, point)
+        self.canvas = Canvas(decoder, point, self.steps)
         self._decoder, self._labels = decoder, labels
+        self._sampler = Sampler(point, decoder.dtype)
         self._cache = decoder.cache(batch=point.batch, capacity=point.length)
 
     @property
@@ -34,18 +39,35 @@ class Autoregressive:
         """Bytes of keys and values kept between steps."""
         return self._cache.nbytes
 
+    @property
+    def logits_bytes(self) -> int:
+        """Bytes of a step's logits: the last position's of every sequence."""
+        return len(self.canvas.tokens) * self._decoder.shape.vocabulary * self._decoder.dtype.itemsize
+
     def reset(self) -> None:
         """Go back to the prompt; slots past it are written before they are read."""
         self.canvas.reset()
 
-    def run(self, step: Step) -> None:
-        """Issue one step."""
-        logits = self.forward(step)
-        with self._labels.range("module=sampling"):
-            self.canvas.append(step.context, logits[:, -1].argmax(-1))
+    def place(self, step: Step) -> None:
+        """Tell the device which step comes."""
+        self.canvas.place(step)
 
-    def forward(self, step: Step) -> Tensor:
+    def finished(self, step: Step) -> bool:
+        """Never: every position takes a step."""
+        del step
+        return False
+
+    def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
+        """Forward the positions from the step's first, and commit the token after the last."""
+        positions = offsets + self.canvas.first
+        logits = self.logits(kind, positions, visible)
+        with self._labels.range("module=sampling"):
+            chosen = self._sampler.draw(logits)
+            undecided = self.canvas.masked.new_zeros(chosen.shape)
+            self.canvas.write(positions[-1:] + 1, chosen, undecided)
+
+    def logits(self, kind: Kind, positions: Tensor, visible: Tensor) -> Tensor:
         """Logits `[batch, 1, vocabulary]` of the step's last position."""
-        start = step.context - step.query
-        tokens = self.canvas.tokens[:, start : step.context]
-        return self._decoder.forward(tokens, start=start, cache=self._cache, causal=step.kind == "prefill", last=True)
+        tokens, _ = self.canvas.read(positions)
+        view = Cached(self._cache, positions, visible.shape[0], causal=kind == "prefill")
+        return self._decoder.forward(tokens, positions, view, last=True)

@@ -7,15 +7,29 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
-from capture import checkpoints
+from capture import checkpoints, models
+from capture.attention import Whole
 from capture.checkpoints import LLADA_KEYS
 from capture.errors import CheckpointError
 from capture.models import Decoder
 from capture.presets import PRESETS
 
+from . import reference
+
 CPU = torch.device("cpu")
 TOKENS = torch.arange(9)[None]
+
+
+def logits(decoder: Decoder) -> Tensor:
+    return decoder.forward(TOKENS, torch.arange(9), Whole())
+
+
+def plain(weights: dict[str, Tensor], name: str) -> Tensor:
+    """The logits of those weights by a forward written plainly."""
+    expected = reference.logits(weights, PRESETS[name], TOKENS[0], torch.ones(9, 9, dtype=torch.bool))
+    return torch.cat([expected[:1], expected[:-1]])[None] if PRESETS[name].shifted else expected[None]
 
 
 def published(name: str) -> str:
@@ -32,7 +46,8 @@ def test_llama_layout(llama: Decoder, tmp_path: Path) -> None:
     with torch.inference_mode(False):
         llama.network.save_pretrained(tmp_path)
     loaded = checkpoints.load(tmp_path, PRESETS["tiny-llama"], torch.float32, CPU, capacity=32)
-    assert torch.equal(loaded.forward(TOKENS), llama.forward(TOKENS))
+    assert torch.equal(logits(loaded), logits(llama))
+    torch.testing.assert_close(logits(loaded), plain(llama.network.state_dict(), "tiny-llama"), rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
@@ -47,7 +62,27 @@ def llada_directory(llada: Decoder, tmp_path: Path) -> Path:
 
 def test_llada_layout(llada: Decoder, llada_directory: Path) -> None:
     loaded = checkpoints.load(llada_directory, PRESETS["tiny-llada"], torch.float32, CPU, capacity=32)
-    assert torch.equal(loaded.forward(TOKENS), llada.forward(TOKENS))
+    assert torch.equal(logits(loaded), logits(llada))
+    torch.testing.assert_close(logits(loaded), plain(llada.network.state_dict(), "tiny-llada"), rtol=1e-4, atol=1e-5)
+
+
+def test_dream_layout(tmp_path: Path) -> None:
+    """Dream's checkpoints have Qwen2's keys, biases among them."""
+    weights = models.random(PRESETS["tiny-dream"], torch.float32, CPU, capacity=32, seed=5).network.state_dict()
+    assert weights["model.layers.0.self_attn.k_proj.bias"].any()
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    shape = PRESETS["tiny-dream"]
+    sizes = {"hidden_size": shape.hidden, "num_hidden_layers": shape.layers, "vocab_size": shape.vocabulary}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "Dream", **sizes}))
+    for fused in (False, True):
+        loaded = checkpoints.load(tmp_path, shape, torch.float32, CPU, capacity=32, fused=fused)
+        torch.testing.assert_close(logits(loaded), plain(weights, "tiny-dream"), rtol=1e-4, atol=1e-5)
+
+
+def test_a_subset_of_the_layers_is_loaded_from_a_whole_checkpoint(llada_directory: Path) -> None:
+    shape = PRESETS["tiny-llada"].with_(layers=2)
+    loaded = checkpoints.load(llada_directory, shape, torch.float32, CPU, capacity=32)
+    assert len(loaded.network.model.layers) == loaded.depth == 2
 
 
 def test_another_shape_is_refused(llada_directory: Path) -> None:

@@ -1,0 +1,73 @@
+"""Block diffusion over a canvas (DiffusionGemma): random tokens, denoised against a cache of all that is decided.
+
+The model has no mask token. What is undecided of a canvas holds random tokens, drawn anew after each step, and the
+logits of a step condition the next one on the same canvas. A finished canvas is encoded: its keys and values are exact.
+"""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from capture.config import Point
+from capture.diffusion_gemma import GemmaDecoder
+from capture.labels import Labels
+from capture.modes.denoising import Denoising
+from capture.modes.dlm_block_causal import schedule
+from capture.steps import Kind
+
+
+class CanvasDiffusion(Denoising):
+    """A generation in mode `dlm_block_causal` of a model that denoises a canvas. It knows no guidance.
+
+    The first step on a canvas is conditioned on nothing, by a mask on the device: it launches what the others do, so
+    that one CUDA graph serves all steps of a canvas, where the library would leave out the product with the embeddings.
+    """
+
+    def __init__(self, decoder: GemmaDecoder, point: Point, labels: Labels) -> None:
+        self._gemma, self._vocabulary = decoder, decoder.shape.vocabulary
+        super().__init__(cast(Any, decoder), point, labels, schedule(point))
+        self._cache = decoder.cache(batch=point.batch, capacity=point.length)
+        self.cache_bytes = self._cache.nbytes
+        size = (point.batch, self._block, self._vocabulary)
+        self._previous = torch.zeros(size, dtype=decoder.dtype, device=decoder.device)
+        self._conditioned = torch.zeros(point.batch, dtype=torch.bool, device=decoder.device)
+        self.reset()
+
+    @property
+    def logits_bytes(self) -> int:
+        """Bytes of a denoising step's logits, which the library gives in float32."""
+        return self._previous.numel() * torch.float32.itemsize
+
+    def reset(self) -> None:
+        """Go back to the prompt, keeping all memory, with the same noise behind it every time."""
+        super().reset()
+        self.canvas.tokens[:, self.canvas.prompt :].random_(0, self._vocabulary)
+
+    def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
+        """Encode what is decided, or denoise the canvas, commit, and draw the rest anew."""
+        positions = visible[visible.shape[0] - offsets.shape[0] :]
+        if kind != "reuse":
+            self._gemma.encode(self.inputs(positions), visible, self._cache)
+            self._conditioned.fill_(False)
+            return
+        logits = self.logits(kind, positions, visible)
+        with self._labels.range("module=sampling"):
+            self._commit(positions, logits)
+        self._previous.copy_(logits)
+        self._conditioned.fill_(True)
+
+    def logits(self, kind: Kind, positions: Tensor, visible: Tensor) -> Tensor:
+        """Logits `[batch, block, vocabulary]` of the canvas."""
+        del kind  # Only one kind of step has logits.
+        return self._gemma.denoise(self.inputs(positions), visible, self._cache, self._previous, self._conditioned)
+
+    def _commit(self, positions: Tensor, logits: Tensor) -> None:
+        """Commit the most confident of the undecided tokens at `positions` `[block]`, and put noise in the others."""
+        confidence, chosen = self._sampler.choose(logits)
+        tokens, masked = self.canvas.read(positions)
+        accepted = self._sampler.accept(confidence, masked, self.canvas.count)
+        undecided = masked & ~accepted
+        noise = torch.randint_like(tokens, self._vocabulary)
+        decided = torch.where(accepted, chosen, tokens)
+        self.canvas.write(positions, torch.where(undecided, noise, decided), undecided)
