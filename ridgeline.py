@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from analyze.ingest import Result
     from capture.config import Point
-    from capture.sweep import RunResult
+    from capture.sweep import Description, RunResult
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,15 @@ Warehouse = Annotated[Path, typer.Option("-w", "--warehouse", help="The DuckDB f
 DEFAULT_WAREHOUSE = Path("ridgeline.duckdb")
 STAGES = ("capture", "analyze", "warehouse", "reports")
 """The packages whose own exceptions are messages to the user."""
+
+
+class Counters(StrEnum):
+    """How `ridgeline capture` reads hardware counters."""
+
+    auto = "auto"
+    cupti = "cupti"
+    ncu = "ncu"
+    off = "off"
 
 
 class Format(StrEnum):
@@ -181,12 +190,17 @@ def capture(
     config: Annotated[Path, typer.Argument(help="What to capture, TOML; lists make a sweep.", metavar="CONFIG.toml")],
     out: Annotated[Path, typer.Option(help="Folder for run directories.", metavar="RUNS")] = Path("runs"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the points and their predicted memory, run nothing.")
+        bool, typer.Option("--dry-run", help="Print the points, their predicted memory and time, run nothing.")
     ] = False,
+    counters: Annotated[
+        Counters,
+        typer.Option(help="auto, cupti, ncu (both, compared) or off.", metavar="METHOD"),
+    ] = Counters.auto,
 ) -> None:
     """Run and trace each point of a configuration.
 
-    Each is timed without the profiler first, then traced over a window of steps.
+    Each is timed without the profiler first, then traced over a window of steps, then run once more with the hardware
+    counters of every kernel read, where the device allows.
 
     Example: ridgeline capture capture/configs/8b.toml --out runs
     """
@@ -195,18 +209,33 @@ def capture(
 
         points = sweep.load(config)
         if dry_run:
-            for description in sweep.describe(points):
-                print(f"{description.name:72} {description.footprint.total_bytes / 1e9:10.2f} GB predicted")
+            _print_plan(sweep.describe(points, out))
             return
-        _capture(points, out)
+        _capture(points, out, counters.value)
 
 
-def _capture(points: list[Point], out: Path) -> None:
+def _print_plan(descriptions: list[Description]) -> None:
+    """What each point would take, and all of them."""
+    for each in descriptions:
+        print(f"{each.name:80} {each.footprint.total_bytes / 1e9:9.2f} GB {each.seconds:9.1f} s")
+    total = f"{len(descriptions)} points"
+    print(
+        f"{total:80} {max(d.footprint.total_bytes for d in descriptions) / 1e9:9.2f} GB "
+        f"{sum(d.seconds for d in descriptions):9.1f} s"
+    )
+    print(
+        f"ridgeline: memory as predicted, time at the roofs of {descriptions[0].roofs_of}: real ones take longer, "
+        "and making weights, compiling and reading counters come on top",
+        file=sys.stderr,
+    )
+
+
+def _capture(points: list[Point], out: Path, counters: str = "auto") -> None:
     """Capture with progress; failed points end the command with exit code 1 once all others are done."""
     from capture import sweep
 
     with progress("capturing", len(points)) as advance:
-        results = sweep.run(points, out, progress=advance)
+        results = sweep.run(points, out, progress=advance, counters=counters)
     for result in results:
         print(f"ridgeline: {_headline(result)}", file=sys.stderr)
     failed = [result for result in results if result.outcome == "error"]

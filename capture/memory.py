@@ -24,15 +24,18 @@ def reset_peak(device: torch.device) -> None:
             return
 
 
-def peak(device: torch.device, *, weights_bytes: int, cache_bytes: int) -> Memory:
-    """The peak since `reset_peak`."""
+def peak(device: torch.device, *, weights_bytes: int, cache_bytes: int, logits_bytes: int) -> Memory:
+    """The peak since `reset_peak`, by part."""
     on_cuda = device.type == "cuda"
     peak_bytes = torch.cuda.max_memory_allocated(device) if on_cuda else _peak_resident_bytes()
+    other_bytes = max(0, peak_bytes - weights_bytes - cache_bytes)
     return Memory(
         peak_bytes=peak_bytes,
         weights_bytes=weights_bytes,
         cache_bytes=cache_bytes,
-        other_bytes=max(0, peak_bytes - weights_bytes - cache_bytes),
+        other_bytes=other_bytes,
+        logits_bytes=min(logits_bytes, other_bytes),
+        activations_bytes=max(0, other_bytes - logits_bytes),
         source="allocator" if on_cuda else "resident_set",
     )
 

@@ -5,18 +5,21 @@ import json
 import re
 import shutil
 import warnings
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile
+from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile, record_function
 
-from capture.clocks import synchronize
+from capture.clocks import clock, synchronize
 from capture.errors import CaptureError
+from capture.execution import Compiled, Direct, Prepared, Runner
 from capture.labels import Labels
-from capture.modes import Generation
+from capture.records import Timing
 from capture.steps import Step, profiled_window
+from capture.timing import differences
 
 HEADER_KEYS = frozenset(
     {
@@ -38,37 +41,99 @@ HEADER_KEYS = frozenset(
 """The keys of a trace's header that are kept. Others may name the host, the user or their environment."""
 
 
-def record(
-    generation: Generation, network: torch.nn.Module, labels: Labels, device: torch.device, directory: Path
-) -> list[Step]:
-    """Profile the middle of a generation into `trace.json.gz` and `trace.et.json.gz`; the steps of the window.
+ATTENTION = re.compile(r"aten::_?(?:scaled_dot_product_)?(flash|efficient|cudnn)_attention")
+"""Operators that are one backend's; what PyTorch composes of products and a softmax is `math`."""
 
-    The steps before the window run unprofiled, and the profiler is started once and thrown away, so that neither a cold
-    device nor a cold profiler is in the trace. Inside the window nothing waits for the device.
+MATH = re.compile(r"aten::_scaled_dot_product_attention_math")
+
+
+class Profiled(NamedTuple):
+    """The steps of the window, how long each took under the profiler, and the attention backends that ran."""
+
+    steps: list[Step]
+    timings: list[Timing]
+    attention: list[str]
+
+
+def record(
+    prepared: Prepared,
+    network: torch.nn.Module,
+    labels: Labels,
+    device: torch.device,
+    directory: Path,
+    steps: Sequence[Step],
+) -> Profiled:
+    """Profile the middle of a generation of `steps` into `trace.json.gz` and `trace.et.json.gz`.
+
+    Graph replays carry no operators: for them the same window is recorded once more, launched one kernel at a time,
+    into `trace.twin.json.gz`, and the execution trace is the twin's. The steps before a window run unprofiled, and the
+    profiler is started once and thrown away, so that neither a cold device nor a cold profiler is in the trace. Inside
+    the window nothing waits for the device unless the mode does.
     """
-    window = profiled_window(generation.steps)
-    _warm_profiler(generation, device)
-    generation.reset()
-    for step in generation.steps[: window.start]:
-        generation.run(step)
+    window = profiled_window(steps)
+    before, inside = steps[: window.start], list(steps[window.start : window.stop])
+    _warm_profiler(prepared.runner, device)
+    launched = _Window(prepared.launched, before, inside, device)
+    # Compiled code holds no labels, and hooks on its modules would have it compiled again.
+    named: AbstractContextManager[Any] = labels.attached(network) if _labels(prepared.launched) else nullcontext()
+    name = "trace"
+    timings: list[Timing] = []
+    if prepared.replayed:
+        timings = _Window(prepared.runner, before, inside, device).trace(directory, name)
+        name = "trace.twin"
     observer = ExecutionTraceObserver()
     observer.register_callback(str(directory / "trace.et.json"))
-    synchronize(device)
-    steps = generation.steps[window.start : window.stop]
-    with labels.attached(network), _profiler(device, observer) as profiler:
-        for step in steps:
-            with labels.range(step.label):
-                generation.run(step)
-        synchronize(device)
-    _export(profiler, directory, on_device=device.type == "cuda")
-    return steps
+    with named:
+        launched_timings = launched.trace(directory, name, observer)
+    _compress(directory / "trace.et.json")
+    return Profiled(inside, timings or launched_timings, _backends(directory / f"{name}.json.gz"))
 
 
-def _warm_profiler(generation: Generation, device: torch.device) -> None:
+def _labels(launched: Direct) -> bool:
+    """Whether module labels can be put around what a runner launches."""
+    return not isinstance(launched, Compiled)
+
+
+class _Window:
+    """The steps of a generation up to and including a window, run by one runner."""
+
+    def __init__(self, runner: Runner, before: Sequence[Step], inside: Sequence[Step], device: torch.device) -> None:
+        self._runner, self._before, self._inside, self._device = runner, before, inside, device
+
+    def trace(self, directory: Path, name: str, observer: ExecutionTraceObserver | None = None) -> list[Timing]:
+        """Run the steps, profile those inside into `NAME.json.gz`; how long each took under the profiler."""
+        self._runner.generation.reset()
+        for step in self._before:
+            self._runner.run(step)
+        marks = clock(self._device, len(self._inside) + 1)
+        synchronize(self._device)
+        with _profiler(self._device, observer) as profiler:
+            marks.mark()
+            for step in self._inside:
+                with record_function(step.label):
+                    self._runner.run(step)
+                marks.mark()
+            synchronize(self._device)
+        _export(profiler, directory, name, on_device=self._device.type == "cuda")
+        return [
+            Timing(
+                metric="profiled_step",
+                phase=step.phase,
+                kind=step.kind,
+                step=step.index,
+                repeat=0,
+                value_ns=value_ns,
+                started_ns=0,
+            )
+            for step, value_ns in zip(self._inside, differences(marks.elapsed_ns()), strict=True)
+        ]
+
+
+def _warm_profiler(runner: Runner, device: torch.device) -> None:
     """Profile one step for nothing: the first use of CUPTI loads it and disturbs what it sees."""
-    generation.reset()
+    runner.generation.reset()
     with _profiler(device):
-        generation.run(generation.steps[0])
+        runner.run(runner.generation.steps[0])
         synchronize(device)
 
 
@@ -95,23 +160,34 @@ def _overload_names() -> Any:
     return None
 
 
-def _export(profiler: profile, directory: Path, *, on_device: bool) -> None:
-    """Write the trace, its header cleaned, and compress both files. Raises CaptureError for a blind profiler."""
-    plain = directory / "trace.raw.json"
+def _export(profiler: profile, directory: Path, name: str, *, on_device: bool) -> None:
+    """Write a trace, its header cleaned, and compress it. Raises CaptureError for a blind profiler."""
+    plain = directory / f"{name}.raw.json"
     profiler.export_chrome_trace(str(plain))
-    text = clean(plain.read_text(), trace_name="trace.json")
+    text = clean(plain.read_text(), trace_name=f"{name}.json")
     plain.unlink()
     if on_device and '"cat": "kernel"' not in text:
         raise CaptureError(
             "the profiler saw no kernel on the device; expected CUPTI's activities: look for another profiler that is "
             "attached, or for a driver older than this torch needs (KINETO_LOG_LEVEL=0 shows what Kineto says)."
         )
-    with gzip.open(directory / "trace.json.gz", "wt", compresslevel=6) as file:
+    with gzip.open(directory / f"{name}.json.gz", "wt", compresslevel=6) as file:
         file.write(text)
-    executed = directory / "trace.et.json"
-    with executed.open("rb") as source, gzip.open(f"{executed}.gz", "wb", compresslevel=6) as target:
+
+
+def _compress(path: Path) -> None:
+    """Replace a file by its gzip."""
+    with path.open("rb") as source, gzip.open(f"{path}.gz", "wb", compresslevel=6) as target:
         shutil.copyfileobj(source, target)
-    executed.unlink()
+    path.unlink()
+
+
+def _backends(trace: Path) -> list[str]:
+    """The attention backends whose operators a trace holds; where it holds none, attention was composed of products."""
+    with gzip.open(trace, "rt") as file:
+        text = file.read()
+    found = {match[1] for match in ATTENTION.finditer(text)}
+    return sorted(found | ({"math"} if MATH.search(text) or not found else set()))
 
 
 def clean(trace: str, *, trace_name: str) -> str:

@@ -8,21 +8,25 @@ import torch
 
 from capture import (
     checkpoints,
+    counting,
+    diffusion_gemma,
+    energy,
     environment,
     memory,
     models,
     profiling,
     run_directory,
+    scaling,
     telemetry,
     timing,
 )
 from capture.config import Point
 from capture.errors import CaptureError
+from capture.execution import Prepared, prepare
 from capture.labels import Labels
-from capture.models import Decoder
-from capture.modes import MODES
-from capture.presets import PRESETS
-from capture.records import Record
+from capture.modes import start
+from capture.presets import PRESETS, shape_of
+from capture.records import Record, Scaled, Timing
 
 Progress = Callable[[str], None]
 
@@ -32,11 +36,14 @@ class Workshop:
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
-        self._decoder: Decoder | None = None
+        self._decoder: Any = None
+        self.prepared: Prepared | None = None
+        """The last point's generation, kept for its counters."""
 
-    def decoder(self, point: Point, device: torch.device) -> Decoder:
+    def decoder(self, point: Point, device: torch.device) -> Any:
         """The point's decoder on `device`, made when the last one is another."""
-        key = (point.model, point.dtype, point.checkpoint, point.seed, device)
+        self.prepared = None
+        key = (shape_of(point), point.dtype, point.checkpoint, point.seed, point.fused, device)
         if self._decoder is None or key != self._key:
             self.clear(device)
             self._decoder = _make(point, device)
@@ -45,8 +52,9 @@ class Workshop:
         return self._decoder
 
     def clear(self, device: torch.device) -> None:
-        """Let go of the decoder and its memory."""
-        self._decoder = self._key = None
+        """Let go of the decoder and its memory, and of what was compiled for it."""
+        self._decoder = self._key = self.prepared = None
+        torch.compiler.reset()
         memory.release(device)
 
 
@@ -89,28 +97,89 @@ def _fill(
     """Everything a successful point leaves behind but run.json itself."""
     progress("making weights")
     decoder = workshop.decoder(point, device)
-    labels = Labels()
     memory.release(device)
     memory.reset_peak(device)
-    generation = MODES[point.mode](decoder, point, labels)
-    result.tokens = run_directory.tokens_of(point, generation.steps)
+    labels = Labels()
+    prepared = ready(point, decoder, device, labels, progress)
+    workshop.prepared = prepared
+    generation = prepared.runner.generation
+    result.prepare_s = round(prepared.seconds, 3)
     progress("warming up")
-    timing.warm_up(generation, device)
+    timing.warm_up(prepared.runner, device)
     with telemetry.recorded(device) as samples:
-        result.timings = timing.measure(generation, device, point.repeats, progress=progress)
-    result.memory = memory.peak(device, weights_bytes=decoder.nbytes, cache_bytes=generation.cache_bytes)
+        measured = timing.measure(prepared.runner, device, point.repeats, progress=progress)
+    result.timings = measured.timings
+    committed = int((~generation.canvas.masked[:, point.prompt_tokens :]).sum())
+    result.tokens = run_directory.tokens_of(point, measured.steps, committed)
+    result.energy = energy.summarize(samples, result.tokens["committed"] * point.repeats)
+    result.memory = memory.peak(
+        device,
+        weights_bytes=decoder.nbytes,
+        cache_bytes=generation.cache_bytes,
+        logits_bytes=generation.logits_bytes,
+    )
     telemetry.write(directory / "telemetry.csv", samples)
     progress("profiling")
-    result.window = profiling.record(generation, decoder.network, labels, device, directory)
+    profiled = profiling.record(prepared, decoder.network, labels, device, directory, measured.steps)
+    result.window, result.attention = profiled.steps, profiled.attention
+    result.timings += profiled.timings
+    result.scaled = _scaled(point, decoder, device, measured.timings, progress)
 
 
-def _make(point: Point, device: torch.device) -> Decoder:
+def count(
+    point: Point, device: torch.device, directory: Path, workshop: Workshop, progress: Progress, method: str
+) -> Record | None:
+    """Add hardware counters to a point recorded just now, by `auto`, `cupti` or `ncu`; the record, written again.
+
+    None where `auto` finds nothing to count by. Raises CaptureError when what was asked for cannot be had.
+    """
+    result = run_directory.read(directory)
+    prepared = workshop.prepared
+    assert result is not None
+    assert prepared is not None
+    with torch.inference_mode():
+        told = counting.count(point, result.window, prepared.launched, device, directory, method, progress)
+    if told is None:
+        return None
+    result.counters = told
+    run_directory.write_record(directory, result)
+    return result
+
+
+def ready(
+    point: Point, decoder: Any, device: torch.device, labels: Labels, progress: Progress, *, replayed: bool = True
+) -> Prepared:
+    """A point's generation on a decoder, ready to run as the point says; not `replayed`, without CUDA graphs."""
+    decoder.attend_by(point.attention)
+    generation = start(decoder, point, labels)
+    return prepare(generation, device, execution=point.execution, replayed=replayed, progress=progress)
+
+
+def _scaled(
+    point: Point, decoder: Any, device: torch.device, timings: list[Timing], progress: Progress
+) -> Scaled | None:
+    """Step times of the whole model where the point runs a subset of its layers, by timing half of them as well."""
+    whole, layers = PRESETS[point.model].layers, decoder.depth
+    if layers == whole or layers < 2:
+        return None
+    progress("timing half of the layers")
+    with decoder.shallower(layers // 2):
+        half = ready(point, decoder, device, Labels(), progress)
+        timing.warm_up(half.runner, device)
+        shallow = timing.measure_once(half.runner, device, 0)
+    return scaling.extrapolate(timings, shallow.timings, layers=layers, other_depth=layers // 2, of=whole)
+
+
+def _make(point: Point, device: torch.device) -> Any:
     """A decoder from the point's checkpoint, or of random weights."""
     models.quiet_transformers()
-    shape, dtype = PRESETS[point.model], models.DTYPES[point.dtype]
+    shape, dtype = shape_of(point), models.DTYPES[point.dtype]
+    if shape.layout == "diffusion_gemma":
+        return diffusion_gemma.random(shape, dtype, device, capacity=point.length, seed=point.seed)
+    options: dict[str, Any] = {"capacity": point.length, "fused": bool(point.fused)}
     if point.checkpoint is not None:
-        return checkpoints.load(Path(point.checkpoint), shape, dtype, device, capacity=point.length)
-    return models.random(shape, dtype, device, capacity=point.length, seed=point.seed)
+        return checkpoints.load(Path(point.checkpoint), shape, dtype, device, **options)
+    return models.random(shape, dtype, device, seed=point.seed, **options)
 
 
 def first_line(error: BaseException) -> str:

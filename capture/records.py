@@ -27,8 +27,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """One measured duration.
 
     `metric` is `end_to_end` (the host's wall time around a generation), `ttft` (to the end of the step that commits
-    the first token), `first_block` (to the end of a diffusion mode's first block) or `step` (between the ends of two
-    steps on the device, its idle time included). `started_ns` is the repeat's start in nanoseconds since the epoch, to
+    the first token), `first_block` (to the end of a diffusion mode's first block), `step` (between the ends of two
+    steps on the device, its idle time included) or `profiled_step` (the same while the profiler watched; with the step
+    unprofiled it tells the profiler's overhead). `started_ns` is the repeat's start in nanoseconds since the epoch, to
     find it in the telemetry.
     """
 
@@ -42,22 +43,54 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes at the peak. `other` is what neither weights nor cache explain: activations, logits, workspaces.
+    """Bytes at the peak, by part.
 
-    `source` is `allocator`, or `resident_set`, which holds the interpreter and the libraries as well.
+    `logits` are a step's largest logits, computed; `activations` what weights, cache and logits do not explain:
+    activations, the sampler's copies, workspaces, the pools of CUDA graphs. `other` is the sum of these two. `source`
+    is `allocator`, or `resident_set`, which holds the interpreter and the libraries as well.
     """
 
     peak_bytes: int
     weights_bytes: int
     cache_bytes: int
     other_bytes: int
+    logits_bytes: int = 0
+    activations_bytes: int = 0
     source: str
+
+
+class Energy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the timed repeats took, by the device's own counter.
+
+    `joules_per_token` is None where the window is too short for the counter, which `note` then says. `throttled` names
+    what slowed the clocks meanwhile, as NVML's reasons.
+    """
+
+    window_s: float
+    joules: float | None = None
+    joules_per_token: float | None = None
+    throttled: list[str] = []
+    note: str | None = None
+
+
+class Scaled(msgspec.Struct, frozen=True, kw_only=True):
+    """Step times of the whole model, from a subset of its layers at two depths: a line through both.
+
+    `step_ns` by kind is an extrapolation, never a measurement.
+    """
+
+    layers: int
+    of: int
+    other_depth: int
+    step_ns: dict[str, int]
 
 
 class Record(msgspec.Struct, kw_only=True):
     """What run.json holds: a point, what it ran on, and what was measured.
 
-    `window` are the profiled steps, in the order of the trace. `message` says why an outcome is not `ok`.
+    `window` are the profiled steps, in the order of the trace. `attention` are the backends that ran in it, as the
+    trace names them. `prepare_s` is the time to compile and to capture graphs. `counters` says which hardware counters
+    were read, how, and what they cost, or why there are none. `message` says why an outcome is not `ok`.
     """
 
     format: int = FORMAT
@@ -70,5 +103,10 @@ class Record(msgspec.Struct, kw_only=True):
     tokens: dict[str, Any] = {}
     window: list[Step] = []
     memory: Memory | None = None
+    energy: Energy | None = None
+    prepare_s: float | None = None
+    attention: list[str] = []
+    scaled: Scaled | None = None
+    counters: dict[str, Any] | None = None
     outcome: str = "ok"
     message: str | None = None

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,40 +10,62 @@ from typing import Any
 import msgspec
 
 from capture.config import Point
-from capture.presets import PRESETS
-from capture.records import FORMAT, Record
+from capture.presets import shape_of
+from capture.records import FORMAT, Environment, Record
 from capture.steps import Step
 
 RETRIED = frozenset({"error"})
 """Outcomes that a second capture tries again; `ok` and `oom` are results."""
 
+LABELS = ("name", "experiment")
+"""The keys of a point that change nothing in what is run."""
+
 
 def config_of(point: Point, device_kind: str) -> dict[str, Any]:
     """The configuration as stored: the device it resolved to, and of a checkpoint only its directory's name."""
-    stored = msgspec.to_builtins(point)
-    for label in ("name", "experiment"):
+    stored = msgspec.json.decode(msgspec.json.encode(point))  # As it will be read: a tuple is a list there.
+    for label in LABELS:
         del stored[label]
     stored["device"] = device_kind
     stored["checkpoint"] = Path(point.checkpoint).name if point.checkpoint is not None else None
     return dict(stored)
 
 
+def config_in(record: Record) -> dict[str, Any]:
+    """The configuration of a stored run. Of a key that came after it, it ran what is now the default."""
+    fields = {field.name: field.default for field in msgspec.structs.fields(Point) if field.name not in LABELS}
+    return {key: value for key, value in fields.items() if value is not msgspec.NODEFAULT} | record.config
+
+
 def model_of(point: Point) -> dict[str, Any]:
     """The architecture of a point's model."""
-    shape = PRESETS[point.model]
+    shape = shape_of(point)
     keys = ("name", "hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary", "parameters")
     return {key: getattr(shape, key) for key in keys}
 
 
-def tokens_of(point: Point, steps: list[Step]) -> dict[str, Any]:
-    """What a generation of these steps commits and processes, summed over the batch; forwards are counted by kind."""
+def tokens_of(point: Point, steps: list[Step], committed: int) -> dict[str, Any]:
+    """What a generation of these steps committed and processed, summed over the batch; forwards are counted by kind."""
     kinds = [step.kind for step in steps]
     return {
-        "committed": point.batch * sum(step.tokens for step in steps),
+        "committed": committed,
         "processed": point.batch * sum(step.query for step in steps),
         "attended": point.batch * sum(step.query * step.context for step in steps),
         "forwards": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
     }
+
+
+def unfinished(point: Point, environment: Environment, *, outcome: str, message: str) -> Record:
+    """The record of a point that has nothing to show but its outcome."""
+    return Record(
+        name=point.directory,
+        experiment=point.experiment,
+        config=config_of(point, environment.device_kind),
+        model=model_of(point),
+        environment=environment,
+        outcome=outcome,
+        message=message,
+    )
 
 
 def read(directory: Path) -> Record | None:
@@ -55,11 +77,20 @@ def read(directory: Path) -> Record | None:
     return record if record.format == FORMAT else None
 
 
+def stored(folder: Path) -> Iterator[Record]:
+    """The records of all complete run directories in a folder, by name."""
+    for file in sorted(folder.glob("*/run.json")):
+        record = None if file.parent.name.startswith(".") else read(file.parent)
+        if record is not None:
+            yield record
+
+
 def difference(record: Record, point: Point, device_kind: str) -> str | None:
     """The first key in which a stored run is not the point's, with both values; None when it is the point's."""
+    there = config_in(record)
     for key, value in config_of(point, device_kind).items():
-        if record.config.get(key) != value:
-            return f"{key} = {record.config.get(key)} there, {value} here"
+        if there.get(key) != value:
+            return f"{key} = {there.get(key)} there, {value} here"
     return None
 
 
@@ -67,6 +98,15 @@ def write_record(directory: Path, record: Record) -> None:
     """Write run.json."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=1)
     (directory / "run.json").write_bytes(text + b"\n")
+
+
+def empty(directory: Path, *, but: Collection[Path] = ()) -> None:
+    """Remove what is in a directory, but for the paths given."""
+    for path in set(directory.iterdir()) - set(but):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @contextmanager

@@ -4,22 +4,27 @@ import statistics
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from capture import config
+from capture import config, roofs, session
+from capture.bench import Bench
 from capture.config import ITEM_BYTES, Point
 from capture.errors import CaptureError, ConfigError
-from capture.footprint import Footprint, predict
-from capture.presets import PRESETS
+from capture.footprint import Footprint, predict, predict_time
+from capture.presets import PRESETS, Shape
 from capture.records import Record
+from capture.worker import Worker
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What a point would be called, and the memory it would need."""
+    """What a point would be called, the memory it would need, and at least how long, by the roofs of `roofs_of`."""
 
     name: str
     footprint: Footprint
+    seconds: float
+    roofs_of: str
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,31 +63,50 @@ def load(path: Path | str) -> list[Point]:
     return config.points(document, source=path.name)
 
 
-def describe(points: Iterable[Point]) -> list[Description]:
-    """Names and predicted memory of points, without making any of them."""
-    return [Description(name=point.directory, footprint=predict(point)) for point in points]
+def describe(points: Iterable[Point], out: Path | str | None = None) -> list[Description]:
+    """Names, predicted memory and least times of points, without making any of them.
+
+    Times are those at the roofs measured in the folder `out`, else at a datasheet's.
+    """
+    found = roofs.find(Path(out) if out is not None else None)
+    return [
+        Description(
+            name=point.directory,
+            footprint=predict(point),
+            seconds=predict_time(point, found),
+            roofs_of=found.of,
+        )
+        for point in points
+    ]
 
 
 def run(
-    points: Sequence[Point], out: Path | str, *, progress: Callable[[str], None] = lambda _: None
+    points: Sequence[Point],
+    out: Path | str,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+    counters: str = "auto",
+    isolate: bool = True,
 ) -> list[RunResult]:
     """Run each point into `out/<name>/`, skipping those that are there, and measure ceilings where none are stored.
 
-    A point that runs out of memory or fails is a result like any other, and the next one runs. Raises DeviceError
-    before anything is run when a device asked for is not there, and CaptureError when `out` cannot be written or holds
-    another configuration under a point's name.
+    A point that runs out of memory, fails or kills its process is a result like any other, and the next one runs. One
+    that cannot fit, by what is known of smaller ones or of the device, is recorded without being run. `counters` is how
+    hardware counters are read: `auto`, `cupti`, `ncu` or `off`. With `isolate=False` points run in this process, for a
+    debugger: a crash ends the sweep, and nothing limits how long counters take.
+
+    Raises DeviceError before anything is run when a device asked for is not there or lacks what a point needs, and
+    CaptureError when `out` cannot be written or holds another configuration under a point's name.
     """
-    from capture import runtime
-
-    runtime.prepare()
-    from capture.session import Session  # Imports torch, which those settings must precede.
-
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CaptureError(f"{out}: cannot be made a folder of runs: {error.strerror}.") from error
-    return [summarize(record, out / record.name, skipped=skipped) for record, skipped in Session(points, out, progress)]
+    with session.ended_by_sigterm():
+        bench = Worker() if isolate else Bench()
+        results = session.Session(points, out, progress, counters=counters, bench=bench)
+        return [summarize(record, out / record.name, skipped=skipped) for record, skipped in results]
 
 
 def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult:
@@ -92,7 +116,7 @@ def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult
         return result
     seconds = _median_ns(record, "end_to_end") / 1e9
     forwards = sum(record.tokens["forwards"].values())
-    streamed = PRESETS[record.config["model"]].streamed_parameters * ITEM_BYTES[record.config["dtype"]]
+    streamed = _shape(record.config).streamed_parameters * ITEM_BYTES[record.config["dtype"]]
     kinds = dict.fromkeys(timing.kind for timing in record.timings if timing.metric == "step")
     return msgspec.structs.replace(
         result,
@@ -102,6 +126,11 @@ def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult
         weights_bytes_per_s=streamed * forwards / seconds,
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
     )
+
+
+def _shape(stored: dict[str, Any]) -> Shape:
+    """The shape that a stored configuration ran."""
+    return PRESETS[stored["model"]].with_(**{key: stored.get(key) for key in ("layers", "heads", "kv_heads")})
 
 
 def _median_ns(record: Record, metric: str, kind: str | None = None) -> float:

@@ -3,11 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
 from capture.clocks import clock, synchronize
-from capture.modes import Generation
+from capture.execution import Runner, walk
 from capture.records import Timing
 from capture.steps import Step
 
@@ -15,41 +16,54 @@ WARM_UP_S = 2.0
 WARM_UP_OF_A_KIND = 2
 
 
-def warm_up(generation: Generation, device: torch.device, *, limit_s: float = WARM_UP_S) -> None:
+class Measured(NamedTuple):
+    """Timings of all repeats, and the steps that the last of them took."""
+
+    timings: list[Timing]
+    steps: list[Step]
+
+
+def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S) -> None:
     """Run a generation until it ends or `limit_s` have passed, but at least two steps of every kind it has."""
+    generation = runner.generation
     need = {kind: min(WARM_UP_OF_A_KIND, count) for kind, count in Counter(s.kind for s in generation.steps).items()}
     generation.reset()
     started = time.perf_counter()
-    for step in generation.steps:
+    for step in walk(generation):
         if not any(need.values()) and time.perf_counter() - started > limit_s:
             break
-        generation.run(step)
+        runner.run(step)
         synchronize(device)
         need[step.kind] = max(0, need[step.kind] - 1)
     synchronize(device)
 
 
-def measure(
-    generation: Generation, device: torch.device, repeats: int, *, progress: Callable[[str], None]
-) -> list[Timing]:
-    """Time `repeats` whole generations; nothing waits for the device between their first and last step."""
+def measure(runner: Runner, device: torch.device, repeats: int, *, progress: Callable[[str], None]) -> Measured:
+    """Time `repeats` whole generations. Nothing waits for the device between their first and last step, unless the
+    mode itself does."""
     timings: list[Timing] = []
+    steps: list[Step] = []
     for repeat in range(repeats):
         progress(f"timing, repeat {repeat + 1} of {repeats}")
-        timings += _measure_once(generation, device, repeat)
-    return timings
+        measured = measure_once(runner, device, repeat)
+        timings += measured.timings
+        steps = measured.steps
+    return Measured(timings, steps)
 
 
-def _measure_once(generation: Generation, device: torch.device, repeat: int) -> list[Timing]:
+def measure_once(runner: Runner, device: torch.device, repeat: int) -> Measured:
     """The timings of one generation."""
+    generation = runner.generation
     marks = clock(device, len(generation.steps) + 1)
+    steps: list[Step] = []
     generation.reset()
     synchronize(device)
     epoch_ns, started_ns = time.time_ns(), time.perf_counter_ns()
     marks.mark()
-    for step in generation.steps:
-        generation.run(step)
+    for step in walk(generation):
+        runner.run(step)
         marks.mark()
+        steps.append(step)
     synchronize(device)
     wall_ns = time.perf_counter_ns() - started_ns
     ends_ns = marks.elapsed_ns()
@@ -65,13 +79,15 @@ def _measure_once(generation: Generation, device: torch.device, repeat: int) -> 
             started_ns=epoch_ns,
         )
 
-    first_block = [end for step, end in zip(generation.steps, ends_ns, strict=True) if step.block == 0]
-    return [
-        timing("end_to_end", wall_ns),
-        timing("ttft", ends_ns[0]),
-        *([timing("first_block", first_block[-1])] if first_block else []),
-        *(
-            timing("step", end - start, step)
-            for step, start, end in zip(generation.steps, [0, *ends_ns], ends_ns, strict=False)
-        ),
-    ]
+    first_token = next(end for step, end in zip(steps, ends_ns, strict=True) if step.tokens != 0)
+    first_block = [end for step, end in zip(steps, ends_ns, strict=True) if step.block == 0]
+    whole = [timing("end_to_end", wall_ns), timing("ttft", first_token)]
+    whole += [timing("first_block", first_block[-1])] if first_block else []
+    return Measured(
+        whole + [timing("step", ns, step) for step, ns in zip(steps, differences(ends_ns), strict=True)], steps
+    )
+
+
+def differences(ends_ns: list[int]) -> list[int]:
+    """Durations from ends."""
+    return [end - start for start, end in zip([0, *ends_ns], ends_ns, strict=False)]

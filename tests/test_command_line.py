@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from capture.config import Mode
 from tests.analyze import kineto
 
 ROOT = Path(__file__).parents[1]
@@ -171,8 +173,8 @@ def test_the_demo_runs_from_capture_to_report(tmp_path: Path) -> None:
     done = ridgeline("demo", "--out", tmp_path / "demo")
     assert done.returncode == 0, done.stderr
     html = Path(done.stdout.strip()).read_text()
-    for mode in ("ar", "dlm_full", "dlm_block_dual"):
+    for mode in get_args(Mode):
         assert f"_{mode}_" in html
     rows = ridgeline("sql", "SELECT mode, tokens_per_s > 0 AS fast FROM mode_summary ORDER BY 1", "-w",
                      tmp_path / "demo" / "ridgeline.duckdb", "--format", "csv")  # fmt: skip
-    assert rows.stdout == "mode,fast\nar,True\ndlm_block_dual,True\ndlm_full,True\n"
+    assert rows.stdout == "mode,fast\n" + "".join(f"{mode},True\n" for mode in sorted(get_args(Mode)))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from capture import profiling
+from capture.attention import Whole
 from capture.errors import CaptureError
 from capture.labels import Labels
 from capture.models import Decoder
@@ -55,7 +56,7 @@ class Blind:
 def test_a_profiler_that_sees_no_kernel_is_found_out(tmp_path: Path) -> None:
     profiler: Any = Blind()
     with pytest.raises(CaptureError, match="the profiler saw no kernel on the device"):
-        profiling._export(profiler, tmp_path, on_device=True)
+        profiling._export(profiler, tmp_path, "trace", on_device=True)
 
 
 def test_labels_cost_nothing_until_attached_and_leave_nothing_behind(llama: Decoder) -> None:
@@ -64,7 +65,7 @@ def test_labels_cost_nothing_until_attached_and_leave_nothing_behind(llama: Deco
     def recorded() -> set[str]:
         cpu = [torch.profiler.ProfilerActivity.CPU]
         with torch.profiler.profile(activities=cpu, acc_events=True) as profiler, labels.range("module=sampling"):
-            llama.forward(torch.arange(4)[None])
+            llama.forward(torch.arange(4)[None], torch.arange(4), Whole())
         return {event.name for event in profiler.events() if "=" in event.name}
 
     assert recorded() == set()

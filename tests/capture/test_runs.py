@@ -55,10 +55,24 @@ def test_the_record_of_a_run(captured: Captured) -> None:
         "batch": 2,
         "block": 4,
         "steps": 12,
+        "schedule": None,
+        "threshold": None,
+        "factor": None,
+        "variant": "clean",
+        "guidance": 0.0,
+        "temperature": 0.0,
+        "remasking": "confidence",
+        "sampling": "fp32",
+        "layers": None,
+        "heads": None,
+        "kv_heads": None,
         "dtype": "fp32",
         "device": "cpu",
         "repeats": 2,
         "execution": "eager",
+        "attention": "auto",
+        "fused": False,
+        "counted": "memory",
         "checkpoint": None,
         "seed": 0,
     }
@@ -88,7 +102,10 @@ def test_tokens_and_forwards_are_counted_exactly(captured: Captured, mode: str) 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_repeat_of_every_timing_is_kept(captured: Captured, mode: str) -> None:
-    timings = captured.record(mode)["timings"]
+    record = captured.record(mode)
+    profiled = [timing for timing in record["timings"] if timing["metric"] == "profiled_step"]
+    assert [timing["step"] for timing in profiled] == [step["step"] for step in record["window"]]
+    timings = [timing for timing in record["timings"] if timing["metric"] != "profiled_step"]
     counts = Counter((timing["metric"], timing["repeat"]) for timing in timings)
     expected = {("end_to_end", 1), ("ttft", 1), ("step", 12)} | (set() if mode == "ar" else {("first_block", 1)})
     assert counts == {(metric, repeat): count for metric, count in expected for repeat in range(2)}
@@ -106,6 +123,8 @@ def test_memory_is_told_by_part(captured: Captured) -> None:
     assert memory["peak_bytes"] > memory["weights_bytes"] > 5_507_328 * 4
     parts = memory["weights_bytes"] + memory["cache_bytes"] + memory["other_bytes"]
     assert memory["peak_bytes"] == parts
+    assert memory["logits_bytes"] == 2 * 28 * 4096 * 4
+    assert memory["other_bytes"] == memory["logits_bytes"] + memory["activations_bytes"]
 
 
 @pytest.mark.parametrize("mode", MODES)

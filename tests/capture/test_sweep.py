@@ -48,7 +48,7 @@ def test_importing_the_front_door_does_not_import_torch() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_shipped_configurations_load(path: Path) -> None:
     points = sweep.load(path)
-    assert {point.mode for point in points} == {"ar", "dlm_full", "dlm_block_dual"}
+    assert points
     assert {point.experiment for point in points} == {path.stem}
 
 
@@ -80,10 +80,37 @@ def test_a_second_capture_skips_what_is_there(captured: Captured, monkeypatch: p
     before = {path: path.stat().st_mtime_ns for path in captured.folder.rglob("*")}
     monkeypatch.setattr(models, "random", refuse)
     monkeypatch.setattr(ceilings, "measure", refuse)
-    again = sweep.run(captured.points, captured.folder)
+    again = sweep.run(captured.points, captured.folder, isolate=False)
     assert [result.skipped for result in again] == [True, True, True]
     assert [result.tokens_per_s for result in again] == [result.tokens_per_s for result in captured.results]
     assert {path: path.stat().st_mtime_ns for path in captured.folder.rglob("*")} == before
+
+
+def test_a_folder_that_is_complete_starts_nothing(captured: Captured) -> None:
+    points = [msgspec.structs.replace(point, device="auto") for point in captured.points]
+    code = (
+        "import subprocess, sys, msgspec\n"
+        "from capture import sweep, point\n"
+        "subprocess.Popen = None\n"
+        f"points = msgspec.json.decode({msgspec.json.encode(points)!r}, type=list[point.Point])\n"
+        f"results = sweep.run(points, {str(captured.folder)!r})\n"
+        "assert [result.skipped for result in results] == 3 * [True]\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_points_run_in_a_process_of_their_own(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "random", refuse)
+    points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1, device="auto") for batch in (1, 2)]
+    messages: list[str] = []
+    results = sweep.run(points, out, progress=messages.append, counters="off")
+    assert [result.outcome for result in results] == ["ok", "ok"]
+    assert {"run.json", "trace.json.gz", "trace.et.json.gz", "ceilings.json"} <= {
+        path.name for path in results[1].path.iterdir()
+    }
+    assert f"2/2 {points[1].directory}: profiling" in messages
+    assert not [message for message in messages if message.startswith("ceilings")]
 
 
 def test_another_configuration_under_the_same_name_is_refused(captured: Captured) -> None:
@@ -100,7 +127,7 @@ def test_a_directory_that_is_no_run_is_refused(out: Path) -> None:
 
 
 def test_out_of_memory_is_an_outcome_and_the_sweep_goes_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1) for batch in (1, 2)]
+    points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1) for batch in (2, 1)]
     made = []
     real = models.random
 
@@ -112,32 +139,33 @@ def test_out_of_memory_is_an_outcome_and_the_sweep_goes_on(out: Path, monkeypatc
     monkeypatch.setattr(models, "random", remember)
     with monkeypatch.context() as patch:
         patch.setattr(timing, "measure", out_of_memory)
-        failed, second = sweep.run(points, out)
+        failed, second = sweep.run(points, out, isolate=False)
     assert (failed.outcome, second.outcome) == ("oom", "oom")
     assert failed.message == "CUDA out of memory. Tried to allocate 2.00 GiB."
     assert {path.name for path in failed.path.iterdir()} == {"run.json", "ceilings.json"}
     gc.collect()
     assert [reference() for reference in made] == [None, None]
-    again = sweep.run(points[:1], out)
+    again = sweep.run(points[:1], out, isolate=False)
     assert (again[0].outcome, again[0].skipped) == ("oom", True)
 
 
 def test_a_failure_is_an_outcome_and_is_tried_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1) for batch in (1, 2)]
+    attempts = iter([ValueError("odd batch\nsecond line")])
     real = profiling.record
 
-    def fail_once(generation: Any, *arguments: Any) -> Any:
-        if generation.canvas.tokens.shape[0] == 1:
-            raise ValueError("odd batch\nsecond line")
-        return real(generation, *arguments)
+    def fail_once(*arguments: Any) -> Any:
+        for error in attempts:
+            raise error
+        return real(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(profiling, "record", fail_once)
-        failed, good = sweep.run(points, out)
+        failed, good = sweep.run(points, out, isolate=False)
     assert (failed.outcome, failed.message) == ("error", "ValueError: odd batch")
     assert good.outcome == "ok"
     assert "trace.json.gz" not in {path.name for path in failed.path.iterdir()}
-    again = sweep.run(points, out)
+    again = sweep.run(points, out, isolate=False)
     assert [(result.outcome, result.skipped) for result in again] == [("ok", False), ("ok", True)]
 
 
@@ -147,7 +175,7 @@ def test_an_interrupted_run_leaves_nothing(out: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(profiling, "record", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sweep.run([make_point(model="tiny-llama", mode="ar", repeats=1)], out)
+        sweep.run([make_point(model="tiny-llama", mode="ar", repeats=1)], out, isolate=False)
     assert [path.name for path in out.iterdir()] == ["ceilings.json"]
 
 
@@ -155,7 +183,7 @@ def test_an_interrupted_run_leaves_nothing(out: Path, monkeypatch: pytest.Monkey
 def test_a_missing_device_is_refused_before_anything_runs(out: Path) -> None:
     points = [make_point(model="tiny-llama", mode="ar"), make_point(model="tiny-llama", mode="ar", device="cuda")]
     with pytest.raises(DeviceError, match=r'device = "cuda", but torch sees no CUDA device'):
-        sweep.run(points, out)
+        sweep.run(points, out, isolate=False)
     assert [path.name for path in out.iterdir()] == ["ceilings.json"]
 
 

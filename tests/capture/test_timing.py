@@ -15,14 +15,19 @@ CPU = torch.device("cpu")
 
 
 class Recorded:
-    """A generation that remembers which steps were run."""
+    """A generation, and its own runner, that remembers which steps were run."""
 
-    def __init__(self) -> None:
+    def __init__(self, unneeded: int = -1) -> None:
+        self.generation = self
+        self.unneeded = unneeded
         self.steps = dlm_block_dual.schedule(make_point(model="tiny-llada", mode="dlm_block_dual", block=4))
         self.ran: list[int] = []
 
     def reset(self) -> None:
         self.ran.clear()
+
+    def finished(self, step: Step) -> bool:
+        return step.index == self.unneeded
 
     def run(self, step: Step) -> None:
         self.ran.append(step.index)
@@ -44,7 +49,8 @@ class Ticking:
 def test_steps_are_the_distances_between_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "clock", lambda device, marks: Ticking())
     generation: Any = Recorded()
-    timings = timing.measure(generation, CPU, 2, progress=lambda _: None)
+    timings, steps = timing.measure(generation, CPU, 2, progress=lambda _: None)
+    assert steps == generation.steps
     first = [entry for entry in timings if entry.repeat == 0]
     assert [(entry.step, entry.value_ns) for entry in first if entry.metric == "step"] == [
         (index, index + 1) for index in range(12)
@@ -60,3 +66,10 @@ def test_a_warm_up_sees_every_kind_twice_even_when_time_is_short(limit_s: float,
     generation: Any = Recorded()
     timing.warm_up(generation, CPU, limit_s=limit_s)
     assert generation.ran == list(range(steps))
+
+
+def test_steps_that_are_not_needed_are_neither_run_nor_timed() -> None:
+    generation: Any = Recorded(unneeded=2)
+    timings, steps = timing.measure(generation, CPU, 1, progress=lambda _: None)
+    assert generation.ran == [step.index for step in steps] == [0, 1, *range(3, 12)]
+    assert [entry.step for entry in timings if entry.metric == "step"] == generation.ran

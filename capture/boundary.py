@@ -1,0 +1,51 @@
+"""Known out-of-memory boundaries: points that need not be run, since they cannot fit where less did not."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from capture.bench import Place
+from capture.footprint import predict
+from capture.point import Point
+from capture.records import Record
+from capture.run_directory import config_in, config_of
+
+SIZES = ("batch", "prompt_tokens", "generated_tokens")
+"""The keys that more of which never needs less memory, all others being equal."""
+
+INFERRED = "not run: "
+"""How the message of a point begins that was not run."""
+
+
+def refusal(point: Point, place: Place, known: Iterable[Record]) -> str | None:
+    """Why a point cannot fit a device, or None if it may.
+
+    `known` are records of any outcome; those that ran out of memory on a device of the same name are its boundaries.
+    """
+    config = config_of(point, place.environment.device_kind)
+    device = place.environment.device
+    below = [record for record in known if record.environment.device == device and _is_below(record, config)]
+    if below:
+        # One that was really run says more than one inferred from it.
+        nearest = min(below, key=lambda record: (record.message or "").startswith(INFERRED))
+        return f"{INFERRED}{nearest.name} ran out of memory and asks for no more than this one"
+    return _too_large(point, place.memory_bytes)
+
+
+def _is_below(record: Record, config: dict[str, Any]) -> bool:
+    """Whether a record ran out of memory with the same configuration, or with one smaller in nothing but sizes."""
+    there = config_in(record)
+    if record.outcome != "oom" or there.keys() != config.keys():
+        return False
+    return all(there[key] <= config[key] if key in SIZES else there[key] == config[key] for key in config)
+
+
+def _too_large(point: Point, memory_bytes: int | None) -> str | None:
+    """Why a point exceeds a device's whole memory, by what is known exactly: its weights and its cache."""
+    footprint = predict(point)
+    needed = footprint.weights_bytes + footprint.cache_bytes
+    if memory_bytes is None or needed <= memory_bytes:
+        return None
+    return (
+        f"{INFERRED}weights and cache alone need {needed / 1e9:.1f} GB, the device has {memory_bytes / 1e9:.1f} GB; "
+        "expected a smaller model, batch or length, or a larger device"
+    )

@@ -1,0 +1,145 @@
+"""Hardware counters of a recorded point: by CUPTI in this process, or by Nsight Compute in a child of its own."""
+
+import gzip
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from capture import counters, nsight
+from capture.errors import CaptureError
+from capture.execution import Direct, walk
+from capture.point import Point
+from capture.steps import Step
+
+Progress = Callable[[str], None]
+CUPTI_FILE = "trace.counters.csv.gz"
+NCU_FILE = "trace.ncu.csv.gz"
+NCU_LIMIT_S = 900.0
+"""Seconds Nsight Compute may take for one step: it needs some 40 ms a kernel, and its child makes the weights anew."""
+
+_POLL_S = 5.0
+
+
+def count(
+    point: Point,
+    window: Sequence[Step],
+    launched: Direct,
+    device: torch.device,
+    directory: Path,
+    method: str,
+    say: Progress,
+) -> dict[str, Any] | None:
+    """Count the steps of `window` into files of `directory`; what was counted and what it cost, for run.json.
+
+    `method` is `auto`, `cupti` or `ncu`. With `auto` it is CUPTI where that works, else Nsight Compute where that is
+    installed, else nothing, and which and why is told; with `ncu` a step is counted by both where both work, and
+    compared. None where `auto` finds no CUDA device.
+    """
+    if method == "auto" and device.type != "cuda":
+        return None
+    capability = counters.probe(device)
+    ncu = nsight.find() if device.type == "cuda" else None
+    told: dict[str, Any] = {"outcome": "ok", "cupti": capability.reason}
+    if capability.works:
+        say("counters by CUPTI")
+        told |= by_cupti(point, window, launched, device, directory)
+    if method == "ncu" or (method == "auto" and not capability.works and ncu is not None):
+        told |= _by_ncu(point, window[-1], directory, ncu, say)
+    if not {"method", "ncu"} & told.keys():
+        wanted = (
+            "Nsight Compute (ncu) is not installed either" if method == "auto" else f"counters = {method} was asked for"
+        )
+        return {"outcome": "failed", "reason": f"{capability.reason}; {wanted}"}
+    return told
+
+
+def by_cupti(
+    point: Point, window: Sequence[Step], launched: Direct, device: torch.device, directory: Path
+) -> dict[str, Any]:
+    """Count by CUPTI's range profiler: what its report says."""
+    report = counters.record(
+        window,
+        launched.run,
+        device,
+        directory / CUPTI_FILE,
+        prepare=lambda: go_to(launched, window[0]),
+        windows=sets(point),
+    )
+    told = {name: value for name, value in msgspec.to_builtins(report).items() if value}
+    return told if report.windows else {**told, "outcome": "failed", "reason": "; ".join(report.problems)}
+
+
+TENSOR_SETS = {"bf16": "tensor", "fp16": "tensor_fp16", "fp32": "tensor_tf32"}
+"""The set that counts the tensor operations of a dtype; they do not all fit one pass."""
+
+
+def sets(point: Point) -> tuple[str, ...]:
+    """The metric sets that a point's `counted` asks for."""
+    tensor = (TENSOR_SETS[point.dtype],)
+    return {"memory": ("memory",), "tensor": ("memory", *tensor), "all": ("memory", *tensor, "sass")}[point.counted]
+
+
+def go_to(launched: Direct, first: Step) -> None:
+    """Bring a generation to just before a step."""
+    launched.generation.reset()
+    for step in walk(launched.generation):
+        if step.index == first.index:
+            return
+        launched.run(step)
+
+
+def _by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, say: Progress) -> dict[str, Any]:
+    """Count one step by Nsight Compute, and compare with CUPTI's counters of the same step where there are some."""
+    if ncu is None:
+        raise CaptureError("Nsight Compute (ncu) is not installed; install it, or choose --counters cupti.")
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        task, output = Path(temporary) / "task.json", Path(temporary) / "ncu.csv"
+        task.write_bytes(msgspec.json.encode({"point": point, "step": step.index}))
+        _run(nsight.command([sys.executable, "-m", "capture.one_step", str(task)], output, ncu=ncu), say)
+        lines = [line for line in output.read_text().splitlines(keepends=True) if not line.startswith("==")]
+    kernels = nsight.read(_written(directory / NCU_FILE, "".join(lines)))
+    told: dict[str, Any] = {"step": step.index, "kernels": len(kernels), "seconds": time.perf_counter() - started}
+    if (directory / CUPTI_FILE).exists():
+        ours = [
+            row for row in counters.read(directory / CUPTI_FILE) if row.step == step.index and row.window == "memory"
+        ]
+        told["agreement"] = msgspec.to_builtins(nsight.agree(ours, kernels))
+    return {"ncu": told}
+
+
+def _written(path: Path, text: str) -> Path:
+    """A gzipped file."""
+    with gzip.open(path, "wt", newline="") as file:
+        file.write(text)
+    return path
+
+
+def _run(command: list[str], say: Progress) -> None:
+    """Run a program, and say now and then that it still runs. Raises CaptureError when it fails or takes too long."""
+    root = Path(__file__).parents[1]
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as noise:
+        with subprocess.Popen(command, cwd=root, stdout=noise, stderr=subprocess.STDOUT, text=True) as child:
+            try:
+                while child.poll() is None:
+                    passed = time.monotonic() - started
+                    if passed > NCU_LIMIT_S:
+                        raise CaptureError(
+                            f"Nsight Compute took more than {NCU_LIMIT_S:.0f} s for a step; it was ended."
+                        )
+                    say(f"counters by Nsight Compute, {passed:.0f} s")
+                    time.sleep(_POLL_S)
+            finally:
+                child.kill()
+        if child.returncode != 0:
+            noise.seek(0)
+            last = (noise.read().strip().splitlines() or ["it said nothing"])[-1]
+            raise CaptureError(f"Nsight Compute ended with exit code {child.returncode}: {last}")

@@ -1,0 +1,45 @@
+"""One step of a point, alone between the marks of a profiler: what Nsight Compute is given to run.
+
+`python -m capture.one_step TASK.json`, with a point and the index of a step.
+"""
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from capture import runtime
+from capture.point import Point
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A point, and which of its steps to profile."""
+
+    point: Point
+    step: int
+
+
+def main(path: str) -> None:
+    """Make the point's decoder, go to the step and run it once where it is not seen, then once where it is."""
+    runtime.prepare()
+    import torch
+
+    from capture import counting, environment, nsight, recording
+    from capture.labels import Labels
+
+    task = msgspec.json.decode(Path(path).read_bytes(), type=Task)
+    device = environment.resolve(task.point.device)
+    with torch.inference_mode():
+        decoder = recording.Workshop().decoder(task.point, device)
+        launched = recording.ready(task.point, decoder, device, Labels(), lambda _: None, replayed=False).launched
+        step = next(step for step in launched.generation.steps if step.index == task.step)
+        for _ in range(2):
+            counting.go_to(launched, step)
+            launched.run(step)
+        counting.go_to(launched, step)
+        with nsight.profiled_range():
+            launched.run(step)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
