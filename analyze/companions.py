@@ -72,7 +72,7 @@ class Run(msgspec.Struct):
     environment: Environment = msgspec.field(default_factory=Environment)
     timings: list[Timing] = msgspec.field(default_factory=list)
     tokens: Tokens = msgspec.field(default_factory=Tokens)
-    memory: Memory = msgspec.field(default_factory=Memory)
+    memory: Memory | None = None
 
 
 class Ceiling(msgspec.Struct):

@@ -12,7 +12,7 @@ import polars as pl
 
 from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
 from analyze.columns import Columns
-from analyze.companions import Ceilings, Run, read_ceilings, read_run, read_telemetry
+from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, read_telemetry
 from analyze.discovery import Source
 from analyze.frames import Trace, assemble
 from analyze.ledger import attribution_account
@@ -125,7 +125,7 @@ def _run_row(
 
 def _described(run: Run) -> dict[str, Any]:
     """The columns that run.json fills."""
-    environment, memory = run.environment, run.memory
+    environment, memory = run.environment, run.memory or Memory()
     columns = {
         "experiment": run.experiment,
         **{name: getattr(run.config, name) for name in run.config.__struct_fields__},

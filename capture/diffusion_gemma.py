@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from capture.presets import Shape
+from capture.presets import FULL_EVERY, Shape
 
 INITIAL_STD = 0.02
-FULL_EVERY = 6
-"""Every sixth layer attends to everything, and so does the last; the others see a sliding window."""
 
 
 class Slots(NamedTuple):

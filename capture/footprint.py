@@ -41,7 +41,9 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 def predict(point: Point) -> Footprint:
     """The memory a point needs, without the framework's own context."""
     shape, item = shape_of(point), ITEM_BYTES[point.dtype]
-    cached = 0 if point.mode in CACHELESS else point.length
+    # The block-causal cache has a slot more than is ever seen.
+    spare = point.mode == "dlm_block_causal" and shape.layout != "diffusion_gemma"
+    cached = 0 if point.mode in CACHELESS else point.length + spare
     steps = forwards(point)
     activations = max(_activations_bytes(step, point) for step in steps)
     logits = max(_logits_bytes(step, point) for step in steps)

@@ -11,6 +11,9 @@ import msgspec
 if TYPE_CHECKING:
     from capture.point import Point
 
+FULL_EVERY = 6
+"""In DiffusionGemma every sixth layer attends to everything, and so does the last; others see a sliding window."""
+
 SOURCE = Path(__file__).with_name("presets.toml")
 
 
@@ -99,7 +102,12 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def cache_elements(self, positions: int) -> int:
         """Elements of the keys and values of `positions` tokens, all layers."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * positions
+        return 2 * self.kv_heads * sum(map(self._head_dim_of, range(self.layers))) * positions
+
+    def _head_dim_of(self, layer: int) -> int:
+        """The width of a layer's heads: wider in those that see everything, where a model has both kinds."""
+        sees_all = (layer + 1) % FULL_EVERY == 0 or layer == self.layers - 1
+        return self.global_head_dim if self.global_head_dim and sees_all else self.head_dim
 
     def with_(self, *, layers: int | None = None, heads: int | None = None, kv_heads: int | None = None) -> "Shape":
         """This shape with other numbers of layers or heads; its own where None."""

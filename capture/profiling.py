@@ -71,7 +71,7 @@ def record(
     the window nothing waits for the device unless the mode does.
     """
     window = profiled_window(steps)
-    before, inside = steps[: window.start], list(steps[window.start : window.stop])
+    before, inside = steps[: window[0]], [steps[place] for place in window]
     _warm_profiler(prepared.runner, device)
     launched = _Window(prepared.launched, before, inside, device)
     # Compiled code holds no labels, and hooks on its modules would have it compiled again.

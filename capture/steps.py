@@ -43,10 +43,11 @@ def share(tokens: int, steps: int) -> Iterator[int]:
         yield each + (index < remainder)
 
 
-def profiled_window(steps: Sequence[Step]) -> range:
-    """The steps to profile: the shortest contiguous run that has every kind once and the commonest kind twice.
+def profiled_window(steps: Sequence[Step]) -> list[int]:
+    """The places of the steps to profile: every kind once and the commonest twice, from the shortest run with both.
 
-    Of several, those that begin as the generation does come first (a refresh and the steps that live on it), then the
+    What such a run has beyond that is left out: a step's work does not depend on whether all before it were run. Of
+    several, those that begin as the generation does come first (a refresh and the steps that live on it), then the
     one nearest the middle, where lengths are typical. A generation too short for two of the commonest kind gives what
     it has.
     """
@@ -61,7 +62,15 @@ def profiled_window(steps: Sequence[Step]) -> range:
     def rank(window: range) -> tuple[int, bool, float]:
         return len(window), kinds[window.start] != kinds[0], abs((window.start + window.stop) / 2 - middle)
 
-    return min(fitting, key=rank)
+    chosen = min(fitting, key=rank)
+    left = dict(need)
+    return [place for place in chosen if _take(left, kinds[place])]
+
+
+def _take(left: dict[Kind, int], kind: Kind) -> bool:
+    """Whether one more of a kind is needed; it is taken then."""
+    left[kind] -= 1
+    return left[kind] >= 0
 
 
 def _first_stop(kinds: Sequence[Kind], start: int, need: dict[Kind, int]) -> int | None:

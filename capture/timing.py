@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from capture.clocks import clock, synchronize
-from capture.execution import Runner, walk
+from capture.execution import Runner, shape, walk
 from capture.records import Timing
 from capture.steps import Step
 
@@ -24,17 +24,23 @@ class Measured(NamedTuple):
 
 
 def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S) -> None:
-    """Run a generation until it ends or `limit_s` have passed, but at least two steps of every kind it has."""
+    """Run a generation until it ends or `limit_s` have passed, but at least every shape of step and each kind twice.
+
+    A library may prepare itself for every new length: cuDNN's attention takes 45 ms of the host for each.
+    """
     generation = runner.generation
-    need = {kind: min(WARM_UP_OF_A_KIND, count) for kind, count in Counter(s.kind for s in generation.steps).items()}
+    kinds = Counter(step.kind for step in generation.steps)
+    need = {kind: min(WARM_UP_OF_A_KIND, count) for kind, count in kinds.items()}
+    shapes = {shape(step) for step in generation.steps}
     generation.reset()
     started = time.perf_counter()
     for step in walk(generation):
-        if not any(need.values()) and time.perf_counter() - started > limit_s:
+        if not any(need.values()) and not shapes and time.perf_counter() - started > limit_s:
             break
         runner.run(step)
         synchronize(device)
         need[step.kind] = max(0, need[step.kind] - 1)
+        shapes.discard(shape(step))
     synchronize(device)
 
 

@@ -57,7 +57,8 @@ class BlockCausalDiffusion(Denoising):
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
         super().__init__(decoder, point, labels, schedule(point))
         assert len({step.block for step in self.steps}) == blocks(point) + 1
-        self._cache = decoder.cache(batch=self._sequences, capacity=point.length)
+        # A slot more than is ever seen: what is seen is then always a part, and compiled code has one case.
+        self._cache = decoder.cache(batch=self._sequences, capacity=point.length + 1)
         self.cache_bytes = self._cache.nbytes
         self._mask = block_causal(point.prompt_tokens, point.prompt_tokens, self._block, decoder.device)
 

@@ -134,7 +134,7 @@ def test_a_run_directory_brings_its_configuration_and_timings(tmp_path: Path, wa
 
 
 def test_out_of_memory_is_a_run_without_kernels(tmp_path: Path, warehouse: Path) -> None:
-    oom = RUN_JSON | {"outcome": "oom", "message": "CUDA out of memory", "timings": []}
+    oom = RUN_JSON | {"outcome": "oom", "message": "CUDA out of memory", "timings": [], "memory": None}
     run_directory(tmp_path / "runs" / "big", oom, trace=False)
     assert load(warehouse, tmp_path / "runs") == [("big", "loaded")]
     assert query(warehouse, "SELECT name, outcome FROM mode_summary") == [("big", "oom")]

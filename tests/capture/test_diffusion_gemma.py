@@ -315,3 +315,9 @@ def test_replayed_graphs_decode_what_launched_kernels_do() -> None:
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[0][:, :16], seen[1][:, :16])
     assert not generation.canvas.masked.any()
+
+
+def test_its_cache_is_as_large_as_predicted() -> None:
+    shape = PRESETS["tiny-diffusion-gemma"]
+    decoder = diffusion_gemma.random(shape, torch.float32, torch.device("cpu"), capacity=28, seed=0)
+    assert decoder.cache(batch=2, capacity=28).nbytes == shape.cache_elements(28) * 2 * 4

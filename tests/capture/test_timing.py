@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from capture import timing
-from capture.modes import dlm_block_dual
+from capture.modes import ar, dlm_block_dual
 from capture.steps import Step
 
 from .conftest import make_point
@@ -66,6 +66,13 @@ def test_a_warm_up_sees_every_kind_twice_even_when_time_is_short(limit_s: float,
     generation: Any = Recorded()
     timing.warm_up(generation, CPU, limit_s=limit_s)
     assert generation.ran == list(range(steps))
+
+
+def test_a_warm_up_sees_every_length() -> None:
+    generation: Any = Recorded()
+    generation.steps = ar.schedule(make_point(model="tiny-llama", mode="ar"))
+    timing.warm_up(generation, CPU, limit_s=0.0)
+    assert generation.ran == list(range(12))
 
 
 def test_steps_that_are_not_needed_are_neither_run_nor_timed() -> None:
