@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench check format capture-8b clean
+.PHONY: help demo test bench check format smoke-gpu capture-8b clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -43,6 +43,9 @@ check: $(STAMP) ## ruff and mypy --strict
 format: $(STAMP) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+smoke-gpu: ## does capture work on this GPU? every mode and execution on tiny models, two to three minutes; makes no .venv
+	$(PYTHON) ridgeline.py capture capture/configs/smoke-gpu.toml --out $(RUNS)
 
 capture-8b: ## the 8B presets on a GPU machine that has torch and transformers already; makes no .venv
 	$(PYTHON) ridgeline.py capture capture/configs/8b.toml --out $(RUNS)

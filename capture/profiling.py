@@ -41,6 +41,9 @@ HEADER_KEYS = frozenset(
 """The keys of a trace's header that are kept. Others may name the host, the user or their environment."""
 
 
+KERNEL_FILE = re.compile(r'"kernel_file":\s*"(?:[^"\\]|\\.)*/([^"/\\]*)"')
+"""Where Inductor keeps a kernel's source; the group is the file's own name."""
+
 ATTENTION = re.compile(r"aten::_?(?:scaled_dot_product_)?(flash|efficient|cudnn)_attention")
 """Operators that are one backend's; what PyTorch composes of products and a softmax is `math`."""
 
@@ -193,7 +196,8 @@ def _backends(trace: Path) -> list[str]:
 def clean(trace: str, *, trace_name: str) -> str:
     """A Kineto trace with HEADER_KEYS alone before its events, and `trace_name` in place of the path after them.
 
-    The events are left as they were written, byte for byte.
+    The events are left as they were written, byte for byte, but for the folder of compiled kernels, which has the
+    user's name.
     """
     head, marker, body = trace.partition('"traceEvents":')
     header = json.loads(f"{head.rstrip().removesuffix(',')}}}")
@@ -201,4 +205,5 @@ def clean(trace: str, *, trace_name: str) -> str:
     lines = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in kept.items())
     cut = body.rfind("]")
     tail = re.sub(r'"traceName":\s*"(?:[^"\\]|\\.)*"', f'"traceName": "{trace_name}"', body[cut:])
-    return f"{{\n{lines}  {marker}{body[:cut]}{tail}"
+    events = KERNEL_FILE.sub(r'"kernel_file": "\1"', body[:cut])
+    return f"{{\n{lines}  {marker}{events}{tail}"

@@ -46,6 +46,14 @@ def test_events_are_left_as_they_were_written() -> None:
     assert events in clean(TRACE, trace_name="trace.json")
 
 
+def test_compiled_kernels_keep_their_file_and_lose_its_folder() -> None:
+    event = '"kernel_backend": "triton", "kernel_file": "/tmp/torchinductor_alice/3k/c3kyp.py", "kernel_hash": "c3kyp"'
+    cleaned = clean(TRACE.replace('"Input Dims": [[1], []]', event), trace_name="trace.json")
+    assert "alice" not in cleaned
+    (only,) = json.loads(cleaned)["traceEvents"]
+    assert only["args"] == {"kernel_backend": "triton", "kernel_file": "c3kyp.py", "kernel_hash": "c3kyp"}
+
+
 class Blind:
     """A profiler that writes a trace without a kernel."""
 
