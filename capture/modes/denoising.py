@@ -60,7 +60,10 @@ class Denoising:
         self._decoder, self._labels, self._guidance = decoder, labels, point.guidance
         self._sampler = Sampler(point, decoder.dtype)
         self._block = point.block
-        self._sequences = point.batch * (2 if point.guidance else 1)
+        self._sequences = point.sequences
+        size = (point.batch, 1, decoder.shape.vocabulary)
+        self._leading = decoder.positions.new_zeros(size, dtype=decoder.dtype) if decoder.shape.shifted else None
+        """Of a model with shifted logits, those of the block's first position, which the one before it gives."""
 
     @property
     def logits_bytes(self) -> int:
@@ -92,7 +95,17 @@ class Denoising:
 
     def logits(self, kind: Kind, positions: Tensor, visible: Tensor) -> Tensor:
         """Logits `[batch, query, vocabulary]` of a step's positions."""
-        logits = self._decoder.forward(self.inputs(positions), positions, self.view(kind, positions, visible))
+        logits = self.forward(positions, self.view(kind, positions, visible))
+        if self._leading is None:
+            return logits
+        if kind in self.local:
+            return torch.cat([self._leading, logits[:, 1:]], 1)
+        self._leading.copy_(logits.index_select(1, self.canvas.first[None]))
+        return logits
+
+    def forward(self, positions: Tensor, view: View, *, last: bool = False) -> Tensor:
+        """Logits of `positions`, or of the last of them alone, guided where the point says so."""
+        logits = self._decoder.forward(self.inputs(positions), positions, view, last=last)
         return guided(logits, self._guidance) if self._guidance else logits
 
     def inputs(self, positions: Tensor) -> Tensor:

@@ -63,12 +63,19 @@ class BlockCausalDiffusion(Denoising):
         self._mask = block_causal(point.prompt_tokens, point.prompt_tokens, self._block, decoder.device)
 
     def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
-        """Denoising steps commit tokens; the others only write keys and values, and have no logits."""
+        """Denoising steps commit tokens; the others only write keys and values, and need no logits.
+
+        Where logits are shifted, the last of a prefill or a finished block are those of the next block's first token.
+        """
         if kind == "reuse":
             super().work(kind, offsets, visible)
             return
         positions = offsets + self.canvas.first if kind in self.local else offsets
-        self._decoder.hidden(self.inputs(positions), positions, self.view(kind, positions, visible))
+        view = self.view(kind, positions, visible)
+        if self._leading is not None:
+            self._leading.copy_(self.forward(positions, view, last=True))
+        else:
+            self._decoder.hidden(self.inputs(positions), positions, view)
 
     def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:
         """All slots up to the end of the block; in the prompt, those of the query's block and of blocks before it."""

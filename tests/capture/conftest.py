@@ -45,6 +45,12 @@ def llada() -> Decoder:
         return models.random(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
 
 
+@pytest.fixture(scope="session")
+def dream() -> Decoder:
+    with torch.inference_mode():
+        return models.random(PRESETS["tiny-dream"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
+
+
 class Captured(msgspec.Struct):
     """A folder of runs, one of each mode, and what the sweep said of them."""
 

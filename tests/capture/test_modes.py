@@ -70,11 +70,16 @@ def test_cached_decoding_equals_uncached(model: str, batch: int, request: pytest
     assert not generation.canvas.masked.any()
 
 
-def test_reuse_right_after_a_refresh_equals_a_full_forward(llada: Decoder) -> None:
+@pytest.mark.parametrize("model", ["llada", "dream"])
+@pytest.mark.parametrize("guidance", [0.0, 0.7])
+def test_reuse_right_after_a_refresh_equals_a_full_forward(
+    model: str, guidance: float, request: pytest.FixtureRequest
+) -> None:
+    decoder = request.getfixturevalue(model)
     for mode in (DualCacheDiffusion, PrefixCacheDiffusion):
-        generation = begin(mode, llada, block=4, batch=2)
+        generation = begin(mode, decoder, block=4, batch=2, guidance=guidance)
         refresh, reuse = generation.steps[4:6]
-        expected = full(llada, generation.canvas.tokens)
+        expected = logits(begin(FullDiffusion, decoder, block=4, batch=2, guidance=guidance), refresh)
         torch.testing.assert_close(logits(generation, refresh), expected, **TOLERANCE)
         torch.testing.assert_close(logits(generation, reuse), expected[:, 20 : 20 + reuse.query], **TOLERANCE)
     assert reuse.query == 8
@@ -133,7 +138,7 @@ def test_a_faithful_cache_holds_keys_before_rotation(llada: Decoder) -> None:
 
 
 @pytest.mark.parametrize("block", [3, 4, 12])
-@pytest.mark.parametrize("model", ["llama", "llada"])
+@pytest.mark.parametrize("model", ["llama", "llada", "dream"])
 def test_block_causal_decoding_with_a_cache_equals_recomputing(
     block: int, model: str, request: pytest.FixtureRequest
 ) -> None:
