@@ -177,7 +177,7 @@ def _canvas(point: Point) -> str | None:
         return None
     only: dict[str, tuple[Any, ...]] = {
         "mode": ("dlm_block_causal",), "execution": ("eager",), "guidance": (0.0,), "attention": ("auto",),
-        "fused": (None, False), "layers": (None,), "heads": (None,), "kv_heads": (None,),
+        "fused": (None, False), "layers": (None,), "heads": (None,), "kv_heads": (None,), "checkpoint": (None,),
     }  # fmt: skip
     for key, allowed in only.items():
         if getattr(point, key) not in allowed:

@@ -49,9 +49,9 @@ def count(
     told: dict[str, Any] = {"outcome": "ok", "cupti": capability.reason}
     if capability.works:
         say("counters by CUPTI")
-        told |= by_cupti(point, window, launched, device, directory)
+        told |= by_cupti(point, window, launched, device, directory, say)
     if method == "ncu" or (method == "auto" and not capability.works and ncu is not None):
-        told |= _by_ncu(point, window[-1], directory, ncu, say)
+        told |= _second(point, window[-1], directory, ncu, say, first="method" in told)
     if not {"method", "ncu"} & told.keys():
         wanted = (
             "Nsight Compute (ncu) is not installed either" if method == "auto" else f"counters = {method} was asked for"
@@ -61,7 +61,7 @@ def count(
 
 
 def by_cupti(
-    point: Point, window: Sequence[Step], launched: Direct, device: torch.device, directory: Path
+    point: Point, window: Sequence[Step], launched: Direct, device: torch.device, directory: Path, say: Progress
 ) -> dict[str, Any]:
     """Count by CUPTI's range profiler: what its report says."""
     report = counters.record(
@@ -69,7 +69,7 @@ def by_cupti(
         launched.run,
         device,
         directory / CUPTI_FILE,
-        prepare=lambda: go_to(launched, window[0]),
+        prepare=lambda: go_to(launched, window[0], say),
         windows=sets(point),
     )
     told = {name: value for name, value in msgspec.to_builtins(report).items() if value}
@@ -86,13 +86,26 @@ def sets(point: Point) -> tuple[str, ...]:
     return {"memory": ("memory",), "tensor": ("memory", *tensor), "all": ("memory", *tensor, "sass")}[point.counted]
 
 
-def go_to(launched: Direct, first: Step) -> None:
-    """Bring a generation to just before a step."""
+def go_to(launched: Direct, first: Step, say: Progress = lambda _: None) -> None:
+    """Bring a generation to just before a step. That may take minutes, so it says how far it is."""
     launched.generation.reset()
     for step in walk(launched.generation):
         if step.index == first.index:
             return
+        say(f"going to step {first.index} to count it, at {step.index}")
         launched.run(step)
+
+
+def _second(
+    point: Point, step: Step, directory: Path, ncu: Path | None, say: Progress, *, first: bool
+) -> dict[str, Any]:
+    """Count by Nsight Compute. Where CUPTI counted `first`, its failure is told and costs nothing."""
+    try:
+        return _by_ncu(point, step, directory, ncu, say)
+    except CaptureError as error:
+        if not first:
+            raise
+        return {"ncu": {"outcome": "failed", "reason": str(error)}}
 
 
 def _by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, say: Progress) -> dict[str, Any]:
@@ -102,7 +115,7 @@ def _by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, say: Pr
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         task, output = Path(temporary) / "task.json", Path(temporary) / "ncu.csv"
-        task.write_bytes(msgspec.json.encode({"point": point, "step": step.index}))
+        task.write_bytes(msgspec.json.encode({"point": _anywhere(point), "step": step.index}))
         _run(nsight.command([sys.executable, "-m", "capture.one_step", str(task)], output, ncu=ncu), say)
         lines = [line for line in output.read_text().splitlines(keepends=True) if not line.startswith("==")]
     kernels = nsight.read(_written(directory / NCU_FILE, "".join(lines)))
@@ -113,6 +126,13 @@ def _by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, say: Pr
         ]
         told["agreement"] = msgspec.to_builtins(nsight.agree(ours, kernels))
     return {"ncu": told}
+
+
+def _anywhere(point: Point) -> Point:
+    """The point as a process in another folder may read it."""
+    if point.checkpoint is None:
+        return point
+    return msgspec.structs.replace(point, checkpoint=str(Path(point.checkpoint).resolve()))
 
 
 def _written(path: Path, text: str) -> Path:

@@ -1,6 +1,6 @@
 """One point of a sweep, from weights to a run directory; out of memory is an outcome, and so is any other failure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from capture.presets import PRESETS, shape_of
 from capture.records import Record, Scaled, Timing
 
 Progress = Callable[[str], None]
+
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""What a RuntimeError's message has when it means that memory ran out."""
 
 
 class Workshop:
@@ -75,14 +78,8 @@ def record(point: Point, device: torch.device, directory: Path, workshop: Worksh
     try:
         with torch.inference_mode():
             _fill(result, point, device, directory, workshop, progress)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        result.outcome, result.message = "oom", first_line(error)
-    except CaptureError as error:
-        result.outcome, result.message = "error", str(error)
     except Exception as error:
-        out_of_memory = _is_host_allocation(error)
-        result.outcome = "oom" if out_of_memory else "error"
-        result.message = first_line(error) if out_of_memory else f"{type(error).__name__}: {first_line(error)}"
+        result.outcome, result.message = _outcome(error)
     if result.outcome != "ok":
         workshop.clear(device)
         for unfinished in directory.iterdir():
@@ -187,6 +184,29 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].strip()
 
 
-def _is_host_allocation(error: BaseException) -> bool:
-    """Whether torch's host allocator was refused, which it reports as a plain RuntimeError."""
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+def _outcome(error: Exception) -> tuple[str, str]:
+    """What a failed point's record says of its outcome.
+
+    Memory that runs out while a graph is captured or a step compiled breaks that as well, so the exception that arrives
+    may be another one. Both are told then: the device may not be as it was.
+    """
+    plain = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {first_line(error)}"
+    cause = next(filter(_is_out_of_memory, _chain(error)), None)
+    if cause is None:
+        return "error", plain
+    return "oom", first_line(cause) if cause is error else f"{first_line(cause)} ({plain})"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and those it arose from."""
+    following: BaseException | None = error
+    while following is not None:
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out. CUDA, its libraries and torch's host allocator report it as a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in first_line(error) for words in OUT_OF_MEMORY)

@@ -45,12 +45,15 @@ def model_of(point: Point) -> dict[str, Any]:
 
 
 def tokens_of(point: Point, steps: list[Step], committed: int) -> dict[str, Any]:
-    """What a generation of these steps committed and processed, summed over the batch; forwards are counted by kind."""
+    """What a generation of these steps committed and processed, summed over the batch; forwards are counted by kind.
+
+    Guided, each sequence is processed twice.
+    """
     kinds = [step.kind for step in steps]
     return {
         "committed": committed,
-        "processed": point.batch * sum(step.query for step in steps),
-        "attended": point.batch * sum(step.query * step.context for step in steps),
+        "processed": point.sequences * sum(step.query for step in steps),
+        "attended": point.sequences * sum(step.query * step.context for step in steps),
         "forwards": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
     }
 

@@ -10,11 +10,12 @@ def extrapolate(deep: Iterable[Timing], shallow: Iterable[Timing], *, layers: in
     """Step times at `of` layers from timings at `layers` and at `other_depth` fewer ones.
 
     t(of) = t(layers) + (of - layers) * (t(layers) - t(other_depth)) / (layers - other_depth): layers cost the same
-    each, and what is no layer (embedding, head, token selection) costs the same at any depth.
+    each, and what is no layer (embedding, head, token selection) costs the same at any depth. A kind of step that one
+    of the depths did not take, as where confidence decides, is left out.
     """
     more, fewer = _medians_ns(deep), _medians_ns(shallow)
-    layer_ns = {kind: (more[kind] - fewer[kind]) / (layers - other_depth) for kind in more}
-    step_ns = {kind: round(more[kind] + (of - layers) * layer_ns[kind]) for kind in more}
+    layer_ns = {kind: (more[kind] - fewer[kind]) / (layers - other_depth) for kind in more if kind in fewer}
+    step_ns = {kind: round(more[kind] + (of - layers) * layer_ns[kind]) for kind in layer_ns}
     return Scaled(layers=layers, of=of, other_depth=other_depth, step_ns=step_ns)
 
 

@@ -139,7 +139,7 @@ class Session:
             run_directory.write_record(directory, result)
         if result.outcome == "ok" and self._counters != "off":
             result = self._count(point, result, directory, progress)
-        if result.outcome == "error" and _sticks(result.message):
+        if result.outcome != "ok" and _sticks(result.message):
             self._bench.close()
         return result
 

@@ -68,6 +68,8 @@ class Fake:
         progress("timing, repeat 1 of 3")
         if point.name.startswith("big"):
             result = _unfinished(point, "oom", "CUDA out of memory. Tried to allocate 2.00 GiB.")
+        elif point.name == "captured":
+            result = _unfinished(point, "oom", "CUDA out of memory. (AcceleratorError: CUDA error: capture failed)")
         elif point.name == "assert":
             result = _unfinished(point, "error", "AcceleratorError: CUDA error: device-side assert triggered")
         elif point.name == "plain":

@@ -454,3 +454,9 @@ def test_a_missing_key_is_named() -> None:
 
 def test_the_same_point_twice_is_one() -> None:
     assert len(config.points({**AR, "runs": [{}, {"batch": [1, 1]}]})) == 1
+
+
+def test_a_canvas_model_s_weights_are_random(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"checkpoint = .* is not for tiny-diffusion-gemma; expected none"):
+        one(**{**DLM, "model": "tiny-diffusion-gemma", "mode": "dlm_block_causal", "checkpoint": str(tmp_path)})

@@ -20,6 +20,7 @@ from capture.execution import Direct
 from capture.labels import Labels
 from capture.models import Decoder
 from capture.modes import start
+from capture.steps import Step
 
 from .conftest import make_point
 
@@ -127,6 +128,17 @@ def test_a_failing_child_is_told_by_its_last_line(
         count(launched, tmp_path, "ncu")
 
 
+def test_a_failing_second_way_leaves_the_first(
+    launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works(monkeypatch, cupti=True, ncu=None)
+    monkeypatch.setattr(counters, "record", record(Row(6, 0, "f", "memory", "dram__bytes_read.sum", 1000.0)))
+    told = count(launched, tmp_path, "ncu")
+    assert (told["outcome"], told["method"], told["ncu"]["outcome"]) == ("ok", "cupti", "failed")
+    assert "is not installed" in told["ncu"]["reason"]
+    assert (tmp_path / counting.CUPTI_FILE).exists()
+
+
 def test_a_window_that_failed_is_told(launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     works(monkeypatch, cupti=True, ncu=None)
     monkeypatch.setattr(counters, "record", lambda *_, **__: Report(problems=["window memory left out: lost"]))
@@ -173,3 +185,47 @@ def test_one_step_alone_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     one_step.main(str(task))
     assert seen[-3:] == ["start", "reuse", "stop"]
     assert seen.count("reuse") == 3
+
+
+def test_a_long_way_to_a_step_is_not_silent(
+    launched: Direct, tmp_path: Path, fake_ncu: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would be taken to hang."""
+    works(monkeypatch, cupti=True, ncu=fake_ncu)
+    monkeypatch.setattr(counters, "record", record(Row(6, 0, "f", "memory", "dram__bytes_read.sum", 1000.0)))
+    said: list[str] = []
+    point = make_point(model="tiny-llada", mode="dlm_block_dual", block=4)
+    counting.count(point, launched.generation.steps[4:7], launched, CUDA, tmp_path, "auto", said.append)
+    assert said == ["counters by CUPTI", *(f"going to step 4 to count it, at {index}" for index in range(4))]
+
+
+def test_another_process_finds_a_checkpoint_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "config.json").write_text("{}")
+    point = make_point(model="tiny-llada", mode="dlm_full", checkpoint="weights")
+    tasks: list[bytes] = []
+
+    def run(command: list[str], say: Any) -> None:
+        tasks.append(Path(command[-1]).read_bytes())
+        Path(command[command.index("--log-file") + 1]).write_text(CSV)
+
+    monkeypatch.setattr(counting, "_run", run)
+    steps = [Step(phase="denoise", index=0, kind="denoise", query=28, context=28, tokens=1)]
+    counting._by_ncu(point, steps[0], tmp_path, Path("ncu"), lambda _: None)
+    assert msgspec.json.decode(tasks[0], type=one_step.Task).point.checkpoint == str(tmp_path / "weights")
+
+
+def test_what_a_point_wants_counted_is_what_is_counted(
+    launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def told(*_: Any, windows: Any, **__: Any) -> Report:
+        asked.append(windows)
+        return Report()
+
+    monkeypatch.setattr(counters, "record", told)
+    point = make_point(model="tiny-llada", mode="dlm_block_dual", block=4, counted="all", dtype="bf16")
+    counting.by_cupti(point, launched.generation.steps[4:7], launched, CUDA, tmp_path, lambda _: None)
+    assert asked == [("memory", "tensor", "sass")]

@@ -94,3 +94,10 @@ def test_a_draw_without_temperature_is_the_likeliest() -> None:
     logits: Tensor = torch.randn(3, 1, 4096)
     assert torch.equal(sampler().draw(logits), logits.argmax(-1))
     assert math.isclose(float(sampler().choose(logits)[0][0, 0]), float(logits[0, 0].softmax(-1).max()), rel_tol=1e-5)
+
+
+@pytest.mark.parametrize(("sampling", "dtype"), [("model", torch.bfloat16), ("fp32", torch.float32)])
+def test_softmax_is_of_the_precision_asked_for_whatever_the_model_s(sampling: str, dtype: torch.dtype) -> None:
+    point = make_point(model="tiny-llada", mode="dlm_full", sampling=sampling, dtype="bf16")
+    confidence, _ = Sampler(point, torch.bfloat16).choose(torch.randn(1, 4, 64, dtype=torch.bfloat16))
+    assert confidence.dtype == dtype

@@ -27,3 +27,8 @@ def test_medians_are_taken_of_steps_alone() -> None:
     other = Timing(metric="end_to_end", phase=None, kind=None, step=None, repeat=0, value_ns=10**9, started_ns=0)
     scaled = extrapolate([*deep, other], steps("decode", 60, 80, 70), layers=4, other_depth=2, of=6)
     assert scaled.step_ns == {"decode": 170}
+
+
+def test_a_kind_of_step_that_one_depth_did_not_take_is_left_out() -> None:
+    deep, shallow = steps("refresh", 80) + steps("reuse", 8), steps("refresh", 40) + steps("commit", 1)
+    assert extrapolate(deep, shallow, layers=4, other_depth=2, of=6).step_ns == {"refresh": 120}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from capture.modes import ar, dlm_block_dual, dlm_full
+from capture.run_directory import tokens_of
 from capture.steps import Step, profiled_window, share
 
 from .conftest import make_point
@@ -60,3 +61,12 @@ def window_of(*kinds: str) -> list[int]:
 )
 def test_the_window_has_every_kind_and_the_commonest_twice(kinds: list[str], expected: Sequence[int]) -> None:
     assert window_of(*kinds) == list(expected)
+
+
+@pytest.mark.parametrize(("guidance", "sequences"), [(0.0, 3), (1.5, 6)])
+def test_guidance_processes_each_sequence_twice_and_commits_it_once(guidance: float, sequences: int) -> None:
+    point = make_point(model="tiny-llada", mode="dlm_block_dual", block=4, batch=3, guidance=guidance)
+    tokens = tokens_of(point, dlm_block_dual.schedule(point), 3 * 12)
+    assert tokens["processed"] == sequences * (3 * 28 + 9 * 4)
+    assert tokens["attended"] == sequences * (3 * 28 + 9 * 4) * 28
+    assert tokens["committed"] == 36

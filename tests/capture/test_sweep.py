@@ -201,3 +201,33 @@ def test_a_checkpoint_is_stored_by_name_alone(tmp_path: Path) -> None:
     )
     assert run_directory.config_of(point, "cpu")["checkpoint"] == "weights"
     assert point.directory.endswith("_checkpoint-weights")
+
+
+def _breaks_a_capture() -> None:
+    try:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+    finally:
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture\nmore")
+
+
+def _breaks_a_library() -> None:
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+@pytest.mark.parametrize(
+    ("fail", "message"),
+    [
+        (
+            _breaks_a_capture,
+            "CUDA out of memory. Tried to allocate 2.00 GiB. "
+            "(RuntimeError: CUDA error: operation failed due to a previous error during capture)",
+        ),
+        (_breaks_a_library, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_runs_out_inside_something_else_is_out_of_memory(
+    fail: Any, message: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "warm_up", lambda *_: fail())
+    (result,) = sweep.run([make_point(model="tiny-llama", mode="ar")], out, isolate=False)
+    assert (result.outcome, result.message) == ("oom", message)

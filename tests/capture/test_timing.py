@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from capture import timing
-from capture.modes import ar, dlm_block_dual
+from capture.modes import ar, dlm_block_causal, dlm_block_dual
 from capture.steps import Step
 
 from .conftest import make_point
@@ -80,3 +80,16 @@ def test_steps_that_are_not_needed_are_neither_run_nor_timed() -> None:
     timings, steps = timing.measure(generation, CPU, 1, progress=lambda _: None)
     assert generation.ran == [step.index for step in steps] == [0, 1, *range(3, 12)]
     assert [entry.step for entry in timings if entry.metric == "step"] == generation.ran
+
+
+def test_a_first_block_ends_when_it_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prefill commits nothing, and the step that caches the block comes after it."""
+    monkeypatch.setattr(timing, "clock", lambda device, marks: Ticking())
+    generation: Any = Recorded()
+    generation.steps = dlm_block_causal.schedule(make_point(model="tiny-llada", mode="dlm_block_causal", block=4))
+    assert [step.kind for step in generation.steps][:6] == ["prefill", *4 * ["reuse"], "commit"]
+    timings, _ = timing.measure(generation, CPU, 1, progress=lambda _: None)
+    assert {entry.metric: entry.value_ns for entry in timings if entry.metric in ("ttft", "first_block")} == {
+        "ttft": 1 + 2,
+        "first_block": 1 + 2 + 3 + 4 + 5,
+    }

@@ -105,6 +105,13 @@ def test_an_error_that_stays_with_the_context_replaces_the_child(tmp_path: Path)
     assert pids["plain"] == pids["after-plain"] == pids["assert"] != pids["after-assert"]
 
 
+def test_memory_that_ran_out_inside_something_else_replaces_the_child(tmp_path: Path) -> None:
+    points = [make_point("captured", batch=8), make_point("next", batch=4)]
+    results = [record for record, _ in Session(points, tmp_path, lambda _: None, counters="off", bench=Worker(FAKE))]
+    assert [result.outcome for result in results] == ["oom", "ok"]
+    assert len({pid for pid, method, _ in log(tmp_path) if method == "record"}) == 2
+
+
 def test_counters_are_added_to_a_recorded_point(tmp_path: Path) -> None:
     (result,) = sweep(tmp_path, "a", counters="cupti")
     assert result.counters == {"outcome": "ok", "method": "cupti"}

@@ -1,0 +1,85 @@
+"""A point's keys reach what runs it, and what is measured reaches the record."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from capture import recording, telemetry
+from capture.recording import Workshop
+from capture.records import Record, Scaled
+
+from .conftest import make_point
+
+CPU = torch.device("cpu")
+
+
+def recorded(directory: Path, **keys: Any) -> Record:
+    point = make_point(model="tiny-llama", mode="ar", **keys)
+    return recording.record(point, CPU, directory, Workshop(), lambda _: None)
+
+
+def test_a_subset_of_the_layers_is_timed_at_two_depths_and_extrapolated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depths: list[int] = []
+    real = recording.ready
+
+    def ready(point: Any, decoder: Any, *arguments: Any, **keys: Any) -> Any:
+        depths.append(decoder.depth)
+        return real(point, decoder, *arguments, **keys)
+
+    monkeypatch.setattr(recording, "ready", ready)
+    scaled = recorded(tmp_path, layers=2).scaled
+    assert depths == [2, 1]
+    assert isinstance(scaled, Scaled)
+    assert (scaled.layers, scaled.other_depth, scaled.of) == (2, 1, 4)
+    assert set(scaled.step_ns) == {"prefill", "decode"}
+
+
+def test_the_attention_asked_for_is_the_one_that_runs(tmp_path: Path) -> None:
+    assert recorded(tmp_path, attention="math").attention == ["math"]
+
+
+def test_the_execution_asked_for_is_the_one_that_is_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = recording.prepare
+
+    def eager(*arguments: Any, execution: str, **keys: Any) -> Any:
+        asked.append(execution)
+        return real(*arguments, execution="eager", **keys)
+
+    monkeypatch.setattr(recording, "prepare", eager)
+    assert recorded(tmp_path, execution="compile").outcome == "ok"
+    assert asked == ["compile"]
+
+
+def test_energy_is_shared_among_the_tokens_of_all_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def two_seconds(_: torch.device) -> Iterator[list[telemetry.Sample]]:
+        yield [(second * 10**9, 1.0, 48.0 * second, 1, 1, 1, 1, 0) for second in (0, 1, 2)]
+
+    monkeypatch.setattr(telemetry, "recorded", two_seconds)
+    energy = recorded(tmp_path, repeats=4).energy
+    assert energy is not None
+    assert (energy.joules, energy.joules_per_token) == (96.0, 96.0 / (4 * 12))
+
+
+def test_the_peak_is_forgotten_once_weights_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[torch.device] = []
+    monkeypatch.setattr(recording.memory, "reset_peak", forgotten.append)
+    recorded(tmp_path)
+    assert forgotten == [CPU]
+
+
+def test_a_decoder_is_kept_for_the_same_weights_alone_and_a_generation_for_none() -> None:
+    workshop, point = Workshop(), make_point(model="tiny-llama", mode="ar")
+    first = workshop.decoder(point, CPU)
+    workshop.prepared = recording.ready(point, first, CPU, recording.Labels(), lambda _: None)
+    assert workshop.decoder(make_point(model="tiny-llama", mode="dlm_full"), CPU) is first
+    assert workshop.prepared is None
+    for change in ({"seed": 1}, {"dtype": "bf16"}, {"kv_heads": 4}, {"fused": True}):
+        assert workshop.decoder(make_point(model="tiny-llama", mode="ar", **change), CPU) is not first, change
