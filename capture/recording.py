@@ -22,7 +22,7 @@ from capture import (
 )
 from capture.config import Point
 from capture.errors import CaptureError
-from capture.execution import Prepared, prepare
+from capture.execution import Direct, Prepared, prepare
 from capture.labels import Labels
 from capture.modes import start
 from capture.presets import PRESETS, shape_of
@@ -40,12 +40,12 @@ class Workshop:
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
         self._decoder: Any = None
-        self.prepared: Prepared | None = None
-        """The last point's generation, kept for its counters."""
+        self.launched: Direct | None = None
+        """What launches the last point's steps, kept for its counters; its graphs are not."""
 
     def decoder(self, point: Point, device: torch.device) -> Any:
         """The point's decoder on `device`, made when the last one is another."""
-        self.prepared = None
+        self.launched = None
         key = (shape_of(point), point.dtype, point.checkpoint, point.seed, point.fused, device)
         if self._decoder is None or key != self._key:
             self.clear(device)
@@ -56,7 +56,7 @@ class Workshop:
 
     def clear(self, device: torch.device) -> None:
         """Let go of the decoder and its memory, and of what was compiled for it."""
-        self._decoder = self._key = self.prepared = None
+        self._decoder = self._key = self.launched = None
         torch.compiler.reset()
         memory.release(device)
 
@@ -94,11 +94,21 @@ def _fill(
     """Everything a successful point leaves behind but run.json itself."""
     progress("making weights")
     decoder = workshop.decoder(point, device)
+    workshop.launched = _measure(result, point, decoder, device, directory, progress)
+    if 2 <= decoder.depth < PRESETS[point.model].layers:
+        workshop.launched = None  # Its cache would stand in the way; counting makes it anew.
+        memory.release(device)
+        result.scaled = _scaled(point, decoder, device, result.timings, progress)
+
+
+def _measure(
+    result: Record, point: Point, decoder: Any, device: torch.device, directory: Path, progress: Progress
+) -> Direct:
+    """Time and profile a point's generation; what launched it. Graphs of it are gone when this returns."""
     memory.release(device)
     memory.reset_peak(device)
     labels = Labels()
     prepared = ready(point, decoder, device, labels, progress)
-    workshop.prepared = prepared
     generation = prepared.runner.generation
     result.prepare_s = round(prepared.seconds, 3)
     progress("warming up")
@@ -120,7 +130,7 @@ def _fill(
     profiled = profiling.record(prepared, decoder.network, labels, device, directory, measured.steps)
     result.window, result.attention = profiled.steps, profiled.attention
     result.timings += profiled.timings
-    result.scaled = _scaled(point, decoder, device, measured.timings, progress)
+    return prepared.launched
 
 
 def count(
@@ -131,11 +141,12 @@ def count(
     None where `auto` finds nothing to count by. Raises CaptureError when what was asked for cannot be had.
     """
     result = run_directory.read(directory)
-    prepared = workshop.prepared
     assert result is not None
-    assert prepared is not None
     with torch.inference_mode():
-        told = counting.count(point, result.window, prepared.launched, device, directory, method, progress)
+        if workshop.launched is None:
+            decoder = workshop.decoder(point, device)
+            workshop.launched = ready(point, decoder, device, Labels(), progress, replayed=False).launched
+        told = counting.count(point, result.window, workshop.launched, device, directory, method, progress)
     if told is None:
         return None
     result.counters = told
@@ -152,19 +163,28 @@ def ready(
     return prepare(generation, device, execution=point.execution, replayed=replayed, progress=progress)
 
 
-def _scaled(
-    point: Point, decoder: Any, device: torch.device, timings: list[Timing], progress: Progress
-) -> Scaled | None:
-    """Step times of the whole model where the point runs a subset of its layers, by timing half of them as well."""
-    whole, layers = PRESETS[point.model].layers, decoder.depth
-    if layers == whole or layers < 2:
-        return None
+def _scaled(point: Point, decoder: Any, device: torch.device, timings: list[Timing], progress: Progress) -> Scaled:
+    """Step times of the whole model where the point runs a subset of its layers, by timing half of them as well.
+
+    Never raises for what that does: the point itself is measured already.
+    """
+    layers, half = decoder.depth, decoder.depth // 2
+    depths = {"layers": layers, "other_depth": half, "of": PRESETS[point.model].layers}
     progress("timing half of the layers")
-    with decoder.shallower(layers // 2):
-        half = ready(point, decoder, device, Labels(), progress)
-        timing.warm_up(half.runner, device)
-        shallow = timing.measure_once(half.runner, device, 0)
-    return scaling.extrapolate(timings, shallow.timings, layers=layers, other_depth=layers // 2, of=whole)
+    try:
+        return scaling.extrapolate(timings, _at_depth(half, point, decoder, device, progress), **depths)
+    except Exception as error:
+        message = _outcome(error)[1]
+    memory.release(device)
+    return Scaled(**depths, message=message)
+
+
+def _at_depth(depth: int, point: Point, decoder: Any, device: torch.device, progress: Progress) -> list[Timing]:
+    """The timings of one generation by the first `depth` layers."""
+    with decoder.shallower(depth):
+        prepared = ready(point, decoder, device, Labels(), progress)
+        timing.warm_up(prepared.runner, device)
+        return timing.measure_once(prepared.runner, device, 0).timings
 
 
 def _make(point: Point, device: torch.device) -> Any:

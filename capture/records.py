@@ -76,13 +76,15 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True):
 class Scaled(msgspec.Struct, frozen=True, kw_only=True):
     """Step times of the whole model, from a subset of its layers at two depths: a line through both.
 
-    `step_ns` by kind is an extrapolation, never a measurement.
+    `step_ns` by kind is an extrapolation, never a measurement. `message` says why there is none; the point, measured
+    before, is as it was.
     """
 
     layers: int
     of: int
     other_depth: int
-    step_ns: dict[str, int]
+    step_ns: dict[str, int] = {}
+    message: str | None = None
 
 
 class Record(msgspec.Struct, kw_only=True):

@@ -137,10 +137,10 @@ class Session:
             result = run_directory.unfinished(point, place.environment, outcome="error", message=told(error))
             run_directory.empty(directory)
             run_directory.write_record(directory, result)
+        if _sticks(result.message) or (result.scaled is not None and _sticks(result.scaled.message)):
+            self._bench.close()
         if result.outcome == "ok" and self._counters != "off":
             result = self._count(point, result, directory, progress)
-        if result.outcome != "ok" and _sticks(result.message):
-            self._bench.close()
         return result
 
     def _count(self, point: Point, result: Record, directory: Path, progress: Callable[[str], None]) -> Record:

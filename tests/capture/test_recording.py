@@ -1,5 +1,6 @@
 """A point's keys reach what runs it, and what is measured reaches the record."""
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from capture import recording, telemetry
+from capture.execution import Direct
 from capture.recording import Workshop
 from capture.records import Record, Scaled
 
@@ -38,6 +40,61 @@ def test_a_subset_of_the_layers_is_timed_at_two_depths_and_extrapolated(
     assert isinstance(scaled, Scaled)
     assert (scaled.layers, scaled.other_depth, scaled.of) == (2, 1, 4)
     assert set(scaled.step_ns) == {"prefill", "decode"}
+
+
+def test_half_of_the_layers_that_fail_cost_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = recording.ready
+
+    def ready(point: Any, decoder: Any, *arguments: Any, **keys: Any) -> Any:
+        if decoder.depth == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+        return real(point, decoder, *arguments, **keys)
+
+    monkeypatch.setattr(recording, "ready", ready)
+    result = recorded(tmp_path, layers=2)
+    assert (result.outcome, result.message) == ("ok", None)
+    assert result.scaled == Scaled(
+        layers=2, other_depth=1, of=4, message="CUDA out of memory. Tried to allocate 2.00 GiB."
+    )
+    assert [timing for timing in result.timings if timing.metric == "step"]
+    assert (tmp_path / "trace.json.gz").exists()
+
+
+def test_half_of_the_layers_have_the_device_to_themselves_and_counting_makes_the_whole_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    counted: list[tuple[Direct, int]] = []
+    real = recording.ready
+
+    def ready(point: Any, decoder: Any, *arguments: Any, **keys: Any) -> Any:
+        alive.append(sum(reference() is not None for reference in made))
+        prepared = real(point, decoder, *arguments, **keys)
+        made.append(weakref.ref(prepared.launched))
+        return prepared
+
+    def count(point: Any, window: Any, launched: Direct, *_: Any) -> dict[str, Any]:
+        counted.append((launched, len(launched.generation._cache.keys)))  # type: ignore[attr-defined]
+        return {"outcome": "ok"}
+
+    monkeypatch.setattr(recording, "ready", ready)
+    monkeypatch.setattr(recording.counting, "count", count)
+    point, workshop = make_point(model="tiny-llama", mode="ar", layers=2), Workshop()
+    recording.record(point, CPU, tmp_path, workshop, lambda _: None)
+    assert alive == [0, 0]
+    recording.count(point, CPU, tmp_path, workshop, lambda _: None, "cupti")
+    assert [(launched is made[-1](), layers) for launched, layers in counted] == [(True, 2)]
+
+
+def test_a_whole_point_is_counted_as_it_was_launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[Direct] = []
+    monkeypatch.setattr(recording.counting, "count", lambda *arguments: counted.append(arguments[2]))
+    point, workshop = make_point(model="tiny-llama", mode="ar"), Workshop()
+    recording.record(point, CPU, tmp_path, workshop, lambda _: None)
+    recording.count(point, CPU, tmp_path, workshop, lambda _: None, "auto")
+    assert counted == [workshop.launched]
+    assert counted != [None]
 
 
 def test_the_attention_asked_for_is_the_one_that_runs(tmp_path: Path) -> None:
@@ -78,8 +135,8 @@ def test_the_peak_is_forgotten_once_weights_are_made(tmp_path: Path, monkeypatch
 def test_a_decoder_is_kept_for_the_same_weights_alone_and_a_generation_for_none() -> None:
     workshop, point = Workshop(), make_point(model="tiny-llama", mode="ar")
     first = workshop.decoder(point, CPU)
-    workshop.prepared = recording.ready(point, first, CPU, recording.Labels(), lambda _: None)
+    workshop.launched = recording.ready(point, first, CPU, recording.Labels(), lambda _: None).launched
     assert workshop.decoder(make_point(model="tiny-llama", mode="dlm_full"), CPU) is first
-    assert workshop.prepared is None
+    assert workshop.launched is None
     for change in ({"seed": 1}, {"dtype": "bf16"}, {"kv_heads": 4}, {"fused": True}):
         assert workshop.decoder(make_point(model="tiny-llama", mode="ar", **change), CPU) is not first, change

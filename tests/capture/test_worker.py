@@ -105,6 +105,13 @@ def test_an_error_that_stays_with_the_context_replaces_the_child(tmp_path: Path)
     assert pids["plain"] == pids["after-plain"] == pids["assert"] != pids["after-assert"]
 
 
+def test_a_context_lost_by_half_of_the_layers_replaces_the_child_and_keeps_the_point(tmp_path: Path) -> None:
+    results = sweep(tmp_path, "half-lost", "next", counters="auto")
+    assert [result.outcome for result in results] == ["ok", "ok"]
+    pids = {(method, name): pid for pid, method, name in log(tmp_path)}
+    assert pids["record", "half-lost"] != pids["count-auto", "half-lost"] == pids["record", "next"]
+
+
 def test_memory_that_ran_out_inside_something_else_replaces_the_child(tmp_path: Path) -> None:
     points = [make_point("captured", batch=8), make_point("next", batch=4)]
     results = [record for record, _ in Session(points, tmp_path, lambda _: None, counters="off", bench=Worker(FAKE))]
