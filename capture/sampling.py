@@ -53,7 +53,8 @@ class Sampler:
 
         - By count: the `count` most confident.
         - By threshold: all at least that confident, and the most confident in any case.
-        - By factor (Fast-dLLM): the largest n with (n + 1)(1 - c) < factor for the n-th confidence c, and at least one.
+        - By factor, as Fast-dLLM's published code has it: from the most confident down, as long as the n-th confidence
+          is at least 1 - factor / (n + 1); the first in any case, and the last if all before it are.
         """
         candidates = torch.where(masked, confidence, -torch.inf)
         ordered, order = candidates.sort(dim=-1, descending=True, stable=True)
@@ -61,8 +62,9 @@ class Sampler:
         if self._threshold is not None:
             taken = (ordered >= self._threshold) | (rank == 0)
         elif self._factor is not None:
-            holds = (rank + 2) * (1 - ordered) < self._factor
-            taken = rank < (holds * (rank + 1)).amax(-1, keepdim=True).clamp(min=1)
+            fails = (ordered < 1 - self._factor / (rank.double() + 2)) & (rank > 0)
+            sure = (fails.cumsum(-1) == 0).sum(-1, keepdim=True)
+            taken = rank < sure + (sure == masked.sum(-1, keepdim=True) - 1)
         else:
             taken = rank < count
         taken = taken & (ordered > -torch.inf)

@@ -65,8 +65,24 @@ def brute(confidence: list[float], masked: list[bool], rule: str, value: float) 
         return set(order[: int(value)])
     if rule == "threshold":
         return {order[0]} | {i for i in order if confidence[i] >= value}
-    fitting = [n for n in range(1, len(order) + 1) if (n + 1) * (1 - confidence[order[n - 1]]) < value]
-    return set(order[: max([1, *fitting])])
+    failing = [n for n in range(2, len(order) + 1) if confidence[order[n - 1]] < 1 - value / (n + 1)]
+    sure = failing[0] - 1 if failing else len(order)
+    return set(order[: sure + 1] if sure == len(order) - 1 else order[:sure])
+
+
+def test_a_factor_passes_over_a_failure_of_the_last() -> None:
+    """As the published loop does, which cannot tell a failure there from having come to the end."""
+    accepted = sampler(factor=1.0).accept(
+        torch.tensor([[0.9, 0.9, 0.1]]), torch.ones(1, 3, dtype=torch.bool), torch.tensor(0)
+    )
+    assert accepted[0].tolist() == [True, True, True]
+
+
+def test_a_confidence_that_just_reaches_its_level_is_sure() -> None:
+    accepted = sampler(factor=1.5).accept(
+        torch.tensor([[0.9, 0.5, 0.1, 0.1]]), torch.ones(1, 4, dtype=torch.bool), torch.tensor(0)
+    )
+    assert accepted[0].tolist() == [True, True, False, False]
 
 
 @given(
