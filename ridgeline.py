@@ -234,10 +234,11 @@ def _capture(points: list[Point], out: Path, counters: str = "auto") -> None:
     """Capture with progress; failed points end the command with exit code 1 once all others are done."""
     from capture import sweep
 
+    def report(result: RunResult) -> None:
+        print(f"ridgeline: {_headline(result)}", file=sys.stderr, flush=True)
+
     with progress("capturing", len(points)) as advance:
-        results = sweep.run(points, out, progress=advance, counters=counters)
-    for result in results:
-        print(f"ridgeline: {_headline(result)}", file=sys.stderr)
+        results = sweep.run(points, out, progress=advance, report=report, counters=counters)
     failed = [result for result in results if result.outcome == "error"]
     if failed:
         fail(f"{len(failed)} of {len(results)} points failed, the first with: {failed[0].message}")
@@ -246,7 +247,7 @@ def _capture(points: list[Point], out: Path, counters: str = "auto") -> None:
 def _headline(result: RunResult) -> str:
     """The numbers that matter of a captured point."""
     if result.skipped:
-        return f"{result.name}: captured before, skipped"
+        return f"{result.name}: captured before, skipped" + (f"; {result.note}" if result.note else "")
     if result.outcome != "ok" or result.tokens_per_s is None:
         return f"{result.name}: {result.outcome}: {result.message}"
     steps = ", ".join(f"{kind} {ms:.2f} ms" for kind, ms in result.step_ms.items())

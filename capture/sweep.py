@@ -30,7 +30,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a point. `outcome` is `ok`, `oom` or `error`; `skipped` when its directory was there already.
 
-    The numbers are medians over the repeats, None unless the outcome is `ok`: committed tokens per second over the
+    `note` says where a skipped point lacks the counters asked for. The numbers are medians over the repeats, None unless the outcome is `ok`: committed tokens per second over the
     whole generation, milliseconds per step by kind, time to first token, and the rate at which weights alone were read.
     """
 
@@ -39,6 +39,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     message: str | None = None
     skipped: bool = False
+    note: str | None = None
     tokens_per_s: float | None = None
     ttft_ms: float | None = None
     step_ms: dict[str, float] = {}
@@ -85,15 +86,17 @@ def run(
     out: Path | str,
     *,
     progress: Callable[[str], None] = lambda _: None,
+    report: Callable[[RunResult], None] = lambda _: None,
     counters: str = "auto",
     isolate: bool = True,
 ) -> list[RunResult]:
     """Run each point into `out/<name>/`, skipping those that are there, and measure ceilings where none are stored.
 
     A point that runs out of memory, fails or kills its process is a result like any other, and the next one runs. One
-    that cannot fit, by what is known of smaller ones or of the device, is recorded without being run. `counters` is how
-    hardware counters are read: `auto`, `cupti`, `ncu` or `off`. With `isolate=False` points run in this process, for a
-    debugger: a crash ends the sweep, and nothing limits how long counters take.
+    that cannot fit, by what is known of smaller ones or of the device, is recorded without being run. `report` is told
+    of each point as soon as it is done. `counters` is how hardware counters are read: `auto`, `cupti`, `ncu` or `off`;
+    those of a point that is there stay as they are. With `isolate=False` points run in this process, for a debugger: a
+    crash ends the sweep, and nothing limits how long counters take.
 
     Raises DeviceError before anything is run when a device asked for is not there or lacks what a point needs, and
     CaptureError when `out` cannot be written or holds another configuration under a point's name.
@@ -105,8 +108,14 @@ def run(
         raise CaptureError(f"{out}: cannot be made a folder of runs: {error.strerror}.") from error
     with session.ended_by_sigterm():
         bench = Worker() if isolate else Bench()
-        results = session.Session(points, out, progress, counters=counters, bench=bench)
-        return [summarize(record, out / record.name, skipped=skipped) for record, skipped in results]
+        results = []
+        for record, skipped in session.Session(points, out, progress, counters=counters, bench=bench):
+            result = summarize(record, out / record.name, skipped=skipped)
+            if skipped:
+                result = msgspec.structs.replace(result, note=_uncounted(record, counters))
+            results.append(result)
+            report(result)
+        return results
 
 
 def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult:
@@ -126,6 +135,21 @@ def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult
         weights_bytes_per_s=streamed * forwards / seconds,
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
     )
+
+
+def _uncounted(record: Record, asked: str) -> str | None:
+    """What a stored run lacks of the counters asked for, in words, or None."""
+    if record.outcome != "ok" or asked == "off" or (asked == "auto" and record.environment.device_kind == "cpu"):
+        return None
+    told = record.counters or {}
+    found = ["cupti"] if told.get("outcome") == "ok" and told.get("method") == "cupti" else []
+    found += ["ncu"] if told.get("ncu", {}).get("outcome", "ok" if "ncu" in told else None) == "ok" else []
+    if asked in found or (asked == "auto" and found):
+        return None
+    if found:
+        return f"its counters were read by {found[0]}, not {asked} as asked: remove it to count anew"
+    reason = f" ({told['reason']})" if told.get("reason") else ""
+    return f"it has no counters{reason}: remove it to count anew"
 
 
 def _shape(stored: dict[str, Any]) -> Shape:

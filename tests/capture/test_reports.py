@@ -1,0 +1,108 @@
+"""What a sweep says of its points: each as soon as it is done, and of those there before what they lack."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import ridgeline
+from capture import run_directory, sweep
+from capture.sweep import RunResult
+
+from .benches import PLACE, Fake, make_point
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "Bench", Fake)
+    monkeypatch.setattr(sweep, "Worker", Fake)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_point_is_reported_before_the_next_one_runs(tmp_path: Path) -> None:
+    points = [make_point("a"), make_point("plain"), make_point("b")]
+    seen: list[tuple[str, list[str]]] = []
+
+    def report(result: RunResult) -> None:
+        seen.append((result.name, [point.name for point in points if (tmp_path / point.name).exists()]))
+
+    results = sweep.run(points, tmp_path, report=report, counters="off", isolate=False)
+    assert seen == [("a", ["a"]), ("plain", ["a", "plain"]), ("b", ["a", "plain", "b"])]
+    assert [result.name for result in results] == ["a", "plain", "b"]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_line_is_printed_as_soon_as_its_point_is_done(
+    tmp_path: Path, terminal: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal too, where a bar is drawn below."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    printed: list[str] = []
+    real = Fake.record
+
+    def record(self: Fake, *arguments: Any) -> Any:
+        printed.append(capfd.readouterr().err)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Fake, "record", record)
+    ridgeline._capture([make_point("first"), make_point("second")], tmp_path, "off")
+    assert "ridgeline: first" not in printed[0]
+    assert "ridgeline: first: 4000000000.0 tokens/s" in printed[1]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("counted", "asked", "note"),
+    [
+        ("cupti", "cupti", None),
+        ("cupti", "auto", None),
+        ("cupti", "off", None),
+        ("cupti", "ncu", "its counters were read by cupti, not ncu as asked: remove it to count anew"),
+        ("off", "auto", "it has no counters: remove it to count anew"),
+        ("off", "off", None),
+    ],
+)
+def test_a_point_that_lacks_the_counters_asked_for_is_not_skipped_silently(
+    tmp_path: Path, counted: str, asked: str, note: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = msgspec.structs.replace(PLACE.environment, device_kind="cuda")
+    monkeypatch.setattr("tests.capture.benches.PLACE", msgspec.structs.replace(PLACE, environment=elsewhere))
+    sweep.run([make_point("a")], tmp_path, counters=counted, isolate=False)
+    (again,) = sweep.run([make_point("a")], tmp_path, counters=asked, isolate=False)
+    assert (again.skipped, again.note) == (True, note)
+    assert ridgeline._headline(again) == "a: captured before, skipped" + (f"; {note}" if note else "")
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "note"),
+    [
+        ({"outcome": "ok", "ncu": {"step": 1, "kernels": 9}}, "ncu", None),
+        (
+            {"outcome": "ok", "ncu": {"step": 1, "kernels": 9}},
+            "cupti",
+            "its counters were read by ncu, not cupti as asked: remove it to count anew",
+        ),
+        (
+            {"outcome": "ok", "method": "cupti", "ncu": {"outcome": "failed", "reason": "none"}},
+            "ncu",
+            "its counters were read by cupti, not ncu as asked: remove it to count anew",
+        ),
+        (
+            {"outcome": "failed", "reason": "no permission", "method": "cupti"},
+            "auto",
+            "it has no counters (no permission): remove it to count anew",
+        ),
+    ],
+)
+def test_what_a_record_tells_of_its_counters(told: dict[str, Any], asked: str, note: str | None) -> None:
+    environment = msgspec.structs.replace(PLACE.environment, device_kind="cuda")
+    record = run_directory.unfinished(make_point("a"), environment, outcome="ok", message="")
+    record.counters = told
+    assert sweep._uncounted(record, asked) == note
+
+
+def test_nobody_expects_counters_of_a_cpu() -> None:
+    record = run_directory.unfinished(make_point("a"), PLACE.environment, outcome="ok", message="")
+    assert sweep._uncounted(record, "auto") is None
