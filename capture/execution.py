@@ -28,7 +28,7 @@ class Runner(Protocol):
     generation: Generation
 
     def run(self, step: Step) -> None:
-        """Issue one step's work. Steps go in order."""
+        """Issue one step's work, and where confidence decides, wait for what it decided. Steps go in order."""
 
 
 class Direct:
@@ -42,6 +42,7 @@ class Direct:
     def run(self, step: Step) -> None:
         self.generation.place(step)
         self.issue(step)
+        self.generation.learn(step)
 
     def issue(self, step: Step) -> None:
         """The work of a step that is placed already."""

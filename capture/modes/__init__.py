@@ -20,7 +20,8 @@ class Tokens(Protocol):
 class Generation(Protocol):
     """One generation under way: its steps to run in order, and its tokens on the device.
 
-    `adaptive` generations skip the steps that `finished` says are not needed, and wait for the device to know.
+    `adaptive` generations skip the steps that `finished` says are not needed; `learn`, at a step's end, waits for the
+    device to know.
     """
 
     steps: list[Step]
@@ -51,8 +52,11 @@ class Generation(Protocol):
         about a step is known to the host here, so that the same work serves every step of the same shape.
         """
 
+    def learn(self, step: Step) -> None:
+        """Where confidence decides, learn what a step that was issued decided. Waits for the device then."""
+
     def finished(self, step: Step) -> bool:
-        """Whether a step is not needed any more."""
+        """Whether a step is not needed any more, by what was learnt."""
 
 
 class Start(Protocol):

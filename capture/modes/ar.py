@@ -52,6 +52,9 @@ class Autoregressive:
         """Tell the device which step comes."""
         self.canvas.place(step)
 
+    def learn(self, step: Step) -> None:
+        """Nothing: every position takes a step."""
+
     def finished(self, step: Step) -> bool:
         """Never: every position takes a step."""
         del step

@@ -60,6 +60,8 @@ class Denoising:
         self._decoder, self._labels, self._guidance = decoder, labels, point.guidance
         self._sampler = Sampler(point, decoder.dtype)
         self._block = point.block
+        self._decided: int | None = None
+        """The last block that is known to be decided."""
         self._sequences = point.sequences
         size = (point.batch, 1, decoder.shape.vocabulary)
         self._leading = decoder.positions.new_zeros(size, dtype=decoder.dtype) if decoder.shape.shifted else None
@@ -73,18 +75,26 @@ class Denoising:
 
     def reset(self) -> None:
         """Go back to the prompt, keeping all memory."""
+        self._decided = None
         self.canvas.reset()
 
     def place(self, step: Step) -> None:
         """Tell the device which step comes."""
         self.canvas.place(step)
 
-    def finished(self, step: Step) -> bool:
-        """Whether a step is not needed since its block is decided. Waits for the device where confidence decides."""
+    def learn(self, step: Step) -> None:
+        """Where confidence decides, learn whether the step's block is decided, as published code does: it waits."""
         if not self.adaptive or step.kind == "commit" or step.block is None:
-            return False
+            return
         start = self.canvas.prompt + step.block * self._block
-        return not bool(self.canvas.masked[:, start : start + self._block].any())
+        with self._labels.range("module=sampling"):
+            undecided = bool(self.canvas.masked[:, start : start + self._block].any())
+        if not undecided:
+            self._decided = step.block
+
+    def finished(self, step: Step) -> bool:
+        """Whether a step is not needed since its block is known to be decided."""
+        return step.kind != "commit" and step.block is not None and step.block == self._decided
 
     def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
         """Forward, choose and commit."""

@@ -1,5 +1,7 @@
 """A point's keys reach what runs it, and what is measured reaches the record."""
 
+import gzip
+import json
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +13,10 @@ import torch
 
 from capture import recording, telemetry
 from capture.execution import Direct
+from capture.modes.denoising import Denoising
 from capture.recording import Workshop
 from capture.records import Record, Scaled
+from capture.steps import Step
 
 from .conftest import make_point
 
@@ -130,6 +134,23 @@ def test_the_peak_is_forgotten_once_weights_are_made(tmp_path: Path, monkeypatch
     monkeypatch.setattr(recording.memory, "reset_peak", forgotten.append)
     recorded(tmp_path)
     assert forgotten == [CPU]
+
+
+def test_a_trace_shows_the_waits_that_timed_steps_pay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at the end of each step, in the step's span, whether it is timed, traced or run before those traced."""
+    ran: list[Step] = []
+    learnt: list[Step] = []
+    issue, learn = Direct.issue, Denoising.learn
+    monkeypatch.setattr(Direct, "issue", lambda self, step: (ran.append(step), issue(self, step)))
+    monkeypatch.setattr(Denoising, "learn", lambda self, step: (learnt.append(step), learn(self, step)))
+    point = make_point(model="tiny-llada", mode="dlm_block_dual", block=4, threshold=1.0)
+    result = recording.record(point, CPU, tmp_path, Workshop(), lambda _: None)
+    assert ran == learnt
+    events = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]
+    spans = [event for event in events if event["name"].startswith("phase=")]
+    waits = [event["ts"] for event in events if event["name"].startswith("aten::is_nonzero")]
+    assert len(spans) == len(result.window) == len(waits)
+    assert [sum(span["ts"] <= ts < span["ts"] + span["dur"] for ts in waits) for span in spans] == [1, 1, 1]
 
 
 def test_a_decoder_is_kept_for_the_same_weights_alone_and_a_generation_for_none() -> None:
