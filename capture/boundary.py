@@ -9,8 +9,11 @@ from capture.point import Point
 from capture.records import Record
 from capture.run_directory import config_in, config_of
 
-SIZES = ("batch", "prompt_tokens", "generated_tokens")
+SIZES = ("batch", "prompt_tokens", "generated_tokens", "steps")
 """The keys that more of which never needs less memory, all others being equal."""
+
+PERMISSIONS = ("beyond_training",)
+"""The keys that say what may be run, and change nothing in it."""
 
 INFERRED = "not run: "
 """How the message of a point begins that was not run."""
@@ -36,7 +39,19 @@ def _is_below(record: Record, config: dict[str, Any]) -> bool:
     there = config_in(record)
     if record.outcome != "oom" or there.keys() != config.keys():
         return False
-    return all(there[key] <= config[key] if key in SIZES else there[key] == config[key] for key in config)
+    return all(_no_more(key, there, config) for key in config if key not in PERMISSIONS)
+
+
+def _no_more(key: str, there: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether a key asks for no more memory there than here, all others being equal or smaller there.
+
+    A larger block may need less, as fewer of them need fewer graphs; but not where it is the only one there and here.
+    """
+    if there[key] == here[key]:
+        return True
+    if key == "block":
+        return all(config["block"] == config["generated_tokens"] for config in (there, here))
+    return key in SIZES and None not in (there[key], here[key]) and there[key] < here[key]
 
 
 def _too_large(point: Point, memory_bytes: int | None) -> str | None:

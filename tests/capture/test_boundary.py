@@ -61,6 +61,30 @@ def test_less_or_another_configuration_may_fit(keys: dict[str, Any]) -> None:
     assert refusal(make_point(**{**SIZE, **keys}), out_of_memory()) is None
 
 
+@pytest.mark.parametrize("mode", ["dlm_full", "dlm_block_dual", "dlm_block_causal"])
+@pytest.mark.parametrize(
+    ("there", "here", "below"),
+    [
+        ({}, {"generated_tokens": 16}, True),
+        ({"block": 4}, {"block": 4, "generated_tokens": 16}, True),
+        ({"block": 4, "steps": 4}, {"block": 4, "steps": 8}, True),
+        ({"threshold": 0.5}, {"threshold": 0.5, "generated_tokens": 16}, True),
+        ({"generated_tokens": 16}, {}, False),
+        ({"block": 4}, {"block": 8}, False),
+        ({"block": 4}, {"generated_tokens": 16}, False),
+        ({"steps": 8}, {"steps": 4}, False),
+        ({"threshold": 0.5}, {}, False),
+        ({}, {"threshold": 0.5}, False),
+    ],
+)
+def test_blocks_and_steps_that_follow_a_length_grow_with_it(
+    mode: str, there: dict[str, Any], here: dict[str, Any], below: bool
+) -> None:
+    keys = {**SIZE, "model": "tiny-llada", "mode": mode, "generated_tokens": 8}
+    found = refusal(make_point(**{**keys, **here}), out_of_memory(**{**keys, **there}))
+    assert found == (NOT_RUN if below else None)
+
+
 def test_only_memory_on_the_same_device_is_a_boundary() -> None:
     point = make_point(**SIZE)
     failed = out_of_memory()
