@@ -29,10 +29,19 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
 
 
+def has_head(mode: str, kind: str, shape: Shape) -> bool:
+    """Whether forwards of a kind run the output projection.
+
+    In `dlm_block_causal` what only writes keys and values does not, unless its last logits are the next block's first.
+    """
+    return shape.shifted or mode != "dlm_block_causal" or kind not in ("prefill", "commit")
+
+
 def forwards(point: Point) -> list[Forward]:
     """All forwards of a generation, like ones together, not in order.
 
-    Where confidence decides how many tokens a step commits, every step commits one, as random weights have it.
+    Where confidence decides how many tokens a step commits, every step commits one, as random weights have it (by
+    factor they need a step less for each block, whose last two tokens go together).
     """
     return list(_autoregressive(point) if point.mode == "ar" else _diffusion(point))
 
@@ -94,12 +103,14 @@ def _block_causal(point: Point, steps: int) -> Iterator[Forward]:
     """A prefill, each block's steps, and one forward more for each block that another follows."""
     assert point.block is not None
     prompt, block = point.prompt_tokens, point.block
-    pairs = min(prompt * prompt, prompt * (prompt + block) // 2)
-    yield Forward(kind="prefill", query=prompt, context=prompt, pairs=pairs, logits=0, confident=0)
+    blocks, first = divmod(prompt, block)  # Cut backwards from the prompt's end, so that the first may be shorter.
+    pairs = first * first + block * blocks * first + block * block * blocks * (blocks + 1) // 2
+    logits = int(has_head(point.mode, "prefill", shape_of(point)))
+    yield Forward(kind="prefill", query=prompt, context=prompt, pairs=pairs, logits=logits, confident=0)
     for index in range(point.blocks):
         end = prompt + (index + 1) * block
         yield from _local("reuse", block, end, logits=block, block=block, count=steps)
-        yield from _local("commit", block, end, logits=0, block=0, count=int(index + 1 < point.blocks))
+        yield from _local("commit", block, end, logits=logits, block=0, count=int(index + 1 < point.blocks))
 
 
 def _whole(kind: Kind, length: int, *, confident: int, count: int = 1) -> Forward:

@@ -13,6 +13,7 @@ from capture.bench import Bench
 from capture.config import ITEM_BYTES, Point
 from capture.errors import CaptureError, ConfigError
 from capture.footprint import Footprint, predict, predict_time
+from capture.forwards import has_head
 from capture.presets import PRESETS, Shape
 from capture.records import Record
 from capture.worker import Worker
@@ -30,8 +31,9 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a point. `outcome` is `ok`, `oom` or `error`; `skipped` when its directory was there already.
 
-    `note` says where a skipped point lacks the counters asked for. The numbers are medians over the repeats, None unless the outcome is `ok`: committed tokens per second over the
-    whole generation, milliseconds per step by kind, time to first token, and the rate at which weights alone were read.
+    `note` says where a skipped point lacks the counters asked for. The numbers are medians over the repeats, None
+    unless the outcome is `ok`: committed tokens per second over the whole generation, milliseconds per step by kind,
+    time to first token, and the rate at which weights alone were read.
     """
 
     name: str
@@ -124,15 +126,13 @@ def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult
     if record.outcome != "ok":
         return result
     seconds = _median_ns(record, "end_to_end") / 1e9
-    forwards = sum(record.tokens["forwards"].values())
-    streamed = _shape(record.config).streamed_parameters * ITEM_BYTES[record.config["dtype"]]
     kinds = dict.fromkeys(timing.kind for timing in record.timings if timing.metric == "step")
     return msgspec.structs.replace(
         result,
         tokens_per_s=record.tokens["committed"] / seconds,
         ttft_ms=_median_ns(record, "ttft") / 1e6,
         step_ms={kind: _median_ns(record, "step", kind) / 1e6 for kind in kinds if kind is not None},
-        weights_bytes_per_s=streamed * forwards / seconds,
+        weights_bytes_per_s=_weights_bytes(record) / seconds,
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
     )
 
@@ -150,6 +150,15 @@ def _uncounted(record: Record, asked: str) -> str | None:
         return f"its counters were read by {found[0]}, not {asked} as asked: remove it to count anew"
     reason = f" ({told['reason']})" if told.get("reason") else ""
     return f"it has no counters{reason}: remove it to count anew"
+
+
+def _weights_bytes(record: Record) -> int:
+    """Weights that a generation's forwards read, each kind those it has use for."""
+    shape = _shape(record.config)
+    forwards: dict[str, int] = record.tokens["forwards"]
+    headless = sum(n for kind, n in forwards.items() if not has_head(record.config["mode"], kind, shape))
+    read = shape.streamed_parameters * sum(forwards.values()) - shape.embedding_parameters * headless
+    return read * ITEM_BYTES[record.config["dtype"]]
 
 
 def _shape(stored: dict[str, Any]) -> Shape:

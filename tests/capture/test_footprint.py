@@ -15,6 +15,7 @@ from capture.footprint import forward_seconds, predict, predict_time
 from capture.forwards import dram_bytes, flops, forwards
 from capture.labels import Labels
 from capture.modes import MODES
+from capture.modes.dlm_block_causal import block_causal
 from capture.point import Point
 from capture.presets import PRESETS
 from capture.roofs import Roofs
@@ -54,6 +55,19 @@ def test_flops_and_bytes_of_a_step_are_those_of_the_closed_form() -> None:
 def test_a_causal_prefill_is_half_a_square() -> None:
     prefill = forwards(make_point(model="llama-3-8b", mode="ar", **BIG))[0]
     assert prefill.pairs == 1024 * 1025 // 2
+
+
+@pytest.mark.parametrize(("prompt", "block"), [(16, 4), (16, 12), (17, 4), (3, 4), (4, 4), (7, 6), (1, 12)])
+def test_a_block_causal_prefill_has_the_pairs_its_mask_lets_see(prompt: int, block: int) -> None:
+    point = make_point(model="tiny-llada", mode="dlm_block_causal", block=block, prompt_tokens=prompt)
+    mask = block_causal(prompt, prompt, block, torch.device("cpu"))
+    assert forwards(point)[0].pairs == (prompt * prompt if mask is None else int(mask.sum()))
+
+
+@pytest.mark.parametrize(("model", "logits"), [("tiny-llada", {0}), ("tiny-dream", {1})])
+def test_what_only_caches_has_no_logits_unless_they_are_shifted(model: str, logits: set[int]) -> None:
+    steps = forwards(make_point(model=model, mode="dlm_block_causal", block=4))
+    assert {step.logits for step in steps if step.kind in ("prefill", "commit")} == logits
 
 
 def test_seconds_at_the_roof_by_hand() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 import ridgeline
 from capture import run_directory, sweep
+from capture.presets import PRESETS
+from capture.records import Timing
 from capture.sweep import RunResult
 
 from .benches import PLACE, Fake, make_point
@@ -101,6 +103,22 @@ def test_what_a_record_tells_of_its_counters(told: dict[str, Any], asked: str, n
     record = run_directory.unfinished(make_point("a"), environment, outcome="ok", message="")
     record.counters = told
     assert sweep._uncounted(record, asked) == note
+
+
+@pytest.mark.parametrize(
+    ("model", "mode", "headless"),
+    [("tiny-llada", "dlm_block_causal", 3), ("tiny-dream", "dlm_block_causal", 0), ("tiny-llama", "ar", 0)],
+)
+def test_the_head_is_read_by_forwards_that_run_it(model: str, mode: str, headless: int) -> None:
+    record = run_directory.unfinished(make_point(model=model, mode=mode), PLACE.environment, outcome="ok", message="")
+    record.tokens = {"committed": 4, "forwards": {"prefill": 1, "reuse": 4, "commit": 2}}
+    record.timings = [
+        Timing(metric=metric, phase=None, kind=None, step=None, repeat=0, value_ns=10**9, started_ns=0)
+        for metric in ("end_to_end", "ttft")
+    ]
+    shape = PRESETS[model]
+    expected = 4 * (7 * shape.streamed_parameters - headless * shape.vocabulary * shape.hidden)
+    assert sweep.summarize(record, Path()).weights_bytes_per_s == expected
 
 
 def test_nobody_expects_counters_of_a_cpu() -> None:
