@@ -26,11 +26,25 @@ LLADA_KEYS = {
 }
 """LLaDA's published keys, as patterns with at most one group, and the same weights' names in LLaMA's blocks."""
 
-_HUGGING_FACE = {"hidden": "hidden_size", "layers": "num_hidden_layers", "vocabulary": "vocab_size"}
+_HUGGING_FACE = {
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "ffn": "intermediate_size",
+    "vocabulary": "vocab_size",
+}
 _SIZE_KEYS = {
     "llama": _HUGGING_FACE,
     "dream": _HUGGING_FACE,
-    "llada": {"hidden": "d_model", "layers": "n_layers", "vocabulary": "embedding_size"},
+    "llada": {
+        "hidden": "d_model",
+        "layers": "n_layers",
+        "heads": "n_heads",
+        "kv_heads": "n_kv_heads",
+        "ffn": "mlp_hidden_size",
+        "vocabulary": "embedding_size",
+    },
 }
 
 
@@ -41,7 +55,10 @@ def check(directory: Path, shape: Shape) -> None:
     except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{directory}/config.json cannot be read: {error}.") from error
     published = PRESETS[shape.name]  # A point may run a subset of the layers; the checkpoint has them all.
-    for attribute, key in _SIZE_KEYS[shape.layout].items():
+    keys = _SIZE_KEYS[shape.layout]
+    if stored.get(keys["kv_heads"]) is None:  # Both layouts mean as many as there are heads then.
+        stored[keys["kv_heads"]] = stored.get(keys["heads"])
+    for attribute, key in keys.items():
         expected = getattr(published, attribute)
         if stored.get(key) != expected:
             raise CheckpointError(

@@ -19,6 +19,15 @@ from capture.presets import PRESETS
 from . import reference
 
 CPU = torch.device("cpu")
+LLADA = {
+    "model_type": "llada",
+    "d_model": 256,
+    "n_layers": 4,
+    "n_heads": 8,
+    "n_kv_heads": 8,
+    "mlp_hidden_size": 768,
+    "embedding_size": 4096,
+}
 TOKENS = torch.arange(9)[None]
 
 
@@ -55,8 +64,7 @@ def llada_directory(llada: Decoder, tmp_path: Path) -> Path:
     weights = {published(name): weight.clone() for name, weight in llada.network.state_dict().items()}
     assert "model.transformer.blocks.3.attn_out.weight" in weights
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    sizes = {"model_type": "llada", "d_model": 256, "n_layers": 4, "embedding_size": 4096}
-    (tmp_path / "config.json").write_text(json.dumps(sizes))
+    (tmp_path / "config.json").write_text(json.dumps(LLADA))
     return tmp_path
 
 
@@ -72,7 +80,14 @@ def test_dream_layout(tmp_path: Path) -> None:
     assert weights["model.layers.0.self_attn.k_proj.bias"].any()
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     shape = PRESETS["tiny-dream"]
-    sizes = {"hidden_size": shape.hidden, "num_hidden_layers": shape.layers, "vocab_size": shape.vocabulary}
+    sizes = {
+        "hidden_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "intermediate_size": shape.ffn,
+        "vocab_size": shape.vocabulary,
+    }
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "Dream", **sizes}))
     for fused in (False, True):
         loaded = checkpoints.load(tmp_path, shape, torch.float32, CPU, capacity=32, fused=fused)
@@ -92,6 +107,39 @@ def test_another_shape_is_refused(llada_directory: Path) -> None:
         f"{llada_directory}/config.json has d_model = 256; llada-8b expects 4096: "
         "name the model the checkpoint was made for."
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("n_heads", 4), ("n_kv_heads", 4), ("mlp_hidden_size", 512), ("embedding_size", 4095)]
+)
+def test_every_size_is_compared(tmp_path: Path, key: str, value: int) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**LLADA, key: value}))
+    with pytest.raises(CheckpointError) as refused:
+        checkpoints.check(tmp_path, PRESETS["tiny-llada"])
+    assert str(refused.value) == (
+        f"{tmp_path}/config.json has {key} = {value}; tiny-llada expects {LLADA[key]}: "
+        "name the model the checkpoint was made for."
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("num_attention_heads", 16), ("num_key_value_heads", 8), ("intermediate_size", 900)]
+)
+def test_every_size_of_llama_s_layout_is_compared(tmp_path: Path, key: str, value: int) -> None:
+    sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2}
+    sizes |= {"intermediate_size": 896, "vocab_size": 4096}
+    (tmp_path / "config.json").write_text(json.dumps(sizes))
+    checkpoints.check(tmp_path, PRESETS["tiny-llama"])
+    (tmp_path / "config.json").write_text(json.dumps({**sizes, key: value}))
+    with pytest.raises(CheckpointError, match=f"has {key} = {value}; tiny-llama expects {sizes[key]}: "):
+        checkpoints.check(tmp_path, PRESETS["tiny-llama"])
+
+
+@pytest.mark.parametrize("value", [{}, {"n_kv_heads": None}])
+def test_kv_heads_that_are_not_said_are_as_many_as_heads(tmp_path: Path, value: dict[str, None]) -> None:
+    said = {key: size for key, size in LLADA.items() if key != "n_kv_heads"}
+    (tmp_path / "config.json").write_text(json.dumps({**said, **value}))
+    checkpoints.check(tmp_path, PRESETS["tiny-llada"])
 
 
 def test_missing_weights_are_refused(llada_directory: Path, llada: Decoder) -> None:
