@@ -1,9 +1,11 @@
 """A run directory: written under a temporary name, renamed when complete, so that it is either whole or absent."""
 
+import fcntl
+import glob
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +116,43 @@ def empty(directory: Path, *, but: Collection[Path] = ()) -> None:
 
 @contextmanager
 def written(final: Path) -> Iterator[Path]:
-    """A temporary sibling to write into: it becomes `final` when the block ends, and vanishes when the block raises."""
+    """A temporary sibling to write into: it becomes `final` when the block ends, and vanishes when the block raises.
+
+    It is locked meanwhile. Others of the same point that nobody has locked are what a killed machine left: they go.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
     # Hidden, so that a folder searched for runs passes it over, and of this process, so that two never meet.
     temporary = final.parent / f".{final.name}.{os.getpid()}.partial"
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in final.parent.glob(f".{glob.escape(final.name)}.*.partial"):
+        held = _is_held(left)
+        if held is False or (held is None and left == temporary):
+            shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir()
+    lock = os.open(temporary, os.O_RDONLY)
     try:
+        with suppress(OSError):  # Some network file systems lock no directories; nobody removes it there.
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
+
+
+def _is_held(directory: Path) -> bool | None:
+    """Whether a living process has a directory locked; None where the file system cannot tell."""
+    try:
+        lock = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(lock)
+    return False
