@@ -78,6 +78,11 @@ class RangeProfiler:
     """Counters of a range for every kernel on one CUDA context: configure, start, work, stop, decode, ranges; again.
 
     Each round begins with an empty image. Leaving the `with` block stops and disables whatever is still on.
+
+    Ranges can be missing without a word. CUPTI's maxRangesPerPass is no cap: a pass goes on beyond it, and ends silently
+    at twice as many; an image that is full drops the rest, and CUPTI's count of dropped ranges stays 0. So both are as
+    large as the caller says a round may be, and whoever reads the ranges must know how many there should be
+    (`join.by_step`).
     """
 
     def __init__(self, host: Host, context: int, *, ranges: int) -> None:
@@ -104,7 +109,7 @@ class RangeProfiler:
             "SetConfig",
             range=AUTO_RANGE,
             replay=USER_REPLAY,
-            # The first Start costs 0.75 ms for each of these. A round ends silently at twice as many.
+            # The first Start costs 0.75 ms for each of these.
             ranges_per_pass=self._ranges,
             nesting_levels=1,
             least_nesting_level=1,
