@@ -15,6 +15,10 @@ class Sampler:
     """The rules of a point, applied on the device.
 
     Gumbel noise and random remasking draw from PyTorch's default generator of the device, which CUDA graphs advance.
+
+    Softmax, confidence and noise are of the precision that `sampling` says. LLaDA's published code draws its noise in
+    float64; that is `fp64`. In `fp32` a random number has 24 bits, so that the rarest draws, one in 2^24, are cut off,
+    and it moves half the bytes; in `model`, of bf16, 8 bits.
     """
 
     def __init__(self, point: Point, dtype: torch.dtype) -> None:

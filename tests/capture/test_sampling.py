@@ -48,6 +48,22 @@ def test_at_a_temperature_tokens_are_drawn_as_often_as_their_probability_says() 
     torch.testing.assert_close(confidence[0], logits[0, 0].double().softmax(-1)[tokens[0]])
 
 
+@pytest.mark.parametrize(
+    ("sampling", "dtype"), [("fp64", torch.float64), ("fp32", torch.float32), ("model", torch.bfloat16)]
+)
+def test_noise_is_of_the_precision_asked_for(
+    sampling: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[torch.dtype] = []
+    real = torch.rand_like
+    monkeypatch.setattr(torch, "rand_like", lambda like: (drawn.append(like.dtype), real(like))[1])
+    point = make_point(model="tiny-llada", mode="dlm_full", sampling=sampling, temperature=0.5, dtype="bf16")
+    drawer = Sampler(point, torch.bfloat16)
+    drawer.choose(torch.randn(1, 4, 64, dtype=torch.bfloat16))
+    drawer.draw(torch.randn(1, 4, 64, dtype=torch.bfloat16))
+    assert drawn == [dtype, dtype]
+
+
 def test_random_remasking_keeps_the_tokens_and_not_the_confidence() -> None:
     logits = torch.randn(1, 500, 64)
     confidence, tokens = sampler(remasking="random").choose(logits)
