@@ -7,13 +7,10 @@ from capture.bench import Place
 from capture.footprint import predict
 from capture.point import Point
 from capture.records import Record
-from capture.run_directory import config_in, config_of
+from capture.run_directory import PERMISSIONS, config_in, config_of
 
 SIZES = ("batch", "prompt_tokens", "generated_tokens", "steps")
 """The keys that more of which never needs less memory, all others being equal."""
-
-PERMISSIONS = ("beyond_training",)
-"""The keys that say what may be run, and change nothing in it."""
 
 INFERRED = "not run: "
 """How the message of a point begins that was not run."""

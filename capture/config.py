@@ -16,6 +16,7 @@ from capture.constraints import conflict, problem, unsupported
 from capture.errors import ConfigError
 from capture.expansion import ZIP, combinations
 from capture.point import IRRELEVANT, ITEM_BYTES, Mode, Point, default_fused, default_sampling
+from capture.presets import PRESETS
 from capture.values import check_keys, typed
 
 __all__ = ["IRRELEVANT", "ITEM_BYTES", "Mode", "Point", "points", "unsupported"]
@@ -72,6 +73,9 @@ def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
         "fused": default_fused(values.get("execution", "eager")),
         **values,
     }
+    trained = PRESETS[values["model"]].trained_positions
+    long = trained is not None and values["prompt_tokens"] + values["generated_tokens"] > trained
+    filled["beyond_training"] = long and filled.get("beyond_training", False)
     if values["mode"] == "ar":
         return filled
     filled.setdefault("block", filled["generated_tokens"])

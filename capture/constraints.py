@@ -82,10 +82,16 @@ def _head_width(shape: Shape) -> str | None:
 
 
 def _length(point: Point) -> str | None:
-    most = PRESETS[point.model].max_positions
-    if point.length > most:
-        return f"prompt_tokens + generated_tokens = {point.length} exceeds the {most} positions of {point.model}"
-    return None
+    shape = PRESETS[point.model]
+    found = f"prompt_tokens + generated_tokens = {point.length} exceeds the"
+    if point.length > shape.max_positions:
+        return f"{found} {shape.max_positions} positions of {point.model}"
+    if shape.trained_positions is None or point.length <= shape.trained_positions or point.beyond_training:
+        return None
+    return (
+        f"{found} {shape.trained_positions} positions {point.model} was trained for; "
+        "expected no more, or beyond_training = true, for times and bytes alone"
+    )
 
 
 def _blocks(point: Point) -> str | None:

@@ -30,10 +30,13 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
       are sure enough: at least `threshold`, or by Fast-dLLM's `factor`. With those two `steps` is None.
     - `variant` says which costs of Fast-dLLM's published code `dlm_block_dual` pays: `unrotated` keys in its cache,
       `synchronous` waits of the host, or, `faithful`, both and a softmax in float64.
-    - `guidance` is the scale of classifier-free guidance, and `sampling` the precision of softmax and confidence.
+    - `guidance` is the scale of classifier-free guidance, and `sampling` the precision of softmax, confidence and Gumbel
+      noise. LLaDA's published code draws its noise in float64: that is `fp64`; see `sampling.Sampler`.
     - `layers`, `heads` and `kv_heads` take the place of the preset's; see `presets.shape_of`.
     - `counted` says which hardware counters are read, where any are: those of `memory`, besides them those of the
       `tensor` units and the L1, or `all`, with the FLOPs of vector instructions. Each set takes a window of its own.
+    - `beyond_training` lets a sequence be longer than what the model was trained for: times and bytes are as real, its
+      text would not be. Of a point it says that it is.
     - `fused` makes one matrix product of queries, keys and values, and one of gate and up; None is as `execution` does.
     """
 
@@ -62,6 +65,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     attention: Literal["auto", "flash", "cudnn", "efficient", "math"] = "auto"
     fused: bool | None = None
     counted: Literal["memory", "tensor", "all"] = "memory"
+    beyond_training: bool = False
     checkpoint: str | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_SEED)] = 0
     experiment: str = "default"

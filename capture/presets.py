@@ -23,8 +23,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `source` says where its numbers are from, `layout` names the keys its published checkpoints use. `mask_id` is the
     token that stands for a position not yet decoded; a model that has none lends an id of its vocabulary. With
     `shifted`, the logits of a position are those of the token after it. `trained_positions` is the longest sequence the
-    published model was trained for; `max_positions` the longest that may be run: times and bytes of a longer one are as
-    real, its text would not be.
+    published model was trained for, beyond which a point must ask to go; `max_positions` the longest that may be run.
 
     Experts and what follows are set where `layout` is `diffusion_gemma`; `declared_parameters` then takes the place of
     the count by formula.

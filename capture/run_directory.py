@@ -22,6 +22,9 @@ RETRIED = frozenset({"error"})
 LABELS = ("name", "experiment")
 """The keys of a point that change nothing in what is run."""
 
+PERMISSIONS = frozenset({"beyond_training"})
+"""Of the keys that are stored, those that say what may be run and change nothing in it."""
+
 
 def config_of(point: Point, device_kind: str) -> dict[str, Any]:
     """The configuration as stored: the device it resolved to, and of a checkpoint only its directory's name."""
@@ -94,7 +97,7 @@ def difference(record: Record, point: Point, device_kind: str) -> str | None:
     """The first key in which a stored run is not the point's, with both values; None when it is the point's."""
     there = config_in(record)
     for key, value in config_of(point, device_kind).items():
-        if there.get(key) != value:
+        if key not in PERMISSIONS and there.get(key) != value:
             return f"{key} = {there.get(key)} there, {value} here"
     return None
 

@@ -16,7 +16,7 @@ _TYPE_NAMES = {str: "a string", int: "an integer", float: "a float", bool: "a bo
 _EXPECTED = {
     **dict.fromkeys(("checkpoint", "experiment", "name"), "a string"),
     **dict.fromkeys(("guidance", "temperature"), f"a number from 0 to {MOST_FLOAT:.0f}"),
-    "fused": "true or false",
+    **dict.fromkeys(("beyond_training", "fused"), "true or false"),
     "seed": f"an integer from 0 to {LARGEST_SEED}",
     "schedule": "tokens for each step of a block, within a list as in [[4, 4, 8, 16]]",
     "threshold": "a number above 0 and up to 1",

@@ -101,6 +101,17 @@ def test_a_key_that_came_later_had_its_default() -> None:
     assert refusal(make_point(**SIZE, seed=1), old) is None
 
 
+def test_a_permission_changes_nothing_in_what_is_run() -> None:
+    within = {"model": "llama-3-8b", "batch": 4, "prompt_tokens": 8000}
+    beyond = make_point("r", **{**within, "prompt_tokens": 9000, "beyond_training": True})
+    place = msgspec.structs.replace(PLACE, memory_bytes=None)
+    assert boundary.refusal(beyond, place, [out_of_memory(**within)]) == NOT_RUN
+    old = run_directory.unfinished(beyond, PLACE.environment, outcome="ok", message="")
+    assert old.config["beyond_training"] is True
+    del old.config["beyond_training"]  # Recorded before there was the key.
+    assert run_directory.difference(old, beyond, "cpu") is None
+
+
 def test_lists_compare_as_stored(tmp_path: Path) -> None:
     keys = {**SIZE, "model": "tiny-llada", "mode": "dlm_full", "block": 4, "schedule": [[1, 3]]}
     point = make_point(**keys)

@@ -12,6 +12,8 @@ from capture.point import Point
 from capture.presets import PRESETS, shape_of
 
 AR = {"model": "tiny-llama", "mode": "ar", "prompt_tokens": 8, "generated_tokens": 16}
+TRAINED = {"llama-3-8b": 8192, "llada-8b": 4096, "llama-34b": 16_384, "llama-3-70b": 8192}
+"""What the published models were trained for. Dream's 131,072 are the most that may be run."""
 DLM = {**AR, "mode": "dlm_block_dual", "block": 4}
 
 
@@ -231,8 +233,8 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
             {"zzz": 8},
             'c.toml: unknown key "zzz"; expected one of model, mode, prompt_tokens, generated_tokens, batch, block, '
             "steps, schedule, threshold, factor, variant, guidance, temperature, remasking, sampling, layers, heads, "
-            "kv_heads, dtype, device, repeats, execution, attention, fused, counted, checkpoint, seed, experiment, "
-            "name.",
+            "kv_heads, dtype, device, repeats, execution, attention, fused, counted, beyond_training, checkpoint, seed, "
+            "experiment, name.",
         ),
         ({"batch": "two"}, 'c.toml: batch = "two" is a string; expected an integer from 1 to 10000000.'),
         ({"batch": [1, 2.5]}, "c.toml: batch = 2.5 is a float; expected an integer from 1 to 10000000."),
@@ -276,6 +278,23 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
             {"prompt_tokens": 131_072},
             "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of tiny-llama.",
         ),
+        *(
+            (
+                {"model": model, "prompt_tokens": trained - 15},
+                f"c.toml: prompt_tokens + generated_tokens = {trained + 1} exceeds the {trained} positions {model} was "
+                "trained for; expected no more, or beyond_training = true, for times and bytes alone.",
+            )
+            for model, trained in TRAINED.items()
+        ),
+        (
+            {"model": "dream-7b", "prompt_tokens": 131_072},
+            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of dream-7b.",
+        ),
+        (
+            {"model": "llada-8b", "prompt_tokens": 131_072, "beyond_training": True},
+            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of llada-8b.",
+        ),
+        ({"beyond_training": 1}, "c.toml: beyond_training = 1 is an integer; expected true or false."),
         (
             {"schedule": [4, 4]},
             "c.toml: schedule = 4 is an integer; expected tokens for each step of a block, within a list as in "
@@ -428,6 +447,15 @@ def test_refusals(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         config.points({**DLM, **change}, source="c.toml")
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(("model", "trained"), TRAINED.items())
+def test_a_point_says_whether_it_is_beyond_what_its_model_was_trained_for(model: str, trained: int) -> None:
+    keys = {**AR, "model": model, "prompt_tokens": [trained - 16, trained - 15], "beyond_training": True}
+    within, beyond = config.points(keys)
+    assert (within.length, within.beyond_training) == (trained, False)
+    assert (beyond.length, beyond.beyond_training) == (trained + 1, True)
+    assert config.points({**keys, "prompt_tokens": trained - 16, "beyond_training": False}) == [within]
 
 
 def test_the_largest_integers_are_taken() -> None:

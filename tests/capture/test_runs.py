@@ -73,6 +73,7 @@ def test_the_record_of_a_run(captured: Captured) -> None:
         "attention": "auto",
         "fused": False,
         "counted": "memory",
+        "beyond_training": False,
         "checkpoint": None,
         "seed": 0,
     }
