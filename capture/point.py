@@ -30,8 +30,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
       are sure enough: at least `threshold`, or by Fast-dLLM's `factor`. With those two `steps` is None.
     - `variant` says which costs of Fast-dLLM's published code `dlm_block_dual` pays: `unrotated` keys in its cache,
       `synchronous` waits of the host, or, `faithful`, both and a softmax in float64.
-    - `guidance` is the scale of classifier-free guidance, and `sampling` the precision of softmax, confidence and Gumbel
-      noise. LLaDA's published code draws its noise in float64: that is `fp64`; see `sampling.Sampler`.
+    - `guidance` is the scale of classifier-free guidance, and `sampling` the precision of softmax, confidence and
+      Gumbel noise. LLaDA's published code draws its noise in float64: that is `fp64`; see `sampling.Sampler`.
     - `layers`, `heads` and `kv_heads` take the place of the preset's; see `presets.shape_of`.
     - `counted` says which hardware counters are read, where any are: those of `memory`, besides them those of the
       `tensor` units and the L1, or `all`, with the FLOPs of vector instructions. Each set takes a window of its own.

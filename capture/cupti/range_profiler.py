@@ -79,10 +79,10 @@ class RangeProfiler:
 
     Each round begins with an empty image. Leaving the `with` block stops and disables whatever is still on.
 
-    Ranges can be missing without a word. CUPTI's maxRangesPerPass is no cap: a pass goes on beyond it, and ends silently
-    at twice as many; an image that is full drops the rest, and CUPTI's count of dropped ranges stays 0. So both are as
-    large as the caller says a round may be, and whoever reads the ranges must know how many there should be
-    (`join.by_step`).
+    Ranges can be missing without a word. CUPTI's maxRangesPerPass is no cap: a pass goes on beyond it, and ends
+    silently at twice as many; an image that is full drops the rest, and CUPTI's count of dropped ranges stays 0. So
+    both are as large as the caller says a round may be, and whoever reads the ranges must know how many there should
+    be (`join.by_step`).
     """
 
     def __init__(self, host: Host, context: int, *, ranges: int) -> None:

@@ -233,8 +233,8 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
             {"zzz": 8},
             'c.toml: unknown key "zzz"; expected one of model, mode, prompt_tokens, generated_tokens, batch, block, '
             "steps, schedule, threshold, factor, variant, guidance, temperature, remasking, sampling, layers, heads, "
-            "kv_heads, dtype, device, repeats, execution, attention, fused, counted, beyond_training, checkpoint, seed, "
-            "experiment, name.",
+            "kv_heads, dtype, device, repeats, execution, attention, fused, counted, beyond_training, checkpoint, "
+            "seed, experiment, name.",
         ),
         ({"batch": "two"}, 'c.toml: batch = "two" is a string; expected an integer from 1 to 10000000.'),
         ({"batch": [1, 2.5]}, "c.toml: batch = 2.5 is a float; expected an integer from 1 to 10000000."),
