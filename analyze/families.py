@@ -33,10 +33,18 @@ def family(operator: str | None, kernel: str, category: str) -> str:
     operators, kernels = _tables()
     if operator is not None:
         if operator.startswith("triton_"):
-            return "fused"
+            return _generated(operator)
         found = operators.get(base_name(operator))
         if found:
             return found
     if category in ("memcpy", "memset"):
         return category
     return next((family for pattern, family in kernels if pattern.search(kernel)), "other")
+
+
+def _generated(operator: str) -> str:
+    """The family of a kernel that Inductor generated: a template's is what the template is for."""
+    words = set(operator.split("_"))
+    if operator.startswith("triton_tem_") and words & {"mm", "addmm", "bmm", "baddbmm"}:
+        return "matmul"
+    return "attention" if operator.startswith("triton_tem_") and words & {"attention", "flex"} else "fused"

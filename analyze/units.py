@@ -8,6 +8,7 @@ TENSOR_FAMILIES = frozenset({"matmul", "attention", "convolution"})
 TENSOR_PRECISIONS = frozenset({"bf16", "fp16", "fp8", "fp4", "int8", "fp64", "tf32"})
 _VECTOR_KERNELS = re.compile(
     r"simt|sgemm|gemv|dgemm_|dot_kernel|splitKreduce|lean_reduction|reduce_kernel|fft2d|elementwise"
+    r"|combine|nchwToNhwc|nhwcToNchw|computeOffsets|quantize_with_block|::routing|finalizeKernel|fmhaReduction"
 )
 _TF32_KERNELS = re.compile(r"tf32|s1688|nvjet_\w*?_?ss[hst]|tf32f32")
 _FP64_TENSOR = re.compile(r"dmma|d884|nvjet")

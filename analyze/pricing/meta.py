@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from analyze.pricing.signature import Call, Tensor, Value
+from analyze.pricing.signature import Arguments, Call, Tensor, Value
 
 _TORCH_DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -43,18 +43,10 @@ class Unbound(Exception):
 
 
 @dataclass(frozen=True)
-class Bound:
+class Bound(Arguments):
     """A call matched to a PyTorch overload: its arguments by the names of the schema."""
 
     overload: Any
-    arguments: dict[str, Value]
-
-    def tensor(self, name: str) -> Tensor | None:
-        value = self.arguments.get(name)
-        return value if isinstance(value, Tensor) else None
-
-    def flag(self, name: str) -> bool:
-        return self.arguments.get(name) == "True"
 
     @property
     def pointwise(self) -> bool:
@@ -77,11 +69,12 @@ def bind(call: Call) -> Bound | None:
     packet = getattr(torch.ops.aten, name, None) if namespace == "aten" else None
     if not isinstance(packet, torch._ops.OpOverloadPacket):
         return None
-    for overload in _overloads(packet, overload_name):
-        try:
-            return Bound(overload, dict(_arguments(overload._schema, call.inputs)))
-        except Unbound:
-            continue
+    for undefined in (False, True):
+        for overload in _overloads(packet, overload_name):
+            try:
+                return Bound(dict(_arguments(overload._schema, call.inputs, undefined=undefined)), overload)
+            except Unbound:
+                continue
     return None
 
 
@@ -94,25 +87,46 @@ def _overloads(packet: Any, overload_name: str) -> Iterator[Any]:
         yield getattr(packet, name)
 
 
-def _arguments(schema: Any, inputs: list[Value]) -> Iterator[tuple[str, Value]]:
-    """Pair inputs with the schema's arguments; Unbound if a tensor stands where none can, or is missing."""
+def _arguments(schema: Any, inputs: list[Value], *, undefined: bool) -> Iterator[tuple[str, Value]]:
+    """Pair inputs with the schema's arguments; Unbound if a tensor stands where none can, or is missing.
+
+    Backward operators are passed ``undefined`` tensors, which are recorded as nothing; the first argument never is one.
+    """
     if len(inputs) > len(schema.arguments):
         raise Unbound
-    for argument, value in zip(schema.arguments, inputs, strict=False):
-        wants = str(argument.type)
-        is_tensor, takes_tensor = isinstance(value, Tensor), wants in ("Tensor", "Optional[Tensor]")
-        wrapped_number = is_tensor and value.shape == () and wants in ("number", "Scalar", "int", "float")  # type: ignore[union-attr]
-        if is_tensor != takes_tensor and not wrapped_number and (is_tensor or wants == "Tensor"):
-            raise Unbound
-        if isinstance(value, list) != wants.startswith(("List[Tensor]", "List[Optional[Tensor]]")) and isinstance(
-            value, list
-        ):
-            raise Unbound
-        if value is None and wants in ("int", "bool", "float", "number") and argument.default_value is None:
+    for i, (argument, value) in enumerate(zip(schema.arguments, inputs, strict=False)):
+        wants = "Optional[Tensor]" if undefined and i and str(argument.type) == "Tensor" else str(argument.type)
+        if not _accepts(wants, value) or (value is None and wants in _NUMBERS and argument.default_value is None):
             raise Unbound
         yield argument.name, value
     if any(a.default_value is None and "Optional" not in str(a.type) for a in schema.arguments[len(inputs) :]):
         raise Unbound
+
+
+_NUMBERS = ("int", "bool", "float", "number")
+
+
+def _accepts(wants: str, value: Value) -> bool:
+    """Whether a value can stand for an argument of that type; a number may be recorded as a tensor of no dimensions."""
+    if isinstance(value, list):
+        return wants.startswith(("List[Tensor]", "List[Optional[Tensor]]"))
+    if isinstance(value, Tensor):
+        is_number = value.shape == () and wants in ("number", "Scalar", "int", "float")
+        return is_number or wants in ("Tensor", "Optional[Tensor]")
+    if value is None:
+        return wants != "Tensor"
+    return _reads_as(wants.removeprefix("Optional[").removesuffix("]"), value)
+
+
+def _reads_as(wants: str, text: str) -> bool:
+    """Whether the text of a concrete value can be of that type; what a number is not told apart by is accepted."""
+    if wants == "Tensor":
+        return False
+    if wants == "bool":
+        return text in ("True", "False")
+    if wants in ("int", "number", "float", "Device"):
+        return text not in ("True", "False") and text[0] != "[" and not (wants == "Device" and text.isdecimal())
+    return wants not in ("List[int]", "List[int") or text[0] == "["
 
 
 def outputs(bound: Bound) -> list[Tensor] | None:

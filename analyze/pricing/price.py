@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from analyze.columns import Signature
 from analyze.families import family
-from analyze.pricing import RULES_VERSION, meta
-from analyze.pricing.rules import find
-from analyze.pricing.rules.rule import Rule
+from analyze.pricing import meta
+from analyze.pricing.rules import find, find_engine, triton
+from analyze.pricing.rules.rule import EngineRule, Rule, fit
 from analyze.pricing.signature import Call, Tensor, parse
 
 
@@ -25,7 +25,6 @@ class Price(NamedTuple):
     """meta: PyTorch's shapes and a rule; tag: PyTorch's shapes, one operation an element since it is tagged pointwise;
     shapes: PyTorch's shapes, FLOPs unknown; rule: a rule's shapes; inputs: recorded operands only; none."""
     confidence: str
-    rules_version: int = RULES_VERSION
 
 
 def price_all(signatures: Iterable[Signature]) -> list[Price]:
@@ -36,16 +35,24 @@ def price_all(signatures: Iterable[Signature]) -> list[Price]:
 def price(call: Call) -> Price:
     """Ask PyTorch for shapes, the rules for FLOPs; fall back to the bytes of the recorded operands."""
     try:
-        bound = meta.bind(call)
-        if bound is None or any(t.item_bytes == 0 for t in call.tensors):
-            return _from_inputs(call)
-        return _from_torch(call, bound, find(call.operator)) or _from_inputs(call)
+        return _by_rule(call) or _from_inputs(call)
     except Exception:  # operands of a form that the rule or torch does not know; a signature is somebody else's text
         return _from_inputs(call)
 
 
+def _by_rule(call: Call) -> Price | None:
+    if any(t.item_bytes == 0 for t in call.tensors):
+        return None
+    if call.operator.startswith("triton_"):
+        return _from_triton(call)
+    if rule := find_engine(call.operator):
+        return _from_engine(call, rule)
+    bound = meta.bind(call)
+    return _from_torch(call, bound, find(call.operator)) if bound else None
+
+
 def _from_torch(call: Call, bound: meta.Bound, rule: Rule | None) -> Price | None:
-    produced = rule.outputs(bound) if rule and rule.outputs else meta.outputs(bound)
+    produced = _produced(bound, rule)
     if produced is None:
         return None
     if rule and rule.bytes:
@@ -54,8 +61,8 @@ def _from_torch(call: Call, bound: meta.Bound, rule: Rule | None) -> Price | Non
         read, written = meta.reads_and_writes(bound, produced, overwrites=rule is not None and rule.overwrites)
     precision = call.precision or (produced[0].precision if produced else None)
     if rule:
-        method = "rule" if rule.outputs else "meta"
-        return Price(rule.flops(bound, produced), read, written, precision, bound.composite, method, "high")
+        method, flops = "rule" if rule.outputs else "meta", rule.flops(bound, produced)
+        return Price(flops, read, written, precision, bound.composite, method, "low" if flops is None else "high")
     if read + written == 0 or bound.composite or _moves_data(call.operator):
         return Price(0, read, written, precision, bound.composite, "meta", "high")
     if bound.pointwise:
@@ -64,14 +71,39 @@ def _from_torch(call: Call, bound: meta.Bound, rule: Rule | None) -> Price | Non
     return Price(None, read, written, precision, False, "shapes", "low")
 
 
+def _produced(bound: meta.Bound, rule: Rule | None) -> list[Tensor] | None:
+    """What the call returns: as the rule has it, else PyTorch, else the rule again."""
+    produced = rule.outputs(bound) if rule and rule.outputs else None
+    if produced is None:
+        produced = meta.outputs(bound)
+    return rule.otherwise(bound) if produced is None and rule and rule.otherwise else produced
+
+
+def _from_engine(call: Call, rule: EngineRule) -> Price:
+    """By the rule's names; at the precision of the first floating-point tensor that it reads."""
+    arguments, read, written = fit(rule, call)
+    inputs = [v for v, name in zip(call.inputs, rule.arguments.split(), strict=False) if not name.startswith("=")]
+    precision = Call(call.operator, inputs).precision or call.precision
+    confidence = "high" if rule.certain(arguments) else "low"
+    return Price(rule.flops(arguments), read, written, precision, False, "rule", confidence)
+
+
+def _from_triton(call: Call) -> Price | None:
+    moved = triton.bytes_moved(call)
+    if moved is None:
+        return None
+    confidence = "high" if triton.certain(call) else "low"
+    return Price(triton.flops(call), *moved, call.precision, False, "rule", confidence)
+
+
 def _moves_data(operator: str) -> bool:
     return family(operator, "", "kernel") in ("copy", "gather", "embedding", "sampling")
 
 
 def _from_inputs(call: Call) -> Price:
-    """Each distinct tensor operand once; FLOPs unknown."""
-    tensors: list[Tensor] = [t for t in call.tensors if t.item_bytes]
-    if not tensors:
+    """Each distinct tensor operand once; FLOPs unknown. Where an element's size is not recorded, bytes are too."""
+    tensors: list[Tensor] = call.tensors
+    if not tensors or any(t.item_bytes == 0 for t in tensors):
         return Price(None, None, None, call.precision, False, "none", "low")
     return Price(None, sum(t.distinct_bytes for t in tensors), 0, call.precision, False, "inputs", "low")
 

@@ -59,8 +59,12 @@ class Tensor:
 
     @property
     def distinct_bytes(self) -> int:
-        """Bytes of its distinct elements: a dimension of stride 0 repeats one."""
-        return self.item_bytes * math.prod(n for n, s in zip(self.shape, self.strides, strict=True) if s != 0 or n == 0)
+        """Bytes of its distinct elements: a dimension of stride 0 repeats one, and windows that overlap share some."""
+        steps = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if s != 0 or n == 0]
+        if any(n == 0 for n, _ in steps):
+            return 0
+        span = 1 + sum((n - 1) * s for n, s in steps)
+        return self.item_bytes * min(math.prod(n for n, _ in steps), span)
 
     @property
     def floating(self) -> bool:
@@ -72,11 +76,47 @@ Value = Tensor | list[Tensor] | str | None
 
 
 @dataclass(frozen=True)
+class Arguments:
+    """Recorded inputs by the names of their arguments."""
+
+    arguments: dict[str, Value]
+
+    def tensor(self, name: str) -> Tensor | None:
+        value = self.arguments.get(name)
+        return value if isinstance(value, Tensor) else None
+
+    def tensors(self, *names: str) -> list[Tensor]:
+        """Those of the named arguments that are tensors."""
+        return [tensor for name in names if (tensor := self.tensor(name))]
+
+    def needed(self, name: str) -> Tensor:
+        """A tensor without which there is no price."""
+        if tensor := self.tensor(name):
+            return tensor
+        raise ValueError(f"the argument {name} is no recorded tensor")
+
+    def flag(self, name: str) -> bool:
+        return self.arguments.get(name) == "True"
+
+    def number(self, name: str) -> int | None:
+        """An argument that is a whole number."""
+        value = self.arguments.get(name)
+        return int(value) if isinstance(value, str) and value.lstrip("-").isdecimal() else None
+
+    def numbers(self, name: str) -> list[int] | None:
+        """An argument that is a list of whole numbers."""
+        value = self.arguments.get(name)
+        return _numbers(value) if isinstance(value, str) else None
+
+
+@dataclass(frozen=True)
 class Call:
     """A parsed signature."""
 
     operator: str
     inputs: list[Value] = field(default_factory=list)
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the writer says the call costs itself: ``kernel_flop`` and ``kernel_num_gb`` of Inductor."""
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -107,8 +147,22 @@ def parse(signature: Signature) -> Call:
     """
     operator, *texts = signature
     dims, types, strides, concrete = (_array(text) for text in texts)
-    rows = zip_longest(dims, types, strides, concrete)
-    return Call(operator, [_value(*row) for row in rows])
+    rows = zip_longest(dims, types, strides, [value for value in concrete if not isinstance(value, dict)])
+    return Call(operator, [_value(*row) for row in rows], _measures(concrete))
+
+
+def _measures(concrete: list[Any]) -> dict[str, float]:
+    """Objects among the concrete inputs are numbers by name; one that is none, or not a cost, is left out."""
+    named = {name: value for entry in concrete if isinstance(entry, dict) for name, value in entry.items()}
+    return {name: value for name, value in named.items() if type(value) in (int, float) and 0 <= value < 1e24}
+
+
+def _numbers(text: str) -> list[int] | None:
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, list) and all(type(n) is int for n in value) else None
 
 
 def _array(text: bytes) -> list[Any]:

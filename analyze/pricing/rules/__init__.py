@@ -8,23 +8,40 @@ from __future__ import annotations
 
 from analyze.families import base_name
 from analyze.pricing.rules import (
+    activation,
     allocation,
     attention,
+    collective,
     convolution,
+    experts,
     gather,
+    kv_cache,
     matmul,
     normalization,
     pointwise,
+    quantization,
     reduction,
+    rotary,
 )
-from analyze.pricing.rules.rule import Rule
+from analyze.pricing.rules.rule import EngineRule, Rule
 
 RULES: dict[str, Rule] = {
     name: rule
-    for module in (matmul, attention, convolution, normalization, pointwise, reduction, gather, allocation)
+    for module in (
+        matmul, attention, convolution, normalization, pointwise, quantization, reduction, gather, allocation,
+    )
     for rule in module.RULES
     for name in rule.operators
-}
+}  # fmt: skip
+
+ENGINE_RULES: dict[str, EngineRule] = {
+    name: rule
+    for module in (
+        matmul, attention, normalization, rotary, activation, quantization, kv_cache, experts, collective,
+    )
+    for rule in module.ENGINE_RULES
+    for name in rule.operators
+}  # fmt: skip
 
 
 def find(operator: str) -> Rule | None:
@@ -32,3 +49,8 @@ def find(operator: str) -> Rule | None:
     if not operator.startswith("aten::"):
         return None
     return RULES.get(base_name(operator))
+
+
+def find_engine(operator: str) -> EngineRule | None:
+    """The rule for an operator that PyTorch does not know, by its name without overload."""
+    return ENGINE_RULES.get(operator.partition(".")[0])

@@ -19,7 +19,7 @@ RULES = (
     Rule(
         (
             "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided",
-            "resize", "_unsafe_view", "_reshape_alias", "set", "_fused_sdp_choice",
+            "resize", "_unsafe_view", "_reshape_alias", "set", "_fused_sdp_choice", "is_same_size",
         ),
         no_flops,
         outputs=lambda bound: [],

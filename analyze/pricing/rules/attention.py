@@ -2,16 +2,21 @@
 
 Softmax and scaling are not counted (as FlopCounterMode and the papers); grouped key heads are read once and used by
 every query head of their group. What a causal mask leaves depends on the corner it is aligned at: ``is_causal`` of
-the SDPA and cuDNN operators means the top left (row i sees its first i + 1 keys), of ``_flash_attention_forward`` the
-bottom right (its first kv − q + i + 1); ``custom_mask_type`` of ``_efficient_attention_forward`` says which.
+the SDPA and cuDNN operators means the top left (row i sees its first i + 1 keys), of the flash kernels and of SDPA's
+own flash operator the bottom right (its first kv − q + i + 1); ``custom_mask_type`` of ``_efficient_attention_forward``
+says which. A sliding window narrows either. A mask that is a tensor is read and changes no count: the kernel computes
+the scores that it hides. The backward pass repeats the first product and has four of its own.
+
+Sequences of several lengths packed into one say only their longest; where all are that long the count is exact, and
+otherwise FLOPs are unknown. Paged attention does not record lengths: its price takes the longest for all of them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from analyze.pricing.rules.rule import Rule, contiguous
-from analyze.pricing.signature import Tensor
+from analyze.pricing.rules.rule import EngineRule, Rule, contiguous, never, unknown_flops
+from analyze.pricing.signature import Arguments, Tensor
 
 if TYPE_CHECKING:
     from analyze.pricing.meta import Bound
@@ -32,64 +37,135 @@ class Shape(NamedTuple):
     value_dim: int
 
 
-def scores(queries: int, keys: int, causal: Corner | None = None) -> int:
-    """Query-key pairs one head computes, of n = min(q, kv): q·kv, n·(n + 1)/2 + (q − n)·kv or n·kv − n·(n − 1)/2.
+def _until(queries: int, keys: int, diagonal: int) -> int:
+    """Pairs with key − query ≤ diagonal: row i has its first i + diagonal + 1 keys, if there are as many."""
+    first = max(0, -diagonal)  # rows before have none
+    full = min(max(keys - diagonal - 1, first), queries)  # rows from here on have all
+    partial = max(full - first, 0)
+    return partial * (first + diagonal + 1) + partial * (partial - 1) // 2 + max(queries - max(full, first), 0) * keys
 
-    >>> scores(2, 4), scores(2, 4, "top left"), scores(2, 4, "bottom right")
-    (8, 3, 7)
+
+def scores(
+    queries: int,
+    keys: int,
+    causal: Corner | None = None,
+    *,
+    left: int | None = None,
+    right: int | None = None,
+    corner: Corner = "bottom right",
+) -> int:
+    """Query-key pairs one head computes: below the diagonal if causal, within ``left`` and ``right`` of it if windowed.
+
+    >>> scores(2, 4), scores(2, 4, "top left"), scores(2, 4, "bottom right"), scores(3, 3, "bottom right", left=1)
+    (8, 3, 7, 5)
     """
-    square = min(queries, keys)
-    if causal == "top left":
-        return square * (square + 1) // 2 + (queries - square) * keys
-    if causal == "bottom right":
-        return square * keys - square * (square - 1) // 2
-    return queries * keys
+    diagonal = keys - queries if (causal or corner) == "bottom right" else 0
+    right = 0 if causal else right
+    upper = queries * keys if right is None else _until(queries, keys, diagonal + right)
+    lower = 0 if left is None else _until(queries, keys, diagonal - left - 1)
+    return max(upper - lower, 0)
 
 
-def _shape(bound: Bound, *, heads_first: bool) -> tuple[Shape, Tensor, Tensor, Tensor]:
-    query, key, value = (bound.tensor(name) for name in ("query", "key", "value"))
-    if query is None or key is None or value is None or not len(query.shape) == len(key.shape) == len(value.shape) == 4:
-        raise ValueError("attention needs three four-dimensional operands")
-    head, token = (1, 2) if heads_first else (2, 1)
-    shape = Shape(
-        query.shape[0], query.shape[head], query.shape[token], key.shape[token], query.shape[3], value.shape[3]
-    )
-    return shape, query, key, value
+def _shape(bound: Bound, *, heads_first: bool) -> Shape:
+    """Sizes; a packed batch without a dimension of its own is one sequence."""
+    query, key, value = (bound.needed(name) for name in ("query", "key", "value"))
+    if not len(query.shape) == len(key.shape) == len(value.shape) in (3, 4):
+        raise ValueError("attention needs three operands of three or four dimensions")
+    batch = query.shape[0] if len(query.shape) == 4 else 1
+    head, token = (-3, -2) if heads_first and len(query.shape) == 4 else (-2, -3)
+    return Shape(batch, query.shape[head], query.shape[token], key.shape[token], query.shape[-1], value.shape[-1])
 
 
-def _flops(bound: Bound, heads_first: bool, corner: Corner) -> int:
-    shape, *_ = _shape(bound, heads_first=heads_first)
-    causal = corner if bound.flag("is_causal") else _CUSTOM_MASKS.get(str(bound.arguments.get("custom_mask_type")))
-    pairs = scores(shape.queries, shape.keys, causal)
-    return 2 * shape.batch * shape.heads * pairs * (shape.head_dim + shape.value_dim)
+def _lengths(bound: Bound, shape: Shape) -> tuple[int, int, int] | None:
+    """Sequences, and the queries and keys each has; None where they differ, or only tensors say how many there are."""
+    if bound.tensors("seqused_k", "seqlen_k", "block_table"):
+        return None
+    starts = bound.tensor("cum_seq_q") or bound.tensor("cu_seqlens_q")
+    if starts is None:
+        return shape.batch, shape.queries, shape.keys
+    batch = starts.elements - 1
+    queries = bound.number("max_q") or bound.number("max_seqlen_q") or 0
+    keys = bound.number("max_k") or bound.number("max_seqlen_k") or 0
+    is_even = batch * queries == shape.queries and batch * keys == shape.keys
+    return (batch, queries, keys) if is_even else None
 
 
-def _outputs(bound: Bound, heads_first: bool) -> list[Tensor]:
+def _pairs(bound: Bound, shape: Shape, corner: Corner) -> int | None:
+    """Query-key pairs of one head of all sequences."""
+    lengths = _lengths(bound, shape)
+    if lengths is None:
+        return None
+    mask = str(bound.arguments.get("custom_mask_type"))
+    causal = corner if bound.flag("is_causal") else _CUSTOM_MASKS.get(mask)
+    left, right = (bound.number(f"window_size_{side}") for side in ("left", "right"))
+    window = bound.number("window_size")
+    if window is not None and window > 0:  # of the efficient kernel: itself and those before
+        left = window - 1
+    batch, queries, keys = lengths
+    return batch * scores(queries, keys, causal, left=_bounded(left), right=_bounded(right))
+
+
+def _bounded(window: int | None) -> int | None:
+    return window if window is not None and window >= 0 else None
+
+
+def _flops(bound: Bound, heads_first: bool, corner: Corner, *, backward: bool) -> int | None:
+    shape = _shape(bound, heads_first=heads_first)
+    pairs = _pairs(bound, shape, corner)
+    if pairs is None:
+        return None
+    width = 3 * shape.head_dim + 2 * shape.value_dim if backward else shape.head_dim + shape.value_dim
+    return 2 * shape.heads * pairs * width
+
+
+def _outputs(bound: Bound) -> list[Tensor]:
     """The attended values; the log-sum-exp kept for a backward pass is left out."""
-    shape, query, _, value = _shape(bound, heads_first=heads_first)
-    return [contiguous((*query.shape[:3], shape.value_dim), value)]
+    query, value = bound.needed("query"), bound.needed("value")
+    return [contiguous((*query.shape[:-1], value.shape[-1]), value)]
 
 
-def _bytes(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    operands = [t for name in ("query", "key", "value", "attn_bias", "bias", "attn_mask") if (t := bound.tensor(name))]
-    return sum(t.distinct_bytes for t in operands), outputs[0].distinct_bytes
+def _gradients(bound: Bound) -> list[Tensor]:
+    return bound.tensors("query", "key", "value")
 
 
-def _rule(operators: tuple[str, ...], *, heads_first: bool, corner: Corner) -> Rule:
+_READ = ("query", "attn_bias", "bias", "attn_mask", "block_table")
+_READ_AGAIN = (*_READ, "grad_out", "grad_out_", "out")
+
+
+def _bytes(bound: Bound, outputs: list[Tensor], names: tuple[str, ...]) -> tuple[int, int]:
+    read = sum(t.distinct_bytes for t in bound.tensors(*names))
+    read += sum(_attended_bytes(bound, t) for t in bound.tensors("key", "value"))
+    return read, sum(t.distinct_bytes for t in outputs)
+
+
+def _attended_bytes(bound: Bound, tensor: Tensor) -> int:
+    """Of keys or values all; of a cache in pages the longest sequence's number, for each sequence."""
+    table, longest = bound.tensor("block_table"), bound.number("max_k")
+    if table is None or longest is None:
+        return tensor.distinct_bytes
+    slots = max(tensor.shape[0] * tensor.shape[1], 1)
+    return tensor.distinct_bytes * min(table.shape[0] * longest, slots) // slots
+
+
+def _rule(operators: tuple[str, ...], *, heads_first: bool, corner: Corner, backward: bool = False) -> Rule:
     return Rule(
         operators,
-        flops=lambda bound, _: _flops(bound, heads_first, corner),
-        outputs=lambda bound: _outputs(bound, heads_first),
-        bytes=_bytes,
+        flops=lambda bound, _: _flops(bound, heads_first, corner, backward=backward),
+        outputs=_gradients if backward else _outputs,
+        bytes=lambda bound, outputs: _bytes(bound, outputs, _READ_AGAIN if backward else _READ),
     )
 
 
 RULES = (
-    _rule(("_flash_attention_forward", "_efficient_attention_forward"), heads_first=False, corner="bottom right"),
+    _rule(
+        ("_flash_attention_forward", "_flash_attention_forward_no_dropout_inplace", "_efficient_attention_forward"),
+        heads_first=False,
+        corner="bottom right",
+    ),
+    _rule(("_scaled_dot_product_flash_attention",), heads_first=True, corner="bottom right"),
     _rule(
         (
             "_cudnn_attention_forward",
-            "_scaled_dot_product_flash_attention",
             "_scaled_dot_product_efficient_attention",
             "_scaled_dot_product_cudnn_attention",
             "_scaled_dot_product_flash_attention_for_cpu",
@@ -98,4 +174,109 @@ RULES = (
         heads_first=True,
         corner="top left",
     ),
+    _rule(
+        ("_flash_attention_backward", "_efficient_attention_backward"),
+        heads_first=False,
+        corner="bottom right",
+        backward=True,
+    ),
+    _rule(("_scaled_dot_product_flash_attention_backward",), heads_first=True, corner="bottom right", backward=True),
+    _rule(
+        (
+            "_cudnn_attention_backward",
+            "_scaled_dot_product_efficient_attention_backward",
+            "_scaled_dot_product_cudnn_attention_backward",
+            "_scaled_dot_product_flash_attention_for_cpu_backward",
+        ),
+        heads_first=True,
+        corner="top left",
+        backward=True,
+    ),
+)
+
+
+def _dense(arguments: Arguments) -> int:
+    """(batch, tokens, heads, dim), the mask in the bottom right corner."""
+    query, key, value = (arguments.needed(name) for name in ("query", "key", "value"))
+    (batch, queries, heads, head_dim), keys = query.shape, key.shape[1]
+    left, right = (_bounded(arguments.number(side)) for side in ("left", "right"))
+    causal: Corner | None = "bottom right" if arguments.flag("causal") else None
+    pairs = scores(queries, keys, causal, left=left, right=right)
+    return 2 * batch * heads * pairs * (head_dim + value.shape[-1])
+
+
+def _like_query(arguments: Arguments) -> tuple[int, int]:
+    """What is returned has the queries' shape."""
+    query = arguments.needed("query")
+    item_bytes = 2 if query.precision == "fp8" else query.item_bytes
+    return 0, query.elements * item_bytes
+
+
+def _paged(arguments: Arguments) -> tuple[int, int]:
+    """(sequences, keys each) read from the pages: the longest for all, or what the table has room for."""
+    table, (pages, *_) = arguments.needed("table"), arguments.needed("key").shape
+    sequences, room = table.shape
+    size = arguments.number("block") or arguments.needed("key").shape[1]
+    keys = min(arguments.number("longest") or room * size, room * size)
+    return sequences, min(keys, pages * size)
+
+
+def _paged_moved(arguments: Arguments) -> tuple[int, int]:
+    """Keys and values of every sequence: an element of the cache for each of its heads' dimensions."""
+    sequences, keys = _paged(arguments)
+    caches = arguments.tensors("key", "value")
+    size = arguments.number("block") or arguments.needed("key").shape[1]
+    read = sum(sequences * keys * t.distinct_bytes // max(t.shape[0] * size, 1) for t in caches)
+    return read, 0 if arguments.tensor("out") else _like_query(arguments)[1]
+
+
+def _paged_flops(arguments: Arguments) -> int:
+    """Every query meets all keys of its sequence."""
+    sequences, keys = _paged(arguments)
+    query = arguments.needed("query")
+    each = 4 * keys * query.elements
+    return each if sequences else 0
+
+
+_PAGED_TAIL = "-key -value _heads _scale table lengths _block _longest"
+_FLASH3 = (
+    "query -key -value new_key? new_value? q_v? =out? cu_q? cu_k? cu_new? used_q? used_k? _longest_q? _longest? table"
+)
+
+ENGINE_RULES = (
+    EngineRule(
+        ("flash_attn::_flash_attn_forward",),
+        "query key value _dropout _scale _causal _left? _right?",
+        _dense,
+        _like_query,
+    ),
+    EngineRule(
+        ("_C::paged_attention_v1", "_rocm_C::paged_attention_v1"),
+        f"=out query {_PAGED_TAIL}",
+        _paged_flops,
+        _paged_moved,
+        never,
+    ),
+    EngineRule(
+        ("_C::paged_attention_v2",),
+        f"=out =sums =maxima =parts query {_PAGED_TAIL}",
+        _paged_flops,
+        _paged_moved,
+        never,
+    ),
+    EngineRule(
+        ("sgl_kernel::fwd", "_vllm_fa3_C::fwd", "flash_attn_3::fwd"),
+        _FLASH3,
+        _paged_flops,
+        _paged_moved,
+        never,
+    ),
+    # neither the cache nor lengths are recorded: the tokens of the step alone
+    EngineRule(
+        ("vllm::unified_attention_with_output",),
+        "query key value =out _layer? scale? block_scale?",
+        unknown_flops,
+        certain=never,
+    ),
+    EngineRule(("vllm::unified_attention",), "query key value _layer?", unknown_flops, _like_query, never),
 )

@@ -1,4 +1,10 @@
-"""Indexed access touches the elements that are asked for, not the tensor they lie in."""
+"""Indexed access touches the elements that are asked for, not the tensor they lie in.
+
+The profiler does not record lists of optional tensors, so the indices of ``index`` and ``index_put`` are missing. What
+they address is known all the same: both make a view of the tensor whose sizes are those of the result or of what is
+written (a recorded ``as_strided`` inside them, with stride 0 where an index stands). Those sizes are written into the
+signature at ingest, and the price, of what is read and written, is exact but for the indices themselves.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from analyze.families import base_name
-from analyze.pricing.rules.rule import Bytes, Rule, no_flops
+from analyze.pricing.rules.rule import Bytes, Rule, contiguous, no_flops
 from analyze.pricing.signature import Tensor
 
 if TYPE_CHECKING:
@@ -22,9 +28,16 @@ def _index_bytes(bound: Bound) -> int:
 
 
 def _gathered(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    """Read what is written, and the index."""
+    """Read what is written, no more than there is, and the index."""
     written = sum(t.distinct_bytes for t in outputs)
-    return written + _index_bytes(bound), written
+    (source,) = bound.tensors("self", "weight")
+    return min(written, source.distinct_bytes) + _index_bytes(bound), written
+
+
+def _indexed(bound: Bound) -> list[Tensor] | None:
+    """The result of ``index``, where ingest found its sizes in place of the indices, which are not recorded."""
+    sizes = bound.numbers("indices")
+    return None if sizes is None else [contiguous(tuple(sizes), bound.needed("self"))]
 
 
 def _bagged(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
@@ -57,6 +70,8 @@ def _target(bound: Bound) -> Tensor:
 def _touched(bound: Bound) -> int:
     """Elements an indexed write asks for, repeats included; ValueError where a mask or an unrecorded index says it.
 
+    In place of the indices of ``index_put``, which are not recorded, ingest may have found the sizes they address.
+
     ``scatter*``: the index's elements; ``index_put``: the broadcast indices' times the dimensions they leave; other
     ``index_*``: the index's times self's other dimensions.
     """
@@ -64,6 +79,8 @@ def _touched(bound: Bound) -> int:
     if isinstance(indices, list) and indices and not any(t.precision in ("bool", "uint8") for t in indices):
         positions: tuple[int, ...] = torch.broadcast_shapes(*(t.shape for t in indices))  # type: ignore[no-untyped-call]
         return math.prod(positions) * math.prod(shape[len(indices) :])
+    if (sizes := bound.numbers("indices")) is not None:
+        return math.prod(sizes)
     if index is None:
         raise ValueError("how many elements are asked for is unknown")
     if shape and base_name(bound.overload._schema.name).startswith("index_"):
@@ -105,10 +122,17 @@ def _put(bound: Bound, outputs: list[Tensor]) -> int:
 
 
 RULES = (
-    Rule(("gather", "index_select", "embedding", "index", "take", "take_along_dim"), no_flops, bytes=_gathered),
+    Rule(("gather", "index_select", "embedding", "take", "take_along_dim"), no_flops, bytes=_gathered),
+    Rule(("index",), no_flops, outputs=_indexed, bytes=_gathered),
+    Rule(("embedding_dense_backward",), lambda bound, outputs: bound.needed("grad_output").elements),
     Rule(("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"), _bag_flops, bytes=_bagged),
     Rule(("index_copy", "scatter", "index_fill", "masked_scatter"), no_flops, bytes=_scattered(accumulates=False)),
-    Rule(("index_put", "_index_put_impl"), _put, bytes=_scattered(accumulates=False)),
+    Rule(
+        ("index_put", "_index_put_impl"),
+        _put,
+        outputs=lambda bound: [_target(bound)],
+        bytes=_scattered(accumulates=False),
+    ),
     Rule(("scatter_add", "index_add"), _accumulated, bytes=_scattered(accumulates=True)),
     # the profiler does not record the name of the reduction, without which PyTorch does not run
     Rule(

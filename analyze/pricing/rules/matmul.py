@@ -1,6 +1,8 @@
 """Matrix products: 2·M·N·K, of complex numbers 8·M·N·K; the addition of a bias is not counted (as FlopCounterMode).
 
-A complex multiply-add is four real ones.
+A complex multiply-add is four real ones. A bias multiplied by 0 is not read. An operand of fp4 holds two numbers in a
+byte, so its recorded sizes count half of them. A grouped product multiplies every row by its own group's matrix; no
+more matrices are read than there are rows.
 """
 
 from __future__ import annotations
@@ -8,30 +10,146 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from analyze.pricing.rules.rule import Rule
-from analyze.pricing.signature import Tensor
+from analyze.pricing.rules.rule import EngineFlops, EngineRule, Rule, contiguous
+from analyze.pricing.signature import Arguments, Tensor
 
 if TYPE_CHECKING:
     from analyze.pricing.meta import Bound
 
 _LEFT = ("self", "input", "mat1", "batch1", "mat_a", "mat")
 _LEFT_OF_SUM = ("mat1", "batch1", "mat")
+_RIGHT = ("mat2", "batch2")
+_OUT_DTYPES = {"5": ("fp16", 2), "6": ("fp32", 4), "15": ("bf16", 2)}
+"""c10::ScalarType of an ``out_dtype``, as Concrete Inputs prints it."""
+
+
+def _left(bound: Arguments) -> Tensor | None:
+    names = _LEFT_OF_SUM if any(bound.tensor(n) for n in _LEFT_OF_SUM) else _LEFT
+    return next(iter(bound.tensors(*names)), None)
+
+
+def _packed(tensor: Tensor) -> int:
+    return 2 if tensor.precision == "fp4" else 1
 
 
 def _product(bound: Bound, outputs: list[Tensor]) -> int:
     """Every output element sums over the inner dimension, the last of the left operand."""
-    names = _LEFT_OF_SUM if any(bound.tensor(n) for n in _LEFT_OF_SUM) else _LEFT
-    left = next((t for n in names if (t := bound.tensor(n))), None)
+    left = _left(bound)
     if left is None or not left.shape or not outputs:
         return 0
     multiply_add = 8 if left.precision.startswith("complex") else 2
-    return multiply_add * math.prod(outputs[0].shape) * left.shape[-1]
+    return multiply_add * math.prod(outputs[0].shape) * left.shape[-1] * _packed(left)
+
+
+def _unbiased(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
+    """Both factors and what is added to their product are read, the latter unless ``beta`` is 0."""
+    factors = bound.tensors("mat1", "batch1", "mat", *_RIGHT, "vec")
+    added = [] if bound.arguments.get("beta") in ("0", "0.", "0.0") else bound.tensors("self")
+    return sum(t.distinct_bytes for t in factors + added), sum(t.distinct_bytes for t in outputs)
+
+
+def _scaled_outputs(bound: Bound) -> list[Tensor]:
+    """For what the meta device refuses: formats that it lacks, shapes that a device's kernel would pad."""
+    left, right = bound.needed("self"), bound.needed("mat2")
+    precision, item_bytes = _OUT_DTYPES.get(str(bound.arguments.get("out_dtype")), (left.precision, left.item_bytes))
+    if str(bound.arguments.get("out_dtype")) not in _OUT_DTYPES and left.precision in ("fp4", "fp8"):
+        precision, item_bytes = "bf16", 2
+    return [contiguous((*left.shape[:-1], right.shape[-1]), Tensor((), (), precision, item_bytes))]
+
+
+def _grouped(bound: Bound, outputs: list[Tensor]) -> int:
+    """Two stacks of matrices multiply pairwise; otherwise the rows, columns or inner dimension are dealt to groups."""
+    left, right = bound.needed("self"), bound.needed("mat2")
+    pairs = left.shape[0] if len(left.shape) == len(right.shape) == 3 else 1
+    return 2 * pairs * math.prod(left.shape[-2:]) * right.shape[-1] * _packed(left)
+
+
+def _grouped_outputs(bound: Bound) -> list[Tensor]:
+    left, right = bound.needed("self"), bound.needed("mat2")
+    shape = (*left.shape[-2:-1], *right.shape[-1:])
+    if len(left.shape) == len(right.shape):
+        shape = ((left if len(left.shape) == 3 else bound.needed("offs")).shape[0], *shape)
+    (result,) = _scaled_outputs(bound)
+    return [contiguous(shape, result)]
+
+
+def _grouped_bytes(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
+    left, right = bound.needed("self"), bound.needed("mat2")
+    rest = bound.tensors("offs", "bias", "scale_a", "scale_b", "scale_result")
+    used = right.distinct_bytes
+    if len(left.shape) == 2 and len(right.shape) == 3:
+        used = used * min(left.shape[0], right.shape[0]) // max(right.shape[0], 1)
+    return left.distinct_bytes + used + sum(t.distinct_bytes for t in rest), outputs[0].distinct_bytes
 
 
 RULES = (
-    Rule(
-        ("mm", "addmm", "_addmm_activation", "bmm", "baddbmm", "mv", "addmv", "dot", "vdot", "_scaled_mm", "_int_mm"),
-        _product,
+    Rule(("mm", "bmm", "mv", "dot", "vdot"), _product),
+    Rule(("addmm", "_addmm_activation", "baddbmm", "addmv"), _product, bytes=_unbiased),
+    Rule(("_scaled_mm", "_int_mm", "_weight_int4pack_mm", "_weight_int8pack_mm"), _product, otherwise=_scaled_outputs),
+    Rule(("linear", "mkldnn_linear", "_linear_pointwise", "matmul"), _product),
+    Rule(("_grouped_mm", "_scaled_grouped_mm"), _grouped, outputs=_grouped_outputs, bytes=_grouped_bytes),
+)
+
+
+def _times(left: str, result: str) -> EngineFlops:
+    """Every element of the result sums over the last dimension of the left operand."""
+
+    def flops(arguments: Arguments) -> int:
+        operand = arguments.needed(left)
+        return 2 * arguments.needed(result).elements * operand.shape[-1] * _packed(operand)
+
+    return flops
+
+
+def _returned(arguments: Arguments) -> tuple[int, int]:
+    """The result that is returned, of the type that ``out_dtype`` says."""
+    _, item_bytes = _OUT_DTYPES.get(str(arguments.arguments.get("dtype")), ("bf16", 2))
+    left, right = arguments.needed("a"), arguments.needed("b")
+    return 0, left.elements // max(left.shape[-1], 1) * right.shape[-1] * item_bytes
+
+
+def _by_sizes(arguments: Arguments) -> int:
+    sizes = [arguments.number(name) for name in ("m", "n", "k")]
+    if any(size is None for size in sizes):
+        raise ValueError("the sizes of the product are not recorded")
+    return 2 * math.prod(size for size in sizes if size is not None)
+
+
+def _sized(arguments: Arguments) -> tuple[int, int]:
+    """The result of a product whose packed weights do not tell its width; an operand given for it is that result."""
+    return 0, (arguments.number("m") or 0) * (arguments.number("n") or 0) * arguments.needed("a").item_bytes
+
+
+ENGINE_RULES = (
+    EngineRule(
+        ("_C::cutlass_scaled_mm", "_C::cutlass_scaled_fp4_mm", "sgl_kernel::cutlass_scaled_fp4_mm"),
+        "=out a b scale_a scale_b bias?",
+        _times("a", "out"),
     ),
-    Rule(("linear", "mkldnn_linear", "_linear_pointwise"), _product),
+    EngineRule(("_C::cutlass_scaled_mm_azp",), "=out a b scale_a scale_b adj azp? bias?", _times("a", "out")),
+    EngineRule(("sgl_kernel::dsv3_fused_a_gemm", "sgl_kernel::dsv3_router_gemm"), "=out a b", _times("a", "out")),
+    EngineRule(
+        ("sgl_kernel::fp8_scaled_mm", "sgl_kernel::int8_scaled_mm"),
+        "a b scale_a scale_b _dtype bias?",
+        lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1],
+        _returned,
+    ),
+    EngineRule(
+        ("sgl_kernel::fp8_blockwise_scaled_mm",),
+        "a b scale_a scale_b _dtype",
+        lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1],
+        _returned,
+    ),
+    EngineRule(
+        ("_C::gptq_marlin_gemm",),
+        "a -c? b bias? scale global? zero? index? permutation? -workspace _type _m _n _k",
+        _by_sizes,
+        _sized,
+    ),
+    EngineRule(
+        ("sgl_kernel::gptq_marlin_gemm",),
+        "a -c? b scale global? zero? index? permutation? -workspace _type _m _n _k",
+        _by_sizes,
+        _sized,
+    ),
 )

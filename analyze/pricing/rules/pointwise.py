@@ -19,6 +19,17 @@ def _per_element(operations: int) -> Flops:
     return flops
 
 
+def _of_lists(operations: int) -> Flops:
+    """For every element of every tensor of the list that is computed."""
+
+    def flops(bound: Bound, outputs: list[Tensor]) -> int:
+        listed = bound.arguments.get("self")
+        tensors = outputs or (listed if isinstance(listed, list) else [])
+        return operations * sum(t.elements for t in tensors if t.floating)
+
+    return flops
+
+
 ONE = (
     "add", "sub", "rsub", "mul", "div", "true_divide", "neg", "abs", "pow", "sqrt", "rsqrt", "square", "reciprocal",
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "erf", "atan2",
@@ -27,7 +38,14 @@ ONE = (
 
 RULES = (
     Rule(ONE, _per_element(1)),
-    Rule(("addcmul", "addcdiv", "lerp"), _per_element(3)),
+    Rule(("addcmul", "addcdiv", "lerp", "polar"), _per_element(3)),
+    Rule(("glu",), _per_element(5)),
+    Rule(("_prelu_kernel",), _per_element(1)),
+    Rule(("silu_backward", "gelu_backward", "mish_backward"), _per_element(8)),
+    Rule(("sigmoid_backward", "tanh_backward"), _per_element(3)),
+    Rule(("threshold_backward", "leaky_relu_backward", "hardtanh_backward"), no_flops),
+    # the mask is drawn, the rest scaled
+    Rule(("native_dropout", "_fused_dropout", "native_dropout_backward"), _per_element(1)),
     # x / (1 + exp(-x)) and its kin
     Rule(("sigmoid", "silu", "hardswish"), _per_element(4)),
     # x/2 · (1 + erf(x/√2))
@@ -42,6 +60,12 @@ RULES = (
         ),
         no_flops,
     ),
-    Rule(("copy", "fill", "zero", "_foreach_copy"), no_flops, overwrites=True),
-    Rule(("random", "uniform", "normal", "exponential", "bernoulli"), no_flops, overwrites=True),
+    Rule(("copy", "fill", "zero", "_foreach_copy", "_foreach_zero"), no_flops, overwrites=True),
+    Rule(
+        ("random", "uniform", "normal", "exponential", "bernoulli", "geometric", "cauchy", "log_normal"),
+        no_flops,
+        overwrites=True,
+    ),
+    Rule(tuple(f"_foreach_{name}" for name in ONE), _of_lists(1)),
+    Rule(("_foreach_addcmul", "_foreach_addcdiv", "_foreach_lerp"), _of_lists(3)),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from analyze.pricing.rules.rule import Flops, Rule, no_flops
@@ -21,11 +22,29 @@ def _per_input(operations: int, per_output: int = 0) -> Flops:
     return flops
 
 
+def _most(bound: Bound, outputs: list[Tensor]) -> int:
+    """Pairs of elements that are compared: as many as the operands have, or as distances times their dimension."""
+    first = bound.needed("x1") if bound.tensor("x1") else bound.needed("self")
+    return outputs[0].elements * first.shape[-1] if bound.tensor("x1") else first.elements
+
+
+def _window(bound: Bound) -> int:
+    """Elements of a pooling window; one size stands for both dimensions."""
+    sizes = bound.numbers("kernel_size") or [1]
+    return math.prod(sizes) if len(sizes) > 1 else sizes[0] ** 2
+
+
 RULES = (
     Rule(("sum", "nansum", "prod", "cumsum", "cumprod"), _per_input(1)),
     Rule(("mean",), _per_input(1, per_output=1)),
     Rule(("norm", "linalg_vector_norm"), _per_input(2, per_output=1)),
     Rule(("var", "std", "var_mean", "std_mean"), _per_input(4, per_output=1)),
+    # a product and a sum, then a difference and a product
+    Rule(("_softmax_backward_data", "_log_softmax_backward_data"), lambda bound, outputs: 4 * outputs[0].elements),
+    # every element is added once; the mean of a window divides
+    Rule(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"), _per_input(1, per_output=1)),
+    Rule(("avg_pool2d", "avg_pool3d"), lambda bound, outputs: _window(bound) * outputs[0].elements),
+    Rule(("nll_loss_forward", "nll_loss2d_forward"), _per_input(0, per_output=1)),
     # subtract the maximum, exponentiate, add up, divide
     Rule(("_softmax", "_safe_softmax", "_log_softmax"), _per_input(4)),
     Rule(("logsumexp",), _per_input(3, per_output=1)),
@@ -44,7 +63,26 @@ RULES = (
             "topk",
             "sort",
             "argsort",
+            "kthvalue",
+            "median",
+            "mode",
+            "cummax",
+            "cummin",
+            "searchsorted",
+            "bucketize",
+            "max_pool2d_with_indices",
+            "max_pool3d_with_indices",
+            "adaptive_max_pool2d",
         ),
         no_flops,
     ),
+    # answers that the host waits for
+    Rule(("equal", "is_nonzero", "item", "_local_scalar_dense", "_assert_async"), no_flops, outputs=lambda bound: []),
+    Rule(("_cummax_helper", "_cummin_helper"), no_flops, outputs=lambda bound: [], overwrites=True),
+    # subtract, square, add
+    Rule(("mse_loss", "_cdist_forward"), lambda bound, outputs: 3 * _most(bound, outputs)),
+    Rule(("isin", "histc", "bincount", "nll_loss_backward", "nll_loss2d_backward"), no_flops),
+    Rule(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), no_flops),
+    # four neighbours weighted and added, in each of two directions
+    Rule(("upsample_bilinear2d",), lambda bound, outputs: 7 * outputs[0].elements),
 )

@@ -19,6 +19,7 @@ from analyze.pricing.signature import parse
 
 BF16, FP32, INT64, SCALAR = "c10::BFloat16", "float", "long int", "Scalar"
 COMPLEX = "c10::complex<float>"
+FP8, FP4 = "c10::Float8_e4m3fn", "c10::Float4_e2m1fn_x2"
 SIZE = st.integers(1, 33)
 
 
@@ -88,6 +89,59 @@ def test_transposed_convolution_equals_torchs_count(b: int, c: int, h: int, o: i
     assert priced("aten::convolution", inputs).flops == expected
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 2), st.integers(1, 3), st.integers(4, 9), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2),
+    st.integers(1, 2), st.integers(1, 2),
+)  # fmt: skip
+def test_vendors_convolutions_equal_torchs_count(
+    b: int, c: int, h: int, kernel: int, padding: int, stride: int, dilation: int, groups: int
+) -> None:
+    """They have no meta kernel, so their result is the rule's."""
+    h += 2 * kernel
+    weight = [groups * 2, c, kernel, kernel]
+    inputs = [
+        ([b, c * groups, h, h], FP32), (weight, FP32), str([padding] * 2), str([stride] * 2), str([dilation] * 2),
+        str(groups), "False", "False", "True",
+    ]  # fmt: skip
+    expected = counted(
+        lambda: torch.nn.functional.conv2d(
+            torch.empty(b, c * groups, h, h),
+            torch.empty(weight),
+            padding=padding,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+        )
+    )
+    found = priced("aten::cudnn_convolution", inputs)
+    assert (found.flops, found.confidence) == (expected, "high")
+
+
+def test_gradients_of_a_convolution_equal_torchs_count() -> None:
+    source, weight = torch.empty(2, 3, 8, 8, device="meta"), torch.empty(4, 3, 3, 3, device="meta")
+    for mask in ([True, True, False], [True, False, True], [False, True, False]):
+        with FlopCounterMode(display=False) as counter:
+            torch.ops.aten.convolution_backward(
+                torch.empty(2, 4, 6, 6, device="meta"),
+                source,
+                weight,
+                [4],
+                [1, 1],
+                [0, 0],
+                [1, 1],
+                False,
+                [0, 0],
+                1,
+                mask,
+            )
+        inputs: list[Any] = [
+            ([2, 4, 6, 6], FP32), ([2, 3, 8, 8], FP32), ([4, 3, 3, 3], FP32), "[4]", "[1, 1]", "[0, 0]", "[1, 1]",
+            "False", "[0, 0]", "1", str(mask),
+        ]  # fmt: skip
+        assert priced("aten::convolution_backward", inputs).flops == counter.get_total_flops()
+
+
 def attention_inputs(b: int, heads: int, kv_heads: int, q: int, kv: int, d: int, *, causal: bool) -> list[Any]:
     q_shape, kv_shape = [b, heads, q, d], [b, kv_heads, kv, d]
     return [(q_shape, BF16), (kv_shape, BF16), (kv_shape, BF16), "0.", str(causal), "False", "0.125"]
@@ -103,6 +157,47 @@ def test_attention_equals_torchs_count_where_that_is_right(b: int, heads: int, q
     assert priced(name, attention_inputs(b, heads, heads, q, kv, d, causal=False)).flops == counter.get_total_flops()
 
 
+def test_the_backward_pass_of_attention_equals_torchs_count() -> None:
+    q, k = (torch.empty(2, 3, n, 16, dtype=torch.bfloat16, device="meta") for n in (5, 7))
+    starts = torch.empty(0, dtype=torch.int32, device="meta")
+    lse = torch.empty(2, 3, 5, device="meta")
+    seed = torch.empty((), dtype=torch.int64, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        torch.ops.aten._scaled_dot_product_flash_attention_backward(
+            q, q, k, k, q, lse, starts, starts, 5, 7, 0.0, False, seed, seed
+        )
+    shapes: list[Any] = [([2, 3, n, 16], BF16) for n in (5, 5, 7, 7, 5)]
+    rest: list[Any] = [([2, 3, 5], FP32), None, None, "5", "7", "0.", "False", ([], INT64), ([], INT64), None]
+    found = priced("aten::_scaled_dot_product_flash_attention_backward", shapes + rest)
+    assert (found.flops, found.confidence) == (counter.get_total_flops(), "high")
+    assert (found.read_bytes, found.write_bytes) == (2 * 96 * (5 + 5 + 7 + 7 + 5), 2 * 96 * (5 + 7 + 7))
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.none() | st.integers(0, 9), st.none() | st.integers(0, 9))
+def test_windows_equal_a_count_by_hand(q: int, kv: int, left: int | None, right: int | None) -> None:
+    offset = kv - q
+    expected = sum(
+        (left is None or j >= i + offset - left) and (right is None or j <= i + offset + right)
+        for i, j in itertools.product(range(q), range(kv))
+    )
+    assert attention.scores(q, kv, left=left, right=right) == expected
+
+
+def test_a_packed_batch_is_counted_exactly_where_all_sequences_are_the_longest() -> None:
+    operands: list[Any] = [([12, 2, 8], BF16), ([20, 1, 8], BF16), ([20, 1, 8], BF16)]
+    starts = ([5], "int")
+
+    def found(longest_q: int, longest_k: int) -> Price:
+        rest: list[Any] = [starts, starts, str(longest_q), str(longest_k), "0.", "True", "False"]
+        return priced("aten::_flash_attention_forward", operands + rest)
+
+    even = found(3, 5)
+    assert (even.flops, even.confidence) == (4 * 2 * pairs(3, 5, 2) * 2 * (8 + 8), "high")
+    uneven = found(7, 5)
+    assert (uneven.flops, uneven.confidence) == (None, "low")
+    assert uneven.read_bytes == even.read_bytes == 2 * 8 * (12 * 2 + 20 + 20)
+
+
 def pairs(q: int, kv: int, diagonal: int | None) -> int:
     """Query-key pairs with key ≤ query + diagonal, all of them without one."""
     return sum(diagonal is None or j <= i + diagonal for i, j in itertools.product(range(q), range(kv)))
@@ -116,7 +211,7 @@ def test_grouped_and_causal_attention_equal_a_count_by_hand(kv_heads: int, group
             "aten::_scaled_dot_product_flash_attention",
             attention_inputs(b, kv_heads * group, kv_heads, q, kv, d, causal=causal),
         )
-        assert found.flops == b * kv_heads * group * pairs(q, kv, 0 if causal else None) * 2 * (d + d)
+        assert found.flops == b * kv_heads * group * pairs(q, kv, kv - q if causal else None) * 2 * (d + d)
         assert found.read_bytes == 2 * b * d * (q * kv_heads * group + 2 * kv * kv_heads)
         assert found.write_bytes == 2 * b * d * q * kv_heads * group
 
@@ -206,6 +301,69 @@ CASES: list[tuple[str, list[Any], list[Any] | None, tuple[int | None, int, int]]
         None,
         (2 * 100 * 8 * 9, 4 * (100 + 288), 4 * 8 * 7 * 7),
     ),
+    # what is multiplied by 0 is not read
+    (
+        "aten::baddbmm",
+        [([2, 4, 8], BF16), ([2, 4, 16], BF16), ([2, 16, 8], BF16), "0", "1"],
+        None,
+        (2 * 2 * 4 * 8 * 16, 2 * (128 + 256), 2 * 64),
+    ),
+    (
+        "aten::baddbmm",
+        [([2, 4, 8], BF16), ([2, 4, 16], BF16), ([2, 16, 8], BF16), "1", "1"],
+        None,
+        (2 * 2 * 4 * 8 * 16, 2 * (128 + 256 + 64), 2 * 64),
+    ),
+    # windows of 4 that overlap share their elements: 3 + 4 − 1
+    ("aten::neg", [([3, 4], FP32)], [[1, 1]], (12, 4 * 6, 48)),
+    # a table has no more rows than it has
+    ("aten::embedding", [([2, 64], BF16), ([9], INT64), "-1", "False", "False"], None, (0, 256 + 72, 9 * 128)),
+    # sizes in the place of indices
+    ("aten::index", [([9, 16], BF16), "[3, 16]"], None, (0, 96, 96)),
+    ("aten::_index_put_impl_", [([9, 16], FP32), "[3, 16]", ([], FP32), "False", "False"], None, (0, 4, 192)),
+    ("aten::_index_put_impl_", [([9, 16], FP32), "[3, 16]", ([], FP32), "True", "False"], None, (48, 4 + 192, 192)),
+    # overloads are told apart by the form of their values; what converts is a copy inside
+    ("aten::to", [([4, 32], FP32), "15", "False", "False", None], None, (0, 0, 0)),
+    ("aten::squeeze", [([4, 1], FP32), "[-1]"], None, (0, 0, 0)),
+    (
+        "aten::avg_pool2d",
+        [([1, 1, 4, 4], FP32), "[2, 2]", "[2, 2]", "[0, 0]", "False", "True", None],
+        None,
+        (16, 64, 16),
+    ),
+    # 3 rows of two experts: 12 rows in all
+    (
+        "aten::_grouped_mm",
+        [([12, 16], BF16), ([2, 16, 8], BF16), ([2], "int"), None, None],
+        None,
+        (2 * 12 * 16 * 8, 2 * (12 * 16 + 2 * 16 * 8) + 8, 2 * 12 * 8),
+    ),
+    # one row reaches one of four matrices
+    (
+        "aten::_grouped_mm",
+        [([1, 16], BF16), ([4, 16, 8], BF16), ([4], "int"), None, None],
+        None,
+        (2 * 16 * 8, 2 * (16 + 16 * 8) + 16, 2 * 8),
+    ),
+    (
+        "aten::_grouped_mm",
+        [([4, 12], BF16), ([12, 8], BF16), ([3], "int"), None, None],
+        None,
+        (2 * 4 * 12 * 8, 2 * (4 * 12 + 12 * 8) + 12, 2 * 3 * 4 * 8),
+    ),
+    # two numbers of fp4 in a byte: 32 along the inner dimension
+    (
+        "aten::_scaled_mm",
+        [([4, 16], FP4), ([16, 8], FP4), ([4, 2], FP8), ([2, 8], FP8), None, None, "15", "False"],
+        [[16, 1], [1, 16], [2, 1], [1, 2], [], [], [], []],
+        (2 * 4 * 32 * 8, 64 + 128 + 8 + 16, 2 * 32),
+    ),
+    (
+        "aten::_scaled_mm",
+        [([4, 16], FP8), ([16, 8], FP8), ([], FP32), ([], FP32), None, None, "15", "False"],
+        [[16, 1], [1, 16], [], [], [], [], [], []],
+        (2 * 4 * 16 * 8, 64 + 128 + 8, 2 * 32),
+    ),
     # changes of shape in place
     ("aten::squeeze_", [([4, 1, 32], BF16)], None, (0, 0, 0)),
     ("aten::unsqueeze_", [([4, 32], BF16), "0"], None, (0, 0, 0)),
@@ -292,7 +450,9 @@ def test_by_hand(
 
 
 def test_unknown_operators_are_priced_from_their_inputs_with_low_confidence() -> None:
-    found = priced("_C::rms_norm", [([8, 64], BF16), ([8, 64], BF16), ([64], BF16), "1e-5"])
+    unknown = priced("mine::lists", [([[4], [4]], "TensorList"), ([2], BF16)])
+    assert (unknown.read_bytes, unknown.method) == (None, "none")
+    found = priced("mine::rms_norm", [([8, 64], BF16), ([8, 64], BF16), ([64], BF16), "1e-5"])
     assert (found.flops, found.read_bytes, found.method, found.confidence) == (
         None,
         2 * (512 + 512 + 64),

@@ -1,0 +1,29 @@
+"""Activations of inference engines that multiply one half of their input by the activated other.
+
+Counted by the operations of an element of the result: as many as the activation takes by itself, and the product.
+"""
+
+from __future__ import annotations
+
+from analyze.pricing.rules.rule import EngineRule, each
+
+ENGINE_RULES = (
+    EngineRule(
+        ("_C::silu_and_mul", "_C::mul_and_silu", "sgl_kernel::silu_and_mul"),
+        "=result input",
+        each("result", 5),
+    ),
+    EngineRule(
+        (
+            "_C::gelu_and_mul", "_C::gelu_tanh_and_mul", "_C::swigluoai_and_mul",
+            "sgl_kernel::gelu_and_mul", "sgl_kernel::gelu_tanh_and_mul",
+        ),
+        "=result input",
+        each("result", 6),
+    ),
+    EngineRule(("_C::fatrelu_and_mul",), "=result input", each("result", 1)),
+    EngineRule(("_C::gelu_new", "_C::gelu_fast", "_C::gelu_quick"), "=result input", each("result", 5)),
+    # and scaled to a quantized type
+    EngineRule(("_C::silu_and_mul_quant",), "=result input scale", each("result", 6)),
+    EngineRule(("_C::silu_and_mul_nvfp4_quant",), "=result =block_scale input scale", each("input", 3)),
+)  # fmt: skip

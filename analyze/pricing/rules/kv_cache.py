@@ -1,0 +1,40 @@
+"""Writes to a cache of keys and values touch the slots of the step's tokens, not the cache they lie in.
+
+A padded step has more keys than slots; only what has a slot is read and written.
+"""
+
+from __future__ import annotations
+
+from analyze.pricing.rules.rule import EngineBytes, EngineRule, no_flops
+from analyze.pricing.signature import Arguments
+
+
+def _stored(*pairs: tuple[str, str]) -> EngineBytes:
+    """From each source to its cache, in the types of both: as many rows as there are slots."""
+
+    def moved(call: Arguments) -> tuple[int, int]:
+        read = written = 0
+        for source, cache in ((call.needed(source), call.needed(cache)) for source, cache in pairs):
+            elements = call.needed("slots").elements * source.elements // max(source.shape[0], 1)
+            read += elements * source.item_bytes
+            written += elements * cache.item_bytes
+        return read, written
+
+    return moved
+
+
+ENGINE_RULES = (
+    EngineRule(
+        ("_C_cache_ops::reshape_and_cache", "_C_cache_ops::reshape_and_cache_flash"),
+        "-key -value -key_cache -value_cache slots",
+        no_flops,
+        _stored(("key", "key_cache"), ("value", "value_cache")),
+    ),
+    # the latent and the rotated part lie side by side in one slot
+    EngineRule(
+        ("_C_cache_ops::concat_and_cache_mla",),
+        "-latent -rotated -cache slots",
+        no_flops,
+        _stored(("latent", "cache"), ("rotated", "cache")),
+    ),
+)

@@ -1,0 +1,55 @@
+"""Rotary embedding: every rotated element is two products and a sum, 3 operations.
+
+Of the table of cosines and sines the rows of the positions are read, no more than the table has; of partly rotated
+heads the rotated part.
+"""
+
+from __future__ import annotations
+
+from analyze.pricing.rules.rule import EngineFlops, EngineRule
+from analyze.pricing.signature import Arguments
+
+
+def _rotated(call: Arguments, name: str) -> int:
+    """Elements that turn: of every head as many as the table is wide."""
+    tensor = call.tensor(name)
+    if tensor is None:
+        return 0
+    width, head = call.needed("table").shape[-1], call.number("head") or tensor.shape[-1]
+    return tensor.elements * min(width, head) // max(head, 1)
+
+
+def _rows(call: Arguments) -> int:
+    table = call.needed("table")
+    return min(call.needed("positions").elements * table.shape[-1] * table.item_bytes, table.distinct_bytes)
+
+
+def _flops(*names: str) -> EngineFlops:
+    return lambda call: 3 * sum(_rotated(call, name) for name in names)
+
+
+def _in_place(call: Arguments) -> tuple[int, int]:
+    """Queries and keys are read and written where they are."""
+    turned = sum(_rotated(call, t) * call.needed(t).item_bytes for t in ("query", "key") if call.tensor(t))
+    return turned + _rows(call), turned
+
+
+ENGINE_RULES = (
+    EngineRule(
+        ("_C::rotary_embedding", "sgl_kernel::rotary_embedding"),
+        "positions -query -key? _head -table",
+        _flops("query", "key"),
+        _in_place,
+    ),
+    EngineRule(
+        ("sgl_kernel::apply_rope_pos_ids_cos_sin_cache",),
+        "query key =turned_query =turned_key -table positions",
+        _flops("query", "key"),
+        lambda call: (_rows(call), 0),
+    ),
+    EngineRule(
+        ("_C::apply_vision_rotary_2c",),
+        "=turned_query =turned_key query key cosine sine",
+        lambda call: 3 * (call.needed("query").elements + call.needed("key").elements),
+    ),
+)

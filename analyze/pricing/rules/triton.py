@@ -1,0 +1,92 @@
+"""Kernels that Inductor generated, from their arguments: every tensor is read or written once.
+
+Inductor passes tensors that are updated in place first, then inputs, then outputs, then the sizes of the loop; the
+trace says of no tensor which it is. A kernel has to write something of its loop's size: where its last tensor cannot be
+that (too small, as a bias), or is the flat form of the first one's shape while the kernel fuses a view (a product's
+result, which the next kernel reshapes and overwrites), there is no output, and the first tensor is read and written.
+No more of a tensor is read than the loop has iterations: a table of embeddings is larger.
+
+Inductor's own numbers come first where the writer added them: ``kernel_num_gb``, ``kernel_flop``. FLOPs of other fused
+kernels are unknown, since a name lists each operator once; products of templates count 2·M·N·K.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from analyze.pricing.signature import Call, Tensor
+
+
+def bytes_moved(call: Call) -> tuple[int, int] | None:
+    """(read, written) of a generated kernel; None where no tensor was recorded."""
+    tensors = [value for value in call.inputs if isinstance(value, Tensor)]
+    if giga := call.measures.get("kernel_num_gb"):
+        return round(giga * 1e9), 0
+    if not tensors:
+        return None
+    most = max(_loop_sizes(call), default=0) if not _is_template(call) else 0
+    sizes = [min(t.distinct_bytes, most * t.item_bytes) if most else t.distinct_bytes for t in tensors]
+    if _in_place(call, tensors):
+        return sum(sizes), sizes[0]
+    return sum(sizes[:-1]), sizes[-1]
+
+
+def flops(call: Call) -> int | None:
+    """Inductor's own count, or that of a product by its template's operands."""
+    if (counted := call.measures.get("kernel_flop")) is not None:
+        return round(counted)
+    tensors = [value for value in call.inputs if isinstance(value, Tensor)]
+    return _product(tensors) if _is_template(call) and _words(call) & _PRODUCTS else None
+
+
+def certain(call: Call) -> bool:
+    """Whether the arguments tell what is moved, and computed where that is a template's product or attention."""
+    return not _is_template(call) or flops(call) is not None
+
+
+_PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm"})
+_MADE_FROM_NOTHING = frozenset({"zeros", "ones", "full", "fill", "arange", "zero", "empty", "rand", "randn", "iota"})
+
+
+def _is_template(call: Call) -> bool:
+    return call.operator.startswith("triton_tem_")
+
+
+def _words(call: Call) -> frozenset[str]:
+    return frozenset(call.operator.split("_"))
+
+
+def _product(tensors: list[Tensor]) -> int | None:
+    """Two matrices of an inner size in common and, last, a result of their outer sizes."""
+    *operands, result = tensors or [Tensor((), (), "", 0)]
+    for left, right in pairwise(operands):
+        multiply = len(left.shape) == len(right.shape) >= 2 and left.shape[-1] == right.shape[-2]
+        if multiply and result.elements == math.prod(left.shape[:-1]) * right.shape[-1]:
+            return 2 * result.elements * left.shape[-1]
+    return None
+
+
+def _in_place(call: Call, tensors: list[Tensor]) -> bool:
+    if _is_template(call):
+        return False
+    if len(tensors) == 1:
+        return not _words(call) & _MADE_FROM_NOTHING
+    first, last = tensors[0], tensors[-1]
+    sizes = _loop_sizes(call)
+    if sizes and last.elements not in sizes:
+        return first.elements in sizes
+    flattened = len(last.shape) < len(first.shape) and _merges(first.shape, last.shape)
+    return flattened and "view" in _words(call)
+
+
+def _loop_sizes(call: Call) -> set[int]:
+    """What the loop may write: the last two numbers passed, and their product."""
+    numbers = [int(v) for v in call.inputs if isinstance(v, str) and v.isdecimal()][-2:]
+    return {*numbers, math.prod(numbers)} if numbers else set()
+
+
+def _merges(shape: tuple[int, ...], flat: tuple[int, ...]) -> bool:
+    """Whether the second is the first with neighbouring dimensions merged."""
+    ends = {math.prod(shape[i:]) for i in range(len(shape) + 1)}
+    return all(math.prod(flat[i:]) in ends for i in range(len(flat) + 1)) and math.prod(flat) == math.prod(shape)

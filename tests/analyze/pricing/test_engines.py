@@ -1,0 +1,183 @@
+"""Operators of inference engines, and collectives, against counts by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from analyze.families import family
+from analyze.pricing.rules import ENGINE_RULES
+from analyze.units import unit_and_precision
+from tests.analyze.pricing.test_price import BF16, FP8, FP32, INT64, priced
+
+INT32, BYTE = "int", "unsigned char"
+
+CASES: list[tuple[str, list[Any], tuple[int | None, int, int, str]]] = [
+    # name, inputs, (flops, read bytes, written bytes, precision)
+    ("_C::rms_norm", [([8, 64], BF16), ([8, 64], BF16), ([64], BF16), "1e-5"], (4 * 512, 1024 + 128, 1024, "bf16")),
+    (
+        "_C::fused_add_rms_norm",
+        [([8, 64], BF16), ([8, 64], BF16), ([64], BF16), "1e-5"],
+        (5 * 512, 2048 + 128, 2048, "bf16"),
+    ),
+    (
+        "sgl_kernel::rmsnorm",
+        [([8, 64], BF16), ([8, 64], BF16), ([64], BF16), "1e-5", "False"],
+        (2048, 1152, 1024, "bf16"),
+    ),
+    ("_C::silu_and_mul", [([8, 64], BF16), ([8, 128], BF16)], (5 * 512, 2048, 1024, "bf16")),
+    # 3 positions of a table of 100 rows; 2 heads of 8 turn whole, and the key's one
+    (
+        "_C::rotary_embedding",
+        [([3], INT64), ([3, 16], BF16), ([3, 8], BF16), "8", ([100, 8], BF16), "True"],
+        (3 * 72, 24 + 144 + 48, 144, "bf16"),
+    ),
+    # half of every head, from a table with fewer rows than positions; no keys
+    (
+        "_C::rotary_embedding",
+        [([3], INT64), ([3, 16], BF16), None, "8", ([2, 4], BF16), "True"],
+        (3 * 24, 24 + 48 + 16, 48, "bf16"),
+    ),
+    ("_C::static_scaled_fp8_quant", [([8, 64], FP8), ([8, 64], BF16), ([], FP32)], (512, 1024 + 4, 512, "bf16")),
+    ("_C::dynamic_scaled_fp8_quant", [([8, 64], FP8), ([8, 64], BF16), ([1], FP32)], (512, 1024, 512 + 4, "bf16")),
+    (
+        "sgl_kernel::sgl_per_token_group_quant_fp8",
+        [([8, 64], BF16), ([8, 64], FP8), ([8, 4], FP32), "16", "1e-10", "-448.", "448.", "False"],
+        (512, 1024, 512 + 128, "bf16"),
+    ),
+    # 6 slots for the tokens of a step padded to 8, in a cache of 16,000 slots of bytes
+    (
+        "_C_cache_ops::reshape_and_cache_flash",
+        [
+            ([8, 1, 64], BF16), ([8, 1, 64], BF16), ([1000, 16, 1, 64], BYTE), ([1000, 16, 1, 64], BYTE), ([6], INT64),
+            None, ([], FP32), ([], FP32),
+        ],
+        (0, 2 * 6 * 64 * 2 + 48 + 8, 2 * 6 * 64, "bf16"),
+    ),
+    (
+        "_C_cache_ops::concat_and_cache_mla",
+        [([8, 32], BF16), ([8, 16], BF16), ([100, 16, 48], BF16), ([8], INT64), None, ([], FP32)],
+        (0, 8 * 48 * 2 + 64 + 4, 8 * 48 * 2, "bf16"),
+    ),
+    (
+        "_C::cutlass_scaled_mm",
+        [([4, 8], BF16), ([4, 16], FP8), ([16, 8], FP8), ([1], FP32), ([1], FP32), None],
+        (2 * 4 * 8 * 16, 64 + 128 + 8, 64, "fp8"),
+    ),
+    (
+        "sgl_kernel::fp8_scaled_mm",
+        [([4, 16], FP8), ([16, 8], FP8), ([4, 1], FP32), ([8], FP32), "15", None],
+        (2 * 4 * 8 * 16, 64 + 128 + 16 + 32, 64, "fp8"),
+    ),
+    (
+        "_C::gptq_marlin_gemm",
+        [
+            ([4, 64], BF16), None, ([4, 64], INT32), None, ([1, 32], BF16), None, None, None, None, ([100], INT32),
+            "1", "4", "32", "64", "True", "False", "True", "False",
+        ],
+        (2 * 4 * 32 * 64, 512 + 1024 + 64, 256, "bf16"),
+    ),
+    # 10 choices reach both experts
+    (
+        "vllm::outplace_fused_experts",
+        [([5, 16], BF16), ([2, 8, 16], BF16), ([2, 16, 4], BF16), ([5, 2], FP32), ([5, 2], INT32)],
+        (2 * 10 * (8 * 16 + 16 * 4), 160 + round((512 + 256) * (1 - 0.5**10)) + 40 + 40, 160, "bf16"),
+    ),
+    (
+        "_moe_C::topk_softmax",
+        [([5, 2], FP32), ([5, 2], INT32), ([5, 2], INT32), ([5, 8], BF16)],
+        (160, 80, 120, "bf16"),
+    ),
+    ("symm_mem::multimem_all_reduce_", [([100], BF16), None, None], (0, 200, 200, "bf16")),
+    ("_C_custom_ar::all_reduce", ["1", ([100], BF16), ([100], BF16), "0", "0"], (0, 200, 200, "bf16")),
+    ("_c10d_functional::all_gather_into_tensor", [([100], BF16), "8", None], (0, 200, 1600, "bf16")),
+    ("_c10d_functional::reduce_scatter_tensor", [([80], BF16), "sum", "8", None], (0, 160, 20, "bf16")),
+    *(
+        (
+            "record_param_comms",
+            [([80], BF16), None, None, "0", name, "[]", "[]", "0", "1", "8"],
+            (0, 160, written, "bf16"),
+        )
+        for name, written in (("AllGather", 1280), ("ReduceScatter", 20), ("AllReduce", 160))
+    ),
+    (
+        "flash_attn::_flash_attn_forward",
+        [([2, 3, 4, 8], BF16), ([2, 5, 1, 8], BF16), ([2, 5, 1, 8], BF16), "0.", "0.1", "True", "-1", "-1"],
+        (2 * 2 * 4 * (3 + 4 + 5) * 16, 2 * (192 + 160), 384, "bf16"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "inputs", "expected"), CASES, ids=[case[0] for case in CASES])
+def test_by_hand(name: str, inputs: list[Any], expected: tuple[int | None, int, int, str]) -> None:
+    found = priced(name, inputs)
+    assert (found.flops, found.read_bytes, found.write_bytes, found.precision) == expected
+    assert (found.method, found.confidence) == ("rule", "high")
+
+
+LOW: list[tuple[str, list[Any], tuple[int | None, int, int]]] = [
+    # hidden states and the router's scores, and a result as large as the hidden states
+    ("vllm::moe_forward", [([8, 64], BF16), ([8, 4], BF16), None], (None, 1024 + 64, 1024)),
+    (
+        "vllm::unified_attention_with_output",
+        [([8, 2, 64], FP8), ([8, 1, 64], BF16), ([8, 1, 64], BF16), ([8, 2, 64], BF16), None, None, None],
+        (None, 1024 + 1024 + 1024, 2048),
+    ),
+    # 2 sequences of at most 20 keys, in a cache of 1,600
+    (
+        "_C::paged_attention_v1",
+        [
+            ([2, 4, 64], BF16), ([2, 4, 64], BF16), ([100, 1, 8, 16, 8], BF16), ([100, 1, 64, 16], BF16), "1", "0.1",
+            ([2, 10], INT32), ([2], INT32), "16", "20", None, None, ([], FP32), ([], FP32),
+        ],
+        (4 * 20 * 512, 1024 + 2 * 2 * 20 * 128 + 80 + 8 + 8, 1024),
+    ),
+    # one choice among 8 experts
+    (
+        "vllm::outplace_fused_experts",
+        [([1, 16], BF16), ([8, 8, 16], BF16), ([8, 16, 4], BF16), ([1, 1], FP32), ([1, 1], INT32)],
+        (2 * (128 + 64), 32 + (2048 + 1024) // 8 + 8, 32),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "inputs", "expected"), LOW, ids=[case[0] for case in LOW])
+def test_what_is_not_recorded_makes_confidence_low(
+    name: str, inputs: list[Any], expected: tuple[int | None, int, int]
+) -> None:
+    assert priced(name, inputs)[:3] == expected
+    assert priced(name, inputs).confidence == "low"
+
+
+@pytest.mark.parametrize("name", sorted(ENGINE_RULES))
+def test_calls_that_do_not_fit_are_never_free(name: str) -> None:
+    """Without recorded operands, as some traces are, and with operands of another form."""
+    assert priced(name, [])[:3] == (None, None, None)
+    found = priced(name, ["1", "2", "3", ([7], INT64)])
+    assert (found.read_bytes, found.confidence) == (56, "low")
+
+
+def test_a_collective_nobody_named_is_priced_from_its_input() -> None:
+    found = priced("record_param_comms", [([80], BF16), None, None, "0", None, "[]", "[]", "0", "1", "8"])
+    assert (found.read_bytes, found.method, found.confidence) == (160, "inputs", "low")
+
+
+@pytest.mark.parametrize("name", sorted(ENGINE_RULES))
+def test_every_operator_has_a_family(name: str) -> None:
+    assert family(name, "k", "kernel") != "other"
+
+
+@pytest.mark.parametrize(
+    ("operator_family", "kernel"),
+    [
+        ("matmul", "void tensorrt_llm::kernels::quantize_with_block_size<(BlockScaleQuantizationType)2>"),
+        ("matmul", "void moe::dev::routing::routingIndicesHistogramKernel<int>"),
+        ("matmul", "void moe::dev::finalize::finalizeKernelVecLoad<int>"),
+        ("attention", "void flash_fwd_splitkv_combine_kernel<int>"),
+        ("convolution", "void cudnn::ops::nchwToNhwcKernel<float>"),
+    ],
+)
+def test_what_is_done_around_a_product_is_not_done_on_tensor_units(operator_family: str, kernel: str) -> None:
+    """So that the product carries its operator's cost."""
+    assert unit_and_precision(operator_family, kernel, "bf16", on_cpu=False) == ("vector", "fp32")

@@ -1,0 +1,199 @@
+"""Repricing a warehouse that other rules filled gives what the current rules would have filled it with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyze import units
+from analyze.pricing import RULES_VERSION, rules
+from analyze.pricing.rules.rule import EngineRule, Rule, no_flops, unknown_flops
+from analyze.reprice import reprice
+from tests.analyze import kineto
+from tests.analyze.loading import dump, load, query
+from warehouse import connect
+from warehouse.errors import WarehouseError
+
+BF16 = "c10::BFloat16"
+Doctor = Callable[[pytest.MonkeyPatch], None]
+Tables = dict[str, list[tuple[Any, ...]]]
+
+
+def on_cpu() -> list[kineto.Event]:
+    """A step with an operator of an engine, which calls another, and one beside it."""
+    return [
+        kineto.annotation("phase=decode step=3 kind=decode", 0.0, 100.0),
+        kineto.operator("_C::silu_and_mul", 2.0, 20.0, 1, [[4, 32], [4, 64]], [BF16, BF16]),
+        kineto.operator("aten::exp", 5.0, 10.0, 2, [[4, 32]], [BF16]),
+        kineto.operator("aten::neg", 40.0, 10.0, 3, [[4, 32]], [BF16]),
+        kineto.operator("aten::abs", 60.0, 10.0, 4, [[4, 32]], [BF16]),
+    ]
+
+
+def write(folder: Path) -> list[Path]:
+    """A trace of a device, one with damage to its text, and one of a machine without."""
+    folder.mkdir()
+    odd = [
+        kineto.operator("aten::mm", 5.0, 10.0, 2, [[4, 64], [64, 32]], [BF16, BF16]),
+        kineto.operator("aten::neg", 30.0, 10.0, 3, [[4]], ["float"], ["DAMAGED"]),
+        kineto.launch(6.0, 11),
+        kineto.launch(31.0, 12),
+        kineto.kernel("ampere_sgemm", 10.0, 4.0, 11, **{"External id": 2}),
+        kineto.kernel("k", 35.0, 4.0, 12, **{"External id": 3}),
+    ]
+    traces = {"device": kineto.matmul_step(), "odd": odd, "host": on_cpu()}
+    paths = [kineto.write(folder / f"{name}.json", events) for name, events in traces.items()]
+    paths[1].write_bytes(paths[1].read_bytes().replace(b"DAMAGED", b"\xff"))
+    return paths
+
+
+def no_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(rules.RULES, "mm", Rule(("mm",), no_flops, bytes=lambda bound, outputs: (1, 1)))
+
+
+def no_tensor_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares too: the reduction after a split product is no overhead then."""
+    monkeypatch.setattr(units, "TENSOR_FAMILIES", frozenset())
+
+
+def other_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    from analyze import families
+
+    monkeypatch.setattr(families, "_tables", lambda: ({"mm": "other"}, []))
+    families.family.cache_clear()
+
+
+def unknown_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator without a rule only calls others, which stand for themselves."""
+    monkeypatch.delitem(rules.ENGINE_RULES, "_C::silu_and_mul")
+
+
+def no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing known of pointwise operators: another entry of the ledger."""
+    from analyze.pricing import price
+
+    monkeypatch.setattr(price, "_by_rule", lambda call: None)
+    monkeypatch.setattr(price, "_from_inputs", lambda call: price.Price(None, None, None, None, False, "none", "low"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_families() -> None:
+    from analyze import families
+
+    families.family.cache_clear()
+
+
+def filled_by(doctor: Doctor, warehouse: Path, traces: list[Path], version: int = RULES_VERSION - 1) -> None:
+    """Load the traces under other rules and an older version of them."""
+    from analyze import families
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("ingest", "run", "signatures"):
+            patch.setattr(f"analyze.{module}.RULES_VERSION", version)
+        doctor(patch)
+        assert {outcome for _, outcome in load(warehouse, *traces)} == {"loaded"}
+    families.family.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("doctor", "touched"),
+    [
+        (no_products, {"signatures"}),
+        (no_tensor_units, {"signatures", "kernels", "kernel_classes"}),
+        (other_families, {"signatures", "kernels", "kernel_classes"}),
+        (unknown_engines, {"signatures", "kernels", "kernel_classes", "operators", "steps", "ledger"}),
+    ],
+)
+def test_every_table_equals_a_fresh_ingest(doctor: Doctor, touched: set[str], tmp_path: Path) -> None:
+    traces = write(tmp_path / "traces")
+    old, new = tmp_path / "old.duckdb", tmp_path / "new.duckdb"
+    filled_by(doctor, old, traces)
+    load(new, *traces)
+    before, expected = dump(old), dump(new)
+    del before["schema_version"], expected["schema_version"]
+    assert {table for table in expected if before[table] != expected[table]} == {"runs", *touched}
+    done = reprice(old)
+    assert (done.runs, done.signatures, done.stale) == (3, len(expected["signatures"]), [])
+    assert done.changed == (0 if doctor is no_tensor_units else len(_differing(before, expected)))
+    after = dump(old)
+    assert {table: after[table] for table in expected} == expected
+
+
+def _differing(before: Tables, after: Tables) -> set[tuple[object, ...]]:
+    """Signatures in both whose price differs, the version of the rules aside."""
+    return {row[:-1] for row in after["signatures"]} - {row[:-1] for row in before["signatures"]}
+
+
+def test_the_ledger_follows(tmp_path: Path) -> None:
+    traces = write(tmp_path / "traces")[:2]
+    old, new = tmp_path / "old.duckdb", tmp_path / "new.duckdb"
+    filled_by(no_bytes, old, traces)
+    load(new, *traces)
+    ledger = "SELECT * FROM ledger ORDER BY ALL"
+    assert query(old, ledger) != query(new, ledger)
+    reprice(old)
+    assert query(old, ledger) == query(new, ledger)
+
+
+def test_operators_that_are_not_stored_are_asked_for(tmp_path: Path) -> None:
+    """An operator that stood for all inside it no longer does: what is inside has to come from the trace."""
+
+    def silu_has_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(rules.ENGINE_RULES, "mine::silu", EngineRule(("mine::silu",), "=out input", unknown_flops))
+
+    events = [event | {"name": event["name"].replace("_C::silu_and_mul", "mine::silu")} for event in on_cpu()]
+    trace = kineto.write(tmp_path / "host.json", events)
+    warehouse = tmp_path / "w.duckdb"
+    filled_by(silu_has_a_kernel, warehouse, [trace])
+    kernels = query(warehouse, "SELECT kernel, duration_ns FROM kernel_roofline ORDER BY start_ns")
+    assert reprice(warehouse).stale == ["host"]
+    assert query(warehouse, "SELECT kernel, duration_ns FROM kernel_roofline ORDER BY start_ns") == kernels
+    assert load(warehouse, trace) == [("host", "replaced")]
+    assert len(query(warehouse, "SELECT * FROM kernels")) == len(kernels) + 1
+
+
+def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
+    warehouse = tmp_path / "w.duckdb"
+    load(warehouse, *write(tmp_path / "traces"))
+    before = dump(warehouse)
+    assert reprice(warehouse).changed == 0
+    assert dump(warehouse) == before
+
+
+def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = tmp_path / "w.duckdb"
+    filled_by(no_products, warehouse, write(tmp_path / "traces"))
+    before = dump(warehouse)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setattr("analyze.reprice._store_times", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        reprice(warehouse)
+    assert dump(warehouse) == before
+
+
+def test_shares_that_a_twin_told_stay(tmp_path: Path) -> None:
+    """Whatever the twin's durations were; and if its kernels come to other units the trace is asked for."""
+    trace = kineto.write(tmp_path / "device.json", kineto.matmul_step())
+    warehouse = tmp_path / "w.duckdb"
+    load(warehouse, trace)
+    connection = connect(warehouse)
+    connection.execute("UPDATE kernel_classes SET attribution = 'graph_twin' WHERE kernel LIKE 'nvjet%'")
+    connection.execute("UPDATE kernels SET share = 0.25 WHERE kernel_id = 0")
+    connection.close()
+    assert reprice(warehouse).stale == []
+    assert query(warehouse, "SELECT share FROM kernels WHERE kernel_id = 0") == [(0.25,)]
+    with pytest.MonkeyPatch.context() as patch:
+        no_tensor_units(patch)
+        assert reprice(warehouse).stale == ["device"]
+
+
+def test_there_has_to_be_a_warehouse(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="no such warehouse: make one with"):
+        reprice(tmp_path / "none.duckdb")
+    assert not (tmp_path / "none.duckdb").exists()
