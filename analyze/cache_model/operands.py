@@ -1,0 +1,85 @@
+"""What a kernel touches: the form all of the model works on, and the frame that carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+SECTOR_BYTES = 32
+"""The least that DRAM and the L2 exchange: a strided view pays for whole sectors."""
+
+SCHEMA = pl.Schema(
+    {
+        "kernel": pl.Int64, "storage": pl.Int64, "offset": pl.Int64, "bytes": pl.Int64, "span": pl.Int64,
+        "write": pl.Boolean, "waves": pl.Int64, "every": pl.Boolean, "passes": pl.Int64, "shared": pl.Boolean,
+    }
+)  # fmt: skip
+
+
+class Tensor(NamedTuple):
+    """A view of a storage: where it starts, how many distinct bytes it has, and over how many they are spread."""
+
+    storage: int
+    offset: int
+    bytes: int
+    span: int
+    shape: tuple[int, ...] = ()
+    itemsize: int = 1
+
+
+class Touch(NamedTuple):
+    """One operand of a kernel, read or written.
+
+    A kernel without waves (0) streams: its operands advance side by side. One of tiles works in ``waves``, one tile on
+    each multiprocessor at a time: an operand is cut into as many parts, unless it is used whole in ``every`` wave,
+    and what a wave writes is written at its end. ``passes`` reads each part several times; ``shared`` is read by
+    multiprocessors at both halves of the L2.
+    """
+
+    storage: int
+    offset: int
+    bytes: int
+    span: int
+    write: bool
+    waves: int = 0
+    every: bool = False
+    passes: int = 1
+    shared: bool = False
+
+
+def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int] | None, itemsize: int) -> Tensor:
+    """A tensor from its layout; dimensions without a stride (broadcast) count once. ``offset`` is in elements.
+
+    >>> view(1, 4, [8, 2], [0, 1], 4)
+    Tensor(storage=1, offset=16, bytes=8, span=8, shape=(8, 2), itemsize=4)
+    """
+    if strides is None or len(strides) != len(shape):
+        strides = contiguous(shape)
+    kept = sorted((stride, size) for stride, size in zip(strides, shape, strict=True) if stride and size != 1)
+    run, distinct, last = 1, 1, 0
+    for stride, size in kept:
+        run = run * size if stride == run else run
+        distinct *= size
+        last += stride * (size - 1)
+    if 0 in shape:
+        return Tensor(storage, offset * itemsize, 0, 0, tuple(shape), itemsize)
+    span = (last + 1) * itemsize
+    size_bytes = distinct // run * max(run * itemsize, SECTOR_BYTES) if distinct > run else distinct * itemsize
+    return Tensor(storage, offset * itemsize, min(size_bytes, span), span, tuple(shape), itemsize)
+
+
+def contiguous(shape: Sequence[int]) -> list[int]:
+    """Strides of a tensor without gaps."""
+    strides: list[int] = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return strides[::-1]
+
+
+def frame(touches: Iterable[tuple[int, Touch]]) -> pl.DataFrame:
+    """The operands of kernels as a frame, in the order the kernels come and use them."""
+    return pl.DataFrame([(kernel, *touch) for kernel, touch in touches], schema=SCHEMA, orient="row")

@@ -1,0 +1,170 @@
+"""What kernels touch, from the tensors of the operators that launched them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from analyze.cache_model.operands import SECTOR_BYTES, Tensor, Touch, frame
+from analyze.cache_model.tiles import (
+    Product,
+    partial_bytes,
+    reduces_sums,
+    row_tiles,
+    softmax_passes,
+    softmax_waves,
+    splits_sums,
+    waves,
+)
+from analyze.families import base_name
+
+PARTIAL_SUMS = -1
+"""The storage of partial sums: one workspace, used again by every product."""
+
+_PRODUCTS = {"mm": 0, "bmm": 0, "matmul": 0, "linear": 0, "addmm": 1, "baddbmm": 1}
+"""Position of the left operand."""
+_LOOKUPS = frozenset({"embedding", "index_select", "gather", "index", "take", "take_along_dim"})
+_SCATTERS = frozenset({"index_copy", "index_put", "_index_put_impl", "index_add", "scatter", "scatter_add"})
+_OVERWRITES = frozenset({"copy", "fill", "zero", "arange", "random", "uniform", "normal", "exponential"})
+_SOFTMAXES = frozenset({"_softmax", "_log_softmax"})
+
+
+class Node(NamedTuple):
+    """An operator's call: the tensors on the device it took and gave, in order."""
+
+    operator: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class Call(NamedTuple):
+    """One kernel of an operator's call."""
+
+    operator: str
+    kernel: str
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    before: str = ""
+    """The kernel of the same call that ran before."""
+
+
+def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -> pl.DataFrame:
+    """The operands of all kernels, as :func:`predict` takes them.
+
+    ``kernels`` has ``kernel``, ``name`` and ``call``, the key of its operator's call in ``calls`` or null. What fills
+    memory on behalf of another operator (a memset before a product) has no operands that are known: give it no call.
+    ``sms`` is the number of multiprocessors, on which the size of a wave of tiles depends.
+    """
+    found: list[tuple[int, Touch]] = []
+    before: dict[int, str] = {}
+    for kernel, name, call in kernels.select("kernel", "name", "call").iter_rows():
+        if node := calls.get(call):
+            one = Call(node.operator, name, node.inputs, node.outputs, before.get(call, ""))
+            found += [(kernel, touch) for touch in touches(one, sms)]
+            before[call] = name
+    return frame(found)
+
+
+def touches(call: Call, sms: int) -> list[Touch]:
+    """The operands of a kernel, each distinct one once."""
+    name = base_name(call.operator)
+    if name.startswith("triton_"):
+        found = _generated(call)
+    elif name in _PRODUCTS and len(call.inputs) >= _PRODUCTS[name] + 2:
+        found = _product(call, _PRODUCTS[name], sms)
+    elif name in _LOOKUPS and call.inputs:
+        found = _lookup(call)
+    elif name in _SCATTERS and _in_place(call):
+        found = _scatter(call)
+    elif name in _SOFTMAXES:
+        found = _softmax(call, sms)
+    else:
+        found = _plain(call, name)
+    return list(dict.fromkeys(touch for touch in found if touch.bytes))
+
+
+def _in_place(call: Call) -> bool:
+    return bool(call.inputs) and any(_same(call.inputs[0], output) for output in call.outputs)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.storage == other.storage and one.offset == other.offset
+
+
+def _read(tensor: Tensor) -> Touch:
+    return Touch(tensor.storage, tensor.offset, tensor.bytes, tensor.span, False)
+
+
+def _write(tensor: Tensor) -> Touch:
+    return Touch(tensor.storage, tensor.offset, tensor.bytes, tensor.span, True)
+
+
+def _plain(call: Call, name: str) -> Iterator[Touch]:
+    """Every input is read, every output written; what is only overwritten is not read."""
+    replaced = call.outputs if name in _OVERWRITES or call.operator.endswith("out") else ()
+    yield from (_read(i) for i in call.inputs if not any(_same(i, o) for o in replaced))
+    yield from map(_write, call.outputs)
+
+
+def _generated(call: Call) -> Iterator[Touch]:
+    """An Inductor kernel lists its arguments, results last; how many it writes is not recorded: one, say."""
+    *inputs, last = call.inputs or [Tensor(0, 0, 0, 0)]
+    yield from map(_read, inputs)
+    yield from map(_write, call.outputs or [last])
+
+
+def _lookup(call: Call) -> Iterator[Touch]:
+    """Of the table, as much is read as comes out; single elements cost a sector each."""
+    table, *indices = call.inputs
+    wanted = sum(o.bytes for o in call.outputs)
+    row = math.prod(call.outputs[0].shape[-1:]) * call.outputs[0].itemsize if call.outputs else 0
+    wanted = max(wanted, wanted // max(row, 1) * SECTOR_BYTES)
+    yield Touch(table.storage, table.offset, min(wanted, table.bytes), min(wanted, table.span), False)
+    yield from (_read(i) for i in indices if not any(_same(i, o) for o in call.outputs))
+    yield from map(_write, call.outputs)
+
+
+def _scatter(call: Call) -> Iterator[Touch]:
+    """Of the target, as much is written as comes in; where, only the index knows, so it is spread evenly."""
+    target, *others = call.inputs
+    size = min(max((o.bytes for o in others if o.itemsize == target.itemsize), default=0), target.bytes)
+    yield from map(_read, others)
+    yield Touch(target.storage, target.offset, size, target.span, True)
+
+
+def _softmax(call: Call, sms: int) -> Iterator[Touch]:
+    for i in call.inputs:
+        rows = math.prod(i.shape[:-1])
+        count, passes = softmax_waves(rows, sms), softmax_passes(rows, i.bytes // max(rows, 1), sms)
+        yield Touch(i.storage, i.offset, i.bytes, i.span, False, count, False, passes)
+        yield from (Touch(o.storage, o.offset, o.bytes, o.span, True, count, False, passes) for o in call.outputs)
+
+
+def _product(call: Call, at: int, sms: int) -> Iterator[Touch]:
+    left, right = call.inputs[at : at + 2]
+    product = _sizes(left, right, call.outputs)
+    if reduces_sums(call.kernel):
+        partial = partial_bytes(product, call.before, sms)
+        yield Touch(PARTIAL_SUMS, 0, partial, partial, False)
+        yield from map(_write, call.outputs)
+        return
+    count = math.ceil(waves(product, call.kernel, sms))
+    down = row_tiles(product, call.kernel)
+    yield from (_read(t)._replace(waves=count) for t in call.inputs[:at])
+    yield _read(left)._replace(waves=count, every=product.batch == 1 and down <= sms, shared=True)
+    yield _read(right)._replace(waves=count, shared=down > 1)
+    if splits_sums(call.kernel):
+        partial = partial_bytes(product, call.kernel, sms)
+        yield Touch(PARTIAL_SUMS, 0, partial, partial, True, count)
+    else:
+        yield from (_write(o)._replace(waves=count) for o in call.outputs)
+
+
+def _sizes(left: Tensor, right: Tensor, outputs: Sequence[Tensor]) -> Product:
+    batch = right.shape[0] if len(right.shape) == 3 else 1
+    rows = left.shape[-2] if batch > 1 and len(left.shape) > 1 else math.prod(left.shape[:-1])
+    elements = sum(o.bytes // o.itemsize for o in outputs[:1])
+    return Product(batch, rows, elements // max(batch * rows, 1))

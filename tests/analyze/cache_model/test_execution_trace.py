@@ -1,0 +1,58 @@
+"""Execution traces, from their JSON."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyze.cache_model import Node, Tensor, read_execution_trace
+from analyze.errors import CompanionError
+
+
+def node(identifier: int, name: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
+    attributes = [{"name": "rf_id", "type": "uint64", "value": identifier}]
+    return {"id": 1, "name": name, "inputs": inputs, "outputs": outputs, "attrs": attributes}
+
+
+def values(values: list[Any], shapes: list[Any], strides: list[Any]) -> dict[str, Any]:
+    return {"values": values, "shapes": shapes, "types": [], "strides": strides}
+
+
+CAT = node(
+    7,
+    "aten::cat",
+    values(
+        [[[10, 1, 0, 8, 2, "cuda:0"], [11, 2, 4, 4, 2, "cuda:0"]], -1], [[[2, 4], [2, 2]], []], [[[4, 1], [4, 1]], []]
+    ),
+    values([[12, 3, 0, 12, 2, "cuda:0"]], [[2, 6]], [[6, 1]]),
+)
+HOST = node(
+    8,
+    "aten::item",
+    values([[5, 4, 0, 1, 8, "cpu"], [6, 0, 0, 0, 8, "cuda:0"]], [[1], [0]], [[1], [1]]),
+    values([], [], []),
+)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_tensors_on_the_device_by_call(tmp_path: Path, compress: bool) -> None:
+    path = tmp_path / "x.et.json"
+    text = json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": [CAT, HOST]}).encode()
+    path.write_bytes(gzip.compress(text) if compress else text)
+    inputs = [Tensor(1, 0, 16, 16, (2, 4), 2), Tensor(2, 8, 12, 12, (2, 2), 2)]
+    assert read_execution_trace(path) == {
+        7: Node("aten::cat", inputs, [Tensor(3, 0, 24, 24, (2, 6), 2)]),
+        8: Node("aten::item", [], []),
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"nodes": 3}', b"\x1f\x8bnot gzip"])
+def test_damage_is_said(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.et.json"
+    path.write_bytes(content)
+    with pytest.raises(CompanionError, match="expected an execution trace"):
+        read_execution_trace(path)

@@ -1,0 +1,53 @@
+"""Storages made up from shapes and order."""
+
+from __future__ import annotations
+
+import json
+
+from analyze.cache_model import Node, Recorded, guess
+
+BF16 = "c10::BFloat16"
+
+
+def recorded(operator: str, *shapes: list[int], writes: int | None = None) -> Recorded:
+    kinds = [BF16] * len(shapes)
+    strides = [[shape[1], 1] for shape in shapes]
+    return Recorded(operator, *(json.dumps(part).encode() for part in (shapes, kinds, strides)), writes)
+
+
+def storages(nodes: list[Node]) -> list[tuple[list[int], list[int]]]:
+    return [([t.storage for t in node.inputs], [t.storage for t in node.outputs]) for node in nodes]
+
+
+def test_a_result_is_what_the_next_reads() -> None:
+    calls = [recorded("aten::neg", [64, 32], writes=4096), recorded("aten::silu", [64, 32], writes=4096)]
+    (first, second) = storages(guess(calls))
+    assert second[0] == first[1]
+    assert second[1] != second[0]
+
+
+def test_projections_of_one_input_share_it_and_each_has_its_own_weight() -> None:
+    calls = [recorded("aten::mm", [8, 64], [64, 64], writes=1024) for _ in range(3)]
+    calls.append(recorded("aten::addcmul", [8, 64], [8, 64], [8, 64], writes=1024))
+    *bound, (taken_up, _) = storages(guess(calls))
+    assert len({inputs[0] for inputs, _ in bound}) == 1
+    assert len({inputs[1] for inputs, _ in bound}) == 3
+    assert sorted(taken_up) == sorted(outputs[0] for _, outputs in bound)
+    assert len(set(taken_up)) == 3
+
+
+def test_in_place_gives_back_its_argument() -> None:
+    ((inputs, outputs),) = storages(guess([recorded("aten::add_.Tensor", [64, 32], [64, 32], writes=4096)]))
+    assert outputs == inputs[:1]
+    assert inputs[0] != inputs[1]
+
+
+def test_memory_of_the_dead_is_used_again() -> None:
+    calls = [recorded("aten::neg", [256, 256], writes=131072) for _ in range(6)]
+    bound = storages(guess(calls))
+    assert len({outputs[0] for _, outputs in bound}) <= 3
+
+
+def test_lists_and_odd_records() -> None:
+    lists = Recorded("aten::cat", b"[[[2,4],[2,4]],[]]", b'["TensorList","Scalar"]', b"[[[4,1],[4,1]],[]]", 32)
+    assert [len(node.inputs) for node in guess([lists, Recorded("aten::x", b"", b"", b"", None)])] == [2, 0]

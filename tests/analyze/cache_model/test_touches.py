@@ -1,0 +1,104 @@
+"""What kernels of known operators touch."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analyze.cache_model import Node, Tensor, Touch, operands, view
+from analyze.cache_model.touches import PARTIAL_SUMS
+
+SQUARE = "nvjet_sm90_tst_192x192_64x4_2x1_v_bz_coopB_TNN"
+SPLIT = "nvjet_sm90_tst_64x8_64x16_2x1_v_bz_splitK_TNT"
+
+
+def dense(storage: int, *shape: int, itemsize: int = 2) -> Tensor:
+    return view(storage, 0, shape, None, itemsize)
+
+
+def touched(operator: str, inputs: list[Tensor], outputs: list[Tensor], *kernels: str) -> list[list[Touch]]:
+    names = kernels or ("kernel",)
+    frame = pl.DataFrame({"kernel": range(len(names)), "name": names, "call": [1] * len(names)})
+    found = operands(frame, {1: Node(operator, inputs, outputs)})
+    return [[Touch(*row[1:]) for row in found.rows() if row[0] == kernel] for kernel in range(len(names))]
+
+
+def sizes(touches: list[Touch]) -> list[tuple[int, int, bool]]:
+    return [(touch.storage, touch.bytes, touch.write) for touch in touches]
+
+
+def test_broadcast_counts_once() -> None:
+    table = view(2, 0, [1, 32, 1152, 128], [147456, 0, 128, 1], 2)
+    assert sizes(touched("aten::mul.Tensor", [dense(1, 32, 1152, 128), table], [dense(3, 32, 1152, 128)])[0]) == [
+        (1, 9437184, False),
+        (2, 294912, False),
+        (3, 9437184, True),
+    ]
+
+
+def test_the_same_argument_twice_counts_once() -> None:
+    x = dense(1, 1024)
+    assert sizes(touched("aten::mul.Tensor", [x, x], [dense(2, 1024)])[0]) == [(1, 2048, False), (2, 2048, True)]
+
+
+def test_a_strided_view_pays_for_whole_sectors_within_its_span() -> None:
+    assert view(1, 0, [100], [64], 2)[2:4] == (3200, 12674)
+    assert view(1, 64, [32, 64], [128, 1], 2)[1:4] == (128, 4096, 8064)
+
+
+def test_in_place_reads_and_writes_but_a_copy_only_writes() -> None:
+    x, y = dense(1, 1024), dense(2, 1024)
+    assert sizes(touched("aten::add_.Tensor", [x, y], [x])[0]) == [(1, 2048, False), (2, 2048, False), (1, 2048, True)]
+    assert sizes(touched("aten::copy_", [x, y], [x])[0]) == [(2, 2048, False), (1, 2048, True)]
+
+
+def test_an_embedding_reads_the_rows_it_gives() -> None:
+    found = touched("aten::embedding", [dense(1, 1000, 64), dense(2, 8, itemsize=8)], [dense(3, 8, 64)])[0]
+    assert sizes(found) == [(1, 1024, False), (2, 64, False), (3, 1024, True)]
+
+
+def test_index_copy_writes_the_rows_it_takes() -> None:
+    cache, rows = dense(1, 8, 1152, 128), dense(3, 8, 1, 128)
+    found = touched("aten::index_copy_", [cache, dense(2, 1, itemsize=8), rows], [cache])[0]
+    assert sizes(found) == [(2, 8, False), (3, 2048, False), (1, 2048, True)]
+
+
+def test_a_product_reads_its_left_operand_in_every_wave() -> None:
+    left, right, result = touched(
+        "aten::mm", [dense(1, 1152, 4096), dense(2, 4096, 12288)], [dense(3, 1152, 12288)], SQUARE
+    )[0]
+    assert (left.waves, left.every, left.shared) == (3, True, True)
+    assert (right.waves, right.every, right.shared) == (3, False, True)
+    assert (result.waves, result.write) == (3, True)
+
+
+def test_addmm_reads_its_bias() -> None:
+    found = touched("aten::addmm", [dense(4, 64), dense(1, 8, 32), dense(2, 32, 64)], [dense(3, 8, 64)], SQUARE)[0]
+    assert sizes(found) == [(4, 128, False), (1, 512, False), (2, 4096, False), (3, 1024, True)]
+
+
+def test_split_sums_go_through_a_workspace() -> None:
+    product, reduction = touched(
+        "aten::mm",
+        [dense(1, 1, 4096), dense(2, 4096, 4096)],
+        [dense(3, 1, 4096)],
+        SPLIT,
+        "cublasLt::splitKreduce_kernel",
+    )
+    assert sizes(product) == [(1, 8192, False), (2, 33554432, False), (PARTIAL_SUMS, 32768, True)]
+    assert sizes(reduction) == [(PARTIAL_SUMS, 32768, False), (3, 8192, True)]
+
+
+def test_a_softmax_reads_three_times_what_the_l1_does_not_hold() -> None:
+    wide, narrow = dense(1, 1152, 126464), dense(1, 128, 126464)
+    assert [t.passes for t in touched("aten::_softmax", [wide], [wide._replace(storage=2)])[0]] == [3, 3]
+    assert [t.passes for t in touched("aten::_softmax", [narrow], [narrow._replace(storage=2)])[0]] == [1, 1]
+
+
+def test_a_generated_kernel_writes_its_last_argument() -> None:
+    found = touched("triton_poi_fused_add_0", [dense(1, 64), dense(2, 64)], [])[0]
+    assert sizes(found) == [(1, 128, False), (2, 128, True)]
+
+
+def test_kernels_without_a_known_call_touch_nothing() -> None:
+    frame = pl.DataFrame({"kernel": [0, 1], "name": ["a", "b"], "call": [None, 5]})
+    assert operands(frame, {}).is_empty()
