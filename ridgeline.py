@@ -100,6 +100,10 @@ def analyze(
     ],
     warehouse: Warehouse = DEFAULT_WAREHOUSE,
     jobs: Annotated[int, typer.Option(help="Decoder processes; 0 for one a core.", min=0, metavar="N")] = 0,
+    twin: Annotated[
+        Path | None,
+        typer.Option(help="Eager trace of the same steps, for one PATH with graph replays.", metavar="TRACE"),
+    ] = None,
 ) -> None:
     """Attribute and price every kernel of traces.
 
@@ -109,6 +113,8 @@ def analyze(
     """
     from analyze.ingest import analyze as ingest
 
+    if twin and (len(paths) > 1 or paths[0].is_dir()):
+        fail("--twin belongs to one trace: expected a single PATH that is a file", 2)
     failures = 0
     with progress("analyzing") as advance:
 
@@ -119,7 +125,7 @@ def analyze(
             print(f"ridgeline: {_one_line(result)}", file=sys.stderr)
 
         with errors_in_one_line():
-            ingest(paths, warehouse, jobs=jobs or os.cpu_count() or 1, report=report)
+            ingest(paths, warehouse, jobs=jobs or os.cpu_count() or 1, report=report, twin=twin)
     if failures:
         raise typer.Exit(1)
 
@@ -131,7 +137,18 @@ def _one_line(result: Result) -> str:
         return f"{result.name}: unchanged" + (f", the same trace as {result.same_as}" if result.same_as else "")
     skipped = f", {result.malformed_events:,} malformed events left out" if result.malformed_events else ""
     device_time = f"{result.device_time_ns / 1e6:,.3f} ms of device time"
-    return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {device_time}{skipped}"
+    return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {device_time}{_twin(result)}{skipped}"
+
+
+def _twin(result: Result) -> str:
+    """How much of the graph replays matched the twin."""
+    found = result.matched
+    if not found:
+        return ""
+    if not found.of_kernels:
+        return ", no graph replays for its twin to match"
+    share = found.duration_ns / max(found.of_duration_ns, 1)
+    return f", the twin tells of {found.kernels:,} of {found.of_kernels:,} replayed kernels, {share:.1%} of their time"
 
 
 @contextmanager

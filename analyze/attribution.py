@@ -94,8 +94,8 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     """One row per device activity: the columns of ``trace.device`` (sorted by start), ``row`` there, and
 
     ``operator`` (row in ``trace.operators``), ``step_label`` and ``module_label`` (rows in ``trace.annotations``),
-    ``launch_ns``, all null where unknown; ``attribution``; and ``carries_cost``, whether the operator's cost falls on
-    it. Counter ranges are activities only where there are no kernels.
+    ``launch_ns``, all null where unknown; ``attribution``; ``replay``, whether it is a graph's; and ``carries_cost``,
+    whether the operator's cost falls on it. Counter ranges are activities only where there are no kernels.
     """
     device = trace.device.with_row_index("row")
     if (device["category"] != _RANGE).any():
@@ -131,6 +131,7 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         _nullable("module_label", take(tree.module, span)),
         _nullable("launch_ns", launch_ns).cast(pl.Int64),
         pl.Series("attribution", attribution.astype(str)),
+        pl.Series("replay", replay),
         carries_cost=pl.col("bytes").is_null(),
     )
 

@@ -59,6 +59,14 @@ class Memory(msgspec.Struct):
     other_bytes: Int64 | None = None
 
 
+class Ncu(msgspec.Struct):
+    step: Int64 | None = None
+
+
+class Counters(msgspec.Struct):
+    ncu: Ncu | None = None
+
+
 class Run(msgspec.Struct):
     """run.json, as ``ridgeline capture`` writes it."""
 
@@ -73,6 +81,7 @@ class Run(msgspec.Struct):
     timings: list[Timing] = msgspec.field(default_factory=list)
     tokens: Tokens = msgspec.field(default_factory=Tokens)
     memory: Memory | None = None
+    counters: Counters | None = None
 
 
 class Ceiling(msgspec.Struct):

@@ -11,7 +11,7 @@ from analyze.errors import TraceError
 from analyze.reader import GZIP_ERRORS, open_bytes
 
 _TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
-_COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|(?:run|ceilings)\.json")
+_COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|.+\.(?:counters|ncu)\.csv(?:\.gz)?|(?:run|ceilings)\.json")
 SNIFFED_BYTES = 4 << 20
 
 
@@ -24,6 +24,9 @@ class Source:
     run_json: Path | None = None
     ceilings: Path | None = None
     telemetry: Path | None = None
+    counters: Path | None = None
+    ncu: Path | None = None
+    twin: Path | None = None
 
 
 def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
@@ -75,6 +78,9 @@ def _run_directory(folder: Path) -> Source:
         folder / "run.json",
         _existing(folder / "ceilings.json") or _existing(folder.parent / "ceilings.json"),
         _existing(folder / "telemetry.csv"),
+        _beside(folder, "trace", "counters.csv"),
+        _beside(folder, "trace", "ncu.csv"),
+        _beside(folder, "trace", "twin.json"),
     )
 
 
@@ -85,7 +91,16 @@ def _bare(path: Path) -> Source:
     name = stem[1] if stem else path.name
     if name == "trace":  # says nothing: its folder does
         name = path.resolve().parent.name or name
-    return Source(name, path, ceilings=_existing(path.parent / "ceilings.json"))
+    counters, ncu, twin = (
+        _beside(path.parent, stem[1] if stem else path.name, kind) for kind in ("counters.csv", "ncu.csv", "twin.json")
+    )
+    ceilings = _existing(path.parent / "ceilings.json")
+    return Source(name, path, ceilings=ceilings, counters=counters, ncu=ncu, twin=twin)
+
+
+def _beside(folder: Path, stem: str, kind: str) -> Path | None:
+    """The companion of that kind, gzipped or plain."""
+    return _existing(folder / f"{stem}.{kind}.gz") or _existing(folder / f"{stem}.{kind}")
 
 
 def _existing(path: Path) -> Path | None:

@@ -9,18 +9,20 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
-from analyze.errors import AnalyzeError
+from analyze.errors import AnalyzeError, TraceError
 from analyze.pricing import RULES_VERSION
 from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, open_bytes
 
 if TYPE_CHECKING:
     import duckdb
+
+    from analyze.twins import Matched
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
 
@@ -50,17 +52,30 @@ class Result:
     same_as: str | None = None
     """The name under which the same trace was loaded before."""
     error: AnalyzeError | None = None
+    matched: Matched | None = None
+    """What of its graph replays the twin told of, if it has a twin."""
 
 
 def analyze(
-    paths: Iterable[Path], warehouse: Path, *, jobs: int = 1, report: Callable[[Result], None] = lambda _: None
+    paths: Iterable[Path],
+    warehouse: Path,
+    *,
+    jobs: int = 1,
+    report: Callable[[Result], None] = lambda _: None,
+    twin: Path | None = None,
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
+    ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it.
+
     What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
-    the warehouse cannot be opened.
+    the warehouse cannot be opened, :class:`TraceError` if there is no such twin.
     """
     sources, errors = discover(paths)
+    if twin:
+        if not twin.is_file():
+            raise TraceError(f"{twin}: no such file: expected the eager twin of the trace")
+        sources = [replace(source, twin=twin) for source in sources]
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
         report(result)
@@ -142,7 +157,7 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
     if pending.unchanged:
         return Result(source.name, "unchanged")
     content = _content(source, parts[0].sha256 if parts else "")
-    run = build(connection, source, parts, content)
+    run, told = build(connection, source, parts, content)
     before = known.get(run.run_id)
     if before and before.name != source.name:
         return Result(source.name, "unchanged", same_as=before.name)
@@ -151,14 +166,15 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
     summary = run.records["runs"][0]
     kernels = len(run.frames["kernels"]) if run.frames else 0
     outcome: Outcome = "replaced" if before else "loaded"
-    return Result(source.name, outcome, kernels, summary["device_time_ns"], summary["malformed_events"] or 0)
+    malformed = summary["malformed_events"] or 0
+    return Result(source.name, outcome, kernels, summary["device_time_ns"], malformed, matched=told)
 
 
 def _content(source: Source, trace_sha256: str) -> str:
-    """What a run was made of: the hash of its trace's and its companions' hashes."""
+    """What a run was made of: the hash of its trace's and its companions' hashes, theirs of the files as they are."""
     digest = hashlib.sha256(trace_sha256.encode())
-    for companion in (source.run_json, source.ceilings, source.telemetry):
-        digest.update(b"-" if companion is None else _sha256(companion).encode())
+    for companion in (source.run_json, source.ceilings, source.telemetry, source.counters, source.ncu, source.twin):
+        digest.update(b"-" if companion is None else hashlib.sha256(companion.read_bytes()).hexdigest().encode())
     return digest.hexdigest()
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analyze.attribution import CATEGORIES, Tree
+from analyze.attribution import CATEGORIES
 from analyze.families import family
 from analyze.frames import Trace
 from analyze.labels import Label
 from analyze.signatures import Record
-from analyze.spans import ROOT
+from analyze.spans import ROOT, Int64
 from analyze.units import unit_and_precision
 
 _BETWEEN_HOST_AND_DEVICE = re.compile(r"HtoD|DtoH|Host")
@@ -43,6 +43,8 @@ def kernel_rows(
         trace_bytes=pl.col("bytes") * pl.col("passes"),
     )
     facts = facts.with_columns(share=_shares(facts))
+    if "twin_share" in facts.columns:
+        facts = facts.with_columns(share=pl.coalesce("twin_share", "share"))
     rows = facts.select(
         "class_id", "kernel_id",
         pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), pl.col("device").alias("device_index"), "stream",
@@ -114,8 +116,8 @@ def _shares(facts: pl.DataFrame) -> pl.Series:
     )["share"]
 
 
-def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> pl.DataFrame:
-    """Rows of ``operators``: every operator call the trace recorded, with the one around it."""
+def operator_rows(trace: Trace, parents: Int64, prices: dict[int, Record]) -> pl.DataFrame:
+    """Rows of ``operators``: every operator call the trace recorded, with the one around it in ``parents``."""
     operators = trace.operators
     threads = ["/".join(str(part) for part in thread) for thread in trace.threads]
     signatures = [prices[code]["signature_id"] if code in prices else None for code in range(len(trace.signatures))]
@@ -123,7 +125,7 @@ def operator_rows(trace: Trace, tree: Tree, prices: dict[int, Record]) -> pl.Dat
         pl.int_range(pl.len(), dtype=pl.Int64).alias("operator_id"),
         pl.lit(trace.rank, dtype=pl.Int64).alias("rank"),
         pl.Series("thread", threads, dtype=pl.String).gather(operators["thread"]),
-        pl.Series("parent_id", tree.operator_parent()).replace(ROOT, None),
+        pl.Series("parent_id", parents).replace(ROOT, None),
         pl.Series("operator", trace.names, dtype=pl.String).gather(operators["name"]),
         pl.Series("signature_id", signatures, dtype=pl.String).gather(operators["signature"]),
         "start_ns",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,31 +15,42 @@ import polars as pl
 from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
 from analyze.columns import Columns
 from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, read_telemetry
+from analyze.counter_files import CounterFile, read_beside
+from analyze.counters import counter_rows
 from analyze.discovery import Source
 from analyze.frames import Trace, assemble
 from analyze.ledger import attribution_account
 from analyze.pricing import RULES_VERSION
 from analyze.rows import kernel_rows, operator_rows, step_rows
 from analyze.signatures import Record, assign, price_signatures
+from analyze.twins import Annotated, Matched, Pricing, learn, matched, read_twin
 from warehouse import datasheets
 from warehouse.load import RunRows
 
 
-def build(connection: duckdb.DuckDBPyConnection, source: Source, parts: Sequence[Columns], content: str) -> RunRows:
-    """All rows of a run; the connection is asked for prices only. Raises :class:`CompanionError`."""
+def build(
+    connection: duckdb.DuckDBPyConnection, source: Source, parts: Sequence[Columns], content: str
+) -> tuple[RunRows, Matched | None]:
+    """All rows of a run, and what its twin told, if it has one; the connection is asked for prices only.
+
+    Raises :class:`CompanionError`, and :class:`TraceError` for the twin.
+    """
     described = read_run(source.run_json) if source.run_json else None
     ceilings = read_ceilings(source.ceilings) if source.ceilings else None
     trace = assemble(parts) if parts else None
     run_id = (trace.sha256 if trace else _digest(source))[:16]
     run = RunRows(run_id)
-    activities = _add_trace(connection, run, trace) if trace else None
+    ncu = described.counters.ncu if described and described.counters else None
+    files, unusable = read_beside(source.counters, source.ncu, ncu.step if ncu else None)
+    activities, uncounted = _add_trace(connection, run, trace, files, source.twin) if trace else (None, [])
     device_time_ns = int(activities["duration_ns"].sum()) if activities is not None else 0
-    run.records["runs"] = [_run_row(source, content, described, trace, device_time_ns)]
+    row = _run_row(source, content, described, trace, device_time_ns)
+    run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["devices"] = _device_rows(trace, described)
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
-    return run
+    return run, matched(activities) if source.twin and activities is not None else None
 
 
 def _are_of(ceilings: Ceilings, run: RunRows) -> bool:
@@ -54,7 +67,10 @@ def _digest(source: Source) -> str:
     return hashlib.sha256(source.run_json.read_bytes()).hexdigest()
 
 
-def _add_trace(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace) -> pl.DataFrame:
+def _add_trace(
+    connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, files: list[CounterFile], twin: Path | None
+) -> tuple[pl.DataFrame, list[str]]:
+    """Add the trace's rows; its activities, and what has no counters and why."""
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
     on_cpu = trace.device.is_empty()
@@ -65,14 +81,23 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace
         activities = assign(trace, operator_activities(trace, tree, composite))
     else:
         activities = assign(trace, attribute(trace, tree))
-    used = activities["signature"].drop_nulls().unique().sort().to_list()
-    prices = _prices(connection, run, trace, used)
+    steps = step_labels(trace, tree, labels)
+    known = Annotated(trace, activities, labels, steps, tree.operator_parent())
+    known, prices = _priced(known, twin, partial(_prices, connection, run))
+    trace, activities, labels = known.trace, known.activities, known.labels
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
-    run.frames["operators"] = operator_rows(trace, tree, prices)
-    run.records["steps"] = step_rows(trace, activities, step_labels(trace, tree, labels))
+    run.frames["operators"] = operator_rows(trace, known.parents, prices)
+    run.records["steps"] = step_rows(trace, activities, steps)
     run.records["ledger"] = attribution_account(activities)
-    run.records["counters"] = _counter_rows(trace, activities)
-    return activities
+    run.frames["counters"], uncounted = counter_rows(trace, activities, steps, files)
+    return activities, uncounted
+
+
+def _priced(known: Annotated, twin: Path | None, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
+    """What is known, with what replays learn from the twin, and the prices of its signatures."""
+    if twin and matched(known.activities).of_kernels:
+        return learn(known, read_twin(twin), price)
+    return known, price(known.trace, known.activities["signature"].drop_nulls().unique().sort().to_list())
 
 
 def _composite(price: Record | None) -> int:
@@ -87,18 +112,6 @@ def _prices(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, c
     seen = {record["signature_id"] for record in run.signatures}
     run.signatures += [record for record in new if record["signature_id"] not in seen]
     return dict(zip(codes, records, strict=True))
-
-
-def _counter_rows(trace: Trace, activities: pl.DataFrame) -> list[dict[str, Any]]:
-    """Counters of ranges that stand in for kernels."""
-    ranges = activities.with_row_index("kernel_id").filter(pl.col("attribution") == "profiler_range")
-    joined = trace.counters.join(
-        ranges.select(pl.col("row").cast(pl.Int64), "kernel_id"), on="row", how="inner", maintain_order="left"
-    )
-    return [
-        {"kernel_id": kernel_id, "metric": metric, "value": value, "source": "cuda_profiler_range"}
-        for _, metric, value, kernel_id in joined.iter_rows()
-    ]
 
 
 def _run_row(

@@ -17,6 +17,7 @@ CREATE TABLE runs (
   torch_version VARCHAR, transformers_version VARCHAR, cuda_version VARCHAR, driver_version VARCHAR,
   outcome VARCHAR NOT NULL,        -- ok, oom or error
   message VARCHAR,
+  counters_message VARCHAR,        -- what of a counter file beside the trace was not used, and why
   committed_tokens BIGINT,
   peak_memory_bytes BIGINT, weights_bytes BIGINT, cache_bytes BIGINT, other_bytes BIGINT,
   trace_bytes BIGINT, events BIGINT, malformed_events BIGINT,
@@ -91,8 +92,12 @@ CREATE TABLE kernel_classes (
   module VARCHAR
 );
 
+-- Hardware counters of a kernel, as one launch of it in a step of the same kind moved them.
 CREATE TABLE counters (
-  run_id VARCHAR NOT NULL, kernel_id BIGINT NOT NULL, metric VARCHAR NOT NULL, value DOUBLE NOT NULL, source VARCHAR NOT NULL
+  run_id VARCHAR NOT NULL, kernel_id BIGINT NOT NULL,
+  metric VARCHAR NOT NULL,         -- the counter's own name; in bytes, nanoseconds or counts
+  value DOUBLE NOT NULL,
+  source VARCHAR NOT NULL          -- cupti (ours), ncu (Nsight Compute) or cuda_profiler_range (in the trace)
 );
 
 CREATE TABLE timings (

@@ -1,4 +1,7 @@
 -- Every device activity with its price and its place under the roofs; kernel_roofline below is its public face.
+-- Counters measure what happened: a kernel that moved no DRAM bytes has 0 of them, source counter. They count the FLOPs
+-- executed, those of padded tiles too: tensor operations, and vector instructions (add, multiply, 2 for a multiply-add) if
+-- those were counted; where they were not, a kernel without tensor operations has no count, and others lack their vector part.
 -- Thresholds: a kernel is bound by latency when it is shorter than four times the shortest kernel the device can run (2 us
 -- where that was not measured) and the roofs explain less than half of it.
 CREATE OR REPLACE VIEW placed_kernels AS
@@ -17,20 +20,43 @@ peaks AS (
   WHERE resource = 'compute'
   GROUP BY run_id, unit, precision
 ),
+-- a metric that several sources counted is taken from the first of: ours, Nsight Compute, the trace
+counted AS (
+  SELECT
+    run_id,
+    kernel_id,
+    metric,
+    COALESCE(MAX(CASE WHEN source = 'cupti' THEN value END), MAX(CASE WHEN source = 'ncu' THEN value END), MAX(value)) AS value
+  FROM counters
+  GROUP BY run_id, kernel_id, metric
+),
+summed AS (
+  SELECT
+    run_id,
+    kernel_id,
+    SUM(CASE WHEN metric = 'dram__bytes.sum' THEN value END) AS dram_bytes,
+    SUM(CASE WHEN metric = 'dram__bytes_read.sum' THEN value END) AS dram_read_bytes,
+    SUM(CASE WHEN metric = 'dram__bytes_write.sum' THEN value END) AS dram_write_bytes,
+    SUM(CASE WHEN metric = 'lts__t_bytes.sum' THEN value END) AS l2_bytes,
+    SUM(CASE WHEN metric = 'l1tex__t_bytes.sum' THEN value END) AS l1_bytes,
+    SUM(CASE WHEN metric LIKE 'sm__ops_path_tensor%' THEN value END) AS tensor_flops,
+    SUM(CASE
+      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%fma_pred_on.sum' THEN 2 * value
+      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%add_pred_on.sum' THEN value
+      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%mul_pred_on.sum' THEN value
+    END) AS vector_flops
+  FROM counted
+  GROUP BY run_id, kernel_id
+),
 measured AS (
   SELECT
     run_id,
     kernel_id,
-    SUM(CASE WHEN metric IN ('dram__bytes_read.sum', 'dram__bytes_write.sum') THEN value END) AS dram_bytes,
-    SUM(CASE WHEN metric = 'lts__t_bytes.sum' THEN value END) AS l2_bytes,
-    SUM(CASE WHEN metric = 'l1tex__t_bytes.sum' THEN value END) AS l1_bytes,
-    SUM(CASE
-      WHEN metric LIKE 'sm__ops_path_tensor%' THEN value
-      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%fma_pred_on.sum' THEN 2 * value
-      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%' THEN value
-    END) AS flops
-  FROM counters
-  GROUP BY run_id, kernel_id
+    COALESCE(dram_read_bytes + dram_write_bytes, dram_bytes) AS dram_bytes,
+    l2_bytes,
+    l1_bytes,
+    CASE WHEN tensor_flops > 0 OR vector_flops IS NOT NULL THEN COALESCE(tensor_flops, 0) + COALESCE(vector_flops, 0) END AS flops
+  FROM summed
 ),
 priced AS (
   SELECT
@@ -144,7 +170,7 @@ SELECT
     WHEN roof_fraction > 1 AND bound = 'compute'
       THEN 'above the compute roof: check the precision its peak is taken from'
     WHEN roof_fraction > 1 THEN 'above its roof'
-    WHEN dram_bytes = 0 AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
+    WHEN compulsory_bytes = 0 AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
     WHEN bound = 'latency' THEN 'too short for any roof to matter'
     WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'
     WHEN attribution = 'before_recording' THEN 'launched before recording began'
@@ -161,3 +187,15 @@ SELECT
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, intensity,
   achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis
 FROM placed_kernels;
+
+-- FLOPs a kernel's algorithm needs beside those it executed, where both are known: padding is the share of the executed ones
+-- that the algorithm does not need (7/8 where one row fills a tile of eight). It is negative where the algorithm counts what
+-- no counter saw: vector work beside tensor operations, or a kernel on tensor units of another precision.
+CREATE OR REPLACE VIEW padding AS
+SELECT
+  run_id, kernel_id, kernel, family, operator, module, phase, kind, step, duration_ns, unit, precision,
+  flops AS algorithm_flops,
+  counter_flops,
+  1 - flops / counter_flops AS padding
+FROM kernel_roofline
+WHERE flops_source = 'algorithm' AND counter_flops > 0;

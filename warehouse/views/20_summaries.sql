@@ -82,18 +82,21 @@ SELECT
 FROM ledger l
 JOIN runs r ON r.run_id = l.run_id;
 
--- The kinds of bytes side by side, by family; errors are relative to the counters, where there are any.
+-- The kinds of bytes side by side, by family. Errors are relative to the counters, over the kernels that have both.
 CREATE OR REPLACE VIEW byte_sources AS
 SELECT
   run_id,
   family,
   COUNT(*) AS kernels,
+  COUNT(counter_dram_bytes) AS counted_kernels,
   SUM(duration_ns) AS duration_ns,
   SUM(compulsory_bytes) AS compulsory_bytes,
   SUM(cache_model_bytes) AS cache_model_bytes,
   SUM(counter_dram_bytes) AS counter_dram_bytes,
-  SUM(compulsory_bytes) / NULLIF(SUM(counter_dram_bytes), 0) - 1 AS compulsory_error,
-  SUM(cache_model_bytes) / NULLIF(SUM(counter_dram_bytes), 0) - 1 AS cache_model_error
+  SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN compulsory_bytes END)
+    / NULLIF(SUM(CASE WHEN compulsory_bytes IS NOT NULL THEN counter_dram_bytes END), 0) - 1 AS compulsory_error,
+  SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN cache_model_bytes END)
+    / NULLIF(SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN counter_dram_bytes END), 0) - 1 AS cache_model_error
 FROM kernel_roofline
 GROUP BY run_id, family;
 

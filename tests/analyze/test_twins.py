@@ -1,0 +1,521 @@
+"""Graph replays and their eager twins: what matches, what it learns, and what is left when kernels differ."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyze.errors import TraceError
+from analyze.ingest import Result, analyze
+from analyze.spans import Int64
+from analyze.twins import align_names
+from tests.analyze import kineto
+from tests.analyze.loading import RUN_JSON, dump, failures, query, run_directory
+from warehouse import connect
+
+ROOT = Path(__file__).parents[2]
+COUNTED = ROOT / "tests" / "data" / "h200-counted"
+H200 = ROOT.parent / "shared" / "h200"
+BF16 = "c10::BFloat16"
+needs_h200 = pytest.mark.skipif(not H200.is_dir(), reason="the reference traces are not beside the project")
+
+
+def eager_step(label: str, kernels: Sequence[str], start_us: float = 0.0, rows: int = 4) -> list[kineto.Event]:
+    """A product of its own, in a module of its own, around each kernel; ``rows`` tells the prices of steps apart."""
+    identifier = int(start_us)
+    events = [kineto.annotation(label, start_us, 10.0 * len(kernels) + 10.0)] if label else []
+    for i, name in enumerate(kernels):
+        at, link = start_us + 10.0 * i + 1.0, identifier + i + 1
+        dims = [[rows, 8], [8, 16 * (i + 1)]]
+        events += [
+            kineto.annotation(f"module=m{identifier + i}", at, 9.0),
+            kineto.operator("aten::mm", at + 1.0, 6.0, link, dims, [BF16, BF16]),
+            kineto.launch(at + 2.0, link),
+            kineto.kernel(name, at + 4.0, 2.0, link, **{"External id": link}),
+        ]
+    return events
+
+
+def replayed_step(
+    label: str, kernels: Sequence[str], start_us: float = 0.0, correlation: int = 9001
+) -> list[kineto.Event]:
+    """The kernels of one graph launch, 3 us each."""
+    step = [kineto.annotation(label, start_us, 20.0)] if label else []
+    step.append(kineto.launch(start_us + 1.0, correlation, "cudaGraphLaunch"))
+    return step + [kineto.kernel(name, start_us + 5.0 + 4.0 * i, 3.0, correlation) for i, name in enumerate(kernels)]
+
+
+def load(folder: Path, warehouse: Path, replay: list[kineto.Event], twin: list[kineto.Event]) -> Result:
+    kineto.write(folder / "r.twin.json.gz", twin)
+    (result,) = analyze([kineto.write(folder / "r.json", replay)], warehouse)
+    assert not failures([result])
+    return result
+
+
+def modules(warehouse: Path) -> list[tuple[Any, ...]]:
+    """(kernel, module, attribution), as they ran."""
+    return query(warehouse, "SELECT kernel, module, attribution FROM kernel_roofline ORDER BY start_ns")
+
+
+def test_a_replay_learns_everything_but_its_step(tmp_path: Path, warehouse: Path) -> None:
+    names = [event["name"] for event in kineto.matmul_step() if event["ph"] == "X" and event["pid"] == 0]
+    replay = replayed_step("phase=decode step=9 kind=decode", names[:3])
+    replay.append(kineto.kernel(names[3], 40.0, 1.5, 9001, category="gpu_memcpy", bytes=256))
+    result = load(tmp_path, warehouse, replay, kineto.matmul_step())
+    assert result.matched == (4, 10_500, 4, 10_500)
+    rows = query(
+        warehouse,
+        "SELECT kernel, family, operator, module, phase, kind, step, duration_ns, attribution, confidence, precision,"
+        " unit, flops, dram_bytes, dram_bytes_source FROM kernel_roofline ORDER BY kernel_id",
+    )
+    module, step = "model.layers.0.mlp", ("decode", "decode", 9)
+    mm_flops, mm_bytes = 2 * 4 * 64 * 32, 2 * (4 * 64 + 64 * 32 + 4 * 32)
+    assert rows == [
+        (names[0], "matmul", "aten::mm", module, *step, 3_000, "graph_twin", "high", "bf16", "tensor",
+         mm_flops, mm_bytes, "compulsory"),
+        (names[1], "matmul", "aten::mm", module, *step, 3_000, "graph_twin", "high", "fp32", "vector",
+         0, 0, "compulsory"),
+        (names[2], "pointwise", "aten::add.Tensor", None, *step, 3_000, "graph_twin", "high", "fp32", "vector",
+         128, 768, "compulsory"),
+        (names[3], "copy", "aten::copy_", None, *step, 1_500, "graph_twin", "high", None, None, 0, 512, "trace"),
+    ]  # fmt: skip
+
+
+def test_each_replay_has_its_own_copies_of_the_operators(tmp_path: Path, warehouse: Path) -> None:
+    twin = [kineto.operator("aten::linear", 1.5, 8.0, 77), *eager_step("phase=decode step=1", ["a"])]
+    first, second = (replayed_step("phase=decode step=1", ["a"], at, int(at) + 1) for at in (50.0, 90.0))
+    own = [kineto.operator("aten::item", 130.0, 2.5, 5)]
+    load(tmp_path, warehouse, [*first, *second, *own], twin)
+    rows = query(
+        warehouse,
+        "SELECT o.operator_id, p.operator, o.operator, o.start_ns, o.duration_ns"
+        " FROM operators o LEFT JOIN operators p ON p.operator_id = o.parent_id ORDER BY o.start_ns, 3, 1",
+    )
+    assert [row[1:] for row in rows] == [
+        (None, "aten::linear", 51_000, 0), ("aten::linear", "aten::mm", 51_000, 0),
+        (None, "aten::linear", 91_000, 0), ("aten::linear", "aten::mm", 91_000, 0),
+        (None, "aten::item", 130_000, 2_500),
+    ]  # fmt: skip
+    kernels = query(warehouse, "SELECT operator_id, share FROM kernels ORDER BY start_ns")
+    assert kernels == [(rows[1][0], 1.0), (rows[3][0], 1.0)]
+
+
+def test_steps_are_matched_with_those_of_their_kind(tmp_path: Path, warehouse: Path) -> None:
+    refresh, near, far = (f"phase=denoise kind={kind} step={step} query={query} context={context}"
+                          for kind, step, query, context in (("refresh", 1, 8, 8), ("reuse", 2, 4, 100),
+                                                             ("reuse", 3, 4, 300)))  # fmt: skip
+    twin = [*eager_step(refresh, ["a", "b"]), *eager_step(near, ["a", "b"], 100.0), *eager_step(far, ["a", "b"], 200.0)]
+    labels = (
+        "phase=denoise kind=reuse step=7 query=4 context=250",  # nearer to 300 in context
+        "phase=denoise kind=refresh step=8 query=8 context=8",
+        "phase=denoise kind=reuse step=9 query=4 context=90",
+        "phase=denoise kind=commit step=10 query=4 context=90",  # no such step in the twin
+        "phase=denoise kind=reuse step=11 query=16 context=90",  # no step that long
+    )
+    replay = [event for i, label in enumerate(labels)
+              for event in replayed_step(label, ["a", "b"], 1000.0 + 100 * i, 500 + i)]  # fmt: skip
+    result = load(tmp_path, warehouse, replay, twin)
+    assert [module for _, module, _ in modules(warehouse)] == [
+        "m200", "m201", "m0", "m1", "m100", "m101", None, None, None, None
+    ]  # fmt: skip
+    assert result.matched == (6, 18_000, 10, 30_000)
+    steps = query(warehouse, "SELECT DISTINCT step FROM kernel_roofline WHERE attribution = 'graph_twin' ORDER BY 1")
+    assert steps == [(7,), (8,), (9,)]
+
+
+def test_of_equal_steps_the_one_that_matches_best_then_the_nearest_by_number(tmp_path: Path, warehouse: Path) -> None:
+    twin = [
+        *eager_step("phase=decode step=2", ["a", "b", "c"]),
+        *eager_step("phase=decode step=5", ["a", "b", "c"], 100.0),
+        *eager_step("phase=decode step=8", ["a", "x", "c"], 200.0),
+        *eager_step("phase=decode step=9", ["a", "x", "c"], 300.0),
+    ]
+    load(tmp_path, warehouse, replayed_step("phase=decode step=10", ["a", "b", "c"]), twin)
+    assert [module for _, module, _ in modules(warehouse)] == ["m100", "m101", "m102"]
+
+
+def test_a_twin_s_kernels_are_in_the_order_of_their_launches(tmp_path: Path, warehouse: Path) -> None:
+    """On two streams the second launched may start first."""
+    twin = eager_step("phase=decode step=1", ["a", "b", "c"])
+    first = next(event for event in twin if event["name"] == "a")
+    first |= {"ts": 17.0, "args": first["args"] | {"stream": 8}}
+    result = load(tmp_path, warehouse, replayed_step("phase=decode step=1", ["a", "b", "c"]), twin)
+    assert result.matched == (3, 9_000, 3, 9_000)
+
+
+def test_a_stretch_is_compact(tmp_path: Path, warehouse: Path) -> None:
+    """A kernel that the twin's step lacks is not taken from the step before."""
+    step = [f"k{i}" for i in range(30)]
+    twin = [*eager_step("", [*step[5:25], "k0", "y", "z"]), *eager_step("", step[1:], 1000.0)]
+    load(tmp_path, warehouse, replayed_step("", step), twin)
+    assert [module for _, module, _ in modules(warehouse)] == [None, *(f"m{1000 + i}" for i in range(29))]
+
+
+def test_graphs_of_one_step_follow_each_other(tmp_path: Path, warehouse: Path) -> None:
+    """Graphs of a layer each, with a kernel launched between them: the step is aligned as a whole."""
+    label = "phase=decode step=1"
+    twin = eager_step(label, ["a", "b", "eager", "a", "b"])
+    replay = [
+        *replayed_step(label, ["a", "b"], 0.0, 21),
+        kineto.launch(13.0, 22), kineto.kernel("eager", 14.0, 1.0, 22),
+        kineto.launch(15.0, 23, "cudaGraphLaunch"),
+        *(kineto.kernel(name, at, 1.0, 23) for name, at in (("a", 16.0), ("b", 17.0))),
+    ]  # fmt: skip
+    load(tmp_path, warehouse, replay, twin)
+    assert modules(warehouse) == [
+        ("a", "m0", "graph_twin"), ("b", "m1", "graph_twin"),
+        ("eager", None, "unattributed"),
+        ("a", "m3", "graph_twin"), ("b", "m4", "graph_twin"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("labelled_twin", [False, True])
+def test_without_labels_replays_take_the_stretches_that_match_in_turn(
+    tmp_path: Path, warehouse: Path, labelled_twin: bool
+) -> None:
+    prefill, decode = [f"p{i % 7}" for i in range(40)], [f"d{i % 7}" for i in range(40)]
+    steps = [prefill, decode, decode]
+    label = "phase=x step=1" if labelled_twin else ""
+    twin = [event for i, step in enumerate(steps) for event in eager_step(label, step, 1000.0 * i)]
+    replays = [decode, decode, prefill, decode]
+    replay = [event for i, step in enumerate(replays) for event in replayed_step("", step, 1000.0 * i, 500 + i)]
+    load(tmp_path, warehouse, replay, twin)
+    expected = [f"m{1000 * step + i}" for step in (1, 2, 0, 1) for i in range(40)]
+    assert [module for _, module, _ in modules(warehouse)] == expected
+
+
+def test_another_step_s_twin_teaches_nothing(tmp_path: Path, warehouse: Path) -> None:
+    twin = eager_step("phase=decode step=1", ["a", "x", "y", "z", "b"])
+    result = load(tmp_path, warehouse, replayed_step("phase=decode step=1", ["a", "p", "q", "r", "b"]), twin)
+    assert result.matched == (0, 0, 5, 15_000)
+    assert {attribution for _, _, attribution in modules(warehouse)} == {"unattributed"}
+
+
+def test_what_the_replay_s_own_thread_says_holds_where_the_twin_says_nothing(tmp_path: Path, warehouse: Path) -> None:
+    label = "phase=decode step=1"
+    twin = eager_step(label, ["a", "b"])
+    twin.remove(next(event for event in twin if event["name"] == "module=m1"))
+    replay = [*replayed_step(label, ["a", "b"]), kineto.annotation("module=model", 0.5, 15.0)]
+    load(tmp_path, warehouse, replay, twin)
+    assert [module for _, module, _ in modules(warehouse)] == ["m0", "model"]
+
+
+def test_a_kernel_the_replay_lacks_keeps_its_share(tmp_path: Path, warehouse: Path) -> None:
+    """The reduction of a split product carries nothing, even where the product itself is missing."""
+    names = ["void cublasLt::splitKreduce_kernel", "void at::native::vectorized_elementwise_kernel"]
+    load(tmp_path, warehouse, replayed_step("phase=decode step=3", names), kineto.matmul_step())
+    assert query(warehouse, "SELECT attribution, flops FROM kernel_roofline ORDER BY start_ns") == [
+        ("graph_twin", 0), ("graph_twin", 128)
+    ]  # fmt: skip
+
+
+def test_where_a_fill_lies_does_not_matter(tmp_path: Path, warehouse: Path) -> None:
+    twin = eager_step("phase=decode step=1", ["a", "Memset (Device)"])
+    result = load(tmp_path, warehouse, replayed_step("phase=decode step=1", ["a", "Memset (Unknown)"]), twin)
+    assert result.matched == (2, 6_000, 2, 6_000)
+
+
+def test_the_order_of_events_changes_nothing(tmp_path: Path) -> None:
+    kernels = ["a", "b", "a", "c", "a", "b"]
+    twin = [event for i in range(2) for event in eager_step(f"phase=decode step={i}", kernels, 100.0 * i)]
+    replay = [
+        event for i in range(2) for event in replayed_step(f"phase=decode step={i}", kernels[i:-1], 100.0 * i, 50 + i)
+    ]
+    found = []
+    for seed in range(4):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        if seed:
+            random.Random(seed).shuffle(replay)
+            random.Random(seed + 1).shuffle(twin)
+        load(folder, folder / "w.duckdb", replay, twin)
+        found.append(query(folder / "w.duckdb", "SELECT * EXCLUDE (run_id) FROM kernel_roofline ORDER BY start_ns"))
+    assert len(found[0]) == 9
+    assert {row[17] for row in found[0]} == {"graph_twin"}
+    assert found[1:] == found[:1] * 3
+
+
+# Kernels missing and extra.
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data(), layers=st.integers(2, 6), seed=st.integers(0, 1 << 30))
+def test_removed_and_inserted_kernels_leave_the_rest_aligned(
+    data: st.DataObject, layers: int, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each kernel's own module, where all names differ; as many of them and the same names, where layers repeat."""
+    repeat = data.draw(st.booleans())
+    kernels = [f"k{i % 5 if repeat else i}" for i in range(5 * layers)]
+    draw = random.Random(seed)
+    kept = [i for i in range(len(kernels)) if draw.random() < 0.8]
+    taught = sorted({*kept, *(i for i in range(len(kernels)) if draw.random() < 0.8)})  # the twin lacks some as well
+    replay = [(kernels[i], f"m{taught.index(i)}") for i in kept]
+    for i in range(draw.randrange(1 + len(kept) // 2)):
+        replay.insert(draw.randrange(len(replay) + 1), (f"extra{i}", None))
+    twin = [
+        *eager_step("phase=decode step=1", [kernels[i] for i in taught]),
+        *eager_step("phase=prefill step=0", kernels, 1000.0),
+    ]
+    folder = tmp_path_factory.mktemp("p")
+    events = replayed_step("phase=decode step=4", [name for name, _ in replay])
+    result = load(folder, folder / "w.duckdb", events, twin)
+    assert result.matched == (len(kept), 3_000 * len(kept), len(replay), 3_000 * len(replay))
+    found = modules(folder / "w.duckdb")
+    if not repeat:
+        assert [(name, module) for name, module, _ in found] == replay
+    assert [attribution == "graph_twin" for *_, attribution in found] == [module is not None for _, module in replay]
+    assert_conserved(folder / "w.duckdb", 3_000 * len(replay))
+
+
+def test_without_labels_too(tmp_path: Path, warehouse: Path) -> None:
+    """Three steps, the second of another graph, one kernel in forty missing on either side: whole steps match."""
+    draw = random.Random(5)
+    twin, replay = [], []
+    for number, at in enumerate((0.0, 1000.0, 2000.0)):
+        step = ["head", *(f"k{(-i if number == 1 else i) % 11}" for i in range(88)), "tail"]
+        events = eager_step("", step, at)
+        twin += [event for event in events if event["cat"] != "kernel" or draw.random() > 1 / 40]
+        kept = [name for name in step if draw.random() > 1 / 40]
+        replay += replayed_step("", kept, at, 5000 + number)
+    result = load(tmp_path, warehouse, replay, twin)
+    assert result.matched
+    assert 270 > result.matched.of_kernels > result.matched.kernels > 0.94 * result.matched.of_kernels
+    steps = query(
+        warehouse,
+        "SELECT DISTINCT start_ns // 1000000, CAST(substr(module, 2) AS INTEGER) // 1000 FROM kernel_roofline"
+        " WHERE module IS NOT NULL ORDER BY ALL",
+    )
+    assert len(steps) == 3
+    assert [of == 1 for _, of in steps] == [False, True, False]
+
+
+def assert_conserved(warehouse: Path, device_time_ns: int | None = None) -> None:
+    (total,) = query(warehouse, "SELECT sum(device_time_ns) FROM runs")[0]
+    assert device_time_ns in (None, total)
+    for sql in (
+        "SELECT sum(duration_ns) FROM ledger GROUP BY account",
+        "SELECT sum(duration_ns) FROM kernel_roofline",
+        "SELECT sum(duration_ns) FROM operator_summary",
+        "SELECT sum(duration_ns) FROM module_summary",
+        "SELECT sum(ns) FROM (SELECT family, sum(duration_ns) AS ns FROM operator_summary GROUP BY 1)",
+    ):
+        assert {row[0] for row in query(warehouse, sql)} == {total or None}
+    orphans = "SELECT count(*) FROM kernels ANTI JOIN operators USING (run_id, operator_id) WHERE operator_id NOT NULL"
+    assert query(warehouse, orphans) == [(0,)]
+
+
+codes = st.lists(st.integers(0, 4), max_size=40).map(lambda values: np.array(values, dtype=np.int64))
+
+
+@settings(deadline=None, max_examples=200)
+@given(ours=codes, theirs=codes)
+def test_an_alignment_is_a_longest_common_subsequence(ours: Int64, theirs: Int64) -> None:
+    pairs = align_names(ours, theirs)
+    assert ours[pairs.ours].tolist() == theirs[pairs.theirs].tolist()
+    assert all((np.diff(side) > 0).all() for side in pairs)
+    lengths = np.zeros((len(ours) + 1, len(theirs) + 1), dtype=int)
+    for i, name in enumerate(ours):
+        for j, other in enumerate(theirs):
+            lengths[i + 1, j + 1] = max(lengths[i, j + 1], lengths[i + 1, j], lengths[i, j] + (name == other))
+    assert len(pairs.ours) == lengths[-1, -1]
+
+
+def test_a_long_replay_is_aligned_quickly() -> None:
+    """A thousand layers of 50 kernels, a tenth missing, and a third as long again of another graph."""
+    generator = np.random.default_rng(1)
+    theirs = np.tile(generator.integers(0, 30, 50), 1000)
+    ours = theirs[generator.random(len(theirs)) < 0.9]
+    extra = np.concatenate([ours[:20_000], generator.integers(100, 130, 15_000), ours[20_000:]])
+    start = time.perf_counter()
+    pairs = align_names(extra, theirs)
+    assert time.perf_counter() - start < 3
+    assert len(pairs.ours) == len(ours)
+
+
+# Files.
+
+
+def test_a_twin_that_changes_replaces_the_run(tmp_path: Path, warehouse: Path) -> None:
+    label = "phase=decode step=1"
+    folder = run_directory(tmp_path / "a", RUN_JSON, trace=False)
+    kineto.write(folder / "trace.json.gz", replayed_step(label, ["a", "b"]))
+    outcomes = [analyze([folder], warehouse)[0].outcome]
+    for kernels in (["a", "x"], ["a", "b"]):
+        kineto.write(folder / "trace.twin.json.gz", eager_step(label, kernels))
+        outcomes += [analyze([folder], warehouse)[0].outcome]
+    outcomes += [analyze([folder], warehouse)[0].outcome]
+    assert outcomes == ["loaded", "replaced", "replaced", "unchanged"]
+    entries = query(warehouse, "SELECT entry, kernels, duration_ns FROM ledger WHERE account = 'attribution'")
+    assert entries == [("graph_twin", 2, 6_000)]
+    (folder / "trace.twin.json.gz").unlink()
+    assert analyze([folder], warehouse)[0].outcome == "replaced"
+    assert {attribution for *_, attribution in modules(warehouse)} == {"unattributed"}
+
+
+def test_a_twin_is_named_for_a_trace(tmp_path: Path, warehouse: Path) -> None:
+    label = "phase=decode step=1"
+    replay = kineto.write(tmp_path / "r.json", replayed_step(label, ["a", "b"]))
+    twin = kineto.write(tmp_path / "other.json", eager_step(label, ["a", "b"]))
+    assert [r.outcome for r in analyze([replay], warehouse)] == ["loaded"]
+    (result,) = analyze([replay], warehouse, twin=twin)
+    assert (result.outcome, result.matched) == ("replaced", (2, 6_000, 2, 6_000))
+    with pytest.raises(TraceError, match=r"none\.json: no such file"):
+        analyze([replay], warehouse, twin=tmp_path / "none.json")
+
+
+def test_a_trace_without_replays_does_not_read_its_twin(tmp_path: Path, warehouse: Path) -> None:
+    (tmp_path / "t.twin.json").write_text("no trace")
+    (result,) = analyze([kineto.write(tmp_path / "t.json", kineto.matmul_step())], warehouse)
+    assert (result.outcome, result.matched) == ("loaded", (0, 0, 0, 0))
+
+
+def test_a_damaged_twin_is_named(tmp_path: Path, warehouse: Path) -> None:
+    (tmp_path / "t.twin.json").write_text("no trace")
+    results = analyze([kineto.write(tmp_path / "t.json", replayed_step("", ["a"]))], warehouse)
+    assert failures(results)[0].startswith(f"{tmp_path / 't.twin.json'}: not JSON")
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        [],
+        [kineto.kernel("a", 1.0, 1.0, 3)],
+        [kineto.operator("aten::mm", 1.0, 2.0, 3)],
+        replayed_step("phase=decode step=1", ["a"]),
+    ],
+    ids=["empty", "no operators", "no kernels", "replayed too"],
+)
+def test_a_twin_that_knows_nothing_teaches_nothing(tmp_path: Path, warehouse: Path, twin: list[kineto.Event]) -> None:
+    result = load(tmp_path, warehouse, replayed_step("phase=decode step=1", ["a"]), twin)
+    assert result.matched == (0, 0, 1, 3_000)
+    assert_conserved(warehouse, 3_000)
+
+
+# Recorded on an H200.
+
+
+@pytest.mark.parametrize("execution", ["compile", "cuda_graph"])
+def test_recorded_replays_learn_everything_from_their_twin(tmp_path: Path, warehouse: Path, execution: str) -> None:
+    """The twin itself, analyzed as a trace, has the same operators, modules, FLOPs and bytes in the same steps."""
+    (folder,) = COUNTED.glob(f"*_{execution}")
+    (result,) = analyze([folder], warehouse)
+    assert result.matched
+    kernels, duration_ns, of_kernels, of_duration_ns = result.matched
+    assert (kernels, duration_ns) == (of_kernels, of_duration_ns)
+    assert kernels == result.kernels - 3  # a copy to the device begins each of the three steps, launched as ever
+    assert_conserved(warehouse, result.device_time_ns)
+    work = (
+        "SELECT phase, kind, step, family, operator, module, count(*), round(sum(flops)), round(sum(compulsory_bytes))"
+        " FROM kernel_roofline GROUP BY ALL ORDER BY ALL"
+    )
+    twin = tmp_path / "twin.json.gz"
+    twin.write_bytes((folder / "trace.twin.json.gz").read_bytes())
+    analyze([twin], tmp_path / "twin.duckdb")
+    assert query(warehouse, work) == query(tmp_path / "twin.duckdb", work)
+    shares = query(
+        warehouse,
+        "SELECT sum(share) FROM kernels JOIN kernel_classes USING (class_id) WHERE category = 'kernel'"
+        " GROUP BY operator_id",
+    )
+    assert [share for (share,) in shares] == pytest.approx([1.0] * len(shares))
+
+
+def test_the_command_line_names_the_twin_and_says_what_matched(tmp_path: Path) -> None:
+    label = "phase=decode step=1"
+    replay = kineto.write(tmp_path / "r.json", replayed_step(label, ["a", "b", "x"]))
+    twin = kineto.write(tmp_path / "e.json", eager_step(label, ["a", "b"]))
+
+    def ridgeline(*paths: Path) -> tuple[int, str, str]:
+        command = [sys.executable, str(ROOT / "ridgeline.py"), "analyze", *map(str, paths), "-w", "w.duckdb"]
+        done = subprocess.run(
+            [*command, "--twin", str(twin)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    line = (
+        "r: loaded, 3 kernels, 0.009 ms of device time, the twin tells of 2 of 3 replayed kernels, 66.7% of their time"
+    )
+    assert ridgeline(replay) == (0, "", f"ridgeline: {line}\n")
+    alone = "ridgeline: --twin belongs to one trace: expected a single PATH that is a file\n"
+    assert ridgeline(replay, twin) == ridgeline(tmp_path) == (2, "", alone)
+
+
+@needs_h200
+def test_the_reference_pair_is_aligned_whole(warehouse: Path) -> None:
+    (result,) = analyze([H200 / "ar_decode_graph.json.gz"], warehouse, twin=H200 / "ar_decode.json.gz")
+    assert result.matched
+    assert result.matched[:2] == result.matched[2:]
+    assert (result.kernels, result.matched.kernels) == (2988, 2988)
+    analyze([H200 / "ar_decode.json.gz"], warehouse)
+    assert_conserved(warehouse)
+    flops = query(
+        warehouse,
+        "SELECT family, step, count(DISTINCT round(sum)) FROM (SELECT name, family, step, sum(flops) AS sum"
+        " FROM kernel_roofline GROUP BY ALL) GROUP BY ALL HAVING count(*) <> 2 OR count(DISTINCT round(sum)) <> 1",
+    )
+    assert flops == []
+
+
+@needs_h200
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_the_reference_pair_with_kernels_removed_and_inserted(tmp_path: Path, warehouse: Path, share: float) -> None:
+    trace = json.loads(gzip.decompress((H200 / "ar_decode_graph.json.gz").read_bytes()))
+    draw = random.Random(7)
+    events: list[kineto.Event] = []
+    inserted = 0
+    for event in trace["traceEvents"]:
+        if event.get("cat") != "kernel" or draw.random() > share:
+            events.append(event)
+        elif draw.random() < 0.5:
+            events += [event, event | {"name": "extra", "ts": event["ts"] - 0.001, "dur": 0.001}]
+            inserted += 1
+    path = tmp_path / "broken.json"
+    path.write_text(json.dumps(trace | {"traceEvents": events}))
+    twin = H200 / "ar_decode.json.gz"
+    (whole,) = analyze([H200 / "ar_decode_graph.json.gz"], warehouse, twin=twin)
+    (result,) = analyze([path], warehouse, twin=twin)
+    assert result.matched
+    assert inserted > 10
+    assert result.matched.of_kernels == result.kernels
+    assert result.matched.kernels == result.kernels - inserted
+    assert result.matched.of_duration_ns - result.matched.duration_ns == inserted
+    assert result.matched.kernels < whole.kernels
+    rows = query(
+        warehouse,
+        "SELECT count(*), count(*) FILTER (w.operator = b.operator), count(*) FILTER (w.module = b.module OR"
+        " (w.module IS NULL AND b.module IS NULL)) FROM kernel_roofline b"
+        " JOIN kernel_roofline w ON b.start_ns = w.start_ns AND b.kernel = w.kernel"
+        " WHERE b.name = 'broken' AND w.name = 'ar_decode_graph'",
+    )
+    ((kernels, operators, their_modules),) = rows
+    assert kernels == result.matched.kernels
+    assert operators > 0.97 * kernels
+    assert their_modules > 0.97 * kernels
+    assert_conserved(warehouse)
+
+
+def test_other_tables_are_as_without_a_twin(tmp_path: Path, warehouse: Path) -> None:
+    """The twin's steps and devices do not become the run's."""
+    replay = replayed_step("phase=decode step=1 kind=decode", ["a"])
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    analyze([kineto.write(plain / "r.json", replay)], plain / "w.duckdb")
+    load(tmp_path, warehouse, replay, eager_step("phase=decode step=1 kind=decode", ["a"]))
+    before, after = dump(plain / "w.duckdb"), dump(warehouse)
+    assert before["steps"] == after["steps"] != []
+    assert before["devices"] == after["devices"] != []
+    connection = connect(warehouse, read_only=True)
+    assert connection.execute("SELECT count(*) FROM operators").fetchone() == (1,)
+    connection.close()
