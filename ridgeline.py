@@ -51,6 +51,14 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+class TextFormat(StrEnum):
+    """How `ridgeline theory` prints."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"ridgeline {__version__}")
@@ -316,6 +324,58 @@ def report(
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def reprice(warehouse: Warehouse = DEFAULT_WAREHOUSE) -> None:
+    """Apply the current pricing rules to what is stored.
+
+    All or nothing, and without the traces. Runs that need theirs again are named: analyze them anew.
+
+    Example: ridgeline reprice -w ridgeline.duckdb
+    """
+    from analyze.reprice import reprice as apply_rules
+
+    with errors_in_one_line(), progress("repricing"):
+        done = apply_rules(warehouse)
+    print(f"{done.runs} runs, {done.signatures:,} signatures, {done.changed:,} of them with another price")
+    if done.stale:
+        fail(f"analyze again, as their traces are needed: {', '.join(done.stale)}")
+
+
+@app.command()
+def theory(
+    model: Annotated[str, typer.Option(help="A shape of capture/presets.toml, such as llama-3-8b.", metavar="NAME")],
+    mode: Annotated[str, typer.Option(help="How it decodes: ar, dlm_full, dlm_block_dual, ...", metavar="MODE")],
+    prompt: Annotated[int, typer.Option(help="Tokens of the prompt.", metavar="N")],
+    generate: Annotated[int, typer.Option(help="Tokens to generate.", metavar="N")],
+    block: Annotated[int | None, typer.Option(help="Tokens of a block; all by default.", metavar="G")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps over all blocks; one a token by default.", metavar="K")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Sequences.", metavar="B")] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(help="A device with a datasheet (A100, H200) or a ceilings.json; else this one.", metavar="NAME"),
+    ] = None,
+    output_format: Annotated[
+        TextFormat, typer.Option("--format", help="table, csv or json.", metavar="FORMAT")
+    ] = TextFormat.table,
+) -> None:
+    """Predict FLOPs, bytes, intensity and least time in closed form.
+
+    It does so by kind of step and component, as the authors of arXiv 2510.04146 count and corrected.
+
+    Example: ridgeline theory --model llama-3-8b --mode ar --prompt 2048 --generate 128 --device A6000
+    """
+    with errors_in_one_line():
+        from analyze.theory_table import theory as predicted
+
+        text = predicted(
+            model=model, mode=mode, prompt=prompt, generate=generate, block=block, steps=steps, batch=batch,
+            device=device, output_format=output_format.value,
+        )  # fmt: skip
+    print(text, end="")
 
 
 @app.command()

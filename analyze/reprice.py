@@ -26,8 +26,8 @@ import polars as pl
 from analyze.columns import Signature
 from analyze.families import family
 from analyze.pricing import RULES_VERSION
-from analyze.rows import _shares as shares
-from analyze.run import _composite as composite
+from analyze.rows import shares
+from analyze.run import composite
 from analyze.signatures import RECORDED, Record, price_records
 from analyze.spans import ROOT, Int64, nearest, take
 from analyze.units import unit_and_precision

@@ -42,7 +42,7 @@ def kernel_rows(
         kernel_id=pl.int_range(pl.len(), dtype=pl.Int64),
         trace_bytes=pl.col("bytes") * pl.col("passes"),
     )
-    facts = facts.with_columns(share=_shares(facts))
+    facts = facts.with_columns(share=shares(facts))
     if "twin_share" in facts.columns:
         facts = facts.with_columns(share=pl.coalesce("twin_share", "share"))
     rows = facts.select(
@@ -93,7 +93,7 @@ def _dram_passes(category: str, kernel: str) -> int | None:
     return None
 
 
-def _shares(facts: pl.DataFrame) -> pl.Series:
+def shares(facts: pl.DataFrame) -> pl.Series:
     """An operator's cost goes to the kernels that do its work, in proportion to their time; null without an operator.
 
     Those are the ones on the tensor units where it has any, and all its kernels otherwise: the reduction after a split

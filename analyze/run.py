@@ -77,8 +77,8 @@ def _add_trace(
     if on_cpu:
         used = sorted(set(trace.operators["signature"].to_list()))
         prices = _prices(connection, run, trace, used)
-        composite = np.array([_composite(prices.get(code)) for code in range(len(trace.signatures))], dtype=np.int64)
-        activities = assign(trace, operator_activities(trace, tree, composite))
+        composites = np.array([composite(prices.get(code)) for code in range(len(trace.signatures))], dtype=np.int64)
+        activities = assign(trace, operator_activities(trace, tree, composites))
     else:
         activities = assign(trace, attribute(trace, tree))
     steps = step_labels(trace, tree, labels)
@@ -100,7 +100,7 @@ def _priced(known: Annotated, twin: Path | None, price: Pricing) -> tuple[Annota
     return known, price(known.trace, known.activities["signature"].drop_nulls().unique().sort().to_list())
 
 
-def _composite(price: Record | None) -> int:
+def composite(price: Record | None) -> int:
     """2: only calls other operators; 1: perhaps (a region, a custom wrapper); 0: does work of its own."""
     if price is None or price["composite"]:
         return 2

@@ -52,7 +52,7 @@ def theory(
         raise ConfigError(f"format = {output_format}; expected one of {', '.join(FORMATS)}.")
     values = {
         "model": model, "mode": mode, "prompt_tokens": prompt, "generated_tokens": generate, "batch": batch,
-        "block": block, "steps": steps,
+        "block": block, "steps": steps, "beyond_training": True,
     }  # fmt: skip
     (point,) = config.points({key: value for key, value in values.items() if value is not None}, source="theory")
     roofs = roofs_of(device)

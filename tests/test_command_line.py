@@ -148,6 +148,38 @@ def test_errors_are_one_line(warehouse: Path, tmp_path: Path, arguments: tuple[s
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
 
 
+def test_repricing_what_is_current_changes_nothing(warehouse: Path) -> None:
+    done = ridgeline("reprice", "-w", warehouse)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("1 runs, ")
+    assert done.stdout.endswith(", 0 of them with another price\n")
+
+
+def test_theory_answers_for_the_papers_device() -> None:
+    arguments = ("--model", "llama-3-8b", "--mode", "ar", "--prompt", "2048", "--generate", "128", "--device", "A6000")
+    done = ridgeline("theory", *arguments, "--format", "csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *lines = [line.split(",") for line in done.stdout.splitlines()]
+    (prefill,) = [
+        row
+        for line in lines
+        if (row := dict(zip(header, line, strict=True)))["kind"] == "prefill"
+        and row["component"] == "linear"
+        and row["convention"] == "as_authored"
+        and row["scope"] == "step"
+    ]
+    # 2 FLOPs for each of 6.98e9 streamed parameters and each of 2048 tokens, and the head for the last one
+    assert float(prefill["flops"]) == pytest.approx(
+        2 * 2048 * 32 * (2 * 4096**2 + 2 * 4096 * 1024 + 3 * 4096 * 14336), rel=1e-3
+    )
+
+
+def test_theory_refuses_a_model_nobody_knows() -> None:
+    done = ridgeline("theory", "--model", "llama", "--mode", "ar", "--prompt", "4", "--generate", "2")
+    assert done.returncode == 2
+    assert done.stderr.startswith('ridgeline: theory: model = "llama"; expected one of ')
+
+
 def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
     """Runs captured on an H200: three modes, analyzed and reported here."""
     warehouse = tmp_path / "w.duckdb"
