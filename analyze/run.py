@@ -44,13 +44,26 @@ def build(
     files, unusable = read_beside(source.counters, source.ncu, ncu.step if ncu else None)
     activities, uncounted = _add_trace(connection, run, trace, files, source.twin) if trace else (None, [])
     device_time_ns = int(activities["duration_ns"].sum()) if activities is not None else 0
-    row = _run_row(source, content, described, trace, device_time_ns)
+    found = matched(activities) if source.twin and activities is not None else None
+    row = _run_row(source, content, described, trace, device_time_ns) | _twin_columns(found)
     run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["devices"] = _device_rows(trace, described)
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
-    return run, matched(activities) if source.twin and activities is not None else None
+    return run, found
+
+
+def _twin_columns(found: Matched | None) -> dict[str, Any]:
+    """How much of the graph replays the twin told of."""
+    if found is None:
+        return {}
+    return {
+        "twin_kernels": found.of_kernels,
+        "twin_ns": found.of_duration_ns,
+        "twin_matched_kernels": found.kernels,
+        "twin_matched_ns": found.duration_ns,
+    }
 
 
 def _are_of(ceilings: Ceilings, run: RunRows) -> bool:

@@ -17,6 +17,8 @@ CREATE TABLE runs (
   torch_version VARCHAR, transformers_version VARCHAR, cuda_version VARCHAR, driver_version VARCHAR,
   outcome VARCHAR NOT NULL,        -- ok, oom or error
   message VARCHAR,
+  twin_kernels BIGINT, twin_ns BIGINT,                 -- graph-replayed kernels, where an eager twin was given
+  twin_matched_kernels BIGINT, twin_matched_ns BIGINT, -- those of them that the twin told of
   counters_message VARCHAR,        -- what of a counter file beside the trace was not used, and why
   committed_tokens BIGINT,
   peak_memory_bytes BIGINT, weights_bytes BIGINT, cache_bytes BIGINT, other_bytes BIGINT,

@@ -506,6 +506,17 @@ def test_the_reference_pair_with_kernels_removed_and_inserted(tmp_path: Path, wa
     assert_conserved(warehouse)
 
 
+def test_what_matched_is_stored(tmp_path: Path, warehouse: Path) -> None:
+    columns = "SELECT twin_matched_kernels, twin_matched_ns, twin_kernels, twin_ns FROM runs"
+    replay = replayed_step("phase=decode step=1 kind=decode", ["a", "b", "strange"])
+    result = load(tmp_path, warehouse, replay, eager_step("phase=decode step=1 kind=decode", ["a", "b"]))
+    assert result.matched
+    assert (result.matched.kernels, result.matched.of_kernels) == (2, 3)
+    assert query(warehouse, columns) == [tuple(result.matched)]
+    analyze([kineto.write(tmp_path / "plain.json", replay[:-1])], tmp_path / "plain.duckdb")
+    assert query(tmp_path / "plain.duckdb", columns) == [(None, None, None, None)]
+
+
 def test_other_tables_are_as_without_a_twin(tmp_path: Path, warehouse: Path) -> None:
     """The twin's steps and devices do not become the run's."""
     replay = replayed_step("phase=decode step=1 kind=decode", ["a"])
