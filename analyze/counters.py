@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from analyze.alignment import remembering
 from analyze.attribution import CATEGORIES
 from analyze.counter_files import KEYS, CounterFile
 from analyze.frames import Trace
@@ -147,7 +148,7 @@ def _counted(kernels: pl.DataFrame, codes: _Codes) -> Iterator[_Counted]:
 
 def _matches(steps: Sequence[_Step], counted: Sequence[_Counted]) -> list[_Match | None]:
     """For each step the counted step of its kind that agrees best, of equals the nearest by number."""
-    align = _remembering(align_kernels)
+    align = remembering(align_kernels)
     kinds = [_kind(one, steps, alone=len(counted) == 1, align=align) for one in counted]
 
     def rank(step: _Step, match: _Match) -> tuple[float, int]:
@@ -223,19 +224,6 @@ def _reason(step: _Step, match: _Match | None, counted: Sequence[_Counted]) -> s
         f"at most {share:.1%} of its {here} kernels and the {there} counted agree in order and name,"
         f" expected {AGREEMENT:.0%}: it has none"
     )
-
-
-def _remembering(align: _Align) -> _Align:
-    """The same, once for each pair of sequences: steps repeat."""
-    known: dict[tuple[bytes, bytes], Pairs] = {}
-
-    def remembered(ours: Int64, theirs: Int64) -> Pairs:
-        key = ours.tobytes(), theirs.tobytes()
-        if key not in known:
-            known[key] = align(ours, theirs)
-        return known[key]
-
-    return remembered
 
 
 def align_kernels(ours: Int64, theirs: Int64) -> Pairs:

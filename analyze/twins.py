@@ -22,11 +22,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from analyze.alignment import Pairs, align_names, common_length, remembering
 from analyze.attribution import attribute, build_tree, parse_labels, step_labels
 from analyze.columns import Interned, read_part
 from analyze.frames import Trace, assemble
@@ -37,8 +38,6 @@ from analyze.spans import ROOT, Int64, take
 
 AGREEMENT = 0.5
 """The share of the shorter sequence that must match. Steps of the same model in another mode reach two thirds."""
-_BLOCK = 256
-"""Rows of an alignment between two that are kept."""
 _GRAM = 16
 """Names that must be equal before a whole stretch is compared."""
 _MOST_PEAKS = 16
@@ -71,13 +70,6 @@ class Matched(NamedTuple):
     of_duration_ns: int
 
 
-class Pairs(NamedTuple):
-    """Positions in two sequences that belong together, ascending in both."""
-
-    ours: Int64
-    theirs: Int64
-
-
 class _Sequence(NamedTuple):
     """Activities in order: their positions in the frame, and their names as codes."""
 
@@ -86,7 +78,6 @@ class _Sequence(NamedTuple):
     names: Int64
 
 
-_T = TypeVar("_T")
 _Cut = tuple[int, int]
 """The first and, past it, the end of a stretch."""
 _Align = Callable[[Int64, Int64], Pairs]
@@ -119,10 +110,10 @@ def learn(run: Annotated, twin: Annotated, price: Pricing) -> tuple[Annotated, d
     rows, partners, steps = _pair(run, twin)
     known = take(_filled(twin.activities["operator"]), partners) != ROOT
     rows, partners, steps = rows[known], partners[known], steps[known]
-    extended, signatures = _extend(run, twin)
-    extended, operators = _add_calls(extended, run, twin, (rows, partners, steps))
+    extended, coded = _extend(run, twin)
+    extended, operators = _add_calls(extended, run, twin, (rows, partners, steps), coded)
     theirs = twin.activities.with_columns(
-        _nullable("signature", take(signatures, _filled(twin.activities["signature"])))
+        _nullable("signature", take(coded["signature"], _filled(twin.activities["signature"])))
     )
     used = np.union1d(_filled(run.activities["signature"]), _filled(theirs["signature"]))
     prices = price(extended.trace, used[used != ROOT].tolist())
@@ -166,8 +157,8 @@ def _nullable(name: str, values: Int64) -> pl.Series:
 # The trace with the twin's operators behind its own.
 
 
-def _extend(run: Annotated, twin: Annotated) -> tuple[Annotated, Int64]:
-    """The run with the twin's names, threads, signatures and annotations; the codes of the twin's signatures in it."""
+def _extend(run: Annotated, twin: Annotated) -> tuple[Annotated, dict[str, Int64]]:
+    """The run with the twin's names, threads, signatures and annotations; by column the codes of the twin's in it."""
     names, name_codes = _merge(run.trace.names, twin.trace.names)
     threads, thread_codes = _merge(run.trace.threads, twin.trace.threads)
     signatures, signature_codes = _merge(run.trace.signatures, twin.trace.signatures)
@@ -176,8 +167,9 @@ def _extend(run: Annotated, twin: Annotated) -> tuple[Annotated, Int64]:
         labels[code] = labels[code] if label is NOTHING else label
     coded = {"name": name_codes, "thread": thread_codes}
     annotations = pl.concat([run.trace.annotations, _recoded(twin.trace.annotations, coded)])
+    coded["signature"] = signature_codes
     trace = replace(run.trace, names=names, threads=threads, signatures=signatures, annotations=annotations)
-    return replace(run, trace=trace, labels=labels), signature_codes
+    return replace(run, trace=trace, labels=labels), coded
 
 
 def _merge(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[list[Any], Int64]:
@@ -192,7 +184,11 @@ def _recoded(frame: pl.DataFrame, coded: dict[str, Int64]) -> pl.DataFrame:
 
 
 def _add_calls(
-    extended: Annotated, run: Annotated, twin: Annotated, pairs: tuple[Int64, Int64, Int64]
+    extended: Annotated,
+    run: Annotated,
+    twin: Annotated,
+    pairs: tuple[Int64, Int64, Int64],
+    coded: dict[str, Int64],
 ) -> tuple[Annotated, Int64]:
     """The run with a copy of each operator that a replayed step's activities serve, and each pair's one."""
     rows, partners, steps = pairs
@@ -201,11 +197,6 @@ def _add_calls(
     step, operator = np.divmod(keys, max(count, 1))
     first_ns = np.full(int(steps.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first_ns, steps, _filled(run.activities["launch_ns"])[rows])
-    coded = {
-        "name": _merge(extended.trace.names, twin.trace.names)[1],
-        "thread": _merge(extended.trace.threads, twin.trace.threads)[1],
-        "signature": _merge(extended.trace.signatures, twin.trace.signatures)[1],
-    }
     copies = _recoded(twin.trace.operators[operator], coded).with_columns(
         start_ns=pl.Series(first_ns[step], dtype=pl.Int64),
         duration_ns=pl.lit(0, dtype=pl.Int64),
@@ -243,7 +234,7 @@ def _pair(run: Annotated, twin: Annotated) -> tuple[Int64, Int64, Int64]:
     twin_steps, whole = _sequences(twin, theirs, labelled), _ordered(twin, theirs)
     position = np.argsort(whole.rows)
     is_replay = run.activities["replay"].to_numpy()
-    align, stretches = _remembering(align_names), _remembering(_stretches)
+    align, stretches = remembering(align_names), remembering(_stretches)
     found, cursor = [(_NONE, _NONE, _NONE)], 0
     for number, replayed in enumerate(replays):
         if replayed.label and twin_steps:
@@ -340,19 +331,6 @@ def _partners(replayed: _Sequence, groups: Iterable[Sequence[_Sequence]], align:
     return _NONE, _NONE
 
 
-def _remembering(function: Callable[[Int64, Int64], _T]) -> Callable[[Int64, Int64], _T]:
-    """The same, once for each pair of sequences: steps repeat."""
-    known: dict[tuple[bytes, bytes], _T] = {}
-
-    def remembered(ours: Int64, theirs: Int64) -> _T:
-        key = ours.tobytes(), theirs.tobytes()
-        if key not in known:
-            known[key] = function(ours, theirs)
-        return known[key]
-
-    return remembered
-
-
 def _stretch(names: Int64, whole: _Sequence, cursor: int, stretches: Callable[[Int64, Int64], list[_Cut]]) -> _Sequence:
     """The stretch of the whole that matches the names; of several the first whose middle is past the cursor."""
     if len(names) >= len(whole.names):
@@ -407,94 +385,3 @@ def _climb(cut: _Cut, step: int, score: Callable[[_Cut], int]) -> _Cut:
             moves = [(a * stride, b * stride) for a, b in _MOVES]
             cut = max(((cut[0] + a, cut[1] + b) for a, b in moves), key=score)
     return cut
-
-
-# The alignment itself.
-
-
-def align_names(ours: Int64, theirs: Int64) -> Pairs:
-    """A longest common subsequence of two sequences of codes.
-
-    >>> pairs = align_names(np.array([5, 1, 2, 3, 9]), np.array([1, 7, 2, 9]))
-    >>> pairs.ours.tolist(), pairs.theirs.tolist()
-    ([1, 2, 4], [0, 2, 3])
-    """
-    shorter = min(len(ours), len(theirs))
-    head = _equal_at_first(ours[:shorter], theirs[:shorter])
-    tail = _equal_at_first(ours[head:][::-1], theirs[head:][::-1])
-    mine, partners = _longest_common(ours[head : len(ours) - tail], theirs[head : len(theirs) - tail])
-    at_head, at_tail = np.arange(head), np.arange(-tail, 0)
-    return Pairs(
-        np.concatenate([at_head, head + mine, len(ours) + at_tail]),
-        np.concatenate([at_head, head + partners, len(theirs) + at_tail]),
-    )
-
-
-def _equal_at_first(a: Int64, b: Int64) -> int:
-    shorter = min(len(a), len(b))
-    differs = np.flatnonzero(a[:shorter] != b[:shorter])
-    return int(differs[0]) if len(differs) else shorter
-
-
-def _longest_common(a: Int64, b: Int64) -> Pairs:
-    """What :func:`align_names` does where neither the first nor the last names are equal.
-
-    Bit by bit, as Hyyrö does it: a row of the table of lengths is one integer, whose bit ``j`` is 0 where the length
-    grows at ``b[j]``, and the next row takes four operations on whole integers. One row in ``_BLOCK`` is kept, and the
-    path is found backwards, block by block.
-    """
-    a_at, b_at = np.flatnonzero(np.isin(a, b)), np.flatnonzero(np.isin(b, a))
-    ours, theirs = a[a_at].tolist(), b[b_at].tolist()
-    where = _places(b[b_at])
-    kept = _kept_rows(ours, where, len(theirs))
-    i, j, pairs = len(ours), len(theirs), []
-    for start in reversed(range(0, len(ours), _BLOCK)):
-        if not j:
-            break
-        rows = list(_rows(kept[start // _BLOCK], [where[name] for name in ours[start:i]]))
-        while i > start and j:
-            if ours[i - 1] == theirs[j - 1]:
-                i, j = i - 1, j - 1
-                pairs.append((i, j))
-            elif rows[i - 1 - start] >> (j - 1) & 1:
-                j -= 1
-            else:
-                i -= 1
-    found = np.array(pairs[::-1], dtype=np.int64).reshape(-1, 2)
-    return Pairs(a_at[found[:, 0]], b_at[found[:, 1]])
-
-
-def common_length(a: Int64, b: Int64) -> int:
-    """The length of the longest common subsequence."""
-    last = _kept_rows(a.tolist(), _places(b), len(b))[-1]
-    return (~last & _ones(len(b))).bit_count()
-
-
-def _kept_rows(names: list[int], where: dict[int, int], width: int) -> list[int]:
-    """The first row, one in ``_BLOCK`` and the last."""
-    kept = [_ones(width)]
-    for start in range(0, len(names), _BLOCK):
-        *_, row = _rows(kept[-1], [where.get(name, 0) for name in names[start : start + _BLOCK]])
-        kept.append(row & _ones(width))
-    return kept
-
-
-def _ones(width: int) -> int:
-    return (1 << width) - 1
-
-
-def _places(names: Int64) -> dict[int, int]:
-    """For each name the bits of the places where it is."""
-    return {name: _bits(names == name) for name in np.unique(names).tolist()}
-
-
-def _bits(chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
-    return int.from_bytes(np.packbits(chosen, bitorder="little").tobytes(), "little")
-
-
-def _rows(row: int, where: Iterable[int]) -> Iterator[int]:
-    """The rows after one, one for each name whose places in the other sequence are given."""
-    for places in where:
-        new = row & places
-        row = (row + new) | (row - new)
-        yield row

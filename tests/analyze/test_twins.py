@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyze.alignment import align_names
 from analyze.errors import TraceError
 from analyze.ingest import Result, analyze
 from analyze.spans import Int64
-from analyze.twins import align_names
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, failures, query, run_directory
 from warehouse import connect
