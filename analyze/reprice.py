@@ -26,7 +26,7 @@ import polars as pl
 from analyze.columns import Signature
 from analyze.families import family
 from analyze.pricing import RULES_VERSION
-from analyze.rows import shares
+from analyze.rows import busy_spans, shares
 from analyze.run import composite
 from analyze.signatures import RECORDED, Record, price_records
 from analyze.spans import ROOT, Int64, nearest, take
@@ -232,17 +232,7 @@ def _store_times(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl
         " (SELECT signature_id FROM kernel_classes WHERE run_id = ? AND signature_id IS NOT NULL)",
         [run_id, run_id],
     )
-    timed = (
-        kernels.drop_nulls("step_id").sort("start_ns").with_columns(end_ns=pl.col("start_ns") + pl.col("duration_ns"))
-    )
-    covered_ns = pl.col("end_ns").cum_max().shift(1).over("step_id").fill_null(pl.col("start_ns"))
-    fresh_ns = (pl.col("end_ns") - pl.max_horizontal("start_ns", covered_ns)).clip(0)
-    spans = (
-        timed.with_columns(fresh_ns=fresh_ns)
-        .group_by("step_id")
-        .agg(pl.col("start_ns").min(), pl.col("end_ns").max(), busy_ns=pl.col("fresh_ns").sum())
-    )
-    for step_id, start_ns, end_ns, busy_ns in spans.iter_rows():
+    for step_id, start_ns, end_ns, busy_ns in busy_spans(kernels, "step_id").iter_rows():
         connection.execute(
             "UPDATE steps SET start_ns = ?, end_ns = ?, busy_ns = ? WHERE run_id = ? AND step_id = ?",
             [start_ns, end_ns, busy_ns, run_id, step_id],

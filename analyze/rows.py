@@ -133,21 +133,26 @@ def operator_rows(trace: Trace, parents: Int64, prices: dict[int, Record]) -> pl
     )
 
 
-def step_rows(trace: Trace, activities: pl.DataFrame, labels: dict[int, Label]) -> list[dict[str, Any]]:
-    """Rows of ``steps``: the annotations that mark one, by row, and the device activities launched in each."""
+def busy_spans(activities: pl.DataFrame, step: str) -> pl.DataFrame:
+    """For each step, the values of the column `step`: its `start_ns`, its `end_ns`, and `busy_ns`, overlaps once."""
     timed = (
-        activities.filter(pl.col("step_label").is_not_null())
+        activities.filter(pl.col(step).is_not_null())
         .sort("start_ns")
         .with_columns(end_ns=pl.col("start_ns") + pl.col("duration_ns"))
     )
     # time not yet covered by the activities of the step that started before
-    covered_ns = pl.col("end_ns").cum_max().shift(1).over("step_label").fill_null(pl.col("start_ns"))
+    covered_ns = pl.col("end_ns").cum_max().shift(1).over(step).fill_null(pl.col("start_ns"))
     fresh_ns = (pl.col("end_ns") - pl.max_horizontal("start_ns", covered_ns)).clip(0)
-    spans = (
+    return (
         timed.with_columns(fresh_ns=fresh_ns)
-        .group_by("step_label")
+        .group_by(step)
         .agg(pl.col("start_ns").min(), pl.col("end_ns").max(), busy_ns=pl.col("fresh_ns").sum())
     )
+
+
+def step_rows(trace: Trace, activities: pl.DataFrame, labels: dict[int, Label]) -> list[dict[str, Any]]:
+    """Rows of ``steps``: the annotations that mark one, by row, and the device activities launched in each."""
+    spans = busy_spans(activities, "step_label")
     device = {row["step_label"]: row for row in spans.iter_rows(named=True)}
     rows = []
     for step_id, label in sorted(labels.items()):
