@@ -33,6 +33,7 @@ from analyze.spans import ROOT, Int64, nearest, take
 from analyze.units import unit_and_precision
 from warehouse import connect
 from warehouse.errors import WarehouseError
+from warehouse.load import account_prices
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
@@ -128,12 +129,7 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     _store(connection, run_id, kernels, classes)
     if on_cpu:
         _store_times(connection, run_id, kernels)
-    connection.execute("DELETE FROM ledger WHERE run_id = ? AND account = 'price'", [run_id])
-    connection.execute(
-        "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, count(*), sum(duration_ns)"
-        " FROM placed_kernels WHERE run_id = ? GROUP BY ALL",
-        [run_id],
-    )
+    account_prices(connection, run_id)
     return is_whole
 
 

@@ -56,11 +56,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
             _insert(connection, table, frame, run.run_id)
         for table, records in run.records.items():
             _insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
-        connection.execute(
-            "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, count(*), sum(duration_ns)"
-            " FROM placed_kernels WHERE run_id = ? GROUP BY ALL",
-            [run.run_id],
-        )
+        account_prices(connection, run.run_id)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
@@ -71,6 +67,16 @@ def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Non
     """Delete every row of the runs, inside the caller's transaction."""
     for table in RUN_TABLES:
         connection.execute(f"DELETE FROM {table} WHERE list_contains(?, run_id)", [list(run_ids)])
+
+
+def account_prices(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """Make the run's account of prices from its kernels, in place of one it has, inside the caller's transaction."""
+    connection.execute("DELETE FROM ledger WHERE run_id = ? AND account = 'price'", [run_id])
+    connection.execute(
+        "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, count(*), sum(duration_ns)"
+        " FROM placed_kernels WHERE run_id = ? GROUP BY ALL",
+        [run_id],
+    )
 
 
 def _insert(
