@@ -12,7 +12,7 @@ import duckdb
 from warehouse import datasheets
 from warehouse.errors import WarehouseError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _FOLDER = Path(__file__).parent
 
 

@@ -79,6 +79,7 @@ CREATE TABLE kernels (
   start_ns BIGINT NOT NULL, duration_ns BIGINT NOT NULL, launch_ns BIGINT,
   operator_id BIGINT, share DOUBLE, -- its part of the signature's cost
   trace_bytes BIGINT,              -- DRAM bytes of a copy or fill, from the bytes the trace records
+  cache_read_bytes DOUBLE, cache_write_bytes DOUBLE, -- DRAM bytes by the model of the L2; null where it knows no operands
   step_id BIGINT
 );
 
@@ -115,7 +116,14 @@ CREATE TABLE ledger (
   run_id VARCHAR NOT NULL, account VARCHAR NOT NULL, entry VARCHAR NOT NULL, kernels BIGINT NOT NULL, duration_ns BIGINT NOT NULL
 );
 
+-- What the closed forms say of the kinds and lengths of step that a run profiled.
 CREATE TABLE predictions (
-  run_id VARCHAR, model VARCHAR NOT NULL, mode VARCHAR NOT NULL, convention VARCHAR NOT NULL, component VARCHAR NOT NULL,
-  flops DOUBLE, bytes DOUBLE, time_ns BIGINT
+  run_id VARCHAR NOT NULL, model VARCHAR NOT NULL, mode VARCHAR NOT NULL,
+  convention VARCHAR NOT NULL,     -- as authored (arXiv 2510.04146) or corrected
+  kind VARCHAR NOT NULL, query BIGINT NOT NULL, context DOUBLE NOT NULL,
+  forwards BIGINT NOT NULL,        -- such steps in a generation; the other columns are of one
+  component VARCHAR NOT NULL,
+  flops DOUBLE, bytes DOUBLE,
+  time_ns BIGINT,                  -- least time at the run's roofs; null without them
+  roofs VARCHAR                    -- whose: a measured or a datasheet's
 );
