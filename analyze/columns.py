@@ -183,7 +183,8 @@ def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
 def _append_operators(columns: Columns, events: Sequence[AnyEvent]) -> None:
     _append_spans(columns, columns.operator, events)
     args = _decode_args(events, OperatorArgs)
-    columns.operator["external_id"].extend(_integers(args, "external_id"))
+    for name in ("external_id", "record_id"):
+        columns.operator[name].extend(_integers(args, name))
     recorded = zip(map(_name, events), *(map(bytes, map(field, args)) for field in _SIGNATURE), strict=True)
     columns.operator["signature"].extend(map(columns.signatures.__getitem__, recorded))
 

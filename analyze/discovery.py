@@ -27,6 +27,7 @@ class Source:
     counters: Path | None = None
     ncu: Path | None = None
     twin: Path | None = None
+    execution_trace: Path | None = None
 
 
 def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
@@ -81,6 +82,7 @@ def _run_directory(folder: Path) -> Source:
         _beside(folder, "trace", "counters.csv"),
         _beside(folder, "trace", "ncu.csv"),
         _beside(folder, "trace", "twin.json"),
+        _beside(folder, "trace", "et.json"),
     )
 
 
@@ -91,11 +93,14 @@ def _bare(path: Path) -> Source:
     name = stem[1] if stem else path.name
     if name == "trace":  # says nothing: its folder does
         name = path.resolve().parent.name or name
-    counters, ncu, twin = (
-        _beside(path.parent, stem[1] if stem else path.name, kind) for kind in ("counters.csv", "ncu.csv", "twin.json")
+    counters, ncu, twin, execution_trace = (
+        _beside(path.parent, stem[1] if stem else path.name, kind)
+        for kind in ("counters.csv", "ncu.csv", "twin.json", "et.json")
     )
     ceilings = _existing(path.parent / "ceilings.json")
-    return Source(name, path, ceilings=ceilings, counters=counters, ncu=ncu, twin=twin)
+    return Source(
+        name, path, ceilings=ceilings, counters=counters, ncu=ncu, twin=twin, execution_trace=execution_trace
+    )
 
 
 def _beside(folder: Path, stem: str, kind: str) -> Path | None:

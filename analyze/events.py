@@ -40,6 +40,7 @@ class ExactEvent(Struct, gc=False):
 
 class OperatorArgs(Struct, gc=False):
     external_id: int | None = field(name="External id", default=ABSENT)
+    record_id: int | None = field(name="Record function id", default=ABSENT)
     dims: Raw = field(name="Input Dims", default=Raw())
     types: Raw = field(name="Input type", default=Raw())
     strides: Raw = field(name="Input Strides", default=Raw())

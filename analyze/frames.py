@@ -19,7 +19,7 @@ LARGEST_TIME_NS = (1 << 61) - 1
 
 _DEVICE = ("name", "category", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes")
 _LAUNCH = ("name", "thread", "start_ns", "duration_ns", "correlation")
-_OPERATOR = ("name", "thread", "start_ns", "duration_ns", "external_id", "signature")
+_OPERATOR = ("name", "thread", "start_ns", "duration_ns", "external_id", "record_id", "signature")
 _ANNOTATION = ("name", "thread", "start_ns", "duration_ns")
 _CODED = {"name": "names", "thread": "threads", "signature": "signatures"}
 
@@ -73,7 +73,7 @@ def assemble(parts: Sequence[Columns]) -> Trace:
             data[column] = np.concatenate(arrays)
         if any(len(data[c]) and np.abs(data[c]).max() > LARGEST_TIME_NS for c in ("start_ns", "duration_ns")):
             raise TraceError("times of more than 73 years: the trace is damaged")
-        absent = [c for c in ("correlation", "external_id", "stream", "bytes") if c in data]
+        absent = [c for c in ("correlation", "external_id", "record_id", "stream", "bytes") if c in data]
         backwards.append(int((data["duration_ns"] < 0).sum()))
         np.maximum(data["duration_ns"], 0, out=data["duration_ns"])
         return pl.DataFrame(data).with_columns(pl.col(absent).replace(ABSENT, None))

@@ -173,7 +173,11 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
 def _content(source: Source, trace_sha256: str) -> str:
     """What a run was made of: the hash of its trace's and its companions' hashes, theirs of the files as they are."""
     digest = hashlib.sha256(trace_sha256.encode())
-    for companion in (source.run_json, source.ceilings, source.telemetry, source.counters, source.ncu, source.twin):
+    companions = (
+        source.run_json, source.ceilings, source.telemetry, source.counters, source.ncu, source.twin,
+        source.execution_trace,
+    )  # fmt: skip
+    for companion in companions:
         digest.update(b"-" if companion is None else hashlib.sha256(companion.read_bytes()).hexdigest().encode())
     return digest.hexdigest()
 

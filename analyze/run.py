@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -18,6 +18,8 @@ from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, r
 from analyze.counter_files import CounterFile, read_beside
 from analyze.counters import counter_rows
 from analyze.discovery import Source
+from analyze.dram_bytes import Kernels, Modelled, from_execution_trace, from_recorded_shapes, known_devices
+from analyze.errors import CompanionError
 from analyze.frames import Trace, assemble
 from analyze.ledger import attribution_account
 from analyze.pricing import RULES_VERSION
@@ -42,12 +44,13 @@ def build(
     run = RunRows(run_id)
     ncu = described.counters.ncu if described and described.counters else None
     files, unusable = read_beside(source.counters, source.ncu, ncu.step if ncu else None)
-    activities, uncounted = _add_trace(connection, run, trace, files, source.twin) if trace else (None, [])
-    device_time_ns = int(activities["duration_ns"].sum()) if activities is not None else 0
-    found = matched(activities) if source.twin and activities is not None else None
-    row = _run_row(source, content, described, trace, device_time_ns) | _twin_columns(found)
-    run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["devices"] = _device_rows(trace, described)
+    added = _add_trace(connection, run, trace, files, source) if trace else None
+    found = matched(added.activities) if source.twin and added else None
+    row = _run_row(source, content, described, trace, added.device_time_ns if added else 0) | _twin_columns(found)
+    row |= _model_columns(added.modelled if added else None)
+    uncounted = added.uncounted if added else []
+    run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
@@ -80,10 +83,23 @@ def _digest(source: Source) -> str:
     return hashlib.sha256(source.run_json.read_bytes()).hexdigest()
 
 
+class _Added(NamedTuple):
+    """What a trace added besides its rows."""
+
+    activities: pl.DataFrame
+    uncounted: list[str]
+    """What has no counters, and why."""
+    modelled: Modelled | None
+
+    @property
+    def device_time_ns(self) -> int:
+        return int(self.activities["duration_ns"].sum())
+
+
 def _add_trace(
-    connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, files: list[CounterFile], twin: Path | None
-) -> tuple[pl.DataFrame, list[str]]:
-    """Add the trace's rows; its activities, and what has no counters and why."""
+    connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, files: list[CounterFile], source: Source
+) -> _Added:
+    """Add the trace's rows."""
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
     on_cpu = trace.device.is_empty()
@@ -96,14 +112,41 @@ def _add_trace(
         activities = assign(trace, attribute(trace, tree))
     steps = step_labels(trace, tree, labels)
     known = Annotated(trace, activities, labels, steps, tree.operator_parent())
-    known, prices = _priced(known, twin, partial(_prices, connection, run))
+    known, prices = _priced(known, source.twin, partial(_prices, connection, run))
     trace, activities, labels = known.trace, known.activities, known.labels
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
     run.frames["operators"] = operator_rows(trace, known.parents, prices)
     run.records["steps"] = step_rows(trace, activities, steps)
     run.records["ledger"] = attribution_account(activities)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, files)
-    return activities, uncounted
+    modelled = None if on_cpu else _modelled(run, trace, activities, prices, source.execution_trace)
+    if modelled:
+        run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
+    return _Added(activities, uncounted, modelled)
+
+
+def _modelled(
+    run: RunRows, trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], execution_trace: Path | None
+) -> Modelled:
+    """The bytes by the model of the L2; an execution trace that cannot be used is said, and shapes taken instead."""
+    kernels = Kernels(
+        activities.select("name", "signature", "category", "device", "operator", step="step_label"),
+        trace.names,
+        trace.signatures,
+        {code: price["write_bytes"] for code, price in prices.items()},
+        known_devices(run.records["devices"]),
+    )
+    if execution_trace is None:
+        return from_recorded_shapes(kernels)
+    try:
+        return from_execution_trace(kernels, trace, execution_trace)
+    except CompanionError as e:
+        shapes = from_recorded_shapes(kernels)
+        return shapes._replace(message="; ".join(part for part in (str(e), shapes.message) if part))
+
+
+def _model_columns(modelled: Modelled | None) -> dict[str, Any]:
+    return {"cache_model_operands": modelled.operands, "cache_model_message": modelled.message} if modelled else {}
 
 
 def _priced(known: Annotated, twin: Path | None, price: Pricing) -> tuple[Annotated, dict[int, Record]]:

@@ -20,6 +20,8 @@ CREATE TABLE runs (
   twin_kernels BIGINT, twin_ns BIGINT,                 -- graph-replayed kernels, where an eager twin was given
   twin_matched_kernels BIGINT, twin_matched_ns BIGINT, -- those of them that the twin told of
   counters_message VARCHAR,        -- what of a counter file beside the trace was not used, and why
+  cache_model_operands VARCHAR,    -- where the model of the L2 has tensors from: execution_trace or recorded_shapes (a guess)
+  cache_model_message VARCHAR,     -- what it left out, and why
   committed_tokens BIGINT,
   peak_memory_bytes BIGINT, weights_bytes BIGINT, cache_bytes BIGINT, other_bytes BIGINT,
   trace_bytes BIGINT, events BIGINT, malformed_events BIGINT,

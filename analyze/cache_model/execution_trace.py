@@ -1,22 +1,23 @@
-"""Tensors of every operator from an execution trace (Chakra schema, as PyTorch's ExecutionTraceObserver writes it)."""
+"""Tensors of operators' calls from an execution trace (Chakra schema, as PyTorch's ExecutionTraceObserver writes it)."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from analyze.cache_model.operands import Tensor, view
 from analyze.cache_model.touches import Node
 from analyze.errors import CompanionError
 
 
-class _Attribute(msgspec.Struct):
+class _Attribute(msgspec.Struct, gc=False):
     name: str
-    value: Any = None
+    value: Raw = Raw(b"null")
 
 
 class _Values(msgspec.Struct):
@@ -25,10 +26,10 @@ class _Values(msgspec.Struct):
     strides: list[Any] = []
 
 
-class _Node(msgspec.Struct):
+class _Node(msgspec.Struct, gc=False):
     name: str
-    inputs: _Values = msgspec.field(default_factory=_Values)
-    outputs: _Values = msgspec.field(default_factory=_Values)
+    inputs: Raw = Raw(b"{}")
+    outputs: Raw = Raw(b"{}")
     attrs: list[_Attribute] = []
 
 
@@ -36,24 +37,27 @@ class _File(msgspec.Struct):
     nodes: list[_Node]
 
 
-def read_execution_trace(path: Path) -> dict[int, Node]:
-    """Calls by record function id. Raises :class:`CompanionError`."""
+def read_execution_trace(path: Path, wanted: Iterable[int] | None = None) -> dict[int, Node]:
+    """Calls by record function id, those ``wanted`` or all. Raises :class:`CompanionError`."""
     try:
         content = path.read_bytes()
         data = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-        nodes = msgspec.json.decode(data, type=_File).nodes
-    except (OSError, EOFError, ValueError, msgspec.MsgspecError) as e:
+        nodes = {_id(node): node for node in msgspec.json.decode(data, type=_File).nodes}
+        chosen = nodes.keys() - {b""} if wanted is None else nodes.keys() & {b"%d" % number for number in wanted}
+        return {int(i): Node(nodes[i].name, _tensors(nodes[i].inputs), _tensors(nodes[i].outputs)) for i in chosen}
+    except (OSError, EOFError, ValueError, TypeError, RecursionError, msgspec.MsgspecError) as e:
         raise CompanionError(f"{path}: {e}: expected an execution trace as PyTorch writes it") from None
-    return {identifier: Node(n.name, _tensors(n.inputs), _tensors(n.outputs)) for n in nodes if (identifier := _id(n))}
 
 
-def _id(node: _Node) -> int:
-    value = next((attribute.value for attribute in node.attrs if attribute.name == "rf_id"), 0)
-    return value if isinstance(value, int) else 0
+def _id(node: _Node) -> bytes:
+    """The record function id as it stands in the file; empty for a node that has none."""
+    value = next((bytes(attribute.value) for attribute in node.attrs if attribute.name == "rf_id"), b"")
+    return value if value.isdigit() else b""
 
 
-def _tensors(recorded: _Values) -> list[Tensor]:
-    return list(_walk(recorded.values, recorded.shapes, recorded.strides))
+def _tensors(recorded: Raw) -> list[Tensor]:
+    values = msgspec.json.decode(recorded, type=_Values)
+    return list(_walk(values.values, values.shapes, values.strides))
 
 
 def _walk(values: Any, shapes: Any, strides: Any) -> Iterator[Tensor]:
@@ -68,7 +72,12 @@ def _walk(values: Any, shapes: Any, strides: Any) -> Iterator[Tensor]:
 
 
 def _is_tensor(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 6 and isinstance(value[5], str)
+    return (
+        isinstance(value, list)
+        and len(value) == 6
+        and isinstance(value[5], str)
+        and all(isinstance(number, int) and number >= 0 for number in value[1:5])
+    )
 
 
 def _tensor(value: list[Any], shape: Any, stride: Any) -> Iterator[Tensor]:
@@ -81,4 +90,4 @@ def _tensor(value: list[Any], shape: Any, stride: Any) -> Iterator[Tensor]:
 
 
 def _sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(size, int) for size in value)
+    return isinstance(value, list) and all(isinstance(size, int) and size >= 0 for size in value)

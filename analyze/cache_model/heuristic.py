@@ -113,7 +113,7 @@ def _layouts(shape: object, kind: object, stride: object) -> Iterable[Tensor]:
         strides = stride if isinstance(stride, list) and len(stride) == len(shape) else [None] * len(shape)
         for part, part_stride in zip(shape, strides, strict=True):
             yield view(0, 0, part, part_stride, itemsize or 2)
-    elif itemsize and all(isinstance(size, int) for size in shape):
+    elif itemsize and all(isinstance(size, int) and size >= 0 for size in shape):
         yield view(0, 0, shape, stride if isinstance(stride, list) and stride else None, itemsize)
 
 

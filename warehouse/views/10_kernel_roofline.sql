@@ -88,7 +88,7 @@ priced AS (
     s.flops * k.share AS algorithm_flops,
     m.flops AS counter_flops,
     CASE WHEN k.trace_bytes IS NULL THEN (s.read_bytes + s.write_bytes) * k.share END AS compulsory_bytes,
-    CAST(NULL AS DOUBLE) AS cache_model_bytes,
+    k.cache_read_bytes + k.cache_write_bytes AS cache_model_bytes,
     m.dram_bytes AS counter_dram_bytes,
     CAST(k.trace_bytes AS DOUBLE) AS trace_bytes,
     c.category = 'memcpy' AND (c.kernel LIKE '%HtoD%' OR c.kernel LIKE '%DtoH%' OR c.kernel LIKE '%Host%') AS over_host_link,
