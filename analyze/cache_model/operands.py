@@ -13,7 +13,8 @@ SECTOR_BYTES = 32
 SCHEMA = pl.Schema(
     {
         "kernel": pl.Int64, "storage": pl.Int64, "offset": pl.Int64, "bytes": pl.Int64, "span": pl.Int64,
-        "write": pl.Boolean, "waves": pl.Int64, "every": pl.Boolean, "passes": pl.Int64, "shared": pl.Boolean,
+        "write": pl.Boolean, "waves": pl.Int64, "parts": pl.Float64, "stay": pl.Float64, "passes": pl.Int64,
+        "shared": pl.Boolean,
     }
 )  # fmt: skip
 
@@ -33,8 +34,9 @@ class Touch(NamedTuple):
     """One operand of a kernel, read or written.
 
     A kernel without waves (0) streams: its operands advance side by side. One of tiles works in ``waves``, one tile on
-    each multiprocessor at a time: an operand is cut into as many parts, unless it is used whole in ``every`` wave,
-    and what a wave writes is written at its end. ``passes`` reads each part several times; ``shared`` is read by
+    each multiprocessor at a time, and what a wave writes is written at its end. An operand is cut into ``parts`` (as
+    many as waves if 0), need not be a whole number of them; waves take one after the other and begin again after the
+    last, and ``stay`` on each for so many waves. ``passes`` reads each part several times; ``shared`` is read by
     multiprocessors at both halves of the L2.
     """
 
@@ -44,7 +46,8 @@ class Touch(NamedTuple):
     span: int
     write: bool
     waves: int = 0
-    every: bool = False
+    parts: float = 0
+    stay: float = 1
     passes: int = 1
     shared: bool = False
 

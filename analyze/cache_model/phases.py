@@ -14,7 +14,7 @@ LARGEST_GRANULE = 1 << 20
 SMALLEST_GRANULE = 1 << 12
 _PIECES = 256
 """At most so many granules in a storage, if they are smaller than the largest."""
-_MOST_WAVES = 48
+_MOST_WAVES = 64
 _STORAGE_SHIFT = 32
 
 
@@ -52,9 +52,10 @@ def phases(touches: Sequence[Touch], sizes: dict[int, int], policy: Policy) -> I
     waves = max((touch.waves for touch in touches), default=0)
     streamed = waves == 0
     count = max(1, min(waves, _MOST_WAVES))
+    merged = max(waves, 1) / count
     for wave in range(count):
-        reads = [_pieces(t, wave, count, sizes, policy) for t in touches if not t.write]
-        writes = [_pieces(t, wave, count, sizes, policy) for t in touches if t.write]
+        reads = [_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in touches if not t.write]
+        writes = [_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in touches if t.write]
         passes = max((t.passes for t in touches), default=1)
         if reads:
             yield from (_merge(reads) for _ in range(passes - 1))
@@ -64,12 +65,19 @@ def phases(touches: Sequence[Touch], sizes: dict[int, int], policy: Policy) -> I
             yield from (_merge(group) for group in (reads, writes) if group)
 
 
-def _pieces(touch: Touch, wave: int, waves: int, sizes: dict[int, int], policy: Policy) -> Pieces:
-    """The granules of an operand that a wave touches, whole ones."""
+def _share(touch: Touch, wave: int, count: int, merged: float) -> tuple[float, float]:
+    """From where to where a wave uses an operand, as parts of the whole; past 1 it begins again."""
+    parts = max(touch.parts / merged, 1.0) if touch.parts else count
+    first = int(wave // max(touch.stay / merged, 1.0)) / parts % 1
+    return first, first + 1 / parts
+
+
+def _pieces(touch: Touch, share: tuple[float, float], sizes: dict[int, int], policy: Policy) -> Pieces:
+    """The granules of an operand that are used, whole ones."""
     size, end = sizes[touch.storage], touch.offset + touch.span
     index = np.arange(touch.offset // size, -(-end // size))
-    if not touch.every:
-        index = index[len(index) * wave // waves : len(index) * (wave + 1) // waves]
+    start, stop = (round(bound * len(index)) for bound in share)
+    index = index.take(range(start, stop), mode="wrap") if (start, stop) != (0, len(index)) else index
     bounds = np.maximum(index * size, touch.offset), np.minimum((index + 1) * size, end)
     amount = (bounds[1] - bounds[0]) * (touch.bytes / max(touch.span, 1))
     copies = 1 + (policy.far_copy_shared if touch.shared else policy.far_copy_once)

@@ -11,13 +11,12 @@ import polars as pl
 from analyze.cache_model.operands import SECTOR_BYTES, Tensor, Touch, frame
 from analyze.cache_model.tiles import (
     Product,
+    blocks,
     partial_bytes,
     reduces_sums,
-    row_tiles,
     softmax_passes,
     softmax_waves,
     splits_sums,
-    waves,
 )
 from analyze.families import base_name
 
@@ -139,8 +138,8 @@ def _softmax(call: Call, sms: int) -> Iterator[Touch]:
     for i in call.inputs:
         rows = math.prod(i.shape[:-1])
         count, passes = softmax_waves(rows, sms), softmax_passes(rows, i.bytes // max(rows, 1), sms)
-        yield Touch(i.storage, i.offset, i.bytes, i.span, False, count, False, passes)
-        yield from (Touch(o.storage, o.offset, o.bytes, o.span, True, count, False, passes) for o in call.outputs)
+        yield _read(i)._replace(waves=count, passes=passes)
+        yield from (_write(o)._replace(waves=count, passes=passes) for o in call.outputs)
 
 
 def _product(call: Call, at: int, sms: int) -> Iterator[Touch]:
@@ -151,11 +150,15 @@ def _product(call: Call, at: int, sms: int) -> Iterator[Touch]:
         yield Touch(PARTIAL_SUMS, 0, partial, partial, False)
         yield from map(_write, call.outputs)
         return
-    count = math.ceil(waves(product, call.kernel, sms))
-    down = row_tiles(product, call.kernel)
+    grid = blocks(product, call.kernel, sms)
+    count = round(product.batch * grid.down * grid.across)
     yield from (_read(t)._replace(waves=count) for t in call.inputs[:at])
-    yield _read(left)._replace(waves=count, every=product.batch == 1 and down <= sms, shared=True)
-    yield _read(right)._replace(waves=count, shared=down > 1)
+    if product.batch == 1:
+        yield _read(left)._replace(waves=count, parts=grid.down, shared=True)
+        yield _read(right)._replace(waves=count, parts=grid.across, stay=grid.down, shared=grid.rows > 1)
+    else:
+        yield _read(left)._replace(waves=count, shared=True)
+        yield _read(right)._replace(waves=count, shared=grid.rows > 1)
     if splits_sums(call.kernel):
         partial = partial_bytes(product, call.kernel, sms)
         yield Touch(PARTIAL_SUMS, 0, partial, partial, True, count)
