@@ -124,7 +124,8 @@ def from_recorded_shapes(kernels: Kernels) -> Modelled:
 
 def _recorded(kernels: Kernels, code: int) -> Recorded:
     writes = kernels.write_bytes.get(code)
-    return Recorded(*kernels.signatures[code][:4], None if writes is None else round(writes))
+    *recorded, concrete = kernels.signatures[code]
+    return Recorded(*recorded, None if writes is None else round(writes), concrete)
 
 
 def _model(kernels: Kernels, calls: _Calls, source: str) -> Modelled:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from analyze.cache_model.operands import Tensor, view
-from analyze.cache_model.touches import Node
+from analyze.cache_model.touches import Node, iterations
 from analyze.errors import CompanionError
 
 
@@ -44,7 +44,7 @@ def read_execution_trace(path: Path, wanted: Iterable[int] | None = None) -> dic
         data = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
         nodes = {_id(node): node for node in msgspec.json.decode(data, type=_File).nodes}
         chosen = nodes.keys() - {b""} if wanted is None else nodes.keys() & {b"%d" % number for number in wanted}
-        return {int(i): Node(nodes[i].name, _tensors(nodes[i].inputs), _tensors(nodes[i].outputs)) for i in chosen}
+        return {int(i): _call(nodes[i]) for i in chosen}
     except (OSError, EOFError, ValueError, TypeError, RecursionError, msgspec.MsgspecError) as e:
         raise CompanionError(f"{path}: {e}: expected an execution trace as PyTorch writes it") from None
 
@@ -55,9 +55,14 @@ def _id(node: _Node) -> bytes:
     return value if value.isdigit() else b""
 
 
-def _tensors(recorded: Raw) -> list[Tensor]:
-    values = msgspec.json.decode(recorded, type=_Values)
-    return list(_walk(values.values, values.shapes, values.strides))
+def _call(node: _Node) -> Node:
+    inputs, outputs = (msgspec.json.decode(recorded, type=_Values) for recorded in (node.inputs, node.outputs))
+    numbers = [value for value in inputs.values if isinstance(value, int)]
+    return Node(node.name, _tensors(inputs), _tensors(outputs), iterations(node.name, numbers))
+
+
+def _tensors(recorded: _Values) -> list[Tensor]:
+    return list(_walk(recorded.values, recorded.shapes, recorded.strides))
 
 
 def _walk(values: Any, shapes: Any, strides: Any) -> Iterator[Tensor]:

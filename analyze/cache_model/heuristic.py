@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from analyze.cache_model.operands import Tensor, view
-from analyze.cache_model.touches import Node
+from analyze.cache_model.touches import Node, iterations
 from analyze.families import base_name
 
 _ITEMSIZES = {
@@ -52,6 +52,7 @@ class Recorded(NamedTuple):
     types: bytes
     strides: bytes
     write_bytes: int | None
+    concrete: bytes = b""
 
 
 @dataclass
@@ -79,6 +80,7 @@ class _Bound(NamedTuple):
     inputs: list[tuple[_Value, Tensor]]
     outputs: list[_Value]
     itemsize: int
+    iterations: int | None
 
 
 def guess(calls: Sequence[Recorded]) -> list[Node]:
@@ -127,7 +129,9 @@ def _bind(state: _Guess, at: int, call: Recorded, inputs: list[Tensor]) -> _Boun
     state.last_left = values[right - 1] if right is not None and len(values) >= right else None
     itemsize = inputs[0].itemsize if inputs else 1
     outputs = _outputs(state, at, call, values, inputs)
-    return _Bound(call.operator, list(zip(values, inputs, strict=True)), outputs, itemsize)
+    numbers = [int(text) for text in _json(call.concrete) if isinstance(text, str) and text.isdecimal()]
+    looped = iterations(call.operator, numbers)
+    return _Bound(call.operator, list(zip(values, inputs, strict=True)), outputs, itemsize, looped)
 
 
 def _value(state: _Guess, operator: str, i: int, tensor: Tensor, taken: list[_Value]) -> _Value:
@@ -249,4 +253,4 @@ def _block(value: _Value) -> int:
 def _node(call: _Bound) -> Node:
     inputs = [tensor._replace(storage=value.storage) for value, tensor in call.inputs]
     outputs = [Tensor(v.storage, 0, v.bytes, v.bytes, v.shape, call.itemsize) for v in call.outputs]
-    return Node(call.operator, inputs, outputs)
+    return Node(call.operator, inputs, outputs, call.iterations)

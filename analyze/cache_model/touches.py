@@ -28,6 +28,7 @@ _PRODUCTS = {"mm": 0, "bmm": 0, "matmul": 0, "linear": 0, "addmm": 1, "baddbmm":
 _LOOKUPS = frozenset({"embedding", "index_select", "gather", "index", "take", "take_along_dim"})
 _SCATTERS = frozenset({"index_copy", "index_put", "_index_put_impl", "index_add", "scatter", "scatter_add"})
 _OVERWRITES = frozenset({"copy", "fill", "zero", "arange", "random", "uniform", "normal", "exponential"})
+_MOST_PLACES = 8
 _SOFTMAXES = frozenset({"_softmax", "_log_softmax"})
 
 
@@ -37,6 +38,8 @@ class Node(NamedTuple):
     operator: str
     inputs: list[Tensor]
     outputs: list[Tensor]
+    iterations: int | None = None
+    """Of the loop of a generated kernel."""
 
 
 class Call(NamedTuple):
@@ -48,6 +51,7 @@ class Call(NamedTuple):
     outputs: Sequence[Tensor]
     before: str = ""
     """The kernel of the same call that ran before."""
+    iterations: int | None = None
 
 
 def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -> pl.DataFrame:
@@ -61,7 +65,7 @@ def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -
     before: dict[int, str] = {}
     for kernel, name, call in kernels.select("kernel", "name", "call").iter_rows():
         if node := calls.get(call):
-            one = Call(node.operator, name, node.inputs, node.outputs, before.get(call, ""))
+            one = Call(node.operator, name, node.inputs, node.outputs, before.get(call, ""), node.iterations)
             found += [(kernel, touch) for touch in touches(one, sms)]
             before[call] = name
     return frame(found)
@@ -109,10 +113,29 @@ def _plain(call: Call, name: str) -> Iterator[Touch]:
 
 
 def _generated(call: Call) -> Iterator[Touch]:
-    """An Inductor kernel lists its arguments, results last; how many it writes is not recorded: one, say."""
-    *inputs, last = call.inputs or [Tensor(0, 0, 0, 0)]
+    """An Inductor kernel lists its arguments, results last; how many it writes is not recorded: one, say.
+
+    Of a tensor with many more elements than its loop has iterations it touches only so many: of a table the rows it
+    looks up, of a cache those it writes. One with a few times as many it may read at several places, such as the parts
+    of a joined projection.
+    """
+    *inputs, last = (_up_to(call.iterations, tensor) for tensor in call.inputs or [Tensor(0, 0, 0, 0)])
     yield from map(_read, inputs)
     yield from map(_write, call.outputs or [last])
+
+
+def _up_to(elements: int | None, tensor: Tensor) -> Tensor:
+    if elements is None or tensor.bytes <= _MOST_PLACES * elements * tensor.itemsize:
+        return tensor
+    size = elements * tensor.itemsize
+    return tensor._replace(bytes=size, span=size)
+
+
+def iterations(operator: str, numbers: Sequence[int]) -> int | None:
+    """Of the loop of a kernel that Inductor generated, whose last arguments are its sizes; None for any other."""
+    sizes = [number for number in numbers if number > 0][-2:]
+    generated = operator.startswith("triton_") and not operator.startswith("triton_tem_")
+    return math.prod(sizes) if generated and sizes else None
 
 
 def _lookup(call: Call) -> Iterator[Touch]:
