@@ -98,9 +98,7 @@ def _bare(path: Path) -> Source:
         for kind in ("counters.csv", "ncu.csv", "twin.json", "et.json")
     )
     ceilings = _existing(path.parent / "ceilings.json")
-    return Source(
-        name, path, ceilings=ceilings, counters=counters, ncu=ncu, twin=twin, execution_trace=execution_trace
-    )
+    return Source(name, path, ceilings=ceilings, counters=counters, ncu=ncu, twin=twin, execution_trace=execution_trace)
 
 
 def _beside(folder: Path, stem: str, kind: str) -> Path | None:

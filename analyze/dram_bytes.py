@@ -1,68 +1,45 @@
-"""DRAM bytes of a run's kernels by the model of the L2: which kernels follow each other, and what they touch.
+"""DRAM bytes of a run's kernels by the model of the L2: from what is known of their calls' tensors.
 
-Kernels are modelled step by step, in the order in which they ran on their device. Steps whose kernels have the same
-names in the same order, and whose operands are of the same size within 1 %, are taken for equal and modelled once: a
-decoding step differs from the one before it by one position. Kernels outside labelled steps are cut where the rarest of
-those that come again comes again, if that leaves less to model.
-
-The tensors of a call are those of the execution trace, where there is one and it knows the call by number and name. In
-a run without one they are guessed (:mod:`analyze.cache_model.heuristic`). A kernel whose call nobody knows has no
-bytes. Beyond ``MOST_KERNELS`` distinct kernels or ``MOST_BYTES`` of operands a run's other steps are not modelled.
+Kernels are modelled sequence by sequence, equal ones once (:mod:`analyze.sequences`). The tensors of a call are those
+of the execution trace, where there is one and it knows the call by number and name. In a run without one they are
+guessed (:mod:`analyze.cache_model.heuristic`), and what follows from a sequence is remembered in the warehouse, as
+prices are. A kernel whose call nobody knows has no bytes, and one of no operator takes no part. Beyond ``MOST_KERNELS``
+distinct kernels or ``MOST_BYTES`` of operands a run's other sequences are not modelled.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
+import duckdb
 import numpy as np
 import polars as pl
 
 from analyze.attribution import CATEGORIES
-from analyze.cache_model import Node, Recorded, guess, operands, predict, read_execution_trace
-from analyze.columns import Signature
+from analyze.cache_model import VERSION, Node, Recorded, addresses, guess, operands, predict, read_execution_trace
 from analyze.families import base_name
 from analyze.frames import Trace
+from analyze.pricing import RULES_VERSION
+from analyze.sequences import Device, Kernels, equal_sequences, sequence_id
 from analyze.spans import Int64
 
 MOST_KERNELS = 20_000
 MOST_BYTES = 1 << 43
 LARGEST_OPERAND_BYTES = 1 << 39
 """No device holds more: the record is damaged."""
-_SAME_SIZE = math.log(1.01)
-_MOST_ANCHORS = 8
+_MOST_UNUSED = 4
+"""Times the bytes that an operator moves that its tensors may have."""
 _FILLS = frozenset({"zero", "fill", "zeros", "full"})
 _MEMSET = CATEGORIES.index("memset")
 
 Floats = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
-class Device(NamedTuple):
-    """What the model has to know of a device."""
-
-    l2_bytes: int
-    multiprocessors: int
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """Device activities in the order in which they ran, and what their codes stand for.
-
-    ``rows`` has ``name`` and ``signature`` (codes into the lists), ``category`` (of ``CATEGORIES``), ``device``, ``step``
-    and ``operator``, the number of an operator's call; signature, step and operator may be null. ``write_bytes`` says
-    what a call of a signature writes, where its price is known.
-    """
-
-    rows: pl.DataFrame
-    names: Sequence[str]
-    signatures: Sequence[Signature]
-    write_bytes: Mapping[int, float | None]
-    devices: Mapping[int, Device]
+Remembered = dict[str, Floats]
+"""Bytes read and bytes written (two rows) by the kernels of a sequence, NaN where unknown, by the sequence's id."""
+Recall = Callable[[Sequence[str]], Remembered]
 
 
 class Modelled(NamedTuple):
@@ -73,6 +50,8 @@ class Modelled(NamedTuple):
     """Where they are from: `execution_trace` or `recorded_shapes`; None if no kernel has bytes."""
     message: str | None
     """What was not modelled, and why."""
+    new: Remembered
+    """What can be remembered."""
 
 
 def known_devices(rows: Iterable[Mapping[str, Any]]) -> dict[int, Device]:
@@ -107,40 +86,62 @@ def _bare(operator: str) -> str:
     return operator.partition(".")[0]
 
 
-def from_recorded_shapes(kernels: Kernels) -> Modelled:
-    """Bytes of the kernels whose operator recorded its inputs, tensors told apart by their sizes and order."""
+def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Modelled:
+    """Bytes of the kernels whose operator recorded its inputs, tensors told apart by their sizes and order.
+
+    An operator whose price is uncertain, or a fraction of its tensors, uses parts of them that nobody knows: none.
+    """
 
     def calls(rows: pl.DataFrame) -> dict[int, Node]:
         found: dict[int, Node] = {}
         known = rows.drop_nulls(["operator", "signature"])
         for step in known.partition_by("sequence", maintain_order=True):
             first = step.unique("operator", keep="first", maintain_order=True)
-            recorded = [_recorded(kernels, code) for code in first["signature"].to_list()]
-            found |= dict(zip(first["operator"].to_list(), guess(recorded), strict=True))
+            codes = first["signature"].to_list()
+            nodes = guess([_recorded(kernels, code) for code in codes])
+            called = zip(first["operator"].to_list(), nodes, codes, strict=True)
+            found |= {call: node for call, node, code in called if _uses_all(node, kernels.prices.get(code))}
         return found
 
-    return _model(kernels, calls, "recorded_shapes")
+    return _model(kernels, calls, "recorded_shapes", recall)
 
 
 def _recorded(kernels: Kernels, code: int) -> Recorded:
-    writes = kernels.write_bytes.get(code)
-    *recorded, concrete = kernels.signatures[code]
-    return Recorded(*recorded, None if writes is None else round(writes), concrete)
+    writes = kernels.prices.get(code, {}).get("write_bytes")
+    operator, dims, types, strides, concrete = kernels.signatures[code]
+    return Recorded(operator, dims, types, strides, None if writes is None else round(writes), concrete)
 
 
-def _model(kernels: Kernels, calls: _Calls, source: str) -> Modelled:
-    groups = _equal_sequences(kernels)
+def _uses_all(node: Node, price: Mapping[str, Any] | None) -> bool:
+    if not price or price["confidence"] != "high" or price["read_bytes"] is None or price["write_bytes"] is None:
+        return False
+    moved = price["read_bytes"] + price["write_bytes"]
+    tensors = sum(tensor.bytes for tensor in (*node.inputs, *node.outputs))
+    return addresses(node.operator) or tensors <= _MOST_UNUSED * moved
+
+
+def _model(kernels: Kernels, calls: _Calls, source: str, recall: Recall | None = None) -> Modelled:
+    groups = equal_sequences(kernels)
     total = np.cumsum([len(group[0]) for group in groups])
     modelled = [group for group, kernels_so_far in zip(groups, total, strict=True) if kernels_so_far <= MOST_KERNELS]
+    left_out = sum(len(group[0]) for group in groups[len(modelled) :])
     values = np.full((2, len(kernels.rows)), np.nan)
-    left_out = _predict(kernels, [group[0] for group in modelled], calls, values)
-    left_out += sum(len(group[0]) for group in groups[len(modelled) :])
-    for first, *others in modelled:
+    first = {
+        sequence_id(kernels, rows, VERSION, RULES_VERSION) if recall else str(i): rows
+        for i, (rows, *_) in enumerate(modelled)
+    }
+    known = recall(list(first)) if recall else {}
+    for identifier, bytes_of in known.items():
+        values[:, first[identifier]] = bytes_of
+    unknown = {identifier: rows for identifier, rows in first.items() if identifier not in known}
+    left_out += _predict(kernels, list(unknown.values()), calls, values)
+    for rows, *others in modelled:
         for other in others:
-            values[:, other] = values[:, first]
+            values[:, other] = values[:, rows]
     frame = pl.DataFrame({"cache_read_bytes": values[0], "cache_write_bytes": values[1]}).fill_nan(None)
     message = f"{left_out:,} distinct kernels were more than the model of the L2 takes on" if left_out else None
-    return Modelled(frame, None if np.isnan(values).all() else source, message)
+    new = {identifier: values[:, rows] for identifier, rows in unknown.items()} if recall else {}
+    return Modelled(frame, None if np.isnan(values).all() else source, message, new)
 
 
 def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values: Floats) -> int:
@@ -188,59 +189,19 @@ def _within_bytes(kernels: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
     return kernels.join(by_step.filter(pl.col("span").cum_sum() <= MOST_BYTES), on="step", how="semi")
 
 
-# Which kernels follow each other.
+# What the warehouse remembers.
 
 
-def _equal_sequences(kernels: Kernels) -> list[list[Int64]]:
-    """Positions of the kernels of each sequence, those of equal sequences together, in the order they first came."""
-    rows = kernels.rows.with_row_index("row").filter(pl.col("device").is_in(list(kernels.devices)))
-    # codes in the order of the names, which does not depend on that of the events
-    code = pl.Series(kernels.names, dtype=pl.String).rank("dense").cast(pl.Int64)
-    rows = rows.with_columns(name=code.gather(rows["name"]))
-    rows = rows.with_columns(elements=_elements(kernels).gather(rows["signature"].fill_null(len(kernels.signatures))))
-    groups: dict[tuple[object, ...], list[Int64]] = {}
-    for (device, step), part in rows.partition_by("device", "step", as_dict=True, maintain_order=True).items():
-        names, elements, at = (part[column].to_numpy() for column in ("name", "elements", "row"))
-        for cut in _cuts(names) if step is None else [slice(None)]:
-            size = round(math.log1p(float(elements[cut].sum())) / _SAME_SIZE)
-            groups.setdefault((device, names[cut].tobytes(), size), []).append(at[cut].astype(np.int64))
-    return list(groups.values())
+def recall(connection: duckdb.DuckDBPyConnection, identifiers: Sequence[str]) -> Remembered:
+    """The sequences among those named that the warehouse has."""
+    query = "SELECT sequence_id, read_bytes, write_bytes FROM sequences WHERE list_contains(?, sequence_id)"
+    rows = connection.execute(query, [list(identifiers)]).fetchall()
+    return {identifier: np.array([read, written], dtype=np.float64) for identifier, read, written in rows}
 
 
-def _elements(kernels: Kernels) -> pl.Series:
-    """Elements of the inputs of each signature, and 0 for none."""
-    return pl.Series([*(_count(signature[1]) for signature in kernels.signatures), 0.0])
-
-
-def _count(dims: bytes) -> float:
-    try:
-        return _product(msgspec.json.decode(dims)) if dims else 0.0
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return 0.0
-
-
-def _product(dims: Any) -> float:
-    """The sum over nested lists of the product of the sizes in them."""
-    if not isinstance(dims, list) or not dims:
-        return 0.0
-    if all(isinstance(size, int) for size in dims):
-        return math.prod(min(float(abs(size)), 1e12) for size in dims[:16])
-    return sum(map(_product, dims))
-
-
-def _cuts(names: Int64) -> list[slice]:
-    """Where a sequence without steps begins anew: at the kernel that leaves the fewest distinct ones, or nowhere."""
-    times = np.bincount(names)
-    rarest = np.argsort(np.where(times > 1, times, len(names) + 1), kind="stable")[:_MOST_ANCHORS]
-    candidates = [_cut_before(np.flatnonzero(names == name), len(names)) for name in rarest if times[name] > 1]
-    return min([[slice(0, len(names))], *candidates], key=lambda cuts: _distinct(names, cuts))
-
-
-def _cut_before(positions: Int64, end: int) -> list[slice]:
-    bounds = np.unique([0, *positions, end]).tolist()
-    return [slice(start, stop) for start, stop in pairwise(bounds)]
-
-
-def _distinct(names: Int64, cuts: Sequence[slice]) -> int:
-    """Kernels in the distinct ones among the parts."""
-    return sum(len(part) for part in {names[cut].tobytes() for cut in cuts}) // names.itemsize
+def sequence_rows(new: Remembered) -> list[dict[str, Any]]:
+    """Rows of ``sequences``."""
+    return [
+        {"sequence_id": identifier, "read_bytes": read.tolist(), "write_bytes": written.tolist()}
+        for identifier, (read, written) in new.items()
+    ]

@@ -1,7 +1,8 @@
 """New prices for what a warehouse holds: the current rules over stored signatures, without the traces.
 
 What a rule can change is recomputed: prices and families of signatures, families, units and precisions of kernels,
-shares of an operator's cost, and the ledger's account of prices. Everything else was read from the trace and stays.
+shares of an operator's cost, bytes by the model of the L2 where their operands were guessed, and the ledger's account
+of prices. Everything else was read from the trace and its companions and stays.
 
 Two things cannot be had without the trace; a run that needs one keeps its kernels and its old version of the rules, so
 that the next `ridgeline analyze` loads it anew, and is named in the answer:
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,17 +25,20 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from analyze.columns import Signature
+from analyze.attribution import CATEGORIES
+from analyze.columns import Interned, Signature
+from analyze.dram_bytes import Modelled, from_recorded_shapes, known_devices, recall, sequence_rows
 from analyze.families import family
 from analyze.pricing import RULES_VERSION
 from analyze.rows import busy_spans, shares
 from analyze.run import composite
+from analyze.sequences import Kernels
 from analyze.signatures import RECORDED, Record, price_records
 from analyze.spans import ROOT, Int64, nearest, take
 from analyze.units import unit_and_precision
 from warehouse import connect
 from warehouse.errors import WarehouseError
-from warehouse.load import account_prices
+from warehouse.load import account_prices, remember_sequences
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
@@ -84,6 +89,7 @@ def _reprice(connection: duckdb.DuckDBPyConnection) -> Repriced:
     different = sum(any(new[c] != old[c] for c in _PRICED[:-1]) for old, new in zip(stored, records, strict=True))
     done = Repriced(signatures=len(stored), changed=different)
     prices = {record["signature_id"]: record for record in records}
+    connection.execute("DELETE FROM sequences")
     for run_id, name in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall():
         done.runs += 1
         if _reprice_run(connection, run_id, prices):
@@ -129,6 +135,8 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     _store(connection, run_id, kernels, classes)
     if on_cpu:
         _store_times(connection, run_id, kernels)
+    else:
+        _remodel(connection, run_id, prices)
     account_prices(connection, run_id)
     return is_whole
 
@@ -162,6 +170,49 @@ def _with_shares(kernels: pl.DataFrame, classes: Sequence[Record]) -> pl.DataFra
     facts = kernels.join(known, on="class_id", how="left", maintain_order="left")
     facts = facts.with_columns(new_share=shares(facts))
     return facts.with_columns(share=pl.when("is_told").then("share").otherwise("new_share")).drop("new_share")
+
+
+def _remodel(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[str, Record]) -> None:
+    """Bytes by the model of the L2 anew; those that an execution trace told do not depend on prices."""
+    query = "SELECT cache_model_operands FROM runs WHERE run_id = ?"
+    if connection.execute(query, [run_id]).fetchall() == [("execution_trace",)]:
+        return
+    devices = known_devices(_records(connection, "SELECT * FROM devices WHERE run_id = ?", run_id))
+    rows = connection.execute(
+        "SELECT kernel, signature_id, category, device_index, step_id, operator_id FROM kernels"
+        " JOIN kernel_classes USING (run_id, class_id) WHERE run_id = ? ORDER BY kernel_id",
+        [run_id],
+    ).fetchall()
+    names, signatures = Interned(), Interned()
+    coded = [
+        (names[kernel], None if signature is None else signatures[signature], CATEGORIES.index(category), *rest)
+        for kernel, signature, category, *rest in rows
+    ]
+    columns = ("name", "signature", "category", "device", "step", "operator")
+    frame = pl.DataFrame(coded, schema=dict.fromkeys(columns, pl.Int64), orient="row")
+    used = [prices[signature] for signature in signatures]
+    kernels = Kernels(frame, list(names), [_signature(row) for row in used], dict(enumerate(used)), devices)
+    modelled = from_recorded_shapes(kernels, partial(recall, connection))
+    remember_sequences(connection, sequence_rows(modelled.new))
+    _store_modelled(connection, run_id, modelled)
+
+
+def _store_modelled(connection: duckdb.DuckDBPyConnection, run_id: str, modelled: Modelled) -> None:
+    """Write the model's bytes where they were."""
+    arrays = {
+        column.name: np.ma.masked_array(column.fill_null(0).to_numpy(), column.is_null().to_numpy())
+        for column in modelled.bytes
+    }
+    connection.register("repriced", {"kernel_id": np.arange(len(modelled.bytes)), **arrays})
+    connection.execute(
+        "UPDATE kernels SET cache_read_bytes = n.cache_read_bytes, cache_write_bytes = n.cache_write_bytes"
+        " FROM repriced n WHERE kernels.run_id = ? AND kernels.kernel_id = n.kernel_id"
+        " AND (kernels.cache_read_bytes IS DISTINCT FROM n.cache_read_bytes"
+        " OR kernels.cache_write_bytes IS DISTINCT FROM n.cache_write_bytes)",
+        [run_id],
+    )
+    connection.unregister("repriced")
+    connection.execute("UPDATE runs SET cache_model_operands = ? WHERE run_id = ?", [modelled.operands, run_id])
 
 
 # Operators in the place of kernels, on a machine without a device.

@@ -18,12 +18,20 @@ from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, r
 from analyze.counter_files import CounterFile, read_beside
 from analyze.counters import counter_rows
 from analyze.discovery import Source
-from analyze.dram_bytes import Kernels, Modelled, from_execution_trace, from_recorded_shapes, known_devices
+from analyze.dram_bytes import (
+    Modelled,
+    from_execution_trace,
+    from_recorded_shapes,
+    known_devices,
+    recall,
+    sequence_rows,
+)
 from analyze.errors import CompanionError
 from analyze.frames import Trace, assemble
 from analyze.ledger import attribution_account
 from analyze.pricing import RULES_VERSION
 from analyze.rows import kernel_rows, operator_rows, step_rows
+from analyze.sequences import Kernels
 from analyze.signatures import Record, assign, price_signatures
 from analyze.twins import Annotated, Matched, Pricing, learn, matched, read_twin
 from warehouse import datasheets
@@ -119,30 +127,37 @@ def _add_trace(
     run.records["steps"] = step_rows(trace, activities, steps)
     run.records["ledger"] = attribution_account(activities)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, files)
-    modelled = None if on_cpu else _modelled(run, trace, activities, prices, source.execution_trace)
+    modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source.execution_trace)
     if modelled:
         run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
     return _Added(activities, uncounted, modelled)
 
 
 def _modelled(
-    run: RunRows, trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], execution_trace: Path | None
+    connection: duckdb.DuckDBPyConnection,
+    run: RunRows,
+    trace: Trace,
+    activities: pl.DataFrame,
+    prices: dict[int, Record],
+    execution_trace: Path | None,
 ) -> Modelled:
     """The bytes by the model of the L2; an execution trace that cannot be used is said, and shapes taken instead."""
     kernels = Kernels(
         activities.select("name", "signature", "category", "device", "operator", step="step_label"),
         trace.names,
         trace.signatures,
-        {code: price["write_bytes"] for code, price in prices.items()},
+        prices,
         known_devices(run.records["devices"]),
     )
-    if execution_trace is None:
-        return from_recorded_shapes(kernels)
-    try:
-        return from_execution_trace(kernels, trace, execution_trace)
-    except CompanionError as e:
-        shapes = from_recorded_shapes(kernels)
-        return shapes._replace(message="; ".join(part for part in (str(e), shapes.message) if part))
+    unusable = None
+    if execution_trace:
+        try:
+            return from_execution_trace(kernels, trace, execution_trace)
+        except CompanionError as e:
+            unusable = str(e)
+    modelled = from_recorded_shapes(kernels, partial(recall, connection))
+    run.sequences = sequence_rows(modelled.new)
+    return modelled._replace(message="; ".join(part for part in (unusable, modelled.message) if part) or None)
 
 
 def _model_columns(modelled: Modelled | None) -> dict[str, Any]:

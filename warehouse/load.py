@@ -38,6 +38,8 @@ class RunRows:
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     signatures: list[dict[str, Any]] = field(default_factory=list)
     """Newly priced ones."""
+    sequences: list[dict[str, Any]] = field(default_factory=list)
+    """Newly modelled ones."""
 
 
 def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
@@ -52,6 +54,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
                 pl.DataFrame(run.signatures, infer_schema_length=None),
                 verb="INSERT OR REPLACE",
             )
+        remember_sequences(connection, run.sequences)
         for table, frame in run.frames.items():
             _insert(connection, table, frame, run.run_id)
         for table, records in run.records.items():
@@ -67,6 +70,13 @@ def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Non
     """Delete every row of the runs, inside the caller's transaction."""
     for table in RUN_TABLES:
         connection.execute(f"DELETE FROM {table} WHERE list_contains(?, run_id)", [list(run_ids)])
+
+
+def remember_sequences(connection: duckdb.DuckDBPyConnection, records: Sequence[dict[str, Any]]) -> None:
+    """Store rows of ``sequences``, inside the caller's transaction."""
+    for record in records:
+        values = [record[column] for column in ("sequence_id", "read_bytes", "write_bytes")]
+        connection.execute("INSERT OR REPLACE INTO sequences VALUES (?, ?, ?)", values)
 
 
 def account_prices(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

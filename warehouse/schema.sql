@@ -97,6 +97,12 @@ CREATE TABLE kernel_classes (
   module VARCHAR
 );
 
+-- What the model of the L2 said of sequences of kernels whose tensors it guessed, so that it says it once.
+CREATE TABLE sequences (
+  sequence_id VARCHAR PRIMARY KEY, -- of the kernels' names and signatures, the device, and the versions of model and rules
+  read_bytes DOUBLE[] NOT NULL, write_bytes DOUBLE[] NOT NULL -- of each kernel; NaN where it knows no operands
+);
+
 -- Hardware counters of a kernel, as one launch of it in a step of the same kind moved them.
 CREATE TABLE counters (
   run_id VARCHAR NOT NULL, kernel_id BIGINT NOT NULL,

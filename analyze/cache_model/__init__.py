@@ -54,15 +54,20 @@ from analyze.cache_model.heuristic import Recorded, guess
 from analyze.cache_model.lru import Policy
 from analyze.cache_model.operands import SCHEMA, Tensor, Touch, frame, view
 from analyze.cache_model.predict import predict
-from analyze.cache_model.touches import Node, operands
+from analyze.cache_model.touches import Node, addresses, operands
+
+VERSION = 1
+"""Of what the model says; raised with every change of it, so that what was remembered is predicted anew."""
 
 __all__ = [
     "SCHEMA",
+    "VERSION",
     "Node",
     "Policy",
     "Recorded",
     "Tensor",
     "Touch",
+    "addresses",
     "frame",
     "guess",
     "operands",

@@ -1,4 +1,4 @@
-"""Tensors of operators' calls from an execution trace (Chakra schema, as PyTorch's ExecutionTraceObserver writes it)."""
+"""Tensors of operators from an execution trace (Chakra schema, as PyTorch's ExecutionTraceObserver writes it)."""
 
 from __future__ import annotations
 

@@ -89,6 +89,11 @@ def touches(call: Call, sms: int) -> list[Touch]:
     return list(dict.fromkeys(touch for touch in found if touch.bytes))
 
 
+def addresses(operator: str) -> bool:
+    """Whether an operator uses but the rows of its tensors that an index names."""
+    return base_name(operator) in _LOOKUPS | _SCATTERS or operator.startswith("triton_")
+
+
 def _in_place(call: Call) -> bool:
     return bool(call.inputs) and any(_same(call.inputs[0], output) for output in call.outputs)
 

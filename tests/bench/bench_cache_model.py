@@ -34,7 +34,7 @@ def layer(number: int, rows: int) -> Iterator[list[Touch]]:
         )
         if i % 6 == 0:
             weight = Touch(100 + number * KERNELS_A_LAYER + i, 0, 33_554_432, 33_554_432, False, 1)
-            yield [source._replace(waves=1, every=True, shared=True), weight, target._replace(waves=1)]
+            yield [source._replace(waves=1, parts=1, shared=True), weight, target._replace(waves=1)]
         else:
             yield [source, target]
 
