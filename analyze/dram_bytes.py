@@ -27,6 +27,8 @@ from analyze.spans import Int64
 
 MOST_KERNELS = 20_000
 MOST_BYTES = 1 << 43
+FEWEST_KERNELS = 32
+"""Of a sequence whose operands are guessed: what ran before fewer matters more, and is unknown."""
 LARGEST_OPERAND_BYTES = 1 << 39
 """No device holds more: the record is damaged."""
 _MOST_UNUSED = 4
@@ -121,7 +123,7 @@ def _uses_all(node: Node, price: Mapping[str, Any] | None) -> bool:
 
 
 def _model(kernels: Kernels, calls: _Calls, source: str, recall: Recall | None = None) -> Modelled:
-    groups = equal_sequences(kernels)
+    groups = [group for group in equal_sequences(kernels) if not recall or len(group[0]) >= FEWEST_KERNELS]
     total = np.cumsum([len(group[0]) for group in groups])
     modelled = [group for group, kernels_so_far in zip(groups, total, strict=True) if kernels_so_far <= MOST_KERNELS]
     left_out = sum(len(group[0]) for group in groups[len(modelled) :])

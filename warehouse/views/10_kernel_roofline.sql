@@ -108,11 +108,11 @@ best AS (
     CASE
       WHEN p.algorithm_flops IS NOT NULL THEN 'algorithm' WHEN p.counter_flops IS NOT NULL THEN 'counter' ELSE 'none'
     END AS flops_source,
-    COALESCE(p.counter_dram_bytes, p.cache_model_bytes, p.trace_bytes, p.compulsory_bytes) AS dram_bytes,
+    COALESCE(p.counter_dram_bytes, p.trace_bytes, p.cache_model_bytes, p.compulsory_bytes) AS dram_bytes,
     CASE
       WHEN p.counter_dram_bytes IS NOT NULL THEN 'counter'
-      WHEN p.cache_model_bytes IS NOT NULL THEN 'cache_model'
       WHEN p.trace_bytes IS NOT NULL THEN 'trace'
+      WHEN p.cache_model_bytes IS NOT NULL THEN 'cache_model'
       WHEN p.compulsory_bytes IS NOT NULL THEN 'compulsory'
       ELSE 'none'
     END AS dram_bytes_source,

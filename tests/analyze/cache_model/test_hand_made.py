@@ -76,16 +76,22 @@ def test_layers_of_one_storage_are_told_apart_by_their_offset() -> None:
 
 
 def test_waves_read_a_left_operand_again_that_does_not_stay() -> None:
-    left = Touch(1, 0, 10 * MIB, 10 * MIB, False, waves=4, every=True)
+    left = Touch(1, 0, 10 * MIB, 10 * MIB, False, waves=4, parts=1)
     right = Touch(2, 0, 800 * MIB, 800 * MIB, False, waves=4)
     result = Touch(3, 0, 40 * MIB, 40 * MIB, True, waves=4)
     assert moved([left, right, result])[0][0] == pytest.approx(4 * 10 + 800)
 
 
 def test_waves_read_a_left_operand_once_that_stays() -> None:
-    left = Touch(1, 0, MIB, MIB, False, waves=4, every=True)
+    left = Touch(1, 0, MIB, MIB, False, waves=4, parts=1)
     right = Touch(2, 0, 40 * MIB, 40 * MIB, False, waves=4)
     assert moved([left, right, Touch(3, 0, MIB, MIB, True, waves=4)]) == [(41, 0)]
+
+
+def test_waves_stay_on_a_part_and_begin_again_after_the_last() -> None:
+    left = Touch(1, 0, 400 * MIB, 400 * MIB, False, waves=4, parts=2)
+    right = Touch(2, 0, 800 * MIB, 800 * MIB, False, waves=4, parts=2, stay=2)
+    assert moved([left, right])[0][0] == pytest.approx(2 * 400 + 2 * 800)
 
 
 def test_what_a_wave_writes_last_is_still_there() -> None:

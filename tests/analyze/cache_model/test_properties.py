@@ -23,7 +23,8 @@ def touches(draw: st.DrawFn) -> Touch:
         span=size,
         write=draw(st.booleans()),
         waves=draw(st.sampled_from([0, 0, 1, 3])),
-        every=draw(st.booleans()),
+        parts=draw(st.sampled_from([0, 1, 1.5])),
+        stay=draw(st.sampled_from([1, 1.5])),
         passes=draw(st.sampled_from([1, 1, 3])),
         shared=draw(st.booleans()),
     )
@@ -38,11 +39,11 @@ def predicted(sequence: list[list[Touch]], l2_bytes: int = L2) -> pl.DataFrame:
 
 
 def touched(kernel: list[Touch], *, write: bool) -> int:
-    """Bytes as often as they are touched: in each wave and pass of the kernel, where they are whole in every wave."""
+    """Bytes as often as they are touched, at most: in each wave and pass of the kernel, unless cut into parts."""
     waves = max((touch.waves for touch in kernel), default=0) or 1
     passes = max((touch.passes for touch in kernel), default=1)
     chosen = [touch for touch in kernel if touch.write == write]
-    return sum(touch.bytes * (waves if touch.every else 1) * (1 if write else passes) for touch in chosen)
+    return sum(touch.bytes * (waves if touch.parts else 1) * (1 if write else passes) for touch in chosen)
 
 
 def total(sequence: list[list[Touch]], *, write: bool) -> int:
@@ -71,7 +72,7 @@ def test_a_kernel_reads_no_more_than_it_touches(sequence: list[list[Touch]]) -> 
 def test_what_is_written_between_two_floods_is_written_back_whole(sequence: list[list[Touch]]) -> None:
     """Each byte written reaches DRAM at least once: the last time before the flood."""
     distinct = [
-        [touch._replace(storage=10 * i + j, offset=0, every=False)]
+        [touch._replace(storage=10 * i + j, offset=0, parts=0, stay=1)]
         for i, k in enumerate(sequence)
         for j, touch in enumerate(k)
     ]

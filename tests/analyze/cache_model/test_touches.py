@@ -66,8 +66,8 @@ def test_a_product_reads_its_left_operand_in_every_wave() -> None:
     left, right, result = touched(
         "aten::mm", [dense(1, 1152, 4096), dense(2, 4096, 12288)], [dense(3, 1152, 12288)], SQUARE
     )[0]
-    assert (left.waves, left.every, left.shared) == (3, True, True)
-    assert (right.waves, right.every, right.shared) == (3, False, True)
+    assert (left.waves, left.parts, left.stay, left.shared) == (3, 1, 1, True)
+    assert (right.waves, right.parts, right.stay, right.shared) == (3, 3, 1, True)
     assert (result.waves, result.write) == (3, True)
 
 
@@ -102,3 +102,22 @@ def test_a_generated_kernel_writes_its_last_argument() -> None:
 def test_kernels_without_a_known_call_touch_nothing() -> None:
     frame = pl.DataFrame({"kernel": [0, 1], "name": ["a", "b"], "call": [None, 5]})
     assert operands(frame, {}).is_empty()
+
+
+def test_blocks_of_a_tall_product_read_its_right_operand_again() -> None:
+    """75 rows of 160, 56 columns of 256: blocks of 6.5 rows, so 11.5 down and 2.8 across, in 32 waves."""
+    kernel = "nvjet_sm90_tst_256x160_64x4_2x1_v_bz_coopA_TNT"
+    left, right, result = touched(
+        "aten::mm", [dense(1, 12000, 4096), dense(2, 4096, 14336)], [dense(3, 12000, 14336)], kernel
+    )[0]
+    down = 75 / 6.5
+    assert (left.waves, left.parts, left.stay) == (32, down, 1)
+    assert (right.waves, right.parts, right.stay) == (32, 32 / down, down)
+    assert result.waves == 32
+
+
+def test_a_generated_kernel_touches_of_a_table_what_its_loop_can() -> None:
+    table, few, rows = dense(1, 126464, 4096), dense(2, 32, 4096), dense(3, 32, 4096)
+    frame = pl.DataFrame({"kernel": [0], "name": ["triton_red_fused_1"], "call": [1]})
+    node = Node("triton_red_fused_1", [table, few, rows], [], iterations=32 * 4096)
+    assert operands(frame, {1: node})["bytes"].to_list() == [262144, 262144, 262144]
