@@ -30,7 +30,7 @@ class Policy:
 
     capacity_share: float = 0.95
     ways: int = 32
-    dirty_share: float = 0.5
+    dirty_share: float = 0.55
     """Of the capacity, what may hold bytes not yet written back."""
     dirty_ways: int = 8
     far_copy_once: float = 0.4

@@ -66,7 +66,7 @@ def blocks(product: Product, kernel: str, sms: int) -> Blocks:
 
 
 def _block_rows(rows: int, kernel: str) -> float:
-    return min(rows, 6.5) if "_v_" in kernel else max(_FEW_ROWS, min(0.8 * rows, 9))
+    return min(rows, 6.5) if "_v_" in kernel else max(_FEW_ROWS, min(0.72 * rows, 9))
 
 
 @cache
@@ -78,6 +78,12 @@ def splits_sums(kernel: str) -> bool:
 @cache
 def reduces_sums(kernel: str) -> bool:
     return "splitKreduce" in kernel
+
+
+@cache
+def combines_parts(kernel: str) -> bool:
+    """Whether a kernel of attention puts together what the one before found in parts of the context."""
+    return "combine" in kernel or "lean_reduction" in kernel
 
 
 def partial_bytes(product: Product, kernel: str, sms: int) -> int:

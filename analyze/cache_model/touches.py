@@ -12,6 +12,7 @@ from analyze.cache_model.operands import SECTOR_BYTES, Tensor, Touch, frame
 from analyze.cache_model.tiles import (
     Product,
     blocks,
+    combines_parts,
     partial_bytes,
     reduces_sums,
     softmax_passes,
@@ -74,7 +75,9 @@ def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -
 def touches(call: Call, sms: int) -> list[Touch]:
     """The operands of a kernel, each distinct one once."""
     name = base_name(call.operator)
-    if name.startswith("triton_"):
+    if combines_parts(call.kernel):
+        found: Iterator[Touch] = map(_write, call.outputs)
+    elif name.startswith("triton_"):
         found = _generated(call)
     elif name in _PRODUCTS and len(call.inputs) >= _PRODUCTS[name] + 2:
         found = _product(call, _PRODUCTS[name], sms)

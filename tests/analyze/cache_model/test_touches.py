@@ -121,3 +121,12 @@ def test_a_generated_kernel_touches_of_a_table_what_its_loop_can() -> None:
     frame = pl.DataFrame({"kernel": [0], "name": ["triton_red_fused_1"], "call": [1]})
     node = Node("triton_red_fused_1", [table, few, rows], [], iterations=32 * 4096)
     assert operands(frame, {1: node})["bytes"].to_list() == [262144, 262144, 262144]
+
+
+def test_what_combines_parts_of_attention_reads_no_keys() -> None:
+    q, k, out = dense(1, 4, 32, 1, 128), dense(2, 4, 8, 3000, 128), dense(3, 4, 32, 1, 128)
+    split, combine = touched(
+        "aten::_cudnn_attention_forward", [q, k, k], [out], "cudnn_generated_sdpa", "void cudnn::fusion::lean_reduction"
+    )
+    assert {touch.storage for touch in split} == {1, 2, 3}
+    assert sizes(combine) == [(3, 32768, True)]
