@@ -20,7 +20,7 @@ shapes and their order (its rules are in :mod:`analyze.cache_model.heuristic`).
   softened by the chance of hashed sets of 32 ways. Bytes that cross to the other half of the L2 are held twice: 0.4
   extra copies of what is read once, 0.6 of what multiprocessors everywhere read; written bytes are held once, so that
   the L2 acts as one of 30 to 60 MB. A line written is written back when it is lost, or when 55 % of the
-  capacity was written after it; what is written again before that, or dies there and its memory is reused, costs nothing.
+  capacity was written after it; what is written again before that, or dies and its memory is reused, costs nothing.
 - *code*: instructions are read through the L2 too. ``code.toml`` has their bytes by kind of kernel; they are most of
   what small kernels read.
 - *predict*: a step is taken to follow one like itself; equal steps (the same kernels and operands, whatever the
