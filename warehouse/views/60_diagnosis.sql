@@ -100,7 +100,7 @@ WITH alike AS (
     CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
     COUNT(*) AS kernels,
     SUM(duration_ns) AS duration_ns,
-    SUM(LEAST(roof_time_ns, duration_ns)) AS roof_ns
+    SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS roof_ns
   FROM kernel_roofline
   GROUP BY
     run_id, operator, module, family, phase, kind, attribution, bound, diagnosis,
