@@ -56,6 +56,11 @@ def test_its_own_count_prices_a_kernel(
     assert rows == [expected]
 
 
+def test_the_signature_of_an_operator_that_torch_knows_stays_as_recorded(tmp_path: Path) -> None:
+    path = kineto.write(tmp_path / "t.json", generated("aten::add.Tensor", 1, kernel_num_gb=1.5e-06))
+    assert [signature[4] for signature in read_part(path).signatures] == [b'["", "", "256"]']
+
+
 def test_calls_that_differ_in_it_have_signatures_of_their_own(tmp_path: Path, warehouse: Path) -> None:
     events = [
         event
