@@ -145,7 +145,15 @@ def _one_line(result: Result) -> str:
         return f"{result.name}: unchanged" + (f", the same trace as {result.same_as}" if result.same_as else "")
     skipped = f", {result.malformed_events:,} malformed events left out" if result.malformed_events else ""
     device_time = f"{result.device_time_ns / 1e6:,.3f} ms of device time"
-    return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {device_time}{_twin(result)}{skipped}"
+    what = f"{result.outcome}, {result.kernels:,} kernels, {device_time}"
+    return f"{result.name}: {what}{_twin(result)}{skipped}{_uncounted(result)}"
+
+
+def _uncounted(result: Result) -> str:
+    """What of the counters was not used, at the length of a line; `runs.counters_message` has it in full."""
+    from textwrap import shorten
+
+    return f"; counters: {shorten(result.uncounted, 120, placeholder=' ...')}" if result.uncounted else ""
 
 
 def _twin(result: Result) -> str:

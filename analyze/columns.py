@@ -27,7 +27,10 @@ HASHING = 0.13
 """What hashing a piece costs next to decoding it."""
 
 Signature = tuple[str, bytes, bytes, bytes, bytes]
-"""Operator name and the JSON text of its input dims, types, strides and concrete inputs."""
+"""Operator name and the JSON text of its input dims, types, strides and concrete inputs.
+
+Inductor's own count of a kernel's work, where it was recorded, is an object at the end of the concrete inputs.
+"""
 
 AnyEvent = Event | ExactEvent
 T = TypeVar("T", bound=msgspec.Struct)
@@ -35,6 +38,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _name, _pid, _tid, _args = (attrgetter(name) for name in ("name", "pid", "tid", "args"))
 _SIGNATURE = tuple(attrgetter(name) for name in ("dims", "types", "strides", "concrete"))
+_MEASURES = ("kernel_num_gb", "kernel_flop")
+_num_gb = attrgetter("kernel_num_gb")
 
 
 class Interned(defaultdict[Any, int]):
@@ -185,8 +190,26 @@ def _append_operators(columns: Columns, events: Sequence[AnyEvent]) -> None:
     args = _decode_args(events, OperatorArgs)
     for name in ("external_id", "record_id"):
         columns.operator[name].extend(_integers(args, name))
+    if any(map(_num_gb, args)):
+        args = [_with_measures(e, a) for e, a in zip(events, args, strict=True)]
     recorded = zip(map(_name, events), *(map(bytes, map(field, args)) for field in _SIGNATURE), strict=True)
     columns.operator["signature"].extend(map(columns.signatures.__getitem__, recorded))
+
+
+def _with_measures(event: AnyEvent, args: OperatorArgs) -> OperatorArgs:
+    """What Inductor says of a kernel of its own goes to the end of its concrete inputs; others keep theirs.
+
+    Inductor records it under ``profile_bandwidth``, and with FLOPs under ``benchmark_kernel``; its profile analysis
+    writes the same keys to operators that the rules know better.
+    """
+    if not str(event.name).startswith("triton_"):
+        return args
+    measures = {name: raw for name in _MEASURES if (raw := getattr(args, name))}
+    try:
+        concrete = msgspec.json.decode(args.concrete or b"[]", type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        return args
+    return msgspec.structs.replace(args, concrete=msgspec.Raw(msgspec.json.encode([*concrete, measures])))
 
 
 def _integers(args: Sequence[Any], name: str) -> list[int]:

@@ -45,6 +45,8 @@ class OperatorArgs(Struct, gc=False):
     types: Raw = field(name="Input type", default=Raw())
     strides: Raw = field(name="Input Strides", default=Raw())
     concrete: Raw = field(name="Concrete Inputs", default=Raw())
+    kernel_num_gb: Raw = Raw()
+    kernel_flop: Raw = Raw()
 
 
 class LaunchArgs(Struct, gc=False):

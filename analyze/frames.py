@@ -82,7 +82,7 @@ def assemble(parts: Sequence[Columns]) -> Trace:
     return Trace(
         device=frame(lambda part: part.device, _DEVICE),
         launches=frame(lambda part: part.launch, _LAUNCH),
-        operators=frame(lambda part: part.operator, _OPERATOR),
+        operators=_as_called(frame(lambda part: part.operator, _OPERATOR)),
         annotations=frame(lambda part: part.annotation, _ANNOTATION),
         counters=_counters(parts),
         names=[str(name) for name in shared["names"]],
@@ -94,6 +94,12 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         events=sum(part.events for part in parts),
         malformed=sum(part.malformed for part in parts) + sum(backwards),
     )
+
+
+def _as_called(operators: pl.DataFrame) -> pl.DataFrame:
+    """In the order of their identifiers, which count calls: of two with the same span the first is around the other."""
+    in_order = operators["external_id"].is_sorted()
+    return operators if in_order else operators.sort("external_id", maintain_order=True)
 
 
 def _counters(parts: Sequence[Columns]) -> pl.DataFrame:

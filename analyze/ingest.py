@@ -54,6 +54,8 @@ class Result:
     error: AnalyzeError | None = None
     matched: Matched | None = None
     """What of its graph replays the twin told of, if it has a twin."""
+    uncounted: str | None = None
+    """What of its counters was not used, and why."""
 
 
 def analyze(
@@ -167,7 +169,15 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
     kernels = len(run.frames["kernels"]) if run.frames else 0
     outcome: Outcome = "replaced" if before else "loaded"
     malformed = summary["malformed_events"] or 0
-    return Result(source.name, outcome, kernels, summary["device_time_ns"], malformed, matched=told)
+    return Result(
+        source.name,
+        outcome,
+        kernels,
+        summary["device_time_ns"],
+        malformed,
+        matched=told,
+        uncounted=summary["counters_message"],
+    )
 
 
 def _content(source: Source, trace_sha256: str) -> str:

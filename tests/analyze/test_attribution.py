@@ -126,3 +126,10 @@ def test_a_launch_on_a_thread_without_operators_keeps_its_external_id(tmp_path: 
         kineto.kernel("k", 10.0, 4.0, 11, **{"External id": 2}),
     ]
     assert attributed(tmp_path, events) == [("k", "aten::mm", None, None, "external_id")]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_equal_spans_nest_as_they_were_called_wherever_they_stand(tmp_path: Path, order: int) -> None:
+    calls = [kineto.operator(name, 1.0, 9.0, i, [[4]], ["float"]) for i, name in enumerate(("aten::a", "aten::b"), 1)]
+    events = [*calls[::order], kineto.launch(2.0, 5), kineto.kernel("k", 20.0, 1.0, 5)]
+    assert attributed(tmp_path, events) == [("k", "aten::b", None, None, "launch")]

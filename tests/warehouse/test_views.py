@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -11,7 +10,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from warehouse import connect
+from tests.warehouse.rows import insert, kernel
 from warehouse.database import view_files
 
 STATEMENTS = [
@@ -29,6 +28,12 @@ PUBLIC = {
     "operator_summary": "run_id, operator, family, phase, kernels, duration_ns, share, flops, compulsory_bytes,"
     " dram_bytes, intensity, achieved_flops_per_s, achieved_bytes_per_s, roof_fraction, lost_ns",
     "step_summary": "run_id, phase, kind, step, wall_ns, busy_ns, gap_ns, kernels, flops, dram_bytes, tokens",
+    "step_diagnosis": "run_id, phase, kind, steps, kernels, launches, replayed_share, device_time_ns, busy_ns, wall_ns,"
+    " unprofiled_ns, unprofiled_gap_ns, profiler_overhead_ns, step_ns, basis, idle_ns, idle_share, bound, confidence,"
+    " diagnosis",
+    "deviations": "run_id, level, item, phase, kind, basis, lost_rank, kernels, duration_ns, share, roof_ns, lost_ns,"
+    " cumulative_lost_share, bound, diagnosis, lost_ns_per_step, step_ns, saved_ns, saved_share, step_bound,"
+    " step_diagnosis, worth",
     "mode_summary": "run_id, name, mode, execution, model, batch, prompt_tokens, generated_tokens, block, steps,"
     " step_ns, tokens_per_s, ttft_ns, tpot_ns, flops, dram_bytes, intensity, mfu, mbu, busy_share, joules_per_token,"
     " peak_memory_bytes, outcome",
@@ -52,68 +57,12 @@ def test_every_view_is_sql_that_spark_reads_too(file: str, statement: str) -> No
     assert [node.name for node in parsed.find_all(exp.Anonymous)] == [], file
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Any:
-    connection = connect(tmp_path / "w.duckdb")
-    yield connection
-    connection.close()
-
-
 @pytest.mark.parametrize(("view", "columns"), PUBLIC.items())
 def test_public_views_have_their_documented_columns(
     connection: duckdb.DuckDBPyConnection, view: str, columns: str
 ) -> None:
     found = connection.execute(f"SELECT * FROM {view}").description or []
     assert [column[0] for column in found] == columns.split(", ")
-
-
-def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> None:
-    names = ", ".join(f'"{name}"' for name in values)
-    connection.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' for _ in values)})", list(values.values())
-    )
-
-
-@pytest.fixture
-def run(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """A device of 1 TB/s and 100 TFLOP/s (bf16, tensor), whose shortest kernel takes 1 us."""
-    insert(
-        connection, "runs", run_id="r", name="run", content_sha256="", source="kineto", device_kind="cuda", rank=0,
-        outcome="ok", device_time_ns=0, rules_version=1,
-    )  # fmt: skip
-    insert(connection, "devices", run_id="r", rank=0, device_index=0, name="D", datasheet="NVIDIA H200")
-    measured = {"run_id": "r", "device": "D", "source": "measured"}
-    insert(connection, "ceilings", resource="bandwidth", level="dram", value=0.9e12, unit_of_value="byte/s", **measured)
-    insert(connection, "ceilings", resource="bandwidth", level="dram", value=1e12, unit_of_value="byte/s", **measured)
-    insert(
-        connection,
-        "ceilings",
-        resource="compute",
-        unit="tensor",
-        precision="bf16",
-        value=1e14,
-        unit_of_value="FLOP/s",
-        **measured,
-    )
-    insert(connection, "ceilings", resource="latency", value=1e-6, unit_of_value="s", **measured)
-    return connection
-
-
-def kernel(connection: duckdb.DuckDBPyConnection, kernel_id: int, duration_ns: int, **values: Any) -> None:
-    signature = {"flops": values.pop("flops", None), "read_bytes": values.pop("bytes", None), "write_bytes": 0}
-    insert(
-        connection, "signatures", signature_id=f"s{kernel_id}", operator="aten::mm", family="matmul", composite=False,
-        method="meta", confidence="high", rules_version=1, **signature,
-    )  # fmt: skip
-    insert(
-        connection, "kernel_classes", run_id="r", class_id=kernel_id, kernel="k", category="kernel", family="matmul",
-        signature_id=f"s{kernel_id}", attribution="external_id",
-        unit=values.pop("unit", "tensor"), precision=values.pop("precision", "bf16"),
-    )  # fmt: skip
-    insert(
-        connection, "kernels", run_id="r", kernel_id=kernel_id, class_id=kernel_id, rank=0, device_index=0, start_ns=0,
-        duration_ns=duration_ns, share=1.0, **values,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,10 @@
 -- those were counted; where they were not, a kernel without tensor operations has no count, and others lack their vector part.
 -- Thresholds: a kernel is bound by latency when it is shorter than four times the shortest kernel the device can run (2 us
 -- where that was not measured) and the roofs explain less than half of it.
+-- A kernel above its roof says why. Up to 5 % is what a measured ceiling varies by with clock and power (H200: up to 4.4 %),
+-- a rate up to the datasheet's dense peak is one that the device has when nothing holds it back; twice a dense peak is what
+-- operators on sparse operands reach, and up to the device's fastest peak the peak was one of the wrong precision. Beyond
+-- that, or beyond what the L2 delivers, the price is wrong. Of bytes, the source says why the L2 explains the rest.
 CREATE OR REPLACE VIEW placed_kernels AS
 WITH bandwidths AS (
   SELECT
@@ -15,10 +19,16 @@ WITH bandwidths AS (
   GROUP BY run_id
 ),
 peaks AS (
-  SELECT run_id, unit, precision, MAX(value) AS flops_per_s
+  SELECT run_id, unit, precision, MAX(value) AS flops_per_s, MAX(MAX(value)) OVER (PARTITION BY run_id) AS fastest_flops_per_s
   FROM roofs
   WHERE resource = 'compute'
   GROUP BY run_id, unit, precision
+),
+dense AS (
+  SELECT d.run_id, c.unit, c.precision, MAX(c.value) AS flops_per_s
+  FROM devices d
+  JOIN ceilings c ON c.run_id IS NULL AND c.device = d.datasheet AND c.resource = 'compute'
+  GROUP BY d.run_id, c.unit, c.precision
 ),
 -- a metric that several sources counted is taken from the first of: ours, Nsight Compute, the trace
 counted AS (
@@ -117,10 +127,14 @@ best AS (
       ELSE 'none'
     END AS dram_bytes_source,
     pk.flops_per_s AS roof_flops_per_s,
+    pk.fastest_flops_per_s,
+    GREATEST(1.05 * pk.flops_per_s, COALESCE(dn.flops_per_s, 0)) AS dense_flops_per_s,
+    b.l2_bytes_per_s,
     b.floor_ns,
     p.l2_bytes / b.l2_bytes_per_s * 1000000000 AS l2_time_ns
   FROM priced p
   LEFT JOIN peaks pk ON pk.run_id = p.run_id AND pk.unit = p.unit AND pk.precision = p.precision
+  LEFT JOIN dense dn ON dn.run_id = p.run_id AND dn.unit = p.unit AND dn.precision = p.precision
   LEFT JOIN bandwidths b ON b.run_id = p.run_id
 ),
 placed AS (
@@ -145,6 +159,8 @@ bounded AS (
   SELECT
     f.*,
     f.roof_time_ns / NULLIF(f.duration_ns, 0) AS roof_fraction,
+    f.flops / NULLIF(f.duration_ns, 0) * 1000000000 AS achieved_flops_per_s,
+    f.dram_bytes / NULLIF(f.duration_ns, 0) * 1000000000 AS achieved_bytes_per_s,
     CASE
       WHEN f.roof_time_ns IS NULL OR f.duration_ns = 0 THEN 'none'
       WHEN f.duration_ns < 4 * COALESCE(f.floor_ns, 2000) AND f.roof_time_ns < 0.5 * f.duration_ns THEN 'latency'
@@ -160,16 +176,31 @@ SELECT
   start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes,
   flops / NULLIF(dram_bytes, 0) AS intensity,
-  flops / NULLIF(duration_ns, 0) * 1000000000 AS achieved_flops_per_s,
-  dram_bytes / NULLIF(duration_ns, 0) * 1000000000 AS achieved_bytes_per_s,
-  roof_flops_per_s, roof_time_ns, roof_fraction, bound,
+  achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound,
   CASE
     WHEN over_host_link THEN 'limited by the link to the host, not by the device'
+    WHEN roof_fraction > 1 AND confidence = 'low' THEN 'above its roof: its price is a guess'
+    WHEN roof_fraction > 1 AND bound = 'compute' AND roof_fraction <= 1.05
+      THEN 'above the compute roof by at most 5 %: the clock was higher than the one of its peak'
+    WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= dense_flops_per_s
+      THEN 'above the measured compute roof, below the datasheet''s: power or clock held the measurement back'
+    WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s
+      AND (LOWER(operator) LIKE '%sparse%' OR LOWER(kernel) LIKE '%sparse%' OR LOWER(kernel) LIKE '%spmma%')
+      THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
+    WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
+      THEN 'above the compute roof: computed at a faster precision or unit than its peak is taken from'
+    WHEN roof_fraction > 1 AND bound = 'compute'
+      THEN 'above every compute roof of the device: it computed less than its price says'
+    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > 1.05 * l2_bytes_per_s
+      THEN 'above the DRAM and the L2 roof: it moved less than its price says'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'compulsory'
       THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
-    WHEN roof_fraction > 1 AND bound = 'compute'
-      THEN 'above the compute roof: check the precision its peak is taken from'
-    WHEN roof_fraction > 1 THEN 'above its roof'
+    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'cache_model'
+      THEN 'above the DRAM roof: the L2 cache kept more than the model of it says'
+    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'trace'
+      THEN 'above the DRAM roof: part of what it copied or filled stayed in the L2 cache'
+    WHEN roof_fraction > 1 AND roof_fraction <= 1.05 THEN 'above its bandwidth by at most 5 %: within the spread of measurements'
+    WHEN roof_fraction > 1 THEN 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
     WHEN compulsory_bytes = 0 AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
     WHEN bound = 'latency' THEN 'too short for any roof to matter'
     WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'

@@ -6,8 +6,9 @@ that (too small, as a bias), or is the flat form of the first one's shape while 
 result, which the next kernel reshapes and overwrites), there is no output, and the first tensor is read and written.
 No more of a tensor is read than the loop has iterations: a table of embeddings is larger.
 
-Inductor's own numbers come first where the writer added them: ``kernel_num_gb``, ``kernel_flop``. FLOPs of other fused
-kernels are unknown, since a name lists each operator once; products of templates count 2·M·N·K.
+Inductor's own numbers come first where it recorded them: ``kernel_num_gb`` (``TORCHINDUCTOR_PROFILE=1``) and
+``kernel_flop`` (``TORCHINDUCTOR_BENCHMARK_KERNEL=1``). It counts products alone, so that 0 FLOPs say nothing. FLOPs of
+other fused kernels are unknown, since a name lists each operator once; products of templates count 2·M·N·K.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def bytes_moved(call: Call) -> tuple[int, int] | None:
 
 def flops(call: Call) -> int | None:
     """Inductor's own count, or that of a product by its template's operands."""
-    if (counted := call.measures.get("kernel_flop")) is not None:
+    if counted := call.measures.get("kernel_flop"):
         return round(counted)
     tensors = [value for value in call.inputs if isinstance(value, Tensor)]
     return _product(tensors) if _is_template(call) and _words(call) & _PRODUCTS else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -148,13 +149,60 @@ def attention_inputs(b: int, heads: int, kv_heads: int, q: int, kv: int, d: int,
 
 
 @settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3),
+    st.integers(1, 2), st.integers(1, 2), st.integers(1, 2), st.booleans(),
+)  # fmt: skip
+def test_convolutions_of_all_ranks_equal_torchs_count(
+    rank: int, c: int, o: int, kernel: int, padding: int, stride: int, dilation: int, groups: int, b: int, biased: bool
+) -> None:
+    source = [b, c * groups, *range(2 * kernel, 2 * kernel + rank)]
+    weight = [o * groups, c, *[kernel] * rank]
+    inputs = [
+        (source, FP32), (weight, FP32), ([o * groups], FP32) if biased else None, str([stride] * rank),
+        str([padding] * rank), str([dilation] * rank), "False", str([0] * rank), str(groups),
+    ]  # fmt: skip
+    bias = torch.empty(o * groups, device="meta") if biased else None
+    tensors = [torch.empty(shape, device="meta") for shape in (source, weight)]
+    sizes = ([size] * rank for size in (stride, padding, dilation))
+    expected = counted(lambda: torch.ops.aten.convolution(*tensors, bias, *sizes, False, [0] * rank, groups))
+    assert priced("aten::convolution", inputs).flops == expected
+
+
+SDPA: dict[str, list[Any]] = {
+    "_scaled_dot_product_flash_attention": [0.0, False, False],
+    "_scaled_dot_product_efficient_attention": [None, False, 0.0, False],
+    "_scaled_dot_product_cudnn_attention": [None, False, 0.0, False, False],
+}
+"""Operators under SDPA of which FlopCounterMode reads the shapes right, and what follows their operands.
+
+Of the kernels below them, whose tokens come before heads, it takes the one for the other unless sequences are packed.
+"""
+
+
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 2), st.integers(1, 4), st.integers(1, 20), st.integers(1, 20), st.integers(1, 16))
 def test_attention_equals_torchs_count_where_that_is_right(b: int, heads: int, q: int, kv: int, d: int) -> None:
-    shapes = [torch.empty(b, heads, n, d, dtype=torch.bfloat16, device="meta") for n in (q, kv, kv)]
-    with FlopCounterMode(display=False) as counter:
-        torch.ops.aten._scaled_dot_product_flash_attention(*shapes)
-    name = "aten::_scaled_dot_product_flash_attention"
-    assert priced(name, attention_inputs(b, heads, heads, q, kv, d, causal=False)).flops == counter.get_total_flops()
+    """Without masks and with as many key heads."""
+    shapes = [[b, heads, n, d] for n in (q, kv, kv)]
+    operands = [torch.empty(shape, dtype=torch.bfloat16, device="meta") for shape in shapes]
+    for name, rest in SDPA.items():
+        expected = counted(partial(getattr(torch.ops.aten, name), *operands, *rest))
+        texts = [None if value is None else str(value) for value in rest]
+        assert priced(f"aten::{name}", [*((shape, BF16) for shape in shapes), *texts]).flops == expected, name
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 20), st.integers(1, 20), st.integers(1, 16))
+def test_packed_attention_equals_torchs_count(b: int, heads: int, q: int, kv: int, d: int) -> None:
+    shapes = [[b * n, heads, d] for n in (q, kv, kv)]
+    operands = [torch.empty(shape, dtype=torch.bfloat16, device="meta") for shape in shapes]
+    starts = torch.empty(b + 1, dtype=torch.int32, device="meta")
+    forward = torch.ops.aten._flash_attention_forward
+    expected = counted(lambda: forward(*operands, starts, starts, q, kv, 0.0, False, False))
+    rest: list[Any] = [([b + 1], "int"), ([b + 1], "int"), str(q), str(kv), "0.", "False", "False"]
+    found = priced("aten::_flash_attention_forward", [*((shape, BF16) for shape in shapes), *rest])
+    assert found.flops == expected
 
 
 def test_the_backward_pass_of_attention_equals_torchs_count() -> None:
@@ -231,6 +279,24 @@ def test_kernels_under_sdpa_align_their_masks_as_they_say(q: int, kv: int) -> No
     ]
     for name, rest, diagonal in cases:
         assert priced(name, operands + rest).flops == b * heads * pairs(q, kv, diagonal) * 2 * (d + d), (name, rest)
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.booleans())
+def test_grouped_heads_and_causal_masks_of_every_operator_under_sdpa(
+    kv_heads: int, group: int, q: int, kv: int, causal: bool
+) -> None:
+    """cuDNN's, the efficient one and the CPU's align a causal mask at the top left, flash at the bottom right."""
+    b, d, flag = 2, 8, str(causal)
+    operands = attention_inputs(b, kv_heads * group, kv_heads, q, kv, d, causal=causal)[:3]
+    cases: list[tuple[str, list[Any], int]] = [
+        ("aten::_scaled_dot_product_flash_attention", ["0.", flag, "False"], kv - q),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu", ["0.", flag], 0),
+        ("aten::_scaled_dot_product_efficient_attention", [None, "False", "0.", flag], 0),
+        ("aten::_scaled_dot_product_cudnn_attention", [None, "False", "0.", flag, "False"], 0),
+    ]
+    for name, rest, diagonal in cases:
+        expected = b * kv_heads * group * pairs(q, kv, diagonal if causal else None) * 2 * (d + d)
+        assert priced(name, operands + rest).flops == expected, name
 
 
 def test_scores_take_no_time_and_are_never_negative() -> None:

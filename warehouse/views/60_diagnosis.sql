@@ -1,0 +1,193 @@
+-- What a kind of step waits for, and what it would be worth to bring its kernels to their roofs.
+
+-- One row per kind of step. A step is host-bound when the device is idle for more than a fifth of it: then shorter kernels
+-- do not shorten it, and idle_ns is what launching faster (graphs, compiling) would be worth. Kernels leave gaps of their
+-- own between them, under a tenth of a step, so less is device-bound; a replay that waits still waits for the host.
+-- The step is the unprofiled one where it was timed (basis unprofiled), else the traced one, with the gaps of the trace.
+-- The profiler slows launching several times, so that a trace alone says device-bound and means it, but says host-bound of
+-- steps launched kernel by kernel with low confidence. Kernels of one launch are a graph's replay. On a CPU operators stand
+-- for kernels and nothing else launches them: no bound but the device's.
+CREATE OR REPLACE VIEW step_diagnosis AS
+WITH launches AS (
+  SELECT run_id, step_id, rank, launch_ns, COUNT(*) AS kernels, SUM(duration_ns) AS duration_ns
+  FROM kernels
+  WHERE step_id IS NOT NULL
+  GROUP BY run_id, step_id, rank, launch_ns
+),
+work AS (
+  SELECT
+    run_id, step_id,
+    SUM(kernels) AS kernels,
+    COUNT(launch_ns) AS launches,
+    SUM(CASE WHEN launch_ns IS NOT NULL AND kernels > 1 THEN kernels ELSE 0 END) AS replayed_kernels,
+    SUM(duration_ns) AS device_time_ns
+  FROM launches
+  GROUP BY run_id, step_id
+),
+profiled AS (
+  SELECT
+    s.run_id, s.phase, s.kind,
+    COUNT(*) AS steps,
+    AVG(w.kernels) AS kernels,
+    AVG(w.launches) AS launches,
+    SUM(w.replayed_kernels) / SUM(w.kernels) AS replayed_share,
+    AVG(w.device_time_ns) AS device_time_ns,
+    AVG(s.busy_ns) AS busy_ns,
+    AVG(s.end_ns - s.start_ns) AS wall_ns
+  FROM steps s
+  JOIN work w ON w.run_id = s.run_id AND w.step_id = s.step_id
+  GROUP BY s.run_id, s.phase, s.kind
+),
+unprofiled AS (
+  SELECT run_id, phase, kind, MEDIAN(value_ns) AS unprofiled_ns
+  FROM timings
+  WHERE metric = 'step'
+  GROUP BY run_id, phase, kind
+),
+timed AS (
+  SELECT
+    p.*, u.unprofiled_ns,
+    r.device_kind = 'cpu' AS on_cpu,
+    COALESCE(u.unprofiled_ns, p.wall_ns) AS step_ns,
+    CASE WHEN u.unprofiled_ns IS NULL THEN 'trace' ELSE 'unprofiled' END AS basis
+  FROM profiled p
+  JOIN runs r ON r.run_id = p.run_id
+  LEFT JOIN unprofiled u
+    ON u.run_id = p.run_id AND COALESCE(u.phase, '') = COALESCE(p.phase, '') AND COALESCE(u.kind, '') = COALESCE(p.kind, '')
+),
+bounded AS (
+  SELECT
+    t.*,
+    CASE WHEN NOT on_cpu THEN GREATEST(step_ns - busy_ns, 0) END AS idle_ns,
+    CASE WHEN NOT on_cpu AND step_ns - busy_ns > 0.2 * step_ns THEN 'host' ELSE 'device' END AS bound
+  FROM timed t
+),
+judged AS (
+  SELECT
+    b.*,
+    CASE WHEN bound = 'host' AND basis = 'trace' AND replayed_share < 0.5 THEN 'low' ELSE 'high' END AS confidence
+  FROM bounded b
+)
+SELECT
+  run_id, phase, kind, steps, kernels, launches, replayed_share, device_time_ns, busy_ns, wall_ns, unprofiled_ns,
+  unprofiled_ns - busy_ns AS unprofiled_gap_ns,
+  wall_ns - unprofiled_ns AS profiler_overhead_ns,
+  step_ns, basis, idle_ns,
+  idle_ns / NULLIF(step_ns, 0) AS idle_share,
+  bound, confidence,
+  CASE
+    WHEN on_cpu THEN 'operators run on the host, which waits for no device'
+    WHEN bound = 'host' AND confidence = 'low' THEN 'host-bound under the profiler, which slows launching: time the step without it'
+    WHEN bound = 'host' AND replayed_share >= 0.5 THEN 'host-bound: the device waits between replays of graphs'
+    WHEN bound = 'host' THEN 'host-bound: the device waits for launches, kernel by kernel'
+    WHEN basis = 'trace' AND replayed_share < 0.5 THEN 'device-bound, even under the profiler'
+    ELSE 'device-bound'
+  END AS diagnosis
+FROM judged;
+
+-- The costliest deviations from the roof, at four levels: operator, module, family, and step (a kind of step as a whole). At
+-- each level the rows sum to the run's device time. basis says what a row can tell:
+--   roof      a roof and a price of high confidence: duration_ns = roof_ns + lost_ns; above the roof nothing is lost
+--   guess     the same by prices of low confidence
+--   no roof   neither price nor roof: what its time could be is unknown
+-- Ranks and cumulative shares of what is lost are within a run, level and basis. bound and diagnosis are those of the kernels
+-- that lose most. saved_ns is what one step of the kind would become shorter by, were all of it at the roof (Amdahl), at
+-- most: the kernels' time lost, in the proportion in which the step is made of kernels, and 0 where the step is host-bound.
+CREATE OR REPLACE VIEW deviations AS
+WITH alike AS (
+  SELECT
+    run_id, operator, module, family, phase, kind, attribution, bound, diagnosis,
+    CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
+    COUNT(*) AS kernels,
+    SUM(duration_ns) AS duration_ns,
+    SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS roof_ns
+  FROM kernel_roofline
+  GROUP BY
+    run_id, operator, module, family, phase, kind, attribution, bound, diagnosis,
+    CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END
+),
+levelled AS (
+  SELECT
+    a.run_id, l.level,
+    CASE l.level
+      WHEN 'operator' THEN COALESCE(a.operator, '(' || a.attribution || ')')
+      WHEN 'module' THEN COALESCE(a.module, '(no module)')
+      WHEN 'family' THEN a.family
+      ELSE COALESCE(a.kind, a.phase, '(no step)')
+    END AS item,
+    a.phase, a.kind, a.basis, a.bound, a.diagnosis,
+    SUM(a.kernels) AS kernels,
+    SUM(a.duration_ns) AS duration_ns,
+    SUM(a.roof_ns) AS roof_ns
+  FROM alike a
+  CROSS JOIN (SELECT 'operator' AS level UNION ALL SELECT 'module' UNION ALL SELECT 'family' UNION ALL SELECT 'step') l
+  GROUP BY
+    a.run_id, l.level,
+    CASE l.level
+      WHEN 'operator' THEN COALESCE(a.operator, '(' || a.attribution || ')')
+      WHEN 'module' THEN COALESCE(a.module, '(no module)')
+      WHEN 'family' THEN a.family
+      ELSE COALESCE(a.kind, a.phase, '(no step)')
+    END,
+    a.phase, a.kind, a.basis, a.bound, a.diagnosis
+),
+placed AS (
+  SELECT
+    v.*,
+    ROW_NUMBER() OVER (
+      PARTITION BY run_id, level, item, phase, kind, basis
+      ORDER BY duration_ns - COALESCE(roof_ns, 0) DESC, bound, diagnosis
+    ) AS place
+  FROM levelled v
+),
+summed AS (
+  SELECT
+    run_id, level, item, phase, kind, basis,
+    SUM(kernels) AS kernels,
+    SUM(duration_ns) AS duration_ns,
+    SUM(roof_ns) AS roof_ns,
+    SUM(CASE WHEN basis <> 'no roof' THEN duration_ns - roof_ns END) AS lost_ns,
+    MAX(CASE WHEN place = 1 THEN bound END) AS bound,
+    MAX(CASE WHEN place = 1 THEN diagnosis END) AS diagnosis
+  FROM placed
+  GROUP BY run_id, level, item, phase, kind, basis
+),
+valued AS (
+  SELECT
+    s.*,
+    s.lost_ns / d.steps AS lost_ns_per_step,
+    d.step_ns,
+    d.bound AS step_bound,
+    d.diagnosis AS step_diagnosis,
+    CASE
+      WHEN d.bound = 'host' AND d.confidence = 'high' THEN 0 * s.lost_ns
+      WHEN d.bound = 'device' THEN s.lost_ns / d.steps * LEAST(1, d.step_ns / NULLIF(d.device_time_ns, 0))
+    END AS saved_ns,
+    CASE
+      WHEN s.basis = 'no roof' THEN 'unknown: its kernels have no roof'
+      WHEN d.bound IS NULL THEN 'unknown: no step'
+      WHEN d.bound = 'host' AND d.confidence = 'high' THEN 'nothing while the step is host-bound'
+      WHEN d.bound = 'host' THEN 'unknown: the trace alone does not say whether the step is host-bound without the profiler'
+      WHEN s.basis = 'guess' THEN 'at most saved_ns a step, by a guessed price'
+      ELSE 'at most saved_ns a step'
+    END AS worth
+  FROM summed s
+  LEFT JOIN step_diagnosis d
+    ON d.run_id = s.run_id AND COALESCE(d.phase, '') = COALESCE(s.phase, '') AND COALESCE(d.kind, '') = COALESCE(s.kind, '')
+)
+SELECT
+  run_id, level, item, phase, kind, basis,
+  ROW_NUMBER() OVER (
+    PARTITION BY run_id, level, basis ORDER BY COALESCE(lost_ns, duration_ns) DESC, item, phase, kind
+  ) AS lost_rank,
+  kernels, duration_ns,
+  duration_ns / NULLIF(SUM(duration_ns) OVER (PARTITION BY run_id, level), 0) AS share,
+  roof_ns, lost_ns,
+  SUM(lost_ns) OVER (
+    PARTITION BY run_id, level, basis ORDER BY COALESCE(lost_ns, duration_ns) DESC, item, phase, kind
+    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+  ) / NULLIF(SUM(lost_ns) OVER (PARTITION BY run_id, level, basis), 0) AS cumulative_lost_share,
+  bound, diagnosis, lost_ns_per_step, step_ns, saved_ns,
+  saved_ns / NULLIF(step_ns, 0) AS saved_share,
+  step_bound, step_diagnosis, worth
+FROM valued;
