@@ -110,14 +110,14 @@ class _Window:
             self._runner.run(step)
         marks = clock(self._device, len(self._inside) + 1)
         synchronize(self._device)
-        with _profiler(self._device, observer) as profiler:
+        with profiler(self._device, observer) as watching:
             marks.mark()
             for step in self._inside:
                 with record_function(step.label):
                     self._runner.run(step)
                 marks.mark()
             synchronize(self._device)
-        _export(profiler, directory, name, on_device=self._device.type == "cuda")
+        _export(watching, directory, name, on_device=self._device.type == "cuda")
         return [
             Timing(
                 metric="profiled_step",
@@ -135,12 +135,12 @@ class _Window:
 def _warm_profiler(runner: Runner, device: torch.device) -> None:
     """Profile one step for nothing: the first use of CUPTI loads it and disturbs what it sees."""
     runner.generation.reset()
-    with _profiler(device):
+    with profiler(device):
         runner.run(runner.generation.steps[0])
         synchronize(device)
 
 
-def _profiler(device: torch.device, observer: ExecutionTraceObserver | None = None) -> profile:
+def profiler(device: torch.device, observer: ExecutionTraceObserver | None = None) -> profile:
     """A profiler of the host and the device, with shapes, and overload names where this torch records them."""
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
@@ -163,10 +163,10 @@ def _overload_names() -> Any:
     return None
 
 
-def _export(profiler: profile, directory: Path, name: str, *, on_device: bool) -> None:
+def _export(watching: profile, directory: Path, name: str, *, on_device: bool) -> None:
     """Write a trace, its header cleaned, and compress it. Raises CaptureError for a blind profiler."""
     plain = directory / f"{name}.raw.json"
-    profiler.export_chrome_trace(str(plain))
+    watching.export_chrome_trace(str(plain))
     text = clean(plain.read_text(), trace_name=f"{name}.json")
     plain.unlink()
     if on_device and '"cat": "kernel"' not in text:
