@@ -34,7 +34,7 @@ WARM_UPS = 10
 REPEATS = 30
 """Replays timed without the profiler."""
 
-PROFILED_REPEATS = 7
+PROFILED_REPEATS = 5
 
 
 class Replay(NamedTuple):

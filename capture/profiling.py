@@ -5,8 +5,8 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,20 +140,24 @@ def _warm_profiler(runner: Runner, device: torch.device) -> None:
         synchronize(device)
 
 
-def profiler(device: torch.device, observer: ExecutionTraceObserver | None = None) -> profile:
-    """A profiler of the host and the device, with shapes, and overload names where this torch records them."""
+@contextmanager
+def profiler(device: torch.device, observer: ExecutionTraceObserver | None = None) -> Iterator[profile]:
+    """A profiler of the host and the device, with shapes, and overload names where this torch records them.
+
+    It keeps no events for Python, of which a trace has no need: making them takes seconds for some ten thousand.
+    """
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.(profiler|autograd)")
-        return profile(
+        with profile(
             activities=activities,
             record_shapes=True,
             experimental_config=_overload_names(),
             execution_trace_observer=observer,
-            acc_events=True,
-        )
+        ) as watching:
+            yield watching
 
 
 def _overload_names() -> Any:
