@@ -100,7 +100,8 @@ SELECT
 FROM kernel_roofline
 GROUP BY run_id, family;
 
--- Wall time of the labelled steps into kernels and gaps, next to the time of the same kind of step without the profiler.
+-- Wall time of the labelled steps into kernels and gaps, next to the time of the same steps without the profiler, or where
+-- none of those was timed, of their kind: steps of a kind may differ in length.
 -- Where graphs replay steps, expected_ns is the profiled time less what the profiler adds to each node, and expected_error
 -- says how far that is from the unprofiled time; NULL where nothing is replayed or the cost of a node is not known.
 CREATE OR REPLACE VIEW overhead AS
@@ -126,10 +127,15 @@ replayed AS (
   GROUP BY s.run_id, s.phase, s.kind
 ),
 unprofiled AS (
-  SELECT run_id, phase, kind, MEDIAN(value_ns) AS step_ns
-  FROM timings
-  WHERE metric = 'step'
-  GROUP BY run_id, phase, kind
+  SELECT
+    t.run_id, t.phase, t.kind,
+    COALESCE(MEDIAN(CASE WHEN s.step_id IS NOT NULL THEN t.value_ns END), MEDIAN(t.value_ns)) AS step_ns
+  FROM timings t
+  LEFT JOIN steps s
+    ON s.run_id = t.run_id AND s.step = t.step
+    AND COALESCE(s.phase, '') = COALESCE(t.phase, '') AND COALESCE(s.kind, '') = COALESCE(t.kind, '')
+  WHERE t.metric = 'step'
+  GROUP BY t.run_id, t.phase, t.kind
 )
 SELECT p.run_id, p.phase, p.kind, p.steps, p.kernels, p.wall_ns, p.busy_ns, p.gap_ns, u.step_ns AS unprofiled_ns,
   p.wall_ns - u.step_ns AS profiler_overhead_ns,
