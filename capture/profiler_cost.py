@@ -52,7 +52,7 @@ def calibrated(device: torch.device) -> ProfilerCost:
 
 
 def calibrate(device: torch.device, *, nodes: int = NODES, kernel_bytes: Sequence[int] = KERNEL_BYTES) -> ProfilerCost:
-    """Measure what the profiler adds to each node of a replayed graph, for every size of kernel; under a second.
+    """Measure what the profiler adds to each node of a replayed graph, for every size of kernel.
 
     Raises CaptureError where the profiler lost kernels of every replay, and what torch raises where memory runs out.
     """
