@@ -44,7 +44,7 @@ format: $(STAMP) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-smoke-gpu: ## does capture work on this GPU? every mode and execution on tiny models, two to three minutes; makes no .venv
+smoke-gpu: ## does capture work on this GPU? every mode and execution on tiny models, within two minutes; makes no .venv
 	$(PYTHON) ridgeline.py capture capture/configs/smoke-gpu.toml --out $(RUNS)
 
 capture-8b: ## the 8B presets on a GPU machine that has torch and transformers already; makes no .venv

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
 import typer
 
@@ -80,11 +80,21 @@ def fail(message: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+class Advance(Protocol):
+    """Shows a name, and that so many more are done."""
+
+    def __call__(self, name: str, done: int = 1) -> None: ...
+
+
+def _silent(name: str, done: int = 1) -> None:
+    """Shows nothing."""
+
+
 @contextmanager
-def progress(description: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
-    """Progress on a terminal, silence in a pipe; what is yielded takes the name of what is done."""
+def progress(description: str, total: int | None = None) -> Iterator[Advance]:
+    """Progress on a terminal, silence in a pipe; what is yielded takes the name of what is done or under way."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield _silent
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -98,7 +108,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[s
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda name: bar.update(task, advance=1, description=f"{description}: {name}")
+        yield lambda name, done=1: bar.update(task, advance=done, description=f"{description}: {name}")
 
 
 @app.command()
@@ -267,11 +277,16 @@ def _capture(points: list[Point], out: Path, counters: str = "auto") -> None:
     """Capture with progress; failed points end the command with exit code 1 once all others are done."""
     from capture import sweep
 
-    def report(result: RunResult) -> None:
-        print(f"ridgeline: {_headline(result)}", file=sys.stderr, flush=True)
-
     with progress("capturing", len(points)) as advance:
-        results = sweep.run(points, out, progress=advance, report=report, counters=counters)
+
+        def report(result: RunResult) -> None:
+            advance(result.name)
+            print(f"ridgeline: {_headline(result)}", file=sys.stderr, flush=True)
+
+        def under_way(text: str) -> None:
+            advance(text, done=0)
+
+        results = sweep.run(points, out, progress=under_way, report=report, counters=counters)
     failed = [result for result in results if result.outcome == "error"]
     if failed:
         fail(f"{len(failed)} of {len(results)} points failed, the first with: {failed[0].message}")

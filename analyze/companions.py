@@ -67,6 +67,10 @@ class Counters(msgspec.Struct):
     ncu: Ncu | None = None
 
 
+class Profiler(msgspec.Struct):
+    graph_node_ns: float | None = None
+
+
 class Run(msgspec.Struct):
     """run.json, as ``ridgeline capture`` writes it."""
 
@@ -81,6 +85,7 @@ class Run(msgspec.Struct):
     timings: list[Timing] = msgspec.field(default_factory=list)
     tokens: Tokens = msgspec.field(default_factory=Tokens)
     memory: Memory | None = None
+    profiler: Profiler | None = None
     counters: Counters | None = None
 
 

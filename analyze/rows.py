@@ -150,10 +150,19 @@ def busy_spans(activities: pl.DataFrame, step: str) -> pl.DataFrame:
     )
 
 
+def replayed_by_step(activities: pl.DataFrame) -> dict[int, int]:
+    """How many device activities of each step a graph replayed; steps without any, or a device, are left out."""
+    if "replay" not in activities.columns:
+        return {}
+    counts = activities.filter(pl.col("replay")).drop_nulls("step_label").group_by("step_label").len()
+    return dict(counts.iter_rows())
+
+
 def step_rows(trace: Trace, activities: pl.DataFrame, labels: dict[int, Label]) -> list[dict[str, Any]]:
     """Rows of ``steps``: the annotations that mark one, by row, and the device activities launched in each."""
     spans = busy_spans(activities, "step_label")
     device = {row["step_label"]: row for row in spans.iter_rows(named=True)}
+    replayed = replayed_by_step(activities)
     rows = []
     for step_id, label in sorted(labels.items()):
         annotation = trace.annotations.row(step_id, named=True)
@@ -168,6 +177,7 @@ def step_rows(trace: Trace, activities: pl.DataFrame, labels: dict[int, Label]) 
                 "start_ns": span.get("start_ns"),
                 "end_ns": span.get("end_ns"),
                 "busy_ns": span.get("busy_ns"),
+                "replayed_kernels": replayed.get(step_id, 0),
             }
         )
     return rows

@@ -226,6 +226,7 @@ def _described(run: Run) -> dict[str, Any]:
         "weights_bytes": memory.weights_bytes,
         "cache_bytes": memory.cache_bytes,
         "other_bytes": memory.other_bytes,
+        "profiler_graph_node_ns": run.profiler.graph_node_ns if run.profiler else None,
     }
     return {name: value for name, value in columns.items() if value is not None}
 

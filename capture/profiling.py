@@ -5,8 +5,8 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,14 +110,14 @@ class _Window:
             self._runner.run(step)
         marks = clock(self._device, len(self._inside) + 1)
         synchronize(self._device)
-        with _profiler(self._device, observer) as profiler:
+        with profiler(self._device, observer) as watching:
             marks.mark()
             for step in self._inside:
                 with record_function(step.label):
                     self._runner.run(step)
                 marks.mark()
             synchronize(self._device)
-        _export(profiler, directory, name, on_device=self._device.type == "cuda")
+        _export(watching, directory, name, on_device=self._device.type == "cuda")
         return [
             Timing(
                 metric="profiled_step",
@@ -135,25 +135,29 @@ class _Window:
 def _warm_profiler(runner: Runner, device: torch.device) -> None:
     """Profile one step for nothing: the first use of CUPTI loads it and disturbs what it sees."""
     runner.generation.reset()
-    with _profiler(device):
+    with profiler(device):
         runner.run(runner.generation.steps[0])
         synchronize(device)
 
 
-def _profiler(device: torch.device, observer: ExecutionTraceObserver | None = None) -> profile:
-    """A profiler of the host and the device, with shapes, and overload names where this torch records them."""
+@contextmanager
+def profiler(device: torch.device, observer: ExecutionTraceObserver | None = None) -> Iterator[profile]:
+    """A profiler of the host and the device, with shapes, and overload names where this torch records them.
+
+    It keeps no events for Python, of which a trace has no need: making them takes seconds for some ten thousand.
+    """
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.(profiler|autograd)")
-        return profile(
+        with profile(
             activities=activities,
             record_shapes=True,
             experimental_config=_overload_names(),
             execution_trace_observer=observer,
-            acc_events=True,
-        )
+        ) as watching:
+            yield watching
 
 
 def _overload_names() -> Any:
@@ -163,10 +167,10 @@ def _overload_names() -> Any:
     return None
 
 
-def _export(profiler: profile, directory: Path, name: str, *, on_device: bool) -> None:
+def _export(watching: profile, directory: Path, name: str, *, on_device: bool) -> None:
     """Write a trace, its header cleaned, and compress it. Raises CaptureError for a blind profiler."""
     plain = directory / f"{name}.raw.json"
-    profiler.export_chrome_trace(str(plain))
+    watching.export_chrome_trace(str(plain))
     text = clean(plain.read_text(), trace_name=f"{name}.json")
     plain.unlink()
     if on_device and '"cat": "kernel"' not in text:

@@ -14,6 +14,7 @@ from capture import (
     environment,
     memory,
     models,
+    profiler_cost,
     profiling,
     run_directory,
     scaling,
@@ -26,7 +27,7 @@ from capture.execution import Direct, Prepared, prepare
 from capture.labels import Labels
 from capture.modes import start
 from capture.presets import PRESETS, shape_of
-from capture.records import Record, Scaled, Timing
+from capture.records import ProfilerCost, Record, Scaled, Timing
 
 Progress = Callable[[str], None]
 
@@ -126,11 +127,24 @@ def _measure(
         logits_bytes=generation.logits_bytes,
     )
     telemetry.write(directory / "telemetry.csv", samples)
+    if prepared.replayed:
+        progress("calibrating the profiler")
+        result.profiler = _profiler_cost(device)
     progress("profiling")
     profiled = profiling.record(prepared, decoder.network, labels, device, directory, measured.steps)
     result.window, result.attention = profiled.steps, profiled.attention
     result.timings += profiled.timings
     return prepared.launched
+
+
+def _profiler_cost(device: torch.device) -> ProfilerCost:
+    """What the profiler adds to a replay, or why that is not known. Never raises: the point has its timings already."""
+    try:
+        return profiler_cost.calibrated(device)
+    except Exception as error:
+        message = _outcome(error)[1]
+    memory.release(device)
+    return ProfilerCost(message=message)
 
 
 def count(

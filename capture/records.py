@@ -87,12 +87,41 @@ class Scaled(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
 
 
+class GraphCost(msgspec.Struct, frozen=True, kw_only=True):
+    """Replays of a CUDA graph of `nodes` equal kernels, without the profiler and with it, in medians.
+
+    A kernel adds to `kernel_bytes`. `unprofiled_ns` is the time of a replay by events on the device, what lies between
+    two replays included; `profiled_span_ns` goes from the start of its first kernel in the trace to the end of the
+    last, and `profiled_busy_ns` is the sum of their durations there. `node_ns` is what the profiler adds to each.
+    """
+
+    kernel_bytes: int
+    nodes: int
+    unprofiled_ns: int
+    profiled_span_ns: int
+    profiled_busy_ns: int
+    node_ns: float
+
+
+class ProfilerCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What the profiler adds to each node of a replayed CUDA graph, in nanoseconds, and the graphs that say so.
+
+    `graph_node_ns` is None where that could not be measured, which `message` then explains.
+    """
+
+    graph_node_ns: float | None = None
+    method: str | None = None
+    graphs: list[GraphCost] = []
+    message: str | None = None
+
+
 class Record(msgspec.Struct, kw_only=True):
     """What run.json holds: a point, what it ran on, and what was measured.
 
     `window` are the profiled steps, in the order of the trace. `attention` are the backends that ran in it, as the
-    trace names them. `prepare_s` is the time to compile and to capture graphs. `counters` says which hardware counters
-    were read, how, and what they cost, or why there are none. `message` says why an outcome is not `ok`.
+    trace names them. `prepare_s` is the time to compile and to capture graphs. `profiler` is what tracing costs a
+    replay, None where nothing is replayed. `counters` says which hardware counters were read, how, and what they cost,
+    or why there are none. `message` says why an outcome is not `ok`.
     """
 
     format: int = FORMAT
@@ -109,6 +138,7 @@ class Record(msgspec.Struct, kw_only=True):
     prepare_s: float | None = None
     attention: list[str] = []
     scaled: Scaled | None = None
+    profiler: ProfilerCost | None = None
     counters: dict[str, Any] | None = None
     outcome: str = "ok"
     message: str | None = None

@@ -23,6 +23,7 @@ CREATE TABLE runs (
   cache_model_operands VARCHAR,    -- where the model of the L2 has tensors from: execution_trace or recorded_shapes (a guess)
   cache_model_message VARCHAR,     -- what it left out, and why
   committed_tokens BIGINT,
+  profiler_graph_node_ns DOUBLE,   -- what the profiler adds to each node of a replayed graph, where it was calibrated
   peak_memory_bytes BIGINT, weights_bytes BIGINT, cache_bytes BIGINT, other_bytes BIGINT,
   trace_bytes BIGINT, events BIGINT, malformed_events BIGINT,
   device_time_ns BIGINT NOT NULL,  -- sum of the durations of its activities; both accounts of the ledger sum to it
@@ -71,7 +72,8 @@ CREATE TABLE steps (
   phase VARCHAR, kind VARCHAR, step BIGINT, block BIGINT, query BIGINT, context BIGINT, tokens BIGINT,
   host_start_ns BIGINT NOT NULL, host_duration_ns BIGINT NOT NULL,
   start_ns BIGINT, end_ns BIGINT,  -- first and last device activity
-  busy_ns BIGINT                   -- union of its device activities
+  busy_ns BIGINT,                  -- union of its device activities
+  replayed_kernels BIGINT          -- those of its device activities that a graph replayed
 );
 
 CREATE TABLE kernels (

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from capture import recording, telemetry
-from capture.execution import Direct
+from capture.execution import Direct, Prepared
 from capture.modes.denoising import Denoising
 from capture.recording import Workshop
-from capture.records import Record, Scaled
+from capture.records import ProfilerCost, Record, Scaled
 from capture.steps import Step
 
 from .conftest import make_point
@@ -161,3 +161,46 @@ def test_a_decoder_is_kept_for_the_same_weights_alone_and_a_generation_for_none(
     assert workshop.launched is None
     for change in ({"seed": 1}, {"dtype": "bf16"}, {"kv_heads": 4}, {"fused": True}):
         assert workshop.decoder(make_point(model="tiny-llama", mode="ar", **change), CPU) is not first, change
+
+
+def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have points take another runner for a graph's, as this machine has no graphs."""
+    real = recording.prepare
+
+    def prepare(generation: Any, device: torch.device, **keys: Any) -> Prepared:
+        prepared = real(generation, device, **keys)
+        return Prepared(Direct(generation, device), prepared.launched, prepared.seconds)
+
+    monkeypatch.setattr(recording, "prepare", prepare)
+
+
+def test_the_profiler_s_cost_is_measured_where_steps_are_replayed_before_they_are_profiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[bool] = []
+
+    def calibrated(_: torch.device) -> ProfilerCost:
+        there.append((tmp_path / "trace.json.gz").exists())
+        return ProfilerCost(graph_node_ns=250.5, method="by hand")
+
+    monkeypatch.setattr(recording.profiler_cost, "calibrated", calibrated)
+    assert recorded(tmp_path).profiler is None
+    (tmp_path / "trace.json.gz").unlink()
+    replayed(monkeypatch)
+    recorded(tmp_path)
+    assert there == [False]
+    assert json.loads((tmp_path / "run.json").read_bytes())["profiler"] == {
+        "graph_node_ns": 250.5, "method": "by hand", "graphs": [], "message": None,
+    }  # fmt: skip
+
+
+def test_a_cost_that_cannot_be_measured_costs_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def calibrated(_: torch.device) -> ProfilerCost:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16.00 MiB.\nmore")
+
+    monkeypatch.setattr(recording.profiler_cost, "calibrated", calibrated)
+    replayed(monkeypatch)
+    result = recorded(tmp_path)
+    assert (result.outcome, result.message) == ("ok", None)
+    assert result.profiler == ProfilerCost(message="CUDA out of memory. Tried to allocate 16.00 MiB.")
+    assert (tmp_path / "trace.twin.json.gz").exists()

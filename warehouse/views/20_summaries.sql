@@ -100,7 +100,10 @@ SELECT
 FROM kernel_roofline
 GROUP BY run_id, family;
 
--- Wall time of the labelled steps into kernels and gaps, next to the time of the same kind of step without the profiler.
+-- Wall time of the labelled steps into kernels and gaps, next to the time of the same steps without the profiler, or where
+-- none of those was timed, of their kind: steps of a kind may differ in length.
+-- Where graphs replay steps, expected_ns is the profiled time less what the profiler adds to each node, and expected_error
+-- says how far that is from the unprofiled time; NULL where nothing is replayed or the cost of a node is not known.
 CREATE OR REPLACE VIEW overhead AS
 WITH profiled AS (
   SELECT
@@ -113,14 +116,34 @@ WITH profiled AS (
   FROM step_summary
   GROUP BY run_id, phase, kind
 ),
+replayed AS (
+  SELECT
+    s.run_id, s.phase, s.kind,
+    AVG(s.replayed_kernels) AS kernels,
+    AVG(s.end_ns - s.start_ns - s.replayed_kernels * r.profiler_graph_node_ns) AS expected_ns
+  FROM steps s
+  JOIN runs r ON r.run_id = s.run_id
+  WHERE s.replayed_kernels > 0
+  GROUP BY s.run_id, s.phase, s.kind
+),
 unprofiled AS (
-  SELECT run_id, phase, kind, MEDIAN(value_ns) AS step_ns
-  FROM timings
-  WHERE metric = 'step'
-  GROUP BY run_id, phase, kind
+  SELECT
+    t.run_id, t.phase, t.kind,
+    COALESCE(MEDIAN(CASE WHEN s.step_id IS NOT NULL THEN t.value_ns END), MEDIAN(t.value_ns)) AS step_ns
+  FROM timings t
+  LEFT JOIN steps s
+    ON s.run_id = t.run_id AND s.step = t.step
+    AND COALESCE(s.phase, '') = COALESCE(t.phase, '') AND COALESCE(s.kind, '') = COALESCE(t.kind, '')
+  WHERE t.metric = 'step'
+  GROUP BY t.run_id, t.phase, t.kind
 )
 SELECT p.run_id, p.phase, p.kind, p.steps, p.kernels, p.wall_ns, p.busy_ns, p.gap_ns, u.step_ns AS unprofiled_ns,
-  p.wall_ns - u.step_ns AS profiler_overhead_ns
+  p.wall_ns - u.step_ns AS profiler_overhead_ns,
+  COALESCE(g.kernels, 0) AS replayed_kernels,
+  g.expected_ns,
+  g.expected_ns / NULLIF(u.step_ns, 0) - 1 AS expected_error
 FROM profiled p
+LEFT JOIN replayed g
+  ON g.run_id = p.run_id AND COALESCE(g.phase, '') = COALESCE(p.phase, '') AND COALESCE(g.kind, '') = COALESCE(p.kind, '')
 LEFT JOIN unprofiled u
   ON u.run_id = p.run_id AND COALESCE(u.phase, '') = COALESCE(p.phase, '') AND COALESCE(u.kind, '') = COALESCE(p.kind, '');
