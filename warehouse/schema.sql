@@ -20,6 +20,7 @@ CREATE TABLE runs (
   twin_kernels BIGINT, twin_ns BIGINT,                 -- graph-replayed kernels, where an eager twin was given
   twin_matched_kernels BIGINT, twin_matched_ns BIGINT, -- those of them that the twin told of
   counters_message VARCHAR,        -- what of a counter file beside the trace was not used, and why
+  predictions_message VARCHAR,     -- why a run directory has no predictions; null where it has
   committed_tokens BIGINT,
   peak_memory_bytes BIGINT, weights_bytes BIGINT, cache_bytes BIGINT, other_bytes BIGINT,
   trace_bytes BIGINT, events BIGINT, malformed_events BIGINT,
@@ -116,14 +117,15 @@ CREATE TABLE ledger (
   run_id VARCHAR NOT NULL, account VARCHAR NOT NULL, entry VARCHAR NOT NULL, kernels BIGINT NOT NULL, duration_ns BIGINT NOT NULL
 );
 
--- What the closed forms say of the kinds and lengths of step that a run profiled.
+-- What the closed forms say of a captured run: every kind and length of its steps. The lengths that were profiled stand
+-- alone; decoding steps between them are taken together, with the mean of theirs.
 CREATE TABLE predictions (
   run_id VARCHAR NOT NULL, model VARCHAR NOT NULL, mode VARCHAR NOT NULL,
-  convention VARCHAR NOT NULL,     -- as authored (arXiv 2510.04146) or corrected
+  convention VARCHAR NOT NULL,     -- as_authored (arXiv 2510.04146) or corrected
   kind VARCHAR NOT NULL, query BIGINT NOT NULL, context DOUBLE NOT NULL,
-  forwards BIGINT NOT NULL,        -- such steps in a generation; the other columns are of one
-  component VARCHAR NOT NULL,
-  flops DOUBLE, bytes DOUBLE,
+  forwards BIGINT,                 -- such steps in a generation, null where confidence decides; the other columns are of one
+  component VARCHAR NOT NULL,      -- a part (head, attention, softmax, norm, ...) or a sum: linear, products, all
+  flops DOUBLE NOT NULL, bytes DOUBLE NOT NULL,
   time_ns BIGINT,                  -- least time at the run's roofs; null without them
-  roofs VARCHAR                    -- whose: a measured or a datasheet's
+  roofs VARCHAR                    -- whose, measured or a datasheet's
 );

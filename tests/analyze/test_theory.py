@@ -444,62 +444,6 @@ def test_measured_ceilings_are_roofs_as_well(tmp_path: Path) -> None:
         theory_table.roofs_of(str(tmp_path / "none.json"))
 
 
-# Rows
-
-
-@pytest.mark.parametrize("path", sorted(DATA.glob("h200*/*/run.json")), ids=lambda path: path.parent.name)
-def test_a_captured_step_has_its_prediction(path: Path) -> None:
-    run = json.loads(path.read_text())
-    contexts = [step["context"] for step in run["window"]]
-    found = theory.rows(run["config"], run_id="a", roofs=ROOFS, contexts=contexts)
-    assert len({(r["convention"], r["kind"], r["query"], r["context"], r["component"]) for r in found}) == len(found)
-    counts: dict[str, int] = {}
-    for row in found:
-        if (row["component"], row["convention"]) == ("all", "corrected"):
-            counts[row["kind"]] = counts.get(row["kind"], 0) + row["forwards"]
-    assert counts == run["tokens"]["forwards"]
-    sizes = {(row["kind"], row["query"], row["context"]) for row in found}
-    assert {(step["kind"], step["query"], step["context"]) for step in run["window"]} <= sizes
-
-
-def test_rows_are_of_one_forward() -> None:
-    slow = Roofs(of="a device", compute={"bf16": 1e12, "fp32": 1e9}, bytes_per_s=1e12)
-    config = msgspec.to_builtins(point(mode="dlm_block_dual", block=16, steps=8, layers=2, dtype="fp32"))
-    found = theory.rows(config, run_id="a", roofs=slow)
-    (row,) = (
-        r for r in found if (r["convention"], r["kind"], r["component"]) == ("corrected", "reuse", "products")
-    )  # fmt: skip
-    each = point(mode="dlm_block_dual", block=16, steps=8, layers=2, dtype="fp32")
-    (forward,) = (f for f in set(forwards.forwards(each)) if f.kind == "reuse")
-    assert row == {
-        "run_id": "a", "model": "tiny-llada", "mode": "dlm_block_dual", "convention": "corrected", "kind": "reuse",
-        "query": 16, "context": 80, "forwards": 6, "component": "products",
-        "flops": forwards.flops(forward, each), "bytes": forwards.dram_bytes(forward, each) - 16 * 256 * 4,
-        "time_ns": round(row["flops"]), "roofs": "a device",
-    }  # fmt: skip
-    assert row["time_ns"] > row["bytes"] / 1e12 * 1e9
-    assert {r["time_ns"] for r in theory.rows(config)} == {None}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": "somebody's"}, {"model": "tiny-diffusion-gemma", "mode": "dlm_block_causal"}, {"mode": "other"},
-        {"block": None}, {"block": 7}, {"batch": 0}, {"generated_tokens": 10_000_000},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_configuration_we_do_not_know_has_no_rows(change: dict[str, Any]) -> None:
-    config = msgspec.to_builtins(point(mode="dlm_block_dual", block=16))
-    assert theory.rows(config)
-    assert theory.rows(config | change) == []
-
-
-def test_a_checkpoint_kept_elsewhere_changes_nothing() -> None:
-    config = msgspec.to_builtins(point(mode="dlm_full"))
-    assert theory.rows(config | {"checkpoint": "/nowhere"}) == theory.rows(config)
-
-
 # Refusals, and what is printed
 
 
