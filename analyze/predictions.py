@@ -110,7 +110,7 @@ def _point(run_json: Path) -> Point:
     try:
         described = msgspec.json.decode(run_json.read_bytes(), type=_Described)
     except msgspec.ValidationError as error:
-        raise Unpredictable(f"run.json is not of a configuration known here: {error}") from None
+        raise Unpredictable(f"its configuration is not of a known form: {error}") from None
     point = described.config
     if point.model not in PRESETS:
         raise Unpredictable(f"model {point.model!r} is none of the presets")
