@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import msgspec
@@ -28,8 +29,11 @@ Row = dict[str, Any]
 Size = tuple[str, int, int]
 """Kind, query and context of a step."""
 
-MOST_BLOCKS = 4096
+MOST_BLOCKS = 1024
 """Each block may be a length of its own, with rows of its own."""
+LONGEST_REASON = 300
+"""Characters: a reason quotes what was found, which may be anything."""
+MOST_NS = 2**63 - 1
 SIZES = ("hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary")
 """What run.json says of a model that decides its costs."""
 LABELS: Mapping[str, Any] = {
@@ -69,7 +73,7 @@ def prediction_rows(
         found = _predicted(_alike(point), tuple(sorted({context for _, _, context in profiled})))
         _check_profiled(profiled, found)
     except Unpredictable as reason:
-        return [], str(reason)
+        return [], shorten(str(reason), LONGEST_REASON)
     roofs = roofs_of(ceilings, sheet, point.dtype)
     return [_row(each, point, roofs) for each in found], None
 
@@ -173,10 +177,16 @@ def _check_profiled(profiled: set[Size], found: Sequence[Prediction]) -> None:
 
 def _row(each: Prediction, point: Point, roofs: Roofs | None) -> Row:
     """A prediction as a row, of one forward. How many there are is open where confidence decides."""
-    time_ns = None if roofs is None else round(floor_s(each, roofs, point.dtype) * 1e9 / each.forwards)
     return {
         "model": point.model, "mode": point.mode, "convention": each.convention, "kind": each.kind,
         "query": each.query, "context": float(each.context), "forwards": None if point.adaptive else each.forwards,
         "component": each.component, "flops": each.flops / each.forwards, "bytes": each.bytes / each.forwards,
-        "time_ns": time_ns, "roofs": None if roofs is None else roofs.of,
+        "time_ns": None if roofs is None else _time_ns(each, roofs, point.dtype),
+        "roofs": None if roofs is None else roofs.of,
     }  # fmt: skip
+
+
+def _time_ns(each: Prediction, roofs: Roofs, dtype: str) -> int | None:
+    """The least time of one forward; None for one that a column cannot hold, as at roofs near nothing."""
+    time_ns = floor_s(each, roofs, dtype) * 1e9 / each.forwards
+    return round(time_ns) if time_ns < MOST_NS else None

@@ -1,12 +1,16 @@
 """Predictions of captured runs: rows by hand for every mode, roofs as the warehouse has them, reasons for none."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from analyze.predictions import MOST_BLOCKS, prediction_rows, roofs_of
 from capture import config as configuration
@@ -263,6 +267,56 @@ def test_a_model_or_a_step_of_another_run_has_a_reason(tmp_path: Path) -> None:
     assert rows(tmp_path, config, steps=[("reuse", 16, 96)]) == (
         [], "the trace has a reuse step of query 16 and context 96, the run's configuration none",
     )  # fmt: skip
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+)
+LIKELY = st.sampled_from(
+    [
+        0,
+        1,
+        2,
+        7,
+        16,
+        48,
+        4096,
+        131_072,
+        10_000_000,
+        0.5,
+        "ar",
+        "dlm_full",
+        "dlm_block_causal",
+        "llada-8b",
+        "fp32",
+        [8, 8],
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    changes=st.dictionaries(st.sampled_from(Point.__struct_fields__), LIKELY | ANYTHING, max_size=5),
+    model=st.dictionaries(st.sampled_from(["hidden", "layers", "name"]), LIKELY | ANYTHING, max_size=2),
+    roof=st.floats(min_value=5e-324, allow_infinity=False),
+)
+def test_whatever_is_stored_has_rows_or_one_reason(
+    changes: dict[str, Any], model: dict[str, Any], roof: float, tmp_path: Path
+) -> None:
+    slow = [ceiling("compute", roof, unit="tensor", precision="bf16"), ceiling("bandwidth", roof, level="dram")]
+    config = stored(point(mode="dlm_block_dual", block=16))
+    found, why = rows(tmp_path, config | changes, model=model, measured=slow)
+    assert bool(found) == (why is None)
+    assert why is None or ("\n" not in why and len(why) <= 300)
+    assert all(row["time_ns"] is None or 0 <= row["time_ns"] < 2**63 for row in found)
+
+
+def test_torch_is_not_needed() -> None:
+    script = "import sys, analyze.predictions; print('torch' in sys.modules)"
+    run = [sys.executable, "-c", script]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.strip() == "False"
 
 
 # Into the warehouse
