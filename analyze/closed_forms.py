@@ -19,6 +19,10 @@
 - Embedding rows are read and written. Sampling reads the logits it needs once: for a likeliest token that is all, for a
   confidence it takes 3 operations each (subtract, exponentiate, add).
 
+What runs may do more or less: attention with a mask for an argument computes hidden pairs as well (twice the FLOPs in a
+prefill by blocks), and a compiler leaves out what nobody reads (in the last layer of forwards that only write keys and
+values all but those).
+
 In both a product [m, k]×[k, n] takes 2·m·k·n FLOPs and p(mk + kn + mn) bytes; attention is flash-like: FLOPs
 4·pairs·heads·hd, bytes 2p(q·heads + kv·key-value heads)·hd a sequence. Weights are read once for all sequences.
 """

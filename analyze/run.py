@@ -29,6 +29,7 @@ from analyze.dram_bytes import (
 from analyze.errors import CompanionError
 from analyze.frames import Trace, assemble
 from analyze.ledger import attribution_account
+from analyze.predictions import prediction_rows
 from analyze.pricing import RULES_VERSION
 from analyze.rows import kernel_rows, operator_rows, step_rows
 from analyze.sequences import Kernels
@@ -62,7 +63,17 @@ def build(
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
+    if source.run_json:
+        _add_predictions(run, source.run_json)
     return run, found
+
+
+def _add_predictions(run: RunRows, run_json: Path) -> None:
+    """Add what the closed forms say of it, or the reason that they say nothing."""
+    steps, ceilings, devices = (run.records.get(table, []) for table in ("steps", "ceilings", "devices"))
+    sheet = devices[0]["datasheet"] if devices else None
+    run.records["predictions"], why = prediction_rows(run_json, steps, ceilings, sheet)
+    run.records["runs"][0]["predictions_message"] = why
 
 
 def _twin_columns(found: Matched | None) -> dict[str, Any]:

@@ -7,16 +7,14 @@ nor a warehouse is needed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 
-from analyze.closed_forms import CONVENTIONS, Component, Convention, Cost, Work, block_causal_pairs, components
-from capture.constraints import problem
+from analyze.closed_forms import Component, Convention, Cost, Work, block_causal_pairs, components
 from capture.errors import ConfigError
 from capture.forwards import Forward, forwards
 from capture.point import ITEM_BYTES, Mode, Point
-from capture.presets import PRESETS, Shape, shape_of
+from capture.presets import Shape, shape_of
 from capture.roofs import Roofs
 from capture.steps import Kind
 
@@ -112,47 +110,6 @@ def per_step(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16
 def per_generation(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16") -> list[Total]:
     """The whole generation, by component."""
     return [_total(group, roofs, dtype, whole=True) for group in _grouped(predictions, by_kind=False)]
-
-
-def rows(
-    config: Mapping[str, Any],
-    *,
-    run_id: str | None = None,
-    roofs: Roofs | None = None,
-    contexts: Collection[int] = (),
-) -> list[dict[str, Any]]:
-    """Rows of the table `predictions` for the `config` of a run.json: one forward of each kind and length.
-
-    Decoding steps are taken together but for those of `contexts`, the lengths that were profiled. Empty where the
-    configuration is not one of ours, or the model not a dense decoder. `time_ns` is None without roofs.
-    """
-    point = _point(config)
-    if point is None or PRESETS[point.model].layout == "diffusion_gemma":
-        return []
-    predictions = [each for name in CONVENTIONS for each in predict_point(point, name, contexts=contexts)]
-    return [_row(each, point, run_id, roofs) for each in predictions]
-
-
-def _row(each: Prediction, point: Point, run_id: str | None, roofs: Roofs | None) -> dict[str, Any]:
-    """A prediction as a row, of one forward."""
-    time_ns = None if roofs is None else round(floor_s(each, roofs, point.dtype) * 1e9 / each.forwards)
-    return {
-        "run_id": run_id, "model": point.model, "mode": point.mode, "convention": each.convention, "kind": each.kind,
-        "query": each.query, "context": each.context, "forwards": each.forwards, "component": each.component,
-        "flops": each.flops / each.forwards, "bytes": each.bytes / each.forwards, "time_ns": time_ns,
-        "roofs": None if roofs is None else roofs.of,
-    }  # fmt: skip
-
-
-def _point(config: Mapping[str, Any]) -> Point | None:
-    """The point a run.json was captured from; None for one of another form."""
-    try:
-        point = msgspec.convert(dict(config), Point)
-    except msgspec.ValidationError:
-        return None
-    if point.model not in PRESETS or (point.mode != "ar" and point.block is None):
-        return None
-    return point if problem(msgspec.structs.replace(point, checkpoint=None)) is None else None
 
 
 def _predictions(

@@ -22,6 +22,7 @@ RUN_TABLES = (
     "timings",
     "telemetry",
     "ledger",
+    "predictions",
 )
 """Every table with rows of a run; ``signatures`` belong to all."""
 

@@ -22,6 +22,7 @@ CREATE TABLE runs (
   counters_message VARCHAR,        -- what of a counter file beside the trace was not used, and why
   cache_model_operands VARCHAR,    -- where the model of the L2 has tensors from: execution_trace or recorded_shapes (a guess)
   cache_model_message VARCHAR,     -- what it left out, and why
+  predictions_message VARCHAR,     -- why a run directory has no predictions; null where it has
   committed_tokens BIGINT,
   profiler_graph_node_ns DOUBLE,   -- what the profiler adds to each node of a replayed graph, where it was calibrated
   peak_memory_bytes BIGINT, weights_bytes BIGINT, cache_bytes BIGINT, other_bytes BIGINT,
@@ -126,14 +127,15 @@ CREATE TABLE ledger (
   run_id VARCHAR NOT NULL, account VARCHAR NOT NULL, entry VARCHAR NOT NULL, kernels BIGINT NOT NULL, duration_ns BIGINT NOT NULL
 );
 
--- What the closed forms say of the kinds and lengths of step that a run profiled.
+-- What the closed forms say of a captured run: every kind and length of its steps. The lengths that were profiled stand
+-- alone; decoding steps between them are taken together, with the mean of theirs.
 CREATE TABLE predictions (
   run_id VARCHAR NOT NULL, model VARCHAR NOT NULL, mode VARCHAR NOT NULL,
-  convention VARCHAR NOT NULL,     -- as authored (arXiv 2510.04146) or corrected
+  convention VARCHAR NOT NULL,     -- as_authored (arXiv 2510.04146) or corrected
   kind VARCHAR NOT NULL, query BIGINT NOT NULL, context DOUBLE NOT NULL,
-  forwards BIGINT NOT NULL,        -- such steps in a generation; the other columns are of one
-  component VARCHAR NOT NULL,
-  flops DOUBLE, bytes DOUBLE,
+  forwards BIGINT,                 -- such steps in a generation, null where confidence decides; the other columns are of one
+  component VARCHAR NOT NULL,      -- a part (head, attention, softmax, norm, ...) or a sum: linear, products, all
+  flops DOUBLE NOT NULL, bytes DOUBLE NOT NULL,
   time_ns BIGINT,                  -- least time at the run's roofs; null without them
-  roofs VARCHAR                    -- whose: a measured or a datasheet's
+  roofs VARCHAR                    -- whose, measured or a datasheet's
 );

@@ -122,6 +122,20 @@ def test_every_table_equals_a_fresh_ingest(doctor: Doctor, touched: set[str], tm
     assert {table: after[table] for table in expected} == expected
 
 
+def test_a_captured_run_keeps_its_predictions(tmp_path: Path) -> None:
+    """They are of its configuration and its roofs, not of rules."""
+    run = Path(__file__).parents[1] / "data/h200-counted/tiny-llama_ar_p64_g32_b1_bf16_eager"
+    old, new = tmp_path / "old.duckdb", tmp_path / "new.duckdb"
+    filled_by(no_products, old, [run])
+    load(new, run)
+    modelled = "SELECT predicted_flops, modelled_flops FROM predicted_steps ORDER BY ALL"
+    assert query(old, modelled) != query(new, modelled)
+    reprice(old)
+    before, after = dump(old), dump(new)
+    assert len(after["predictions"]) == 80
+    assert [table for table in after if before[table] != after[table]] == ["schema_version"]
+
+
 def _differing(before: Tables, after: Tables) -> set[tuple[object, ...]]:
     """Signatures in both whose price differs, the version of the rules aside."""
     return {row[:-1] for row in after["signatures"]} - {row[:-1] for row in before["signatures"]}

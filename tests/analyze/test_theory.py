@@ -349,7 +349,48 @@ def test_attention_of_a_decoding_step_nears_the_query_heads_of_a_key_value_head(
         assert found.intensity == pytest.approx(grouped, rel=0.001)
 
 
+def linear_intensity(mode: str, kind: str, convention: Convention = "as_authored", **sizes: int) -> float:
+    found = predict(LLADA, mode=mode, convention=convention, **sizes)  # type: ignore[arg-type]
+    return next(each for each in found if (each.kind, each.component) == (kind, "linear")).intensity
+
+
+@pytest.mark.parametrize("convention", closed_forms.CONVENTIONS)
+@pytest.mark.parametrize(
+    ("mode", "kind", "sizes", "more", "growth"),
+    [
+        ("ar", "prefill", {"prompt": 32, "generate": 2}, {"prompt": 64}, 2),
+        ("ar", "decode", {"prompt": 32, "generate": 2}, {"prompt": 64}, 1),
+        ("dlm_full", "denoise", {"prompt": 16, "generate": 16}, {"prompt": 48}, 2),
+        ("dlm_block_dual", "reuse", {"prompt": 64, "generate": 64, "block": 16}, {"block": 32}, 2),
+        ("dlm_block_dual", "reuse", {"prompt": 64, "generate": 64, "block": 16}, {"prompt": 2048, "generate": 512}, 1),
+        ("dlm_block_dual", "refresh", {"prompt": 16, "generate": 16, "block": 8}, {"prompt": 48}, 2),
+        ("dlm_block_prefix", "reuse", {"prompt": 64, "generate": 32, "block": 8}, {"generate": 64}, 2),
+        ("dlm_block_prefix", "reuse", {"prompt": 64, "generate": 32, "block": 8}, {"block": 16}, 1),
+    ],
+)
+def test_intensities_grow_as_the_paper_says(
+    mode: str, kind: str, sizes: dict[str, int], more: dict[str, int], growth: float, convention: Convention
+) -> None:
+    """Where lengths are small beside the width: with all that is processed, and with nothing else."""
+    less = linear_intensity(mode, kind, convention, **sizes)
+    assert linear_intensity(mode, kind, convention, **{**sizes, **more}) / less == pytest.approx(growth, rel=0.05)
+
+
 # Least times
+
+
+def test_the_ideal_gap_of_a_cached_block() -> None:
+    """The products at an H200's measured 801 TFLOP/s and 4.46 TB/s: 6.4 to 1, and 3.4 ms for a decoding step."""
+    roofs = Roofs(of="NVIDIA H200, measured", compute={"bf16": 801e12}, bytes_per_s=4.46e12)
+    sizes: dict[str, int] = {"prompt": 1024, "generate": 128, "block": 32}
+    naive = one(predict(LLADA, mode="dlm_full", **sizes), "denoise", "products")  # type: ignore[arg-type]
+    cached = one(predict(LLADA, mode="dlm_block_dual", **sizes), "reuse", "products")  # type: ignore[arg-type]
+    assert f"{naive.flops / naive.forwards / 1e12:.1f}" == "18.0"
+    assert cached.bytes / cached.forwards == pytest.approx(15.7e9, rel=0.01)
+    gap = floor_s(naive, roofs) / naive.forwards / (floor_s(cached, roofs) / cached.forwards)
+    assert gap == pytest.approx(6.4, rel=0.015)
+    decode = one(predict(LLAMA, mode="ar", prompt=1024, generate=2), "decode", "products")
+    assert f"{floor_s(decode, roofs) * 1e3:.1f}" == "3.4"
 
 
 def test_floor_is_the_slower_of_operations_and_bytes() -> None:
@@ -444,62 +485,6 @@ def test_measured_ceilings_are_roofs_as_well(tmp_path: Path) -> None:
         theory_table.roofs_of(str(tmp_path / "none.json"))
 
 
-# Rows
-
-
-@pytest.mark.parametrize("path", sorted(DATA.glob("h200*/*/run.json")), ids=lambda path: path.parent.name)
-def test_a_captured_step_has_its_prediction(path: Path) -> None:
-    run = json.loads(path.read_text())
-    contexts = [step["context"] for step in run["window"]]
-    found = theory.rows(run["config"], run_id="a", roofs=ROOFS, contexts=contexts)
-    assert len({(r["convention"], r["kind"], r["query"], r["context"], r["component"]) for r in found}) == len(found)
-    counts: dict[str, int] = {}
-    for row in found:
-        if (row["component"], row["convention"]) == ("all", "corrected"):
-            counts[row["kind"]] = counts.get(row["kind"], 0) + row["forwards"]
-    assert counts == run["tokens"]["forwards"]
-    sizes = {(row["kind"], row["query"], row["context"]) for row in found}
-    assert {(step["kind"], step["query"], step["context"]) for step in run["window"]} <= sizes
-
-
-def test_rows_are_of_one_forward() -> None:
-    slow = Roofs(of="a device", compute={"bf16": 1e12, "fp32": 1e9}, bytes_per_s=1e12)
-    config = msgspec.to_builtins(point(mode="dlm_block_dual", block=16, steps=8, layers=2, dtype="fp32"))
-    found = theory.rows(config, run_id="a", roofs=slow)
-    (row,) = (
-        r for r in found if (r["convention"], r["kind"], r["component"]) == ("corrected", "reuse", "products")
-    )  # fmt: skip
-    each = point(mode="dlm_block_dual", block=16, steps=8, layers=2, dtype="fp32")
-    (forward,) = (f for f in set(forwards.forwards(each)) if f.kind == "reuse")
-    assert row == {
-        "run_id": "a", "model": "tiny-llada", "mode": "dlm_block_dual", "convention": "corrected", "kind": "reuse",
-        "query": 16, "context": 80, "forwards": 6, "component": "products",
-        "flops": forwards.flops(forward, each), "bytes": forwards.dram_bytes(forward, each) - 16 * 256 * 4,
-        "time_ns": round(row["flops"]), "roofs": "a device",
-    }  # fmt: skip
-    assert row["time_ns"] > row["bytes"] / 1e12 * 1e9
-    assert {r["time_ns"] for r in theory.rows(config)} == {None}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": "somebody's"}, {"model": "tiny-diffusion-gemma", "mode": "dlm_block_causal"}, {"mode": "other"},
-        {"block": None}, {"block": 7}, {"batch": 0}, {"generated_tokens": 10_000_000},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_configuration_we_do_not_know_has_no_rows(change: dict[str, Any]) -> None:
-    config = msgspec.to_builtins(point(mode="dlm_block_dual", block=16))
-    assert theory.rows(config)
-    assert theory.rows(config | change) == []
-
-
-def test_a_checkpoint_kept_elsewhere_changes_nothing() -> None:
-    config = msgspec.to_builtins(point(mode="dlm_full"))
-    assert theory.rows(config | {"checkpoint": "/nowhere"}) == theory.rows(config)
-
-
 # Refusals, and what is printed
 
 
@@ -542,6 +527,19 @@ def test_wrong_values_are_refused_in_a_sentence(values: dict[str, Any], message:
         printed(**values)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "line"),
+    [
+        ("A6000", "NVIDIA RTX A6000 by its datasheet: 154.8 TFLOP/s and 0.768 TB/s, which meet at 201.6 FLOP/byte"),
+        ("A100", "NVIDIA A100 SXM 80GB by its datasheet: 312.0 TFLOP/s and 2.039 TB/s, which meet at 153.0 FLOP/byte"),
+    ],
+)
+@pytest.mark.parametrize(("model", "mode", "block"), [("llama-3-8b", "ar", None), ("llada-8b", "dlm_block_dual", 32)])
+def test_the_papers_models_on_its_own_devices(device: str, line: str, model: str, mode: str, block: int | None) -> None:
+    text = printed(device=device, model=model, mode=mode, block=block, prompt=1024, generate=128)
+    assert text.splitlines()[1] == f"{line}; a step is the mean of its kind"
 
 
 def test_table_has_the_conventions_side_by_side() -> None:

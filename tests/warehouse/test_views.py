@@ -37,6 +37,10 @@ PUBLIC = {
     "mode_summary": "run_id, name, mode, execution, model, batch, prompt_tokens, generated_tokens, block, steps,"
     " step_ns, tokens_per_s, ttft_ns, tpot_ns, flops, dram_bytes, intensity, mfu, mbu, busy_share, joules_per_token,"
     " peak_memory_bytes, outcome",
+    "predicted_steps": "run_id, name, mode, execution, model, convention, kind, query, context, component, forwards,"
+    " profiled_steps, predicted_flops, modelled_flops, predicted_bytes, compulsory_bytes, cache_model_bytes,"
+    " counter_dram_bytes, predicted_intensity, intensity, floor_ns, roof_ns, kernels_ns, step_ns, flops_error,"
+    " compulsory_error, cache_model_error, counter_error, floor_fraction",
 }
 
 

@@ -1,0 +1,131 @@
+-- Prediction, model and measurement side by side: for each kind and length of step of a run, in both conventions, what the
+-- closed forms say of its linear operators (the head with them), its attention, the rest and all of it, next to what its
+-- kernels are priced at, moved and took, for one step. Where no such step was profiled (profiled_steps = 0) they are NULL, and
+-- so is a sum that leaves out more than a tenth of the kernels' time. Errors are prediction over the other, minus 1.
+-- floor_ns is the least time at the run's roofs, roof_ns the sum of its kernels' and kernels_ns what they took. step_ns is
+-- the unprofiled median of all steps of the kind that process as many positions, for all components together.
+CREATE OR REPLACE VIEW predicted_steps AS
+WITH leaves AS (
+  SELECT run_id, convention, kind, query, context, forwards, component, flops, bytes, time_ns
+  FROM predictions
+  WHERE component IN ('linear', 'attention', 'all')
+),
+predicted AS (
+  SELECT * FROM leaves
+  UNION ALL
+  SELECT
+    run_id, convention, kind, query, context, forwards, 'other' AS component,
+    SUM(CASE WHEN component = 'all' THEN flops ELSE -flops END) AS flops,
+    SUM(CASE WHEN component = 'all' THEN bytes ELSE -bytes END) AS bytes,
+    NULL AS time_ns
+  FROM leaves
+  GROUP BY run_id, convention, kind, query, context, forwards
+),
+-- attention that is not one operator is batched products and a softmax; so are the angles of rotary positions
+placed AS (
+  SELECT
+    k.run_id, s.kind, s.query, s.context, s.step_id,
+    CASE
+      WHEN k.module LIKE '%rotary%' THEN 'other'
+      WHEN k.family = 'attention' OR k.operator LIKE 'aten::%bmm%' THEN 'attention'
+      WHEN k.family = 'matmul' THEN 'linear'
+      ELSE 'other'
+    END AS component,
+    CASE WHEN k.category IN ('memcpy', 'memset') THEN 0 ELSE k.flops END AS flops,
+    CASE WHEN k.category IN ('memcpy', 'memset') THEN k.dram_bytes ELSE k.compulsory_bytes END AS compulsory_bytes,
+    k.cache_model_bytes, k.counter_dram_bytes, k.dram_bytes, k.roof_time_ns, k.duration_ns
+  FROM placed_kernels k
+  JOIN steps s ON s.run_id = k.run_id AND s.step_id = k.step_id
+),
+-- of compiled kernels only the bytes are known: a step's FLOPs are hardly less for it, those of the rest are unknown
+both_levels AS (
+  SELECT
+    run_id, kind, query, context, step_id, component, flops, compulsory_bytes, cache_model_bytes, counter_dram_bytes,
+    dram_bytes, roof_time_ns, duration_ns, flops IS NOT NULL AS is_priced
+  FROM placed
+  UNION ALL
+  SELECT
+    run_id, kind, query, context, step_id, 'all' AS component, flops, compulsory_bytes, cache_model_bytes,
+    counter_dram_bytes, dram_bytes, roof_time_ns, duration_ns, COALESCE(flops, compulsory_bytes) IS NOT NULL AS is_priced
+  FROM placed
+),
+summed AS (
+  SELECT
+    run_id, kind, query, context, component,
+    COUNT(DISTINCT step_id) AS steps,
+    SUM(duration_ns) AS duration_ns,
+    SUM(flops) AS flops,
+    SUM(CASE WHEN is_priced THEN duration_ns ELSE 0 END) AS flops_over_ns,
+    SUM(compulsory_bytes) AS compulsory_bytes,
+    SUM(CASE WHEN compulsory_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS compulsory_over_ns,
+    SUM(cache_model_bytes) AS cache_model_bytes,
+    SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS cache_model_over_ns,
+    SUM(counter_dram_bytes) AS counter_dram_bytes,
+    SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS counter_over_ns,
+    SUM(dram_bytes) AS dram_bytes,
+    SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS dram_over_ns,
+    SUM(roof_time_ns) AS roof_ns,
+    SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns ELSE 0 END) AS roof_over_ns
+  FROM both_levels
+  GROUP BY run_id, kind, query, context, component
+),
+seen AS (
+  SELECT
+    run_id, kind, query, context, component, steps,
+    duration_ns / steps AS kernels_ns,
+    CASE WHEN flops_over_ns >= 0.9 * duration_ns THEN flops / steps END AS flops,
+    CASE WHEN compulsory_over_ns >= 0.9 * duration_ns THEN compulsory_bytes / steps END AS compulsory_bytes,
+    CASE WHEN cache_model_over_ns >= 0.9 * duration_ns THEN cache_model_bytes / steps END AS cache_model_bytes,
+    CASE WHEN counter_over_ns >= 0.9 * duration_ns THEN counter_dram_bytes / steps END AS counter_dram_bytes,
+    CASE WHEN dram_over_ns >= 0.9 * duration_ns THEN dram_bytes / steps END AS dram_bytes,
+    CASE WHEN roof_over_ns >= 0.9 * duration_ns THEN roof_ns / steps END AS roof_ns
+  FROM summed
+),
+-- Timings know the kind of a step and its place among those of its kind, predictions how many come before those of a
+-- length: contexts grow and what is processed shrinks through a generation. Of a kind with one width all steps count.
+widths AS (
+  SELECT
+    run_id, kind, query, context, forwards,
+    MIN(query) OVER (PARTITION BY run_id, kind) = MAX(query) OVER (PARTITION BY run_id, kind) AS only_width,
+    SUM(forwards) OVER (PARTITION BY run_id, kind) AS of_kind,
+    SUM(forwards) OVER (PARTITION BY run_id, kind ORDER BY context, query DESC) AS last_place
+  FROM leaves
+  WHERE convention = 'corrected' AND component = 'all'
+),
+timed AS (
+  SELECT
+    run_id, kind, value_ns,
+    ROW_NUMBER() OVER (PARTITION BY run_id, kind, "repeat" ORDER BY step) AS place,
+    COUNT(*) OVER (PARTITION BY run_id, kind, "repeat") AS of_kind
+  FROM timings
+  WHERE metric = 'step'
+),
+unprofiled AS (
+  SELECT w.run_id, w.kind, w.query, MEDIAN(t.value_ns) AS step_ns
+  FROM widths w
+  JOIN timed t ON t.run_id = w.run_id AND t.kind = w.kind
+    AND (w.only_width OR (t.of_kind = w.of_kind AND t.place > w.last_place - w.forwards AND t.place <= w.last_place))
+  GROUP BY w.run_id, w.kind, w.query
+)
+SELECT
+  p.run_id, r.name, r.mode, r.execution, r.model, p.convention, p.kind, p.query, p.context, p.component, p.forwards,
+  COALESCE(m.steps, 0) AS profiled_steps,
+  p.flops AS predicted_flops,
+  m.flops AS modelled_flops,
+  p.bytes AS predicted_bytes,
+  m.compulsory_bytes, m.cache_model_bytes, m.counter_dram_bytes,
+  p.flops / NULLIF(p.bytes, 0) AS predicted_intensity,
+  m.flops / NULLIF(m.dram_bytes, 0) AS intensity,
+  p.time_ns AS floor_ns,
+  m.roof_ns, m.kernels_ns,
+  CASE WHEN p.component = 'all' THEN u.step_ns END AS step_ns,
+  p.flops / NULLIF(m.flops, 0) - 1 AS flops_error,
+  p.bytes / NULLIF(m.compulsory_bytes, 0) - 1 AS compulsory_error,
+  p.bytes / NULLIF(m.cache_model_bytes, 0) - 1 AS cache_model_error,
+  p.bytes / NULLIF(m.counter_dram_bytes, 0) - 1 AS counter_error,
+  p.time_ns / NULLIF(m.kernels_ns, 0) AS floor_fraction
+FROM predicted p
+JOIN runs r ON r.run_id = p.run_id
+LEFT JOIN seen m
+  ON m.run_id = p.run_id AND m.kind = p.kind AND m.query = p.query AND m.context = p.context AND m.component = p.component
+LEFT JOIN unprofiled u ON u.run_id = p.run_id AND u.kind = p.kind AND u.query = p.query;
