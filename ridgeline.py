@@ -112,6 +112,9 @@ def analyze(
         Path | None,
         typer.Option(help="Eager trace of the same steps, for one PATH with graph replays.", metavar="TRACE"),
     ] = None,
+    hta: Annotated[
+        bool, typer.Option("--hta", help="Store HolisticTraceAnalysis' analyses as well; they take long.")
+    ] = False,
 ) -> None:
     """Attribute and price every kernel of traces.
 
@@ -131,9 +134,11 @@ def analyze(
             advance(result.name)
             failures += result.outcome == "failed"
             print(f"ridgeline: {_one_line(result)}", file=sys.stderr)
+            for warning in result.warnings:
+                print(f"ridgeline: {result.name}: warning: {' '.join(warning.split())}", file=sys.stderr)
 
         with errors_in_one_line():
-            ingest(paths, warehouse, jobs=jobs or os.cpu_count() or 1, report=report, twin=twin)
+            ingest(paths, warehouse, jobs=jobs or os.cpu_count() or 1, report=report, twin=twin, hta=hta)
     if failures:
         raise typer.Exit(1)
 
@@ -142,10 +147,16 @@ def _one_line(result: Result) -> str:
     if result.error:
         return " ".join(str(result.error).split())
     if result.outcome == "unchanged":
-        return f"{result.name}: unchanged" + (f", the same trace as {result.same_as}" if result.same_as else "")
+        return (
+            f"{result.name}: unchanged"
+            + (f", the same trace as {result.same_as}" if result.same_as else "")
+            + (", HTA's analyses added" if result.examined else "")
+        )
     skipped = f", {result.malformed_events:,} malformed events left out" if result.malformed_events else ""
     device_time = f"{result.device_time_ns / 1e6:,.3f} ms of device time"
-    return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {device_time}{_twin(result)}{skipped}"
+    return f"{result.name}: {result.outcome}, {result.kernels:,} kernels, {device_time}{_twin(result)}{skipped}" + (
+        ", HTA's analyses added" if result.examined else ""
+    )
 
 
 def _twin(result: Result) -> str:

@@ -54,6 +54,10 @@ class Result:
     error: AnalyzeError | None = None
     matched: Matched | None = None
     """What of its graph replays the twin told of, if it has a twin."""
+    warnings: tuple[str, ...] = ()
+    """What went wrong without keeping the run from being loaded, a line each."""
+    examined: bool = False
+    """Whether HTA's analyses were added."""
 
 
 def analyze(
@@ -63,10 +67,13 @@ def analyze(
     jobs: int = 1,
     report: Callable[[Result], None] = lambda _: None,
     twin: Path | None = None,
+    hta: bool = False,
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
-    ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it.
+    ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it. With ``hta``
+    HTA's analyses are stored beside ours, also for a run that is there already, unless it has them; what fails of them is
+    a warning. They stay until the run is replaced.
 
     What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
     the warehouse cannot be opened, :class:`TraceError` if there is no such twin.
@@ -79,7 +86,7 @@ def analyze(
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
         report(result)
-    for result in _load_all(sources, warehouse, jobs) if sources else ():
+    for result in _load_all(sources, warehouse, jobs, hta=hta) if sources else ():
         report(result)
         results.append(result)
     return results
@@ -91,7 +98,7 @@ class _Pending(NamedTuple):
     submitted: bool
 
 
-def _load_all(sources: list[Source], warehouse: Path, jobs: int) -> Iterator[Result]:
+def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -> Iterator[Result]:
     with Decoders(jobs) as decoders:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
@@ -103,7 +110,8 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int) -> Iterator[Res
         try:
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
-                yield _finish(connection, pending, decoders, known)
+                result = _finish(connection, pending, decoders, known)
+                yield _examined(connection, pending.source, result, known) if hta else result
         finally:
             connection.close()
             if created and not known:
@@ -146,6 +154,24 @@ def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: 
         path = pending.source.trace or pending.source.run_json
         error = AnalyzeError(f"{path}: cannot be loaded: {type(e).__name__}: {e} (RIDGELINE_TRACEBACK=1 shows where)")
         return Result(pending.source.name, "failed", error=error)
+
+
+def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result, known: Known) -> Result:
+    """The result with HTA's analyses added, where the run has a trace and is stored without them."""
+    from analyze.hta import SOURCE, examine, is_examined, store
+
+    run_id = next((run_id for run_id, stored in known.items() if stored.name == source.name), None)
+    if (
+        result.outcome == "failed"
+        or result.same_as
+        or not source.trace
+        or not run_id
+        or is_examined(connection, run_id)
+    ):
+        return result
+    findings = examine(source.trace)
+    store(connection, run_id, findings)
+    return replace(result, examined=True, warnings=tuple(f"{SOURCE}: {each}" for each in findings.warnings))
 
 
 def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
