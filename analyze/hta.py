@@ -39,7 +39,7 @@ class Findings:
 
 def examine(trace: Path, limit_s: float = LIMIT_S) -> Findings:
     """Run HTA's temporal, idle, launch and critical-path analyses over a trace; raises nothing that HTA causes."""
-    command = [sys.executable, "-m", "analyze.hta_process", str(trace)]
+    command = [sys.executable, "-P", "-m", "analyze.hta_process", str(trace)]
     root = str(Path(__file__).parents[1])
     environment = {
         **os.environ,
@@ -79,19 +79,17 @@ def _findings(lines: list[str], end: str) -> Findings:
         else:
             findings.warnings.append(f"{pending}: {answer['error']}")
             pending = ""
-    if end:
-        findings.warnings.append(f"{pending}: {end}" if pending else end)
+    if pending or end:
+        findings.warnings.append(f"{pending}: {end or 'ended without an answer'}".removeprefix(": "))
     return findings
 
 
 def is_examined(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
     """Whether the warehouse has HTA's findings of a run, or that it failed."""
-    query = " UNION ALL ".join(
-        [*(f"SELECT run_id FROM {table}" for table in TABLES.values())]
-        + ["SELECT run_id FROM warnings WHERE source = ?"]
+    return any(
+        connection.execute(f"SELECT 1 FROM {table} WHERE run_id = ? LIMIT 1", [run_id]).fetchall()
+        for table in (*TABLES.values(), f"(SELECT run_id FROM warnings WHERE source = '{SOURCE}')")
     )
-    rows = connection.execute(f"SELECT 1 FROM ({query}) WHERE run_id = ? LIMIT 1", [SOURCE, run_id]).fetchall()
-    return bool(rows)
 
 
 def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings) -> None:

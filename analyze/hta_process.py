@@ -1,8 +1,8 @@
 """HolisticTraceAnalysis over one trace, in a process of its own: `python -m analyze.hta_process TRACE`.
 
-Writes a line of JSON when it begins an analysis, ``{"begin": analysis}``, and one when it has it, ``{"rows": [...]}`` or
-``{"error": message}``, so that what is done when it crashes or is stopped is not lost. What HTA itself prints goes
-nowhere. It reads ``HTA_DISABLE_NS_ROUNDING`` at import: unless that is set it rounds times to whole microseconds.
+Writes a line of JSON when it begins an analysis, ``{"begin": analysis}``, and one when it has it, ``{"rows": [...]}``
+or ``{"error": message}``, so that what is done when it crashes or is stopped is not lost. What HTA itself prints goes
+nowhere. HTA reads ``HTA_DISABLE_NS_ROUNDING`` at import: unless that is set it rounds times to whole microseconds.
 """
 
 from __future__ import annotations
