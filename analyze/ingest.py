@@ -49,6 +49,8 @@ class Result:
     kernels: int = 0
     device_time_ns: int = 0
     malformed_events: int = 0
+    run_id: str | None = None
+    """As which it is in the warehouse."""
     same_as: str | None = None
     """The name under which the same trace was loaded before."""
     error: AnalyzeError | None = None
@@ -72,8 +74,8 @@ def analyze(
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
     ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it. With ``hta``
-    HTA's analyses are stored beside ours, also for a run that is there already, unless it has them; what fails of them is
-    a warning. They stay until the run is replaced.
+    HTA's analyses are stored beside ours, also for a run that is there already, unless it has them; what fails of them
+    is a warning. They stay until the run is replaced.
 
     What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
     the warehouse cannot be opened, :class:`TraceError` if there is no such twin.
@@ -94,7 +96,8 @@ def analyze(
 
 class _Pending(NamedTuple):
     source: Source
-    unchanged: bool
+    unchanged: str | None
+    """The run as which it is in the warehouse already."""
     submitted: bool
 
 
@@ -111,7 +114,7 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
                 result = _finish(connection, pending, decoders, known)
-                yield _examined(connection, pending.source, result, known) if hta else result
+                yield _examined(connection, pending.source, result) if hta else result
         finally:
             connection.close()
             if created and not known:
@@ -123,9 +126,14 @@ def _known(connection: duckdb.DuckDBPyConnection) -> Known:
     return {run_id: Stored(*stored) for run_id, *stored in rows}
 
 
-def _unchanged(source: Source, known: Known) -> bool:
-    stored = [run for run in known.values() if run.name == source.name and run.rules_version == RULES_VERSION]
-    return bool(stored) and _content_on_disk(source) in {run.content for run in stored}
+def _unchanged(source: Source, known: Known) -> str | None:
+    """The run that has the source's content already, by its id."""
+    stored = {
+        run.content: run_id
+        for run_id, run in known.items()
+        if run.name == source.name and run.rules_version == RULES_VERSION
+    }
+    return stored.get(_content_on_disk(source) or "") if stored else None
 
 
 def _ahead(sources: list[Source], known: Known, decoders: Decoders, jobs: int) -> Iterator[_Pending]:
@@ -156,18 +164,12 @@ def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: 
         return Result(pending.source.name, "failed", error=error)
 
 
-def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result, known: Known) -> Result:
+def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result) -> Result:
     """The result with HTA's analyses added, where the run has a trace and is stored without them."""
     from analyze.hta import SOURCE, examine, is_examined, store
 
-    run_id = next((run_id for run_id, stored in known.items() if stored.name == source.name), None)
-    if (
-        result.outcome == "failed"
-        or result.same_as
-        or not source.trace
-        or not run_id
-        or is_examined(connection, run_id)
-    ):
+    run_id = result.run_id
+    if not run_id or not source.trace or is_examined(connection, run_id):
         return result
     findings = examine(source.trace)
     store(connection, run_id, findings)
@@ -181,7 +183,7 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
     source = pending.source
     parts = decoders.take() if pending.submitted else []
     if pending.unchanged:
-        return Result(source.name, "unchanged")
+        return Result(source.name, "unchanged", run_id=pending.unchanged)
     content = _content(source, parts[0].sha256 if parts else "")
     run, told = build(connection, source, parts, content)
     before = known.get(run.run_id)
@@ -193,7 +195,8 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
     kernels = len(run.frames["kernels"]) if run.frames else 0
     outcome: Outcome = "replaced" if before else "loaded"
     malformed = summary["malformed_events"] or 0
-    return Result(source.name, outcome, kernels, summary["device_time_ns"], malformed, matched=told)
+    device_time_ns = summary["device_time_ns"]
+    return Result(source.name, outcome, kernels, device_time_ns, malformed, run_id=run.run_id, matched=told)
 
 
 def _content(source: Source, trace_sha256: str) -> str:
