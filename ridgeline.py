@@ -113,7 +113,7 @@ def analyze(
         typer.Option(help="Eager trace of the same steps, for one PATH with graph replays.", metavar="TRACE"),
     ] = None,
     hta: Annotated[
-        bool, typer.Option("--hta", help="Store HolisticTraceAnalysis' analyses as well; they take long.")
+        bool, typer.Option("--hta", help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")
     ] = False,
 ) -> None:
     """Attribute and price every kernel of traces.
