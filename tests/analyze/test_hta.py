@@ -13,6 +13,7 @@ from analyze import hta
 from analyze.ingest import Result, analyze
 from tests.analyze import kineto
 from tests.analyze.loading import query
+from warehouse import connect
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "tests" / "data" / "h200" / "tiny-llama_ar_p256_g64_b1_bf16_eager"
@@ -119,7 +120,19 @@ def test_a_loaded_run_is_examined_once_and_keeps_what_was_found(
     assert asked == [trace]
     (tmp_path / "ceilings.json").write_text((RUN.parent / "ceilings.json").read_text())
     assert [outcome(result) for result in analyze([trace], warehouse)] == [("replaced", False, 0)]
-    assert query(warehouse, rows) == []
+    for table in (*hta.TABLES.values(), "warnings"):
+        assert query(warehouse, f"SELECT * FROM {table}") == []
+
+
+def test_findings_take_the_place_of_older_ones(tmp_path: Path, warehouse: Path) -> None:
+    analyze([kineto.write(tmp_path / "t.json", kineto.matmul_step())], warehouse)
+    connection = connect(warehouse)
+    ((run_id,),) = connection.execute("SELECT run_id FROM runs").fetchall()
+    for idle_ns in (1.5, 2.5):
+        hta.store(connection, run_id, hta.Findings({"hta_temporal": [{"idle_ns": idle_ns}]}, [f"idle: {idle_ns}"]))
+    connection.close()
+    assert query(warehouse, "SELECT idle_ns FROM hta_temporal") == [(2.5,)]
+    assert query(warehouse, "SELECT message FROM warnings") == [("idle: 2.5",)]
 
 
 def test_one_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
