@@ -122,6 +122,9 @@ def analyze(
         Path | None,
         typer.Option(help="Eager trace of the same steps, for one PATH with graph replays.", metavar="TRACE"),
     ] = None,
+    hta: Annotated[
+        bool, typer.Option("--hta", help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")
+    ] = False,
 ) -> None:
     """Attribute and price every kernel of traces.
 
@@ -141,9 +144,11 @@ def analyze(
             advance(result.name)
             failures += result.outcome == "failed"
             print(f"ridgeline: {_one_line(result)}", file=sys.stderr)
+            for warning in result.warnings:
+                print(f"ridgeline: {result.name}: warning: {' '.join(warning.split())}", file=sys.stderr)
 
         with errors_in_one_line():
-            ingest(paths, warehouse, jobs=jobs or os.cpu_count() or 1, report=report, twin=twin)
+            ingest(paths, warehouse, jobs=jobs or os.cpu_count() or 1, report=report, twin=twin, hta=hta)
     if failures:
         raise typer.Exit(1)
 
@@ -152,11 +157,16 @@ def _one_line(result: Result) -> str:
     if result.error:
         return " ".join(str(result.error).split())
     if result.outcome == "unchanged":
-        return f"{result.name}: unchanged" + (f", the same trace as {result.same_as}" if result.same_as else "")
+        return (
+            f"{result.name}: unchanged"
+            + (f", the same trace as {result.same_as}" if result.same_as else "")
+            + (", HTA's analyses added" if result.examined else "")
+        )
     skipped = f", {result.malformed_events:,} malformed events left out" if result.malformed_events else ""
     device_time = f"{result.device_time_ns / 1e6:,.3f} ms of device time"
     what = f"{result.outcome}, {result.kernels:,} kernels, {device_time}"
-    return f"{result.name}: {what}{_twin(result)}{skipped}{_uncounted(result)}"
+    added = ", HTA's analyses added" if result.examined else ""
+    return f"{result.name}: {what}{_twin(result)}{skipped}{added}{_uncounted(result)}"
 
 
 def _uncounted(result: Result) -> str:

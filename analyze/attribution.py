@@ -94,8 +94,9 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     """One row per device activity: the columns of ``trace.device`` (sorted by start), ``row`` there, and
 
     ``operator`` (row in ``trace.operators``), ``step_label`` and ``module_label`` (rows in ``trace.annotations``),
-    ``launch_ns``, all null where unknown; ``attribution``; ``replay``, whether it is a graph's; and ``carries_cost``,
-    whether the operator's cost falls on it. Counter ranges are activities only where there are no kernels.
+    ``launch`` (row in ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``replay``,
+    whether it is a graph's; and ``carries_cost``, whether the operator's cost falls on it. Counter ranges are
+    activities only where there are no kernels.
     """
     device = trace.device.with_row_index("row")
     if (device["category"] != _RANGE).any():
@@ -129,6 +130,7 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         _nullable("operator", operator),
         _nullable("step_label", take(tree.step, span)),
         _nullable("module_label", take(tree.module, span)),
+        _nullable("launch", launch),
         _nullable("launch_ns", launch_ns).cast(pl.Int64),
         pl.Series("attribution", attribution.astype(str)),
         pl.Series("replay", replay),
@@ -197,6 +199,7 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
         operator=pl.int_range(n, dtype=pl.Int64),
         step_label=_nullable("step_label", take(tree.step, spans)),
         module_label=_nullable("module_label", take(tree.module, spans)),
+        launch=pl.lit(None, dtype=pl.Int64),
         launch_ns=pl.lit(None, dtype=pl.Int64),
         attribution=pl.lit("cpu"),
         carries_cost=pl.Series(~is_composite),

@@ -49,6 +49,8 @@ class Result:
     kernels: int = 0
     device_time_ns: int = 0
     malformed_events: int = 0
+    run_id: str | None = None
+    """As which it is in the warehouse."""
     same_as: str | None = None
     """The name under which the same trace was loaded before."""
     error: AnalyzeError | None = None
@@ -56,6 +58,10 @@ class Result:
     """What of its graph replays the twin told of, if it has a twin."""
     uncounted: str | None = None
     """What of its counters was not used, and why."""
+    warnings: tuple[str, ...] = ()
+    """What went wrong without keeping the run from being loaded, a line each."""
+    examined: bool = False
+    """Whether HTA's analyses were added."""
 
 
 def analyze(
@@ -65,10 +71,13 @@ def analyze(
     jobs: int = 1,
     report: Callable[[Result], None] = lambda _: None,
     twin: Path | None = None,
+    hta: bool = False,
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
-    ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it.
+    ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it. With ``hta``
+    HTA's analyses are stored beside ours, also for a run that is there already, unless it has them; what fails of them
+    is a warning. They stay until the run is replaced.
 
     What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
     the warehouse cannot be opened, :class:`TraceError` if there is no such twin.
@@ -81,7 +90,7 @@ def analyze(
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
         report(result)
-    for result in _load_all(sources, warehouse, jobs) if sources else ():
+    for result in _load_all(sources, warehouse, jobs, hta=hta) if sources else ():
         report(result)
         results.append(result)
     return results
@@ -89,11 +98,12 @@ def analyze(
 
 class _Pending(NamedTuple):
     source: Source
-    unchanged: bool
+    unchanged: str | None
+    """The run as which it is in the warehouse already."""
     submitted: bool
 
 
-def _load_all(sources: list[Source], warehouse: Path, jobs: int) -> Iterator[Result]:
+def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -> Iterator[Result]:
     with Decoders(jobs) as decoders:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
@@ -105,7 +115,8 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int) -> Iterator[Res
         try:
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
-                yield _finish(connection, pending, decoders, known)
+                result = _finish(connection, pending, decoders, known)
+                yield _examined(connection, pending.source, result) if hta else result
         finally:
             connection.close()
             if created and not known:
@@ -117,9 +128,14 @@ def _known(connection: duckdb.DuckDBPyConnection) -> Known:
     return {run_id: Stored(*stored) for run_id, *stored in rows}
 
 
-def _unchanged(source: Source, known: Known) -> bool:
-    stored = [run for run in known.values() if run.name == source.name and run.rules_version == RULES_VERSION]
-    return bool(stored) and _content_on_disk(source) in {run.content for run in stored}
+def _unchanged(source: Source, known: Known) -> str | None:
+    """The run that has the source's content already, by its id."""
+    stored = {
+        run.content: run_id
+        for run_id, run in known.items()
+        if run.name == source.name and run.rules_version == RULES_VERSION
+    }
+    return stored.get(_content_on_disk(source) or "") if stored else None
 
 
 def _ahead(sources: list[Source], known: Known, decoders: Decoders, jobs: int) -> Iterator[_Pending]:
@@ -150,6 +166,18 @@ def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: 
         return Result(pending.source.name, "failed", error=error)
 
 
+def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result) -> Result:
+    """The result with HTA's analyses added, where the run has a trace and is stored without them."""
+    from analyze.hta import SOURCE, examine, is_examined, store
+
+    run_id = result.run_id
+    if not run_id or not source.trace or is_examined(connection, run_id):
+        return result
+    findings = examine(source.trace)
+    store(connection, run_id, findings)
+    return replace(result, examined=True, warnings=tuple(f"{SOURCE}: {each}" for each in findings.warnings))
+
+
 def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
     from analyze.run import build
     from warehouse.load import load
@@ -157,7 +185,7 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
     source = pending.source
     parts = decoders.take() if pending.submitted else []
     if pending.unchanged:
-        return Result(source.name, "unchanged")
+        return Result(source.name, "unchanged", run_id=pending.unchanged)
     content = _content(source, parts[0].sha256 if parts else "")
     run, told = build(connection, source, parts, content)
     before = known.get(run.run_id)
@@ -175,6 +203,7 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
         kernels,
         summary["device_time_ns"],
         malformed,
+        run_id=run.run_id,
         matched=told,
         uncounted=summary["counters_message"],
     )

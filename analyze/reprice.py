@@ -35,10 +35,11 @@ from analyze.run import composite
 from analyze.sequences import Kernels
 from analyze.signatures import RECORDED, Record, price_records
 from analyze.spans import ROOT, Int64, nearest, take
+from analyze.timeline import operator_gap_rows
 from analyze.units import unit_and_precision
 from warehouse import connect
 from warehouse.errors import WarehouseError
-from warehouse.load import account_prices, remember_sequences
+from warehouse.load import account_prices, insert, remember_sequences
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
@@ -284,6 +285,14 @@ def _store_times(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl
             "UPDATE steps SET start_ns = ?, end_ns = ?, busy_ns = ? WHERE run_id = ? AND step_id = ?",
             [start_ns, end_ns, busy_ns, run_id, step_id],
         )
+    _store_gaps(connection, run_id, kernels)
+
+
+def _store_gaps(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl.DataFrame) -> None:
+    (rank,) = connection.execute("SELECT rank FROM runs WHERE run_id = ?", [run_id]).fetchone() or (0,)
+    gaps = operator_gap_rows(kernels, "step_id").with_columns(rank=pl.lit(rank, dtype=pl.Int64))
+    connection.execute("DELETE FROM gaps WHERE run_id = ?", [run_id])
+    insert(connection, "gaps", gaps, run_id)
 
 
 # Between tables and frames.

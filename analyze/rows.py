@@ -24,7 +24,7 @@ def kernel_rows(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of ``kernels`` and of ``kernel_classes``; ``prices`` by signature code."""
     keys = ["name", "category", "signature", "module", "attribution"]
-    label_names = trace.annotations["name"]
+    label_names, call_ns = trace.annotations["name"], trace.launches["duration_ns"]
     activities = activities.with_columns(module=label_names.gather(pl.Series(activities["module_label"])))
     classes = (
         activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
@@ -41,6 +41,7 @@ def kernel_rows(
     facts = facts.join(by_class, on="class_id", how="left", maintain_order="left").with_columns(
         kernel_id=pl.int_range(pl.len(), dtype=pl.Int64),
         trace_bytes=pl.col("bytes") * pl.col("passes"),
+        launch_duration_ns=call_ns.gather(pl.Series(activities["launch"])),
     )
     facts = facts.with_columns(share=shares(facts))
     if "twin_share" in facts.columns:
@@ -48,7 +49,7 @@ def kernel_rows(
     rows = facts.select(
         "class_id", "kernel_id",
         pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), pl.col("device").alias("device_index"), "stream",
-        "start_ns", "duration_ns", "launch_ns",
+        "start_ns", "duration_ns", "launch_ns", "launch_duration_ns", "correlation",
         pl.col("operator").alias("operator_id"), "share", "trace_bytes", pl.col("step_label").alias("step_id"),
     )  # fmt: skip
     return rows, pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA)

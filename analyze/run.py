@@ -34,6 +34,7 @@ from analyze.pricing import RULES_VERSION
 from analyze.rows import kernel_rows, operator_rows, step_rows
 from analyze.sequences import Kernels
 from analyze.signatures import Record, assign, price_signatures
+from analyze.timeline import gap_rows, operator_gap_rows
 from analyze.twins import Annotated, Matched, Pricing, learn, matched, read_twin
 from warehouse import datasheets
 from warehouse.load import RunRows
@@ -136,6 +137,8 @@ def _add_trace(
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
     run.frames["operators"] = operator_rows(trace, known.parents, prices)
     run.records["steps"] = step_rows(trace, activities, steps)
+    gaps = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
+    run.frames["gaps"] = gaps.with_columns(rank=pl.lit(trace.rank, dtype=pl.Int64))
     run.records["ledger"] = attribution_account(activities)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, files)
     modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source.execution_trace)

@@ -23,6 +23,12 @@ RUN_TABLES = (
     "telemetry",
     "ledger",
     "predictions",
+    "gaps",
+    "hta_temporal",
+    "hta_idle",
+    "hta_launch",
+    "hta_critical_path",
+    "warnings",
 )
 """Every table with rows of a run; ``signatures`` belong to all."""
 
@@ -49,7 +55,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
     try:
         remove(connection, [run.run_id])
         if run.signatures:
-            _insert(
+            insert(
                 connection,
                 "signatures",
                 pl.DataFrame(run.signatures, infer_schema_length=None),
@@ -57,9 +63,9 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
             )
         remember_sequences(connection, run.sequences)
         for table, frame in run.frames.items():
-            _insert(connection, table, frame, run.run_id)
+            insert(connection, table, frame, run.run_id)
         for table, records in run.records.items():
-            _insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
+            insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
         account_prices(connection, run.run_id)
         connection.execute("COMMIT")
     except BaseException:
@@ -90,7 +96,7 @@ def account_prices(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     )
 
 
-def _insert(
+def insert(
     connection: duckdb.DuckDBPyConnection,
     table: str,
     frame: pl.DataFrame,

@@ -81,7 +81,9 @@ CREATE TABLE kernels (
   run_id VARCHAR NOT NULL, kernel_id BIGINT NOT NULL, rank BIGINT NOT NULL, device_index BIGINT NOT NULL,
   class_id BIGINT NOT NULL,        -- in kernel_classes
   stream BIGINT,
-  start_ns BIGINT NOT NULL, duration_ns BIGINT NOT NULL, launch_ns BIGINT,
+  start_ns BIGINT NOT NULL, duration_ns BIGINT NOT NULL,
+  launch_ns BIGINT, launch_duration_ns BIGINT, -- the host's call; null where it was not recorded
+  correlation BIGINT,              -- as the trace numbers launches; all kernels of a graph launch share it
   operator_id BIGINT, share DOUBLE, -- its part of the signature's cost
   trace_bytes BIGINT,              -- DRAM bytes of a copy or fill, from the bytes the trace records
   cache_read_bytes DOUBLE, cache_write_bytes DOUBLE, -- DRAM bytes by the model of the L2; null where it knows no operands
@@ -138,4 +140,47 @@ CREATE TABLE predictions (
   flops DOUBLE NOT NULL, bytes DOUBLE NOT NULL,
   time_ns BIGINT,                  -- least time at the run's roofs; null without them
   roofs VARCHAR                    -- whose, measured or a datasheet's
+);
+
+-- Every interval between a device's first and last activity in which none ran on any of its streams: analyze/timeline.py
+-- has the rules. Its parts sum to it: before the launch call of the activity after it began, the launching thread waited
+-- for the device (sync_ns) or did something else (host_ns); the call ran (call_ns); it had returned (queue_ns).
+CREATE TABLE gaps (
+  run_id VARCHAR NOT NULL, rank BIGINT NOT NULL, device_index BIGINT NOT NULL, gap_id BIGINT NOT NULL,
+  start_ns BIGINT NOT NULL, duration_ns BIGINT NOT NULL,
+  step_id BIGINT,                  -- of the activities on both sides; null where they differ
+  before_kernel_id BIGINT NOT NULL, after_kernel_id BIGINT NOT NULL, -- the one that ended last, the first to start
+  cause VARCHAR NOT NULL,          -- host_late, synchronisation, launch_latency, dependency, replay or unknown
+  sync_ns BIGINT, host_ns BIGINT, call_ns BIGINT, queue_ns BIGINT -- null where the launch was not recorded
+);
+
+-- What HolisticTraceAnalysis says of the trace, on request. It computes with microseconds as doubles, hta_idle rounded to
+-- a hundredth of one: nanoseconds here are a thousand times that.
+CREATE TABLE hta_temporal (
+  run_id VARCHAR NOT NULL, rank BIGINT NOT NULL,
+  idle_ns DOUBLE, compute_ns DOUBLE, non_compute_ns DOUBLE, kernel_ns DOUBLE -- kernel_ns: first start to last end
+);
+
+CREATE TABLE hta_idle (
+  run_id VARCHAR NOT NULL, rank BIGINT NOT NULL, stream BIGINT NOT NULL,
+  category VARCHAR NOT NULL,       -- host_wait, kernel_wait or other
+  idle_ns DOUBLE, share DOUBLE     -- of the stream's idle time
+);
+
+CREATE TABLE hta_launch (
+  run_id VARCHAR NOT NULL, rank BIGINT NOT NULL,
+  correlation BIGINT NOT NULL,     -- as in kernels
+  call_ns DOUBLE, kernel_ns DOUBLE, delay_ns DOUBLE -- delay_ns: from the call's end to the kernel's start, at least 0
+);
+
+CREATE TABLE hta_critical_path (
+  run_id VARCHAR NOT NULL, rank BIGINT NOT NULL,
+  edge_type VARCHAR NOT NULL, bound_by VARCHAR, -- cpu_bound, gpu_compute_bound, ...; null for a mere dependency
+  event VARCHAR,                   -- whose time it is
+  edges BIGINT NOT NULL, duration_ns DOUBLE NOT NULL
+);
+
+-- What went wrong with a run without keeping it from being loaded.
+CREATE TABLE warnings (
+  run_id VARCHAR NOT NULL, source VARCHAR NOT NULL, message VARCHAR NOT NULL
 );

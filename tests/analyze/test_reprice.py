@@ -104,7 +104,7 @@ def filled_by(doctor: Doctor, warehouse: Path, traces: list[Path], version: int 
         (no_products, {"signatures"}),
         (no_tensor_units, {"signatures", "kernels", "kernel_classes"}),
         (other_families, {"signatures", "kernels", "kernel_classes"}),
-        (unknown_engines, {"signatures", "kernels", "kernel_classes", "operators", "steps", "ledger"}),
+        (unknown_engines, {"signatures", "kernels", "kernel_classes", "operators", "steps", "ledger", "gaps"}),
     ],
 )
 def test_every_table_equals_a_fresh_ingest(doctor: Doctor, touched: set[str], tmp_path: Path) -> None:

@@ -34,6 +34,19 @@ PUBLIC = {
     "deviations": "run_id, level, item, phase, kind, basis, lost_rank, kernels, duration_ns, share, roof_ns, lost_ns,"
     " cumulative_lost_share, bound, diagnosis, lost_ns_per_step, step_ns, saved_ns, saved_share, step_bound,"
     " step_diagnosis, worth",
+    "stream_summary": "run_id, rank, device_index, stream, kernels, start_ns, end_ns, wall_ns, busy_ns, idle_ns,"
+    " overlap_ns, shared_ns",
+    "device_timeline": "run_id, rank, device_index, kernels, start_ns, end_ns, wall_ns, busy_ns, idle_ns, overlap_ns,"
+    " host_late_ns, synchronisation_ns, launch_latency_ns, dependency_ns, replay_ns, unknown_ns",
+    "step_timeline": "run_id, rank, device_index, step_id, phase, kind, step, kernels, start_ns, end_ns, wall_ns,"
+    " busy_ns, host_late_ns, synchronisation_ns, launch_latency_ns, dependency_ns, replay_ns, unknown_ns, outside_ns",
+    "gap_summary": "run_id, rank, device_index, step_id, gaps, idle_ns, host_late_ns, synchronisation_ns,"
+    " launch_latency_ns, dependency_ns, replay_ns, unknown_ns, sync_part_ns, host_part_ns, call_part_ns,"
+    " queue_part_ns",
+    "launch_queue": "run_id, kernel_id, rank, device_index, stream, kernel, category, step_id, phase, kind, step,"
+    " correlation, launch_ns, call_ns, start_ns, queue_ns, delay_ns",
+    "launch_summary": "run_id, phase, kind, kernels, queue_min_ns, queue_p50_ns, queue_p90_ns, queue_p99_ns,"
+    " queue_max_ns, call_p50_ns, call_p99_ns",
     "mode_summary": "run_id, name, mode, execution, model, batch, prompt_tokens, generated_tokens, block, steps,"
     " step_ns, tokens_per_s, ttft_ns, tpot_ns, flops, dram_bytes, intensity, mfu, mbu, busy_share, joules_per_token,"
     " peak_memory_bytes, outcome",

@@ -1,0 +1,114 @@
+"""What HolisticTraceAnalysis says of a trace, beside what we say: on request, since it takes far longer than ingest.
+
+It runs in a process of its own with a limit on its time: it raises on many traces, prints, warns, and needs memory of
+many times the trace's size. Whatever becomes of it, the run is loaded; what failed is a row of ``warnings``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
+
+LIMIT_S = 900
+"""How long all its analyses of a trace may take; those done by then are kept."""
+SOURCE = "hta"
+TABLES = {
+    "temporal": "hta_temporal",
+    "idle": "hta_idle",
+    "launch": "hta_launch",
+    "critical_path": "hta_critical_path",
+}
+
+
+@dataclass
+class Findings:
+    """Rows by table, without run and rank, and what failed, a line each."""
+
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def examine(trace: Path, limit_s: float = LIMIT_S) -> Findings:
+    """Run HTA's temporal, idle, launch and critical-path analyses over a trace; raises nothing that HTA causes."""
+    command = [sys.executable, "-P", "-m", "analyze.hta_process", str(trace)]
+    root = str(Path(__file__).parents[1])
+    environment = {
+        **os.environ,
+        "HTA_DISABLE_NS_ROUNDING": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+    }
+    with tempfile.TemporaryFile("w+") as answers:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=answers,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                timeout=limit_s,
+            )
+            end = f"ended with exit code {done.returncode}" if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            end = f"stopped at its limit of {limit_s:g} seconds"
+        answers.seek(0)
+        return _findings(answers.read().splitlines(), end)
+
+
+def _findings(lines: list[str], end: str) -> Findings:
+    """What was answered; ``end`` says how the process ended, if not well."""
+    findings, pending = Findings(), "load"
+    for line in lines:
+        try:
+            answer = json.loads(line)
+        except json.JSONDecodeError:  # cut off as it was written
+            break
+        if "begin" in answer:
+            pending = answer["begin"]
+        elif "rows" in answer:
+            findings.rows[TABLES[pending]] = answer["rows"]
+            pending = ""
+        else:
+            findings.warnings.append(f"{pending}: {answer['error']}")
+            pending = ""
+    if pending or end:
+        findings.warnings.append(f"{pending}: {end or 'ended without an answer'}".removeprefix(": "))
+    return findings
+
+
+def is_examined(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
+    """Whether the warehouse has HTA's findings of a run, or that it failed."""
+    return any(
+        connection.execute(f"SELECT 1 FROM {table} WHERE run_id = ? LIMIT 1", [run_id]).fetchall()
+        for table in (*TABLES.values(), f"(SELECT run_id FROM warnings WHERE source = '{SOURCE}')")
+    )
+
+
+def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings) -> None:
+    """Put findings in place of those the warehouse has of a loaded run, all or nothing."""
+    import polars as pl
+
+    from warehouse.load import insert
+
+    ((rank,),) = connection.execute("SELECT rank FROM runs WHERE run_id = ?", [run_id]).fetchall()
+    connection.execute("BEGIN")
+    try:
+        for table in TABLES.values():
+            connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
+            rows = pl.DataFrame(findings.rows.get(table, []), infer_schema_length=None)
+            insert(connection, table, rows.with_columns(rank=pl.lit(rank, dtype=pl.Int64)), run_id)
+        connection.execute("DELETE FROM warnings WHERE run_id = ? AND source = ?", [run_id, SOURCE])
+        lines = pl.DataFrame({"source": [SOURCE] * len(findings.warnings), "message": findings.warnings})
+        insert(connection, "warnings", lines, run_id)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,213 @@
+-- Time on devices, to the nanosecond. A time covered twice is busy once: each activity adds what none that began before it
+-- on the same device, stream or step has covered yet, so that sums over these columns are lengths of unions.
+CREATE OR REPLACE VIEW coverage AS
+WITH ends AS (
+  SELECT
+    run_id, rank, device_index, stream, step_id, kernel_id, start_ns, start_ns + duration_ns AS end_ns
+  FROM kernels
+),
+covered AS (
+  SELECT
+    e.*,
+    MAX(end_ns) OVER (
+      PARTITION BY run_id, rank, device_index
+      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS device_until_ns,
+    MAX(end_ns) OVER (
+      PARTITION BY run_id, rank, device_index, stream
+      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS stream_until_ns,
+    MAX(end_ns) OVER (
+      PARTITION BY run_id, rank, device_index, step_id
+      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS step_until_ns
+  FROM ends e
+)
+SELECT
+  run_id, rank, device_index, stream, step_id, kernel_id, start_ns, end_ns,
+  GREATEST(end_ns - GREATEST(start_ns, COALESCE(device_until_ns, start_ns)), 0) AS device_fresh_ns,
+  GREATEST(end_ns - GREATEST(start_ns, COALESCE(stream_until_ns, start_ns)), 0) AS stream_fresh_ns,
+  GREATEST(end_ns - GREATEST(start_ns, COALESCE(step_until_ns, start_ns)), 0) AS step_fresh_ns
+FROM covered;
+
+-- Gaps of a device by cause and by part; a step's are those between two of its activities, others have no step.
+CREATE OR REPLACE VIEW gap_summary AS
+SELECT
+  run_id, rank, device_index, step_id,
+  COUNT(*) AS gaps,
+  CAST(SUM(duration_ns) AS BIGINT) AS idle_ns,
+  CAST(SUM(CASE WHEN cause = 'host_late' THEN duration_ns ELSE 0 END) AS BIGINT) AS host_late_ns,
+  CAST(SUM(CASE WHEN cause = 'synchronisation' THEN duration_ns ELSE 0 END) AS BIGINT) AS synchronisation_ns,
+  CAST(SUM(CASE WHEN cause = 'launch_latency' THEN duration_ns ELSE 0 END) AS BIGINT) AS launch_latency_ns,
+  CAST(SUM(CASE WHEN cause = 'dependency' THEN duration_ns ELSE 0 END) AS BIGINT) AS dependency_ns,
+  CAST(SUM(CASE WHEN cause = 'replay' THEN duration_ns ELSE 0 END) AS BIGINT) AS replay_ns,
+  CAST(SUM(CASE WHEN cause = 'unknown' THEN duration_ns ELSE 0 END) AS BIGINT) AS unknown_ns,
+  CAST(COALESCE(SUM(sync_ns), 0) AS BIGINT) AS sync_part_ns,
+  CAST(COALESCE(SUM(host_ns), 0) AS BIGINT) AS host_part_ns,
+  CAST(COALESCE(SUM(call_ns), 0) AS BIGINT) AS call_part_ns,
+  CAST(COALESCE(SUM(queue_ns), 0) AS BIGINT) AS queue_part_ns
+FROM gaps
+GROUP BY run_id, rank, device_index, step_id;
+
+-- A stream from its first activity to its last: wall = busy + idle. overlap is what activities of the stream itself cover
+-- more than once; shared the part of busy in which another stream of the device worked as well.
+CREATE OR REPLACE VIEW stream_summary AS
+WITH streams AS (
+  SELECT
+    run_id, rank, device_index, stream,
+    COUNT(*) AS kernels,
+    MIN(start_ns) AS start_ns,
+    MAX(end_ns) AS end_ns,
+    CAST(SUM(end_ns - start_ns) AS BIGINT) AS duration_ns,
+    CAST(SUM(stream_fresh_ns) AS BIGINT) AS busy_ns
+  FROM coverage
+  GROUP BY run_id, rank, device_index, stream
+),
+-- a stream's fresh pieces are disjoint, so that counting those under way counts streams
+edges AS (
+  SELECT run_id, rank, device_index, stream, end_ns - stream_fresh_ns AS time_ns, 1 AS change
+  FROM coverage
+  WHERE stream_fresh_ns > 0
+  UNION ALL
+  SELECT run_id, rank, device_index, stream, end_ns, -1
+  FROM coverage
+  WHERE stream_fresh_ns > 0
+),
+counted AS (
+  SELECT
+    e.*,
+    SUM(change) OVER (
+      PARTITION BY run_id, rank, device_index
+      ORDER BY time_ns, change, stream ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS working,
+    LEAD(time_ns) OVER (PARTITION BY run_id, rank, device_index ORDER BY time_ns, change, stream) - time_ns AS lasts_ns
+  FROM edges e
+),
+shared_until AS (
+  SELECT
+    c.*,
+    COALESCE(
+      SUM(CASE WHEN working >= 2 THEN lasts_ns ELSE 0 END) OVER (
+        PARTITION BY run_id, rank, device_index
+        ORDER BY time_ns, change, stream ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+      ), 0
+    ) AS shared_ns
+  FROM counted c
+),
+shared AS (
+  SELECT run_id, rank, device_index, stream, CAST(SUM(-change * shared_ns) AS BIGINT) AS shared_ns
+  FROM shared_until
+  GROUP BY run_id, rank, device_index, stream
+)
+SELECT
+  s.run_id, s.rank, s.device_index, s.stream, s.kernels, s.start_ns, s.end_ns,
+  s.end_ns - s.start_ns AS wall_ns,
+  s.busy_ns,
+  s.end_ns - s.start_ns - s.busy_ns AS idle_ns,
+  s.duration_ns - s.busy_ns AS overlap_ns,
+  COALESCE(h.shared_ns, 0) AS shared_ns
+FROM streams s
+LEFT JOIN shared h
+  ON h.run_id = s.run_id AND h.rank = s.rank AND h.device_index = s.device_index
+  AND COALESCE(h.stream, -1) = COALESCE(s.stream, -1);
+
+-- A device from its first activity to its last: wall = busy + idle, idle = the sum of its gaps by cause. overlap is what
+-- its activities cover more than once: the sum of their durations = busy + overlap.
+CREATE OR REPLACE VIEW device_timeline AS
+WITH work AS (
+  SELECT
+    run_id, rank, device_index,
+    COUNT(*) AS kernels,
+    MIN(start_ns) AS start_ns,
+    MAX(end_ns) AS end_ns,
+    CAST(SUM(end_ns - start_ns) AS BIGINT) AS duration_ns,
+    CAST(SUM(device_fresh_ns) AS BIGINT) AS busy_ns
+  FROM coverage
+  GROUP BY run_id, rank, device_index
+),
+idle AS (
+  SELECT
+    run_id, rank, device_index,
+    CAST(SUM(idle_ns) AS BIGINT) AS idle_ns,
+    CAST(SUM(host_late_ns) AS BIGINT) AS host_late_ns,
+    CAST(SUM(synchronisation_ns) AS BIGINT) AS synchronisation_ns,
+    CAST(SUM(launch_latency_ns) AS BIGINT) AS launch_latency_ns,
+    CAST(SUM(dependency_ns) AS BIGINT) AS dependency_ns,
+    CAST(SUM(replay_ns) AS BIGINT) AS replay_ns,
+    CAST(SUM(unknown_ns) AS BIGINT) AS unknown_ns
+  FROM gap_summary
+  GROUP BY run_id, rank, device_index
+)
+SELECT
+  w.run_id, w.rank, w.device_index, w.kernels, w.start_ns, w.end_ns,
+  w.end_ns - w.start_ns AS wall_ns,
+  w.busy_ns,
+  COALESCE(i.idle_ns, 0) AS idle_ns,
+  w.duration_ns - w.busy_ns AS overlap_ns,
+  COALESCE(i.host_late_ns, 0) AS host_late_ns,
+  COALESCE(i.synchronisation_ns, 0) AS synchronisation_ns,
+  COALESCE(i.launch_latency_ns, 0) AS launch_latency_ns,
+  COALESCE(i.dependency_ns, 0) AS dependency_ns,
+  COALESCE(i.replay_ns, 0) AS replay_ns,
+  COALESCE(i.unknown_ns, 0) AS unknown_ns
+FROM work w
+LEFT JOIN idle i ON i.run_id = w.run_id AND i.rank = w.rank AND i.device_index = w.device_index;
+
+-- A labelled step on a device, from its first activity to its last: wall = busy + the causes + outside. outside is the time
+-- around activities in between that are not of the step (another step's, or of none): theirs, and the gaps next to them.
+CREATE OR REPLACE VIEW step_timeline AS
+WITH work AS (
+  SELECT
+    run_id, rank, device_index, step_id,
+    COUNT(*) AS kernels,
+    MIN(start_ns) AS start_ns,
+    MAX(end_ns) AS end_ns,
+    CAST(SUM(step_fresh_ns) AS BIGINT) AS busy_ns
+  FROM coverage
+  WHERE step_id IS NOT NULL
+  GROUP BY run_id, rank, device_index, step_id
+)
+SELECT
+  w.run_id, w.rank, w.device_index, w.step_id, s.phase, s.kind, s.step, w.kernels, w.start_ns, w.end_ns,
+  w.end_ns - w.start_ns AS wall_ns,
+  w.busy_ns,
+  COALESCE(i.host_late_ns, 0) AS host_late_ns,
+  COALESCE(i.synchronisation_ns, 0) AS synchronisation_ns,
+  COALESCE(i.launch_latency_ns, 0) AS launch_latency_ns,
+  COALESCE(i.dependency_ns, 0) AS dependency_ns,
+  COALESCE(i.replay_ns, 0) AS replay_ns,
+  COALESCE(i.unknown_ns, 0) AS unknown_ns,
+  w.end_ns - w.start_ns - w.busy_ns - COALESCE(i.idle_ns, 0) AS outside_ns
+FROM work w
+JOIN steps s ON s.run_id = w.run_id AND s.rank = w.rank AND s.step_id = w.step_id
+LEFT JOIN gap_summary i
+  ON i.run_id = w.run_id AND i.rank = w.rank AND i.device_index = w.device_index AND i.step_id = w.step_id;
+
+-- How long each activity waited: queue from the start of its launch call, delay from the call's end (negative where the
+-- activity began before the call returned). Nodes of a graph wait from the graph's launch, behind the nodes before them.
+CREATE OR REPLACE VIEW launch_queue AS
+SELECT
+  k.run_id, k.kernel_id, k.rank, k.device_index, k.stream, c.kernel, c.category, k.step_id, s.phase, s.kind, s.step,
+  k.correlation, k.launch_ns,
+  k.launch_duration_ns AS call_ns,
+  k.start_ns,
+  k.start_ns - k.launch_ns AS queue_ns,
+  k.start_ns - k.launch_ns - k.launch_duration_ns AS delay_ns
+FROM kernels k
+JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
+LEFT JOIN steps s ON s.run_id = k.run_id AND s.rank = k.rank AND s.step_id = k.step_id
+WHERE k.launch_ns IS NOT NULL;
+
+CREATE OR REPLACE VIEW launch_summary AS
+SELECT
+  run_id, phase, kind,
+  COUNT(*) AS kernels,
+  MIN(queue_ns) AS queue_min_ns,
+  MEDIAN(queue_ns) AS queue_p50_ns,
+  QUANTILE_CONT(queue_ns, 0.9) AS queue_p90_ns,
+  QUANTILE_CONT(queue_ns, 0.99) AS queue_p99_ns,
+  MAX(queue_ns) AS queue_max_ns,
+  MEDIAN(call_ns) AS call_p50_ns,
+  QUANTILE_CONT(call_ns, 0.99) AS call_p99_ns
+FROM launch_queue
+GROUP BY run_id, phase, kind;
