@@ -15,6 +15,8 @@ _BLOCKS = 2
 _L1_BYTES = 256 << 10
 _FEW_ROWS = 4
 """Rows of tiles that a block always has."""
+_MOST_ROWS = 6.5
+"""Rows of a block that kernels have which go down first."""
 
 
 class Product(NamedTuple):
@@ -66,7 +68,10 @@ def blocks(product: Product, kernel: str, sms: int) -> Blocks:
 
 
 def _block_rows(rows: int, kernel: str) -> float:
-    return min(rows, 6.5) if "_v_" in kernel else max(_FEW_ROWS, min(0.72 * rows, 9))
+    """Of kernels that go down first, an odd number of more rows than a block has is taken by halves."""
+    if "_v_" in kernel:
+        return min(rows / 2 if rows % 2 and rows > _MOST_ROWS else rows, _MOST_ROWS)
+    return max(_FEW_ROWS, min(0.72 * rows, 9))
 
 
 @cache
