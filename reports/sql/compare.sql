@@ -8,8 +8,8 @@
 -- with all where their numbers differ.
 -- noise_ns is the half width of a 99 % interval of the difference (Student's t, pooled variance): over runs where both
 -- sides have several, else over steps (unprofiled, over repeats). A run says little of the next one, so over steps it is
--- at least 1 % of a step, and of a part of it 3 %, or 50 ns a launch: two runs of one configuration differ by so much.
--- With a single sample on a side noise is unknown, and taken for 5 %.
+-- at least 1 % of a step, and of a part of it 3 %, or 100 ns a launch: two runs of one configuration differ by so much.
+-- With a single sample on a side noise is unknown, and taken for 5 %, or 200 ns a launch.
 WITH chosen AS (
   SELECT 'base' AS side, run_id FROM runs WHERE LIST_CONTAINS($base, run_id)
   UNION ALL
@@ -156,7 +156,7 @@ over_steps AS (
 over_runs AS (
   SELECT
     level, stage, key_family, key_module, key_operator, key_shapes, side,
-    COUNT(*) AS run_samples, VAR_POP(ns_per_step) * COUNT(*) AS run_squares
+    COUNT(*) AS run_samples, AVG(ns_per_step) AS run_mean_ns, VAR_POP(ns_per_step) * COUNT(*) AS run_squares
   FROM per_run
   GROUP BY ALL
 ),
@@ -184,7 +184,8 @@ summed AS (
 measured AS (
   SELECT s.*, s.duration_ns / s.steps AS ns_per_step,
     t.step_samples, t.step_squares, t.low_ns, t.high_ns, t.step_samples / s.steps AS step_presence,
-    r.run_samples, r.run_squares, r.run_samples / s.runs AS run_presence
+    s.runs AS run_samples,
+    r.run_squares + r.run_samples * (1 - r.run_samples / s.runs) * r.run_mean_ns * r.run_mean_ns AS run_squares
   FROM summed s
   JOIN over_steps t USING (level, stage, key_family, key_module, key_operator, key_shapes, side)
   JOIN over_runs r USING (level, stage, key_family, key_module, key_operator, key_shapes, side)
@@ -222,12 +223,12 @@ sampled AS (
   SELECT
     level, stage, key_family, key_module, key_operator, key_shapes, side, steps, family, shapes, kernels, launches,
     duration_ns, ns_per_step, flops, dram_bytes, dram_bytes_source, roof_fraction, confidence, low_ns, high_ns,
-    step_samples, step_squares, step_presence, run_samples, run_squares, run_presence
+    step_samples, step_squares, step_presence, run_samples, run_squares
   FROM measured
   UNION ALL
   SELECT
     'unprofiled', stage, '', '', '', '', side, steps, NULL, NULL, NULL, NULL, NULL, ns_per_step, NULL, NULL, NULL, NULL,
-    NULL, low_ns, high_ns, step_samples, step_squares, 1, run_samples, run_squares, 1
+    NULL, low_ns, high_ns, step_samples, step_squares, 1, run_samples, run_squares
   FROM unprofiled
 ),
 clocks AS (
@@ -258,10 +259,10 @@ joined AS (
       WHEN b.side IS NOT NULL AND o.side IS NOT NULL THEN 'unknown'
     END AS noise_basis,
     CASE WHEN level IN ('unprofiled', 'step') THEN 0.01 * b.ns_per_step
-      ELSE GREATEST(0.03 * b.ns_per_step, 50 * b.launches / b.steps) END AS floor_ns,
+      ELSE GREATEST(0.03 * b.ns_per_step, 100 * b.launches / b.steps) END AS floor_ns,
     b.run_samples + o.run_samples - 2 AS run_freedom,
     (b.run_squares + o.run_squares) / NULLIF(b.run_samples + o.run_samples - 2, 0)
-      * (b.run_presence * b.run_presence / b.run_samples + o.run_presence * o.run_presence / o.run_samples) AS run_variance,
+      * (1 / b.run_samples + 1 / o.run_samples) AS run_variance,
     b.step_samples + o.step_samples - 2 AS step_freedom,
     (b.step_squares + o.step_squares) / NULLIF(b.step_samples + o.step_samples - 2, 0)
       * (b.step_presence * b.step_presence / b.step_samples + o.step_presence * o.step_presence / o.step_samples)
@@ -277,7 +278,7 @@ bounded AS (
   SELECT
     j.*,
     CASE noise_basis
-      WHEN 'unknown' THEN 0.05 * base_ns_per_step
+      WHEN 'unknown' THEN GREATEST(0.05 * base_ns_per_step, 200 * COALESCE(base_launches, 0) / base_steps)
       WHEN 'runs' THEN SQRT(run_variance) * CASE
         WHEN run_freedom < 3 THEN 9.92 WHEN run_freedom < 4 THEN 5.84 WHEN run_freedom < 6 THEN 4.60
         WHEN run_freedom < 10 THEN 3.71 WHEN run_freedom < 30 THEN 3.17 ELSE 2.75 END

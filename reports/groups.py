@@ -1,0 +1,51 @@
+"""Which runs each side of a comparison is made of."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from reports.errors import ReportError
+from reports.selection import resolve
+
+if TYPE_CHECKING:
+    import duckdb
+
+EXPERIMENT = "experiment:"
+
+
+def group(connection: duckdb.DuckDBPyConnection, wanted: str) -> list[str]:
+    """The ids of the runs a side names, in their order and once each.
+
+    A side is a run (name, id or unique prefix of either), a pattern of names with ``*`` and ``?``, ``experiment:NAME``,
+    or several of these with commas between. A name that holds a comma or a star is itself first of all. Raises
+    :class:`~reports.errors.ReportError` if a part is unknown or ambiguous.
+    """
+    known = [(str(i), str(n), e) for i, n, e in connection.execute(_RUNS).fetchall()]
+    exact = [run_id for run_id, name, _ in known if wanted in (run_id, name)]
+    if len(exact) == 1:
+        return exact
+    return list(dict.fromkeys(run_id for part in wanted.split(",") for run_id in _part(connection, known, part.strip())))
+
+
+_RUNS = "SELECT run_id, name, experiment FROM runs ORDER BY name, run_id"
+
+
+def _part(
+    connection: duckdb.DuckDBPyConnection, known: list[tuple[str, str, str | None]], part: str
+) -> list[str]:
+    if any(part in (run_id, name) for run_id, name, _ in known):
+        return resolve(connection, [part])
+    if part.startswith(EXPERIMENT):
+        found = [run_id for run_id, _, experiment in known if experiment == part.removeprefix(EXPERIMENT)]
+        return found or _none(part, "experiments", {experiment for *_, experiment in known if experiment})
+    if "*" in part or "?" in part:
+        pattern = part.replace("[", "[[]")
+        found = [run_id for run_id, name, _ in known if fnmatchcase(name, pattern)]
+        return found or _none(part, "runs", {name for _, name, _ in known})
+    return resolve(connection, [part])
+
+
+def _none(part: str, of: str, there: set[str]) -> list[str]:
+    some = ", ".join(sorted(there)[:4]) + (", ..." if len(there) > 4 else "")
+    raise ReportError(f"{part}: fits none of the {len(there)} {of}{f' ({some})' if there else ''}")
