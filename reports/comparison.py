@@ -15,6 +15,9 @@ from reports.queries import Row
 if TYPE_CHECKING:
     import duckdb
 
+ANY_MODULE = "(any module)"
+UNKNOWN = "unknown"
+
 LEVELS = {
     "unprofiled": "Step, without the profiler",
     "step": "Step, device time",
@@ -84,15 +87,33 @@ class Comparison:
 
     @cached_property
     def stages(self) -> list[str]:
-        """The kinds of step, those with most time first."""
-        longest = sorted(self.level("step"), key=lambda row: -_most(row))
-        return list(dict.fromkeys(row["stage"] for row in longest))
+        """The kinds of step that were traced, those with most time first: in the timed runs, else in the trace."""
+        timed = {row["stage"]: _most(row) for row in self.level("unprofiled")}
+        traced = {row["stage"]: _most(row) for row in self.level("step")}
+        return sorted(traced, key=lambda stage: (-timed.get(stage, 0), -traced[stage]))
+
+    @cached_property
+    def parts(self) -> list[str]:
+        """The levels below a whole step; not modules, where one side names none."""
+        modules = any(row["module"] != ANY_MODULE for row in self.level("module"))
+        return [level for level in ("family", "module", "operator", "row") if modules or level != "module"]
 
     @cached_property
     def differing(self) -> list[tuple[str, str, str]]:
         """What the sides were asked or ran on differently: setting, base, other."""
         said = [(title, self.base.said(key), self.other.said(key)) for key, title in SETTINGS.items()]
         return [(title, before, after) for title, before, after in said if before != after]
+
+    @cached_property
+    def common(self) -> list[tuple[str, str]]:
+        """What is known and the same on both sides: setting and value."""
+        said = [(title, self.base.said(key), self.other.said(key)) for key, title in SETTINGS.items()]
+        return [(title, before) for title, before, after in said if before == after != UNKNOWN]
+
+    @property
+    def settings_known(self) -> bool:
+        """Whether every run says what it was asked; bare traces do not."""
+        return all(run["model"] is not None for run in self.base.runs + self.other.runs)
 
     @cached_property
     def warnings(self) -> list[str]:
@@ -102,7 +123,9 @@ class Comparison:
         if devices[0] != devices[1]:
             found.append(f"devices differ: {devices[0]} and {devices[1]}")
         for side, name in ((self.base, "base"), (self.other, "other")):
-            mixed = [SETTINGS[key] for key in ("device", "model", "mode", "batch") if len(side.said(key).split(", ")) > 1]
+            mixed = [
+                SETTINGS[key] for key in ("device", "model", "mode", "batch") if len(side.said(key).split(", ")) > 1
+            ]
             if mixed:
                 found.append(f"the runs of {name} differ among themselves in {', '.join(mixed)}")
             found += [f"{run['name']} is left out: {_why_none(run)}" for run in side.left_out]
@@ -123,12 +146,12 @@ def _both(row: Row) -> bool:
 
 
 def _most(row: Row) -> float:
-    return max(row["base_duration_ns"] or 0, row["other_duration_ns"] or 0)
+    return max((row[f"{side}_ns_per_step"] or 0) * (row[f"{side}_steps"] or 0) for side in ("base", "other"))
 
 
 def _shown(setting: str, value: object) -> str:
     if value is None:
-        return "unknown"
+        return UNKNOWN
     if setting == "sm_clock_hz" and isinstance(value, float):
         return f"{value / 1e6:,.0f} MHz"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -147,7 +170,9 @@ def compare(connection: duckdb.DuckDBPyConnection, base: str, other: str) -> Com
 def _side(runs: Sequence[Row]) -> Side:
     side = Side([run for run in runs if run["kernels"]], [run for run in runs if not run["kernels"]])
     if not side.runs:
-        raise ReportError("; ".join(f"{run['name']}: {_why_none(run)}, nothing to compare" for run in side.left_out[:2]))
+        raise ReportError(
+            "; ".join(f"{run['name']}: {_why_none(run)}, nothing to compare" for run in side.left_out[:2])
+        )
     return side
 
 
@@ -163,11 +188,7 @@ def above(found: Comparison, percent: float) -> list[str]:
     """
     if not found.regressions:
         raise ReportError(f"nothing to check: no kind of step is in both, only {', '.join(found.stages)}")
-    return [
-        _sentence(row)
-        for row in found.regressions
-        if row["status"] == "slower" and row["change"] * 100 > percent
-    ]
+    return [_sentence(row) for row in found.regressions if row["status"] == "slower" and row["change"] * 100 > percent]
 
 
 def _sentence(row: Row) -> str:

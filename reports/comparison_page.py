@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).with_name("templates")
 SCRIPTS = ("format", "comparison_state", "theme", "roofline", "comparison_figures", "comparison_table", "comparison")
-PARTS = ("family", "module", "operator", "row")
-"""The levels below a whole step, which the page lets one choose from."""
 
 
 def write(connection: duckdb.DuckDBPyConnection, found: Comparison, out: str | Path) -> Path:
@@ -76,7 +74,7 @@ def _text(name: str) -> str:
 def document(found: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:
     """The page's data: the frame, and every row with its place in it before and after."""
     machine = Machine.of(" and ".join(dict.fromkeys(map(device, found.base.runs + found.other.runs))), ceilings)
-    rows = [_placed(row, machine) for row in found.rows if row["level"] in PARTS]
+    rows = [_placed(row, machine) for row in found.rows if row["level"] in found.parts]
     moving = {row["family"] for row in rows if "lane" in (row["base_place"], row["other_place"])}
     return {
         "families": {
@@ -95,23 +93,18 @@ def document(found: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:
         "one_device": found.base.said("device") == found.other.said("device"),
         "roofline": roofs.skeleton(machine, _used(found)),
         "lane": roofs.lane(machine, [family for family in families.COLORS if family in moving]),
-        "levels": {level: LEVELS[level] for level in PARTS},
-        "level": _level(rows),
+        "levels": {level: LEVELS[level] for level in found.parts},
+        "level": "module" if "module" in found.parts else "operator",
         "stages": found.stages,
         "steps": [_finite(row) for row in found.level("step")],
         "rows": rows,
     }
 
 
-def _level(rows: Iterable[Row]) -> str:
-    """Where to begin: with modules where both sides name them, else with operators."""
-    return "module" if len({row["module"] for row in rows if row["level"] == "module"}) > 1 else "operator"
-
-
 def _used(found: Comparison) -> set[tuple[str | None, str | None]]:
-    """Tensor and vector roofs of the runs' own types, and single precision, in which vector units mostly work."""
-    types = {run["dtype"] for run in found.base.runs + found.other.runs}
-    return {("tensor", dtype) for dtype in types} | {("vector", "fp32")}
+    """The units and precisions that the runs' kernels use."""
+    said = {each for run in found.base.runs + found.other.runs for each in (run["units"] or "").split(", ") if each}
+    return {(unit, precision) for unit, _, precision in (each.partition(" ") for each in said)}
 
 
 def _placed(row: Row, machine: Machine) -> Row:
@@ -158,7 +151,8 @@ def _whole(row: Row | None) -> Row | None:
     return {
         "base": _time(row, "base"),
         "other": _time(row, "other"),
-        "range": " and ".join(filter(None, (_range(row, "base"), _range(row, "other")))),
+        "base_range": _range(row, "base"),
+        "other_range": _range(row, "other"),
         "change": "" if row["change"] is None else comparison_text.change(row["change"]),
         "delta": comparison_text.signed(row["delta_ns_per_step"]),
         "noise": comparison_text.noise(row),
@@ -174,6 +168,4 @@ def _time(row: Row, side: str) -> str:
 
 def _range(row: Row, side: str) -> str:
     low, high = row[f"{side}_low_ns"], row[f"{side}_high_ns"]
-    return "" if low is None else f"{units.duration(low)} to {units.duration(high)}"
-
-
+    return "" if low is None or low == high else f"{units.duration(low)} to {units.duration(high)}"

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from reports import units
-from reports.comparison import LEVELS, Comparison
+from reports.comparison import ANY_MODULE, LEVELS, Comparison
 from reports.names import clip
 from reports.queries import Row
 
@@ -51,7 +51,7 @@ def _table(found: Comparison) -> str:
     if found.differing:
         differing = [[clip(cell, 44) for cell in row] for row in found.differing]
         lines += ["", *_aligned(["differs", "base", "other"], differing, "lll")]
-    for level in LEVELS:
+    for level in ("unprofiled", "step", *found.parts):
         lines += _section(found, level)
     return "\n".join(lines) + "\n"
 
@@ -79,7 +79,8 @@ def label(row: Row) -> str:
     if row["level"] == "family":
         return str(row["family"])
     shapes = row["other_shapes"] or row["base_shapes"] or ""
-    parts = (row["operator"], row["module"], clip(shapes, 30))
+    module = None if row["module"] == ANY_MODULE else row["module"]
+    parts = (row["operator"], module, clip(shapes, 30))
     return " ".join(clip(part, 44) for part in parts if part)
 
 
@@ -140,6 +141,8 @@ def _aligned(head: Cells, rows: Sequence[Cells], sides: str) -> list[str]:
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     rule = ["─" * width for width in widths]
     return [
-        "  ".join(c.rjust(w) if side == "r" else c.ljust(w) for c, w, side in zip(row, widths, sides, strict=True)).rstrip()
+        "  ".join(
+            c.rjust(w) if side == "r" else c.ljust(w) for c, w, side in zip(row, widths, sides, strict=True)
+        ).rstrip()
         for row in (head, rule, *rows)
     ]

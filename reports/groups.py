@@ -25,15 +25,15 @@ def group(connection: duckdb.DuckDBPyConnection, wanted: str) -> list[str]:
     exact = [run_id for run_id, name, _ in known if wanted in (run_id, name)]
     if len(exact) == 1:
         return exact
-    return list(dict.fromkeys(run_id for part in wanted.split(",") for run_id in _part(connection, known, part.strip())))
+    return list(
+        dict.fromkeys(run_id for part in wanted.split(",") for run_id in _part(connection, known, part.strip()))
+    )
 
 
 _RUNS = "SELECT run_id, name, experiment FROM runs ORDER BY name, run_id"
 
 
-def _part(
-    connection: duckdb.DuckDBPyConnection, known: list[tuple[str, str, str | None]], part: str
-) -> list[str]:
+def _part(connection: duckdb.DuckDBPyConnection, known: list[tuple[str, str, str | None]], part: str) -> list[str]:
     if any(part in (run_id, name) for run_id, name, _ in known):
         return resolve(connection, [part])
     if part.startswith(EXPERIMENT):

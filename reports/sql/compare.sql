@@ -318,7 +318,9 @@ SELECT
   j.delta_ns_per_step / NULLIF(j.base_ns_per_step, 0) AS change,
   j.delta_ns_per_step / NULLIF(SUM(j.delta_ns_per_step) OVER (PARTITION BY j.level, j.stage), 0) AS share_of_change,
   j.noise_ns, j.noise_basis,
-  CASE WHEN j.status IN ('faster', 'slower') AND j.level <> 'unprofiled' THEN NULLIF(CONCAT_WS(', ',
+  CASE WHEN j.status IN ('added', 'gone') AND j.key_operator LIKE 'triton%fused%_' THEN
+    NULLIF('fuses ' || REGEXP_REPLACE(j.key_operator, '^triton_[a-z]+_fused_?', ''), 'fuses ')
+  WHEN j.status IN ('faster', 'slower') AND j.level <> 'unprofiled' THEN NULLIF(CONCAT_WS(', ',
     CASE WHEN COALESCE(j.base_shapes, '') <> COALESCE(j.other_shapes, '') THEN 'other shapes' END,
     CASE
       WHEN j.other_launches_per_step > j.base_launches_per_step THEN 'more launches'

@@ -4,7 +4,7 @@ function drawControls() {
   options("stage", DATA.stages.map((stage) => [stage, stage]), state.stage);
   options("level", Object.entries(DATA.levels).map(([level, title]) => [level, title.replace(/^By /, "")]), state.level);
   const rows = inView();
-  $("statuses").replaceChildren(...STATUSES.map((status) => {
+  $("statuses").replaceChildren(...STATUSES.filter((status) => state.statuses.has(status) || rows.some((row) => row.status === status)).map((status) => {
     const own = rows.filter((row) => row.status === status);
     const on = state.statuses.size === 0 || state.statuses.has(status);
     const click = () => { if (state.statuses.has(status)) state.statuses.delete(status); else state.statuses.add(status); render(); };

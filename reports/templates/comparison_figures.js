@@ -39,8 +39,9 @@ function changeTraces(bars) {
 
 function changeLayout(bars) {
   const layout = painted(DATA.bars.layout);
-  const longest = Math.max(...bars.map((bar) => Math.abs(bar.delta)), 1) / 1e9;
-  const room = (sign) => (bars.some((bar) => bar.delta * sign > 0) ? longest * (narrow() ? 1.7 : 1.3) : longest * 0.08);
+  const reach = (sign) => Math.max(0, ...bars.map((bar) => bar.delta * sign)) / 1e9;
+  const width = reach(1) + reach(-1) || 1e-9;
+  const room = (sign) => reach(sign) + width * (bars.some((bar) => (bar.delta < 0 ? -1 : 1) === sign) ? (narrow() ? 0.5 : 0.2) : 0.02);
   layout.height = 52 + DATA.bars.row * bars.length;
   layout.margin.r = 6;
   layout.xaxis = { ...layout.xaxis, range: [-room(-1), room(1)], nticks: narrow() ? 4 : 8, zeroline: true, zerolinecolor: ink("faint") };
@@ -92,7 +93,7 @@ function drawMoves(rows) {
   if (narrow()) frame.height = 460;
   draw("roofline-figure", [...roofs, ...moves(rows, "roofline")], frame, { onDrawn: alignLabels, tools: true });
   const families = [...new Set(rows.map((row) => row.family))].sort((a, b) => familyOrder(a) - familyOrder(b));
-  $("legend").replaceChildren(h("span", {}, h("i", { class: "hollow" }), "before"), ...families.map((family) => h("span", {}, h("i", { class: familyOf(family).symbol, style: { background: familyOf(family).color } }), family)));
+  $("legend").replaceChildren(h("span", {}, h("i", { class: "hollow" }), "before"), h("span", {}, h("i", { class: "filled" }), "after"), ...families.map((family) => h("span", {}, h("i", { class: familyOf(family).symbol, style: { background: familyOf(family).color } }), family)));
   const says = [`${DATA.device}`];
   if (!DATA.has_roofs) says.push("no ceilings are known, so the frame is a general one: measure them with ridgeline ceilings");
   else if (!DATA.one_device) says.push("the frame and roofs are of both devices' highest ceilings; each side's share of the roof is of its own device");

@@ -11,10 +11,10 @@ const COLUMNS = [
   { title: "noise", key: "noise_ns", show: noise, number: true },
   { title: "of the change", key: "share_of_change", show: (row) => (row.share_of_change == null ? "" : `${digits(Math.round(row.share_of_change * 1000) / 10)} %`), number: true },
   { title: "launches", key: "other_launches_per_step", show: (row) => (row.base_launches_per_step === row.other_launches_per_step ? rounded(row.base_launches_per_step) : `${rounded(row.base_launches_per_step)} → ${rounded(row.other_launches_per_step)}`), number: true },
-  { title: "DRAM bytes", key: "other_bytes_per_step", show: (row) => both(row.base_bytes_per_step, row.other_bytes_per_step, (value) => si(value, "B")), number: true },
-  { title: "of the roof", key: "other_roof_fraction", show: (row) => both(row.base_roof_fraction, row.other_roof_fraction, percent), number: true },
+  { title: "DRAM bytes", key: "other_bytes_per_step", show: (row) => both(row.base_bytes_per_step, row.other_bytes_per_step, (value) => si(value, "B")), number: true, hint: (row) => both(row.base_bytes_source, row.other_bytes_source, (source) => source) },
+  { title: "of the roof", key: "other_roof_fraction", show: (row) => both(row.base_roof_fraction, row.other_roof_fraction, percent), number: true, hint: (row) => both(row.base_confidence, row.other_confidence, (confidence) => `confidence ${confidence}`) },
   { title: "", key: "status", show: (row) => row.status, status: true },
-  { title: "with", key: "why", show: (row) => row.why, why: true },
+  { title: "what else changed", key: "why", show: (row) => row.why, why: true },
 ];
 
 const columnsShown = () => COLUMNS.filter((column) => !column.levels || column.levels.includes(state.level));
@@ -44,7 +44,7 @@ function tableRow(row) {
     const text = column.show(row) || "";
     const classes = [column.number && "number", column.long && "long", column.why && "why", column.status && `status ${row.status}`].filter(Boolean).join(" ");
     const swatch = i === 0 ? h("i", { class: familyOf(row.family).symbol, style: { background: familyOf(row.family).color } }) : null;
-    return h("td", { class: classes || null, title: column.long ? clip(text, 600) : null }, swatch, h("bdi", {}, column.long ? clip(text, 64) : text));
+    return h("td", { class: classes || null, title: column.long ? clip(text, 600) : column.hint ? column.hint(row) : null }, swatch, h("bdi", {}, column.long ? clip(text, 64) : text));
   });
   return h("tr", { class: state.chosen === row.index ? "chosen" : null, onclick: () => showDetail(row.index) }, ...cells);
 }
