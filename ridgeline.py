@@ -381,8 +381,8 @@ def compare(
 ) -> None:
     """Compare two runs, or two groups of runs.
 
-    Rows align by kind of step, operator, module and shapes, never by the kernels' names: added, gone, faster, slower, or
-    the same within the noise of repeats. --fail-above looks at each kind of step that both have: its time without the
+    Rows align by kind of step, operator, module and shapes, not by kernels' names: added, gone, faster, slower, or the
+    same within the noise of repeats. --fail-above looks at every kind of step that both have: its time without the
     profiler where both were timed, else its device time.
 
     Example: ridgeline compare decode_eager decode_graph -o report --fail-above 5

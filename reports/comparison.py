@@ -1,4 +1,4 @@
-"""Two runs, or two groups of runs, beside each other: what ``sql/compare.sql`` says of them, and in what they differ."""
+"""Two runs, or two groups of runs, beside each other: the rows of ``sql/compare.sql``, and in what they differ."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ SETTINGS = {
 """What runs may differ in, as ``sql/compare_runs.sql`` names it and as it is shown."""
 
 
+MATTERING = ("device", "mode", "execution", "model", "batch", "prompt_tokens", "block")
+"""Settings in which the runs of one side should agree, or else its spread is no noise."""
+
+
 @dataclass(frozen=True)
 class Side:
     """The runs of one side that have kernels, and those left out since they have none."""
@@ -75,7 +79,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides and the rows of ``sql/compare.sql``; times are nanoseconds per step, changes are relative to the base."""
+    """Both sides and the rows of ``sql/compare.sql``: times in nanoseconds per step, changes relative to the base."""
 
     base: Side
     other: Side
@@ -123,14 +127,14 @@ class Comparison:
         if devices[0] != devices[1]:
             found.append(f"devices differ: {devices[0]} and {devices[1]}")
         for side, name in ((self.base, "base"), (self.other, "other")):
-            mixed = [
-                SETTINGS[key] for key in ("device", "model", "mode", "batch") if len(side.said(key).split(", ")) > 1
-            ]
+            mixed = [SETTINGS[key] for key in MATTERING if len({run[key] for run in side.runs}) > 1]
             if mixed:
                 found.append(f"the runs of {name} differ among themselves in {', '.join(mixed)}")
             found += [f"{run['name']} is left out: {_why_none(run)}" for run in side.left_out]
         paired = [stage for stage in self.stages if " → " in stage]
-        found += [f"no kind of step is in both, so {stage} are set beside each other" for stage in paired]
+        found += [
+            f"no kind of step is in both, so those they are mostly made of are compared: {stage}" for stage in paired
+        ]
         return found
 
     @property
@@ -170,9 +174,8 @@ def compare(connection: duckdb.DuckDBPyConnection, base: str, other: str) -> Com
 def _side(runs: Sequence[Row]) -> Side:
     side = Side([run for run in runs if run["kernels"]], [run for run in runs if not run["kernels"]])
     if not side.runs:
-        raise ReportError(
-            "; ".join(f"{run['name']}: {_why_none(run)}, nothing to compare" for run in side.left_out[:2])
-        )
+        said = "; ".join(f"{run['name']}: {_why_none(run)}" for run in side.left_out[:2])
+        raise ReportError(f"{said}: nothing to compare")
     return side
 
 

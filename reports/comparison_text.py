@@ -19,7 +19,7 @@ Cells = list[str]
 
 
 def text(found: Comparison, output_format: str) -> str:
-    """The comparison as ``table``, ``csv`` or ``json``; the last two hold every row of ``sql/compare.sql`` unrounded."""
+    """The comparison as ``table``, ``csv`` or ``json``; the last two hold every row of the query, unrounded."""
     return {"table": _table, "csv": _csv, "json": _json}[output_format](found)
 
 
@@ -140,9 +140,9 @@ def _aligned(head: Cells, rows: Sequence[Cells], sides: str) -> list[str]:
     """Columns as wide as their longest cell, to the left or right; the first row is the header."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     rule = ["─" * width for width in widths]
-    return [
-        "  ".join(
-            c.rjust(w) if side == "r" else c.ljust(w) for c, w, side in zip(row, widths, sides, strict=True)
-        ).rstrip()
-        for row in (head, rule, *rows)
-    ]
+    justify = [str.rjust if side == "r" else str.ljust for side in sides]
+    return ["  ".join(map(_put, justify, row, widths)).rstrip() for row in (head, rule, *rows)]
+
+
+def _put(justify: Callable[[str, int], str], cell: str, width: int) -> str:
+    return justify(cell, width)

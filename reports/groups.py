@@ -25,9 +25,8 @@ def group(connection: duckdb.DuckDBPyConnection, wanted: str) -> list[str]:
     exact = [run_id for run_id, name, _ in known if wanted in (run_id, name)]
     if len(exact) == 1:
         return exact
-    return list(
-        dict.fromkeys(run_id for part in wanted.split(",") for run_id in _part(connection, known, part.strip()))
-    )
+    parts = [_part(connection, known, part.strip()) for part in wanted.split(",")]
+    return list(dict.fromkeys(run_id for part in parts for run_id in part))
 
 
 _RUNS = "SELECT run_id, name, experiment FROM runs ORDER BY name, run_id"
