@@ -8,12 +8,12 @@ const COLUMNS = [
   { title: "after", key: "other_ns_per_step", show: (row) => duration(row.other_ns_per_step), number: true },
   { title: "change", key: "delta_ns_per_step", show: (row) => signed(row.delta_ns_per_step), number: true, size: true },
   { title: "%", key: "change", show: (row) => change(row.change), number: true, size: true },
+  { title: "", key: "status", show: (row) => row.status, status: true },
   { title: "noise", key: "noise_ns", show: noise, number: true },
   { title: "of the change", key: "share_of_change", show: (row) => (row.share_of_change == null ? "" : `${digits(Math.round(row.share_of_change * 1000) / 10)} %`), number: true },
   { title: "launches", key: "other_launches_per_step", show: (row) => (row.base_launches_per_step === row.other_launches_per_step ? rounded(row.base_launches_per_step) : `${rounded(row.base_launches_per_step)} → ${rounded(row.other_launches_per_step)}`), number: true },
   { title: "DRAM bytes", key: "other_bytes_per_step", show: (row) => both(row.base_bytes_per_step, row.other_bytes_per_step, (value) => si(value, "B")), number: true, hint: (row) => both(row.base_bytes_source, row.other_bytes_source, (source) => source) },
   { title: "of the roof", key: "other_roof_fraction", show: (row) => both(row.base_roof_fraction, row.other_roof_fraction, percent), number: true, hint: (row) => both(row.base_confidence, row.other_confidence, (confidence) => `confidence ${confidence}`) },
-  { title: "", key: "status", show: (row) => row.status, status: true },
   { title: "what else changed", key: "why", show: (row) => row.why, why: true },
 ];
 

@@ -327,6 +327,26 @@ def repeated(gemm_ns: int, add_ns: int) -> list[Launch]:
     ]
 
 
+def add_shaped(connection: duckdb.DuckDBPyConnection) -> None:
+    """Runs whose operators share some shapes, occur in some steps, or run outside steps."""
+
+    def launched(*shapes: tuple[str, int]) -> list[Launch]:
+        return [("gemm", "matmul", "aten::mm", shape, None, [ns]) for shape, ns in shapes]
+
+    add_compared(connection, "shapes_a", launched(("[[9]]", 100), ("[[1]]", 1000), ("[[2]]", 2000)), kinds=("decode",))
+    add_compared(connection, "shapes_b", launched(("[[4]]", 1500), ("[[9]]", 100), ("[[3]]", 9000)), kinds=("decode",))
+    add_compared(connection, "shapes_c", launched(("[[9]]", 100), ("[[5]]", 7000)), kinds=("decode",))
+    for name, ns in (("rare", 4000), ("rare_slow", 8000)):
+        own: list[Launch] = [
+            ("gemm", "matmul", "aten::mm", MM, None, [ns, None, ns + 200, None]),
+            ("add", "pointwise", "aten::add.Tensor", "[[64], [64]]", None, [500] * 4),
+        ]
+        add_compared(connection, name, own, kinds=("decode",) * 4)
+    for name, kind in (("outside_a", "decode"), ("outside_b", "denoise")):
+        gemm: list[Launch] = [("gemm", "matmul", "aten::mm", MM, None, [1000, 50])]
+        add_compared(connection, name, gemm, kinds=(kind,))
+
+
 @pytest.fixture(scope="session")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs to compare; nothing may write to the file."""
@@ -351,5 +371,15 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_compared(connection, "hostile", [(HOSTILE, "other", None, "", HOSTILE, [700])], kinds=(HOSTILE,), model=HOSTILE)
     add_compared(connection, "silent", [])
     add_compared(connection, "too_big", [], outcome="oom", message="wanted 90 GB of 80 GB")
+    add_shaped(connection)
+    add_compared(connection, "counted", [(*one[0][:5], [16_000])], kinds=("decode",))
+    connection.execute("UPDATE kernels SET trace_bytes = 4000000 WHERE run_id = (SELECT max(run_id) FROM runs)")
+    for name, clock_hz, gemm_ns in (("cool", 2e9, 10_000), ("hot", 1.5e9, 13_000)):
+        add_compared(connection, name, [(*one[0][:5], [gemm_ns])], kinds=("decode",))
+        connection.execute(
+            "INSERT INTO telemetry (run_id, time_ns, sm_clock_hz) SELECT max(run_id), 0, ? FROM runs", [clock_hz]
+        )
+    fused: list[Launch] = [("triton_poi_fused_add_mul_3", "fused", "triton_poi_fused_add_mul_3", "", None, [900])]
+    add_compared(connection, "fused", fused, kinds=("decode",))
     connection.close()
     return path

@@ -13,14 +13,14 @@ import pytest
 
 import warehouse
 from reports import ReportError, queries
-from reports.comparison import Comparison, above, compare
+from reports.comparison import Comparison, Side, above, compare
 from reports.comparison_text import text
 from reports.groups import group
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 NAMES = [
     "before", "after", "wobbly", "old_1", "old_2", "new_1", "new_2", "single", "single_slow", "wide", "denoising",
-    "elsewhere", "hostile",
+    "elsewhere", "hostile", "single,cool",
 ]  # fmt: skip
 
 
@@ -134,6 +134,50 @@ def test_other_shapes_align_in_the_order_of_their_launch(runs: duckdb.DuckDBPyCo
     assert row["why"] == "other shapes, further from the roof"
 
 
+def test_shapes_of_both_align_and_others_by_their_place_or_together(runs: duckdb.DuckDBPyConnection) -> None:
+    def aligned(other: str) -> set[tuple[str, str, float]]:
+        rows = compare(runs, "shapes_a", other).level("row")
+        return {(row["base_shapes"], row["other_shapes"], row["delta_ns_per_step"]) for row in rows}
+
+    assert aligned("shapes_b") == {("[[9]]", "[[9]]", 0), ("[[1]]", "[[4]]", 500), ("[[2]]", "[[3]]", 7000)}
+    assert aligned("shapes_c") == {("[[9]]", "[[9]]", 0), ("[[1]] and [[2]]", "[[5]]", 4000)}
+
+
+def test_a_row_of_some_steps_has_the_noise_of_those(runs: duckdb.DuckDBPyConnection) -> None:
+    gemm = only(compare(runs, "rare", "rare_slow"), "row", operator="aten::mm")
+    assert (gemm["base_ns_per_step"], gemm["delta_ns_per_step"]) == (2050, 2000)
+    # in half of the steps, two samples a side, a pooled variance of 20000
+    assert gemm["noise_ns"] == pytest.approx(9.92 * math.sqrt(20000 * (0.25 / 2 + 0.25 / 2)))
+
+
+def test_what_is_outside_steps_pairs_with_itself(runs: duckdb.DuckDBPyConnection) -> None:
+    found = compare(runs, "outside_a", "outside_b")
+    assert sorted(found.stages) == ["(outside steps)", "decode → denoise"]
+    assert only(found, "step", stage="(outside steps)")["base_ns_per_step"] == 50
+
+
+def test_bytes_of_other_sources_are_no_reason(runs: duckdb.DuckDBPyConnection) -> None:
+    row = only(compare(runs, "single", "counted"), "row")
+    assert (row["base_bytes_source"], row["other_bytes_source"]) == ("compulsory", "trace")
+    assert row["other_bytes_per_step"] == 2 * row["base_bytes_per_step"]
+    assert "bytes" not in row["why"]
+
+
+def test_the_clock_is_a_reason_where_all_else_is_alike(runs: duckdb.DuckDBPyConnection) -> None:
+    assert only(compare(runs, "cool", "hot"), "row")["why"] == "further from the roof, lower clock"
+    assert only(compare(runs, "hot", "cool"), "row")["why"] == "closer to the roof, higher clock"
+
+
+def test_a_fused_kernel_says_what_it_fuses(runs: duckdb.DuckDBPyConnection) -> None:
+    row = only(compare(runs, "single", "fused"), "row", status="added")
+    assert (row["operator"], row["why"]) == ("triton_poi_fused_add_mul", "fuses add_mul")
+
+
+def test_with_nothing_in_common_there_is_nothing_to_pass() -> None:
+    with pytest.raises(ReportError, match="nothing to check"):
+        above(Comparison(Side([], []), Side([], []), []), 5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_beside_itself_is_the_same_throughout(runs: duckdb.DuckDBPyConnection, name: str) -> None:
     found = compare(runs, name, name)
@@ -178,7 +222,7 @@ def test_what_differs_is_said_and_what_makes_numbers_doubtful(runs: duckdb.DuckD
         ("too_big", r"^too_big: oom \(wanted 90 GB of 80 GB\): nothing to compare$"),
         ("absent", "^absent: no such run, the nearest are "),
         ("old", "^old: fits 2 runs"),
-        ("x*", "^x\\*: fits none of the 15 runs "),
+        ("x*", "^x\\*: fits none of the 26 runs "),
         ("experiment:x", r"^experiment:x: fits none of the 2 experiments \(new, old, \*\)$"),
         ("before,", "no such run"),
     ],
