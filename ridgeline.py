@@ -398,7 +398,8 @@ def compare(
             page = comparison_page.write(connection, found, out) if out else None
         finally:
             connection.close()
-        for warning in found.warnings:
+        unseen = comparison.unseen(found, fail_above) if fail_above is not None else []
+        for warning in found.warnings + unseen:
             print(f"ridgeline: warning: {' '.join(warning.split())}", file=sys.stderr)
         print(reports.comparison_text.text(found, output_format.value), end="")
         if page:

@@ -194,6 +194,16 @@ def above(found: Comparison, percent: float) -> list[str]:
     return [_sentence(row) for row in found.regressions if row["status"] == "slower" and row["change"] * 100 > percent]
 
 
+def unseen(found: Comparison, percent: float) -> list[str]:
+    """A sentence for each kind of step whose noise is wider than ``percent``, so that a slower one may pass."""
+    return [
+        f"{row['stage']}: its noise is ±{units.percent(row['noise_ns'] / row['base_ns_per_step'])}, "
+        f"so what is slower by less passes --fail-above {percent:g}"
+        for row in found.regressions
+        if row["noise_ns"] > percent / 100 * row["base_ns_per_step"]
+    ]
+
+
 def _sentence(row: Row) -> str:
     what = "unprofiled" if row["level"] == "unprofiled" else "of device time"
     before, after = (units.duration(row[f"{side}_ns_per_step"]) for side in ("base", "other"))

@@ -13,7 +13,7 @@ import pytest
 
 import warehouse
 from reports import ReportError, queries
-from reports.comparison import Comparison, Side, above, compare
+from reports.comparison import Comparison, Side, above, compare, unseen
 from reports.comparison_text import text
 from reports.groups import group
 
@@ -259,6 +259,13 @@ def test_fail_above_takes_the_unprofiled_step_and_asks_for_more_than_noise(runs:
     assert above(compare(runs, "after", "before"), 0) == []
     # 21 us after 20.1 us, but repeats of 18 and 24 us
     assert above(compare(runs, "before", "wobbly"), 1) == []
+
+
+def test_noise_wider_than_the_percent_is_said(runs: duckdb.DuckDBPyConnection) -> None:
+    assert unseen(compare(runs, "before", "after"), 7) == []
+    assert unseen(compare(runs, "before", "after"), 6) == [
+        "decode: its noise is ±6.98 %, so what is slower by less passes --fail-above 6"
+    ]
 
 
 def test_fail_above_takes_device_time_where_steps_were_not_timed(runs: duckdb.DuckDBPyConnection) -> None:
