@@ -52,7 +52,7 @@ class Format(StrEnum):
 
 
 class TextFormat(StrEnum):
-    """How `ridgeline theory` prints."""
+    """How `ridgeline theory` and `ridgeline compare` print."""
 
     table = "table"
     csv = "csv"
@@ -357,6 +357,56 @@ def report(
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def compare(
+    base: Annotated[
+        str, typer.Argument(help="Run, or runs: A,B or a pattern 'A*' or experiment:NAME.", metavar="BASE")
+    ],
+    other: Annotated[str, typer.Argument(help="What to set beside it, likewise.", metavar="OTHER")],
+    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the page compare.html.", metavar="DIR")
+    ] = None,
+    output_format: Annotated[
+        TextFormat, typer.Option("--format", help="table, csv or json.", metavar="FORMAT")
+    ] = TextFormat.table,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(
+            help="Exit 1 if a kind of step is slower by more, and by more than noise.", min=0, metavar="PERCENT"
+        ),
+    ] = None,
+) -> None:
+    """Compare two runs, or two groups of runs.
+
+    Rows align by kind of step, operator, module and shapes, not by kernels' names: added, gone, faster, slower, or the
+    same within the noise of repeats. --fail-above looks at every kind of step that both have: its time without the
+    profiler where both were timed, else its device time.
+
+    Example: ridgeline compare decode_eager decode_graph -o report --fail-above 5
+    """
+    with errors_in_one_line():
+        import reports.comparison_text
+        from reports import comparison, comparison_page
+        from warehouse import connect
+
+        connection = connect(warehouse, read_only=True)
+        try:
+            found = comparison.compare(connection, base, other)
+            page = comparison_page.write(connection, found, out) if out else None
+        finally:
+            connection.close()
+        unseen = comparison.unseen(found, fail_above) if fail_above is not None else []
+        for warning in found.warnings + unseen:
+            print(f"ridgeline: warning: {' '.join(warning.split())}", file=sys.stderr)
+        print(reports.comparison_text.text(found, output_format.value), end="")
+        if page:
+            print(f"ridgeline: {page}", file=sys.stderr)
+        slower = comparison.above(found, fail_above) if fail_above is not None else []
+    if slower:
+        fail(f"above {fail_above:g} %: {'; '.join(slower)}")
 
 
 @app.command()

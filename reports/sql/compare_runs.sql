@@ -1,0 +1,18 @@
+-- What was asked of the runs and where they ran, to say in what they differ.
+SELECT
+  r.run_id, r.name, r.experiment, r.device, r.device_kind, r.mode, r.execution, r.model, r.dtype, r.batch, r.prompt_tokens,
+  r.generated_tokens, r.block, r.steps, r.parameters, r.torch_version, r.transformers_version, r.cuda_version,
+  r.driver_version, t.sm_clock_hz, t.repeats, r.outcome, r.message, COALESCE(k.kernels, 0) AS kernels, u.units
+FROM runs r
+LEFT JOIN (SELECT run_id, COUNT(*) AS kernels FROM kernels GROUP BY run_id) k ON k.run_id = r.run_id
+LEFT JOIN (
+  SELECT run_id, STRING_AGG(DISTINCT unit || ' ' || precision, ', ') AS units FROM kernel_classes GROUP BY run_id
+) u ON u.run_id = r.run_id
+LEFT JOIN (
+  SELECT c.run_id, c.sm_clock_hz, n.repeats
+  FROM (SELECT run_id, MEDIAN(sm_clock_hz) AS sm_clock_hz FROM telemetry GROUP BY run_id) c
+  LEFT JOIN (SELECT run_id, COUNT(DISTINCT "repeat") AS repeats FROM timings WHERE metric = 'step' GROUP BY run_id) n
+    ON n.run_id = c.run_id
+) t ON t.run_id = r.run_id
+WHERE LIST_CONTAINS($runs, r.run_id)
+ORDER BY r.name, r.run_id

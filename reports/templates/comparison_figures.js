@@ -1,0 +1,117 @@
+// The ranked differences, and before and after on the roofline and in the bandwidth lane.
+const MOST = 18;
+
+function drawChanges(rows) {
+  const sorted = [...rows].sort((a, b) => Math.abs(b.delta_ns_per_step) - Math.abs(a.delta_ns_per_step));
+  const rest = sorted.slice(MOST);
+  const bars = sorted.slice(0, MOST).map((row) => ({ row, title: titleOf(row), delta: row.delta_ns_per_step, says: [change(row.change), row.status].join(" ") }));
+  if (rest.length) bars.push({ row: null, title: `(${rest.length} more)`, delta: sum(rest, "delta_ns_per_step"), says: "" });
+  $("changes-figure").hidden = bars.length === 0;
+  if (bars.length) draw("changes-figure", changeTraces(bars), changeLayout(bars));
+  const whole = step();
+  const all = sum(inView(), "delta_ns_per_step");
+  const closes = whole && Math.abs(all - whole.delta_ns_per_step) < 1e-6 * Math.max(1, whole.base_ns_per_step || 0, whole.other_ns_per_step || 0);
+  const part = rows.length < inView().length ? `; shown are ${plural(rows.length, "row")} of ${count(inView().length)}, ${signed(sum(rows, "delta_ns_per_step"))}` : "";
+  $("changes-title").textContent = `${state.stage}: device time per step, ${DATA.levels[state.level].toLowerCase()}`;
+  $("changes-note").textContent = whole ? `All rows together: ${signed(all)} ${closes ? "=" : "≠"} ${duration(whole.other_ns_per_step || 0)} after − ${duration(whole.base_ns_per_step || 0)} before${part}. Faded bars are within noise.` : "";
+}
+
+function changeTraces(bars) {
+  const families = [...new Set(bars.map((bar) => (bar.row ? bar.row.family : "other")))];
+  const traces = families.map((family) => {
+    const own = bars.map((bar, i) => ({ ...bar, i })).filter((bar) => (bar.row ? bar.row.family : "other") === family);
+    return {
+      type: "bar", orientation: "h", name: escaped(family), hoverinfo: "none", cliponaxis: false,
+      x: own.map((bar) => bar.delta / 1e9), y: own.map((bar) => bar.i), customdata: own.map((bar) => (bar.row ? bar.row.index : null)),
+      marker: { color: familyOf(family).color, opacity: own.map((bar) => (bar.row && bar.row.status === "same" ? 0.35 : 1)) },
+    };
+  });
+  const sides = [[1, "middle right"], [-1, "middle left"]];
+  const texts = sides.map(([sign, textposition]) => {
+    const own = bars.map((bar, i) => ({ ...bar, i })).filter((bar) => (bar.delta < 0 ? -1 : 1) === sign);
+    return {
+      type: "scatter", mode: "text", hoverinfo: "skip", cliponaxis: false, textposition, textfont: { size: 11, color: ink("quiet") },
+      x: own.map((bar) => bar.delta / 1e9), y: own.map((bar) => bar.i), text: own.map((bar) => ` ${signed(bar.delta)}${narrow() ? "" : `  ${bar.says}`} `),
+    };
+  });
+  return [...traces, ...texts];
+}
+
+function changeLayout(bars) {
+  const layout = painted(DATA.bars.layout);
+  const reach = (sign) => Math.max(0, ...bars.map((bar) => bar.delta * sign)) / 1e9;
+  const width = reach(1) + reach(-1) || 1e-9;
+  const room = (sign) => reach(sign) + width * (bars.some((bar) => (bar.delta < 0 ? -1 : 1) === sign) ? (narrow() ? 0.5 : 0.2) : 0.02);
+  layout.height = 52 + DATA.bars.row * bars.length;
+  layout.margin.r = 6;
+  layout.xaxis = { ...layout.xaxis, range: [-room(-1), room(1)], nticks: narrow() ? 4 : 8, zeroline: true, zerolinecolor: ink("faint") };
+  Object.assign(layout.yaxis, {
+    type: "linear", tickvals: bars.map((_, i) => i), ticktext: bars.map((bar) => escaped(clip(bar.title, narrow() ? 20 : 54))),
+    range: [bars.length - 0.5, -0.5], autorange: false,
+  });
+  return layout;
+}
+
+const sidesOf = (row, place) => ["base", "other"].filter((side) => row[`${side}_place`] === place);
+
+// One trace of lines a family, from hollow to filled, and one of marks.
+function moves(rows, place) {
+  const present = rows.filter((row) => sidesOf(row, place).length);
+  const most = Math.max(1, ...present.flatMap((row) => sidesOf(row, place).map((side) => row[`${side}_ns_per_step`])));
+  const largest = DATA.marks.largest[place] * (narrow() ? 0.7 : 1);
+  const families = [...groupBy(present, (row) => row.family)].sort((a, b) => familyOrder(a[0]) - familyOrder(b[0]));
+  const at = (row, side) => (place === "lane" ? row.family : row[`${side}_y`]);
+  const lines = families.map(([family, own]) => {
+    const linked = own.filter((row) => sidesOf(row, place).length === 2);
+    return {
+      type: "scatter", mode: "lines", name: escaped(family), hoverinfo: "skip", connectgaps: false, opacity: 0.6,
+      line: { color: familyOf(family).color, width: 1.4 },
+      x: linked.flatMap((row) => [row.base_x, row.other_x, null]), y: linked.flatMap((row) => [at(row, "base"), at(row, "other"), null]),
+    };
+  });
+  const marks = families.map(([family, own]) => {
+    const points = own.flatMap((row) => sidesOf(row, place).map((side) => ({ row, side })));
+    const symbol = ({ row, side }) => (row[`${side}_edge`] ? DATA.marks.edges[row[`${side}_edge`]] : familyOf(family).symbol) + (side === "base" ? "-open" : "");
+    return {
+      type: "scatter", mode: "markers", name: escaped(family), hoverinfo: "none", cliponaxis: false,
+      x: points.map(({ row, side }) => row[`${side}_x`]), y: points.map(({ row, side }) => at(row, side)), customdata: points.map(({ row }) => row.index),
+      marker: {
+        ...DATA.marks.style, color: familyOf(family).color, symbol: points.map(symbol), size: points.map(({ row, side }) => row[`${side}_ns_per_step`]),
+        sizeref: (2 * most) / largest ** 2, line: { width: points.map(({ side }) => (side === "base" ? 1.8 : 0.8)), color: points.map(({ side }) => (side === "base" ? familyOf(family).color : ink("surface"))) },
+      },
+    };
+  });
+  return [...lines, ...marks];
+}
+
+const edged = (rows, place) => rows.flatMap((row) => sidesOf(row, place).map((side) => ({ place, edge: row[`${side}_edge`] })));
+
+function drawMoves(rows) {
+  const { data, layout } = DATA.roofline;
+  const roofs = data.map((trace) => ({ ...trace, line: { ...trace.line, color: ink("roof") } }));
+  const frame = fitted(painted(layout), edged(rows, "roofline"), "roofline");
+  if (narrow()) frame.height = 460;
+  draw("roofline-figure", [...roofs, ...moves(rows, "roofline")], frame, { onDrawn: alignLabels, tools: true });
+  const families = [...new Set(rows.map((row) => row.family))].sort((a, b) => familyOrder(a) - familyOrder(b));
+  $("legend").replaceChildren(h("span", {}, h("i", { class: "hollow" }), "before"), h("span", {}, h("i", { class: "filled" }), "after"), ...families.map((family) => h("span", {}, h("i", { class: familyOf(family).symbol, style: { background: familyOf(family).color } }), family)));
+  const says = [`${DATA.device}`];
+  if (!DATA.has_roofs) says.push("no ceilings are known, so the frame is a general one: measure them with ridgeline ceilings");
+  else if (!DATA.one_device) says.push("the frame and roofs are of both devices' highest ceilings; each side's share of the roof is of its own device");
+  if (narrow() && data.length) says.push(`roofs: ${data.map((trace) => trace.name).join("; ")}`);
+  const nowhere = rows.filter((row) => ["base", "other"].some((side) => row[`${side}_place`] === "none" && row[`${side}_ns_per_step`]));
+  if (nowhere.length) says.push(`${plural(nowhere.length, "row")} without known bytes on a side, and so no place there`);
+  $("roofline-note").textContent = `${says.join("; ")}.`;
+  drawMovesInLane(rows);
+}
+
+function drawMovesInLane(rows) {
+  const present = DATA.lane.layout.yaxis.categoryarray.filter((family) => rows.some((row) => row.family === family && sidesOf(row, "lane").length));
+  $("lane").hidden = present.length === 0;
+  if (!present.length) return;
+  const layout = fitted(painted(DATA.lane.layout), edged(rows, "lane"), "lane");
+  layout.height -= 30 * (layout.yaxis.categoryarray.length - present.length);
+  Object.assign(layout.yaxis, { categoryarray: present, range: [-0.6, present.length - 0.4] });
+  draw("lane-figure", moves(rows, "lane"), layout);
+  const own = rows.filter((row) => sidesOf(row, "lane").length);
+  $("lane-note").textContent = `${plural(own.length, "row")}, ${signed(sum(own, "delta_ns_per_step"))} per step.`;
+}
