@@ -69,7 +69,8 @@ LEFT JOIN timed t ON t.run_id = r.run_id
 WHERE r.mode IS NOT NULL;
 
 -- The steps of the repeat with the median latency, by kind, with what the traced steps of the kind say of one step: the time
--- the device was busy, and the share of its kernels' time that chose tokens (module sampling). traced_steps is 0, and what
+-- the device was busy, and the share of its kernels' time that chose tokens (module or family sampling; NULL where no kernel
+-- says so: a compiler fuses it with the rest). traced_steps is 0, and what
 -- is traced NULL, where no step of the kind was. On a CPU the profiler stretches operators and steps alike: busy_ns is the
 -- busy share of the traced step times the unprofiled one.
 CREATE OR REPLACE VIEW generation_steps AS
@@ -100,7 +101,7 @@ traced AS (
     COUNT(*) AS steps,
     AVG(s.busy_ns) AS busy_ns,
     AVG(s.end_ns - s.start_ns) AS wall_ns,
-    SUM(c.sampling_ns) / NULLIF(SUM(c.kernels_ns), 0) AS sampling_share
+    NULLIF(SUM(c.sampling_ns), 0) / NULLIF(SUM(c.kernels_ns), 0) AS sampling_share
   FROM steps s
   JOIN chosen c ON c.run_id = s.run_id AND c.step_id = s.step_id
   GROUP BY s.run_id, s.phase, s.kind
@@ -125,7 +126,7 @@ WITH priced AS (
   SELECT
     run_id, kind,
     COUNT(*) AS traced_steps,
-    AVG(flops) AS flops,
+    NULLIF(AVG(flops), 0) AS flops,
     AVG(dram_bytes) AS dram_bytes
   FROM step_summary
   WHERE kind IS NOT NULL
@@ -214,7 +215,8 @@ FROM generations
 WHERE latency_ns IS NOT NULL;
 
 -- E2: where the latency goes, in the repeat with the median one: the parts of a run sum to it exactly. Kernels of each kind of
--- step take what the traced ones did, at most the step itself; sampling is apart; host is the rest of the steps and what lies
+-- step take what the traced ones did, at most the step itself; sampling is apart, where
+-- kernels say so; host is the rest of the steps and what lies
 -- outside them. A kind of which no step was traced is one part, whole (basis: not traced).
 CREATE OR REPLACE VIEW figure_e2_split AS
 WITH kinds AS (
@@ -230,8 +232,9 @@ parts AS (
     CASE WHEN traced_steps = 0 THEN 'not traced' ELSE 'kernels' END AS basis
   FROM kinds
   UNION ALL
-  SELECT run_id, 'sampling' AS part, SUM(busy_total_ns * COALESCE(sampling_share, 0)) AS value_ns, 'kernels' AS basis
+  SELECT run_id, 'sampling' AS part, SUM(busy_total_ns * sampling_share) AS value_ns, 'kernels' AS basis
   FROM kinds
+  WHERE sampling_share IS NOT NULL
   GROUP BY run_id
   UNION ALL
   SELECT k.run_id, 'host' AS part, MAX(g.median_repeat_ns) - SUM(k.busy_total_ns) AS value_ns, 'difference' AS basis
@@ -425,7 +428,8 @@ JOIN at_floors f ON f.run_id = o.run_id;
 
 -- How much faster blocks with a cache are than the naive mode, stage by stage of the waterfall: as if every step were the
 -- ideal one, with the other kinds of steps, with the kernels' own work at its roofs, with the kernels as they ran, and as
--- measured. Pairs are of one device and one set of options, lengths, batch and execution; times are of whole generations.
+-- measured. A run is paired with a naive one of the same device, model, options, lengths, batch, steps and execution, of its
+-- own experiment where there are several; times are of whole generations.
 CREATE OR REPLACE VIEW figure_speedup AS
 WITH levels AS (
   SELECT run_id, 1 AS stage, 'ideal step' AS level, MAX(CASE WHEN stage <= 1 THEN end_ns END) * MAX(steps) AS total_ns
@@ -447,24 +451,33 @@ WITH levels AS (
   SELECT run_id, 5, 'measured', MAX(measured_ns) * MAX(steps)
   FROM figure_gap
   GROUP BY run_id
+),
+pairs AS (
+  SELECT
+    g.run_id, n.run_id AS naive_run_id, n.name AS naive_name,
+    ROW_NUMBER() OVER (
+      PARTITION BY g.run_id
+      ORDER BY CASE WHEN COALESCE(n.experiment, '') = COALESCE(g.experiment, '') THEN 0 ELSE 1 END, n.name, n.run_id
+    ) AS place
+  FROM generations g
+  JOIN generations n
+    ON n.mode = 'dlm_full' AND n.device = g.device AND n.model = g.model AND n.execution = g.execution AND n.dtype = g.dtype
+    AND n.batch = g.batch AND n.prompt_tokens = g.prompt_tokens AND n.generated_tokens = g.generated_tokens
+    AND n.options = g.options AND COALESCE(n.steps, 0) = COALESCE(g.steps, 0)
+  WHERE g.mode LIKE 'dlm_block_%'
 )
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
   g.generated_tokens, g.block, g.options,
-  l.stage, l.level,
-  n.run_id AS naive_run_id,
-  n.name AS naive_name,
+  l.stage, l.level, p.naive_run_id, p.naive_name,
   d.total_ns AS naive_ns,
   l.total_ns,
   d.total_ns / NULLIF(l.total_ns, 0) AS speedup
-FROM generations g
-JOIN generations n
-  ON n.mode = 'dlm_full' AND n.device = g.device AND n.model = g.model AND n.execution = g.execution AND n.dtype = g.dtype
-  AND n.batch = g.batch AND n.prompt_tokens = g.prompt_tokens AND n.generated_tokens = g.generated_tokens
-  AND n.options = g.options AND COALESCE(n.steps, 0) = COALESCE(g.steps, 0)
-JOIN levels l ON l.run_id = g.run_id
-JOIN levels d ON d.run_id = n.run_id AND d.stage = l.stage
-WHERE g.mode LIKE 'dlm_block_%';
+FROM pairs p
+JOIN generations g ON g.run_id = p.run_id
+JOIN levels l ON l.run_id = p.run_id
+JOIN levels d ON d.run_id = p.naive_run_id AND d.stage = l.stage
+WHERE p.place = 1;
 
 -- Energy of a committed token: the mean power while generating, over at least a second of it, times the latency.
 CREATE OR REPLACE VIEW figure_energy AS
