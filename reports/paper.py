@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from reports import units
+from reports.figures.series import stated
 from reports.queries import Row
 
 
@@ -27,17 +28,13 @@ def beside(figure: str, rows: Sequence[Row]) -> list[Row]:
     return [
         {
             "what": value["what"],
-            "paper": f"{_number(value)} {value['unit']}",
+            "paper": stated(value),
             "device": value["device"],
             "source": value["source"],
             "ours": _ours(value, rows),
         }
         for value in values(figure)
     ]
-
-
-def _number(value: Row) -> str:
-    return f"{value['value']:g}" if "value" in value else f"{value['low']:g} to {value['high']:g}"
 
 
 def _ours(value: Row, rows: Sequence[Row]) -> str:

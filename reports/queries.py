@@ -23,14 +23,24 @@ def text(name: str) -> str:
 
 def rows(connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str]) -> list[Row]:
     """The rows of ``sql/<name>.sql`` for these runs."""
-    cursor = connection.execute(text(name), {"runs": list(run_ids)})
+    return fetch(connection, text(name), run_ids)
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, statement: str, run_ids: Sequence[str]) -> list[Row]:
+    """The rows of a statement with ``$runs`` in it."""
+    cursor = connection.execute(statement, {"runs": list(run_ids)})
     columns = [column[0] for column in cursor.description or []]
     return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
 def runnable(name: str, run_ids: Sequence[str]) -> str:
     """The statement as `ridgeline sql -f` takes it, the run ids written out."""
-    return text(name).replace("$runs", f"[{', '.join(map(_literal, run_ids))}]")
+    return written_out(text(name), run_ids)
+
+
+def written_out(statement: str, run_ids: Sequence[str]) -> str:
+    """A statement with the run ids in the place of ``$runs``."""
+    return statement.replace("$runs", f"[{', '.join(map(_literal, run_ids))}]")
 
 
 def _literal(value: str) -> str:

@@ -265,42 +265,49 @@ def _spread(rows: list[Row], measure: Measure) -> Spec | None:
 
 
 def _hover(row: Row, one: Series, measure: Measure) -> str:
-    value = units.si(row[measure.column] * measure.scale, measure.unit) if measure.scale == 1 else in_seconds(row, measure)
-    found = [one.label, row["name"], f"{measure.title}: {value}"]
+    shown: Callable[[float], str] = units.duration if measure.unit == "s" else units.digits
+    found = [one.label, row["name"], f"{measure.title}: {shown(row[measure.column])}"]
     if measure.low and measure.high and row[measure.low] != row[measure.high]:
         ends = sorted((row[measure.low], row[measure.high]))
-        shown: Callable[[float], str] = units.duration if measure.scale != 1 else units.digits
         found.append(f"over {row['repeats']} repeats: {shown(ends[0])} to {shown(ends[1])}")
     if row.get("bytes_source"):
         found.append(f"DRAM bytes: {row['bytes_source']}")
     return "<br>".join(escape(clip(line, 96)) for line in found)
 
 
-def in_seconds(row: Row, measure: Measure) -> str:
-    """A time in nanoseconds, in words."""
-    return units.duration(row[measure.column])
-
-
 def papers(marks: Iterable[Row], y: str = "y") -> list[Spec]:
-    """What papers say, where an axis can show it: diamonds of their own, one trace for each source."""
+    """What papers say, where an axis can show it: diamonds of their own, a trace for each device; a bar for a range."""
     found: dict[str, list[Row]] = {}
     for mark in marks:
-        if mark.get("x") is not None and mark.get("value") is not None:
+        if mark.get("x") is not None:
             found.setdefault(mark["device"], []).append(mark)
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": escape(f"paper: {device}"),
-            "x": [mark["x"] for mark in own],
-            "y": [mark["value"] for mark in own],
-            "yaxis": y,
-            "marker": {"color": PAPER, "symbol": "diamond-open", "size": 10, "line": {"width": 1.6}},
-            "text": [escape(f"{mark['what']}: {mark['value']:g} {mark['unit']}") for mark in own],
-            "hovertemplate": "paper: %{text}<extra></extra>",
-        }
-        for device, own in found.items()
-    ]
+    return [_paper(device, own, y) for device, own in found.items()]
+
+
+def _paper(device: str, marks: Sequence[Row], y: str) -> Spec:
+    ends = [(mark.get("low", mark.get("value")), mark.get("high", mark.get("value"))) for mark in marks]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": escape(f"paper: {device}"),
+        "x": [mark["x"] for mark in marks],
+        "y": [(low + high) / 2 for low, high in ends],
+        "yaxis": y,
+        "error_y": {"type": "data", "array": [(high - low) / 2 for low, high in ends], "color": PAPER, "thickness": 1.4},
+        "marker": {"color": PAPER, "symbol": "diamond-open", "size": 10, "line": {"width": 1.6}},
+        "text": [escape(f"{mark['what']}: {stated(mark)}") for mark in marks],
+        "hovertemplate": "paper: %{text}<extra></extra>",
+    }
+
+
+def stated(mark: Row) -> str:
+    """What a paper states, in its unit.
+
+    >>> stated({"value": 31.1, "unit": "FLOP/B"}), stated({"low": 2, "high": 3, "unit": "times"})
+    ('31.1 FLOP/B', '2 to 3 times')
+    """
+    number = f"{mark['value']:g}" if "value" in mark else f"{mark['low']:g} to {mark['high']:g}"
+    return f"{number} {mark['unit']}"
 
 
 def panels(
