@@ -24,7 +24,7 @@ def values(figure: str) -> list[Row]:
 
 
 def beside(figure: str, rows: Sequence[Row]) -> list[Row]:
-    """A table's rows: ``what``, ``paper``, ``device`` and ``source``, and ``ours``, in words, with how many runs it is of."""
+    """A table's rows, in words: ``what``, ``paper``, ``device``, ``source``, and ``ours`` of how many runs."""
     return [
         {
             "what": value["what"],

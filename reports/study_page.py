@@ -25,8 +25,8 @@ NAME = "study.html"
 def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path | None:
     """Write ``<out>/study.html`` about the runs (names, ids or unique prefixes; all if none) and return its path.
 
-    None, and no file, where the runs make no figure. Raises :class:`~reports.errors.ReportError` for a run that is unknown or
-    ambiguous, and :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
+    None, and no file, where the runs make no figure. Raises :class:`~reports.errors.ReportError` for a run that is
+    unknown or ambiguous, and :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
     """
     from warehouse import connect
 
@@ -75,7 +75,9 @@ def _section(figure: study.Figure, rows: list[Row], panels: list[Panel], run_ids
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Row:
-    found = queries.fetch(connection, "SELECT run_id, device FROM generations WHERE list_contains($runs, run_id)", run_ids)
+    found = queries.fetch(
+        connection, "SELECT run_id, device FROM generations WHERE list_contains($runs, run_id)", run_ids
+    )
     devices = list(dict.fromkeys(str(row["device"]) for row in found))
     return {"runs": len(found), "devices": devices, "others": len(run_ids) - len(found)}
 

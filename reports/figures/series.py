@@ -73,12 +73,11 @@ class Measure:
 
     title: str
     column: str
-    low: str | None = None
-    high: str | None = None
+    spread: tuple[str, str] | None = None
     scale: float = 1.0
     unit: str = ""
-    beside: str | None = None
-    beside_is: str = ""
+    beside: tuple[str, str] | None = None
+    """A column, and what it is."""
 
 
 def said(key: str, value: Any) -> str:
@@ -108,15 +107,22 @@ def telling(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
     return chosen
 
 
-def label(row: Row, keys: Iterable[str]) -> str:
-    """What tells a row apart, in words."""
-    return " · ".join(text for key in keys if (text := said(key, row.get(key)))) or "default"
+def label(row: Row, keys: Iterable[str], alone: Iterable[str] = ("mode", "execution")) -> str:
+    """What tells a row apart, in words; what is said of one that nothing does."""
+    told = [text for key in keys if (text := said(key, row.get(key)))]
+    return " · ".join(told or [text for key in alone if (text := said(key, row.get(key)))])
+
+
+def in_all(rows: Sequence[Row], keys: Iterable[str]) -> str:
+    """A sentence about the settings that all rows share."""
+    shared = ", ".join(said(key, value) for key, value in common(rows, keys).items())
+    return f"In all: {shared}." if shared else ""
 
 
 def grouped(rows: Sequence[Row], keys: Sequence[str]) -> list[tuple[str, list[Row]]]:
     """Rows by these settings, each group with the label that tells it apart."""
     chosen = telling(rows, keys)
-    return [(label(own[0], chosen), own) for own in _groups(rows, chosen).values()]
+    return [(label(own[0], chosen, keys), own) for own in _groups(rows, chosen).values()]
 
 
 def _groups(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
@@ -135,7 +141,8 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 def series(rows: Sequence[Row], keys: Sequence[str]) -> list[Series]:
     """Series with their looks: colour for the mode, dashes for the execution, a mark for each of the rest."""
-    groups = grouped(rows, keys)
+    chosen = telling(rows, keys)
+    groups = [(label(own[0], chosen), own) for own in _groups(rows, chosen).values()]
     alike: dict[tuple[str, str], int] = {}
     found = []
     for name, own in groups:
@@ -153,12 +160,22 @@ def color(mode: str) -> str:
 
 
 def curves(rows: Sequence[Row], keys: Sequence[str], x: str) -> tuple[list[Series], list[Row]]:
-    """The series with at least two places on the axis, and the rows of those that have one: no curve."""
+    """The series that span some of the axis, and the rows of those in one place: no curve."""
     found = series(rows, keys)
-    drawn = [one for one in found if len({row[x] for row in one.rows}) > 1]
+    drawn = [one for one in found if spans(row[x] for row in one.rows)]
     kept = {id(row) for one in drawn for row in one.rows}
     rest = [row for row in rows if id(row) not in kept]
     return series([row for row in rows if id(row) in kept], keys), rest
+
+
+def spans(places: Iterable[float]) -> bool:
+    """Whether places are far enough apart for a curve: by a quarter at least.
+
+    >>> spans([1024, 1056]), spans([1, 2])
+    (False, True)
+    """
+    found = sorted(places)
+    return found[-1] >= 1.25 * found[0]
 
 
 def lines(drawn: Sequence[Series], x: str, x_title: str, measures: Sequence[Measure], *, base: int | None = 2) -> Spec:
@@ -184,7 +201,7 @@ def x_axis(title: str, places: Sequence[float], base: int | None, rows: int) -> 
     """An axis with a tick at every place there are data, as far as they fit."""
     if base is None:
         return axis(title, anchor=f"y{rows}" if rows > 1 else "y")
-    ticks = places if len(places) <= 12 else places[:: math.ceil(len(places) / 12)]
+    ticks = _apart(places)
     text = [f"{place:,.4g}" if place < 1e4 else units.si(place, "").strip() for place in ticks]
     anchor = f"y{rows}" if rows > 1 else "y"
     low, high = math.log10(places[0]), math.log10(places[-1])
@@ -195,11 +212,25 @@ def x_axis(title: str, places: Sequence[float], base: int | None, rows: int) -> 
     )  # fmt: skip
 
 
+def _apart(places: Sequence[float], least: float = 0.05) -> list[float]:
+    """Those places that leave room for their labels on a logarithmic axis.
+
+    >>> _apart([1, 2, 64, 65, 128])
+    [1, 2, 64, 128]
+    """
+    span = math.log(places[-1] / places[0]) or 1
+    kept: list[float] = []
+    for place in places:
+        if not kept or math.log(place / kept[-1]) >= least * span:
+            kept.append(place)
+    return kept
+
+
 def y_axis(measure: Measure, drawn: Sequence[Series]) -> Spec:
     """From zero, or logarithmic where values span more than a decade."""
     values = [row[measure.column] * measure.scale for one in drawn for row in one.rows if row.get(measure.column)]
     if values and max(values) > 10 * min(values):
-        return axis(measure.title, type="log", dtick=1, exponentformat="SI", ticksuffix=measure.unit)
+        return axis(measure.title, type="log", exponentformat="SI", ticksuffix=measure.unit)
     return axis(measure.title, rangemode="tozero", exponentformat="SI", ticksuffix=measure.unit)
 
 
@@ -208,9 +239,8 @@ def _traces(one: Series, x: str, measure: Measure, y: str, *, legend: bool) -> l
     traces = []
     if rows:
         traces.append(_measured(one, rows, x, measure, y) | {"showlegend": legend})
-    beside = sorted((row for row in one.rows if measure.beside and row.get(measure.beside)), key=lambda row: row[x])
-    if beside and measure.beside:
-        traces.append(_beside(one, beside, x, measure, y))
+    if measure.beside:
+        traces += _beside(one, x, measure, *measure.beside, y)
     return traces
 
 
@@ -232,27 +262,29 @@ def _measured(one: Series, rows: list[Row], x: str, measure: Measure, y: str) ->
     }
 
 
-def _beside(one: Series, rows: list[Row], x: str, measure: Measure, y: str) -> Spec:
-    return {
+def _beside(one: Series, x: str, measure: Measure, column: str, what: str, y: str) -> list[Spec]:
+    rows = sorted((row for row in one.rows if row.get(column)), key=lambda row: row[x])
+    thin: Spec = {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": escape(f"{one.label}, {measure.beside_is}"),
+        "name": escape(f"{one.label}, {what}"),
         "legendgroup": escape(one.label),
         "showlegend": False,
         "x": [row[x] for row in rows],
-        "y": [row[measure.beside] * measure.scale for row in rows],
+        "y": [row[column] * measure.scale for row in rows],
         "yaxis": y,
         "line": {"color": one.color, "dash": "3px,3px", "width": 1},
         "marker": {"color": one.color, "symbol": "line-ew-open", "size": 7},
         "opacity": 0.75,
         "hovertemplate": f"%{{fullData.name}}: %{{y:.4s}}{measure.unit}<extra></extra>",
     }
+    return [thin] if rows else []
 
 
 def _spread(rows: list[Row], measure: Measure) -> Spec | None:
     """Error bars from the least to the most of the repeats; none where nothing was repeated."""
-    low, high = measure.low, measure.high
-    if low is None or high is None or all(row[low] == row[high] for row in rows):
+    low, high = measure.spread or (measure.column, measure.column)
+    if all(row[low] == row[high] for row in rows):
         return None
     return {
         "type": "data",
@@ -267,8 +299,8 @@ def _spread(rows: list[Row], measure: Measure) -> Spec | None:
 def _hover(row: Row, one: Series, measure: Measure) -> str:
     shown: Callable[[float], str] = units.duration if measure.unit == "s" else units.digits
     found = [one.label, row["name"], f"{measure.title}: {shown(row[measure.column])}"]
-    if measure.low and measure.high and row[measure.low] != row[measure.high]:
-        ends = sorted((row[measure.low], row[measure.high]))
+    ends = [row[end] for end in measure.spread or ()]
+    if len(set(ends)) == 2:
         found.append(f"over {row['repeats']} repeats: {shown(ends[0])} to {shown(ends[1])}")
     if row.get("bytes_source"):
         found.append(f"DRAM bytes: {row['bytes_source']}")
@@ -285,7 +317,7 @@ def papers(marks: Iterable[Row], y: str = "y") -> list[Spec]:
 
 
 def _paper(device: str, marks: Sequence[Row], y: str) -> Spec:
-    ends = [(mark.get("low", mark.get("value")), mark.get("high", mark.get("value"))) for mark in marks]
+    ends = [(mark["value"],) * 2 if "value" in mark else (mark["low"], mark["high"]) for mark in marks]
     return {
         "type": "scatter",
         "mode": "markers",
@@ -293,7 +325,12 @@ def _paper(device: str, marks: Sequence[Row], y: str) -> Spec:
         "x": [mark["x"] for mark in marks],
         "y": [(low + high) / 2 for low, high in ends],
         "yaxis": y,
-        "error_y": {"type": "data", "array": [(high - low) / 2 for low, high in ends], "color": PAPER, "thickness": 1.4},
+        "error_y": {
+            "type": "data",
+            "array": [(high - low) / 2 for low, high in ends],
+            "color": PAPER,
+            "thickness": 1.4,
+        },
         "marker": {"color": PAPER, "symbol": "diamond-open", "size": 10, "line": {"width": 1.6}},
         "text": [escape(f"{mark['what']}: {stated(mark)}") for mark in marks],
         "hovertemplate": "paper: %{text}<extra></extra>",
@@ -318,5 +355,5 @@ def panels(
     for title, own in grouped(rows, keys):
         drawn = draw(own)
         if drawn:
-            found.append(Panel(title if title != "default" else "", drawn[0], len(own), tuple(drawn[1])))
+            found.append(Panel(title, drawn[0], len(own), tuple(note for note in drawn[1] if note)))
     return sorted(found, key=lambda panel: -panel.rows)

@@ -9,27 +9,28 @@ from reports import families, units
 from reports.figures import roofs
 from reports.figures.layout import QUIET, Spec, axis, layout, log_axis
 from reports.figures.series import (
+    KEYS,
     LEGEND,
+    MODES,
     Measure,
     Panel,
     Series,
     color,
     curves,
-    grouped,
+    in_all,
     label,
     lines,
     panels,
     papers,
     series,
+    spans,
     telling,
 )
 from reports.machine import Machine
 from reports.names import clip, escape
 from reports.queries import Row
 
-SETTINGS = (
-    "mode", "model", "execution", "block", "options", "batch", "prompt_tokens", "generated_tokens", "tokens_per_step", "dtype",
-)  # fmt: skip
+SETTINGS = tuple(key for key in KEYS if key not in ("kind", "component", "device"))
 PARTS = {
     "prefill": "#4574b8",
     "decode": "#74ace7",
@@ -50,9 +51,9 @@ MEMORY = {
 COMPONENTS = {"linear": "#4574b8", "attention": "#e0783c", "other": "#e4b93d", "all": "#1f9e89"}
 STAGES = {"ideal": "#2a8e9a", "steps": "#4f64b9", "work": "#cbab84", "host": "#a2a2a2"}
 
-LATENCY = Measure("latency", "latency_ns", "low_ns", "high_ns", 1e-9, "s")
-THROUGHPUT = Measure("tokens/s", "tokens_per_s", "low_tokens_per_s", "high_tokens_per_s")
-INTENSITY = Measure("FLOP per byte", "intensity", beside="predicted_intensity", beside_is="closed form")
+LATENCY = Measure("latency", "latency_ns", ("low_ns", "high_ns"), 1e-9, "s")
+THROUGHPUT = Measure("tokens/s", "tokens_per_s", ("low_tokens_per_s", "high_tokens_per_s"))
+INTENSITY = Measure("FLOP per byte", "intensity", beside=("predicted_intensity", "closed form"))
 
 
 def _curves(
@@ -65,7 +66,8 @@ def _curves(
         return None
     spec = lines(drawn, x, title, measures)
     spec["data"] += papers(marks, "y" if len(measures) == 1 else f"y{len(measures)}")
-    return spec, _left_out(rest, title)
+    shown = [row for one in drawn for row in one.rows]
+    return spec, [in_all(shown, keys), *_left_out(rest, title)]
 
 
 def _left_out(rest: Sequence[Row], title: str) -> list[str]:
@@ -93,9 +95,31 @@ def costs(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         frame["xaxis"] = log_axis("closed form, FLOP per byte", ends)
         frame["yaxis"] = log_axis("kernels, FLOP per byte of DRAM traffic", ends)
         unknown = len(own) - len(known)
-        return {"data": data, "layout": frame}, [f"{unknown} rows have no intensity by trace."] if unknown else []
+        left_out = f"{unknown} of {len(own)} points left out: no intensity by trace." if unknown else ""
+        return {"data": data, "layout": frame}, [_shapes(known), left_out]
 
-    return panels(rows, ["device", "convention"], draw)
+    found = panels(rows, ["device", "convention"], draw)
+    return sorted(found, key=lambda panel: "corrected" not in panel.title)
+
+
+KINDS = {"prefill": "square", "decode": "circle", "denoise": "star", "refresh": "triangle-up", "reuse": "diamond"}
+"""The mark of each kind of step; a cross for another."""
+
+
+def _shapes(rows: Sequence[Row]) -> str:
+    """What the marks mean.
+
+    >>> _shapes([{"kind": "decode"}, {"kind": "commit"}])
+    'Marks: decode circle, commit cross.'
+    """
+    kinds = sorted(
+        {row["kind"] for row in rows}, key=lambda kind: (list(KINDS).index(kind) if kind in KINDS else 9, kind)
+    )
+    return f"Marks: {', '.join(f'{kind} {_mark(kind)}' for kind in kinds)}."
+
+
+def _mark(kind: str) -> str:
+    return KINDS.get(kind, "cross")
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
@@ -112,17 +136,22 @@ def _diagonal(ends: tuple[int, int]) -> Spec:
 def _parity(rows: Sequence[Row], component: str, paint: str) -> list[Spec]:
     if not rows:
         return []
-    kinds = sorted({row["kind"] for row in rows})
-    symbols = {"prefill": "square", "decode": "circle", "denoise": "star", "refresh": "triangle-up", "reuse": "diamond"}
-    text = [_lines(row["name"], f"{row['kind']}, {row['query']:,} of {row['context']:,.0f}, {component}") for row in rows]
+    text = [
+        _lines(row["name"], f"{row['kind']}, {row['query']:,} of {row['context']:,.0f}, {component}") for row in rows
+    ]
     return [
         {
             "type": "scatter",
             "mode": "markers",
-            "name": f"{component} ({', '.join(kinds)})" if component == "all" else component,
+            "name": component,
             "x": [row["predicted_intensity"] for row in rows],
             "y": [row["intensity"] for row in rows],
-            "marker": {"color": paint, "size": 8, "opacity": 0.8, "symbol": [symbols.get(r["kind"], "cross") for r in rows]},
+            "marker": {
+                "color": paint,
+                "size": 8,
+                "opacity": 0.8,
+                "symbol": [_mark(r["kind"]) for r in rows],
+            },
             "text": text,
             "hovertemplate": "%{text}<br>closed form %{x:.4g}, kernels %{y:.4g} FLOP/B<extra></extra>",
         }
@@ -149,17 +178,26 @@ def split(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         parts = [*PARTS, *sorted({row["part"] for row in own} - PARTS.keys())]
         data = [_part(part, bars) for part in parts if any(row["part"] == part for row in own)]
         totals = [(name, rows[0]["latency_ns"], rows[0]["low_ns"], rows[0]["high_ns"]) for name, rows in bars]
-        spec = {"data": [*data, _ends(totals)], "layout": _bar_frame(len(bars), "s")}
-        spec["layout"] |= {"showlegend": True, "legend": LEGEND | {"orientation": "h", "y": 1, "yanchor": "bottom"}}
+        spec: Spec = {"data": [*data, *_ends(totals)], "layout": _bar_frame(len(bars), "s")}
+        spec["layout"] |= {
+            "showlegend": True,
+            "legend": LEGEND | {"orientation": "h", "y": 1, "yanchor": "bottom", "traceorder": "normal"},
+        }
         spec["layout"]["margin"]["t"] = 44
-        untraced = len({row["run_id"] for row in own if row["basis"] == "not traced"})
-        fused = len(bars) - len({row["run_id"] for row in own if row["part"] == "sampling"})
-        notes = [f"Of {untraced} run(s) a kind of step was never traced: its part holds its host time too."] if untraced else []
-        return spec, notes + (
-            [f"Of {fused} run(s) no kernel says that it samples: a compiler fused it with the rest."] if fused else []
-        )
+        return spec, [in_all(own, SETTINGS), *_unsplit(own)]
 
     return panels(rows, ["device", "model", "batch", "prompt_tokens", "generated_tokens"], draw)
+
+
+def _unsplit(rows: Sequence[Row]) -> list[str]:
+    """What could not be told apart, and of how many runs."""
+    runs = {row["run_id"] for row in rows}
+    untraced = {row["run_id"] for row in rows if row["basis"] == "not traced"}
+    fused = runs - {row["run_id"] for row in rows if row["part"] == "sampling"}
+    kind = "a kind of step was never traced, and its part holds its host time too" if untraced else ""
+    sampling = "no kernel says that it samples: a compiler fused it with the rest" if fused else ""
+    told = ((kind, untraced), (sampling, fused))
+    return [f"Of {len(own)} run{'s' if len(own) != 1 else ''} {text}." for text, own in told if own]
 
 
 def _bars(rows: Sequence[Row], by: str) -> list[tuple[str, list[Row]]]:
@@ -199,36 +237,45 @@ def _part(part: str, bars: Sequence[tuple[str, list[Row]]]) -> Spec:
         "marker": {"color": PARTS.get(part, "#4a586b")},
         "x": [row["value_ns"] / 1e9 for _, row in found],
         "y": [name for name, _ in found],
-        "text": [f"{units.duration(r['value_ns'])}, {units.percent(r['value_ns'] / r['latency_ns'])}" for _, r in found],
+        "text": [
+            f"{units.duration(r['value_ns'])}, {units.percent(r['value_ns'] / r['latency_ns'])}" for _, r in found
+        ],
         "textposition": "none",
         "hovertemplate": "%{y}<br>%{fullData.name}: %{text}<extra></extra>",
     }
 
 
-def _ends(totals: Sequence[tuple[str, float, float, float]]) -> Spec:
-    """Each bar's total at its end, with its spread over the repeats."""
-    return {
-        "type": "scatter",
-        "mode": "text",
-        "showlegend": False,
-        "hoverinfo": "skip",
-        "cliponaxis": False,
-        "meta": {"role": "text"},
-        "x": [total / 1e9 for _, total, _, _ in totals],
-        "y": [escape(name) for name, *_ in totals],
-        "text": [f"  {units.duration(total)}" for _, total, _, _ in totals],
-        "textposition": "middle right",
-        "textfont": {"size": 11, "color": QUIET},
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [(high - total) / 1e9 for _, total, _, high in totals],
-            "arrayminus": [(total - low) / 1e9 for _, total, low, _ in totals],
-            "color": QUIET,
-            "thickness": 1.2,
-            "width": 4,
-        },
+def _ends(totals: Sequence[tuple[str, float, float, float]]) -> list[Spec]:
+    """Each bar's spread over the repeats, and beyond it its total."""
+    names = [escape(name) for name, *_ in totals]
+    fixed = {"type": "scatter", "showlegend": False, "hoverinfo": "skip", "cliponaxis": False, "y": names}
+    spread = {
+        "type": "data",
+        "symmetric": False,
+        "array": [(high - total) / 1e9 for _, total, _, high in totals],
+        "arrayminus": [(total - low) / 1e9 for _, total, low, _ in totals],
+        "color": QUIET,
+        "thickness": 1.2,
+        "width": 4,
     }
+    return [
+        {
+            **fixed,
+            "mode": "markers",
+            "x": [t / 1e9 for _, t, _, _ in totals],
+            "marker": {"opacity": 0},
+            "error_x": spread,
+        },
+        {
+            **fixed,
+            "mode": "text",
+            "meta": {"role": "text"},
+            "x": [high / 1e9 for *_, high in totals],
+            "text": [f"  {units.duration(total)}" for _, total, _, _ in totals],
+            "textposition": "middle right",
+            "textfont": {"size": 11, "color": QUIET},
+        },
+    ]
 
 
 def intensity(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
@@ -286,7 +333,7 @@ def _levels(one: Series, low: float, high: float) -> list[Spec]:
 
 def lengths(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     """E9: the time of a step against the length it attends to."""
-    measure = Measure("step", "step_ns", "low_ns", "high_ns", 1e-9, "s", "floor_ns", "at the roofs")
+    measure = Measure("step", "step_ns", ("low_ns", "high_ns"), 1e-9, "s", ("floor_ns", "at the roofs"))
     keys = _without("prompt_tokens", "generated_tokens", "tokens_per_step")
     return panels(
         rows, ["device", "kind"], lambda own: _curves(own, "length", "attended length", [measure], keys, marks)
@@ -304,30 +351,42 @@ def roofline(rows: Sequence[Row], marks: Sequence[Row], machines: dict[str, Mach
         for trace in spec["data"]:
             trace["showlegend"] = False
         largest = 2 * max(row["step_ns"] for row in own) / 40**2
-        keys = ("mode", "kind", *_without("mode"))
-        spec["data"] += [_steps_on_roof(name, rows, largest) for name, rows in grouped(own, telling(own, keys))]
-        return spec, []
+        modes = [*MODES, *sorted({row["mode"] for row in own} - MODES.keys())]
+        spec["data"] += [
+            _steps_on_roof(mode, rows, largest)
+            for mode in modes
+            if (rows := [row for row in own if row["mode"] == mode])
+        ]
+        return spec, [
+            _shapes(own),
+            "Open marks are eager, dotted ones replayed graphs, full ones compiled.",
+            in_all(own, SETTINGS),
+        ]
 
     return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)
 
 
-def _steps_on_roof(name: str, rows: Sequence[Row], sizeref: float) -> Spec:
-    looks = {"prefill": "square", "decode": "circle", "denoise": "star", "refresh": "triangle-up", "reuse": "diamond"}
+FILLS = {"eager": "-open", "cuda_graph": "-open-dot"}
+"""How a mark says the execution; a full one is compiled."""
+
+
+def _steps_on_roof(mode: str, rows: Sequence[Row], sizeref: float) -> Spec:
+    rows = sorted(rows, key=lambda row: -row["step_ns"])
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": escape(name),
+        "name": escape(mode),
         "x": [row["intensity"] for row in rows],
         "y": [row["achieved_flops_per_s"] for row in rows],
         "marker": {
-            "color": color(rows[0]["mode"]),
-            "symbol": looks.get(rows[0]["kind"], "cross"),
+            "color": color(mode),
+            "symbol": [_mark(row["kind"]) + FILLS.get(row["execution"], "") for row in rows],
             "size": [row["step_ns"] for row in rows],
             "sizemode": "area",
             "sizeref": sizeref,
-            "sizemin": 4,
-            "opacity": 0.8,
-            "line": {"width": 0.8, "color": "rgba(255,255,255,0.9)"},
+            "sizemin": 5,
+            "opacity": 0.85,
+            "line": {"width": 1.6},
         },
         "text": [_step_hover(row) for row in rows],
         "hovertemplate": "%{text}<extra></extra>",
@@ -350,7 +409,7 @@ def throughput(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
     def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
         groups = series(own, keys)
-        drawn = [one for one in groups if len({row["batch"] for row in one.rows}) > 1]
+        drawn = [one for one in groups if spans(row["batch"] for row in one.rows)]
         if not drawn:
             return None
         places = sorted({row["batch"] for one in drawn for row in one.rows})
@@ -362,8 +421,9 @@ def throughput(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         if capacity:
             spec["layout"]["shapes"] = [_capacity(capacity)]
             spec["layout"]["annotations"] = [_capacity_label(capacity)]
-        kept = {row["run_id"] for one in drawn for row in one.rows}
-        return spec, _left_out([row for row in own if row["run_id"] not in kept], "batch")
+        shown = [row for one in drawn for row in one.rows]
+        kept = {row["run_id"] for row in shown}
+        return spec, [in_all(shown, keys), *_left_out([row for row in own if row["run_id"] not in kept], "batch")]
 
     return panels(rows, ["device", "prompt_tokens"], draw)
 
@@ -374,10 +434,16 @@ def _throughput_frame(places: Sequence[int]) -> Spec:
     spec["layout"] |= {"showlegend": True, "legend": LEGEND}
     at = [math.log2(place) for place in places]
     spec["layout"]["xaxis"] = axis(
-        "batch", tickvals=at, ticktext=[f"{place:,}" for place in places], anchor="y2", range=[at[0] - 0.6, at[-1] + 0.6]
+        "batch",
+        tickvals=at,
+        ticktext=[f"{place:,}" for place in places],
+        anchor="y2",
+        range=[at[0] - 0.6, at[-1] + 0.6],
     )
     spec["layout"]["yaxis"] = axis("tokens/s", rangemode="tozero", exponentformat="SI", domain=[0.46, 1])
-    spec["layout"]["yaxis2"] = axis("peak memory", rangemode="tozero", exponentformat="SI", ticksuffix="B", domain=[0, 0.38])
+    spec["layout"]["yaxis2"] = axis(
+        "peak memory", rangemode="tozero", exponentformat="SI", ticksuffix="B", domain=[0, 0.38]
+    )
     return spec
 
 
@@ -387,7 +453,9 @@ def _boundary(one: Series) -> list[Spec]:
     failed = sorted((row for row in one.rows if row["outcome"] == "oom"), key=lambda row: row["batch"])
     traces: list[Spec] = []
     if fits:
-        own = Series(one.label, [row | {"place": math.log2(row["batch"])} for row in fits], one.color, one.dash, one.symbol)
+        own = Series(
+            one.label, [row | {"place": math.log2(row["batch"])} for row in fits], one.color, one.dash, one.symbol
+        )
         traces += lines([own], "place", "", [THROUGHPUT], base=None)["data"]
     if failed:
         level = fits[-1]["tokens_per_s"] if fits else 0
@@ -427,7 +495,9 @@ def _memory(one: Series, rank: int, of: int) -> list[Spec]:
             "y": [row[column] or 0 for row in rows],
             "width": width * 0.9,
             "marker": {"color": paint, "line": {"color": one.color, "width": 1.4}},
-            "text": [_lines(one.label, f"batch {row['batch']:,}, {name}: {units.si(row[column] or 0, 'B')}") for row in rows],
+            "text": [
+                _lines(one.label, f"batch {row['batch']:,}, {name}: {units.si(row[column] or 0, 'B')}") for row in rows
+            ],
             "textposition": "none",
             "hovertemplate": "%{text}<extra></extra>",
         }
@@ -438,7 +508,16 @@ def _memory(one: Series, rank: int, of: int) -> list[Spec]:
 
 def _capacity(capacity: float) -> Spec:
     line = {"color": QUIET, "width": 1.4, "dash": "dash"}
-    return {"type": "line", "xref": "paper", "yref": "y2", "x0": 0, "x1": 1, "y0": capacity, "y1": capacity, "line": line}
+    return {
+        "type": "line",
+        "xref": "paper",
+        "yref": "y2",
+        "x0": 0,
+        "x1": 1,
+        "y0": capacity,
+        "y1": capacity,
+        "line": line,
+    }
 
 
 def _capacity_label(capacity: float) -> Spec:
@@ -462,8 +541,8 @@ def gap(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
 
 def _default(rows: Sequence[Row]) -> int:
-    """Where a run stands among panels: blocks with a dual cache are what the question is about, graphs what it is of."""
-    return 2 * (rows[0]["mode"] == "dlm_block_dual") + (rows[0]["execution"] == "cuda_graph")
+    """Where a run stands among panels: blocks with a dual cache are the question, best without the host."""
+    return 2 * int(rows[0]["mode"] == "dlm_block_dual") + int(rows[0]["execution"] == "cuda_graph")
 
 
 def _waterfall(rows: Sequence[Row]) -> Spec:
@@ -531,7 +610,7 @@ def speedup(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         frame["yaxis"] = axis("naive latency over this one", rangemode="tozero", ticksuffix="×")
         data = [_ladder(one) for one in series(own, SETTINGS)]
         claims = papers([mark | {"x": levels[-1]} for mark in marks])
-        return {"data": data + claims, "layout": frame}, []
+        return {"data": data + claims, "layout": frame}, [in_all(own, SETTINGS)]
 
     return panels(rows, ["device", "model", "batch", "prompt_tokens", "generated_tokens"], draw)
 
@@ -547,7 +626,8 @@ def _ladder(one: Series) -> Spec:
         "line": {"color": one.color, "dash": one.dash, "width": 1.8},
         "marker": {"color": one.color, "symbol": one.symbol, "size": 8},
         "text": [
-            _lines(row["name"], f"{row['level']}: {units.digits(row['speedup'])} times {row['naive_name']}") for row in rows
+            _lines(row["name"], f"{row['level']}: {units.digits(row['speedup'])} times {row['naive_name']}")
+            for row in rows
         ],
         "hovertemplate": "%{text}<extra></extra>",
     }
@@ -561,7 +641,7 @@ def energy(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         spec: Spec = {"data": [_joules(bars)], "layout": _bar_frame(len(bars), "J")}
         longest = max(row["joules_per_token"] for _, row in bars)
         spec["layout"]["xaxis"] |= {"range": [0, longest * 1.3], "title": axis("joules a committed token")["title"]}
-        return spec, []
+        return spec, [in_all([row for _, row in bars], SETTINGS)]
 
     return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)
 
