@@ -230,7 +230,8 @@ def y_axis(measure: Measure, drawn: Sequence[Series]) -> Spec:
     """From zero, or logarithmic where values span more than a decade."""
     values = [row[measure.column] * measure.scale for one in drawn for row in one.rows if row.get(measure.column)]
     if values and max(values) > 10 * min(values):
-        return axis(measure.title, type="log", exponentformat="SI", ticksuffix=measure.unit)
+        step = "D2" if max(values) < 1000 * min(values) else 1
+        return axis(measure.title, type="log", dtick=step, exponentformat="SI", ticksuffix=measure.unit)
     return axis(measure.title, rangemode="tozero", exponentformat="SI", ticksuffix=measure.unit)
 
 

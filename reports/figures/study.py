@@ -73,7 +73,7 @@ def _curves(
 def _left_out(rest: Sequence[Row], title: str) -> list[str]:
     runs = len({row["run_id"] for row in rest})
     several = "s" if runs != 1 else ""
-    return [f"{runs} run{several} left out: with one {title} only there is no curve."] if runs else []
+    return [f"{runs} run{several} left out: no other differs in {title} alone."] if runs else []
 
 
 def _without(*axes: str) -> tuple[str, ...]:
@@ -115,7 +115,8 @@ def _shapes(rows: Sequence[Row]) -> str:
     kinds = sorted(
         {row["kind"] for row in rows}, key=lambda kind: (list(KINDS).index(kind) if kind in KINDS else 9, kind)
     )
-    return f"Marks: {', '.join(f'{kind} {_mark(kind)}' for kind in kinds)}."
+    marks = [f"{kind} {_mark(kind).removesuffix('-up')}" for kind in kinds]
+    return f"Marks: {', '.join(marks)}."
 
 
 def _mark(kind: str) -> str:
@@ -178,7 +179,7 @@ def split(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         parts = [*PARTS, *sorted({row["part"] for row in own} - PARTS.keys())]
         data = [_part(part, bars) for part in parts if any(row["part"] == part for row in own)]
         totals = [(name, rows[0]["latency_ns"], rows[0]["low_ns"], rows[0]["high_ns"]) for name, rows in bars]
-        spec: Spec = {"data": [*data, *_ends(totals)], "layout": _bar_frame(len(bars), "s")}
+        spec: Spec = {"data": [*data, *_ends(totals)], "layout": _bar_frame([escape(name) for name, _ in bars], "s")}
         spec["layout"] |= {
             "showlegend": True,
             "legend": LEGEND | {"orientation": "h", "y": 1, "yanchor": "bottom", "traceorder": "normal"},
@@ -217,14 +218,16 @@ def _distinct(names: Sequence[str], i: int) -> str:
     return f"{names[i]} ({before + 1})" if names.count(names[i]) > 1 else names[i]
 
 
-def _bar_frame(rows: int, unit: str) -> Spec:
+def _bar_frame(names: Sequence[str], unit: str) -> Spec:
     return layout(
-        80 + 26 * max(rows, 1),
+        80 + 26 * len(names),
         margin={"l": 8, "r": 20, "t": 10, "b": 40},
         barmode="stack",
         bargap=0.32,
         xaxis=axis("", tickformat="~s", ticksuffix=unit, nticks=7, rangemode="tozero"),
-        yaxis=axis("", type="category", showgrid=False, ticksuffix="  "),
+        yaxis=axis(
+            "", type="category", categoryorder="array", categoryarray=list(names), showgrid=False, ticksuffix="  "
+        ),
     )
 
 
@@ -347,10 +350,13 @@ def roofline(rows: Sequence[Row], marks: Sequence[Row], machines: dict[str, Mach
         machine = machines.get(own[0]["device"], Machine(own[0]["device"], ()))
         used = {(unit, row["dtype"]) for row in own for unit in ("tensor", "vector")}
         spec = roofs.skeleton(machine, used)
-        spec["layout"] |= {"showlegend": True, "legend": LEGEND | {"orientation": "h", "y": -0.14, "yanchor": "top"}}
+        spec["layout"] |= {
+            "showlegend": True,
+            "legend": LEGEND | {"orientation": "h", "y": -0.14, "yanchor": "top", "itemsizing": "constant"},
+        }
         for trace in spec["data"]:
             trace["showlegend"] = False
-        largest = 2 * max(row["step_ns"] for row in own) / 40**2
+        largest = 2 * max(row["step_ns"] for row in own) / 26**2
         modes = [*MODES, *sorted({row["mode"] for row in own} - MODES.keys())]
         spec["data"] += [
             _steps_on_roof(mode, rows, largest)
@@ -363,7 +369,7 @@ def roofline(rows: Sequence[Row], marks: Sequence[Row], machines: dict[str, Mach
             in_all(own, SETTINGS),
         ]
 
-    return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)
+    return panels(rows, ["device", "batch", "prompt_tokens"], draw)
 
 
 FILLS = {"eager": "-open", "cuda_graph": "-open-dot"}
@@ -548,7 +554,7 @@ def _default(rows: Sequence[Row]) -> int:
 def _waterfall(rows: Sequence[Row]) -> Spec:
     names = [_stage(row) for row in rows]
     measured = rows[0]["measured_ns"]
-    spec: Spec = {"data": [], "layout": _bar_frame(len(rows) + 1, "s")}
+    spec: Spec = {"data": [], "layout": _bar_frame([*names, "measured step"], "s")}
     spec["layout"]["yaxis"] |= {"autorange": "reversed"}
     spec["data"] = [
         {
@@ -638,7 +644,7 @@ def energy(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
     def draw(own: list[Row]) -> tuple[Spec, list[str]]:
         bars = [(name, runs[0]) for name, runs in _bars(own, "joules_per_token")]
-        spec: Spec = {"data": [_joules(bars)], "layout": _bar_frame(len(bars), "J")}
+        spec: Spec = {"data": [_joules(bars)], "layout": _bar_frame([escape(name) for name, _ in bars], "J")}
         longest = max(row["joules_per_token"] for _, row in bars)
         spec["layout"]["xaxis"] |= {"range": [0, longest * 1.3], "title": axis("joules a committed token")["title"]}
         return spec, [in_all([row for _, row in bars], SETTINGS)]

@@ -26,6 +26,7 @@ function painted({ data, layout }) {
     if (trace.meta?.role === "text") trace.textfont.color = ink("quiet");
     if (trace.error_x) trace.error_x.color = ink("quiet");
   }
+  own.layout.margin.t = Math.max(own.layout.margin.t, narrow() ? 12 : 34); // the tools' place
   own.layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: ink("faint"), activecolor: ink("ink") };
   own.layout.hoverlabel = { bgcolor: ink("surface"), bordercolor: ink("rule"), font: { color: ink("ink"), size: 12 }, align: "left" };
   return own;

@@ -118,8 +118,8 @@ LEFT JOIN traced t
   ON t.run_id = p.run_id AND COALESCE(t.phase, '') = COALESCE(p.phase, '') AND COALESCE(t.kind, '') = COALESCE(p.kind, '');
 
 -- What a kind of step of a run costs: FLOPs and DRAM bytes of the traced ones (by the best source each kernel has,
--- bytes_source says which most of the run's time has), the closed forms' in both conventions over all steps of a generation, the
--- time of an unprofiled step (median over the repeats of each one's median, with the least and the most), and the least time
+-- bytes_source says which most of the run's time has), the closed forms' in both conventions over all steps of a generation,
+-- the time of an unprofiled step (median over the repeats of each one's median, with the least and the most), and the least time
 -- at the device's roofs. length is the mean number of positions attended to.
 CREATE OR REPLACE VIEW step_costs AS
 WITH priced AS (
@@ -246,7 +246,9 @@ SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
   g.generated_tokens, g.block, g.options,
   g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
-  p.part, p.value_ns, p.basis,
+  p.part, p.value_ns,
+  p.value_ns / NULLIF(g.median_repeat_ns, 0) AS share,
+  p.basis,
   g.median_repeat_ns AS latency_ns, g.low_ns, g.high_ns
 FROM parts p
 JOIN generations g ON g.run_id = p.run_id;
@@ -432,25 +434,20 @@ JOIN at_floors f ON f.run_id = o.run_id;
 -- own experiment where there are several; times are of whole generations.
 CREATE OR REPLACE VIEW figure_speedup AS
 WITH levels AS (
-  SELECT run_id, 1 AS stage, 'ideal step' AS level, MAX(CASE WHEN stage <= 1 THEN end_ns END) * MAX(steps) AS total_ns
-  FROM figure_gap
-  GROUP BY run_id
-  UNION ALL
-  SELECT run_id, 2, 'with refreshes', SUM(CASE WHEN stage <= 2 THEN value_ns END) * MAX(steps)
-  FROM figure_gap
-  GROUP BY run_id
-  UNION ALL
-  SELECT run_id, 3, 'kernels at their roofs', SUM(CASE WHEN stage <= 3 THEN value_ns END) * MAX(steps)
-  FROM figure_gap
-  GROUP BY run_id
-  UNION ALL
-  SELECT run_id, 4, 'kernels as they ran', SUM(CASE WHEN stage <= 5 THEN value_ns END) * MAX(steps)
-  FROM figure_gap
-  GROUP BY run_id
-  UNION ALL
-  SELECT run_id, 5, 'measured', MAX(measured_ns) * MAX(steps)
-  FROM figure_gap
-  GROUP BY run_id
+  SELECT g.run_id, l.stage, l.level, SUM(g.value_ns) * MAX(g.steps) AS total_ns
+  FROM figure_gap g
+  JOIN (
+    SELECT 1 AS stage, 'ideal step' AS level, 1 AS up_to
+    UNION ALL
+    SELECT 2, 'with refreshes', 2
+    UNION ALL
+    SELECT 3, 'kernels at their roofs', 3
+    UNION ALL
+    SELECT 4, 'kernels as they ran', 5
+    UNION ALL
+    SELECT 5, 'measured', 6
+  ) l ON g.stage <= l.up_to
+  GROUP BY g.run_id, l.stage, l.level
 ),
 pairs AS (
   SELECT
