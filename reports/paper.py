@@ -23,6 +23,12 @@ def values(figure: str) -> list[Row]:
     return [dict(value) for value in _values() if value["figure"] == figure]
 
 
+def marks(figure: str, rows: Sequence[Row]) -> list[Row]:
+    """Those entries that a drawing of these rows may show: of a model that is among them, where they are of one."""
+    models = {row["model"] for row in rows}
+    return [value for value in values(figure) if value.get("where", {}).get("model", None) in (None, *models)]
+
+
 def beside(figure: str, rows: Sequence[Row]) -> list[Row]:
     """A table's rows, in words: ``what``, ``paper``, ``device``, ``source``, and ``ours`` of how many runs."""
     return [

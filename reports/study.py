@@ -171,7 +171,8 @@ def _figure(connection: Connection, key: str, runs: Sequence[str], panel: str) -
 
     (figure,) = (one for one in FIGURES if one.key == key)
     run_ids = resolve(connection, runs)
-    panels = drawings(connection, run_ids)[key](rows(connection, figure, run_ids), paper.values(key))
+    found = rows(connection, figure, run_ids)
+    panels = drawings(connection, run_ids)[key](found, paper.marks(key, found)) if found else []
     if not panels:
         raise ReportError(f"{figure.title}: needs {figure.needs}: capture capture/configs/{figure.config}")
     chosen = next((one for one in panels if one.title.startswith(panel)), None)

@@ -51,7 +51,7 @@ def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tup
     sections, missing = [], []
     for figure in study.FIGURES:
         rows = study.rows(connection, figure, captured)
-        panels = draw[figure.key](rows, paper.values(figure.key)) if rows else []
+        panels = draw[figure.key](rows, paper.marks(figure.key, rows)) if rows else []
         if panels:
             sections.append(_section(figure, rows, panels, captured))
         else:

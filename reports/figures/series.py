@@ -83,10 +83,13 @@ class Measure:
 def said(key: str, value: Any) -> str:
     """A setting in words.
 
-    >>> said("batch", 4), said("mode", "ar"), said("block", None)
-    ('batch 4', 'ar', '')
+    >>> said("batch", 4), said("mode", "ar"), said("block", None), said("tokens_per_step", 1)
+    ('batch 4', 'ar', '', '1 token a step')
     """
-    return "" if value is None or value == "" else clip(KEYS.get(key, "{}").format(value), 48)
+    if value is None or value == "":
+        return ""
+    text = KEYS.get(key, "{}").format(value)
+    return clip("1 token a step" if text == "1 tokens a step" else text, 48)
 
 
 def common(rows: Sequence[Row], keys: Iterable[str]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from reports.figures.series import (
     panels,
     papers,
     series,
-    spans,
     telling,
 )
 from reports.machine import Machine
@@ -65,8 +64,10 @@ def _curves(
     if not drawn:
         return None
     spec = lines(drawn, x, title, measures)
-    spec["data"] += papers(marks, "y" if len(measures) == 1 else f"y{len(measures)}")
     shown = [row for one in drawn for row in one.rows]
+    low, high = min(row[x] for row in shown), max(row[x] for row in shown)
+    within = [mark for mark in marks if low <= mark.get("x", low - 1) <= high]
+    spec["data"] += papers(within, "y" if len(measures) == 1 else f"y{len(measures)}")
     return spec, [in_all(shown, keys), *_left_out(rest, title)]
 
 
@@ -185,6 +186,7 @@ def split(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
             "legend": LEGEND | {"orientation": "h", "y": 1, "yanchor": "bottom", "traceorder": "normal"},
         }
         spec["layout"]["margin"]["t"] = 44
+        spec["layout"]["xaxis"]["range"] = [0, max(high for *_, high in totals) / 1e9 * 1.18]
         return spec, [in_all(own, SETTINGS), *_unsplit(own)]
 
     return panels(rows, ["device", "model", "batch", "prompt_tokens", "generated_tokens"], draw)
@@ -321,7 +323,7 @@ def _levels(one: Series, low: float, high: float) -> list[Spec]:
         {
             "type": "scatter",
             "mode": "lines",
-            "name": escape(f"{one.label}, any"),
+            "name": escape(f"{one.label}, any number of steps"),
             "legendgroup": escape(f"level {one.label}"),
             "showlegend": y == "y",
             "x": [low, high],
@@ -414,22 +416,19 @@ def throughput(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     keys = _without("batch")
 
     def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
-        groups = series(own, keys)
-        drawn = [one for one in groups if spans(row["batch"] for row in one.rows)]
+        drawn, rest = curves(own, keys, "batch")
         if not drawn:
             return None
         places = sorted({row["batch"] for one in drawn for row in one.rows})
         spec = _throughput_frame(places)
-        for i, one in enumerate(drawn):
-            spec["data"] += _boundary(one)
-            spec["data"] += _memory(one, i, len(drawn))
+        spec["data"] = [trace for one in drawn for trace in _boundary(one)]
+        spec["data"] += [trace for i, one in enumerate(drawn) for trace in _memory(one, i, len(drawn))]
         capacity = max((row["capacity_bytes"] or 0 for row in own), default=0)
         if capacity:
             spec["layout"]["shapes"] = [_capacity(capacity)]
             spec["layout"]["annotations"] = [_capacity_label(capacity)]
         shown = [row for one in drawn for row in one.rows]
-        kept = {row["run_id"] for row in shown}
-        return spec, [in_all(shown, keys), *_left_out([row for row in own if row["run_id"] not in kept], "batch")]
+        return spec, [in_all(shown, keys), *_left_out(rest, "batch")]
 
     return panels(rows, ["device", "prompt_tokens"], draw)
 

@@ -47,11 +47,11 @@ function fitted(own) {
   for (const [name, part] of Object.entries(layout)) if (/^[xy]axis/.test(name) && part.nticks) part.nticks = 4;
   if (layout.yaxis.type === "category") {
     const names = [...new Set(own.data.flatMap((trace) => trace.y))];
-    const lines = (name) => name.split(/ · (.*)/s).filter(Boolean).map((line) => (line.length > 20 ? `${line.slice(0, 19)}…` : line)).join("<br>");
+    const lines = (name) => name.split(/ · (.*)| (?=beyond|without)/s).filter(Boolean).map((line) => (line.length > 20 ? `${line.slice(0, 19)}…` : line)).join("<br>");
     Object.assign(layout.yaxis, { tickvals: names, ticktext: names.map(lines) });
     layout.yaxis.tickfont.size = 9.5;
   }
-  layout.annotations = (layout.annotations || []).filter((note) => note.name !== "end");
+  layout.annotations = (layout.annotations || []).filter((note) => !/^(end|slope)/.test(note.name || ""));
   return own;
 }
 
