@@ -73,11 +73,20 @@ const config = (key) => ({
   ],
 });
 
+// One drawing of a figure at a time: Plotly does not bear another while it fits margins.
+const busy = new Set();
+const again = new Set();
+
 function draw(key) {
   const panel = DATA[key][chosen[key]];
-  const { data, layout } = fitted(painted(panel.spec));
-  Plotly.react($(`${key}-figure`), data, layout, config(key));
   $(`${key}-note`).textContent = panel.notes.join(" ");
+  if (busy.has(key)) { again.add(key); return; }
+  busy.add(key);
+  const { data, layout } = fitted(painted(panel.spec));
+  Plotly.react($(`${key}-figure`), data, layout, config(key)).finally(() => {
+    busy.delete(key);
+    if (again.delete(key)) draw(key);
+  });
 }
 
 function setTheme(name) {
