@@ -23,7 +23,7 @@ ASK = """
 setTimeout(() => {
   const figures = [...document.querySelectorAll(".figure")];
   const axis = () => document.getElementById("e2_latency-figure").layout.xaxis.gridcolor;
-  const answer = { drawn: figures.filter((figure) => figure.querySelector(".plot-container")).map((figure) => figure.id) };
+  const answer = { drawn: figures.filter((figure) => figure.querySelector(".plot-container")).length };
   answer.figures = figures.length;
   answer.note = document.getElementById("e2_latency-note").textContent;
   const select = document.querySelector('select[data-figure="e2_split"]');
@@ -89,7 +89,7 @@ def test_opens_without_errors(answer: dict[str, Any]) -> None:
 
 
 def test_every_figure_is_drawn(answer: dict[str, Any]) -> None:
-    assert len(answer["drawn"]) == answer["figures"] == 7
+    assert answer["drawn"] == answer["figures"] == 7
 
 
 def test_notes_stand_beneath(answer: dict[str, Any]) -> None:
