@@ -46,6 +46,10 @@ KEYS = {
 """The settings that may tell series apart, the telling ones first, and how a label says them."""
 
 
+ALWAYS = ("mode", "execution")
+"""Said wherever they differ, even if something else tells the same rows apart."""
+
+
 @dataclass(frozen=True)
 class Panel:
     """One drawing of a figure; ``notes`` say what it leaves out."""
@@ -102,15 +106,16 @@ def common(rows: Sequence[Row], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def telling(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
-    """The keys, in their order, that tell groups of rows apart which those before do not."""
+    """The keys, in their order, that tell groups of rows apart which those before do not; and mode and execution."""
     chosen: list[str] = []
     for key in keys:
-        if len(_groups(rows, [*chosen, key])) > len(_groups(rows, chosen)):
+        tells = len(_groups(rows, [*chosen, key])) > len(_groups(rows, chosen))
+        if tells or (key in ALWAYS and len(_groups(rows, [key])) > 1):
             chosen.append(key)
     return chosen
 
 
-def label(row: Row, keys: Iterable[str], alone: Iterable[str] = ("mode", "execution")) -> str:
+def label(row: Row, keys: Iterable[str], alone: Iterable[str] = ALWAYS) -> str:
     """What tells a row apart, in words; what is said of one that nothing does."""
     told = [text for key in keys if (text := said(key, row.get(key)))]
     return " · ".join(told or [text for key in alone if (text := said(key, row.get(key)))])

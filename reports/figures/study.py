@@ -539,10 +539,14 @@ def gap(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     keys = telling(rows, (*SETTINGS, "device"))
     names = [label(own[0], keys) for own in runs.values()]
     found = [
-        Panel(_distinct(names, i), _waterfall(sorted(own, key=lambda row: row["place"])), _default(own))
+        Panel(_distinct(names, i), _waterfall(sorted(own, key=lambda r: r["place"])), _default(own), _of(own[0]))
         for i, own in enumerate(runs.values())
     ]
     return sorted(found, key=lambda panel: (-panel.rows, panel.title))
+
+
+def _of(row: Row) -> tuple[str, ...]:
+    return (f"{row['name']}: a generation of {row['steps']:,} steps.",)
 
 
 def _default(rows: Sequence[Row]) -> int:
