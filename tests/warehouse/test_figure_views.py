@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
 from tests.warehouse.rows import insert, kernel
+from warehouse import connect
 
 Row = tuple[Any, ...]
 
@@ -293,3 +295,17 @@ def test_closed_forms_stand_beside_traces(block: duckdb.DuckDBPyConnection) -> N
     assert select(block, query) == [
         ("refresh", "all", 10.0, pytest.approx(1 / 0.07)), ("reuse", "all", 10.0, None),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_warehouse_of_before_has_the_views_too(tmp_path: Path, read_only: bool) -> None:
+    path = tmp_path / "w.duckdb"
+    connection = connect(path)
+    add_run(connection, "r", "x")
+    for view in ("figure_speedup", "figure_gap", "generations"):
+        connection.execute(f"DROP VIEW {view}")
+    connection.close()
+    connection = connect(path, read_only=read_only)
+    assert select(connection, "SELECT run_id FROM generations") == [("r",)]
+    assert select(connection, "SELECT * FROM figure_speedup") == []
+    connection.close()
