@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reports import units
@@ -359,10 +359,13 @@ def stated(mark: Row) -> str:
 def panels(
     rows: Sequence[Row], keys: Sequence[str], draw: Callable[[list[Row]], tuple[Spec, Sequence[str]] | None]
 ) -> list[Panel]:
-    """A drawing for each combination of these settings, that with the most rows first; None where there is nothing."""
-    found = []
+    """A drawing for each combination of these settings, that with the most rows first; each says which make none."""
+    drawn, undrawn = [], []
     for title, own in grouped(rows, keys):
-        drawn = draw(own)
-        if drawn:
-            found.append(Panel(title, drawn[0], len(own), tuple(note for note in drawn[1] if note)))
-    return sorted(found, key=lambda panel: -panel.rows)
+        found = draw(own)
+        if found:
+            drawn.append(Panel(title, found[0], len(own), tuple(note for note in found[1] if note)))
+        else:
+            undrawn.append(f"{title} ({len({row['run_id'] for row in own})} runs)")
+    note = (f"No figure of: {'; '.join(undrawn)}.",) if undrawn else ()
+    return [replace(panel, notes=panel.notes + note) for panel in sorted(drawn, key=lambda panel: -panel.rows)]

@@ -91,6 +91,11 @@ def test_memory_ends_at_the_first_batch_that_does_not_fit(connection: duckdb.Duc
     assert shape["y0"] == 80e9
 
 
+def test_settings_that_make_no_figure_are_said(page: str) -> None:
+    (panel,) = data(page)["e6_throughput"]
+    assert panel["notes"][-1] == "No figure of: prompt 1,024 (8 runs)."
+
+
 def test_steps_stand_beside_ar(connection: duckdb.DuckDBPyConnection) -> None:
     figure = study.steps(connection, panel="batch 1 · prompt 1,024 · 128")
     latency, rate = traces(figure, name="dlm_block_dual · cuda_graph")

@@ -331,7 +331,7 @@ WHERE step_ns IS NOT NULL;
 --   1 ideal      the least time of the most frequent kind of step, by the closed forms at the device's roofs
 --   2 steps      what other kinds (refreshes, a prefill) add to the mean step, by the same least times
 --   3 work       what kernels move and compute beyond the closed forms, at their roofs (what is not fused; negative where a
---                closed form asks for more than was done)
+--                closed form asks for more than was done, or kernels' FLOPs are not known)
 --   4 family     kernels beyond their roofs, by family of operators
 --   5 no roof    kernels that have neither roof nor price, whole
 --   6 host       the rest: gaps between kernels, launching, waiting, and what the profiler adds to kernels (which makes it
