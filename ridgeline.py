@@ -344,7 +344,7 @@ def report(
 ) -> None:
     """Write the report, a self-contained HTML page.
 
-    It draws the roofline of all kernels.
+    It draws the roofline of all kernels; beside it, study.html has the figures that captured runs make together.
 
     Example: ridgeline report -w ridgeline.duckdb -o report --open
     """

@@ -4,6 +4,7 @@
 >>> reports.write("ridgeline.duckdb", "report")  # doctest: +SKIP
 """
 
+from reports import study
 from reports.errors import ReportError
 from reports.figures import bandwidth, ledger, roofline, time_by_family, time_by_module, time_by_phase, time_lost
 from reports.page import write
@@ -13,6 +14,7 @@ __all__ = [
     "bandwidth",
     "ledger",
     "roofline",
+    "study",
     "time_by_family",
     "time_by_module",
     "time_by_phase",

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reports import queries, run_table, units
+from reports import queries, run_table, study_page, units
 from reports.document import PANELS, device, document, encode, gather
 from reports.machine import Machine
 from reports.names import clip
@@ -22,6 +22,8 @@ SCRIPTS = ("format", "state", "theme", "tooltip", "roofline", "bars", "ledger", 
 def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path:
     """Write ``<out>/report.html`` about the runs (names, ids or unique prefixes; all if none) and return its path.
 
+    Beside it, where the runs make figures of the study, stands ``study.html``.
+
     Raises :class:`~reports.errors.ReportError` for a run that is unknown or ambiguous, and
     :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
     """
@@ -33,6 +35,7 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
         rows = gather(connection, run_ids)
     finally:
         connection.close()
+    study_page.write(warehouse, out, runs)
     return _replace(Path(out) / "report.html", render(rows, run_ids))
 
 

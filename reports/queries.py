@@ -23,24 +23,33 @@ def text(name: str) -> str:
 
 def rows(connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str]) -> list[Row]:
     """The rows of ``sql/<name>.sql`` for these runs."""
-    return rows_of(connection, name, runs=run_ids)
+    return fetch(connection, text(name), runs=run_ids)
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, name: str, **run_ids: Sequence[str]) -> list[Row]:
     """The rows of ``sql/<name>.sql``, whose parameters are these lists of run ids."""
-    cursor = connection.execute(text(name), {parameter: list(ids) for parameter, ids in run_ids.items()})
+    return fetch(connection, text(name), **run_ids)
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, statement: str, **run_ids: Sequence[str]) -> list[Row]:
+    """The rows of a statement whose parameters are these lists of run ids."""
+    cursor = connection.execute(statement, {parameter: list(ids) for parameter, ids in run_ids.items()})
     columns = [column[0] for column in cursor.description or []]
     return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
 def runnable(name: str, run_ids: Sequence[str]) -> str:
     """The statement as `ridgeline sql -f` takes it, the run ids written out."""
-    return runnable_of(name, runs=run_ids)
+    return written_out(text(name), runs=run_ids)
 
 
 def runnable_of(name: str, **run_ids: Sequence[str]) -> str:
-    """The statement with these lists of run ids written out in place of its parameters."""
-    statement = text(name)
+    """The statement of ``sql/<name>.sql`` with these lists of run ids written out in place of its parameters."""
+    return written_out(text(name), **run_ids)
+
+
+def written_out(statement: str, **run_ids: Sequence[str]) -> str:
+    """A statement with these lists of run ids written out in place of its parameters."""
     for parameter, ids in run_ids.items():
         statement = statement.replace(f"${parameter}", f"[{', '.join(map(_literal, ids))}]")
     return statement

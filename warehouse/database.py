@@ -39,6 +39,7 @@ def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConn
         raise WarehouseError(f"{path}: {_reason(path, e)}") from None
     try:
         _check_version(connection, path, create=not read_only)
+        _add_views(connection, "TEMP VIEW" if read_only else "VIEW")
     except BaseException:
         connection.close()
         raise
@@ -73,6 +74,15 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, create:
     if tables or not create:
         raise WarehouseError(f"{path}: a DuckDB file, but not a Ridgeline warehouse: name another with -w")
     _create(connection)
+
+
+def _add_views(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+    """Add views that came after the warehouse was made; for a reader they last as long as its connection."""
+    known = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+    for file in view_files():
+        text = file.read_text()
+        if not known.issuperset(re.findall(r"CREATE OR REPLACE VIEW (\w+)", text)):
+            connection.execute(text.replace("CREATE OR REPLACE VIEW", f"CREATE OR REPLACE {kind}"))
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:

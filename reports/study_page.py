@@ -1,0 +1,133 @@
+"""Write the study: every figure that the runs make, with its caption, its SQL and what papers say, as one HTML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports import paper, queries, study
+from reports.document import encode
+from reports.figures.series import Panel
+from reports.names import clip
+from reports.queries import Row
+from reports.selection import resolve
+
+if TYPE_CHECKING:
+    import duckdb
+
+_TEMPLATES = Path(__file__).with_name("templates")
+NAME = "study.html"
+
+
+def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path | None:
+    """Write ``<out>/study.html`` about the runs (names, ids or unique prefixes; all if none) and return its path.
+
+    None, and no file, where the runs make no figure. Raises :class:`~reports.errors.ReportError` for a run that is
+    unknown or ambiguous, and :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
+    """
+    from warehouse import connect
+
+    connection = connect(warehouse, read_only=True)
+    try:
+        run_ids = resolve(connection, runs)
+        sections, missing = gather(connection, run_ids)
+        summary = _summary(connection, run_ids)
+    finally:
+        connection.close()
+    path = Path(out) / NAME
+    if not sections:
+        path.unlink(missing_ok=True)
+        return None
+    return _replace(path, render(sections, missing, summary))
+
+
+def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[list[Row], list[study.Figure]]:
+    """The figures that the runs make, with all a page shows of them, and those they do not make."""
+    captured = [row["run_id"] for row in queries.fetch(connection, _CAPTURED, runs=run_ids)]
+    draw = study.drawings(connection, captured)
+    sections, missing = [], []
+    for figure in study.FIGURES:
+        rows = study.rows(connection, figure, captured)
+        panels = draw[figure.key](rows, paper.marks(figure.key, rows)) if rows else []
+        if panels:
+            sections.append(_section(figure, rows, panels, captured))
+        else:
+            missing.append(figure)
+    return sections, missing
+
+
+_CAPTURED = "SELECT run_id FROM generations WHERE list_contains($runs, run_id) ORDER BY name, run_id"
+
+
+def _section(figure: study.Figure, rows: list[Row], panels: list[Panel], run_ids: Sequence[str]) -> Row:
+    shown = len({row["run_id"] for row in rows})
+    return {
+        "figure": figure,
+        "panels": panels,
+        "papers": paper.beside(figure.key, rows),
+        "sql": queries.written_out(figure.statement, runs=run_ids),
+        "runs": shown,
+        "others": len(run_ids) - shown,
+    }
+
+
+def _summary(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Row:
+    found = queries.fetch(
+        connection, "SELECT run_id, device FROM generations WHERE list_contains($runs, run_id)", runs=run_ids
+    )
+    devices = list(dict.fromkeys(str(row["device"]) for row in found))
+    return {"runs": len(found), "devices": devices, "others": len(run_ids) - len(found)}
+
+
+def render(sections: Sequence[Row], missing: Sequence[study.Figure], summary: Row) -> str:
+    """The page of these figures."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("study.html").render(
+        sections=sections,
+        missing=missing,
+        summary=summary,
+        clip=clip,
+        css=Markup(_text("page.css") + _text("study.css")),
+        plotly=Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
+        script=Markup(_text("study.js")),
+        data=Markup(encode(_data(sections))),
+    )
+
+
+def _data(sections: Sequence[Row]) -> dict[str, Any]:
+    """Of every figure its panels, by key."""
+    return {
+        section["figure"].key: [
+            {"title": panel.title, "notes": list(panel.notes), "spec": panel.spec} for panel in section["panels"]
+        ]
+        for section in sections
+    }
+
+
+def _text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _replace(path: Path, text: str) -> Path:
+    """Write beside the path, then take its place: a reader finds the old page or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path

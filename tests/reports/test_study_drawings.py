@@ -1,0 +1,122 @@
+"""What the study's figures draw of rows, one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reports.figures import study as drawing
+from reports.figures.series import grouped
+from reports.machine import Machine
+
+RUN = {
+    "run_id": "r", "name": "a run", "device": "D", "model": "m", "mode": "dlm_block_dual", "execution": "eager",
+    "dtype": "bf16", "batch": 1, "prompt_tokens": 8, "generated_tokens": 4, "block": 2, "options": "",
+    "experiment": None,
+}  # fmt: skip
+
+
+def bar(place: int, component: str, item: str, value_ns: float, start_ns: float, **more: Any) -> dict[str, Any]:
+    end_ns = start_ns + value_ns
+    found = {"place": place, "component": component, "item": item, "value_ns": value_ns, "start_ns": start_ns}
+    return RUN | found | {"end_ns": end_ns, "measured_ns": 70_000.0, "steps": 4} | more
+
+
+def test_a_waterfalls_bars_hang_where_the_one_before_ends() -> None:
+    """Also one that makes the step shorter, which hangs from its end."""
+    rows = [
+        bar(3, "host", "gaps and host", -10_000.0, 80_000.0),
+        bar(1, "ideal", "reuse", 50_000.0, 0.0),
+        bar(2, "family", "matmul", 30_000.0, 50_000.0),
+    ]
+    (panel,) = drawing.gap(rows, [])
+    trace, text = panel.spec["data"]
+    assert trace["y"] == ["ideal reuse step", "matmul beyond its roof", "gaps and host", "measured step"]
+    assert trace["base"] == pytest.approx([0, 50e-6, 70e-6, 0])
+    assert trace["x"] == pytest.approx([50e-6, 30e-6, 10e-6, 70e-6])
+    assert [line.strip() for line in text["text"]] == ["50 µs", "+30 µs", "−10 µs", "70 µs"]
+    assert trace["marker"]["color"][1] == "#4574b8"
+    assert panel.notes == ("a run: a generation of 4 steps.",)
+
+
+def test_a_waterfall_of_blocks_with_a_dual_cache_comes_first() -> None:
+    rows = [
+        bar(1, "ideal", "decode", 1.0, 0.0, run_id="a", mode="ar", execution="cuda_graph"),
+        bar(1, "ideal", "reuse", 1.0, 0.0, run_id="b"),
+    ]
+    assert [panel.title for panel in drawing.gap(rows, [])] == ["dlm_block_dual · eager", "ar · cuda_graph"]
+
+
+def test_runs_alike_in_every_setting_stay_apart() -> None:
+    drawn = RUN | {"mean_power_w": 300.0, "telemetry_s": 2.0}
+    rows = [drawn | {"run_id": "a", "joules_per_token": 2.0}, drawn | {"run_id": "b", "joules_per_token": 3.0}]
+    (panel,) = drawing.energy(rows, [])
+    (trace,) = panel.spec["data"]
+    assert trace["y"] == ["dlm_block_dual · eager (1)", "dlm_block_dual · eager (2)"]
+    assert trace["x"] == [3.0, 2.0]
+    assert trace["text"] == ["3 J at 300 W", "2 J at 300 W"]
+
+
+def test_the_roofline_marks_kind_and_execution() -> None:
+    timed = {
+        "flops": 1e9,
+        "dram_bytes": 1e8,
+        "bytes_source": "counter",
+        "intensity": 10.0,
+        "step_ns": 1e6,
+        "floor_ns": 5e5,
+    }
+    rows = [
+        RUN | timed | {"kind": kind, "execution": execution, "achieved_flops_per_s": 1e12}
+        for kind, execution in (("reuse", "eager"), ("refresh", "compile"), ("commit", "cuda_graph"))
+    ]
+    (panel,) = drawing.roofline(rows, [], {"D": Machine("D", ())})
+    (trace,) = panel.spec["data"]
+    assert (trace["x"], trace["y"]) == ([10.0] * 3, [1e12] * 3)
+    assert trace["marker"]["symbol"] == ["diamond-open", "triangle-up", "cross-open-dot"]
+    assert "1 ms unprofiled, at the roofs 500 µs by closed form" in trace["text"][0]
+    assert panel.notes[0] == "Marks: refresh triangle, reuse diamond, commit cross."
+
+
+def test_closed_forms_and_traces_agree_on_the_diagonal() -> None:
+    point = RUN | {"kind": "reuse", "query": 2, "context": 12.0, "component": "linear", "predicted_intensity": 30.0}
+    rows = [point | {"convention": c, "intensity": i} for c in ("as_authored", "corrected") for i in (31.0, None)]
+    first, second = drawing.costs(rows, [])
+    assert (first.title, second.title) == ("corrected", "as_authored")
+    diagonal, trace = first.spec["data"]
+    assert diagonal["x"] == diagonal["y"] == [10.0, 100.0]
+    assert (trace["name"], trace["x"], trace["y"]) == ("linear", [30.0], [31.0])
+    assert first.notes[1] == "1 of 2 points left out: no intensity by trace."
+
+
+def test_a_speed_up_stands_beside_the_papers_range() -> None:
+    levels = ["ideal step", "measured"]
+    rows = [
+        RUN | {"stage": i, "level": level, "speedup": 6.0 - i, "naive_name": "n", "naive_run_id": "n"}
+        for i, level in enumerate(levels)
+    ]
+    mark = {"what": "w", "low": 2.0, "high": 3.0, "unit": "times", "device": "A6000"}
+    (panel,) = drawing.speedup(list(reversed(rows)), [mark])
+    ladder, paper = panel.spec["data"]
+    assert list(zip(ladder["x"], ladder["y"], strict=True)) == [("ideal step", 6.0), ("measured", 5.0)]
+    assert (paper["x"], paper["y"], paper["error_y"]["array"]) == (["measured"], [2.5], [0.5])
+    assert paper["name"] == "paper: A6000"
+
+
+def test_labels_say_no_more_than_tells_apart() -> None:
+    """The block says nothing that the mode has not said; options do."""
+    rows = [
+        RUN, RUN | {"options": "faithful"}, RUN | {"mode": "ar", "block": None, "batch": 1},
+    ]  # fmt: skip
+    assert [label for label, _ in grouped(rows, drawing.SETTINGS)] == [
+        "ar",
+        "dlm_block_dual",
+        "dlm_block_dual · faithful",
+    ]
+
+
+def test_names_are_text() -> None:
+    rows = [bar(1, "ideal", "<img src=x>", 1.0, 0.0)]
+    (panel,) = drawing.gap(rows, [])
+    assert panel.spec["data"][0]["y"][0] == "ideal &lt;img src=x&gt; step"

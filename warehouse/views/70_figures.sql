@@ -1,0 +1,497 @@
+-- The figures of the study, one view each, ready to plot. All are of captured runs (those with a mode), carry the settings
+-- that tell their series apart, and join to runs by run_id. Times come from unprofiled generations: medians over the repeats
+-- with the least and the most; where parts must sum, they are those of one repeat, the one with the (lower) median latency.
+
+-- A captured run: its settings, and how long a generation took. options is what its name says beyond the settings in the
+-- columns: a variant, a schedule, a number of layers.
+CREATE OR REPLACE VIEW generations AS
+WITH whole AS (
+  SELECT
+    run_id, "repeat", value_ns,
+    ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY value_ns, "repeat") AS place,
+    COUNT(*) OVER (PARTITION BY run_id) AS repeats
+  FROM timings
+  WHERE metric = 'end_to_end'
+),
+timed AS (
+  SELECT
+    run_id,
+    MEDIAN(value_ns) AS latency_ns,
+    MIN(value_ns) AS low_ns,
+    MAX(value_ns) AS high_ns,
+    COUNT(*) AS repeats,
+    MAX(CASE WHEN 2 * place IN (repeats, repeats + 1) THEN "repeat" END) AS median_repeat,
+    MAX(CASE WHEN 2 * place IN (repeats, repeats + 1) THEN value_ns END) AS median_repeat_ns
+  FROM whole
+  GROUP BY run_id
+),
+named AS (
+  SELECT
+    run_id,
+    CASE
+      WHEN name LIKE model || '\_' || mode || '\_p%' ESCAPE '\'
+        THEN SUBSTRING(name, LENGTH(model) + LENGTH(mode) + 2) || '_'
+      ELSE '_'
+    END AS rest
+  FROM runs
+)
+SELECT
+  r.run_id, r.name, r.experiment,
+  COALESCE(r.device, r.device_kind) AS device,
+  r.device_kind, r.model, r.mode, r.execution, r.dtype, r.batch, r.prompt_tokens, r.generated_tokens, r.block, r.steps,
+  TRIM(REPLACE(
+    REPLACE(
+      REPLACE(
+        REPLACE(
+          REPLACE(
+            REPLACE(
+              REPLACE(n.rest, COALESCE('_p' || CAST(r.prompt_tokens AS VARCHAR) || '_', '_'), '_'),
+              COALESCE('_g' || CAST(r.generated_tokens AS VARCHAR) || '_', '_'), '_'
+            ),
+            COALESCE('_b' || CAST(r.batch AS VARCHAR) || '_', '_'), '_'
+          ),
+          COALESCE('_block' || CAST(r.block AS VARCHAR) || '_', '_'), '_'
+        ),
+        COALESCE('_k' || CAST(r.steps AS VARCHAR) || '_', '_'), '_'
+      ),
+      COALESCE('_' || r.dtype || '_', '_'), '_'
+    ),
+    COALESCE('_' || r.execution || '_', '_'), '_'
+  ), '_') AS options,
+  r.outcome, r.message, r.committed_tokens,
+  t.latency_ns, t.low_ns, t.high_ns, t.repeats, t.median_repeat, t.median_repeat_ns,
+  r.committed_tokens / NULLIF(t.latency_ns, 0) * 1000000000 AS tokens_per_s,
+  r.committed_tokens / NULLIF(t.high_ns, 0) * 1000000000 AS low_tokens_per_s,
+  r.committed_tokens / NULLIF(t.low_ns, 0) * 1000000000 AS high_tokens_per_s
+FROM runs r
+JOIN named n ON n.run_id = r.run_id
+LEFT JOIN timed t ON t.run_id = r.run_id
+WHERE r.mode IS NOT NULL;
+
+-- The steps of the repeat with the median latency, by kind, with what the traced steps of the kind say of one step: the time
+-- the device was busy, and the share of its kernels' time that chose tokens (module or family sampling; NULL where no kernel
+-- says so: a compiler fuses it with the rest). traced_steps is 0, and what
+-- is traced NULL, where no step of the kind was. On a CPU the profiler stretches operators and steps alike: busy_ns is the
+-- busy share of the traced step times the unprofiled one.
+CREATE OR REPLACE VIEW generation_steps AS
+WITH repeated AS (
+  SELECT
+    t.run_id, t.phase, t.kind,
+    COUNT(*) AS steps,
+    SUM(t.value_ns) AS total_ns
+  FROM timings t
+  JOIN generations g ON g.run_id = t.run_id AND g.median_repeat = t."repeat"
+  WHERE t.metric = 'step'
+  GROUP BY t.run_id, t.phase, t.kind
+),
+chosen AS (
+  SELECT
+    k.run_id, k.step_id,
+    SUM(k.duration_ns) AS kernels_ns,
+    SUM(CASE WHEN c.module = 'sampling' OR c.module LIKE 'sampling.%' OR c.family = 'sampling' THEN k.duration_ns ELSE 0 END)
+      AS sampling_ns
+  FROM kernels k
+  JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
+  WHERE k.step_id IS NOT NULL
+  GROUP BY k.run_id, k.step_id
+),
+traced AS (
+  SELECT
+    s.run_id, s.phase, s.kind,
+    COUNT(*) AS steps,
+    AVG(s.busy_ns) AS busy_ns,
+    AVG(s.end_ns - s.start_ns) AS wall_ns,
+    NULLIF(SUM(c.sampling_ns), 0) / NULLIF(SUM(c.kernels_ns), 0) AS sampling_share
+  FROM steps s
+  JOIN chosen c ON c.run_id = s.run_id AND c.step_id = s.step_id
+  GROUP BY s.run_id, s.phase, s.kind
+)
+SELECT
+  p.run_id, p.phase, p.kind, p.steps, p.total_ns,
+  p.total_ns / p.steps AS step_ns,
+  COALESCE(t.steps, 0) AS traced_steps,
+  CASE WHEN g.device_kind = 'cpu' THEN t.busy_ns / NULLIF(t.wall_ns, 0) * p.total_ns / p.steps ELSE t.busy_ns END AS busy_ns,
+  t.sampling_share
+FROM repeated p
+JOIN generations g ON g.run_id = p.run_id
+LEFT JOIN traced t
+  ON t.run_id = p.run_id AND COALESCE(t.phase, '') = COALESCE(p.phase, '') AND COALESCE(t.kind, '') = COALESCE(p.kind, '');
+
+-- What a kind of step of a run costs: FLOPs and DRAM bytes of the traced ones (by the best source each kernel has,
+-- bytes_source says which most of the run's time has), the closed forms' in both conventions over all steps of a generation,
+-- the time of an unprofiled step (median over the repeats of each one's median, with the least and the most), and the least time
+-- at the device's roofs. length is the mean number of positions attended to.
+CREATE OR REPLACE VIEW step_costs AS
+WITH priced AS (
+  SELECT
+    run_id, kind,
+    COUNT(*) AS traced_steps,
+    NULLIF(AVG(flops), 0) AS flops,
+    AVG(dram_bytes) AS dram_bytes
+  FROM step_summary
+  WHERE kind IS NOT NULL
+  GROUP BY run_id, kind
+),
+predicted AS (
+  SELECT
+    run_id, kind,
+    SUM(CASE WHEN convention = 'corrected' THEN COALESCE(forwards, 1) * context END)
+      / NULLIF(SUM(CASE WHEN convention = 'corrected' THEN COALESCE(forwards, 1) END), 0) AS length,
+    SUM(CASE WHEN convention = 'corrected' THEN COALESCE(forwards, 1) * flops END)
+      / NULLIF(SUM(CASE WHEN convention = 'corrected' THEN COALESCE(forwards, 1) * bytes END), 0) AS predicted_intensity,
+    SUM(CASE WHEN convention = 'as_authored' THEN COALESCE(forwards, 1) * flops END)
+      / NULLIF(SUM(CASE WHEN convention = 'as_authored' THEN COALESCE(forwards, 1) * bytes END), 0) AS authored_intensity,
+    SUM(CASE WHEN convention = 'corrected' THEN COALESCE(forwards, 1) * time_ns END)
+      / NULLIF(SUM(CASE WHEN convention = 'corrected' AND time_ns IS NOT NULL THEN COALESCE(forwards, 1) END), 0) AS floor_ns
+  FROM predictions
+  WHERE component = 'all'
+  GROUP BY run_id, kind
+),
+repeated AS (
+  SELECT run_id, kind, "repeat", COUNT(*) AS steps, MEDIAN(value_ns) AS step_ns
+  FROM timings
+  WHERE metric = 'step' AND kind IS NOT NULL
+  GROUP BY run_id, kind, "repeat"
+),
+timed AS (
+  SELECT
+    run_id, kind,
+    MEDIAN(steps) AS steps,
+    MEDIAN(step_ns) AS step_ns,
+    MIN(step_ns) AS low_ns,
+    MAX(step_ns) AS high_ns,
+    COUNT(*) AS repeats
+  FROM repeated
+  GROUP BY run_id, kind
+),
+sources AS (
+  SELECT run_id, entry, ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY duration_ns DESC, entry) AS place
+  FROM ledger
+  WHERE account = 'price'
+),
+kinds AS (
+  SELECT run_id, kind FROM priced
+  UNION
+  SELECT run_id, kind FROM predicted
+  UNION
+  SELECT run_id, kind FROM timed
+)
+SELECT
+  g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
+  g.generated_tokens, g.block, g.options, k.kind,
+  COALESCE(m.length, CASE WHEN k.kind = 'prefill' THEN g.prompt_tokens ELSE g.prompt_tokens + g.generated_tokens END) AS length,
+  p.traced_steps, p.flops, p.dram_bytes,
+  p.flops / NULLIF(p.dram_bytes, 0) AS intensity,
+  CASE WHEN p.dram_bytes IS NOT NULL THEN s.entry END AS bytes_source,
+  m.predicted_intensity, m.authored_intensity,
+  t.steps, t.step_ns, t.low_ns, t.high_ns, t.repeats,
+  p.flops / NULLIF(t.step_ns, 0) * 1000000000 AS achieved_flops_per_s,
+  m.floor_ns
+FROM kinds k
+JOIN generations g ON g.run_id = k.run_id
+LEFT JOIN priced p ON p.run_id = k.run_id AND p.kind = k.kind
+LEFT JOIN predicted m ON m.run_id = k.run_id AND m.kind = k.kind
+LEFT JOIN timed t ON t.run_id = k.run_id AND t.kind = k.kind
+LEFT JOIN sources s ON s.run_id = k.run_id AND s.place = 1;
+
+-- E1: closed forms against traces, for each kind and length of step and each part of it.
+CREATE OR REPLACE VIEW figure_e1_costs AS
+SELECT
+  g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
+  g.generated_tokens, g.block, g.options, p.convention, p.kind, p.query, p.context, p.component,
+  p.predicted_flops, p.modelled_flops, p.flops_error, p.predicted_bytes, p.compulsory_bytes, p.cache_model_bytes,
+  p.counter_dram_bytes, p.predicted_intensity, p.intensity
+FROM predicted_steps p
+JOIN generations g ON g.run_id = p.run_id
+WHERE p.profiled_steps > 0;
+
+-- E2: latency of a generation against its length.
+CREATE OR REPLACE VIEW figure_e2_latency AS
+SELECT
+  run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  generated_tokens / NULLIF(steps, 0) AS tokens_per_step,
+  latency_ns, low_ns, high_ns, repeats
+FROM generations
+WHERE latency_ns IS NOT NULL;
+
+-- E2: where the latency goes, in the repeat with the median one: the parts of a run sum to it exactly. Kernels of each kind of
+-- step take what the traced ones did, at most the step itself; sampling is apart, where
+-- kernels say so; host is the rest of the steps and what lies
+-- outside them. A kind of which no step was traced is one part, whole (basis: not traced).
+CREATE OR REPLACE VIEW figure_e2_split AS
+WITH kinds AS (
+  SELECT
+    run_id, kind, total_ns, traced_steps, sampling_share,
+    CASE WHEN traced_steps = 0 THEN total_ns ELSE LEAST(busy_ns * steps, total_ns) END AS busy_total_ns
+  FROM generation_steps
+),
+parts AS (
+  SELECT
+    run_id, kind AS part,
+    busy_total_ns * (1 - COALESCE(sampling_share, 0)) AS value_ns,
+    CASE WHEN traced_steps = 0 THEN 'not traced' ELSE 'kernels' END AS basis
+  FROM kinds
+  UNION ALL
+  SELECT run_id, 'sampling' AS part, SUM(busy_total_ns * sampling_share) AS value_ns, 'kernels' AS basis
+  FROM kinds
+  WHERE sampling_share IS NOT NULL
+  GROUP BY run_id
+  UNION ALL
+  SELECT k.run_id, 'host' AS part, MAX(g.median_repeat_ns) - SUM(k.busy_total_ns) AS value_ns, 'difference' AS basis
+  FROM kinds k
+  JOIN generations g ON g.run_id = k.run_id
+  GROUP BY k.run_id
+)
+SELECT
+  g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
+  g.generated_tokens, g.block, g.options,
+  g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
+  p.part, p.value_ns,
+  p.value_ns / NULLIF(g.median_repeat_ns, 0) AS share,
+  p.basis,
+  g.median_repeat_ns AS latency_ns, g.low_ns, g.high_ns
+FROM parts p
+JOIN generations g ON g.run_id = p.run_id;
+
+-- E3: arithmetic intensity against length.
+CREATE OR REPLACE VIEW figure_e3_intensity AS
+SELECT
+  run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  kind, length, intensity, bytes_source, predicted_intensity, authored_intensity
+FROM step_costs
+WHERE COALESCE(intensity, predicted_intensity) IS NOT NULL;
+
+-- E4: every kind of step on the roofline: FLOPs of its kernels over the unprofiled time of the step.
+CREATE OR REPLACE VIEW figure_e4_roofline AS
+SELECT
+  run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  kind, flops, dram_bytes, bytes_source, intensity, achieved_flops_per_s, step_ns, low_ns, high_ns, floor_ns
+FROM step_costs
+WHERE intensity > 0 AND achieved_flops_per_s > 0;
+
+-- E5: block size against latency and intensity.
+CREATE OR REPLACE VIEW figure_e5_block_size AS
+SELECT
+  g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
+  g.generated_tokens, g.block, g.options,
+  g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
+  g.latency_ns, g.low_ns, g.high_ns, g.repeats,
+  c.step_ns AS reuse_ns,
+  c.intensity, c.bytes_source, c.predicted_intensity, c.authored_intensity
+FROM generations g
+LEFT JOIN step_costs c ON c.run_id = g.run_id AND c.kind = 'reuse'
+WHERE g.block IS NOT NULL AND g.mode LIKE 'dlm_block_%' AND g.latency_ns IS NOT NULL;
+
+-- E6: throughput against the batch, what did not fit, and peak memory by part. capacity_bytes is the device's.
+CREATE OR REPLACE VIEW figure_e6_throughput AS
+WITH sizes AS (
+  SELECT name AS device, MAX(memory_bytes) AS capacity_bytes
+  FROM devices
+  GROUP BY name
+)
+SELECT
+  g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
+  g.generated_tokens, g.block, g.options,
+  g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
+  g.outcome, g.message, g.tokens_per_s, g.low_tokens_per_s, g.high_tokens_per_s, g.repeats,
+  r.weights_bytes, r.cache_bytes, r.other_bytes, r.peak_memory_bytes, s.capacity_bytes
+FROM generations g
+JOIN runs r ON r.run_id = g.run_id
+LEFT JOIN sizes s ON s.device = g.device
+WHERE g.batch IS NOT NULL AND (g.tokens_per_s IS NOT NULL OR g.outcome = 'oom');
+
+-- E7: latency and throughput against the number of steps. AR has none to choose: steps is NULL, it is the line to beat.
+CREATE OR REPLACE VIEW figure_e7_steps AS
+SELECT
+  run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  steps, latency_ns, low_ns, high_ns, repeats, tokens_per_s, low_tokens_per_s, high_tokens_per_s
+FROM generations
+WHERE latency_ns IS NOT NULL AND (steps IS NOT NULL OR mode = 'ar');
+
+-- E8: arithmetic intensity against the batch.
+CREATE OR REPLACE VIEW figure_e8_batch AS
+SELECT
+  run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  kind, intensity, bytes_source, predicted_intensity, authored_intensity
+FROM step_costs
+WHERE batch IS NOT NULL AND COALESCE(intensity, predicted_intensity) IS NOT NULL;
+
+-- E9: the time of a step against the length it attends to: a prefill by its prompt, a decoding step by its mean position, a
+-- diffusion step by the sequence.
+CREATE OR REPLACE VIEW figure_e9_lengths AS
+SELECT
+  run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  kind, length, step_ns, low_ns, high_ns, repeats, floor_ns
+FROM step_costs
+WHERE step_ns IS NOT NULL;
+
+-- The gap between the ideal and the measured step, as a waterfall: a generation over its steps, in the repeat with the median
+-- latency. The bars of a run, in the order of place, start where the one before ends, and the last ends at the measured
+-- step:
+--   1 ideal      the least time of the most frequent kind of step, by the closed forms at the device's roofs
+--   2 steps      what other kinds (refreshes, a prefill) add to the mean step, by the same least times
+--   3 work       what kernels move and compute beyond the closed forms, at their roofs (what is not fused; negative where a
+--                closed form asks for more than was done, or kernels' FLOPs are not known)
+--   4 family     kernels beyond their roofs, by family of operators
+--   5 no roof    kernels that have neither roof nor price, whole
+--   6 host       the rest: gaps between kernels, launching, waiting, and what the profiler adds to kernels (which makes it
+--                less, and may make it negative)
+-- Of a run in which a kind of step has no least time or was not traced there is no waterfall.
+CREATE OR REPLACE VIEW figure_gap AS
+WITH families AS (
+  SELECT run_id, phase, kind, item AS family, SUM(duration_ns) AS duration_ns, SUM(roof_ns) AS roof_ns, SUM(lost_ns) AS lost_ns,
+    SUM(CASE WHEN basis = 'no roof' THEN duration_ns ELSE 0 END) AS roofless_ns
+  FROM deviations
+  WHERE level = 'family'
+  GROUP BY run_id, phase, kind, item
+),
+floors AS (
+  SELECT
+    s.run_id, s.phase, s.kind, s.steps, s.traced_steps, c.floor_ns,
+    SUM(s.steps) OVER (PARTITION BY s.run_id) AS all_steps,
+    MIN(CASE WHEN c.floor_ns IS NOT NULL AND s.traced_steps > 0 THEN 1 ELSE 0 END) OVER (PARTITION BY s.run_id) AS is_complete,
+    ROW_NUMBER() OVER (PARTITION BY s.run_id ORDER BY s.steps DESC, s.kind) AS place
+  FROM generation_steps s
+  JOIN generations g ON g.run_id = s.run_id AND g.device_kind <> 'cpu'
+  LEFT JOIN step_costs c ON c.run_id = s.run_id AND c.kind = s.kind
+),
+complete AS (
+  SELECT
+    f.*, f.steps / f.all_steps AS weight,
+    MAX(CASE WHEN place = 1 THEN floor_ns END) OVER (PARTITION BY run_id) AS ideal_ns
+  FROM floors f
+  WHERE is_complete = 1
+),
+kernels_of_steps AS (
+  SELECT
+    c.run_id, c.kind, f.family, c.weight / c.traced_steps AS weight, f.duration_ns, f.roof_ns, f.lost_ns, f.roofless_ns
+  FROM complete c
+  JOIN families f
+    ON f.run_id = c.run_id AND COALESCE(f.phase, '') = COALESCE(c.phase, '') AND COALESCE(f.kind, '') = COALESCE(c.kind, '')
+),
+at_roofs AS (
+  SELECT run_id, SUM(weight * roof_ns) AS roof_ns, SUM(weight * duration_ns) AS duration_ns
+  FROM kernels_of_steps
+  GROUP BY run_id
+),
+at_floors AS (
+  SELECT run_id, SUM(weight * floor_ns) AS floor_ns, MAX(all_steps) AS all_steps
+  FROM complete
+  GROUP BY run_id
+),
+bars AS (
+  SELECT run_id, 1 AS stage, 'ideal' AS component, kind AS item, floor_ns AS value_ns
+  FROM complete
+  WHERE place = 1
+  UNION ALL
+  SELECT run_id, 2, 'steps', kind, weight * (floor_ns - ideal_ns)
+  FROM complete
+  WHERE place > 1
+  UNION ALL
+  SELECT f.run_id, 3, 'work', 'beyond the closed form', COALESCE(r.roof_ns, 0) - f.floor_ns
+  FROM at_floors f
+  LEFT JOIN at_roofs r ON r.run_id = f.run_id
+  UNION ALL
+  SELECT run_id, 4, 'family', family, SUM(weight * lost_ns)
+  FROM kernels_of_steps
+  GROUP BY run_id, family
+  HAVING SUM(weight * lost_ns) IS NOT NULL
+  UNION ALL
+  SELECT run_id, 5, 'no roof', family, SUM(weight * roofless_ns)
+  FROM kernels_of_steps
+  GROUP BY run_id, family
+  HAVING SUM(weight * roofless_ns) > 0
+  UNION ALL
+  SELECT f.run_id, 6, 'host', 'gaps and host', g.median_repeat_ns / f.all_steps - COALESCE(r.duration_ns, 0)
+  FROM at_floors f
+  JOIN generations g ON g.run_id = f.run_id
+  LEFT JOIN at_roofs r ON r.run_id = f.run_id
+),
+ordered AS (
+  SELECT
+    b.*,
+    ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY stage, value_ns DESC, item) AS place,
+    SUM(value_ns) OVER (
+      PARTITION BY run_id ORDER BY stage, value_ns DESC, item ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS end_ns
+  FROM bars b
+)
+SELECT
+  g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
+  g.generated_tokens, g.block, g.options,
+  f.all_steps AS steps,
+  o.place, o.stage, o.component, o.item, o.value_ns,
+  o.end_ns - o.value_ns AS start_ns,
+  o.end_ns,
+  g.median_repeat_ns / f.all_steps AS measured_ns
+FROM ordered o
+JOIN generations g ON g.run_id = o.run_id
+JOIN at_floors f ON f.run_id = o.run_id;
+
+-- How much faster blocks with a cache are than the naive mode, stage by stage of the waterfall: as if every step were the
+-- ideal one, with the other kinds of steps, with the kernels' own work at its roofs, with the kernels as they ran, and as
+-- measured. A run is paired with a naive one of the same device, model, options, lengths, batch, steps and execution, of its
+-- own experiment where there are several; times are of whole generations.
+CREATE OR REPLACE VIEW figure_speedup AS
+WITH levels AS (
+  SELECT g.run_id, l.stage, l.level, SUM(g.value_ns) * MAX(g.steps) AS total_ns
+  FROM figure_gap g
+  JOIN (
+    SELECT 1 AS stage, 'ideal step' AS level, 1 AS up_to
+    UNION ALL
+    SELECT 2, 'with refreshes', 2
+    UNION ALL
+    SELECT 3, 'kernels at their roofs', 3
+    UNION ALL
+    SELECT 4, 'kernels as they ran', 5
+    UNION ALL
+    SELECT 5, 'measured', 6
+  ) l ON g.stage <= l.up_to
+  GROUP BY g.run_id, l.stage, l.level
+),
+pairs AS (
+  SELECT
+    g.run_id, n.run_id AS naive_run_id, n.name AS naive_name,
+    ROW_NUMBER() OVER (
+      PARTITION BY g.run_id
+      ORDER BY CASE WHEN COALESCE(n.experiment, '') = COALESCE(g.experiment, '') THEN 0 ELSE 1 END, n.name, n.run_id
+    ) AS place
+  FROM generations g
+  JOIN generations n
+    ON n.mode = 'dlm_full' AND n.device = g.device AND n.model = g.model AND n.execution = g.execution AND n.dtype = g.dtype
+    AND n.batch = g.batch AND n.prompt_tokens = g.prompt_tokens AND n.generated_tokens = g.generated_tokens
+    AND n.options = g.options AND COALESCE(n.steps, 0) = COALESCE(g.steps, 0)
+  WHERE g.mode LIKE 'dlm_block_%'
+)
+SELECT
+  g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
+  g.generated_tokens, g.block, g.options,
+  l.stage, l.level, p.naive_run_id, p.naive_name,
+  d.total_ns AS naive_ns,
+  l.total_ns,
+  d.total_ns / NULLIF(l.total_ns, 0) AS speedup
+FROM pairs p
+JOIN generations g ON g.run_id = p.run_id
+JOIN levels l ON l.run_id = p.run_id
+JOIN levels d ON d.run_id = p.naive_run_id AND d.stage = l.stage
+WHERE p.place = 1;
+
+-- Energy of a committed token: the mean power while generating, over at least a second of it, times the latency.
+CREATE OR REPLACE VIEW figure_energy AS
+WITH drawn AS (
+  SELECT
+    run_id,
+    (MAX(time_ns) - MIN(time_ns)) / 1000000000 AS telemetry_s,
+    (MAX(energy_j) - MIN(energy_j)) / NULLIF((MAX(time_ns) - MIN(time_ns)) / 1000000000, 0) AS mean_power_w
+  FROM telemetry
+  GROUP BY run_id
+)
+SELECT
+  g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
+  g.generated_tokens, g.block, g.options,
+  g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
+  m.joules_per_token, d.mean_power_w, d.telemetry_s, g.tokens_per_s
+FROM generations g
+JOIN mode_summary m ON m.run_id = g.run_id
+LEFT JOIN drawn d ON d.run_id = g.run_id
+WHERE m.joules_per_token IS NOT NULL;
