@@ -8,15 +8,33 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reports import queries, run_table, units
-from reports.document import PANELS, device, document, encode, gather
+from reports import run_table, units
+from reports.document import device, document, gather, grid_of, pack
 from reports.machine import Machine
 from reports.names import clip
 from reports.queries import Row
 from reports.selection import resolve
 
 _TEMPLATES = Path(__file__).with_name("templates")
-SCRIPTS = ("format", "state", "theme", "tooltip", "roofline", "bars", "ledger", "controls", "main")
+SCRIPTS = (
+    "format",
+    "state",
+    "points",
+    "sql",
+    "theme",
+    "tooltip",
+    "roofline",
+    "table",
+    "bars",
+    "lost",
+    "icicle",
+    "timeline",
+    "bytes",
+    "telemetry",
+    "ledger",
+    "controls",
+    "main",
+)
 
 
 def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path:
@@ -33,10 +51,10 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
         rows = gather(connection, run_ids)
     finally:
         connection.close()
-    return _replace(Path(out) / "report.html", render(rows, run_ids))
+    return _replace(Path(out) / "report.html", render(rows))
 
 
-def render(rows: dict[str, list[Row]], run_ids: Sequence[str]) -> str:
+def render(rows: dict[str, list[Row]]) -> str:
     """The page of these rows."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -47,22 +65,22 @@ def render(rows: dict[str, list[Row]], run_ids: Sequence[str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(**_context(rows, run_ids))
+    return environment.get_template("report.html").render(**_context(rows))
 
 
-def _context(rows: dict[str, list[Row]], run_ids: Sequence[str]) -> dict[str, Any]:
+def _context(rows: dict[str, list[Row]]) -> dict[str, Any]:
     from markupsafe import Markup
 
     return {
         "table": run_table.table(rows["runs"]),
         "devices": list(dict.fromkeys(device(run) for run in rows["runs"])),
         "ceilings": _ceilings(rows),
-        "panels": [(title, queries.runnable(name, run_ids)) for name, title in PANELS.items()],
         "clip": clip,
+        "grid": grid_of(rows),
         "css": Markup(_text("page.css")),
         "plotly": Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
         "script": Markup("\n".join(_text(f"{name}.js") for name in SCRIPTS)),
-        "data": Markup(encode(document(rows))),
+        "data": Markup(pack(document(rows))),
     }
 
 

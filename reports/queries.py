@@ -21,9 +21,13 @@ def text(name: str) -> str:
     return (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def rows(connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str]) -> list[Row]:
-    """The rows of ``sql/<name>.sql`` for these runs."""
-    cursor = connection.execute(text(name), {"runs": list(run_ids)})
+def rows(
+    connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str], **parameters: int | list[str]
+) -> list[Row]:
+    """The rows of ``sql/<name>.sql`` for these runs, and for what else it asks."""
+    statement = text(name)
+    given = {"runs": list(run_ids), **parameters}
+    cursor = connection.execute(statement, {key: value for key, value in given.items() if f"${key}" in statement})
     columns = [column[0] for column in cursor.description or []]
     return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 

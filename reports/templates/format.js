@@ -33,6 +33,8 @@ const plural = (n, noun, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : m
 
 // Plotly reads a few tags in labels.
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const unescaped = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+const spoken = (entry) => entry.replace(/_/g, " ");
 
 function clip(text, longest) {
   if (text.length <= longest) return text;
