@@ -1,6 +1,6 @@
 -- Launches that are alike in everything but time, added up: what every panel about kernels is made of.
--- A sum is of launches that all know it, or NULL. $grid 0 keeps every launch by itself (launch is its kernel_id); else those
--- go together whose durations lie in the same of $grid intervals to an octave (launch numbers the interval).
+-- A sum is of launches that all know it, or NULL. The grid is 0 where every launch stays by itself (launch is its kernel_id);
+-- else those go together whose durations lie in the same of so many intervals to an octave (launch numbers the interval).
 SELECT
   k.run_id, mode, execution, phase, kind, family, operator, shapes, kernel,
   REGEXP_REPLACE(module, '\.[0-9]+', '.*', 'g') AS module,
@@ -20,7 +20,7 @@ SELECT
   SUM(l2_bytes) AS l2_bytes,
   SUM(l1_bytes) AS l1_bytes,
   SUM(roof_time_ns) AS best_roof_ns,
-  SUM(GREATEST(duration_ns - roof_time_ns, 0)) AS best_lost_ns,
+  SUM(CASE WHEN roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS best_lost_ns,
   MAX(roof_flops_per_s) AS roof_flops_per_s,
   MAX(b.dram_bytes_per_s) AS dram_bytes_per_s,
   MAX(b.l2_bytes_per_s) AS l2_bytes_per_s,

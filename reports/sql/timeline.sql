@@ -1,4 +1,4 @@
--- What a device did in a step, and why it did nothing in between. $steps names them as run_id/step_id; times are from the
+-- What a device did in a step, and why it did nothing in between. Steps are named run_id/step_id; times are from a
 -- step's first activity.
 SELECT
   k.run_id, k.step_id, k.device_index, k.stream, NULL AS cause, k.start_ns - s.start_ns AS at_ns, k.duration_ns,

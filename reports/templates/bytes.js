@@ -3,11 +3,13 @@ function drawBytes(rows, points) {
   const counted = points.filter((point) => point.counter_bytes > 0);
   const predictions = [["cache_model", "circle"], ["compulsory", "circle-open"]];
   const known = predictions.map(([name, symbol]) => [name, symbol, counted.filter((point) => point[`${name}_bytes`] > 0)]).filter(([, , own]) => own.length);
+  let below = 0;
   $("bytes-figure").hidden = !known.length;
   if (known.length) {
     const all = known.flatMap(([name, , own]) => own.flatMap((point) => [point.counter_bytes, point[`${name}_bytes`]]));
-    const range = [Math.floor(Math.log10(Math.min(...all))), Math.ceil(Math.log10(Math.max(...all)))];
-    const exponents = Array.from({ length: range[1] - range[0] + 1 }, (_, i) => range[0] + i);
+    const range = [Math.floor(Math.log10(Math.max(Math.min(...all), 1))), Math.ceil(Math.log10(Math.max(...all, 10)))];
+    below = all.filter((bytes) => bytes < 1).length;
+    const exponents = Array.from({ length: range[1] - range[0] + 1 }, (_, i) => range[0] + i).filter((e) => range[1] - range[0] < 5 || e % 3 === 0);
     const axis = (own, text) => Object.assign(own, { type: "log", range, tickvals: exponents.map((e) => 10 ** e), ticktext: exponents.map((e) => si(10 ** e, "B")), title: { ...own.title, text } });
     const layout = painted(DATA.plain);
     axis(layout.xaxis, "counted DRAM bytes");
@@ -33,6 +35,7 @@ function drawBytes(rows, points) {
   $("bytes-table").replaceChildren(h("thead", {}, h("tr", {}, ...head.map((title, i) => h("th", { scope: "col", class: i ? "number" : null }, title)))), h("tbody", {}, ...body));
   const says = known.length ? ["filled points are the model of the L2, rings compulsory bytes; on the line a prediction is right; errors are of the launches that have both"] : ["nothing here was counted: the predictions stand alone"];
   const cut = known.filter(([, , own]) => own.length > MOST_MARKS).map(([name, , own]) => `${SOURCES[name]} ${count(own.length - MOST_MARKS)}`);
+  if (below) says.push(`${plural(below, "prediction")} of less than a byte lie off the frame`);
   if (cut.length) says.push(`of the shortest points are left out: ${cut.join(", ")}`);
   $("bytes-note").textContent = `${says.join("; ")}.`;
 }

@@ -87,7 +87,7 @@ function listen() {
   on("share", "input", (node) => { state.share = Number(node.value) / 100; });
   on("all-roofs", "change", (node) => { state.allRoofs = node.checked; });
   on("search", "input", (node) => { state.search = node.value; tableLimit = MOST_ROWS; });
-  on("step", "change", (node) => { state.step = DATA.steps.find((step) => stepKey(step) === node.value); });
+  on("step", "change", (node) => { state.step = node.value; });
   $("table-more").addEventListener("click", () => { tableLimit = Infinity; render(); });
   $("csv").addEventListener("click", (event) => { copy(csv(tabled)); told(event.target, "copied"); });
   for (const button of document.querySelectorAll("button[data-save]")) button.addEventListener("click", () => save($(button.dataset.save), button.dataset.format));

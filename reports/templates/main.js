@@ -32,7 +32,7 @@ function render() {
   drawTable(points);
   drawing = { rows, points, shown };
   $("phases").hidden = rows.every((row) => !row.phase);
-  $("modules").hidden = $("icicle").hidden = rows.every((row) => !row.module && !row.operator);
+  $("modules").hidden = rows.every((row) => !row.module);
   for (const name of Object.keys(PANELS)) waiting.add(name);
   requestAnimationFrame(() => setTimeout(drawInSight));
 }

@@ -26,7 +26,7 @@ function chosenSql() {
   const roof = `GREATEST(${time(flops, "roof_flops_per_s")}, ${time(bytes, "dram_bytes_per_s")}, ${time("l2_bytes", "l2_bytes_per_s")}) * 1e9`;
   const isolated = state.picked.length ? `\n    AND (${anyOf(state.picked)})` : "";
   return filled(DATA.templates.chosen, {
-    flops, bytes, roof: best ? "best_roof_ns" : roof, lost: best ? "best_lost_ns" : "GREATEST(duration_ns - roof_ns, 0)", alike: runsOf("alike"), where: condition(chosenWhere()) + isolated,
+    flops, bytes, roof: best ? "best_roof_ns" : roof, lost: best ? "best_lost_ns" : "CASE WHEN roof_ns IS NOT NULL THEN GREATEST(duration_ns - roof_ns, 0) END", alike: runsOf("alike"), where: condition(chosenWhere()) + isolated,
   });
 }
 
@@ -46,7 +46,7 @@ const SQL = {
   lost: () => panel("lost", { item: ITEMS[state.lost].sql }),
   icicle: () => panel("icicle", {}),
   bytes: () => panel("bytes", {}),
-  timeline: () => filled(DATA.sql.timeline, { steps: listed(state.step ? [stepKey(state.step)] : []) }),
+  timeline: () => filled(DATA.sql.timeline, { steps: listed(stepShown() ? [stepKey(stepShown())] : []) }),
   timings: () => runsOf("timings"),
   telemetry: () => runsOf("telemetry"),
   steps: () => runsOf("step_diagnosis"),

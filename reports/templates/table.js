@@ -4,14 +4,12 @@ const MOST_ROWS = 100;
 const COLUMNS = [
   { key: "run_id", title: "run", show: (id) => clip(RUNS.get(id).name, 32), when: () => chosenRuns().length > 1 },
   { key: "short", title: "kernel", bold: true },
-  { key: "operator", title: "operator", when: () => state.point in { launch: 1, shape: 1 } },
-  { key: "shapes", title: "shapes", show: (text) => clip(text, 40), when: () => state.point in { launch: 1, shape: 1 } },
-  { key: "module", title: "module", when: () => state.point === "launch" },
-  { key: "family", title: "family" },
-  { key: "phase", title: "phase", show: (_, point) => phaseOf(point) },
   { key: "launches", title: "launches", show: count, number: true },
   { key: "duration_ns", title: "time", show: duration, number: true },
   { key: "share", title: "share", show: percent, number: true },
+  { key: "roof_fraction", title: "of roof", show: percent, number: true },
+  { key: "lost_ns", title: "lost", show: duration, number: true },
+  { key: "bound", title: "bound" },
   { key: "flops", title: "FLOPs", show: (value) => si(value, ""), number: true },
   { key: "dram_bytes", title: "DRAM", show: (value) => si(value, "B"), number: true },
   { key: "dram_bytes_source", title: "bytes by", show: spoken, when: () => state.bytes === "best" },
@@ -20,9 +18,11 @@ const COLUMNS = [
   { key: "intensity", title: "FLOP/B", show: digits, number: true },
   { key: "flops_per_s", title: "FLOP/s", show: (value) => si(value, ""), number: true },
   { key: "bytes_per_s", title: "B/s", show: (value) => si(value, ""), number: true },
-  { key: "roof_fraction", title: "of roof", show: percent, number: true },
-  { key: "lost_ns", title: "lost", show: duration, number: true },
-  { key: "bound", title: "bound" },
+  { key: "operator", title: "operator", when: () => state.point in { launch: 1, shape: 1 } },
+  { key: "shapes", title: "shapes", show: (text) => clip(text, 40), when: () => state.point in { launch: 1, shape: 1 } },
+  { key: "module", title: "module", when: () => state.point === "launch" },
+  { key: "phase", title: "phase", show: (_, point) => phaseOf(point) },
+  { key: "family", title: "family" },
   { key: "diagnosis", title: "diagnosis" },
 ];
 
@@ -55,7 +55,7 @@ function drawTable(points) {
       const value = point[column.key];
       const text = value == null ? "" : column.show ? column.show(value, point) : String(value);
       const swatch = column.key === "short" ? h("i", { class: familyOf(point.family).symbol, style: { background: familyOf(point.family).color } }) : null;
-      return h(column.bold ? "th" : "td", { class: column.number ? "number" : null, scope: column.bold ? "row" : null }, swatch, h("bdi", {}, clip(text, 72)));
+      return h(column.bold ? "th" : "td", { class: column.number ? "number" : null, scope: column.bold ? "row" : null }, swatch, h("bdi", {}, clip(text, 48)));
     })));
   $("table-head").replaceChildren(h("tr", {}, ...head));
   $("table-body").replaceChildren(...rows);

@@ -9,20 +9,27 @@ const EVENTS_OF = groupBy(TIMELINE, stepKey);
 
 const stepChoices = () => chosenRuns().flatMap((run) => DATA.steps.filter((step) => step.run_id === run.id)).filter((step) => !state.phase || phaseOf(step) === state.phase);
 
+const stepsDrawn = () => stepChoices().filter((step) => EVENTS_OF.has(stepKey(step)));
+
+// The step asked for, or while that is not among the chosen, the longest.
+function stepShown() {
+  const drawn = stepsDrawn();
+  return drawn.find((step) => state.step === stepKey(step)) || drawn.reduce((best, step) => (!best || step.wall_ns > best.wall_ns ? step : best), null);
+}
+
 function drawTimeline() {
   const choices = stepChoices();
-  const shown = choices.filter((step) => EVENTS_OF.has(stepKey(step)));
-  state.step = shown.find((step) => state.step && stepKey(step) === stepKey(state.step)) || shown.reduce((best, step) => (!best || step.wall_ns > best.wall_ns ? step : best), null);
-  const name = (step) => [phaseOf(step), step.step == null ? null : `step ${step.step}`, chosenRuns().length > 1 ? clip(RUNS.get(step.run_id).name, 40) : null].filter(Boolean).join(", ");
-  $("step").replaceChildren(...shown.map((step) => h("option", { value: stepKey(step), selected: step === state.step }, name(step))));
+  const shown = stepsDrawn();
+  const step = stepShown();
+  const name = (own) => [phaseOf(own), own.step == null ? null : `step ${own.step}`, chosenRuns().length > 1 ? clip(RUNS.get(own.run_id).name, 40) : null].filter(Boolean).join(", ");
+  $("step").replaceChildren(...shown.map((own) => h("option", { value: stepKey(own), selected: own === step }, name(own))));
   $("step").parentElement.hidden = shown.length < 2;
-  $("timeline-figure").hidden = !state.step;
-  $("timeline-legend").hidden = !state.step;
-  if (!state.step) {
+  $("timeline-figure").hidden = !step;
+  $("timeline-legend").hidden = !step;
+  if (!step) {
     $("timeline-note").textContent = choices.length ? "The page holds no timeline of these runs, since the longest runs fill it: report fewer with --run." : "These runs have no labelled steps, and so no timeline of one.";
     return;
   }
-  const step = state.step;
   const events = EVENTS_OF.get(stepKey(step));
   const kernels = events.filter((event) => event.cause == null);
   const gaps = events.filter((event) => event.cause != null);
