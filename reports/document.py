@@ -7,7 +7,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from reports import families, launches, queries
@@ -16,7 +16,7 @@ from reports.figures.layout import axis, layout
 from reports.machine import Machine
 from reports.names import shorten
 from reports.points import EDGES
-from reports.queries import Row
+from reports.queries import Columns, Row
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,14 +37,22 @@ TEMPLATES = ("chosen", "points", "bars", "icicle", "lost", "bytes")
 """Statements that the page fills in with what is chosen."""
 
 
-def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> dict[str, list[Row]]:
-    """The rows of every panel."""
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of every panel, and by column what kernels are alike and what happened in the steps that are shown."""
+
+    rows: dict[str, list[Row]]
+    alike: Columns
+    timeline: Columns
+
+
+def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Gathered:
+    """All that a page is made of, from the warehouse."""
     rows = {name: queries.rows(connection, name, run_ids) for name in PANELS}
     longest = sorted(rows["runs"], key=lambda run: -(run["device_time_ns"] or 0))
     steps = launches.timelines(rows["steps"], [run["run_id"] for run in longest])
-    rows["alike"] = queries.rows(connection, "alike", run_ids, grid=grid_of(rows))
-    rows["timeline"] = queries.rows(connection, "timeline", run_ids, steps=steps)
-    return rows
+    alike = queries.columns(connection, "alike", run_ids, grid=grid_of(rows))
+    return Gathered(rows, alike, queries.columns(connection, "timeline", run_ids, steps=steps))
 
 
 def grid_of(rows: dict[str, list[Row]]) -> int:
@@ -52,10 +60,11 @@ def grid_of(rows: dict[str, list[Row]]) -> int:
     return launches.grid(sum(run["kernels"] or 0 for run in rows["runs"]))
 
 
-def document(rows: dict[str, list[Row]]) -> dict[str, Any]:
+def document(gathered: Gathered) -> dict[str, Any]:
     """The page's data: figures without points, and what the points are made of, so that choosing needs no new page."""
+    rows = gathered.rows
     groups = _groups(_machines(rows), rows["runs"])
-    names = dict.fromkeys(row["kernel"] for row in (*rows["alike"], *rows["timeline"]) if row["kernel"])
+    names = dict.fromkeys([*gathered.alike["kernel"], *gathered.timeline["kernel"]])
     return {
         "families": {
             family: {"color": color, "symbol": families.symbol(family)} for family, color in families.COLORS.items()
@@ -75,9 +84,9 @@ def document(rows: dict[str, list[Row]]) -> dict[str, Any]:
         "grid": grid_of(rows),
         "sql": {name: queries.text(name) for name in STATEMENTS},
         "templates": {name: queries.text(f"panels/{name}") for name in TEMPLATES},
-        "short": {name: shorten(name) for name in names},
-        "alike": columns(rows["alike"]),
-        "timeline": columns(rows["timeline"]),
+        "short": {name: shorten(name) for name in names if name},
+        "alike": coded(gathered.alike),
+        "timeline": coded(gathered.timeline),
         **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps", "timings", "telemetry")},
     }
 
@@ -137,31 +146,30 @@ def _figures(machine: Machine, run_ids: Sequence[str]) -> Row:
     }
 
 
-def columns(rows: Sequence[Row]) -> Row:
-    """Rows by column; text is written once, in ``values``, with its place there in ``codes`` (-1 for NULL).
+def coded(columns: Columns) -> Row:
+    """Columns as a page holds them: text is written once, in ``values``, with its place there in ``codes``.
 
-    A column without any value is None.
+    The code of NULL is -1; a column without any value is None.
     """
-    names = list(rows[0]) if rows else []
-    return {name: _column([row[name] for row in rows]) for name in names}
+    return {name: _column(values) for name, values in columns.items()}
 
 
 def _column(values: list[Any]) -> Any:
-    if not any(isinstance(value, str) for value in values):
-        plain = [_finite(value) for value in values]
-        return plain if any(value is not None for value in plain) else None
-    known: dict[str, int] = {}
-    codes = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
-    return {"values": list(known), "codes": codes}
+    kinds = set(map(type, values)) - {type(None)}
+    if str in kinds:
+        known: dict[str, int] = {}
+        codes = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
+        return {"values": list(known), "codes": codes}
+    if float in kinds:
+        return [_finite(value) for value in values]
+    return values if kinds else None
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: float | None) -> float | None:
     """JSON has no infinity; whole floats are written without their point."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    return value
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def encode(value: Any) -> str:
@@ -177,7 +185,7 @@ def encode(value: Any) -> str:
 def pack(value: Any) -> str:
     """JSON, deflated, in base64: a fifth of its size, and no text in it can be markup."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(text.encode())).decode()
+    return base64.b64encode(zlib.compress(text.encode(), 3)).decode()
 
 
 def unpack(text: str) -> Any:

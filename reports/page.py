@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import run_table, units
-from reports.document import device, document, gather, grid_of, pack
+from reports.document import Gathered, device, document, gather, pack
 from reports.machine import Machine
 from reports.names import clip
 from reports.queries import Row
@@ -48,14 +48,14 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
     connection = connect(warehouse, read_only=True)
     try:
         run_ids = resolve(connection, runs)
-        rows = gather(connection, run_ids)
+        gathered = gather(connection, run_ids)
     finally:
         connection.close()
-    return _replace(Path(out) / "report.html", render(rows))
+    return _replace(Path(out) / "report.html", render(gathered))
 
 
-def render(rows: dict[str, list[Row]]) -> str:
-    """The page of these rows."""
+def render(gathered: Gathered) -> str:
+    """The page of what was gathered."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -65,10 +65,11 @@ def render(rows: dict[str, list[Row]]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(**_context(rows))
+    return environment.get_template("report.html").render(**_context(gathered))
 
 
-def _context(rows: dict[str, list[Row]]) -> dict[str, Any]:
+def _context(gathered: Gathered) -> dict[str, Any]:
+    rows = gathered.rows
     from markupsafe import Markup
 
     return {
@@ -76,11 +77,10 @@ def _context(rows: dict[str, list[Row]]) -> dict[str, Any]:
         "devices": list(dict.fromkeys(device(run) for run in rows["runs"])),
         "ceilings": _ceilings(rows),
         "clip": clip,
-        "grid": grid_of(rows),
         "css": Markup(_text("page.css")),
         "plotly": Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
         "script": Markup("\n".join(_text(f"{name}.js") for name in SCRIPTS)),
-        "data": Markup(pack(document(rows))),
+        "data": Markup(pack(document(gathered))),
     }
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import duckdb
 
 Row = dict[str, Any]
+Columns = dict[str, list[Any]]
 
 _FOLDER = Path(__file__).with_name("sql")
 
@@ -25,11 +26,20 @@ def rows(
     connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str], **parameters: int | list[str]
 ) -> list[Row]:
     """The rows of ``sql/<name>.sql`` for these runs, and for what else it asks."""
+    found = columns(connection, name, run_ids, **parameters)
+    return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+
+
+def columns(
+    connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str], **parameters: int | list[str]
+) -> Columns:
+    """The same by column, which is how a page holds many rows."""
     statement = text(name)
     given = {"runs": list(run_ids), **parameters}
     cursor = connection.execute(statement, {key: value for key, value in given.items() if f"${key}" in statement})
-    columns = [column[0] for column in cursor.description or []]
-    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+    names = [column[0] for column in cursor.description or []]
+    found = cursor.fetchall()
+    return {name: [row[i] for row in found] for i, name in enumerate(names)}
 
 
 def runnable(name: str, run_ids: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ function drawBytes(rows, points) {
   $("bytes-figure").hidden = !known.length;
   if (known.length) {
     const all = known.flatMap(([name, , own]) => own.flatMap((point) => [point.counter_bytes, point[`${name}_bytes`]]));
-    const range = [Math.floor(Math.log10(Math.max(Math.min(...all), 1))), Math.ceil(Math.log10(Math.max(...all, 10)))];
+    const range = [Math.floor(Math.log10(Math.max(least(all), 1))), Math.ceil(Math.log10(Math.max(most(all), 10)))];
     below = all.filter((bytes) => bytes < 1).length;
     const exponents = Array.from({ length: range[1] - range[0] + 1 }, (_, i) => range[0] + i).filter((e) => range[1] - range[0] < 5 || e % 3 === 0);
     const axis = (own, text) => Object.assign(own, { type: "log", range, tickvals: exponents.map((e) => 10 ** e), ticktext: exponents.map((e) => si(10 ** e, "B")), title: { ...own.title, text } });
@@ -15,13 +15,13 @@ function drawBytes(rows, points) {
     axis(layout.xaxis, "counted DRAM bytes");
     axis(layout.yaxis, "predicted");
     layout.height = 380;
-    const most = counted.reduce((longest, point) => Math.max(longest, point.duration_ns), 1);
+    const longest = most(counted.map((point) => point.duration_ns));
     const data = known.map(([name, symbol, own]) => {
       const marks = own.slice(0, MOST_MARKS);
       return {
         type: "scatter", mode: "markers", name: SOURCES[name], hoverinfo: "none",
         x: marks.map((point) => point.counter_bytes), y: marks.map((point) => point[`${name}_bytes`]), customdata: marks.map((point) => ({ point, where: point.where })),
-        marker: { symbol, color: marks.map((point) => familyOf(point.family).color), opacity: 0.8, size: marks.map((point) => point.duration_ns), sizemode: "area", sizemin: 4, sizeref: (2 * most) / 26 ** 2, line: { width: symbol === "circle" ? 0.8 : 1.4, color: symbol === "circle" ? ink("surface") : marks.map((point) => familyOf(point.family).color) } },
+        marker: { symbol, color: marks.map((point) => familyOf(point.family).color), opacity: 0.8, size: marks.map((point) => point.duration_ns), sizemode: "area", sizemin: 4, sizeref: (2 * longest) / 26 ** 2, line: { width: symbol === "circle" ? 0.8 : 1.4, color: symbol === "circle" ? ink("surface") : marks.map((point) => familyOf(point.family).color) } },
       };
     });
     const ends = range.map((e) => 10 ** e);

@@ -84,7 +84,7 @@ function listen() {
   for (const id of ["mode", "execution", "phase", "precision"]) on(id, "change", (node) => { state[id] = node.value || null; settle(); });
   for (const id of ["bytes", "flops"]) on(id, "change", (node) => { state[id] = node.value; repriced(); });
   for (const id of ["level", "point", "lost-level"]) on(id, "change", (node) => { state[id === "lost-level" ? "lost" : id] = node.value; });
-  on("share", "input", (node) => { state.share = Number(node.value) / 100; });
+  $("share").addEventListener("input", () => { state.share = Number($("share").value) / 100; $("share-says").textContent = percent(state.share); renderSoon(); });
   on("all-roofs", "change", (node) => { state.allRoofs = node.checked; });
   on("search", "input", (node) => { state.search = node.value; tableLimit = MOST_ROWS; });
   on("step", "change", (node) => { state.step = node.value; });

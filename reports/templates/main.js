@@ -22,11 +22,12 @@ function render() {
   drawSelectors(chosenRows({ precision: false }));
   drawLegend();
   const all = chosenRows();
-  const rows = state.picked.length ? all.filter(isPicked) : all;
-  const everything = pointsOf(all);
-  for (const point of everything) point.picked = state.picked.length > 0 && point.own.some(isPicked);
+  const picked = state.picked.length ? picking() : null;
+  const rows = picked ? all.filter(picked) : all;
+  const everything = chosenPoints(all);
+  for (const point of everything) point.picked = picked !== null && point.own.some(picked);
   const shown = heaviest(everything);
-  const points = state.picked.length ? pointsOf(rows) : everything;
+  const points = picked ? pointsOf(rows) : everything;
   drawSum(rows);
   drawRoofline(shown);
   drawTable(points);
@@ -35,6 +36,14 @@ function render() {
   $("modules").hidden = rows.every((row) => !row.module);
   for (const name of Object.keys(PANELS)) waiting.add(name);
   requestAnimationFrame(() => setTimeout(drawInSight));
+}
+
+// Once a frame however often it is asked for, as while the slider is drawn.
+let asked = false;
+function renderSoon() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(() => { asked = false; render(); });
 }
 
 function drawOne(name) {

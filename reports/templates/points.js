@@ -31,27 +31,41 @@ function price(row) {
 const repriced = () => ALIKE.forEach(price);
 repriced();
 
+// Sums as in SQL: what is unknown adds nothing, and a sum of nothing known is unknown.
 const SUMS = ["launches", "duration_ns", "flops", "dram_bytes", "l2_bytes", "l1_bytes", "compulsory_bytes", "cache_model_bytes", "counter_bytes", "roof_ns", "lost_ns"];
 const FROM = { dram_bytes: "bytes" };
 const plus = (total, value) => (value == null ? total : (total || 0) + value);
-const together = (own, name) => [...new Set(own.map((row) => row[name]).filter((value) => value != null))].sort().join(" + ") || null;
+const together = (own, name) => (own.length === 1 ? own[0][name] : [...new Set(own.map((row) => row[name]).filter((value) => value != null))].sort().join(" + ") || null);
 
 function pointOf(keys, own) {
   const point = { own, index: 0, where: Object.fromEntries(keys.map((name) => [name, own[0][name]])) };
   Object.assign(point, point.where);
   for (const name of MERGED) if (!(name in point)) point[name] = together(own, name);
-  for (const name of SUMS) point[name] = own.reduce((total, row) => plus(total, row[FROM[name] || name]), null);
-  point.modules = new Set(own.map((row) => row.module).filter(Boolean)).size;
-  point.shortest_ns = Math.min(...own.map((row) => row.shortest_ns));
-  point.longest_ns = Math.max(...own.map((row) => row.longest_ns));
-  point.priced_ns = sum(own.filter((row) => row.bytes != null), "duration_ns");
-  point.roofed_ns = sum(own.filter((row) => row.roof_ns != null), "duration_ns");
-  const most = (name) => own.reduce((best, row) => (row[name] != null && (!best || row.duration_ns > best.duration_ns) ? row : best), null)?.[name] ?? null;
-  point.bound = most("bound");
-  point.diagnosis = most("diagnosis");
+  for (const name of SUMS) {
+    const from = FROM[name] || name;
+    let total = null;
+    for (const row of own) total = plus(total, row[from]);
+    point[name] = total;
+  }
+  Object.assign(point, { shortest_ns: Infinity, longest_ns: 0, priced_ns: 0, roofed_ns: 0 });
+  for (const row of own) {
+    point.shortest_ns = Math.min(point.shortest_ns, row.shortest_ns);
+    point.longest_ns = Math.max(point.longest_ns, row.longest_ns);
+    if (row.bytes != null) point.priced_ns += row.duration_ns;
+    if (row.roof_ns != null) point.roofed_ns += row.duration_ns;
+  }
+  point.modules = own.length === 1 ? Number(own[0].module != null) : new Set(own.map((row) => row.module).filter((name) => name != null)).size;
+  point.bound = ofLongest(own, "bound");
+  point.diagnosis = ofLongest(own, "diagnosis");
   point.roof_fraction = point.roof_ns == null || !point.roofed_ns ? null : point.roof_ns / point.roofed_ns;
   point.short = { operator: point.operator || `(${point.attribution})`, module: point.module || "(no module)" }[state.point] || shortOf(point.kernel);
   return derived(point);
+}
+
+function ofLongest(own, name) {
+  let best = null;
+  for (const row of own) if (row[name] != null && (!best || row.duration_ns > best.duration_ns)) best = row;
+  return best && best[name];
 }
 
 function derived(point) {
@@ -83,17 +97,38 @@ function within(value, decades, low, high) {
   return [value, null];
 }
 
-// Every point of these rows, the longest first.
-function pointsOf(rows) {
+function grouped(rows) {
   const keys = POINT[state.point];
-  const points = [...groupBy(rows, (row) => keys.map((name) => row[name]).join("\u0000")).values()].map((own) => pointOf(keys, own));
+  return [...groupBy(rows, (row) => keys.map((name) => row[name]).join("\u0000")).values()].map((own) => pointOf(keys, own));
+}
+
+function longestFirst(points) {
   points.sort((a, b) => b.duration_ns - a.duration_ns);
   points.forEach((point, i) => { point.index = i; });
   return points;
 }
 
+// Every point of these rows, the longest first.
+const pointsOf = (rows) => longestFirst(grouped(rows));
+
+// A run's points are made once for each way to make them: a selection that keeps or drops them whole only filters.
+const made = new Map();
+
+function madeOf(run) {
+  const key = [run, state.point, state.level, state.flops, state.bytes].join(" ");
+  if (!made.has(key)) made.set(key, grouped(ALIKE_OF.get(run) || []));
+  return made.get(key);
+}
+
+function chosenPoints(rows) {
+  const { run_id: runs, ...where } = chosenWhere();
+  if (!Object.keys(where).every((name) => POINT[state.point].includes(name))) return pointsOf(rows);
+  return longestFirst(runs.flatMap(madeOf).filter(meeting(where)));
+}
+
 // Those that make up the chosen share of the time: the longest ones, up to the one that reaches it.
 function heaviest(points) {
+  if (state.share === 1) return points;
   const limit = state.share * sum(points, "duration_ns");
   let [longer, before] = [0, null];
   let total = 0;

@@ -8,7 +8,7 @@ function thinned(points) {
   const frame = group().frame;
   for (let cell = 3; marks.length > MOST_MARKS; cell *= 1.6) {
     const at = (value, decades, pixels) => (value == null ? 0 : Math.round(((Math.log10(value) - decades[0]) / (decades[1] - decades[0])) * (pixels / cell)));
-    const key = ({ x, y, family, level }) => `${family} ${level || ""} ${at(x, y == null ? frame.bytes_per_s : frame.intensity, 850)} ${at(y, frame.flops_per_s, 550)}`;
+    const key = ({ x, y, family, level, edge }) => ((familyOrder(family) * 4 + Object.keys(LEVELS).indexOf(level)) * 6 + Object.keys(DATA.marks.edges).indexOf(edge)) * 1e7 + at(x, y == null ? frame.bytes_per_s : frame.intensity, 850) * 3e3 + at(y, frame.flops_per_s, 550);
     marks = [...groupBy(points, key).values()].map((own) => ({ point: own[0], others: own.length - 1, ns: sum(own, "duration_ns") }));
     marks.cell = cell;
   }

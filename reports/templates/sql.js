@@ -38,7 +38,7 @@ const SQL = {
     keys: POINT[state.point].join(", "),
     merged: merged().map((name) => `STRING_AGG(DISTINCT ${name}, ' + ' ORDER BY ${name}) AS ${name},`).join("\n    "),
     level: LEVEL_BYTES[state.level] || "dram_bytes",
-    share: String(state.share),
+    shown: state.share < 1 ? `longer_ns < ${state.share} * total_ns` : "TRUE",
   }),
   families: () => panel("bars", { label: "family", value: "duration_ns" }),
   phases: () => panel("bars", { label: "CONCAT_WS(' · ', phase, kind)", value: "duration_ns" }),

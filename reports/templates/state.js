@@ -36,12 +36,25 @@ const state = {
   point: "shape", share: 1, families: new Set(), picked: [], allRoofs: false, search: "", sort: ["duration_ns", -1], lost: "operator", step: null,
 };
 
-const phaseOf = (row) => [row.phase, row.kind].filter(Boolean).join(" · ") || "no phase";
+const PHASE_NAMES = new Map();
+function phaseOf({ phase, kind }) {
+  const own = PHASE_NAMES.get(phase) || PHASE_NAMES.set(phase, new Map()).get(phase);
+  return own.get(kind) || own.set(kind, [phase, kind].filter(Boolean).join(" · ") || "no phase").get(kind);
+}
 const group = () => DATA.groups[RUNS.get([...state.runs][0]).group];
 const fits = (run, name) => state[name] === null || run[name] === state[name];
 const chosenRuns = () => DATA.runs.filter((run) => state.runs.has(run.id) && fits(run, "mode") && fits(run, "execution"));
-const meets = (row, condition) => Object.entries(condition).every(([name, value]) => (Array.isArray(value) ? value.includes(row[name]) : row[name] === value));
-const isPicked = (row) => state.picked.length === 0 || state.picked.some(({ where }) => meets(row, where));
+
+// Whether a row meets a condition; whether it meets any of what was picked.
+function meeting(condition) {
+  const tests = Object.entries(condition).map(([name, value]) => [name, Array.isArray(value) ? new Set(value) : null, value]);
+  return (row) => tests.every(([name, set, value]) => (set ? set.has(row[name]) : row[name] === value));
+}
+
+function picking() {
+  const tests = state.picked.map(({ where }) => meeting(where));
+  return (row) => tests.some((test) => test(row));
+}
 
 // What holds of every row that a panel is about, whatever was clicked.
 function chosenWhere() {
@@ -55,11 +68,11 @@ function chosenWhere() {
 const PHASES = new Map(ALIKE.map((row) => [phaseOf(row), { phase: row.phase, kind: row.kind }]));
 
 function chosenRows({ families = true, precision = true } = {}) {
-  const { run_id: runs, family, ...where } = chosenWhere();
+  const { run_id: runs, ...where } = chosenWhere();
   if (!precision) delete where.precision;
+  if (!families) delete where.family;
   const own = runs.flatMap((id) => ALIKE_OF.get(id) || []);
-  const conditions = Object.keys(where).length ? own.filter((row) => meets(row, where)) : own;
-  return families && family ? conditions.filter((row) => state.families.has(row.family)) : conditions;
+  return Object.keys(where).length ? own.filter(meeting(where)) : own;
 }
 
 // A click picks one thing alone, or lets it go; adding, it joins or leaves the others.
@@ -103,7 +116,7 @@ function settle() {
   const own = chosenRuns().flatMap((run) => ALIKE_OF.get(run.id) || []);
   if (!own.some((row) => phaseOf(row) === state.phase)) state.phase = null;
   if (!own.some((row) => row.precision === state.precision)) state.precision = null;
-  if (state.picked.length && !own.some(isPicked)) state.picked = [];
+  if (state.picked.length && !own.some(picking())) state.picked = [];
 }
 
 // #roofline shows the roofline alone; #roofline&run=NAME&theme=dark chooses too.

@@ -38,6 +38,7 @@ function searched(points) {
 // Values that are missing come last, whichever way it is sorted.
 function sorted(points) {
   const [key, way] = state.sort;
+  if (key === "duration_ns" && way < 0) return points;
   const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
   return [...points].sort((a, b) => (a[key] == null) - (b[key] == null) || (a[key] == null ? 0 : way * order(a[key], b[key])) || a.index - b.index);
 }

@@ -53,7 +53,7 @@ function drawTimeline() {
 }
 
 const laneOf = (event) => `stream ${event.stream ?? "?"}`;
-const isShown = (event, step) => (!state.families.size || state.families.has(event.family)) && (state.picked.length === 0 || state.picked.some(({ where }) => meets({ ...event, phase: step.phase, kind: step.kind }, Object.fromEntries(Object.entries(where).filter(([name]) => name in event || name === "phase" || name === "kind")))));
+const isShown = (event, step) => (!state.families.size || state.families.has(event.family)) && (state.picked.length === 0 || state.picked.some(({ where }) => meeting(Object.fromEntries(Object.entries(where).filter(([name]) => name in event || name === "phase" || name === "kind")))({ ...event, phase: step.phase, kind: step.kind })));
 
 function eventMark(event) {
   if (event.cause == null) {

@@ -39,5 +39,5 @@ SELECT
   $level / NULLIF(duration_ns, 0) * 1e9 AS bytes_per_s,
   roof_ns / NULLIF(roofed_ns, 0) AS roof_fraction
 FROM ranked
-WHERE longer_ns < $share * total_ns
+WHERE $shown
 ORDER BY duration_ns DESC
