@@ -1,4 +1,4 @@
-"""A warehouse of a million kernel launches, from a real one: every run again, later and under a new id, until there are enough.
+"""A warehouse of a million kernel launches, from a real one: every run again, later and under a new id.
 
     python tests/bench/make_warehouse.py ridgeline.duckdb million.duckdb --launches 1000000
 
@@ -20,7 +20,7 @@ HOUR_NS = 3_600_000_000_000
 
 
 def multiply(source: Path, target: Path, launches: int) -> int:
-    """Write ``target``, runs of ``source`` repeated until it holds at least ``launches`` kernels; return how many it holds."""
+    """Write ``target``, the runs of ``source`` until there are ``launches`` kernels, and return how many there are."""
     shutil.copyfile(source, target)
     connection = duckdb.connect(str(target))
     copies = math.ceil(launches / max(_kernels(connection), 1)) - 1
