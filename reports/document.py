@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from reports import families, queries
+from reports import families, launches, queries
 from reports.figures import bars, marks, roofs
+from reports.figures.layout import axis, layout
 from reports.machine import Machine
-from reports.points import EDGES, placed
-from reports.queries import Row
+from reports.names import shorten
+from reports.points import EDGES
+from reports.queries import Columns, Row
 
 if TYPE_CHECKING:
     import duckdb
 
 PANELS = {
-    "points": "Roofline, bandwidth lane, time by family and phase, time lost, and what the ledger names",
-    "modules": "Time by module",
-    "ledger": "Ledger",
-    "ceilings": "Roofs",
     "runs": "Runs",
+    "ceilings": "Roofs",
+    "ledger": "Ledger",
+    "step_diagnosis": "Kinds of step",
+    "steps": "Steps that have a timeline",
+    "timings": "Times without the profiler",
+    "telemetry": "Power and clocks",
 }
-"""Each query and what it feeds."""
+"""Each query of its own, and what it feeds. Panels about kernels are made from ``alike``, in the browser."""
+
+STATEMENTS = ("alike", *PANELS, "timeline")
+TEMPLATES = ("chosen", "points", "bars", "icicle", "lost", "bytes")
+"""Statements that the page fills in with what is chosen."""
 
 
-def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> dict[str, list[Row]]:
-    """The rows of every panel."""
-    return {name: queries.rows(connection, name, run_ids) for name in PANELS}
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of every panel, and by column what kernels are alike and what happened in the steps that are shown."""
+
+    rows: dict[str, list[Row]]
+    alike: Columns
+    timeline: Columns
 
 
-def document(rows: dict[str, list[Row]]) -> dict[str, Any]:
-    """The page's data: figures without points, and the points apart, so that filters need no new figure."""
-    machines = _machines(rows)
-    groups = _groups(machines, rows["runs"])
-    points = [point for run_id, own in _by_run(rows["points"]).items() for point in placed(own, machines[run_id].frame)]
-    points.sort(key=lambda point: -point["duration_ns"])
+def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Gathered:
+    """All that a page is made of, from the warehouse."""
+    rows = {name: queries.rows(connection, name, run_ids) for name in PANELS}
+    longest = sorted(rows["runs"], key=lambda run: -(run["device_time_ns"] or 0))
+    steps = launches.timelines(rows["steps"], [run["run_id"] for run in longest])
+    alike = queries.columns(connection, "alike", run_ids, grid=grid_of(rows))
+    return Gathered(rows, alike, queries.columns(connection, "timeline", run_ids, steps=steps))
+
+
+def grid_of(rows: dict[str, list[Row]]) -> int:
+    """Intervals of duration to an octave; 0 where launches are few enough to stand alone."""
+    return launches.grid(sum(run["kernels"] or 0 for run in rows["runs"]))
+
+
+def document(gathered: Gathered) -> dict[str, Any]:
+    """The page's data: figures without points, and what the points are made of, so that choosing needs no new page."""
+    rows = gathered.rows
+    groups = _groups(_machines(rows), rows["runs"])
+    names = dict.fromkeys([*gathered.alike["kernel"], *gathered.timeline["kernel"]])
     return {
         "families": {
             family: {"color": color, "symbol": families.symbol(family)} for family, color in families.COLORS.items()
@@ -50,11 +78,16 @@ def document(rows: dict[str, list[Row]]) -> dict[str, Any]:
             "above": marks.ABOVE,
         },
         "bars": {"layout": bars.frame(0), "row": bars.ROW},
+        "plain": layout(300, xaxis=axis(""), yaxis=axis("")),
         "runs": [_run(run, groups) for run in rows["runs"]],
-        "groups": [_figures(machine, points, ids) for machine, ids in groups],
-        "points": columns(points),
-        "modules": columns(rows["modules"]),
-        "ledger": rows["ledger"],
+        "groups": [_figures(machine, ids) for machine, ids in groups],
+        "grid": grid_of(rows),
+        "sql": {name: queries.text(name) for name in STATEMENTS},
+        "templates": {name: queries.text(f"panels/{name}") for name in TEMPLATES},
+        "short": {name: shorten(name) for name in names if name},
+        "alike": coded(gathered.alike),
+        "timeline": coded(gathered.timeline),
+        **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps", "timings", "telemetry")},
     }
 
 
@@ -90,6 +123,8 @@ def _run(run: Row, groups: list[tuple[Machine, list[str]]]) -> Row:
         "id": run["run_id"],
         "name": run["name"],
         "group": group,
+        "mode": run["mode"],
+        "execution": run["execution"],
         "device_time_ns": run["device_time_ns"],
         "kernels": run["kernels"],
         "outcome": run["outcome"],
@@ -97,42 +132,44 @@ def _run(run: Row, groups: list[tuple[Machine, list[str]]]) -> Row:
     }
 
 
-def _figures(machine: Machine, points: Sequence[Row], run_ids: Sequence[str]) -> Row:
-    members = set(run_ids)
-    own = [point for point in points if point["run_id"] in members]
-    used = {(point["unit"], point["precision"]) for point in own if point["place"] == "roofline"}
-    lane = [family for family in families.COLORS if any(p["family"] == family and p["place"] == "lane" for p in own)]
+def _figures(machine: Machine, run_ids: Sequence[str]) -> Row:
+    latency = [roof for roof in machine.roofs if roof.resource == "latency"]
     return {
         "device": machine.device,
         "has_roofs": bool(machine.roofs),
         "runs": list(run_ids),
-        "roofline": roofs.skeleton(machine, used),
-        "roofline_all": roofs.skeleton(machine),
-        "lane": roofs.lane(machine, lane),
+        "frame": asdict(machine.frame),
+        "peaks": [asdict(roof) | {"what": roof.what} for roof in machine.peaks],
+        "floor_ns": min((roof.value * 1e9 for roof in latency), default=None),
+        "roofline": roofs.skeleton(machine),
+        "lane": roofs.lane(machine, list(families.COLORS)),
     }
 
 
-def columns(rows: Sequence[Row]) -> Row:
-    """Rows by column; text is written once, in ``values``, with its place there in ``codes`` (-1 for NULL)."""
-    names = list(rows[0]) if rows else []
-    return {name: _column([row[name] for row in rows]) for name in names}
+def coded(columns: Columns) -> Row:
+    """Columns as a page holds them: text is written once, in ``values``, with its place there in ``codes``.
+
+    The code of NULL is -1; a column without any value is None.
+    """
+    return {name: _column(values) for name, values in columns.items()}
 
 
 def _column(values: list[Any]) -> Any:
-    if not any(isinstance(value, str) for value in values):
+    kinds = set(map(type, values)) - {type(None)}
+    if str in kinds:
+        known: dict[str, int] = {}
+        codes = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
+        return {"values": list(known), "codes": codes}
+    if float in kinds:
         return [_finite(value) for value in values]
-    known: dict[str, int] = {}
-    codes = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
-    return {"values": list(known), "codes": codes}
+    return values if kinds else None
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: float | None) -> float | None:
     """JSON has no infinity; whole floats are written without their point."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    return value
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def encode(value: Any) -> str:
@@ -143,3 +180,18 @@ def encode(value: Any) -> str:
     """
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def pack(value: Any) -> str:
+    """JSON, deflated, in base64: a fifth of its size, and no text in it can be markup."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode(), 3)).decode()
+
+
+def unpack(text: str) -> Any:
+    """What :func:`pack` was given.
+
+    >>> unpack(pack({"kernel": "</script>"}))
+    {'kernel': '</script>'}
+    """
+    return json.loads(zlib.decompress(base64.b64decode(text)))

@@ -8,15 +8,33 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reports import queries, run_table, study_page, units
-from reports.document import PANELS, device, document, encode, gather
+from reports import run_table, study_page, units
+from reports.document import Gathered, device, document, gather, pack
 from reports.machine import Machine
 from reports.names import clip
 from reports.queries import Row
 from reports.selection import resolve
 
 _TEMPLATES = Path(__file__).with_name("templates")
-SCRIPTS = ("format", "state", "theme", "tooltip", "roofline", "bars", "ledger", "controls", "main")
+SCRIPTS = (
+    "format",
+    "state",
+    "points",
+    "sql",
+    "theme",
+    "tooltip",
+    "roofline",
+    "table",
+    "bars",
+    "lost",
+    "icicle",
+    "timeline",
+    "bytes",
+    "telemetry",
+    "ledger",
+    "controls",
+    "main",
+)
 
 
 def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path:
@@ -32,15 +50,15 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
     connection = connect(warehouse, read_only=True)
     try:
         run_ids = resolve(connection, runs)
-        rows = gather(connection, run_ids)
+        gathered = gather(connection, run_ids)
     finally:
         connection.close()
     study_page.write(warehouse, out, runs)
-    return _replace(Path(out) / "report.html", render(rows, run_ids))
+    return _replace(Path(out) / "report.html", render(gathered))
 
 
-def render(rows: dict[str, list[Row]], run_ids: Sequence[str]) -> str:
-    """The page of these rows."""
+def render(gathered: Gathered) -> str:
+    """The page of what was gathered."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -50,22 +68,22 @@ def render(rows: dict[str, list[Row]], run_ids: Sequence[str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(**_context(rows, run_ids))
+    return environment.get_template("report.html").render(**_context(gathered))
 
 
-def _context(rows: dict[str, list[Row]], run_ids: Sequence[str]) -> dict[str, Any]:
+def _context(gathered: Gathered) -> dict[str, Any]:
+    rows = gathered.rows
     from markupsafe import Markup
 
     return {
         "table": run_table.table(rows["runs"]),
         "devices": list(dict.fromkeys(device(run) for run in rows["runs"])),
         "ceilings": _ceilings(rows),
-        "panels": [(title, queries.runnable(name, run_ids)) for name, title in PANELS.items()],
         "clip": clip,
         "css": Markup(_text("page.css")),
         "plotly": Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
         "script": Markup("\n".join(_text(f"{name}.js") for name in SCRIPTS)),
-        "data": Markup(encode(document(rows))),
+        "data": Markup(pack(document(gathered))),
     }
 
 

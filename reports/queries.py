@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import duckdb
 
 Row = dict[str, Any]
+Columns = dict[str, list[Any]]
 
 _FOLDER = Path(__file__).with_name("sql")
 
@@ -21,21 +22,40 @@ def text(name: str) -> str:
     return (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def rows(connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str]) -> list[Row]:
-    """The rows of ``sql/<name>.sql`` for these runs."""
-    return fetch(connection, text(name), runs=run_ids)
+Parameter = int | Sequence[str]
 
 
-def rows_of(connection: duckdb.DuckDBPyConnection, name: str, **run_ids: Sequence[str]) -> list[Row]:
-    """The rows of ``sql/<name>.sql``, whose parameters are these lists of run ids."""
-    return fetch(connection, text(name), **run_ids)
+def rows(
+    connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str], **parameters: Parameter
+) -> list[Row]:
+    """The rows of ``sql/<name>.sql`` for these runs, and for what else it asks."""
+    return fetch(connection, text(name), runs=run_ids, **parameters)
 
 
-def fetch(connection: duckdb.DuckDBPyConnection, statement: str, **run_ids: Sequence[str]) -> list[Row]:
-    """The rows of a statement whose parameters are these lists of run ids."""
-    cursor = connection.execute(statement, {parameter: list(ids) for parameter, ids in run_ids.items()})
-    columns = [column[0] for column in cursor.description or []]
-    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+def rows_of(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Parameter) -> list[Row]:
+    """The rows of ``sql/<name>.sql``, which knows its runs by other names."""
+    return fetch(connection, text(name), **parameters)
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, statement: str, **parameters: Parameter) -> list[Row]:
+    """The rows of a statement; parameters it does not ask for are left out."""
+    found = _columns(connection, statement, parameters)
+    return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+
+
+def columns(
+    connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str], **parameters: Parameter
+) -> Columns:
+    """The same by column, which is how a page holds many rows."""
+    return _columns(connection, text(name), {"runs": run_ids, **parameters})
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, statement: str, parameters: Mapping[str, Parameter]) -> Columns:
+    asked = {key: value for key, value in parameters.items() if f"${key}" in statement}
+    cursor = connection.execute(statement, {k: v if isinstance(v, int) else list(v) for k, v in asked.items()})
+    names = [column[0] for column in cursor.description or []]
+    found = cursor.fetchall()
+    return {name: [row[i] for row in found] for i, name in enumerate(names)}
 
 
 def runnable(name: str, run_ids: Sequence[str]) -> str:

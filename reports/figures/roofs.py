@@ -101,7 +101,15 @@ def _line(roof: Roof, x: list[float], y: list[float]) -> Spec:
         "name": escape(roof.label),
         "hoverinfo": "skip",
         "line": _stroke(roof),
-        "meta": {"role": "roof", "resource": roof.resource, "source": roof.source, "value": roof.value},
+        "meta": {
+            "role": "roof",
+            "resource": roof.resource,
+            "source": roof.source,
+            "value": roof.value,
+            "unit": roof.unit,
+            "precision": roof.precision,
+            "level": roof.level,
+        },
     }
 
 

@@ -6,7 +6,7 @@ function stack(rows, label, value, most) {
     .sort((a, b) => b.total - a.total || (a.name < b.name ? -1 : 1));
   if (sorted.length <= most) return sorted;
   const rest = sorted.slice(most - 1);
-  return [...sorted.slice(0, most - 1), { name: `(${rest.length} more)`, own: rest.flatMap((bar) => bar.own), total: sum(rest, "total") }];
+  return [...sorted.slice(0, most - 1), { name: `(${rest.length} more)`, own: rest.flatMap((bar) => bar.own), total: sum(rest, "total"), rest: true }];
 }
 
 function barLayout(rows, longest) {
@@ -34,34 +34,29 @@ function totals(bars, whole) {
   };
 }
 
-function drawBars(id, rows, label, value, most = 16) {
+// `where` says of a bar which rows it is made of, so that a click picks them.
+function drawBars(id, rows, label, value, where, most = 16) {
   const bars = stack(rows, label, value, most);
   const whole = sum(rows, "duration_ns");
   $(id).hidden = bars.length === 0;
   if (!bars.length) return bars;
   const families = [...new Set(bars.flatMap((bar) => bar.own.map((row) => row.family)))].sort((a, b) => familyOrder(a) - familyOrder(b));
-  const data = families.map((family) => {
-    const parts = bars.map((bar) => sum(bar.own.filter((row) => row.family === family), value));
-    return {
-      type: "bar", orientation: "h", name: escaped(family), hoverinfo: "none", marker: { color: familyOf(family).color },
-      x: parts.map((part) => part / 1e9), y: bars.map((_, i) => i),
-      customdata: bars.map((bar, i) => ({ title: bar.name, family, rows: [["family", family], ["time", `${duration(parts[i])}, ${percent(parts[i] / whole)} of what is chosen`], ["whole bar", duration(bar.total)]] })),
-    };
-  });
+  const parts = bars.map((bar) => new Map([...groupBy(bar.own, (row) => row.family)].map(([family, own]) => [family, sum(own, value)])));
+  const data = families.map((family) => ({
+    type: "bar", orientation: "h", name: escaped(family), hoverinfo: "none", marker: { color: familyOf(family).color },
+    x: parts.map((part) => (part.get(family) || 0) / 1e9), y: bars.map((_, i) => i),
+    customdata: bars.map((bar, i) => ({ title: bar.name, family, where: bar.rest ? null : where(bar.own[0]), rows: [["family", family], ["time", `${duration(parts[i].get(family) || 0)}, ${percent((parts[i].get(family) || 0) / whole)} of what is chosen`], ["whole bar", duration(bar.total)]] })),
+  }));
   draw(id, [...data, totals(bars, whole)], named(barLayout(bars.length, bars[0].total / 1e9), bars.map((bar) => bar.name)));
   return bars;
 }
 
-function drawTimes(points) {
-  drawBars("families-figure", points, (row) => row.family, "duration_ns", 18);
-  drawBars("phases-figure", points, phaseOf, "duration_ns");
-  $("phases").hidden = points.every((point) => !point.phase);
-  const modules = chosen(MODULES);
-  $("modules").hidden = modules.every((row) => !row.module);
-  drawBars("modules-figure", modules, (row) => row.module || "no module", "duration_ns", 18);
-  const lost = drawBars("lost-figure", points, (row) => row.operator || row.short, "lost_ns");
-  const unknown = points.filter((point) => point.roof_time_ns == null);
-  const says = lost.length ? [`${duration(sum(points, "lost_ns"))} of ${duration(sum(points, "duration_ns"))}`] : ["No kernel here has a known roof to lose against"];
-  if (lost.length && unknown.length) says.push(`${duration(sum(unknown, "duration_ns"))} have no known roof and are left out`);
-  $("lost-note").textContent = `${says.join("; ")}.`;
+const drawFamilies = (rows) => drawBars("families-figure", rows, (row) => row.family, "duration_ns", (row) => ({ family: row.family }), 18);
+
+function drawPhaseBars(rows) {
+  drawBars("phases-figure", rows, phaseOf, "duration_ns", (row) => ({ phase: row.phase, kind: row.kind }));
+}
+
+function drawModules(rows) {
+  drawBars("modules-figure", rows, (row) => row.module || "no module", "duration_ns", (row) => ({ module: row.module }), 18);
 }

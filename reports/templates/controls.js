@@ -2,10 +2,10 @@
 const adding = (event) => event.ctrlKey || event.metaKey || event.shiftKey;
 
 function drawRunMenu() {
-  const names = chosenRuns().map((run) => run.name);
+  const names = [...state.runs].map((id) => RUNS.get(id).name);
   $("run-label").textContent = names.length === 1 ? clip(names[0], 40) : `${names.length} runs`;
   $("run-list").replaceChildren(...DATA.groups.flatMap((machine, index) => [
-    h("h3", {}, machine.device),
+    h("h3", {}, machine.device, machine.runs.length > 1 ? h("button", { type: "button", class: "link", onclick: () => { chooseGroup(index); render(); } }, `all ${machine.runs.length}`) : null),
     ...DATA.runs.filter((run) => run.group === index).map(runChoice),
   ]));
   for (const row of document.querySelectorAll("tr[data-run]")) {
@@ -20,15 +20,35 @@ function runChoice(run) {
   return h("label", {}, box, h("bdi", {}, run.name), h("small", {}, run.outcome === "ok" ? duration(run.device_time_ns) : run.outcome));
 }
 
-function drawPhases() {
-  const phases = [...new Set(POINTS.filter(inRuns).map(phaseOf))].sort();
-  const option = (value, text) => { const node = h("option", { value }, text); node.selected = value === (state.phase || ""); return node; };
-  $("phase").replaceChildren(option("", "all"), ...phases.map((phase) => option(phase, phase)));
-  $("phase").parentElement.hidden = phases.length < 2;
+// Choices there are; a selector with a single one is not shown.
+function drawChoices(id, values, says = String) {
+  const known = [...new Set(values.filter((value) => value != null))].sort();
+  const option = (value, text) => { const node = h("option", { value }, text); node.selected = value === (state[id] || ""); return node; };
+  $(id).replaceChildren(option("", "all"), ...known.map((value) => option(value, says(value))));
+  $(id).parentElement.hidden = known.length < 2 && state[id] === null;
+}
+
+function drawSelectors(own) {
+  const runs = DATA.runs.filter((run) => state.runs.has(run.id));
+  for (const name of ["mode", "execution"]) drawChoices(name, runs.map((run) => run[name]));
+  drawChoices("phase", chosenRuns().flatMap((run) => ALIKE_OF.get(run.id) || []).map(phaseOf));
+  drawChoices("precision", own.map((row) => row.precision));
+  const knows = (name) => own.some((row) => row[name] != null);
+  offer("level", { l2: knows("l2_bytes"), l1: knows("l1_bytes"), all: knows("l2_bytes") || knows("l1_bytes") }, "dram");
+  offer("bytes", { counter: knows("counter_bytes"), cache_model: knows("cache_model_bytes"), compulsory: knows("compulsory_bytes") }, "best");
+  offer("flops", { algorithm: knows("algorithm_flops"), counter: knows("counter_flops") }, "best");
+  $("share-says").textContent = percent(state.share);
+}
+
+// What nothing here knows cannot be chosen, and is not.
+function offer(id, known, otherwise) {
+  for (const option of $(id).options) option.disabled = known[option.value] === false;
+  if (known[state[id]] === false) { state[id] = otherwise; repriced(); }
+  $(id).value = state[id];
 }
 
 function drawLegend() {
-  const rows = POINTS.filter((point) => inRuns(point) && inPhase(point));
+  const rows = chosenRows({ families: false });
   const whole = sum(rows, "duration_ns");
   const families = [...groupBy(rows, (point) => point.family)].sort((a, b) => familyOrder(a[0]) - familyOrder(b[0]));
   $("legend").replaceChildren(...families.map(([family, own]) => {
@@ -46,34 +66,57 @@ function isolate(family, add) {
   else state.families = alone ? new Set() : new Set([family]);
 }
 
-function drawSum(points) {
-  const total = sum(points, "duration_ns");
-  const parts = [`${plural(sum(points, "launches"), "kernel")}`, duration(total)];
-  const flops = sum(points, "flops");
+function drawSum(rows) {
+  const total = sum(rows, "duration_ns");
+  const parts = [`${plural(sum(rows, "launches"), "kernel")}`, duration(total)];
+  const flops = sum(rows, "flops");
   if (flops) parts.push(`${si((flops / total) * 1e9, "FLOP/s")} on average`);
   if (state.families.size) parts.push(`only ${[...state.families].join(", ")}`);
   $("sum").textContent = parts.join(" · ");
+  $("picked").replaceChildren(...state.picked.map(({ label, where }) => h("button", { type: "button", title: "Let go", onclick: () => { pick(label, where, true); hideDetail(); render(); } }, h("bdi", {}, clip(label, 44)), " ×")));
 }
 
 function listen() {
   for (const row of document.querySelectorAll("tr[data-run]")) {
     row.addEventListener("click", (event) => { chooseRun(row.dataset.run, adding(event)); render(); });
   }
-  $("phase").addEventListener("change", (event) => { state.phase = event.target.value || null; render(); });
-  $("all-roofs").addEventListener("change", (event) => { state.allRoofs = event.target.checked; render(); });
+  const on = (id, event, change) => $(id).addEventListener(event, () => { change($(id)); render(); });
+  for (const id of ["mode", "execution", "phase", "precision"]) on(id, "change", (node) => { state[id] = node.value || null; settle(); });
+  for (const id of ["bytes", "flops"]) on(id, "change", (node) => { state[id] = node.value; repriced(); });
+  for (const id of ["level", "point", "lost-level"]) on(id, "change", (node) => { state[id === "lost-level" ? "lost" : id] = node.value; });
+  $("share").addEventListener("input", () => { state.share = Number($("share").value) / 100; $("share-says").textContent = percent(state.share); renderSoon(); });
+  on("all-roofs", "change", (node) => { state.allRoofs = node.checked; });
+  on("search", "input", (node) => { state.search = node.value; tableLimit = MOST_ROWS; });
+  on("step", "change", (node) => { state.step = node.value; });
+  $("table-more").addEventListener("click", () => { tableLimit = Infinity; render(); });
+  $("csv").addEventListener("click", (event) => { copy(csv(tabled)); told(event.target, "copied"); });
+  for (const button of document.querySelectorAll("button[data-save]")) button.addEventListener("click", () => save($(button.dataset.save), button.dataset.format));
   $("theme").addEventListener("click", () => { setTheme(theme === "dark" ? "light" : "dark"); render(); });
   systemDark.addEventListener("change", (event) => { setTheme(event.matches ? "dark" : "light"); render(); });
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    hideDetail();
-    hideTooltip();
-    $("run-menu").open = false;
-    if (state.families.size) { state.families.clear(); render(); }
-  });
+  document.addEventListener("keydown", keyed);
   document.addEventListener("click", (event) => { if (!$("run-menu").contains(event.target) && event.target.isConnected) $("run-menu").open = false; });
   let before = theme;
-  addEventListener("beforeprint", () => { before = theme; setTheme("light"); render(); });
+  addEventListener("beforeprint", () => { before = theme; setTheme("light"); render(); drawAll(); });
   addEventListener("afterprint", () => { setTheme(before); render(); });
   let width = innerWidth;
   addEventListener("resize", () => { if ((width < 700) !== narrow() || document.body.classList.contains("only-roofline")) render(); width = innerWidth; });
+}
+
+// Keys where nothing is being typed: / searches, [ and ] move the slider, Escape lets go of everything.
+function keyed(event) {
+  if (event.key === "Escape") {
+    hideDetail();
+    hideTooltip();
+    $("run-menu").open = false;
+    if (document.activeElement) document.activeElement.blur();
+    state.families.clear();
+    state.picked = [];
+    render();
+  }
+  if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName || "") || adding(event) || event.altKey) return;
+  if (event.key === "/") { $("search").focus(); event.preventDefault(); }
+  if (event.key === "[" || event.key === "]") {
+    $("share").value = Number($("share").value) + (event.key === "[" ? -5 : 5);
+    $("share").dispatchEvent(new Event("input"));
+  }
 }

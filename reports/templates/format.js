@@ -25,6 +25,7 @@ function duration(ns) {
 }
 
 function percent(share) {
+  if (!Number.isFinite(share)) return "–"; // of nothing
   return share > 0 && share < 5e-5 ? "<0.01 %" : `${digits(Math.round(share * 1e4) / 100)} %`;
 }
 
@@ -33,6 +34,8 @@ const plural = (n, noun, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : m
 
 // Plotly reads a few tags in labels.
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const unescaped = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+const spoken = (entry) => entry.replace(/_/g, " ");
 
 function clip(text, longest) {
   if (text.length <= longest) return text;
@@ -54,7 +57,14 @@ function h(tag, attributes, ...children) {
   return node;
 }
 
-const sum = (rows, key) => rows.reduce((total, row) => total + (row[key] || 0), 0);
+function sum(rows, key) {
+  let total = 0;
+  for (const row of rows) total += row[key] || 0;
+  return total;
+}
+
+const most = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
 
 function groupBy(rows, key) {
   const groups = new Map();

@@ -1,9 +1,9 @@
 // Both accounts of each chosen run, and by name what they leave open.
 const entryColor = (entry) => DATA.entries[entry] || OTHER.color;
-const spoken = (entry) => entry.replace(/_/g, " ");
 
 function drawLedger() {
-  const rows = DATA.ledger.filter(inRuns);
+  const runs = new Set(chosenRuns().map((run) => run.id));
+  const rows = DATA.ledger.filter((row) => runs.has(row.run_id));
   const bars = [...groupBy(rows, (row) => `${RUNS.get(row.run_id).name} · ${row.account}\u0000${row.run_id}`)]
     .map(([key, own]) => ({ name: key.split("\u0000")[0], own, total: sum(own, "duration_ns") }));
   $("ledger-figure").hidden = bars.length === 0;
@@ -15,7 +15,7 @@ function drawLedger() {
     $("ledger-legend").replaceChildren(...entries.map((entry) => h("span", {}, h("i", { style: { background: entryColor(entry) } }), spoken(entry))));
   }
   $("ledger-tables").replaceChildren(...chosenRuns().map((run) => ledgerTable(run, rows.filter((row) => row.run_id === run.id))));
-  drawNamed(POINTS.filter(inRuns));
+  drawNamed([...runs].flatMap((id) => ALIKE_OF.get(id) || []));
 }
 
 function ledgerTrace(entry, bars) {
@@ -55,7 +55,7 @@ function drawNamed(points) {
   $("ledger-named").replaceChildren(...OPEN.map(([title, fits]) => {
     const found = points.filter(fits);
     if (!found.length) return h("p", { class: "note" }, `${title}: nothing.`);
-    const names = stack(found, (point) => point.operator || point.short, "duration_ns", Infinity);
+    const names = stack(found, (point) => point.operator || shortOf(point.kernel), "duration_ns", Infinity);
     const rows = names.map((name) => h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name.name)), h("td", { class: "number" }, count(sum(name.own, "launches"))), h("td", { class: "number" }, duration(name.total)), h("td", { class: "number" }, percent(name.total / whole))));
     const says = `${title}: ${duration(sum(found, "duration_ns"))}, ${percent(sum(found, "duration_ns") / whole)}, ${plural(names.length, "name")}`;
     return h("details", { class: "named" }, h("summary", {}, says), h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, ...rows))));

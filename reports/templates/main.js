@@ -1,22 +1,89 @@
-// Draw everything that depends on what is chosen.
+// Draw everything that depends on what is chosen: the roofline and the table at once, other panels when they are in sight.
+const PANELS = {
+  lane: ({ shown }) => drawLane(shown),
+  families: ({ rows }) => drawFamilies(rows),
+  phases: ({ rows }) => drawPhaseBars(rows),
+  modules: ({ rows }) => drawModules(rows),
+  lost: ({ rows }) => drawLost(rows),
+  icicle: ({ rows }) => drawIcicle(rows),
+  timeline: () => drawTimeline(),
+  bytes: ({ rows, points }) => drawBytes(rows, points),
+  timings: () => drawTimings(),
+  telemetry: () => drawTelemetry(),
+  ledger: () => drawLedger(),
+  sql: () => drawSql(),
+};
+const waiting = new Set();
+const inSight = new Set();
+let drawing = null;
+
 function render() {
   drawRunMenu();
-  drawPhases();
+  drawSelectors(chosenRows({ precision: false }));
   drawLegend();
-  const points = chosen(POINTS);
-  drawSum(points);
-  drawRoofline(points);
-  drawLane(points);
-  drawTimes(points);
-  drawLedger();
+  const all = chosenRows();
+  const picked = state.picked.length ? picking() : null;
+  const rows = picked ? all.filter(picked) : all;
+  const everything = chosenPoints(all);
+  for (const point of everything) point.picked = picked !== null && point.own.some(picked);
+  const shown = heaviest(everything);
+  const points = picked ? pointsOf(rows) : everything;
+  drawSum(rows);
+  drawRoofline(shown);
+  drawTable(points);
+  drawing = { rows, points, shown };
+  $("phases").hidden = rows.every((row) => !row.phase);
+  $("modules").hidden = rows.every((row) => !row.module);
+  for (const name of Object.keys(PANELS)) waiting.add(name);
+  requestAnimationFrame(() => setTimeout(drawInSight));
+}
+
+// Once a frame however often it is asked for, as while the slider is drawn.
+let asked = false;
+function renderSoon() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(() => { asked = false; render(); });
+}
+
+function drawOne(name) {
+  if (!waiting.delete(name)) return;
+  PANELS[name](drawing);
+}
+
+// One panel at a time, so that a click in between is heard.
+function drawInSight() {
+  const next = Object.keys(PANELS).find((name) => waiting.has(name) && inSight.has(name));
+  if (!next) return;
+  drawOne(next);
+  setTimeout(drawInSight);
+}
+
+const drawAll = () => Object.keys(PANELS).forEach(drawOne);
+
+const sight = new IntersectionObserver((entries) => {
+  for (const entry of entries) inSight[entry.isIntersecting ? "add" : "delete"](entry.target.id);
+  drawInSight();
+}, { rootMargin: "300px" });
+
+// The statement of every panel as it is now.
+function drawSql() {
+  for (const details of document.querySelectorAll("details[data-sql]")) {
+    const show = () => { if (details.open) details.querySelector("code").textContent = SQL[details.dataset.sql](); };
+    details.ontoggle = show;
+    show();
+  }
 }
 
 setTheme(theme);
-listen();
 if (DATA.runs.length) {
+  listen();
+  sqlButtons();
   chooseFromFragment();
   render();
+  for (const name of Object.keys(PANELS)) sight.observe($(name));
 } else {
+  $("theme").addEventListener("click", () => setTheme(theme === "dark" ? "light" : "dark"));
   document.body.classList.add("without-runs");
 }
 document.documentElement.dataset.ready = "true";

@@ -1,20 +1,57 @@
-// The roofline and the bandwidth lane: frames from the page's data, points from what is chosen.
-function pointTraces(points, place) {
-  const shown = points.filter((point) => point.place === place);
-  const { style, largest, edges } = DATA.marks;
-  const most = Math.max(1, ...shown.map((point) => point.duration_ns));
-  const families = [...groupBy(shown, (point) => point.family)].sort((a, b) => familyOrder(a[0]) - familyOrder(b[0]));
+// The roofline and the bandwidth lane: frames and roofs from the page's data, points from what is chosen.
+const MOST_MARKS = 1500;
+const SYMBOLS = { l2: "diamond", l1: "hexagon" };
+
+// Where points would be more than a browser draws swiftly, those of a family within a few pixels are one mark: the longest.
+function thinned(points) {
+  let marks = points.map((point) => ({ point, others: 0, ns: point.duration_ns }));
+  const frame = group().frame;
+  for (let cell = 3; marks.length > MOST_MARKS; cell *= 1.6) {
+    const at = (value, decades, pixels) => (value == null ? 0 : Math.round(((Math.log10(value) - decades[0]) / (decades[1] - decades[0])) * (pixels / cell)));
+    const key = ({ x, y, family, level, edge }) => ((familyOrder(family) * 4 + Object.keys(LEVELS).indexOf(level)) * 6 + Object.keys(DATA.marks.edges).indexOf(edge)) * 1e7 + at(x, y == null ? frame.bytes_per_s : frame.intensity, 850) * 3e3 + at(y, frame.flops_per_s, 550);
+    marks = [...groupBy(points, key).values()].map((own) => ({ point: own[0], others: own.length - 1, ns: sum(own, "duration_ns") }));
+    marks.cell = cell;
+  }
+  return marks;
+}
+
+// All three levels: a point of its own at each that is known, at the same height.
+function levelled(points) {
+  if (state.level !== "all") return points;
+  return points.flatMap((point) => Object.keys(LEVELS).map((level) => ({ ...point, ...place(point.flops, point[LEVEL_BYTES[level]], point.duration_ns), level }))
+    .filter((at) => at.place === point.place && (at.place === "roofline" || at.level === "dram")));
+}
+
+function links(points) {
+  const rows = [...groupBy(points.filter((at) => at.place === "roofline"), (at) => at.index).values()].filter((own) => own.length > 1);
+  return {
+    type: "scatter", mode: "lines", hoverinfo: "skip", line: { color: ink("faint"), width: 1 },
+    x: rows.flatMap((own) => [...own.map((at) => at.x), null]), y: rows.flatMap((own) => [...own.map((at) => at.y), null]),
+  };
+}
+
+function symbolOf(point) {
+  const symbol = point.edge ? DATA.marks.edges[point.edge] : SYMBOLS[point.level] || familyOf(point.family).symbol;
+  return point.bound === "latency" ? `${symbol}-open` : symbol;
+}
+
+function pointTraces(marks, place) {
+  const shown = marks.filter((mark) => mark.point.place === place);
+  const { style, largest } = DATA.marks;
+  const most = shown.reduce((longest, mark) => Math.max(longest, mark.ns), 1);
+  const families = [...groupBy(shown, (mark) => mark.point.family)].sort((a, b) => familyOrder(a[0]) - familyOrder(b[0]));
   return families.map(([family, rows]) => ({
     type: "scatter", mode: "markers", name: escaped(family), hoverinfo: "none", cliponaxis: false,
-    x: rows.map((row) => row.x),
-    y: rows.map((row) => (row.y == null ? row.family : row.y)),
-    customdata: rows.map((row) => row.index),
+    x: rows.map(({ point }) => point.x),
+    y: rows.map(({ point }) => (point.y == null ? point.family : point.y)),
+    customdata: rows.map(({ point, others }) => ({ point, others, where: point.where })),
     marker: {
       ...style,
-      line: { width: 0.8, color: ink("surface") },
+      line: { width: rows.map(({ point }) => (point.bound === "latency" ? 1.4 : 0.8)), color: rows.map(({ point }) => (point.bound === "latency" ? familyOf(family).color : ink("surface"))) },
+      opacity: rows.map(({ point }) => (state.picked.length && !point.picked ? 0.1 : style.opacity)),
       color: familyOf(family).color,
-      symbol: rows.map((row) => (row.edge ? edges[row.edge] : familyOf(family).symbol)),
-      size: rows.map((row) => row.duration_ns),
+      symbol: rows.map(({ point }) => symbolOf(point)),
+      size: rows.map((mark) => mark.ns),
       sizeref: (2 * most) / (largest[place] * (innerWidth < 700 ? 0.7 : 1)) ** 2,
     },
   }));
@@ -23,7 +60,7 @@ function pointTraces(points, place) {
 function badges(points, place) {
   const off = groupBy(points.filter((point) => point.edge && point.place === place), (point) => point.edge);
   return [...off].map(([edge, rows]) => ({
-    ...DATA.marks.badges[edge], ...(place === "lane" ? DATA.marks.above : {}), text: DATA.marks.badges[edge].text.replace("{}", rows.length), name: "badge",
+    ...DATA.marks.badges[edge], ...(place === "lane" ? DATA.marks.above : {}), text: DATA.marks.badges[edge].text.replace("{}", count(rows.length)), name: "badge",
     xref: "paper", yref: "paper", showarrow: false, font: { size: 11, color: ink("quiet") },
   }));
 }
@@ -36,26 +73,79 @@ function fitted(layout, points, place) {
   if (!narrow()) return layout;
   layout.margin = { ...layout.margin, l: 8, r: 10 };
   layout.annotations = layout.annotations.filter((note) => note.name === "badge");
-  layout.xaxis.title.text = place === "lane" ? "DRAM bandwidth" : "FLOP per byte";
+  layout.xaxis.title.text = place === "lane" ? `${LEVELS[state.level] || "DRAM"} bandwidth` : `FLOP per byte${state.level === "all" ? "" : ` of ${LEVELS[state.level]}`}`;
   layout.xaxis.ticktext = layout.xaxis.ticktext.map((text, i) => (i % 2 ? "" : text));
   layout.xaxis.tickangle = 0;
   return layout;
 }
 
+// All memory roofs, and of the compute roofs those that what is shown runs under; memory roofs end at the highest of them.
+function roofsShown(points) {
+  const { data, layout } = group().roofline;
+  const used = new Set(points.filter((point) => point.place === "roofline").flatMap((point) => (point.precision || "").split(" + ").flatMap((precision) => (point.unit || "").split(" + ").map((unit) => `${unit} ${precision}`))));
+  const isPeak = (trace) => trace.meta.resource === "compute";
+  const wanted = (trace) => trace.meta.precision.split("/").some((precision) => used.has(`${trace.meta.unit} ${precision}`));
+  const peaks = data.filter(isPeak);
+  const few = state.allRoofs ? peaks : peaks.filter(wanted);
+  const shown = few.length ? few : peaks;
+  const end = (roof) => {
+    const own = shown.filter((peak) => peak.meta.source === roof.meta.source);
+    return Math.max(0, ...(own.length ? own : shown).map((peak) => peak.meta.value)) / roof.meta.value || Infinity;
+  };
+  const memory = data.filter((trace) => !isPeak(trace)).map((trace) => {
+    const x = [trace.x[0], Math.min(10 ** group().frame.intensity[1], end(trace))];
+    return { ...trace, x, y: x.map((at) => at * trace.meta.value) };
+  });
+  const names = new Set([...memory, ...shown].map((trace) => trace.name));
+  const turned = (note) => {
+    const trace = memory.find((roof) => roof.name === note.text);
+    if (!trace) return note;
+    const x = Math.min(0.44 * group().frame.intensity[1] + 0.56 * group().frame.intensity[0], Math.log10(trace.x[1]) - 0.6);
+    return { ...note, x, y: x + Math.log10(trace.meta.value) };
+  };
+  return { traces: [...memory, ...shown], notes: layout.annotations.filter((note) => names.has(note.text)).map(turned), ridges: ridges(memory, shown) };
+}
+
+// Where a memory roof meets a compute roof of the same source.
+function ridges(memory, peaks) {
+  const pairs = memory.flatMap((roof) => peaks.filter((peak) => peak.meta.source === roof.meta.source).map((peak) => [roof, peak, peak.meta.value / roof.meta.value]));
+  return {
+    type: "scatter", mode: "markers", name: "ridge points", hoverinfo: "none", meta: { role: "ridge" },
+    x: pairs.map(([, , x]) => x), y: pairs.map(([, peak]) => peak.meta.value),
+    customdata: pairs.map(([roof, peak, x]) => ({ title: "ridge point", rows: [["memory", unescaped(roof.name)], ["compute", unescaped(peak.name)], ["intensity", `${digits(x)} FLOP/B: with less, the memory limits; with more, the arithmetic`]] })),
+    marker: { symbol: "circle", size: 7, color: ink("surface"), line: { width: 1.4, color: ink("roof") } },
+  };
+}
+
 function drawRoofline(points) {
-  const { data, layout } = group()[state.allRoofs ? "roofline_all" : "roofline"];
-  const roofs = data.map((trace) => ({ ...trace, line: { ...trace.line, color: ink("roof") } }));
-  const frame = fitted(painted(layout), points, "roofline");
+  const roofs = roofsShown(points);
+  const data = roofs.traces.map((trace) => ({ ...trace, line: { ...trace.line, color: ink("roof") } }));
+  const at = levelled(points);
+  const marks = thinned(at.filter((point) => point.place === "roofline"));
+  const layout = painted({ ...group().roofline.layout, annotations: roofs.notes });
+  layout.xaxis.title.text = state.level === "all" ? "arithmetic intensity, FLOP per byte of each level" : `arithmetic intensity, FLOP per byte of ${LEVELS[state.level]} traffic`;
+  const frame = fitted(layout, at, "roofline");
   if (document.body.classList.contains("only-roofline")) frame.height = Math.max(420, innerHeight - $("roofline-figure").getBoundingClientRect().top - 16);
   else if (narrow()) frame.height = 460;
-  draw("roofline-figure", [...roofs, ...pointTraces(points, "roofline")], frame, { onDrawn: alignLabels, tools: true });
+  const linked = state.level === "all" ? [links(at)] : [];
+  draw("roofline-figure", [...data, roofs.ridges, ...linked, ...pointTraces(marks, "roofline")], frame, { onDrawn: alignLabels, tools: true });
   const names = chosenRuns().map((run) => run.name);
-  $("roofline-title").textContent = `${names.length < 2 ? names.join(", ") : `${names.length} runs`} on ${group().device}: one point a kernel and shape, its area the total time`;
+  $("roofline-title").textContent = `${names.length < 2 ? names.join(", ") : plural(names.length, "run")} on ${group().device}: one point ${POINT_SAYS[state.point]}, its area the total time`;
+  $("roofline-note").textContent = `${rooflineSays(points, marks, roofs).join("; ")}.`;
+}
+
+const POINT_SAYS = { launch: "a launch", shape: "a kernel and shape", operator: "an operator", module: "a module and family" };
+
+function rooflineSays(points, marks, roofs) {
   const shown = points.filter((point) => point.place === "roofline");
   const parts = [`${plural(shown.length, "point")}, ${plural(sum(shown, "launches"), "launch", "launches")}, ${duration(sum(shown, "duration_ns"))}`];
-  if (narrow() && data.length) parts.push(`roofs: ${data.map((trace) => trace.name).join("; ")}`);
+  if (state.level === "all") parts.push("circles are of DRAM, diamonds of L2, hexagons of L1");
+  if (shown.some((point) => point.bound === "latency")) parts.push(`hollow points are bound by latency${group().floor_ns ? `: no launch takes less than ${duration(group().floor_ns)}` : ""}`);
+  if (marks.cell) parts.push(`drawn as ${plural(marks.length, "mark")}, points of a family within ${digits(marks.cell)} pixels being one at the longest of them`);
+  if (state.point === "launch" && DATA.grid) parts.push(`launches are too many to stand alone: those of a kernel, shape and module go together whose durations lie within ${percent(2 ** (1 / DATA.grid) - 1)}`);
+  if (narrow() && roofs.traces.length) parts.push(`roofs: ${roofs.traces.map((trace) => unescaped(trace.name)).join("; ")}`);
   if (!group().has_roofs) parts.push("no ceilings are known for this device, so the frame is a general one: measure them with ridgeline ceilings");
-  $("roofline-note").textContent = `${parts.join("; ")}.`;
+  return parts;
 }
 
 function drawLane(points) {
@@ -66,13 +156,15 @@ function drawLane(points) {
     const layout = fitted(painted(group().lane.layout), points, "lane");
     const present = layout.yaxis.categoryarray.filter((family) => shown.some((point) => point.family === family));
     layout.height -= 30 * (layout.yaxis.categoryarray.length - present.length);
+    layout.xaxis.title.text = `achieved ${LEVELS[state.level] || "DRAM"} bandwidth`;
     Object.assign(layout.yaxis, { categoryarray: present, range: [-0.6, present.length - 0.4] });
-    draw("lane-figure", pointTraces(points, "lane"), layout);
+    draw("lane-figure", pointTraces(thinned(shown), "lane"), layout, { tools: true });
   }
   const says = [shown.length ? `${plural(shown.length, "point")}, ${duration(sum(shown, "duration_ns"))}` : "No kernel here moves bytes without arithmetic"];
   const left = (rows, what) => rows.length && says.push(`${plural(sum(rows, "launches"), "kernel")} of ${duration(sum(rows, "duration_ns"))} ${what}`);
-  left(without.filter((point) => point.dram_bytes === 0), "move no bytes at all and have a place in neither figure");
-  left(without.filter((point) => point.dram_bytes == null), "have no known bytes and so no place in either figure: the ledger names them");
+  const bytes = (point) => point[LEVEL_BYTES[state.level] || "dram_bytes"];
+  left(without.filter((point) => bytes(point) === 0), "move no bytes at all and have a place in neither figure");
+  left(without.filter((point) => bytes(point) == null), `have no ${state.bytes === "best" || state.level in SYMBOLS ? "known bytes" : `bytes by ${SOURCES[state.bytes]}`}${state.level in SYMBOLS ? ` of ${LEVELS[state.level]}` : ""} and so no place in either figure: ${state.bytes === "best" && !(state.level in SYMBOLS) ? "the ledger names them" : "the table lists them"}`);
   $("lane-note").textContent = `${says.join("; ")}.`;
 }
 

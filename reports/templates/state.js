@@ -1,38 +1,92 @@
-// The data, decoded, and what of them is chosen.
-const DATA = JSON.parse($("data").textContent);
+// The data, unpacked, and what of them is chosen.
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}
+
+const DATA = await unpack($("data").textContent);
 const FAMILIES = Object.keys(DATA.families);
 const OTHER = DATA.families.other;
 const familyOf = (name) => DATA.families[name] || OTHER;
 const familyOrder = (name) => (FAMILIES.includes(name) ? FAMILIES.indexOf(name) : FAMILIES.length - 1);
+const shortOf = (kernel) => DATA.short[kernel] || kernel || "";
 
 function decode(columns) {
   const names = Object.keys(columns);
-  const read = names.map((name) => {
+  const length = Math.max(0, ...names.map((name) => (columns[name] ? (columns[name].codes || columns[name]).length : 0)));
+  const rows = Array.from({ length }, () => ({}));
+  for (const name of names) {
     const column = columns[name];
-    return Array.isArray(column) ? column : column.codes.map((code) => (code < 0 ? null : column.values[code]));
-  });
-  const length = read.length ? read[0].length : 0;
-  return Array.from({ length }, (_, i) => Object.fromEntries(names.map((name, c) => [name, read[c][i]])));
+    if (column == null) for (const row of rows) row[name] = null;
+    else if (Array.isArray(column)) rows.forEach((row, i) => { row[name] = column[i]; });
+    else rows.forEach((row, i) => { row[name] = column.codes[i] < 0 ? null : column.values[column.codes[i]]; });
+  }
+  return rows;
 }
 
 const RUNS = new Map(DATA.runs.map((run) => [run.id, run]));
-const POINTS = decode(DATA.points);
-const MODULES = decode(DATA.modules);
-POINTS.forEach((point, i) => { point.index = i; });
+const ALIKE = decode(DATA.alike);
+const ALIKE_OF = groupBy(ALIKE, (row) => row.run_id);
+const TIMELINE = decode(DATA.timeline);
 
-const state = { runs: new Set(), phase: null, families: new Set(), allRoofs: false };
+// A filter is a condition: columns and the value each must have, or a list of those it may have. `picked` holds what was
+// clicked: rows that meet any of its conditions.
+const state = {
+  runs: new Set(), mode: null, execution: null, phase: null, precision: null, level: "dram", bytes: "best", flops: "best",
+  point: "shape", share: 1, families: new Set(), picked: [], allRoofs: false, search: "", sort: ["duration_ns", -1], lost: "operator", step: null,
+};
 
-const phaseOf = (row) => [row.phase, row.kind].filter(Boolean).join(" · ") || "no phase";
+const PHASE_NAMES = new Map();
+function phaseOf({ phase, kind }) {
+  const own = PHASE_NAMES.get(phase) || PHASE_NAMES.set(phase, new Map()).get(phase);
+  return own.get(kind) || own.set(kind, [phase, kind].filter(Boolean).join(" · ") || "no phase").get(kind);
+}
 const group = () => DATA.groups[RUNS.get([...state.runs][0]).group];
-const chosenRuns = () => DATA.runs.filter((run) => state.runs.has(run.id));
-const inRuns = (row) => state.runs.has(row.run_id);
-const inPhase = (row) => state.phase === null || phaseOf(row) === state.phase;
-const inFamily = (row) => state.families.size === 0 || state.families.has(row.family);
-const chosen = (rows) => rows.filter((row) => inRuns(row) && inPhase(row) && inFamily(row));
+const fits = (run, name) => state[name] === null || run[name] === state[name];
+const chosenRuns = () => DATA.runs.filter((run) => state.runs.has(run.id) && fits(run, "mode") && fits(run, "execution"));
+
+// Whether a row meets a condition; whether it meets any of what was picked.
+function meeting(condition) {
+  const tests = Object.entries(condition).map(([name, value]) => [name, Array.isArray(value) ? new Set(value) : null, value]);
+  return (row) => tests.every(([name, set, value]) => (set ? set.has(row[name]) : row[name] === value));
+}
+
+function picking() {
+  const tests = state.picked.map(({ where }) => meeting(where));
+  return (row) => tests.some((test) => test(row));
+}
+
+// What holds of every row that a panel is about, whatever was clicked.
+function chosenWhere() {
+  const where = { run_id: chosenRuns().map((run) => run.id) };
+  if (state.phase) Object.assign(where, PHASES.get(state.phase));
+  if (state.precision) where.precision = state.precision;
+  if (state.families.size) where.family = [...state.families];
+  return where;
+}
+
+const PHASES = new Map(ALIKE.map((row) => [phaseOf(row), { phase: row.phase, kind: row.kind }]));
+
+function chosenRows({ families = true, precision = true } = {}) {
+  const { run_id: runs, ...where } = chosenWhere();
+  if (!precision) delete where.precision;
+  if (!families) delete where.family;
+  const own = runs.flatMap((id) => ALIKE_OF.get(id) || []);
+  return Object.keys(where).length ? own.filter(meeting(where)) : own;
+}
+
+// A click picks one thing alone, or lets it go; adding, it joins or leaves the others.
+function pick(label, where, add) {
+  const key = JSON.stringify(where);
+  const had = state.picked.findIndex((other) => JSON.stringify(other.where) === key);
+  if (add && had >= 0) state.picked.splice(had, 1);
+  else if (add) state.picked.push({ label, where });
+  else state.picked = had >= 0 && state.picked.length === 1 ? [] : [{ label, where }];
+}
 
 // The first run with the most device time under known roofs, or, where there is none, with the most device time.
 function defaultRun() {
-  const roofed = new Map([...groupBy(POINTS, (point) => point.run_id)].map(([id, own]) => [id, sum(own.filter((point) => point.place === "roofline"), "duration_ns")]));
+  const roofed = new Map([...ALIKE_OF].map(([id, own]) => [id, sum(own.filter((row) => row.best_flops && row.best_bytes), "duration_ns")]));
   const score = (run) => [DATA.groups[run.group].has_roofs ? roofed.get(run.id) || 0 : 0, run.device_time_ns];
   return DATA.runs.reduce((best, run) => {
     const [a, b] = [score(run), score(best)];
@@ -47,8 +101,22 @@ function chooseRun(id, add) {
   if (together && state.runs.has(id) && state.runs.size > 1) state.runs.delete(id);
   else if (together) state.runs.add(id);
   else state.runs = new Set([id]);
-  const phases = new Set(POINTS.filter(inRuns).map(phaseOf));
-  if (!phases.has(state.phase)) state.phase = null;
+  settle();
+}
+
+function chooseGroup(index) {
+  state.runs = new Set(DATA.runs.filter((run) => run.group === index).map((run) => run.id));
+  settle();
+}
+
+// Let go of what the chosen runs do not have.
+function settle() {
+  const runs = DATA.runs.filter((run) => state.runs.has(run.id));
+  for (const name of ["mode", "execution"]) if (!runs.some((run) => run[name] === state[name])) state[name] = null;
+  const own = chosenRuns().flatMap((run) => ALIKE_OF.get(run.id) || []);
+  if (!own.some((row) => phaseOf(row) === state.phase)) state.phase = null;
+  if (!own.some((row) => row.precision === state.precision)) state.precision = null;
+  if (state.picked.length && !own.some(picking())) state.picked = [];
 }
 
 // #roofline shows the roofline alone; #roofline&run=NAME&theme=dark chooses too.

@@ -12,7 +12,7 @@ const ink = (name) => getComputedStyle(document.documentElement).getPropertyValu
 function painted(layout) {
   const copy = structuredClone(layout);
   copy.font.color = ink("ink");
-  for (const axis of [copy.xaxis, copy.yaxis]) {
+  for (const axis of [copy.xaxis, copy.yaxis].filter(Boolean)) {
     axis.gridcolor = ink("grid");
     axis.linecolor = ink("grid");
     axis.tickfont.color = ink("quiet");
@@ -24,21 +24,13 @@ function painted(layout) {
   return copy;
 }
 
-const CONFIG = {
-  responsive: true,
-  displaylogo: false,
-  modeBarButtons: [
-    ["zoom2d", "pan2d", "resetScale2d"],
-    [
-      { name: "PNG", title: "Save as PNG", icon: Plotly.Icons.camera, click: (figure) => save(figure, "png") },
-      { name: "SVG", title: "Save as SVG", icon: Plotly.Icons.disk, click: (figure) => save(figure, "svg") },
-    ],
-  ],
-};
+const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] };
 
+// A picture has a ground of its own, so that it can be read wherever it is put.
 function save(figure, format) {
   const name = [...chosenRuns().map((run) => run.name), figure.id.replace("-figure", "")].join("-");
-  Plotly.downloadImage(figure, { format, filename: name.replace(/[^\w.-]+/g, "_").slice(0, 120), scale: format === "png" ? 2 : 1 });
+  const ground = { paper_bgcolor: ink("surface"), plot_bgcolor: ink("surface") };
+  Plotly.downloadImage({ data: figure.data, layout: { ...figure.layout, ...ground } }, { format, filename: name.replace(/[^\w.-]+/g, "_").slice(0, 120), width: figure.clientWidth, height: figure.clientHeight, scale: format === "png" ? 2 : 1 });
 }
 
 function draw(id, data, layout, { onDrawn, tools } = {}) {
@@ -46,9 +38,10 @@ function draw(id, data, layout, { onDrawn, tools } = {}) {
   const first = !figure.classList.contains("js-plotly-plot");
   const done = Plotly.react(figure, data, layout, { ...CONFIG, displayModeBar: tools && !narrow() ? "hover" : false });
   if (first) {
-    figure.on("plotly_hover", (event) => showTooltip(event.points[0].customdata, event.event));
+    figure.on("plotly_hover", (event) => showTooltip(event.points[0].customdata, event.event, figure));
     figure.on("plotly_unhover", hideTooltip);
-    figure.on("plotly_click", (event) => showDetail(event.points[0].customdata));
+    figure.on("plotly_click", (event) => clicked(event.points[0].customdata, event.event));
+    figure.on("plotly_icicleclick", () => false);
     if (onDrawn) figure.on("plotly_afterplot", () => onDrawn(figure));
   }
   return done;

@@ -2,109 +2,51 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import reports
+from tests.reports.browser import ask, needed
 
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None
-)
+pytestmark = needed
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-
-PROBE = """
-<script>
-const errors = [];
-addEventListener("error", (event) => errors.push(String(event.message)));
-addEventListener("securitypolicyviolation", (event) => errors.push(`${event.violatedDirective} ${event.blockedURI}`));
-console.error = (...args) => errors.push(args.join(" "));
-console.warn = console.error;
-</script>
-"""
-
-ASK = """
-<script>
-setTimeout(() => {
-  const shown = (id) => document.getElementById(id).data
-    .filter((t) => t.mode === "markers").map((t) => [t.name, t.x, t.y]);
-  const legend = () => [...document.querySelectorAll("#legend button")].map((b) => b.textContent);
-  const button = (name) => [...document.querySelectorAll("#legend button")].find((b) => b.textContent.startsWith(name));
-  const answer = { runs: [...document.querySelectorAll(".pick")].map((b) => b.textContent) };
-  answer.chosen = [...document.querySelectorAll("tr.chosen .pick")].map((b) => b.textContent);
-  answer.roofline = shown("roofline-figure");
-  answer.lane = shown("lane-figure");
-  answer.legend = legend();
-  answer.ledger = document.getElementById("ledger-tables").textContent;
-  answer.named = document.getElementById("ledger-named").textContent;
-  button("matmul").click();
-  answer.isolated = [shown("roofline-figure").map(([name]) => name), document.getElementById("sum").textContent];
-  button("matmul").click();
-  const phase = document.getElementById("phase");
-  phase.value = "no phase";
-  phase.dispatchEvent(new Event("change"));
-  answer.phase = document.getElementById("sum").textContent;
-  const run = (id) => document.querySelector(`tr[data-run="${id}"]`);
-  run("aaaa000000000001").click();
-  run("aaaa000000000002").dispatchEvent(new MouseEvent("click", { ctrlKey: true, bubbles: true }));
-  answer.both = [...document.querySelectorAll("tr.chosen .pick")].map((b) => b.textContent);
-  run("bbbb000000000003").click();
-  answer.oom = document.getElementById("ledger-tables").textContent;
-  run("cccc000000000004").click();
-  answer.laptop = document.getElementById("roofline-note").textContent;
-  document.getElementById("theme").click();
-  answer.theme = document.documentElement.dataset.theme;
-  answer.images = document.querySelectorAll("body img").length;
-  setTimeout(() => {
-    answer.errors = errors;
-    document.title = "answered";
-    const node = document.createElement("pre");
-    node.id = "answer";
-    node.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(answer))));
-    document.body.append(node);
-  }, 200);
-}, 300);
-</script>
+TOUR = """
+const shown = (id) => marks(id).map((t) => [t.name, t.x, t.y]);
+const legend = () => [...document.querySelectorAll("#legend button")].map((b) => b.textContent);
+const button = (name) => [...document.querySelectorAll("#legend button")].find((b) => b.textContent.startsWith(name));
+answer.runs = [...document.querySelectorAll(".pick")].map((b) => b.textContent);
+answer.chosen = [...document.querySelectorAll("tr.chosen .pick")].map((b) => b.textContent);
+answer.roofline = shown("roofline-figure");
+answer.lane = shown("lane-figure");
+answer.legend = legend();
+answer.ledger = text("ledger-tables");
+answer.named = text("ledger-named");
+button("matmul").click();
+answer.isolated = [shown("roofline-figure").map(([name]) => name), text("sum")];
+button("matmul").click();
+choose("phase", "no phase");
+answer.phase = text("sum");
+const run = (id) => document.querySelector(`tr[data-run="${id}"]`);
+run("aaaa000000000001").click();
+run("aaaa000000000002").dispatchEvent(new MouseEvent("click", { ctrlKey: true, bubbles: true }));
+answer.both = [...document.querySelectorAll("tr.chosen .pick")].map((b) => b.textContent);
+run("bbbb000000000003").click();
+await drawn();
+answer.oom = text("ledger-tables");
+run("cccc000000000004").click();
+answer.laptop = text("roofline-note");
+$("theme").click();
+answer.theme = document.documentElement.dataset.theme;
 """
 
 
 @pytest.fixture(scope="module")
 def answer(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the page says of itself, after a few clicks."""
-    import base64
-
     folder = tmp_path_factory.mktemp("browser")
-    page = reports.write(filled, folder)
-    text = page.read_text(encoding="utf-8")
-    probed = folder / "probed.html"
-    probed.write_text(
-        text.replace("<style>", f"{PROBE}<style>", 1).replace("</body>", f"{ASK}</body>"), encoding="utf-8"
-    )
-    assert BROWSER
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-dev-shm-usage",
-        f"--user-data-dir={folder / 'profile'}",
-        "--window-size=1400,1200",
-        "--virtual-time-budget=10000",
-        "--dump-dom",
-        probed.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    found = re.search(r'<pre id="answer">([^<]*)</pre>', done.stdout)
-    assert found, done.stderr[-2000:]
-    decoded: dict[str, Any] = json.loads(base64.b64decode(found[1]))
-    return decoded
+    return ask(reports.write(filled, folder), TOUR, folder)
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:

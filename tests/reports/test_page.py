@@ -10,7 +10,8 @@ import pytest
 
 import reports
 import warehouse
-from reports.document import encode
+from reports import launches, queries
+from reports.document import encode, unpack
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -21,16 +22,21 @@ def page(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def data(page: str) -> dict[str, Any]:
-    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)
+    found = re.search(r'<script id="data" type="text/plain">(.*?)</script>', page, re.S)
     assert found
-    decoded: dict[str, Any] = json.loads(found[1])
+    decoded: dict[str, Any] = unpack(found[1])
     return decoded
 
 
 def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
     """What the page's `decode` does."""
+    length = max(
+        len(column["codes"]) if isinstance(column, dict) else len(column) for column in columns.values() if column
+    )
 
     def values(column: Any) -> list[Any]:
+        if column is None:
+            return [None] * length
         if isinstance(column, list):
             return column
         return [None if code < 0 else column["values"][code] for code in column["codes"]]
@@ -38,39 +44,31 @@ def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*map(values, columns.values()), strict=True)]
 
 
-def test_points_hold_exact_values(page: str) -> None:
-    points = [row for row in rows(data(page)["points"]) if row["run_id"] == "aaaa000000000001"]
-    assert [(p["short"], p["duration_ns"], p["place"]) for p in points] == [
-        ("gemm_kernel", 4000, "roofline"),
-        ("tiny_add", 600, "roofline"),
-        ("copy_kernel", 500, "lane"),
-        (HOSTILE, 400, "none"),
+def test_every_launch_is_there_with_exact_values(page: str) -> None:
+    found = [row for row in rows(data(page)["alike"]) if row["run_id"] == "aaaa000000000001"]
+    assert sorted((row["launch"], row["kernel"], row["duration_ns"]) for row in found) == [
+        (0, "void gemm_kernel<bf16>(float*)", 2000),
+        (1, "void gemm_kernel<bf16>(float*)", 2000),
+        (2, "void at::native::copy_kernel(float*)", 500),
+        (3, HOSTILE, 400),
+        (4, "tiny_add", 600),
     ]
-    matmul = points[0]
-    assert {
-        key: matmul[key] for key in ("launches", "modules", "median_ns", "flops", "dram_bytes", "phase", "kind")
-    } == {
-        "launches": 2,
-        "modules": 2,
-        "median_ns": 2000,
-        "flops": 2e8,
-        "dram_bytes": 4e6,
-        "phase": "decode",
-        "kind": "reuse",
-    }
-    assert (matmul["x"], matmul["y"], matmul["edge"]) == (50.0, 5e13, None)
-    assert (matmul["roof_time_ns"], matmul["lost_ns"], matmul["bound"]) == (4000, 0, "dram")
-    assert points[2]["x"] == 4e11  # 2e5 bytes in 500 ns
+    first = next(row for row in found if row["launch"] == 0)
+    asked = ("launches", "best_flops", "algorithm_flops", "best_bytes", "compulsory_bytes", "phase", "kind", "module")
+    assert [first[name] for name in asked] == [1, 1e8, 1e8, 2e6, 2e6, "decode", "reuse", "model.layers.*.mlp.up_proj"]
+    assert (first["best_roof_ns"], first["best_lost_ns"], first["bound"]) == (2000, 0, "dram")
+    assert (first["roof_flops_per_s"], first["dram_bytes_per_s"]) == (1e14, 1e12)
 
 
-def test_modules_take_layers_together(page: str) -> None:
-    modules = [row for row in rows(data(page)["modules"]) if row["run_id"] == "aaaa000000000001"]
-    assert [(row["module"], row["family"], row["duration_ns"]) for row in modules] == [
-        ("model.layers.*.mlp.up_proj", "matmul", 4000),
-        ("model", "pointwise", 600),
-        ("model", "copy", 500),
-        (None, "other", 400),
+def test_many_launches_go_together_by_duration(filled: Path) -> None:
+    connection = warehouse.connect(filled, read_only=True)
+    found = queries.rows(connection, "alike", ["aaaa000000000001"], grid=16)
+    connection.close()
+    matmul = [row for row in found if row["family"] == "matmul"]
+    assert [(row["launches"], row["duration_ns"], row["best_flops"], row["launch"]) for row in matmul] == [
+        (2, 4000, 2e8, 175)  # floor(16 log2 2000)
     ]
+    assert sum(row["duration_ns"] for row in found) == 5500
 
 
 def test_ledger_accounts_sum_to_the_device_time(page: str) -> None:
@@ -82,12 +80,6 @@ def test_ledger_accounts_sum_to_the_device_time(page: str) -> None:
                 row["duration_ns"] for row in content["ledger"] if (row["run_id"], row["account"]) == (run_id, account)
             ]
             assert sum(own) == times[run_id]
-
-
-def test_a_point_beyond_the_frame_stands_at_its_edge_and_keeps_its_numbers(page: str) -> None:
-    tiny = next(row for row in rows(data(page)["points"]) if row["short"] == "tiny_add")
-    assert (tiny["flops"], tiny["dram_bytes"]) == (2, 24)
-    assert (tiny["y"], tiny["edge"]) == (1e9, "bottom")
 
 
 def test_runs_are_rows_the_failed_ones_too(page: str) -> None:
@@ -121,7 +113,7 @@ def test_columns_without_values_are_left_out(page: str) -> None:
 def test_names_from_traces_stay_text(page: str) -> None:
     assert "<img" not in page.replace("<image", "")
     assert page.count(HOSTILE) == 0
-    assert HOSTILE in {row["kernel"] for row in rows(data(page)["points"])}
+    assert HOSTILE in {row["kernel"] for row in rows(data(page)["alike"])}
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "\u2028", "\u2029", "]]>", "&amp;"])
@@ -145,6 +137,13 @@ class Resources(HTMLParser):
         self.found += ["link"] * (tag in ("link", "iframe", "object", "embed", "base"))
 
 
+def test_timelines_are_of_whole_runs_as_long_as_they_fit() -> None:
+    steps = [{"run_id": run, "step_id": i, "kernels": 40} for run in ("a", "b") for i in range(2)]
+    assert launches.timelines(steps, ["b", "a"], most=100) == ["b/0", "b/1"]
+    assert launches.timelines(steps, ["b", "a"], most=160) == ["b/0", "b/1", "a/0", "a/1"]
+    assert launches.timelines(steps, ["b", "a"], most=79) == []
+
+
 def test_nothing_is_fetched(page: str) -> None:
     parser = Resources()
     parser.feed(page)
@@ -156,23 +155,8 @@ def test_nothing_is_fetched(page: str) -> None:
 def test_only_the_runs_asked_for(filled: Path, tmp_path: Path) -> None:
     content = data(reports.write(filled, tmp_path, ["laptop"]).read_text(encoding="utf-8"))
     assert [run["name"] for run in content["runs"]] == ["laptop"]
-    assert {row["run_id"] for row in rows(content["points"])} == {"cccc000000000004"}
+    assert {row["run_id"] for row in rows(content["alike"])} == {"cccc000000000004"}
     assert [group["has_roofs"] for group in content["groups"]] == [False]
-
-
-def test_the_sql_shown_gives_the_panel(page: str, filled: Path) -> None:
-    import html
-
-    statements = [html.unescape(sql) for sql in re.findall(r"<pre><code>(.*?)</code></pre>", page, re.S)]
-    assert len(statements) == 5
-    connection = warehouse.connect(filled, read_only=True)
-    counts = [len(connection.execute(sql).fetchall()) for sql in statements]
-    connection.close()
-    content = data(page)
-    assert counts[0] == len(rows(content["points"]))
-    assert counts[1] == len(rows(content["modules"]))
-    assert counts[2] == len(content["ledger"])
-    assert counts[4] == len(content["runs"]) == 4
 
 
 def test_the_page_is_replaced_whole(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,6 @@
+$chosen
+SELECT $label AS label, family, SUM(launches) AS launches, SUM($value) AS $value
+FROM chosen
+GROUP BY $label, family
+HAVING SUM($value) > 0
+ORDER BY $value DESC

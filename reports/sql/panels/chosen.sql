@@ -1,0 +1,19 @@
+WITH alike AS (
+$alike
+),
+priced AS (
+  SELECT
+    *,
+    $flops AS flops,
+    $bytes AS bytes,
+    CASE
+      WHEN best_roof_ns IS NOT NULL AND ($flops IS NOT NULL OR $bytes IS NOT NULL OR l2_bytes IS NOT NULL)
+      THEN $roof
+    END AS roof_ns
+  FROM alike
+  WHERE $where
+),
+chosen AS (
+  SELECT *, $lost AS lost_ns
+  FROM priced
+)

@@ -1,0 +1,19 @@
+-- What a device did in a step, and why it did nothing in between. Steps are named run_id/step_id; times are from a
+-- step's first activity.
+SELECT
+  k.run_id, k.step_id, k.device_index, k.stream, NULL AS cause, k.start_ns - s.start_ns AS at_ns, k.duration_ns,
+  c.kernel, c.family, g.operator, g.shapes, REGEXP_REPLACE(c.module, '\.[0-9]+', '.*', 'g') AS module, c.attribution,
+  NULL AS sync_ns, NULL AS host_ns, NULL AS call_ns, NULL AS queue_ns
+FROM kernels k
+JOIN steps s ON s.run_id = k.run_id AND s.step_id = k.step_id
+JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
+LEFT JOIN signatures g ON g.signature_id = c.signature_id
+WHERE list_contains($steps, k.run_id || '/' || k.step_id)
+UNION ALL
+SELECT
+  k.run_id, k.step_id, k.device_index, NULL, k.cause, k.start_ns - s.start_ns, k.duration_ns,
+  NULL, NULL, NULL, NULL, NULL, NULL, k.sync_ns, k.host_ns, k.call_ns, k.queue_ns
+FROM gaps k
+JOIN steps s ON s.run_id = k.run_id AND s.step_id = k.step_id
+WHERE list_contains($steps, k.run_id || '/' || k.step_id)
+ORDER BY run_id, step_id, at_ns, duration_ns

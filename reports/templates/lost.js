@@ -1,0 +1,57 @@
+// Time lost against the roof, ranked, and what a step would gain were it not.
+const ITEMS = {
+  operator: { of: (row) => row.operator || `(${row.attribution})`, where: (row) => (row.operator ? { operator: row.operator } : { operator: null, attribution: row.attribution }), sql: "COALESCE(operator, '(' || attribution || ')')" },
+  module: { of: (row) => row.module || "(no module)", where: (row) => ({ module: row.module }), sql: "COALESCE(module, '(no module)')" },
+  family: { of: (row) => row.family, where: (row) => ({ family: row.family }), sql: "family" },
+  step: { of: (row) => row.kind || row.phase || "(no step)", where: (row) => ({ phase: row.phase, kind: row.kind }), sql: "COALESCE(kind, phase, '(no step)')" },
+};
+const MOST_LOST = 14;
+const stepsKey = (row) => [row.run_id, row.phase || "", row.kind || ""].join("\u0000");
+const DIAGNOSIS = new Map(DATA.step_diagnosis.map((row) => [stepsKey(row), row]));
+const basisOf = (row) => (row.roof_ns == null ? "no roof" : row.confidence === "high" ? "roof" : "guess");
+
+function lostItems(rows) {
+  const { of } = ITEMS[state.lost];
+  const groups = groupBy(rows, (row) => [row.run_id, of(row), row.phase, row.kind, basisOf(row)].join("\u0000"));
+  const items = [...groups.values()].map((own) => {
+    const item = { own, item: of(own[0]), ...ITEMS[state.lost].where(own[0]), run_id: own[0].run_id, phase: own[0].phase, kind: own[0].kind, basis: basisOf(own[0]) };
+    for (const name of ["launches", "duration_ns", "lost_ns"]) item[name] = own.reduce((total, row) => plus(total, row[name]), null);
+    return Object.assign(item, saved(item));
+  });
+  return items.sort((a, b) => (a.lost_ns == null) - (b.lost_ns == null) || b.lost_ns - a.lost_ns || b.duration_ns - a.duration_ns);
+}
+
+// What one step of the kind would become shorter by, at most (Amdahl): nothing while the host is what it waits for.
+function saved(item) {
+  const step = DIAGNOSIS.get(stepsKey(item));
+  if (item.lost_ns == null) return { saved_ns: null, worth: "unknown: no roof" };
+  if (!step) return { saved_ns: null, worth: "unknown: no step" };
+  if (step.bound === "host" && step.confidence === "high") return { saved_ns: 0, step_ns: step.step_ns, worth: "nothing while the step is host-bound" };
+  if (step.bound === "host") return { saved_ns: null, worth: "unknown: the trace alone does not say whether the step is host-bound" };
+  const saved_ns = (item.lost_ns / step.steps) * Math.min(1, step.device_time_ns ? step.step_ns / step.device_time_ns : 1);
+  return { saved_ns, step_ns: step.step_ns, worth: `at most ${duration(saved_ns)} of a step of ${duration(step.step_ns)}, ${percent(saved_ns / step.step_ns)}${item.basis === "guess" ? ", by a guessed price" : ""}` };
+}
+
+function drawLost(rows) {
+  const known = rows.filter((row) => row.roof_ns != null);
+  const bars = drawBars("lost-figure", known, ITEMS[state.lost].of, "lost_ns", ITEMS[state.lost].where);
+  const items = lostItems(rows).filter((item) => item.lost_ns > 0);
+  const all = sum(items, "lost_ns");
+  let so_far = 0;
+  const several = chosenRuns().length > 1;
+  const body = items.slice(0, MOST_LOST).map((item, i) => {
+    so_far += item.lost_ns;
+    const cells = [[String(i + 1), true], [clip(item.item, 44)], [phaseOf(item)], [duration(item.lost_ns), true], [percent(item.lost_ns / item.duration_ns), true], [percent(so_far / all), true], [item.worth]];
+    if (several) cells.splice(2, 0, [clip(RUNS.get(item.run_id).name, 28)]);
+    return h("tr", {}, ...cells.map(([text, number]) => h("td", { class: number ? "number" : null }, h("bdi", {}, text))));
+  });
+  const titles = ["", state.lost, ...(several ? ["run"] : []), "phase", "lost", "of its time", "cumulative", "worth to a step"];
+  const numbers = new Set(["", "lost", "of its time", "cumulative"]);
+  $("lost-table").replaceChildren(h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title)))), h("tbody", {}, ...body));
+  $("lost-table").hidden = !body.length;
+  const unknown = rows.filter((row) => row.roof_ns == null);
+  const says = bars.length ? [`${duration(all)} of ${duration(sum(rows, "duration_ns"))}`] : [known.length ? "Nothing here is below its roof" : "No kernel here has a known roof to lose against"];
+  if (items.length > MOST_LOST) says.push(`the first ${MOST_LOST} of ${count(items.length)} are listed, the rest lose ${duration(all - so_far)}`);
+  if (bars.length && unknown.length) says.push(`${duration(sum(unknown, "duration_ns"))} have no known roof and are left out`);
+  $("lost-note").textContent = `${says.join("; ")}.`;
+}

@@ -1,0 +1,140 @@
+// From launches that are alike to points: by what they go together, with which FLOPs and bytes, and where they stand.
+// Everything here is what sql/panels/points.sql says; the page's test compares the two.
+const POINT = {
+  launch: ["run_id", "phase", "kind", "family", "operator", "shapes", "kernel", "module", "unit", "precision", "attribution", "confidence", "flops_source", "dram_bytes_source", "launch"],
+  shape: ["run_id", "phase", "kind", "family", "operator", "shapes", "kernel", "unit", "precision", "attribution", "confidence", "flops_source", "dram_bytes_source"],
+  operator: ["run_id", "phase", "kind", "family", "operator"],
+  module: ["run_id", "phase", "kind", "family", "module"],
+};
+const MERGED = ["unit", "precision", "attribution", "confidence", "flops_source", "dram_bytes_source"];
+const merged = () => MERGED.filter((name) => !POINT[state.point].includes(name));
+const LEVELS = { dram: "DRAM", l2: "L2", l1: "L1" };
+const LEVEL_BYTES = { dram: "dram_bytes", l2: "l2_bytes", l1: "l1_bytes" };
+const SOURCES = { best: "best known", counter: "counter", cache_model: "cache model", compulsory: "compulsory", algorithm: "algorithm" };
+const BYTES = ["counter", "cache_model", "compulsory"];
+
+// FLOPs, bytes, and time at the roof by the chosen sources. A launch without a roof by its best sources has none by any.
+function price(row) {
+  row.flops = row[`${state.flops}_flops`];
+  row.bytes = row[`${state.bytes}_bytes`];
+  if (state.flops === "best" && state.bytes === "best") {
+    row.roof_ns = row.best_roof_ns;
+    row.lost_ns = row.best_lost_ns;
+    return;
+  }
+  const known = row.best_roof_ns != null && (row.flops != null || row.bytes != null || row.l2_bytes != null);
+  const time = (amount, rate) => (amount != null && rate ? (amount / rate) * 1e9 : 0);
+  row.roof_ns = known ? Math.max(time(row.flops, row.roof_flops_per_s), time(row.bytes, row.dram_bytes_per_s), time(row.l2_bytes, row.l2_bytes_per_s)) : null;
+  row.lost_ns = known ? Math.max(row.duration_ns - row.roof_ns, 0) : null;
+}
+
+const repriced = () => ALIKE.forEach(price);
+repriced();
+
+// Sums as in SQL: what is unknown adds nothing, and a sum of nothing known is unknown.
+const SUMS = ["launches", "duration_ns", "flops", "dram_bytes", "l2_bytes", "l1_bytes", "compulsory_bytes", "cache_model_bytes", "counter_bytes", "roof_ns", "lost_ns"];
+const FROM = { dram_bytes: "bytes" };
+const plus = (total, value) => (value == null ? total : (total || 0) + value);
+const together = (own, name) => (own.length === 1 ? own[0][name] : [...new Set(own.map((row) => row[name]).filter((value) => value != null))].sort().join(" + ") || null);
+
+function pointOf(keys, own) {
+  const point = { own, index: 0, where: Object.fromEntries(keys.map((name) => [name, own[0][name]])) };
+  Object.assign(point, point.where);
+  for (const name of MERGED) if (!(name in point)) point[name] = together(own, name);
+  for (const name of SUMS) {
+    const from = FROM[name] || name;
+    let total = null;
+    for (const row of own) total = plus(total, row[from]);
+    point[name] = total;
+  }
+  Object.assign(point, { shortest_ns: Infinity, longest_ns: 0, priced_ns: 0, roofed_ns: 0 });
+  for (const row of own) {
+    point.shortest_ns = Math.min(point.shortest_ns, row.shortest_ns);
+    point.longest_ns = Math.max(point.longest_ns, row.longest_ns);
+    if (row.bytes != null) point.priced_ns += row.duration_ns;
+    if (row.roof_ns != null) point.roofed_ns += row.duration_ns;
+  }
+  point.modules = own.length === 1 ? Number(own[0].module != null) : new Set(own.map((row) => row.module).filter((name) => name != null)).size;
+  point.bound = ofLongest(own, "bound");
+  point.diagnosis = ofLongest(own, "diagnosis");
+  point.roof_fraction = point.roof_ns == null || !point.roofed_ns ? null : point.roof_ns / point.roofed_ns;
+  point.short = { operator: point.operator || `(${point.attribution})`, module: point.module || "(no module)" }[state.point] || shortOf(point.kernel);
+  return derived(point);
+}
+
+function ofLongest(own, name) {
+  let best = null;
+  for (const row of own) if (row[name] != null && (!best || row.duration_ns > best.duration_ns)) best = row;
+  return best && best[name];
+}
+
+function derived(point) {
+  const bytes = point[LEVEL_BYTES[state.level] || "dram_bytes"];
+  const rate = (amount) => (amount == null || !point.duration_ns ? null : (amount / point.duration_ns) * 1e9);
+  point.intensity = point.flops != null && bytes ? point.flops / bytes : null;
+  point.flops_per_s = rate(point.flops);
+  point.bytes_per_s = rate(bytes);
+  return Object.assign(point, place(point.flops, bytes, point.duration_ns));
+}
+
+// By arithmetic where there are FLOPs and bytes, by bandwidth where there are bytes only.
+function place(flops, bytes, ns) {
+  const frame = group().frame;
+  if (!bytes || !ns) return { place: "none", x: null, y: null, edge: null };
+  if (!flops) {
+    const [x, edge] = within((bytes / ns) * 1e9, frame.bytes_per_s, "left", "right");
+    return { place: "lane", x, y: null, edge };
+  }
+  const [x, across] = within(flops / bytes, frame.intensity, "left", "right");
+  const [y, along] = within((flops / ns) * 1e9, frame.flops_per_s, "bottom", "top");
+  return { place: "roofline", x, y, edge: along || across };
+}
+
+function within(value, decades, low, high) {
+  const exponent = Math.log10(value);
+  if (exponent < decades[0]) return [10 ** decades[0], low];
+  if (exponent > decades[1]) return [10 ** decades[1], high];
+  return [value, null];
+}
+
+function grouped(rows) {
+  const keys = POINT[state.point];
+  return [...groupBy(rows, (row) => keys.map((name) => row[name]).join("\u0000")).values()].map((own) => pointOf(keys, own));
+}
+
+function longestFirst(points) {
+  points.sort((a, b) => b.duration_ns - a.duration_ns);
+  points.forEach((point, i) => { point.index = i; });
+  return points;
+}
+
+// Every point of these rows, the longest first.
+const pointsOf = (rows) => longestFirst(grouped(rows));
+
+// A run's points are made once for each way to make them: a selection that keeps or drops them whole only filters.
+const made = new Map();
+
+function madeOf(run) {
+  const key = [run, state.point, state.level, state.flops, state.bytes].join(" ");
+  if (!made.has(key)) made.set(key, grouped(ALIKE_OF.get(run) || []));
+  return made.get(key);
+}
+
+function chosenPoints(rows) {
+  const { run_id: runs, ...where } = chosenWhere();
+  if (!Object.keys(where).every((name) => POINT[state.point].includes(name))) return pointsOf(rows);
+  return longestFirst(runs.flatMap(madeOf).filter(meeting(where)));
+}
+
+// Those that make up the chosen share of the time: the longest ones, up to the one that reaches it.
+function heaviest(points) {
+  if (state.share === 1) return points;
+  const limit = state.share * sum(points, "duration_ns");
+  let [longer, before] = [0, null];
+  let total = 0;
+  return points.filter((point) => {
+    if (point.duration_ns !== before) [longer, before] = [total, point.duration_ns];
+    total += point.duration_ns;
+    return longer < limit;
+  });
+}

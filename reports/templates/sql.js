@@ -1,0 +1,81 @@
+// The SQL of each panel for what is chosen, as `ridgeline sql` runs it.
+const literal = (value) => (value == null ? "NULL" : typeof value === "number" ? String(value) : `'${String(value).replace(/'/g, "''")}'`);
+const listed = (values) => `[${values.map(literal).join(", ")}]`;
+
+function equal(name, value) {
+  if (!Array.isArray(value)) return value == null ? `${name} IS NULL` : `${name} = ${literal(value)}`;
+  const known = value.filter((one) => one != null);
+  const parts = known.length ? [`${name} IN (${known.map(literal).join(", ")})`] : [];
+  if (known.length < value.length) parts.push(`${name} IS NULL`);
+  return parts.length === 1 ? parts[0] : `(${parts.join(" OR ") || "FALSE"})`;
+}
+
+const condition = (where) => Object.entries(where).map(([name, value]) => equal(name, value)).join(" AND ") || "TRUE";
+const anyOf = (picked) => picked.map(({ where }) => `(${condition(where)})`).join("\n    OR ");
+
+function filled(text, values) {
+  return Object.entries(values).reduce((sql, [name, value]) => sql.replace(new RegExp(`\\$${name}\\b`, "g"), () => value), text.trim());
+}
+
+const runsOf = (name) => filled(DATA.sql[name], { runs: listed(chosenRuns().map((run) => run.id)), grid: String(DATA.grid) });
+
+function chosenSql() {
+  const best = state.flops === "best" && state.bytes === "best";
+  const [flops, bytes] = [`${state.flops}_flops`, `${state.bytes}_bytes`];
+  const time = (amount, rate) => `COALESCE(${amount} / ${rate}, 0)`;
+  const roof = `GREATEST(${time(flops, "roof_flops_per_s")}, ${time(bytes, "dram_bytes_per_s")}, ${time("l2_bytes", "l2_bytes_per_s")}) * 1e9`;
+  const isolated = state.picked.length ? `\n    AND (${anyOf(state.picked)})` : "";
+  return filled(DATA.templates.chosen, {
+    flops, bytes, roof: best ? "best_roof_ns" : roof, lost: best ? "best_lost_ns" : "CASE WHEN roof_ns IS NOT NULL THEN GREATEST(duration_ns - roof_ns, 0) END", alike: runsOf("alike"), where: condition(chosenWhere()) + isolated,
+  });
+}
+
+// What comes from traces is filled in last, so that nothing in it is filled in again.
+const panel = (name, values) => filled(DATA.templates[name], { ...values, chosen: chosenSql() });
+
+const SQL = {
+  points: () => panel("points", {
+    keys: POINT[state.point].join(", "),
+    merged: merged().map((name) => `STRING_AGG(DISTINCT ${name}, ' + ' ORDER BY ${name}) AS ${name},`).join("\n    "),
+    level: LEVEL_BYTES[state.level] || "dram_bytes",
+    shown: state.share < 1 ? `longer_ns < ${state.share} * total_ns` : "TRUE",
+  }),
+  families: () => panel("bars", { label: "family", value: "duration_ns" }),
+  phases: () => panel("bars", { label: "CONCAT_WS(' · ', phase, kind)", value: "duration_ns" }),
+  modules: () => panel("bars", { label: "module", value: "duration_ns" }),
+  lost: () => panel("lost", { item: ITEMS[state.lost].sql }),
+  icicle: () => panel("icicle", {}),
+  bytes: () => panel("bytes", {}),
+  timeline: () => filled(DATA.sql.timeline, { steps: listed(stepShown() ? [stepKey(stepShown())] : []) }),
+  timings: () => runsOf("timings"),
+  telemetry: () => runsOf("telemetry"),
+  steps: () => runsOf("step_diagnosis"),
+  ledger: () => runsOf("ledger"),
+  ceilings: () => runsOf("ceilings"),
+  runs: () => runsOf("runs"),
+};
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = h("textarea", { style: { position: "fixed", opacity: "0" } }, text);
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+// Every panel's heading ends in a button that copies its statement.
+function sqlButtons() {
+  for (const button of document.querySelectorAll("button[data-sql]")) {
+    button.addEventListener("click", () => { copy(SQL[button.dataset.sql]()); told(button, "copied"); });
+  }
+}
+
+function told(button, text) {
+  const before = button.dataset.label || (button.dataset.label = button.textContent);
+  button.textContent = text;
+  setTimeout(() => { button.textContent = before; }, 1200);
+}

@@ -1,0 +1,83 @@
+// The table of what is shown: every point, sortable, searchable, as CSV.
+const MOST_ROWS = 100;
+
+const COLUMNS = [
+  { key: "run_id", title: "run", show: (id) => clip(RUNS.get(id).name, 32), when: () => chosenRuns().length > 1 },
+  { key: "short", title: "kernel", bold: true },
+  { key: "launches", title: "launches", show: count, number: true },
+  { key: "duration_ns", title: "time", show: duration, number: true },
+  { key: "share", title: "share", show: percent, number: true },
+  { key: "roof_fraction", title: "of roof", show: percent, number: true },
+  { key: "lost_ns", title: "lost", show: duration, number: true },
+  { key: "bound", title: "bound" },
+  { key: "flops", title: "FLOPs", show: (value) => si(value, ""), number: true },
+  { key: "dram_bytes", title: "DRAM", show: (value) => si(value, "B"), number: true },
+  { key: "dram_bytes_source", title: "bytes by", show: spoken, when: () => state.bytes === "best" },
+  { key: "l2_bytes", title: "L2", show: (value) => si(value, "B"), number: true, when: (points) => points.some((point) => point.l2_bytes != null) },
+  { key: "l1_bytes", title: "L1", show: (value) => si(value, "B"), number: true, when: (points) => points.some((point) => point.l1_bytes != null) },
+  { key: "intensity", title: "FLOP/B", show: digits, number: true },
+  { key: "flops_per_s", title: "FLOP/s", show: (value) => si(value, ""), number: true },
+  { key: "bytes_per_s", title: "B/s", show: (value) => si(value, ""), number: true },
+  { key: "operator", title: "operator", when: () => state.point in { launch: 1, shape: 1 } },
+  { key: "shapes", title: "shapes", show: (text) => clip(text, 40), when: () => state.point in { launch: 1, shape: 1 } },
+  { key: "module", title: "module", when: () => state.point === "launch" },
+  { key: "phase", title: "phase", show: (_, point) => phaseOf(point) },
+  { key: "family", title: "family" },
+  { key: "diagnosis", title: "diagnosis" },
+];
+
+let tabled = [];
+
+function searched(points) {
+  const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) return points;
+  const text = (point) => [point.short, point.kernel, point.operator, point.shapes, point.module, point.family, phaseOf(point), point.precision, point.unit, point.bound, point.diagnosis, RUNS.get(point.run_id).name].join(" ").toLowerCase();
+  return points.filter((point) => { const own = text(point); return words.every((word) => own.includes(word)); });
+}
+
+// Values that are missing come last, whichever way it is sorted.
+function sorted(points) {
+  const [key, way] = state.sort;
+  if (key === "duration_ns" && way < 0) return points;
+  const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+  return [...points].sort((a, b) => (a[key] == null) - (b[key] == null) || (a[key] == null ? 0 : way * order(a[key], b[key])) || a.index - b.index);
+}
+
+function drawTable(points) {
+  const total = sum(points, "duration_ns");
+  const shown = heaviest(points);
+  for (const point of points) point.share = total ? point.duration_ns / total : 0;
+  tabled = sorted(searched(shown));
+  const columns = COLUMNS.filter((column) => !column.when || column.when(points));
+  const head = columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": state.sort[0] === column.key ? (state.sort[1] > 0 ? "ascending" : "descending") : null },
+    h("button", { type: "button", onclick: () => { state.sort = [column.key, state.sort[0] === column.key ? -state.sort[1] : column.number ? -1 : 1]; drawTable(points); } }, column.key === "short" ? POINT_NAMES[state.point] : column.title)));
+  const rows = tabled.slice(0, tableLimit).map((point) => h("tr", { tabindex: "0", class: point.picked && state.picked.length ? "chosen" : null, onclick: (event) => clicked({ point, where: point.where }, event), onkeydown: (event) => { if (event.key === "Enter") clicked({ point, where: point.where }, event); } },
+    ...columns.map((column) => {
+      const value = point[column.key];
+      const text = value == null ? "" : column.show ? column.show(value, point) : String(value);
+      const swatch = column.key === "short" ? h("i", { class: familyOf(point.family).symbol, style: { background: familyOf(point.family).color } }) : null;
+      return h(column.bold ? "th" : "td", { class: column.number ? "number" : null, scope: column.bold ? "row" : null }, swatch, h("bdi", {}, clip(text, 48)));
+    })));
+  $("table-head").replaceChildren(h("tr", {}, ...head));
+  $("table-body").replaceChildren(...rows);
+  const parts = [`${plural(tabled.length, "point")} of ${count(points.length)}, ${duration(sum(tabled, "duration_ns"))} of ${duration(total)}`];
+  if (state.share < 1 && shown.length < points.length) parts.push(`the slider leaves out ${plural(points.length - shown.length, "point")} of ${duration(total - sum(shown, "duration_ns"))}`);
+  if (tabled.length > tableLimit) parts.push(`the first ${tableLimit} are listed; the CSV has all`);
+  $("table-note").textContent = `${parts.join("; ")}.`;
+  $("table-more").hidden = tabled.length <= tableLimit;
+}
+
+const POINT_NAMES = { launch: "kernel", shape: "kernel", operator: "operator", module: "module" };
+let tableLimit = MOST_ROWS;
+
+// Numbers as they are; text that a spreadsheet would run as a formula gets an apostrophe before it.
+function csv(points) {
+  const keys = [...POINT[state.point], ...merged(), ...SUMS, "shortest_ns", "longest_ns", "share", "intensity", "flops_per_s", "bytes_per_s", "roof_fraction", "bound", "diagnosis"];
+  const cell = (value) => {
+    if (value == null) return "";
+    if (typeof value === "number") return String(value);
+    const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+    return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+  };
+  return [keys.join(","), ...points.map((point) => keys.map((key) => cell(point[key])).join(","))].join("\n");
+}
