@@ -14,7 +14,7 @@ import pytest
 import warehouse
 from reports import study_page
 from tests.reports import sweep
-from tests.reports.test_browser import BROWSER, PROBE
+from tests.reports.browser import BROWSER, PROBE
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 
