@@ -185,10 +185,11 @@ def _does_its_operators_work(kernels: Kernels, rows: pl.DataFrame) -> pl.Series:
 
 
 def _within_bytes(kernels: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
-    """The kernels of the first steps that touch no more than ``MOST_BYTES`` together."""
+    """The kernels of the steps that touch least, ``MOST_BYTES`` together at most."""
     spans = touched.group_by("kernel").agg(pl.col("span").cast(pl.Float64).sum())
-    by_step = kernels.join(spans, on="kernel", how="left").group_by("step").agg(pl.col("span").sum()).sort("step")
-    return kernels.join(by_step.filter(pl.col("span").cum_sum() <= MOST_BYTES), on="step", how="semi")
+    by_step = kernels.join(spans, on="kernel", how="left").group_by("step").agg(pl.col("span").sum())
+    least = by_step.sort("span", "step").filter(pl.col("span").cum_sum() <= MOST_BYTES)
+    return kernels.join(least, on="step", how="semi")
 
 
 # What the warehouse remembers.

@@ -206,3 +206,17 @@ def test_reference_steps_through_the_whole_ingest(warehouse: Path, name: str) ->
     errors = {family: error for _, family, share, error in query(warehouse, ERRORS) if share and share >= 0.02}
     assert errors
     assert {family: error for family, error in errors.items() if abs(error) > 0.2} == {}
+
+
+def test_a_step_that_touches_too_much_leaves_the_others_their_bytes(
+    tmp_path: Path, warehouse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step's tensors are 3 x 32 MiB, the second's 3 x 4 MiB, of other kernels."""
+    monkeypatch.setattr(dram_bytes, "MOST_BYTES", 20 * MIB)
+    events = steps(2, 1)
+    events[-1]["name"] = "void at::native::another_kernel"
+    load(warehouse, write(tmp_path, events, [node(1, 1, 2, 3), node(2, 4, 5, 6, rows=512)]))
+    assert [value is None for value in megabytes(warehouse)] == [True, False]
+    ((operands, message),) = query(warehouse, BASIS)
+    assert operands == "execution_trace"
+    assert message == "1 distinct kernels were more than the model of the L2 takes on"
