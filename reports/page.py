@@ -45,10 +45,11 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
     Raises :class:`~reports.errors.ReportError` for a run that is unknown or ambiguous, and
     :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
     """
-    from warehouse import connect
+    from warehouse import connect, hold
 
     connection = connect(warehouse, read_only=True)
     try:
+        hold(connection, "kernel_counters")
         run_ids = resolve(connection, runs)
         gathered = gather(connection, run_ids)
     finally:

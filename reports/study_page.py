@@ -28,10 +28,11 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
     None, and no file, where the runs make no figure. Raises :class:`~reports.errors.ReportError` for a run that is
     unknown or ambiguous, and :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
     """
-    from warehouse import connect
+    from warehouse import connect, hold
 
     connection = connect(warehouse, read_only=True)
     try:
+        hold(connection, "kernel_counters", "step_costs", "figure_gap")
         run_ids = resolve(connection, runs)
         sections, missing = gather(connection, run_ids)
         summary = _summary(connection, run_ids)

@@ -5,7 +5,7 @@
 >>> connection.sql("SELECT name, outcome FROM runs")  # doctest: +SKIP
 """
 
-from warehouse.database import SCHEMA_VERSION, connect
+from warehouse.database import SCHEMA_VERSION, connect, hold
 from warehouse.errors import QueryError, WarehouseError
 
-__all__ = ["SCHEMA_VERSION", "QueryError", "WarehouseError", "connect"]
+__all__ = ["SCHEMA_VERSION", "QueryError", "WarehouseError", "connect", "hold"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -83,6 +84,26 @@ def _add_views(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
         text = file.read_text()
         if not known.issuperset(re.findall(r"CREATE OR REPLACE VIEW (\w+)", text)):
             connection.execute(text.replace("CREATE OR REPLACE VIEW", f"CREATE OR REPLACE {kind}"))
+
+
+def hold(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
+    """Evaluate views once, for as long as the connection lasts: what asks them, views among it, finds their rows.
+
+    For many questions of one warehouse that does not change meanwhile; the answers are the same.
+    """
+    for name, statement in _view_statements():
+        connection.execute(statement.replace("CREATE OR REPLACE VIEW", "CREATE OR REPLACE TEMP VIEW", 1))
+        if name in names:
+            connection.execute(f"CREATE TEMP TABLE held_{name} AS SELECT * FROM {name}")
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM held_{name}")
+
+
+def _view_statements() -> Iterator[tuple[str, str]]:
+    """Every view's name and statement, each after those it asks."""
+    for file in view_files():
+        for statement in re.split(r"(?=^CREATE OR REPLACE VIEW )", file.read_text(), flags=re.MULTILINE):
+            if found := re.match(r"CREATE OR REPLACE VIEW (\w+)", statement):
+                yield found[1], statement
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:

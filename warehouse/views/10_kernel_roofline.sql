@@ -1,7 +1,5 @@
 -- Every device activity with its price and its place under the roofs; kernel_roofline below is its public face.
--- Counters measure what happened: a kernel that moved no DRAM bytes has 0 of them, source counter. They count the FLOPs
--- executed, those of padded tiles too: tensor operations, and vector instructions (add, multiply, 2 for a multiply-add) if
--- those were counted; where they were not, a kernel without tensor operations has no count, and others lack their vector part.
+-- Counters are those of kernel_counters.
 -- Thresholds: a kernel is bound by latency when it is shorter than four times the shortest kernel the device can run (2 us
 -- where that was not measured) and the roofs explain less than half of it.
 -- A kernel above its roof says why. Up to 5 % is what a measured ceiling varies by with clock and power (H200: up to 4.4 %),
@@ -29,44 +27,6 @@ dense AS (
   FROM devices d
   JOIN ceilings c ON c.run_id IS NULL AND c.device = d.datasheet AND c.resource = 'compute'
   GROUP BY d.run_id, c.unit, c.precision
-),
--- a metric that several sources counted is taken from the first of: ours, Nsight Compute, the trace
-counted AS (
-  SELECT
-    run_id,
-    kernel_id,
-    metric,
-    COALESCE(MAX(CASE WHEN source = 'cupti' THEN value END), MAX(CASE WHEN source = 'ncu' THEN value END), MAX(value)) AS value
-  FROM counters
-  GROUP BY run_id, kernel_id, metric
-),
-summed AS (
-  SELECT
-    run_id,
-    kernel_id,
-    SUM(CASE WHEN metric = 'dram__bytes.sum' THEN value END) AS dram_bytes,
-    SUM(CASE WHEN metric = 'dram__bytes_read.sum' THEN value END) AS dram_read_bytes,
-    SUM(CASE WHEN metric = 'dram__bytes_write.sum' THEN value END) AS dram_write_bytes,
-    SUM(CASE WHEN metric = 'lts__t_bytes.sum' THEN value END) AS l2_bytes,
-    SUM(CASE WHEN metric = 'l1tex__t_bytes.sum' THEN value END) AS l1_bytes,
-    SUM(CASE WHEN metric LIKE 'sm__ops_path_tensor%' THEN value END) AS tensor_flops,
-    SUM(CASE
-      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%fma_pred_on.sum' THEN 2 * value
-      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%add_pred_on.sum' THEN value
-      WHEN metric LIKE 'smsp__sass_thread_inst_executed_op_%mul_pred_on.sum' THEN value
-    END) AS vector_flops
-  FROM counted
-  GROUP BY run_id, kernel_id
-),
-measured AS (
-  SELECT
-    run_id,
-    kernel_id,
-    COALESCE(dram_read_bytes + dram_write_bytes, dram_bytes) AS dram_bytes,
-    l2_bytes,
-    l1_bytes,
-    CASE WHEN tensor_flops > 0 OR vector_flops IS NOT NULL THEN COALESCE(tensor_flops, 0) + COALESCE(vector_flops, 0) END AS flops
-  FROM summed
 ),
 priced AS (
   SELECT
@@ -109,7 +69,7 @@ priced AS (
   JOIN runs r ON r.run_id = k.run_id
   LEFT JOIN signatures s ON s.signature_id = c.signature_id
   LEFT JOIN steps t ON t.run_id = k.run_id AND t.step_id = k.step_id
-  LEFT JOIN measured m ON m.run_id = k.run_id AND m.kernel_id = k.kernel_id
+  LEFT JOIN kernel_counters m ON m.run_id = k.run_id AND m.kernel_id = k.kernel_id
 ),
 best AS (
   SELECT
