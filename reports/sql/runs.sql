@@ -5,8 +5,6 @@ SELECT
   m.mfu, m.mbu, m.busy_share, m.joules_per_token, r.peak_memory_bytes, r.outcome, r.message
 FROM runs r
 JOIN mode_summary m ON m.run_id = r.run_id
-LEFT JOIN (
-  SELECT run_id, SUM(kernels) AS kernels FROM ledger WHERE account = 'attribution' GROUP BY run_id
-) l ON l.run_id = r.run_id
+LEFT JOIN (SELECT run_id, COUNT(*) AS kernels FROM kernels GROUP BY run_id) l ON l.run_id = r.run_id
 WHERE list_contains($runs, r.run_id)
 ORDER BY r.experiment, r.model, r.mode, r.name, r.run_id
