@@ -82,7 +82,7 @@ function listen() {
   }
   const on = (id, event, change) => $(id).addEventListener(event, () => { change($(id)); render(); });
   for (const id of ["mode", "execution", "phase", "precision"]) on(id, "change", (node) => { state[id] = node.value || null; settle(); });
-  for (const id of ["bytes", "flops"]) on(id, "change", (node) => { state[id] = node.value; repriced(); });
+  for (const id of ["bytes", "flops"]) on(id, "change", (node) => { state[id] = node.value; });
   for (const id of ["level", "point", "lost-level"]) on(id, "change", (node) => { state[id === "lost-level" ? "lost" : id] = node.value; });
   $("share").addEventListener("input", () => { state.share = Number($("share").value) / 100; $("share-says").textContent = percent(state.share); renderSoon(); });
   on("all-roofs", "change", (node) => { state.allRoofs = node.checked; });

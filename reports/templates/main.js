@@ -18,6 +18,7 @@ const inSight = new Set();
 let drawing = null;
 
 function render() {
+  repriced();
   drawRunMenu();
   drawSelectors(chosenRows({ precision: false }));
   drawLegend();

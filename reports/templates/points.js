@@ -28,8 +28,16 @@ function price(row) {
   row.lost_ns = known ? Math.max(row.duration_ns - row.roof_ns, 0) : null;
 }
 
-const repriced = () => ALIKE.forEach(price);
-repriced();
+// Of the chosen runs alone, and again only where the sources are others.
+const pricedBy = new Map();
+function repriced() {
+  const sources = `${state.flops} ${state.bytes}`;
+  for (const run of state.runs) {
+    if (pricedBy.get(run) === sources) continue;
+    (ALIKE_OF.get(run) || []).forEach(price);
+    pricedBy.set(run, sources);
+  }
+}
 
 // Sums as in SQL: what is unknown adds nothing, and a sum of nothing known is unknown.
 const SUMS = ["launches", "duration_ns", "flops", "dram_bytes", "l2_bytes", "l1_bytes", "compulsory_bytes", "cache_model_bytes", "counter_bytes", "roof_ns", "lost_ns"];
