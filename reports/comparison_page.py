@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import comparison_text, families, queries, units
+from reports import comparison_text, families, html, queries, units
 from reports.comparison import LEVELS, Comparison
 from reports.document import device, encode
 from reports.figures import bars, marks, roofs
 from reports.machine import Machine
-from reports.names import clip, shorten
-from reports.page import _replace
+from reports.names import shorten
 from reports.points import EDGES, place
 from reports.queries import Row
 
 if TYPE_CHECKING:
     import duckdb
 
-_TEMPLATES = Path(__file__).with_name("templates")
 SCRIPTS = ("format", "comparison_state", "theme", "roofline", "comparison_figures", "comparison_table", "comparison")
 
 
@@ -29,46 +26,26 @@ def write(connection: duckdb.DuckDBPyConnection, found: Comparison, out: str | P
     """Write ``<out>/compare.html`` and return its path."""
     run_ids = list(dict.fromkeys([*found.base.run_ids, *found.other.run_ids]))
     ceilings = queries.rows(connection, "ceilings", run_ids)
-    return _replace(Path(out) / "compare.html", render(found, ceilings))
+    return html.write(Path(out) / "compare.html", render(found, ceilings))
 
 
 def render(found: Comparison, ceilings: Sequence[Row]) -> str:
     """The page of this comparison under these roofs, rows of ``sql/ceilings.sql``."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html").render(**_context(found, ceilings))
-
-
-def _context(found: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:
-    from markupsafe import Markup
-
     sides = {"base": found.base.run_ids, "other": found.other.run_ids}
     together = list(dict.fromkeys([*sides["base"], *sides["other"]]))
-    return {
-        "found": found,
-        "totals": totals(found),
-        "panels": [
+    return html.render(
+        "comparison.html",
+        encode(document(found, ceilings)),
+        styles=["page", "comparison"],
+        scripts=SCRIPTS,
+        found=found,
+        totals=totals(found),
+        panels=[
             ("All differences, at every level", queries.runnable_of("compare", **sides)),
             ("The runs", queries.runnable("compare_runs", together)),
             ("Roofs", queries.runnable("ceilings", together)),
         ],
-        "clip": clip,
-        "css": Markup(_text("page.css") + _text("comparison.css")),
-        "plotly": Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
-        "script": Markup("\n".join(_text(f"{name}.js") for name in SCRIPTS)),
-        "data": Markup(encode(document(found, ceilings))),
-    }
-
-
-def _text(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
+    )
 
 
 def document(found: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from reports import run_table, study_page, units
+from reports import html, run_table, study_page, units
 from reports.document import Gathered, device, document, gather, pack
 from reports.machine import Machine
-from reports.names import clip
 from reports.queries import Row
 from reports.selection import resolve
 
-_TEMPLATES = Path(__file__).with_name("templates")
 SCRIPTS = (
     "format",
     "state",
@@ -55,41 +50,21 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
     finally:
         connection.close()
     study_page.write(warehouse, out, runs)
-    return _replace(Path(out) / "report.html", render(gathered))
+    return html.write(Path(out) / "report.html", render(gathered))
 
 
 def render(gathered: Gathered) -> str:
     """The page of what was gathered."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(**_context(gathered))
-
-
-def _context(gathered: Gathered) -> dict[str, Any]:
     rows = gathered.rows
-    from markupsafe import Markup
-
-    return {
-        "table": run_table.table(rows["runs"]),
-        "devices": list(dict.fromkeys(device(run) for run in rows["runs"])),
-        "ceilings": _ceilings(rows),
-        "clip": clip,
-        "css": Markup(_text("page.css")),
-        "plotly": Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
-        "script": Markup("\n".join(_text(f"{name}.js") for name in SCRIPTS)),
-        "data": Markup(pack(document(gathered))),
-    }
-
-
-def _text(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
+    return html.render(
+        "report.html",
+        pack(document(gathered)),
+        styles=["page"],
+        scripts=SCRIPTS,
+        table=run_table.table(rows["runs"]),
+        devices=list(dict.fromkeys(device(run) for run in rows["runs"])),
+        ceilings=_ceilings(rows),
+    )
 
 
 def _ceilings(rows: dict[str, list[Row]]) -> list[tuple[str, list[Row]]]:
@@ -115,16 +90,3 @@ def _roof_rows(name: str, ceilings: Sequence[Row]) -> list[Row]:
         for roof in roofs
     ]
     return listed + [{**row, "what": "shortest kernel", "rate": units.duration(row["value"] * 1e9)} for row in shortest]
-
-
-def _replace(path: Path, text: str) -> Path:
-    """Write beside the path, then take its place: a reader finds the old page or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return path

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import paper, queries, study
+from reports import html, paper, queries, study
 from reports.document import encode
 from reports.figures.series import Panel
-from reports.names import clip
 from reports.queries import Row
 from reports.selection import resolve
 
 if TYPE_CHECKING:
     import duckdb
 
-_TEMPLATES = Path(__file__).with_name("templates")
 NAME = "study.html"
 
 
@@ -42,7 +38,7 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
     if not sections:
         path.unlink(missing_ok=True)
         return None
-    return _replace(path, render(sections, missing, summary))
+    return html.write(path, render(sections, missing, summary))
 
 
 def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[list[Row], list[study.Figure]]:
@@ -85,25 +81,14 @@ def _summary(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> R
 
 def render(sections: Sequence[Row], missing: Sequence[study.Figure], summary: Row) -> str:
     """The page of these figures."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("study.html").render(
+    return html.render(
+        "study.html",
+        encode(_data(sections)),
+        styles=["page", "study"],
+        scripts=["study"],
         sections=sections,
         missing=missing,
         summary=summary,
-        clip=clip,
-        css=Markup(_text("page.css") + _text("study.css")),
-        plotly=Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
-        script=Markup(_text("study.js")),
-        data=Markup(encode(_data(sections))),
     )
 
 
@@ -115,20 +100,3 @@ def _data(sections: Sequence[Row]) -> dict[str, Any]:
         ]
         for section in sections
     }
-
-
-def _text(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _replace(path: Path, text: str) -> Path:
-    """Write beside the path, then take its place: a reader finds the old page or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return path

@@ -39,7 +39,7 @@ def page(compared: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def data(page: str) -> dict[str, Any]:
-    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)
+    found = re.search(r'<script id="data" type="text/plain">(.*?)</script>', page, re.S)
     assert found
     decoded: dict[str, Any] = json.loads(found[1])
     return decoded

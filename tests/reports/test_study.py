@@ -161,7 +161,7 @@ def test_a_figure_without_data_says_what_captures_them(connection: duckdb.DuckDB
 
 
 def data(page: str) -> dict[str, Any]:
-    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)
+    found = re.search(r'<script id="data" type="text/plain">(.*?)</script>', page, re.S)
     assert found
     decoded: dict[str, Any] = json.loads(found[1])
     return decoded

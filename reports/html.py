@@ -1,0 +1,52 @@
+"""One HTML file a page: its template with style, scripts, Plotly and data inside, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from reports.names import clip
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence[str], **shown: Any) -> str:
+    """A template of ``templates/`` with all it needs; ``data`` is what its scripts read, safe inside ``<script>``."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(
+        clip=clip,
+        css=Markup("".join(_text(f"{name}.css") for name in styles)),
+        plotly=Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
+        script=Markup("\n".join(_text(f"{name}.js") for name in scripts)),
+        data=Markup(data),
+        **shown,
+    )
+
+
+def _text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def write(path: Path, text: str) -> Path:
+    """Write beside the path, then take its place: a reader finds the old page or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path
