@@ -50,6 +50,8 @@ function fitted(own) {
     const lines = (name) => name.split(/ · (.*)| (?=beyond|without)/s).filter(Boolean).map((line) => (line.length > 20 ? `${line.slice(0, 19)}…` : line)).join("<br>");
     Object.assign(layout.yaxis, { tickvals: names, ticktext: names.map(lines) });
     layout.yaxis.tickfont.size = 9.5;
+    // the longest bar leaves room for its label
+    if (layout.xaxis.range && own.data.some((trace) => trace.textposition === "outside")) layout.xaxis.range = [layout.xaxis.range[0], layout.xaxis.range[1] * 1.35];
   }
   layout.annotations = (layout.annotations || []).filter((note) => !/^(end|slope)/.test(note.name || ""));
   return own;
