@@ -142,7 +142,9 @@ def _model(kernels: Kernels, calls: _Calls, source: str, recall: Recall | None =
             values[:, other] = values[:, rows]
     frame = pl.DataFrame({"cache_read_bytes": values[0], "cache_write_bytes": values[1]}).fill_nan(None)
     message = f"{left_out:,} distinct kernels were more than the model of the L2 takes on" if left_out else None
-    new = {identifier: values[:, rows] for identifier, rows in unknown.items()} if recall else {}
+    # what was left out is to be said each time, so it is not remembered
+    told = {identifier: values[:, rows] for identifier, rows in unknown.items()} if recall else {}
+    new = {identifier: bytes_of for identifier, bytes_of in told.items() if not np.isnan(bytes_of).all()}
     return Modelled(frame, None if np.isnan(values).all() else source, message, new)
 
 

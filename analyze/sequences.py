@@ -66,7 +66,8 @@ def equal_sequences(kernels: Kernels) -> list[list[Int64]]:
         names, elements, embeds, at = (part[column].to_numpy() for column in ("name", "elements", "embeds", "row"))
         for cut in _forwards(embeds) if step is None else [slice(None)]:
             size = round(math.log1p(float(elements[cut].sum())) / _SAME_SIZE)
-            groups.setdefault((device, names[cut].tobytes(), size), []).append(at[cut].astype(np.int64))
+            key = kernels.devices[device], names[cut].tobytes(), size
+            groups.setdefault(key, []).append(at[cut].astype(np.int64))
     return list(groups.values())
 
 

@@ -220,3 +220,30 @@ def test_a_step_that_touches_too_much_leaves_the_others_their_bytes(
     ((operands, message),) = query(warehouse, BASIS)
     assert operands == "execution_trace"
     assert message == "1 distinct kernels were more than the model of the L2 takes on"
+
+
+def test_devices_of_a_kind_share_what_is_equal(tmp_path: Path, warehouse: Path) -> None:
+    """The same steps on two devices of one name."""
+    count = dram_bytes.FEWEST_KERNELS
+    events = steps(2, count)
+    for event in events:
+        if event["cat"] == "kernel" and event["ts"] >= 1000:
+            event["args"]["device"] = 1
+    properties = kineto.HEADER["deviceProperties"]
+    header = {**kineto.HEADER, "deviceProperties": [*properties, {**properties[0], "id": 1}]}
+    load(warehouse, kineto.write(tmp_path / "x.json", events, header=header))
+    assert query(warehouse, "SELECT DISTINCT device_index FROM kernels ORDER BY 1") == [(0,), (1,)]
+    found = megabytes(warehouse)
+    assert None not in found
+    assert found[:count] == found[count:]
+
+
+def test_what_was_left_out_is_said_each_time(tmp_path: Path, warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dram_bytes, "MOST_BYTES", MIB)
+    events = steps(1, dram_bytes.FEWEST_KERNELS)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        load(warehouse, write(tmp_path / name, [*events, kineto.annotation(name, 0.0, 1.0)]))
+    messages = query(warehouse, "SELECT cache_model_message FROM runs")
+    assert messages == [("32 distinct kernels were more than the model of the L2 takes on",)] * 2
+    assert query(warehouse, "SELECT count(*) FROM sequences") == [(0,)]
