@@ -167,7 +167,7 @@ def compare(connection: duckdb.DuckDBPyConnection, base: str, other: str) -> Com
     Raises :class:`~reports.errors.ReportError` for a side that is unknown or ambiguous, or has no kernels at all.
     """
     sides = [_side(queries.rows(connection, "compare_runs", group(connection, wanted))) for wanted in (base, other)]
-    rows = queries.fetch(connection, queries.text("compare"), base=sides[0].run_ids, other=sides[1].run_ids)
+    rows = queries.rows_of(connection, "compare", base=sides[0].run_ids, other=sides[1].run_ids)
     return Comparison(sides[0], sides[1], rows)
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from reports import comparison_text, families, html, queries, units
 from reports.comparison import LEVELS, Comparison
-from reports.document import device, encode, style
-from reports.figures import roofs
+from reports.document import device, encode
+from reports.figures import bars, marks, roofs
 from reports.machine import Machine
 from reports.names import shorten
-from reports.points import place
+from reports.points import EDGES, place
 from reports.queries import Row
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def render(found: Comparison, ceilings: Sequence[Row]) -> str:
         found=found,
         totals=totals(found),
         panels=[
-            ("All differences, at every level", queries.written_out(queries.text("compare"), **sides)),
-            ("The runs", queries.written_out(queries.text("compare_runs"), runs=together)),
-            ("Roofs", queries.written_out(queries.text("ceilings"), runs=together)),
+            ("All differences, at every level", queries.runnable_of("compare", **sides)),
+            ("The runs", queries.runnable("compare_runs", together)),
+            ("Roofs", queries.runnable("ceilings", together)),
         ],
     )
 
@@ -54,7 +54,17 @@ def document(found: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:
     rows = [_placed(row, machine) for row in found.rows if row["level"] in found.parts]
     moving = {row["family"] for row in rows if "lane" in (row["base_place"], row["other_place"])}
     return {
-        **style(),
+        "families": {
+            family: {"color": color, "symbol": families.symbol(family)} for family, color in families.COLORS.items()
+        },
+        "marks": {
+            "style": marks.STYLE,
+            "largest": marks.LARGEST,
+            "edges": EDGES,
+            "badges": marks.BADGES,
+            "above": marks.ABOVE,
+        },
+        "bars": {"layout": bars.frame(0), "row": bars.ROW},
         "device": machine.device,
         "has_roofs": bool(machine.roofs),
         "one_device": found.base.said("device") == found.other.said("device"),

@@ -66,8 +66,18 @@ def document(gathered: Gathered) -> dict[str, Any]:
     groups = _groups(_machines(rows), rows["runs"])
     names = dict.fromkeys([*gathered.alike["kernel"], *gathered.timeline["kernel"]])
     return {
-        **style(),
+        "families": {
+            family: {"color": color, "symbol": families.symbol(family)} for family, color in families.COLORS.items()
+        },
         "entries": bars.ENTRIES,
+        "marks": {
+            "style": marks.STYLE,
+            "largest": marks.LARGEST,
+            "edges": EDGES,
+            "badges": marks.BADGES,
+            "above": marks.ABOVE,
+        },
+        "bars": {"layout": bars.frame(0), "row": bars.ROW},
         "plain": layout(300, xaxis=axis(""), yaxis=axis("")),
         "runs": [_run(run, groups) for run in rows["runs"]],
         "groups": [_figures(machine, ids) for machine, ids in groups],
@@ -78,23 +88,6 @@ def document(gathered: Gathered) -> dict[str, Any]:
         "alike": coded(gathered.alike),
         "timeline": coded(gathered.timeline),
         **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps", "timings", "telemetry")},
-    }
-
-
-def style() -> Row:
-    """How families, marks and bars look, the same on every page."""
-    return {
-        "families": {
-            family: {"color": color, "symbol": families.symbol(family)} for family, color in families.COLORS.items()
-        },
-        "marks": {
-            "style": marks.STYLE,
-            "largest": marks.LARGEST,
-            "edges": EDGES,
-            "badges": marks.BADGES,
-            "above": marks.ABOVE,
-        },
-        "bars": {"layout": bars.frame(0), "row": bars.ROW},
     }
 
 

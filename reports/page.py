@@ -44,12 +44,12 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
 
     connection = connect(warehouse, read_only=True)
     try:
-        hold(connection, *study_page.HELD)
+        hold(connection, "kernel_counters")
         run_ids = resolve(connection, runs)
         gathered = gather(connection, run_ids)
-        study_page.put(connection, run_ids, out)
     finally:
         connection.close()
+    study_page.write(warehouse, out, runs)
     return html.write(Path(out) / "report.html", render(gathered))
 
 

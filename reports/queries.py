@@ -32,6 +32,11 @@ def rows(
     return fetch(connection, text(name), runs=run_ids, **parameters)
 
 
+def rows_of(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Parameter) -> list[Row]:
+    """The rows of ``sql/<name>.sql``, which knows its runs by other names."""
+    return fetch(connection, text(name), **parameters)
+
+
 def fetch(connection: duckdb.DuckDBPyConnection, statement: str, **parameters: Parameter) -> list[Row]:
     """The rows of a statement; parameters it does not ask for are left out."""
     found = _columns(connection, statement, parameters)
@@ -53,8 +58,18 @@ def _columns(connection: duckdb.DuckDBPyConnection, statement: str, parameters: 
     return {name: [row[i] for row in found] for i, name in enumerate(names)}
 
 
+def runnable(name: str, run_ids: Sequence[str]) -> str:
+    """The statement as `ridgeline sql -f` takes it, the run ids written out."""
+    return written_out(text(name), runs=run_ids)
+
+
+def runnable_of(name: str, **run_ids: Sequence[str]) -> str:
+    """The statement of ``sql/<name>.sql`` with these lists of run ids written out in place of its parameters."""
+    return written_out(text(name), **run_ids)
+
+
 def written_out(statement: str, **run_ids: Sequence[str]) -> str:
-    """A statement as `ridgeline sql -f` takes it: these lists of run ids in the place of its parameters."""
+    """A statement with these lists of run ids written out in place of its parameters."""
     for parameter, ids in run_ids.items():
         statement = statement.replace(f"${parameter}", f"[{', '.join(map(_literal, ids))}]")
     return statement

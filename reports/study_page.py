@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import duckdb
 
 NAME = "study.html"
-HELD = ("kernel_counters", "step_costs", "figure_gap")
-"""Views that several figures ask, and the report beside them."""
 
 
 def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path | None:
@@ -30,20 +28,17 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
 
     connection = connect(warehouse, read_only=True)
     try:
-        hold(connection, *HELD)
-        return put(connection, resolve(connection, runs), out)
+        hold(connection, "kernel_counters", "step_costs", "figure_gap")
+        run_ids = resolve(connection, runs)
+        sections, missing = gather(connection, run_ids)
+        summary = _summary(connection, run_ids)
     finally:
         connection.close()
-
-
-def put(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str], out: str | Path) -> Path | None:
-    """The same for run ids, from a connection that holds ``HELD``."""
-    sections, missing = gather(connection, run_ids)
     path = Path(out) / NAME
     if not sections:
         path.unlink(missing_ok=True)
         return None
-    return html.write(path, render(sections, missing, _summary(connection, run_ids)))
+    return html.write(path, render(sections, missing, summary))
 
 
 def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[list[Row], list[study.Figure]]:

@@ -71,12 +71,6 @@ def ask(page: Path, script: str, folder: Path, size: str = "1400,9000", budget_m
         text.replace("<style>", f"{PROBE}<style>", 1).replace("</body>", f"{ASK.replace('%s', script)}</body>"),
         encoding="utf-8",
     )
-    answer: dict[str, Any] = answered(probed, folder, size, budget_ms)
-    return answer
-
-
-def answered(page: Path, folder: Path, size: str = "1400,1200", budget_ms: int = 10000) -> Any:
-    """What a page puts, in base64, into its element ``answer``."""
     assert BROWSER
     command = [
         BROWSER,
@@ -89,9 +83,10 @@ def answered(page: Path, folder: Path, size: str = "1400,1200", budget_ms: int =
         f"--window-size={size}",
         f"--virtual-time-budget={budget_ms}",
         "--dump-dom",
-        page.as_uri(),
+        probed.as_uri(),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     found = re.search(r'<pre id="answer">([^<]*)</pre>', done.stdout)
     assert found, done.stderr[-2000:]
-    return json.loads(base64.b64decode(found[1]))
+    decoded: dict[str, Any] = json.loads(base64.b64decode(found[1]))
+    return decoded

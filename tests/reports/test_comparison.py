@@ -304,5 +304,5 @@ def test_hostile_names_cannot_move_the_cursor_or_leave_their_cell(runs: duckdb.D
 
 def test_the_sql_written_out_gives_the_same_rows(runs: duckdb.DuckDBPyConnection) -> None:
     found = compare(runs, "before", "after")
-    statement = queries.written_out(queries.text("compare"), base=found.base.run_ids, other=found.other.run_ids)
+    statement = queries.runnable_of("compare", base=found.base.run_ids, other=found.other.run_ids)
     assert len(runs.execute(statement).fetchall()) == len(found.rows)

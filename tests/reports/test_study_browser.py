@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +14,7 @@ import pytest
 import warehouse
 from reports import study_page
 from tests.reports import sweep
-from tests.reports.browser import BROWSER, PROBE, answered
+from tests.reports.browser import BROWSER, PROBE
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 
@@ -61,7 +66,21 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     probed.write_text(
         text.replace("<style>", f"{PROBE}<style>", 1).replace("</body>", f"{ASK}</body>"), encoding="utf-8"
     )
-    return answered(probed, folder)
+    return _asked(probed, folder)
+
+
+def _asked(probed: Path, folder: Path) -> dict[str, Any]:
+    assert BROWSER
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1200",
+        "--virtual-time-budget=10000", "--dump-dom", probed.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    found = re.search(r'<pre id="answer">([^<]*)</pre>', done.stdout)
+    assert found, done.stderr[-2000:]
+    decoded: dict[str, Any] = json.loads(base64.b64decode(found[1]))
+    return decoded
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:
