@@ -17,7 +17,11 @@ const waiting = new Set();
 const inSight = new Set();
 let drawing = null;
 
+// Whoever prints or tests the page reads here whether everything in sight is drawn.
+const ready = (yes) => { document.documentElement.dataset.ready = String(yes); };
+
 function render() {
+  ready(false);
   repriced();
   drawRunMenu();
   drawSelectors(chosenRows({ precision: false }));
@@ -44,6 +48,7 @@ let asked = false;
 function renderSoon() {
   if (asked) return;
   asked = true;
+  ready(false);
   requestAnimationFrame(() => { asked = false; render(); });
 }
 
@@ -55,6 +60,7 @@ function drawOne(name) {
 // One panel at a time, so that a click in between is heard.
 function drawInSight() {
   const next = Object.keys(PANELS).find((name) => waiting.has(name) && inSight.has(name));
+  ready(!next && !asked);
   if (!next) return;
   drawOne(next);
   setTimeout(drawInSight);
@@ -86,5 +92,5 @@ if (DATA.runs.length) {
 } else {
   $("theme").addEventListener("click", () => setTheme(theme === "dark" ? "light" : "dark"));
   document.body.classList.add("without-runs");
+  ready(true);
 }
-document.documentElement.dataset.ready = "true";

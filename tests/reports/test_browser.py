@@ -46,7 +46,7 @@ answer.theme = document.documentElement.dataset.theme;
 def answer(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the page says of itself, after a few clicks."""
     folder = tmp_path_factory.mktemp("browser")
-    return ask(reports.write(filled, folder), TOUR, folder)
+    return ask(reports.write(filled, folder), TOUR)
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:

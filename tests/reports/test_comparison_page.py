@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,9 @@ import pytest
 import warehouse
 from reports import comparison_page
 from reports.comparison import compare
+from tests.reports.browser import BROWSER, ask, needed
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None
-)
 
 
 def write(file: Path, folder: Path, base: str, other: str) -> Path:
@@ -98,86 +93,41 @@ def test_names_from_traces_stay_text(compared: Path, tmp_path: Path) -> None:
     assert HOSTILE in {row["operator"] for row in data(page)["rows"]}
 
 
-PROBE = """
-<script>
-const errors = [];
-addEventListener("error", (event) => errors.push(String(event.message)));
-addEventListener("securitypolicyviolation", (event) => errors.push(`${event.violatedDirective} ${event.blockedURI}`));
-console.error = (...args) => errors.push(args.join(" "));
-console.warn = console.error;
-</script>
+TOUR = """
+const cells = () => [...document.querySelectorAll("#rows-body tr")]
+  .map((row) => [...row.children].map((cell) => cell.textContent));
+const traces = (fits) => $("roofline-figure").data.filter(fits);
+const gone = () => [...document.querySelectorAll("#statuses button")].find((b) => b.textContent.startsWith("gone"));
+Object.assign(answer, { level: $("level").value, modules: cells().map((row) => row[0]) });
+choose("level", "row");
+answer.rows = cells().map((row) => [row[0], row[5], row[7]]);
+answer.marks = traces((t) => t.mode === "markers").map((t) => [t.name, t.marker.symbol, t.x]);
+answer.links = traces((t) => t.connectgaps === false).map((t) => [t.name, t.x]);
+answer.sum = text("changes-note");
+answer.bars = $("changes-figure").data.filter((t) => t.type === "bar")
+  .map((t) => [t.name, t.x.map((x) => Math.round(x * 1e9))]);
+document.querySelector("#rows-head th:nth-child(4) button").click();
+answer.sorted = cells().map((row) => row[0]);
+gone().click();
+answer.gone = [cells().map((row) => row[0]), text("rows-note")];
+gone().click();
+choose("search", "gemm_128");
+answer.searched = cells().map((row) => row[0]);
+document.querySelector("#rows-body tr").click();
+answer.detail = text("detail");
+choose("search", "");
+$("theme").click();
+answer.theme = document.documentElement.dataset.theme;
+document.querySelector("details.sql").open = true;
+document.querySelector("button.copy").click();
 """
-
-ASK = """
-<script>
-setTimeout(() => {
-  const $ = (id) => document.getElementById(id);
-  const cells = () => [...document.querySelectorAll("#rows-body tr")]
-    .map((row) => [...row.children].map((cell) => cell.textContent));
-  const choose = (id, value) => {
-    $(id).value = value;
-    $(id).dispatchEvent(new Event(id === "search" ? "input" : "change"));
-  };
-  const traces = (fits) => $("roofline-figure").data.filter(fits);
-  const answer = { level: $("level").value, modules: cells().map((row) => row[0]) };
-  choose("level", "row");
-  answer.rows = cells().map((row) => [row[0], row[5], row[7]]);
-  answer.marks = traces((t) => t.mode === "markers").map((t) => [t.name, t.marker.symbol, t.x]);
-  answer.links = traces((t) => t.connectgaps === false).map((t) => [t.name, t.x]);
-  answer.sum = $("changes-note").textContent;
-  answer.bars = $("changes-figure").data.filter((t) => t.type === "bar")
-    .map((t) => [t.name, t.x.map((x) => Math.round(x * 1e9))]);
-  document.querySelector("#rows-head th:nth-child(4) button").click();
-  answer.sorted = cells().map((row) => row[0]);
-  [...document.querySelectorAll("#statuses button")].find((b) => b.textContent.startsWith("gone")).click();
-  answer.gone = [cells().map((row) => row[0]), $("rows-note").textContent];
-  [...document.querySelectorAll("#statuses button")].find((b) => b.textContent.startsWith("gone")).click();
-  choose("search", "gemm_128");
-  answer.searched = cells().map((row) => row[0]);
-  document.querySelector("#rows-body tr").click();
-  answer.detail = $("detail").textContent;
-  choose("search", "");
-  $("theme").click();
-  answer.theme = document.documentElement.dataset.theme;
-  answer.images = document.querySelectorAll("body img").length;
-  document.querySelector("details.sql").open = true;
-  document.querySelector("button.copy").click();
-  setTimeout(() => {
-    answer.errors = errors;
-    const node = document.createElement("pre");
-    node.id = "answer";
-    node.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(answer))));
-    document.body.append(node);
-  }, 300);
-}, 300);
-</script>
-"""
-
-
-def ask(compared: Path, folder: Path, base: str, other: str) -> dict[str, Any]:
-    """What the page says of itself, after a few clicks."""
-    page = write(compared, folder, base, other)
-    probed = folder / "probed.html"
-    whole = page.read_text(encoding="utf-8")
-    probed.write_text(whole.replace("<style>", f"{PROBE}<style>", 1).replace("</body>", f"{ASK}</body>"), "utf-8")
-    assert BROWSER
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-        "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1200",
-        "--virtual-time-budget=10000", "--dump-dom", probed.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    found = re.search(r'<pre id="answer">([^<]*)</pre>', done.stdout)
-    assert found, done.stderr[-2000:]
-    decoded: dict[str, Any] = json.loads(base64.b64decode(found[1]))
-    return decoded
 
 
 @pytest.fixture(scope="module")
 def answer(compared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if BROWSER is None:
         pytest.skip("needs Chromium")
-    return ask(compared, tmp_path_factory.mktemp("browser"), "before", "after")
+    return ask(write(compared, tmp_path_factory.mktemp("browser"), "before", "after"), TOUR, size=(1400, 1200))
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:
@@ -223,21 +173,8 @@ def test_sorts_filters_searches_and_says_what_is_hidden(answer: dict[str, Any]) 
     assert "gemm_128x8" in answer["detail"]
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@needed
 def test_hostile_names_do_nothing_in_a_browser(compared: Path, tmp_path: Path) -> None:
-    page = write(compared, tmp_path, "hostile", "hostile")
-    page.write_text(page.read_text("utf-8").replace("<style>", f"{PROBE}<style>", 1).replace(
-        "</body>", "<script>setTimeout(() => { document.body.append(Object.assign(document.createElement('pre'),"
-        " { id: 'answer', textContent: JSON.stringify([errors, document.querySelectorAll('body img').length,"
-        " document.getElementById('rows-body').textContent]) })); }, 500);</script></body>"), "utf-8")  # fmt: skip
-    assert BROWSER
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    found = re.search(r'<pre id="answer">([^<]*)</pre>', done.stdout)
-    assert found
-    errors, images, shown = json.loads(html.unescape(found[1]))
-    assert (errors, images) == ([], 0)
-    assert "onerror=alert(1)" in shown
+    answer = ask(write(compared, tmp_path, "hostile", "hostile"), 'answer.shown = text("rows-body");')
+    assert (answer["errors"], answer["images"]) == ([], 0)
+    assert "onerror=alert(1)" in answer["shown"]

@@ -34,7 +34,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def answer(stocked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("explorer")
-    return ask(reports.write(stocked, folder), TOUR, folder, budget_ms=90_000)
+    return ask(reports.write(stocked, folder), TOUR)
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_a_page_of_little_is_sensible(
     connection = warehouse.connect(tmp_path / "w.duckdb")
     fill(connection)
     connection.close()
-    answer = ask(reports.write(tmp_path / "w.duckdb", tmp_path), SAYS, tmp_path)
+    answer = ask(reports.write(tmp_path / "w.duckdb", tmp_path), SAYS)
     assert answer["errors"] == []
     assert says in answer["body"]
     assert "NaN" not in answer["body"]
@@ -114,7 +114,7 @@ def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
     choose("point", "launch");
     answer.launch = text("roofline-note");
     """
-    answer = ask(reports.write(tmp_path / "w.duckdb", tmp_path), script, tmp_path)
+    answer = ask(reports.write(tmp_path / "w.duckdb", tmp_path), script)
     assert answer["errors"] == []
     assert answer["marks"] <= 1500
     assert f"drawn as {answer['marks']:,} mark" in answer["note"]

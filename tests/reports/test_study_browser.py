@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,41 +9,29 @@ import pytest
 import warehouse
 from reports import study_page
 from tests.reports import sweep
-from tests.reports.browser import BROWSER, PROBE
+from tests.reports.browser import ask, needed
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+pytestmark = needed
 
-ASK = """
-<script>
-setTimeout(() => {
-  const figures = [...document.querySelectorAll(".figure")];
-  const axis = () => document.getElementById("e2_latency-figure").layout.xaxis.gridcolor;
-  const answer = { drawn: figures.filter((figure) => figure.querySelector(".plot-container")).length };
-  answer.figures = figures.length;
-  answer.note = document.getElementById("e2_latency-note").textContent;
-  const select = document.querySelector('select[data-figure="e2_split"]');
-  const split = document.getElementById("e2_split-figure");
-  const bars = () => split.data.flatMap((trace) => (trace.type === "bar" ? trace.y : []));
-  answer.before = bars().length;
-  select.value = String(select.options.length - 1);
-  select.dispatchEvent(new Event("change"));
-  const light = document.documentElement.dataset.theme;
-  const before = axis();
-  document.getElementById("theme").click();
-  document.execCommand = (what) => { answer.copied = [what, document.activeElement.value]; };
-  document.querySelector(".copy").click();
-  answer.images = document.querySelectorAll("body img").length;
-  setTimeout(() => {
-    answer.after = bars().length;
-    answer.themes = [light !== document.documentElement.dataset.theme, before !== axis()];
-    answer.errors = errors;
-    const node = document.createElement("pre");
-    node.id = "answer";
-    node.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(answer))));
-    document.body.append(node);
-  }, 500);
-}, 500);
-</script>
+TOUR = """
+const figures = [...document.querySelectorAll(".figure")];
+const axis = () => $("e2_latency-figure").layout.xaxis.gridcolor;
+answer.drawn = figures.filter((figure) => figure.querySelector(".plot-container")).length;
+answer.figures = figures.length;
+answer.note = text("e2_latency-note");
+const select = document.querySelector('select[data-figure="e2_split"]');
+const bars = () => $("e2_split-figure").data.flatMap((trace) => (trace.type === "bar" ? trace.y : [])).length;
+answer.before = bars();
+select.value = String(select.options.length - 1);
+select.dispatchEvent(new Event("change"));
+await drawn();
+answer.after = bars();
+const before = [document.documentElement.dataset.theme, axis()];
+$("theme").click();
+await drawn();
+answer.themes = [before[0] !== document.documentElement.dataset.theme, before[1] !== axis()];
+document.execCommand = (what) => { answer.copied = [what, document.activeElement.value]; };
+document.querySelector(".copy").click();
 """
 
 
@@ -61,26 +44,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     connection.close()
     page = study_page.write(folder / "w.duckdb", folder)
     assert page
-    text = page.read_text(encoding="utf-8")
-    probed = folder / "probed.html"
-    probed.write_text(
-        text.replace("<style>", f"{PROBE}<style>", 1).replace("</body>", f"{ASK}</body>"), encoding="utf-8"
-    )
-    return _asked(probed, folder)
-
-
-def _asked(probed: Path, folder: Path) -> dict[str, Any]:
-    assert BROWSER
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-        "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1200",
-        "--virtual-time-budget=10000", "--dump-dom", probed.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    found = re.search(r'<pre id="answer">([^<]*)</pre>', done.stdout)
-    assert found, done.stderr[-2000:]
-    decoded: dict[str, Any] = json.loads(base64.b64decode(found[1]))
-    return decoded
+    return ask(page, TOUR, size=(1400, 1200))
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:
