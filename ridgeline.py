@@ -118,6 +118,9 @@ def analyze(
     ],
     warehouse: Warehouse = DEFAULT_WAREHOUSE,
     jobs: Annotated[int, typer.Option(help="Decoder processes; 0 for one a core.", min=0, metavar="N")] = 0,
+    memory: Annotated[
+        str | None, typer.Option(help="What ingest may hold, such as 2GB; 60 % of what there is.", metavar="SIZE")
+    ] = None,
     twin: Annotated[
         Path | None,
         typer.Option(help="Eager trace of the same steps, for one PATH with graph replays.", metavar="TRACE"),
@@ -148,9 +151,29 @@ def analyze(
                 print(f"ridgeline: {result.name}: warning: {' '.join(warning.split())}", file=sys.stderr)
 
         with errors_in_one_line():
-            ingest(paths, warehouse, jobs=jobs or os.cpu_count() or 1, report=report, twin=twin, hta=hta)
+            ingest(
+                paths,
+                warehouse,
+                jobs=jobs or os.cpu_count() or 1,
+                report=report,
+                twin=twin,
+                hta=hta,
+                memory=_memory(memory) if memory else None,
+            )
     if failures:
         raise typer.Exit(1)
+
+
+def _memory(size: str) -> int:
+    from analyze.memory import LEAST_BYTES, in_words, parse_size
+
+    try:
+        memory = parse_size(size)
+    except ValueError as e:
+        fail(f"--memory: {e}", 2)
+    if memory < LEAST_BYTES:
+        fail(f"--memory: {size} is too little: expected {in_words(LEAST_BYTES)} or more", 2)
+    return memory
 
 
 def _one_line(result: Result) -> str:

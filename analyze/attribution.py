@@ -16,10 +16,13 @@ import polars as pl
 from analyze.columns import DEVICE_CATEGORIES
 from analyze.frames import Trace
 from analyze.labels import Label, parse_all
-from analyze.spans import ROOT, Int64, enclosing, nearest, take
+from analyze.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
 
 CATEGORIES = ("kernel", "memcpy", "memset", "profiler_range", "operator")
 """What a device activity is; the first four in the order of the trace's own categories."""
+_ATTRIBUTION = pl.Enum(
+    ["before_recording", "cpu", "external_id", "graph_twin", "launch", "profiler_range", "unattributed"]
+)
 _RANGE = DEVICE_CATEGORIES.index("cuda_profiler_range")
 _ANNOTATION, _OPERATOR, _LAUNCH = range(3)
 
@@ -29,17 +32,14 @@ class Tree:
     """All host spans of a trace: annotations, then operators, then launches, with each one's parent."""
 
     offset: dict[int, int]
-    parent: Int64
-    thread: Int64
-    start_ns: Int64
-    end_ns: Int64
-    operator: Int64
+    parent: Int32
+    operator: Int32
     """Row in ``trace.operators`` of the nearest operator at or around each span."""
-    step: Int64
+    step: Int32
     """Row in ``trace.annotations`` of the nearest step label; ``module`` likewise."""
-    module: Int64
+    module: Int32
 
-    def operator_parent(self) -> Int64:
+    def operator_parent(self) -> Int32:
         """For each operator the row of the operator around it, or ``ROOT``."""
         operators = slice(self.offset[_OPERATOR], self.offset[_LAUNCH])
         return take(self.operator, self.parent[operators])
@@ -50,18 +50,18 @@ def build_tree(trace: Trace, labels: list[Label]) -> Tree:
     groups = (trace.annotations, trace.operators, trace.launches)
     sizes = [len(group) for group in groups]
     offset = {kind: sum(sizes[:kind]) for kind in range(3)}
-    thread = _concatenate(groups, "thread")
     start_ns = _concatenate(groups, "start_ns")
     end_ns = start_ns + _concatenate(groups, "duration_ns")
-    rank = np.repeat(np.arange(3), sizes)
-    parent = enclosing(thread, start_ns, end_ns, rank)
+    rank = np.repeat(np.arange(3, dtype=np.int8), sizes)
+    parent = enclosing(_concatenate(groups, "thread"), start_ns, end_ns, rank)
+    del start_ns, end_ns
     label_of = [labels[code] for code in trace.annotations["name"].to_list()]
     steps, modules = np.zeros(len(rank), dtype=bool), np.zeros(len(rank), dtype=bool)
     steps[: sizes[0]] = [label.marks_step for label in label_of]
     modules[: sizes[0]] = [label.module is not None for label in label_of]
     operator = nearest(parent, rank == _OPERATOR)
-    operator = np.where(operator == ROOT, ROOT, operator - offset[_OPERATOR])
-    return Tree(offset, parent, thread, start_ns, end_ns, operator, nearest(parent, steps), nearest(parent, modules))
+    operator[operator != ROOT] -= offset[_OPERATOR]
+    return Tree(offset, parent, operator, nearest(parent, steps), nearest(parent, modules))
 
 
 def _concatenate(groups: tuple[pl.DataFrame, ...], column: str) -> Int64:
@@ -104,26 +104,22 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     device = device.sort("start_ns", "device", "stream", "row")
     by_id = _lookup(device, "external_id", trace.operators)
     launch = _lookup(device, "correlation", trace.launches)
-    launch_span = np.where(launch == ROOT, ROOT, launch + tree.offset[_LAUNCH])
-    id_span = np.where(by_id == ROOT, ROOT, by_id + tree.offset[_OPERATOR])
-
-    launch_ns = take(tree.start_ns, launch_span)
+    launch_span = _shifted(launch, tree.offset[_LAUNCH])
+    launch_ns = take(trace.launches["start_ns"].to_numpy(), launch)
     replay = (launch != ROOT) & _graph_launches(trace, launch)
-    around_launch = np.where(replay, ROOT, take(tree.operator, launch_span))
-    # an id is believed where its operator ran when the launch came, on that thread or one without operators
-    ran = (take(tree.start_ns, id_span) <= launch_ns) & (launch_ns <= take(tree.end_ns, id_span))
-    same_thread = take(tree.thread, id_span) == take(tree.thread, launch_span)
-    trusted = (by_id != ROOT) & ((launch == ROOT) | (ran & (same_thread | (around_launch == ROOT))))
+    around_launch = take(tree.operator, launch_span)
+    around_launch[replay] = ROOT
+    trusted = _trusted(trace, by_id, launch, launch_ns, around_launch)
     operator = np.where(trusted, by_id, around_launch)
-    span = np.where(launch_span != ROOT, launch_span, np.where(trusted, id_span, ROOT))
-    attribution = np.select(
-        [
-            device["category"].to_numpy() == _RANGE,
-            trusted,
-            around_launch != ROOT,
-            _before_recording(device, launch, by_id),
-        ],
-        ["profiler_range", "external_id", "launch", "before_recording"],
+    id_span = _shifted(np.where(trusted, by_id, np.int32(ROOT)), tree.offset[_OPERATOR])
+    span = np.where(launch_span != ROOT, launch_span, id_span)
+    attribution = _first(
+        {
+            "profiler_range": device["category"].to_numpy() == _RANGE,
+            "external_id": trusted,
+            "launch": around_launch != ROOT,
+            "before_recording": _before_recording(device, launch, by_id),
+        },
         "unattributed",
     )
     return device.with_columns(
@@ -132,31 +128,51 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         _nullable("module_label", take(tree.module, span)),
         _nullable("launch", launch),
         _nullable("launch_ns", launch_ns).cast(pl.Int64),
-        pl.Series("attribution", attribution.astype(str)),
+        attribution,
         pl.Series("replay", replay),
         carries_cost=pl.col("bytes").is_null(),
     )
 
 
-def _lookup(device: pl.DataFrame, key: str, target: pl.DataFrame) -> Int64:
+def _shifted(rows: Int32, offset: int) -> Int32:
+    """Rows of a group as places among all spans."""
+    return np.where(rows == ROOT, rows, rows + np.int32(offset))
+
+
+def _trusted(
+    trace: Trace, by_id: Int32, launch: Int32, launch_ns: Int64, around_launch: Int32
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether an id is believed: its operator ran when the launch came, on that thread or one without operators."""
+    operators, launches = trace.operators, trace.launches
+    start_ns = take(operators["start_ns"].to_numpy(), by_id)
+    ran = (start_ns <= launch_ns) & (launch_ns <= start_ns + take(operators["duration_ns"].to_numpy(), by_id, 0))
+    same_thread = take(operators["thread"].to_numpy(), by_id) == take(launches["thread"].to_numpy(), launch)
+    return np.asarray((by_id != ROOT) & ((launch == ROOT) | (ran & (same_thread | (around_launch == ROOT)))))
+
+
+def _first(conditions: dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]], otherwise: str) -> pl.Series:
+    """How each activity was attributed: the first condition that holds."""
+    codes = np.select(list(conditions.values()), np.arange(len(conditions), dtype=np.uint8), len(conditions))
+    return pl.Series("attribution", [*conditions, otherwise], dtype=_ATTRIBUTION).gather(codes)
+
+
+def _lookup(device: pl.DataFrame, key: str, target: pl.DataFrame) -> Int32:
     """Row of ``target`` with the same ``key``, the earliest one if several share it; ROOT where there is none."""
-    first = (
-        target.with_row_index("found")
-        .drop_nulls(key)
-        .sort("start_ns", "found")
-        .unique(key, keep="first", maintain_order=True)
-    )
-    found = device.select(key).join(first.select(key, "found"), on=key, how="left", maintain_order="left")["found"]
-    return found.cast(pl.Int64).fill_null(ROOT).to_numpy()
+    rows = target.select(key, "start_ns").with_row_index("found").drop_nulls(key)
+    if not rows["start_ns"].is_sorted():
+        rows = rows.sort("start_ns", "found")
+    first = rows.select(key, "found").unique(key, keep="first", maintain_order=True)
+    found = device.select(key).join(first, on=key, how="left", maintain_order="left")["found"]
+    return found.cast(pl.Int32).fill_null(ROOT).to_numpy()
 
 
-def _graph_launches(trace: Trace, launch: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _graph_launches(trace: Trace, launch: Int32) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which launches replay a graph: what surrounds those is not the operator of the kernels inside."""
     replays = np.array(["GraphLaunch" in name for name in trace.names], dtype=np.int64)
     return np.asarray(take(replays, take(trace.launches["name"].to_numpy(), launch)) == 1)
 
 
-def _before_recording(device: pl.DataFrame, launch: Int64, by_id: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _before_recording(device: pl.DataFrame, launch: Int32, by_id: Int32) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """No launch in the trace, and started before the first activity of its stream that has one."""
     known = (launch != ROOT) | (by_id != ROOT)
     first_known = pl.when("known").then("start_ns").min()
@@ -167,7 +183,7 @@ def _before_recording(device: pl.DataFrame, launch: Int64, by_id: Int64) -> np.n
     return np.asarray(before & ~known)
 
 
-def _nullable(name: str, values: Int64) -> pl.Series:
+def _nullable(name: str, values: Integers) -> pl.Series:
     return pl.Series(name, values).replace(ROOT, None)
 
 
@@ -193,7 +209,7 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
         category=pl.lit(CATEGORIES.index("operator"), dtype=pl.Int64),
         duration_ns=pl.Series(own_ns),
         device=pl.lit(0, dtype=pl.Int64),
-        stream=pl.Series(tree.thread[spans]),
+        stream=trace.operators["thread"].cast(pl.Int64),
         correlation=pl.lit(None, dtype=pl.Int64),
         bytes=pl.lit(None, dtype=pl.Int64),
         operator=pl.int_range(n, dtype=pl.Int64),
@@ -201,7 +217,7 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
         module_label=_nullable("module_label", take(tree.module, spans)),
         launch=pl.lit(None, dtype=pl.Int64),
         launch_ns=pl.lit(None, dtype=pl.Int64),
-        attribution=pl.lit("cpu"),
+        attribution=pl.lit("cpu", dtype=_ATTRIBUTION),
         carries_cost=pl.Series(~is_composite),
     )
     return rows.filter(pl.Series(~inside_kernel)).sort("start_ns", "row")

@@ -6,6 +6,7 @@ than msgspec.
 
 from __future__ import annotations
 
+import shutil
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +20,13 @@ import msgspec
 
 from analyze.errors import TraceError
 from analyze.events import ABSENT, DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
-from analyze.reader import JSON_ERRORS, Events, Piece, TraceReader, decode
+from analyze.reader import JSON_ERRORS, LARGEST_EVENT_BYTES, Events, Piece, TraceReader, decode, endless
 
 DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
 LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
+GROUPS = ("device", "launch", "operator", "annotation")
+SPILL_ROWS = 1 << 17
+"""Rows that are held before they are written to files, where there is a folder for them."""
 HASHING = 0.13
 """What hashing a piece costs next to decoding it."""
 
@@ -66,7 +70,8 @@ def _group() -> dict[str, array[int]]:
 class Columns(msgspec.Struct):
     """The arrays of one part of a trace. All times are nanoseconds, all arrays of a group have equal length.
 
-    ``counters`` are rows of ``device``, metric, value.
+    ``counters`` are rows of ``device``, metric, value. Columns that have become long lie in files of 64-bit integers in
+    ``folder``, one a column, and the arrays are empty.
     """
 
     device: dict[str, array[int]] = msgspec.field(default_factory=_group)
@@ -82,16 +87,57 @@ class Columns(msgspec.Struct):
     header: Header | None = None
     sha256: str = ""
     bytes_read: int = 0
+    folder: Path | None = None
+    spilled: dict[str, int] = msgspec.field(default_factory=dict)
+    """Rows of each group in the files."""
+
+    def rows(self, group: str) -> int:
+        """How long the columns of a group are."""
+        return self.spilled.get(group, 0) + self._held(group)
+
+    def file(self, group: str, name: str) -> Path | None:
+        """Where a column lies, if it is in a file."""
+        return self.folder / f"{group}.{name}" if self.folder and self.spilled else None
+
+    def spill(self, at_rows: int = 0) -> None:
+        """Move what the arrays hold to the files, if it is as many rows as that."""
+        held = {group: self._held(group) for group in GROUPS}
+        if not self.folder or sum(held.values()) < at_rows:
+            return
+        self.folder.mkdir(exist_ok=True)
+        for group, rows in held.items():
+            for name, values in getattr(self, group).items():
+                with (self.folder / f"{group}.{name}").open("ab") as file:
+                    values.tofile(file)
+            getattr(self, group).clear()
+            self.spilled[group] = self.spilled.get(group, 0) + rows
+
+    def remove_files(self) -> None:
+        """Once they are read, or not wanted."""
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _held(self, group: str) -> int:
+        return len(getattr(self, group).get("start_ns", ()))
 
 
-def read_part(path: Path, part: int = 0, parts: int = 1) -> Columns:
+def read_part(
+    path: Path,
+    part: int = 0,
+    parts: int = 1,
+    *,
+    folder: Path | None = None,
+    largest_event_bytes: int = LARGEST_EVENT_BYTES,
+) -> Columns:
     """Decode one part's pieces of a trace into columns; the first part also takes the file's hash.
+
+    What becomes long is written to files in ``folder``, made when needed, if one is given.
 
     Raises :class:`TraceError`. With several parts that may only mean that a cut was not between two events: then the
     file is to be read in one.
     """
-    reader = TraceReader(path, digest=part == 0)
-    columns = Columns()
+    reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes)
+    columns = Columns(folder=folder)
     mine = (piece for owner, piece in zip(_deal(parts), reader.pieces(), strict=False) if owner == part)
     for events, malformed in _decoded(reader, mine):
         columns.events += len(events) + malformed
@@ -100,6 +146,9 @@ def read_part(path: Path, part: int = 0, parts: int = 1) -> Columns:
             _append(columns, events)
         except OverflowError:
             raise TraceError(f"{path}: times or identifiers beyond 64 bits: the trace is damaged") from None
+        columns.spill(SPILL_ROWS)
+    if columns.spilled:
+        columns.spill()
     columns.sha256, columns.bytes_read = reader.sha256, reader.bytes_read
     columns.header = reader.header
     return columns
@@ -120,6 +169,9 @@ def _decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Eve
     pending: Piece | None = None
     for piece in pieces:
         joined = pending.followed_by(piece) if pending else piece
+        size = sum(map(len, joined.fragments)) if pending else 0
+        if size > reader.largest_event_bytes:
+            raise TraceError(endless(reader.path, size))
         try:
             decoded = decode(joined.array())
         except JSON_ERRORS as e:
@@ -159,7 +211,7 @@ def _append_spans(columns: Columns, group: dict[str, array[int]], events: Sequen
 
 def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:
     group = columns.device
-    first_row = len(group["start_ns"])
+    first_row = columns.rows("device")
     _append_spans(columns, group, events)
     group["category"].extend([DEVICE_CATEGORIES.index(category)] * len(events))
     args = _decode_args(events, DeviceArgs)

@@ -10,16 +10,25 @@ from typing import NamedTuple
 
 from analyze.columns import Columns, read_part
 from analyze.errors import TraceError
+from analyze.reader import LARGEST_EVENT_BYTES
 
 Answer = Columns | TraceError
 
 
 class Task(NamedTuple):
-    """Decode one part of a trace."""
+    """Decode one part of a trace; what becomes long goes to files in the folder."""
 
     path: Path
     part: int = 0
     parts: int = 1
+    folder: Path | None = None
+    largest_event_bytes: int = LARGEST_EVENT_BYTES
+
+    def read(self) -> Columns:
+        """Raises :class:`TraceError`."""
+        return read_part(
+            self.path, self.part, self.parts, folder=self.folder, largest_event_bytes=self.largest_event_bytes
+        )
 
 
 def main() -> None:
@@ -37,7 +46,7 @@ def main() -> None:
 
 def _answer(task: Task) -> Answer:
     try:
-        return read_part(*task)
+        return task.read()
     except TraceError as e:
         return e
     except Exception as e:  # the parent has the only voice

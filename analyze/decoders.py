@@ -10,13 +10,16 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
-from analyze.columns import Columns, read_part
+from analyze.columns import Columns
 from analyze.decoder_process import Answer, Task
 from analyze.errors import TraceError
+from analyze.reader import LARGEST_EVENT_BYTES
 
 SPLIT_BYTES = 24 << 20
 """Traces larger than this are divided among the children."""
@@ -26,10 +29,16 @@ _GZIP_RATIO = 10
 
 
 class Decoders:
-    """Submit paths, take their columns in the same order. Leaving the context ends the children, busy or not."""
+    """Submit paths, take their columns in the same order. Leaving the context ends the children, busy or not.
 
-    def __init__(self, jobs: int) -> None:
+    Columns of long traces lie in files of a temporary folder in ``scratch``, gone with the context.
+    """
+
+    def __init__(self, jobs: int, scratch: Path | None = None, largest_event_bytes: int = LARGEST_EVENT_BYTES) -> None:
+        self._largest_event_bytes = largest_event_bytes
         self._jobs = max(1, jobs)
+        self._scratch = tempfile.TemporaryDirectory(prefix=".ridgeline-", dir=scratch, ignore_cleanup_errors=True)
+        self._folders = (Path(self._scratch.name) / str(number) for number in count())
         self._children: list[_Child] = []
         self._waiting: deque[tuple[Path, list[_Child]]] = deque()
         self._turn = 0
@@ -40,6 +49,7 @@ class Decoders:
     def __exit__(self, *_: object) -> None:
         for child in self._children:
             child.end()
+        self._scratch.cleanup()
 
     def __len__(self) -> int:
         """Traces submitted and not taken yet."""
@@ -54,7 +64,7 @@ class Decoders:
         parts = self._jobs if size > SPLIT_BYTES else 1
         owners = [self._next_child() for _ in range(parts)]
         for part, child in enumerate(owners):
-            child.send(Task(path, part, parts))
+            child.send(self._task(path, part, parts))
         self._waiting.append((path, owners))
 
     def take(self) -> list[Columns]:
@@ -65,7 +75,14 @@ class Decoders:
         if len(answers) == 1 and isinstance(answers[0], TraceError):
             raise answers[0]
         # parts cannot tell damage from a cut at the wrong place; the whole can
-        return parts if parts and len(parts) == len(answers) else [read_part(path)]
+        if parts and len(parts) == len(answers):
+            return parts
+        for part in parts:
+            part.remove_files()
+        return [self._task(path).read()]
+
+    def _task(self, path: Path, part: int = 0, parts: int = 1) -> Task:
+        return Task(path, part, parts, next(self._folders), self._largest_event_bytes)
 
     def _next_child(self) -> _Child:
         if len(self._children) < self._jobs:

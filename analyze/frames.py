@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.ma  # polars and the loader ask for it: better while the decoders work
 import polars as pl
+from numpy.typing import NDArray
 
 from analyze.columns import Columns, Interned, Signature
 from analyze.errors import TraceError
@@ -21,6 +22,8 @@ _DEVICE = ("name", "category", "start_ns", "duration_ns", "device", "stream", "c
 _LAUNCH = ("name", "thread", "start_ns", "duration_ns", "correlation")
 _OPERATOR = ("name", "thread", "start_ns", "duration_ns", "external_id", "record_id", "signature")
 _ANNOTATION = ("name", "thread", "start_ns", "duration_ns")
+_MAY_BE_ABSENT = frozenset({"correlation", "external_id", "record_id", "stream", "bytes"})
+_SLICE_ROWS = 1 << 18
 _CODED = {"name": "names", "thread": "threads", "signature": "signatures"}
 
 
@@ -52,38 +55,44 @@ class Trace:
 
 
 def assemble(parts: Sequence[Columns]) -> Trace:
-    """Put the parts of a trace together; the order of events in the file does not matter from here on."""
+    """Put the parts of a trace together; the order of events in the file does not matter from here on.
+
+    Parts that lie in files are read column by column and their files removed.
+    """
     shared = {kind: Interned() for kind in _CODED.values()}
     recode = [
         {
-            kind: np.array([codes[value] for value in getattr(part, kind)], dtype=np.int64)
+            kind: np.array([codes[value] for value in getattr(part, kind)], dtype=np.int32)
             for kind, codes in shared.items()
         }
         for part in parts
     ]
 
+    def column(group: str, name: str) -> np.ndarray[tuple[int], np.dtype[Any]]:
+        kind = _CODED.get(name)
+        whole = np.empty(sum(part.rows(group) for part in parts), dtype=np.int32 if kind else np.int64)
+        at = 0
+        for part, codes in zip(parts, recode, strict=True):
+            for values in _slices(part, group, name):
+                whole[at : at + len(values)] = codes[kind][values] if kind else values
+                at += len(values)
+        return whole
+
     backwards: list[int] = []
 
-    def frame(group: Callable[[Columns], dict[str, array[int]]], columns: tuple[str, ...]) -> pl.DataFrame:
-        data = {}
-        for column in columns:
-            arrays = [np.frombuffer(group(part)[column], dtype=np.int64) for part in parts]
-            if kind := _CODED.get(column):
-                arrays = [codes[kind][a] if len(a) else a for codes, a in zip(recode, arrays, strict=True)]
-            data[column] = np.concatenate(arrays)
-        if any(len(data[c]) and np.abs(data[c]).max() > LARGEST_TIME_NS for c in ("start_ns", "duration_ns")):
+    def frame(group: str, names: tuple[str, ...]) -> pl.DataFrame:
+        data = pl.DataFrame(_nullable(name, column(group, name)) for name in names)
+        if len(data) and _furthest_ns(data) > LARGEST_TIME_NS:
             raise TraceError("times of more than 73 years: the trace is damaged")
-        absent = [c for c in ("correlation", "external_id", "record_id", "stream", "bytes") if c in data]
         backwards.append(int((data["duration_ns"] < 0).sum()))
-        np.maximum(data["duration_ns"], 0, out=data["duration_ns"])
-        return pl.DataFrame(data).with_columns(pl.col(absent).replace(ABSENT, None))
+        return data.with_columns(pl.col("duration_ns").clip(0)) if backwards[-1] else data
 
     header = next(part.header for part in parts if part.header)
-    return Trace(
-        device=frame(lambda part: part.device, _DEVICE),
-        launches=frame(lambda part: part.launch, _LAUNCH),
-        operators=_as_called(frame(lambda part: part.operator, _OPERATOR)),
-        annotations=frame(lambda part: part.annotation, _ANNOTATION),
+    trace = Trace(
+        device=frame("device", _DEVICE),
+        launches=frame("launch", _LAUNCH),
+        operators=_as_called(frame("operator", _OPERATOR)),
+        annotations=frame("annotation", _ANNOTATION),
         counters=_counters(parts),
         names=[str(name) for name in shared["names"]],
         threads=list(shared["threads"]),
@@ -94,6 +103,33 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         events=sum(part.events for part in parts),
         malformed=sum(part.malformed for part in parts) + sum(backwards),
     )
+    for part in parts:
+        part.remove_files()
+    return trace
+
+
+def _slices(part: Columns, group: str, name: str) -> Iterator[NDArray[np.int64]]:
+    """The values of a column, some after the others."""
+    path = part.file(group, name)
+    if path is None:
+        yield np.frombuffer(getattr(part, group)[name], dtype=np.int64)
+    elif part.rows(group):
+        with path.open("rb") as file:
+            while len(values := np.fromfile(file, dtype=np.int64, count=_SLICE_ROWS)):
+                yield values
+
+
+def _nullable(name: str, values: np.ndarray[tuple[int], np.dtype[Any]]) -> pl.Series:
+    series = pl.Series(name, values)
+    return series.replace(ABSENT, None) if name in _MAY_BE_ABSENT and (values == ABSENT).any() else series
+
+
+def _furthest_ns(data: pl.DataFrame) -> int:
+    """The largest start or duration, whichever way."""
+    times = data.select(
+        pl.col("start_ns", "duration_ns").min().name.suffix("_min"), pl.col("start_ns", "duration_ns").max()
+    )
+    return max(abs(int(value)) for value in times.row(0))
 
 
 def _as_called(operators: pl.DataFrame) -> pl.DataFrame:
@@ -106,6 +142,6 @@ def _counters(parts: Sequence[Columns]) -> pl.DataFrame:
     rows, offset = [], 0
     for part in parts:
         rows += [(offset + row, metric, value) for row, metric, value in part.counters]
-        offset += len(part.device["start_ns"])
+        offset += part.rows("device")
     schema = {"row": pl.Int64, "metric": pl.String, "value": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")

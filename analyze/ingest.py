@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
 from analyze.errors import AnalyzeError, TraceError
+from analyze.memory import check, decoders_within, default_bytes
 from analyze.pricing import RULES_VERSION
-from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, open_bytes
+from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, LARGEST_EVENT_BYTES, check_size, open_bytes
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,7 +38,7 @@ class Stored(NamedTuple):
 
 Known = dict[str, Stored]
 """By run id."""
-_UNREADABLE: tuple[type[Exception], ...] = (OSError, *GZIP_ERRORS)
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, TraceError, *GZIP_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,16 @@ def analyze(
     report: Callable[[Result], None] = lambda _: None,
     twin: Path | None = None,
     hta: bool = False,
+    memory: int | None = None,
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
     ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it. With ``hta``
     HTA's analyses are stored beside ours, also for a run that is there already, unless it has them; what fails of them
     is a warning. They stay until the run is replaced.
+
+    ``memory`` is what this process and its children may hold, in bytes; 60 % of what there is unless given. A trace
+    that does not fit fails, with what it takes.
 
     What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
     the warehouse cannot be opened, :class:`TraceError` if there is no such twin.
@@ -90,7 +95,7 @@ def analyze(
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
         report(result)
-    for result in _load_all(sources, warehouse, jobs, hta=hta) if sources else ():
+    for result in _load_all(sources, warehouse, jobs, memory or default_bytes(), hta=hta) if sources else ():
         report(result)
         results.append(result)
     return results
@@ -103,8 +108,9 @@ class _Pending(NamedTuple):
     submitted: bool
 
 
-def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -> Iterator[Result]:
-    with Decoders(jobs) as decoders:
+def _load_all(sources: list[Source], warehouse: Path, jobs: int, memory: int, *, hta: bool) -> Iterator[Result]:
+    jobs = decoders_within(memory, jobs)
+    with Decoders(jobs, _scratch(warehouse), min(LARGEST_EVENT_BYTES, memory // 16)) as decoders:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
         from warehouse import connect
@@ -113,9 +119,10 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -
         connection = connect(warehouse)
         known: Known = {}
         try:
+            connection.execute(f"SET memory_limit = '{memory // 4} B'")
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
-                result = _finish(connection, pending, decoders, known)
+                result = _finish(connection, pending, decoders, known, memory)
                 yield _examined(connection, pending.source, result) if hta else result
         finally:
             connection.close()
@@ -152,10 +159,17 @@ def _ahead(sources: list[Source], known: Known, decoders: Decoders, jobs: int) -
     yield from queue
 
 
-def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
+def _scratch(warehouse: Path) -> Path | None:
+    """Where files of columns lie for a while: beside the warehouse, since temporary folders may be in memory."""
+    return None if "TMPDIR" in os.environ else warehouse.absolute().parent
+
+
+def _finish(
+    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, memory: int
+) -> Result:
     """Load one run, or say why not: whatever goes wrong with it, the others are loaded."""
     try:
-        return _load_one(connection, pending, decoders, known)
+        return _load_one(connection, pending, decoders, known, memory)
     except AnalyzeError as e:
         return Result(pending.source.name, "failed", error=e)
     except Exception as e:
@@ -178,7 +192,9 @@ def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Res
     return replace(result, examined=True, warnings=tuple(f"{SOURCE}: {each}" for each in findings.warnings))
 
 
-def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
+def _load_one(
+    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, memory: int
+) -> Result:
     from analyze.run import build
     from warehouse.load import load
 
@@ -186,6 +202,8 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
     parts = decoders.take() if pending.submitted else []
     if pending.unchanged:
         return Result(source.name, "unchanged", run_id=pending.unchanged)
+    if source.trace:
+        check(source.trace, parts, memory)
     content = _content(source, parts[0].sha256 if parts else "")
     run, told = build(connection, source, parts, content)
     before = known.get(run.run_id)
@@ -231,6 +249,9 @@ def _content_on_disk(source: Source) -> str | None:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with open_bytes(path) as file:
+        size = 0
         while block := file.read(BLOCK_BYTES):
+            size += len(block)
+            check_size(path, size)
             digest.update(block)
     return digest.hexdigest()

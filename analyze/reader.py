@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ from analyze.events import Event, ExactEvent, Header, decode_header
 BLOCK_BYTES = 512 << 10
 LARGEST_HEADER_BYTES = 256 << 20
 LARGEST_EVENT_BYTES = 256 << 20
+LARGEST_TRACE_BYTES = 64 << 30
+"""As decompressed, unless ``RIDGELINE_MAX_TRACE_BYTES`` says otherwise: small gzip files may expand without end."""
 MOST_BRACKETS = 256
 """How many closing brackets may follow the one that closes traceEvents."""
 EXACT_BELOW_US = float(1 << 43)
@@ -73,14 +76,30 @@ def open_bytes(path: Path) -> BinaryIO:
     return _open_gzip(path, "rb") if packed else path.open("rb", buffering=0)
 
 
+def check_size(path: Path, bytes_read: int) -> None:
+    """Raises :class:`TraceError` once a trace is larger, as decompressed, than is read."""
+    most = int(os.environ.get("RIDGELINE_MAX_TRACE_BYTES") or LARGEST_TRACE_BYTES)
+    if bytes_read > most:
+        raise TraceError(
+            f"{path}: more than {most:,} bytes, as decompressed: if it is meant to be that large, set "
+            "RIDGELINE_MAX_TRACE_BYTES"
+        )
+
+
+def endless(path: Path, size: int) -> str:
+    """What to say of an event that is too large to be one."""
+    return f"{path}: no end of an event within {size:,} bytes: not a Kineto trace, or too little --memory for it"
+
+
 class TraceReader:
     """One pass over a trace: iterate over its pieces, then ask for ``header`` and ``sha256``.
 
     Raises :class:`TraceError` for anything that is not a complete Kineto trace.
     """
 
-    def __init__(self, path: Path, *, digest: bool = True) -> None:
+    def __init__(self, path: Path, *, digest: bool = True, largest_event_bytes: int = LARGEST_EVENT_BYTES) -> None:
         self.path = path
+        self.largest_event_bytes = largest_event_bytes
         self.bytes_read = 0
         self.header = Header()
         self._digest = hashlib.sha256() if digest else None
@@ -106,6 +125,7 @@ class TraceReader:
     def _read(self, file: BinaryIO) -> bytes:
         block = file.read(BLOCK_BYTES)
         self.bytes_read += len(block)
+        check_size(self.path, self.bytes_read)
         if self._digest:
             self._digest.update(block)
         return block
@@ -126,8 +146,8 @@ class TraceReader:
             else:
                 pending.append(block)
                 pending_bytes += len(block)
-            if pending_bytes > LARGEST_EVENT_BYTES:
-                raise TraceError(f"{self.path}: no end of an event within {pending_bytes:,} bytes: not a Kineto trace")
+            if pending_bytes > self.largest_event_bytes:
+                raise TraceError(endless(self.path, pending_bytes))
         yield from self._finish(prefix, held, Piece(tuple(pending), self.bytes_read - pending_bytes))
 
     def _find_events(self, file: BinaryIO) -> tuple[bytes, bytes]:

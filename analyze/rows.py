@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from analyze.families import family
 from analyze.frames import Trace
 from analyze.labels import Label
 from analyze.signatures import Record
-from analyze.spans import ROOT, Int64
+from analyze.spans import ROOT, Integers
 from analyze.units import unit_and_precision
 
 _BETWEEN_HOST_AND_DEVICE = re.compile(r"HtoD|DtoH|Host")
@@ -117,21 +118,33 @@ def shares(facts: pl.DataFrame) -> pl.Series:
     )["share"]
 
 
-def operator_rows(trace: Trace, parents: Int64, prices: dict[int, Record]) -> pl.DataFrame:
+def operator_rows(trace: Trace, parents: Integers, prices: dict[int, Record]) -> pl.DataFrame:
     """Rows of ``operators``: every operator call the trace recorded, with the one around it in ``parents``."""
     operators = trace.operators
     threads = ["/".join(str(part) for part in thread) for thread in trace.threads]
     signatures = [prices[code]["signature_id"] if code in prices else None for code in range(len(trace.signatures))]
     return operators.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("operator_id"),
-        pl.lit(trace.rank, dtype=pl.Int64).alias("rank"),
-        pl.Series("thread", threads, dtype=pl.String).gather(operators["thread"]),
+        pl.int_range(pl.len(), dtype=pl.Int32).alias("operator_id"),
+        pl.lit(trace.rank, dtype=pl.Int32).alias("rank"),
+        _named(threads, operators["thread"]).alias("thread"),
         pl.Series("parent_id", parents).replace(ROOT, None),
-        pl.Series("operator", trace.names, dtype=pl.String).gather(operators["name"]),
-        pl.Series("signature_id", signatures, dtype=pl.String).gather(operators["signature"]),
+        _named(trace.names, operators["name"]).alias("operator"),
+        _named(signatures, operators["signature"]).alias("signature_id"),
         "start_ns",
         "duration_ns",
     )
+
+
+def _named(names: Sequence[str | None], codes: pl.Series) -> pl.Series:
+    """What codes stand for, a number a row rather than a text."""
+    used = codes.unique()
+    texts = pl.Series(names, dtype=pl.String).gather(used)
+    kinds = texts.cast(pl.Enum(texts.drop_nulls().unique().sort()))
+    if not len(used):
+        return kinds
+    place = np.zeros(len(names), dtype=np.int32)
+    place[used.to_numpy()] = np.arange(len(used), dtype=np.int32)
+    return kinds.gather(place[codes.to_numpy()])
 
 
 def busy_spans(activities: pl.DataFrame, step: str) -> pl.DataFrame:

@@ -132,6 +132,8 @@ def _add_trace(
         activities = assign(trace, attribute(trace, tree))
     steps = step_labels(trace, tree, labels)
     known = Annotated(trace, activities, labels, steps, tree.operator_parent())
+    del tree
+    _let_go(trace, source)
     known, prices = _priced(known, source.twin, partial(_prices, connection, run))
     trace, activities, labels = known.trace, known.activities, known.labels
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
@@ -145,6 +147,14 @@ def _add_trace(
     if modelled:
         run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
     return _Added(activities, uncounted, modelled)
+
+
+def _let_go(trace: Trace, source: Source) -> None:
+    """Drop what only attribution asks for: of a long trace it is much, and the activities have it in order."""
+    trace.device = trace.device.select("device")
+    trace.launches = trace.launches.drop("correlation")
+    if not source.twin and not source.execution_trace:
+        trace.operators = trace.operators.drop("external_id", "record_id")
 
 
 def _modelled(

@@ -86,18 +86,15 @@ def gap_rows(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     same_replay = activities["replay"].to_numpy()[after] & (call == launch[before])
     own_end_ns = _own_end_ns(activities, end_ns)[after]
     ready_ns = np.maximum(call_ns, own_end_ns)
-    cause = np.select(
-        [
-            same_replay,
-            ~known,
-            late & was_waiting,
-            late,
-            (returned_ns > gap_ns) | (next_ns - ready_ns <= LAUNCH_LATENCY_NS),
-            own_end_ns < gap_ns,
-        ],
-        ["replay", "unknown", "synchronisation", "host_late", "launch_latency", "dependency"],
-        "unknown",
-    )
+    causes = {
+        "replay": same_replay,
+        "unknown": ~known,
+        "synchronisation": late & was_waiting,
+        "host_late": late,
+        "launch_latency": (returned_ns > gap_ns) | (next_ns - ready_ns <= LAUNCH_LATENCY_NS),
+        "dependency": own_end_ns < gap_ns,
+    }
+    cause = np.select(list(causes.values()), np.arange(len(causes)), list(causes).index("unknown"))
     parts = {
         "sync_ns": sync_ns,
         "host_ns": host_until_ns - gap_ns - sync_ns,
@@ -106,7 +103,7 @@ def gap_rows(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     }
     recorded = pl.Series(known)
     return _gaps(activities, before, after, "step_label").with_columns(
-        pl.Series("cause", cause.astype(str)),
+        pl.Series("cause", list(causes)).gather(cause),
         *(pl.when(recorded).then(pl.Series(values)).alias(name) for name, values in parts.items()),
     )
 

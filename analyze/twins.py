@@ -34,7 +34,7 @@ from analyze.frames import Trace, assemble
 from analyze.labels import NOTHING, Label
 from analyze.rows import kernel_rows
 from analyze.signatures import Record, assign
-from analyze.spans import ROOT, Int64, take
+from analyze.spans import ROOT, Int64, Integers, take
 
 AGREEMENT = 0.5
 """The share of the shorter sequence that must match. Steps of the same model in another mode reach two thirds."""
@@ -57,7 +57,7 @@ class Annotated:
     labels: list[Label]
     """By name code."""
     steps: dict[int, Label]
-    parents: Int64
+    parents: Integers
     """For each operator the one around it."""
 
 
@@ -180,7 +180,10 @@ def _merge(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[list[Any], Int64
 
 
 def _recoded(frame: pl.DataFrame, coded: dict[str, Int64]) -> pl.DataFrame:
-    return frame.with_columns(pl.Series(column, take(codes, _filled(frame[column]))) for column, codes in coded.items())
+    return frame.with_columns(
+        pl.Series(column, take(codes, _filled(frame[column])), dtype=frame.schema[column])
+        for column, codes in coded.items()
+    )
 
 
 def _add_calls(
@@ -210,7 +213,7 @@ def _add_calls(
     return grown, own + np.searchsorted(keys, steps * count + called)
 
 
-def _with_callers(keys: Int64, parents: Int64) -> Int64:
+def _with_callers(keys: Int64, parents: Integers) -> Int64:
     """Keys of operator calls, ``step * len(parents) + operator``, ascending, with those of all calls around them."""
     new = keys
     while len(new):

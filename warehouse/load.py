@@ -32,6 +32,10 @@ RUN_TABLES = (
 )
 """Every table with rows of a run; ``signatures`` belong to all."""
 
+SLICE_ROWS = 1 << 18
+"""Rows handed to DuckDB at once."""
+FEW_ROWS = 1000
+
 
 @dataclass
 class RunRows:
@@ -104,27 +108,48 @@ def insert(
     *,
     verb: str = "INSERT",
 ) -> None:
-    """Add a frame's rows, with the run they belong to."""
+    """Add a frame's rows, with the run they belong to: a slice at a time, each text of a long column once."""
     if frame.is_empty():
         return
-    frame = frame.drop([series.name for series in frame if series.dtype == pl.Null])
-    names = ", ".join(f'"{column}"' for column in frame.columns)
-    connection.register("new_rows", _arrays(frame))
-    if run_id is None:
-        connection.execute(f"{verb} INTO {table} ({names}) SELECT {names} FROM new_rows")
-    else:
-        connection.execute(f"{verb} INTO {table} (run_id, {names}) SELECT ?, {names} FROM new_rows", [run_id])
-    connection.unregister("new_rows")
+    frame = pl.DataFrame(_coded(series) for series in frame if series.dtype != pl.Null)
+    texts = {}
+    for i, (column, kind) in enumerate(frame.schema.items()):
+        if isinstance(kind, pl.Enum):
+            texts[column] = f"texts_{i}"
+            connection.register(texts[column], _texts(kind))
+    values = [f"{texts[column]}.text" if column in texts else f'new_rows."{column}"' for column in frame.columns]
+    joins = [f'LEFT JOIN {name} ON {name}.code = new_rows."{column}"' for column, name in texts.items()]
+    into = ", ".join(f'"{column}"' for column in frame.columns)
+    source = f"{', '.join(values)} FROM new_rows {' '.join(joins)}"
+    for rows in frame.iter_slices(SLICE_ROWS):
+        connection.register("new_rows", {series.name: _array(series) for series in rows})
+        if run_id is None:
+            connection.execute(f"{verb} INTO {table} ({into}) SELECT {source}")
+        else:
+            connection.execute(f"{verb} INTO {table} (run_id, {into}) SELECT ?, {source}", [run_id])
+    for name in ("new_rows", *texts.values()):
+        connection.unregister(name)
 
 
-def _arrays(frame: pl.DataFrame) -> dict[str, Any]:
-    """Columns as numpy arrays, masked where null: DuckDB reads those in place."""
-    return {series.name: _array(series) for series in frame}
+def _coded(series: pl.Series) -> pl.Series:
+    """A long column of texts as codes of its distinct ones, or no row's text would be shared with another's."""
+    if series.dtype != pl.String or len(series) < FEW_ROWS:
+        return series
+    return series.cast(pl.Enum(series.drop_nulls().unique().sort()))
+
+
+def _texts(kind: pl.Enum) -> dict[str, Any]:
+    """What the codes of a column stand for, as a table."""
+    texts = kind.categories.to_list()
+    return {"code": np.arange(len(texts)), "text": np.array(texts, dtype=object)}
 
 
 def _array(series: pl.Series) -> Any:
+    """A numpy array, masked where null: DuckDB reads those in place."""
     if series.dtype == pl.String:
         return np.array(series.to_list(), dtype=object)
+    if series.dtype == pl.Enum:
+        series = series.to_physical().cast(pl.Int64)
     if not series.null_count():
         return series.to_numpy()
     return np.ma.masked_array(series.fill_null(0).to_numpy(), mask=series.is_null().to_numpy())

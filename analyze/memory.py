@@ -1,0 +1,78 @@
+"""How much memory ingest may take, and whether a trace fits into it.
+
+Decoding is bounded whatever the size of a trace: pieces of it at a time, columns in files. Afterwards the events of one
+trace are in memory at once, in so many bytes each; a trace for which that is too much is refused before it is begun.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import resource
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from analyze.columns import GROUPS, Columns
+from analyze.errors import TraceError
+
+LEAST_BYTES = 256 << 20
+"""What the libraries and one decoder take; less than that is refused."""
+DECODER_BYTES = 64 << 20
+"""A decoder process with the pieces it has in hand."""
+ROW_BYTES = {"device": 420, "launch": 110, "operator": 180, "annotation": 300}
+"""What one row of each group takes at most, at the moment when most is held; tests/bench/bench_memory.py measures."""
+_SHARE = 0.6
+_UNITS = {"": 1, "B": 1, **{unit + "B": 1000**i for i, unit in enumerate("KMGT", 1)}}
+_UNITS |= {unit: 1000**i for i, unit in enumerate("KMGT", 1)} | {
+    unit + "IB": 1024**i for i, unit in enumerate("KMGT", 1)
+}
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``2GB``, ``512 MiB`` or ``1.5G``. Raises ``ValueError`` with what was expected."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if not found or found[2].upper() not in _UNITS:
+        raise ValueError(f"{text!r} is no size: expected one such as 2GB, 512MB or 1.5GiB")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def default_bytes() -> int:
+    """60 % of what the machine has, or of what the control group of this process may use."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in _LIMITS:
+        with suppress(OSError, ValueError):  # absent, or "max"
+            total = min(total, int(Path(path).read_text()))
+    return int(_SHARE * total)
+
+
+def decoders_within(memory: int, jobs: int) -> int:
+    """How many decoder processes a quarter of the memory has room for, at least one and at most ``jobs``."""
+    return max(1, min(jobs, memory // 4 // DECODER_BYTES))
+
+
+def check(path: Path, parts: Sequence[Columns], memory: int) -> None:
+    """Whether a decoded trace can be loaded within so many bytes. Raises :class:`TraceError`."""
+    rows = {group: sum(part.rows(group) for part in parts) for group in GROUPS}
+    needed = resident_bytes() + len(parts) * DECODER_BYTES + sum(rows[group] * ROW_BYTES[group] for group in GROUPS)
+    if needed > memory:
+        raise TraceError(
+            f"{path}: {sum(rows.values()):,} operators, launches and activities take about {in_words(needed)} of "
+            f"memory, more than the {in_words(memory)} allowed: try --memory {math.ceil(needed / 1e9)}GB or record "
+            "fewer steps"
+        )
+
+
+def resident_bytes() -> int:
+    """What this process holds; where the system does not say, the most it ever held."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def in_words(size: int) -> str:
+    """Megabytes or gigabytes."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
