@@ -1,7 +1,7 @@
 """Runs made up in memory, in the proportions of captured ones of an 8B model: as large a warehouse as one likes.
 
 A step is 1,500 launches of 32 layers. Of ten runs three are eager, with their operators, and one of those has counters;
-the others replay graphs. All have gaps, steps of two kinds, unprofiled timings, telemetry and predictions.
+the others replay graphs, one of them with copies on a stream of their own. All have gaps, steps of two kinds, unprofiled timings, telemetry and predictions.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def runs(count: int, kernels: int) -> Iterator[RunRows]:
 
 def made_run(index: int, kernels: int) -> RunRows:
     """The rows of the run of that number."""
-    eager, counted = index % 10 in (0, 3, 6), index % 10 == 0
+    eager, counted, overlapped = index % 10 in (0, 3, 6), index % 10 == 0, index % 10 == 1
     rng = np.random.default_rng(index)
-    facts = _kernels(rng, kernels, eager=eager)
+    facts = _kernels(rng, kernels, eager=eager, copy_stream=13 if overlapped else 7)
     steps = _steps(facts)
     frames = {"kernels": facts, "kernel_classes": _classes(eager=eager), "gaps": _gaps(facts)}
     if eager:
@@ -139,7 +139,7 @@ def _signature(kind: int, slot: int) -> str:
     return hashlib.sha256(f"{kind} {slot}".encode()).hexdigest()[:16]
 
 
-def _kernels(rng: np.random.Generator, kernels: int, *, eager: bool) -> pl.DataFrame:
+def _kernels(rng: np.random.Generator, kernels: int, *, eager: bool, copy_stream: int) -> pl.DataFrame:
     kernel_id = np.arange(kernels)
     step, place = np.divmod(kernel_id, STEP_KERNELS)
     layer, slot = np.divmod(place, PER_LAYER)
@@ -157,7 +157,7 @@ def _kernels(rng: np.random.Generator, kernels: int, *, eager: bool) -> pl.DataF
         "kernel_id": kernel_id,
         "rank": np.zeros(kernels, np.int64),
         "device_index": np.zeros(kernels, np.int64),
-        "stream": np.where(is_copy, 13, 7),
+        "stream": np.where(is_copy, copy_stream, 7),
         "start_ns": start_ns,
         "duration_ns": duration_ns,
         "launch_ns": launch_ns,
