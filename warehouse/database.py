@@ -130,7 +130,9 @@ def _statements() -> Iterator[tuple[str, str]]:
 def _definitions() -> tuple[tuple[str, str], ...]:
     """Every view's name and statement, each after those it asks."""
     texts = (file.read_text() for file in view_files())
-    statements = (each for text in texts for each in re.split(r"(?=^CREATE OR REPLACE VIEW )", text, flags=re.MULTILINE))
+    statements = (
+        each for text in texts for each in re.split(r"(?=^CREATE OR REPLACE VIEW )", text, flags=re.MULTILINE)
+    )
     found = ((re.match(r"CREATE OR REPLACE VIEW (\w+)", each), each) for each in statements)
     return tuple((match[1], each) for match, each in found if match)
 
