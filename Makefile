@@ -8,6 +8,7 @@ VENV     ?= .venv
 DEMO     ?= demo
 RUNS     ?= runs
 BENCH    ?=
+ROWS     ?= 10000000
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -32,8 +33,9 @@ demo: $(STAMP) ## every decoding mode with small models on this machine, from ca
 test: $(STAMP) ## the tests
 	$(BIN)/python -m pytest
 
-bench: $(STAMP) ## ingest against HTA's load, on 120 MB and 590 MB (about six minutes; BENCH="--sizes 120" for less)
+bench: $(STAMP) ## ingest against HTA's load, and a warehouse of ten million kernels (BENCH="--sizes 120" ROWS=1000000 for less)
 	$(BIN)/python tests/bench/bench_ingest.py $(BENCH)
+	$(BIN)/python tests/bench/bench_warehouse.py --rows $(ROWS)
 
 check: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -40,6 +40,7 @@ from analyze.units import unit_and_precision
 from warehouse import connect
 from warehouse.errors import WarehouseError
 from warehouse.load import account_prices, insert, remember_sequences
+from warehouse.rollups import refresh
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
@@ -138,6 +139,7 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
         _store_times(connection, run_id, kernels)
     else:
         _remodel(connection, run_id, prices)
+    refresh(connection, [run_id])
     account_prices(connection, run_id)
     return is_whole
 

@@ -7,5 +7,6 @@
 
 from warehouse.database import SCHEMA_VERSION, connect, hold
 from warehouse.errors import QueryError, WarehouseError
+from warehouse.rollups import refresh
 
-__all__ = ["SCHEMA_VERSION", "QueryError", "WarehouseError", "connect", "hold"]
+__all__ = ["SCHEMA_VERSION", "QueryError", "WarehouseError", "connect", "hold", "refresh"]

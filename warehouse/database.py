@@ -12,8 +12,9 @@ import duckdb
 
 from warehouse import datasheets
 from warehouse.errors import WarehouseError
+from warehouse.rollups import KEPT
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _FOLDER = Path(__file__).parent
 
 
@@ -80,10 +81,17 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, create:
 def _add_views(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
     """Add views that came after the warehouse was made; for a reader they last as long as its connection."""
     known = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views()").fetchall()}
-    for file in view_files():
-        text = file.read_text()
-        if not known.issuperset(re.findall(r"CREATE OR REPLACE VIEW (\w+)", text)):
-            connection.execute(text.replace("CREATE OR REPLACE VIEW", f"CREATE OR REPLACE {kind}"))
+    for name, statement in _statements():
+        if name not in known:
+            connection.execute(_as(kind, statement))
+
+
+def make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make every view as this version defines it, and the tables of kept rows that are not there yet, empty."""
+    for name, statement in _statements():
+        if name in KEPT:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS kept_{name} AS SELECT * FROM defined_{name} LIMIT 0")
+        connection.execute(statement)
 
 
 def hold(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
@@ -91,26 +99,48 @@ def hold(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
 
     For many questions of one warehouse that does not change meanwhile; the answers are the same.
     """
-    for name, statement in _view_statements():
-        connection.execute(statement.replace("CREATE OR REPLACE VIEW", "CREATE OR REPLACE TEMP VIEW", 1))
+    for name, statement in _statements():
+        connection.execute(_as("TEMP VIEW", statement))
         if name in names:
             connection.execute(f"CREATE TEMP TABLE held_{name} AS SELECT * FROM {name}")
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM held_{name}")
 
 
-def _view_statements() -> Iterator[tuple[str, str]]:
+def compute(connection: duckdb.DuckDBPyConnection) -> None:
+    """Compute every view from the facts alone, for as long as the connection lasts: no row that is kept is read."""
+    for _, statement in _definitions():
+        connection.execute(_as("TEMP VIEW", statement))
+
+
+def _as(kind: str, statement: str) -> str:
+    return statement.replace("CREATE OR REPLACE VIEW", f"CREATE OR REPLACE {kind}", 1)
+
+
+def _statements() -> Iterator[tuple[str, str]]:
+    """Every view of a file and its statement, each after those it asks; one that is kept after its definition."""
+    for name, statement in _definitions():
+        if name in KEPT:
+            yield f"defined_{name}", statement.replace(f"VIEW {name} AS", f"VIEW defined_{name} AS", 1)
+            yield name, f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM kept_{name}"
+        else:
+            yield name, statement
+
+
+@cache
+def _definitions() -> tuple[tuple[str, str], ...]:
     """Every view's name and statement, each after those it asks."""
-    for file in view_files():
-        for statement in re.split(r"(?=^CREATE OR REPLACE VIEW )", file.read_text(), flags=re.MULTILINE):
-            if found := re.match(r"CREATE OR REPLACE VIEW (\w+)", statement):
-                yield found[1], statement
+    texts = (file.read_text() for file in view_files())
+    statements = (
+        each for text in texts for each in re.split(r"(?=^CREATE OR REPLACE VIEW )", text, flags=re.MULTILINE)
+    )
+    found = ((re.match(r"CREATE OR REPLACE VIEW (\w+)", each), each) for each in statements)
+    return tuple((match[1], each) for match, each in found if match)
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("BEGIN")
     connection.execute((_FOLDER / "schema.sql").read_text())
-    for file in view_files():
-        connection.execute(file.read_text())
+    make_views(connection)
     connection.execute(
         "INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, datetime.now(UTC).replace(tzinfo=None)]
     )

@@ -10,6 +10,8 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from warehouse.rollups import KEPT_TABLES, refresh
+
 RUN_TABLES = (
     "runs",
     "devices",
@@ -29,6 +31,7 @@ RUN_TABLES = (
     "hta_launch",
     "hta_critical_path",
     "warnings",
+    *KEPT_TABLES,
 )
 """Every table with rows of a run; ``signatures`` belong to all."""
 
@@ -57,7 +60,8 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
     """Replace the run and close its ledger's price account, all or nothing."""
     connection.execute("BEGIN")
     try:
-        remove(connection, [run.run_id])
+        if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
+            remove(connection, [run.run_id])
         if run.signatures:
             insert(
                 connection,
@@ -70,6 +74,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
             insert(connection, table, frame, run.run_id)
         for table, records in run.records.items():
             insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
+        refresh(connection, [run.run_id])
         account_prices(connection, run.run_id)
         connection.execute("COMMIT")
     except BaseException:
@@ -79,8 +84,9 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
 
 def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
     """Delete every row of the runs, inside the caller's transaction."""
-    for table in RUN_TABLES:
-        connection.execute(f"DELETE FROM {table} WHERE list_contains(?, run_id)", [list(run_ids)])
+    places = ", ".join("?" for _ in run_ids)
+    for table in RUN_TABLES if run_ids else ():
+        connection.execute(f"DELETE FROM {table} WHERE run_id IN ({places})", list(run_ids))
 
 
 def remember_sequences(connection: duckdb.DuckDBPyConnection, records: Sequence[dict[str, Any]]) -> None:
@@ -91,11 +97,11 @@ def remember_sequences(connection: duckdb.DuckDBPyConnection, records: Sequence[
 
 
 def account_prices(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
-    """Make the run's account of prices from its kernels, in place of one it has, inside the caller's transaction."""
+    """Make the run's account of prices from its rollups, in place of one it has, inside the caller's transaction."""
     connection.execute("DELETE FROM ledger WHERE run_id = ? AND account = 'price'", [run_id])
     connection.execute(
-        "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, count(*), sum(duration_ns)"
-        " FROM placed_kernels WHERE run_id = ? GROUP BY ALL",
+        "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, sum(kernels), sum(duration_ns)"
+        " FROM kernel_groups WHERE run_id = ? GROUP BY ALL",
         [run_id],
     )
 

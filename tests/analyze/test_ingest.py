@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, load, query, run_directory
+from warehouse.load import remove
 
 
 def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
@@ -193,9 +194,7 @@ def test_every_account_sums_to_the_device_time(
         " WHERE operator_id IS NOT NULL AND category = 'kernel' GROUP BY operator_id"
     ).fetchall()
     assert [share for (share,) in shares] == pytest.approx([1.0] * len(shares))
-    connection.execute("DELETE FROM runs")
-    for table in ("kernels", "kernel_classes", "ledger", "operators", "steps", "devices"):
-        connection.execute(f"DELETE FROM {table}")
+    remove(connection, [run_id])
     connection.close()
     assert run_id
 

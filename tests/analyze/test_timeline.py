@@ -19,6 +19,7 @@ from analyze.timeline import LAUNCH_LATENCY_NS, WAITING, gap_rows
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
 from warehouse import connect
+from warehouse.database import compute
 from warehouse.load import insert
 
 H200 = Path(__file__).parents[1] / "data" / "h200"
@@ -266,6 +267,7 @@ def working(rows: list[dict[str, Any]]) -> np.ndarray[Any, Any]:
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Any:
     connection = connect(tmp_path_factory.mktemp("timeline") / "w.duckdb")
+    compute(connection)
     yield connection
     connection.close()
 

@@ -224,6 +224,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("warehouse") / "w.duckdb"
     connection = warehouse.connect(path)
     fill(connection)
+    warehouse.refresh(connection)
     connection.close()
     return path
 
@@ -381,5 +382,6 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     fused: list[Launch] = [("triton_poi_fused_add_mul_3", "fused", "triton_poi_fused_add_mul_3", "", None, [900])]
     add_compared(connection, "fused", fused, kinds=("decode",))
+    warehouse.refresh(connection)
     connection.close()
     return path

@@ -27,6 +27,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rich") / "w.duckdb"
     connection = warehouse.connect(path)
     rich.fill(connection)
+    warehouse.refresh(connection)
     connection.close()
     return path
 

@@ -76,6 +76,7 @@ def test_a_page_of_little_is_sensible(
 ) -> None:
     connection = warehouse.connect(tmp_path / "w.duckdb")
     fill(connection)
+    warehouse.refresh(connection)
     connection.close()
     answer = ask(reports.write(tmp_path / "w.duckdb", tmp_path), SAYS)
     assert answer["errors"] == []
@@ -100,6 +101,7 @@ def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
         f"duration_ns + i AS duration_ns) FROM kernels, range(2000) r(i) WHERE run_id = '{rich.RUN}' AND kernel_id = 0"
     )
     connection.execute("UPDATE ledger SET kernels = 2007")
+    warehouse.refresh(connection)
     connection.close()
     monkeypatch.setattr("reports.launches.ALONE", 100)
     script = """

@@ -25,6 +25,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("study") / "w.duckdb"
     connection = warehouse.connect(path)
     sweep.fill(connection)
+    warehouse.refresh(connection)
     connection.close()
     return path
 

@@ -41,6 +41,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("study")
     connection = warehouse.connect(folder / "w.duckdb")
     sweep.fill(connection)
+    warehouse.refresh(connection)
     connection.close()
     page = study_page.write(folder / "w.duckdb", folder)
     assert page

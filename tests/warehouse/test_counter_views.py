@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from warehouse import connect
+from warehouse.database import compute
 
 READ, WRITE, TENSOR = "dram__bytes_read.sum", "dram__bytes_write.sum", "sm__ops_path_tensor_src_bf16_dst_fp32.sum"
 SASS = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
@@ -19,6 +20,7 @@ SASS = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A device of 1 TB/s."""
     connection = connect(tmp_path / "w.duckdb")
+    compute(connection)
     insert(
         connection, "runs", run_id="r", name="run", content_sha256="", source="kineto", device_kind="cuda", rank=0,
         outcome="ok", device_time_ns=0, rules_version=1,

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from warehouse import connect
+from warehouse.database import compute
 
 Row = tuple[Any, ...]
 
@@ -24,6 +25,7 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> 
 def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A run on a device of 1 TB/s and 100 TFLOP/s."""
     connection = connect(tmp_path / "w.duckdb")
+    compute(connection)
     insert(
         connection, "runs", run_id="r", name="run", mode="dlm_block_prefix", execution="eager", model="m",
         content_sha256="", source="ridgeline", device_kind="cuda", rank=0, outcome="ok", device_time_ns=0,

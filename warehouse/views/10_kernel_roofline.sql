@@ -28,6 +28,40 @@ dense AS (
   JOIN ceilings c ON c.run_id IS NULL AND c.device = d.datasheet AND c.resource = 'compute'
   GROUP BY d.run_id, c.unit, c.precision
 ),
+-- what the kernels of a class share: joined once for each of a few hundred, not for every kernel
+classes AS (
+  SELECT
+    c.run_id,
+    c.class_id,
+    r.name,
+    r.mode,
+    r.execution,
+    c.category,
+    c.kernel,
+    c.family,
+    s.operator,
+    s.shapes,
+    c.module,
+    c.attribution,
+    c.unit,
+    c.precision,
+    s.confidence AS price_confidence,
+    s.flops AS call_flops,
+    s.read_bytes + s.write_bytes AS call_bytes,
+    c.category = 'memcpy' AND (c.kernel LIKE '%HtoD%' OR c.kernel LIKE '%DtoH%' OR c.kernel LIKE '%Host%') AS over_host_link,
+    pk.flops_per_s AS roof_flops_per_s,
+    pk.fastest_flops_per_s,
+    GREATEST(1.05 * pk.flops_per_s, COALESCE(dn.flops_per_s, 0)) AS dense_flops_per_s,
+    b.dram_bytes_per_s,
+    b.l2_bytes_per_s,
+    b.floor_ns
+  FROM kernel_classes c
+  JOIN runs r ON r.run_id = c.run_id
+  LEFT JOIN signatures s ON s.signature_id = c.signature_id
+  LEFT JOIN peaks pk ON pk.run_id = c.run_id AND pk.unit = c.unit AND pk.precision = c.precision
+  LEFT JOIN dense dn ON dn.run_id = c.run_id AND dn.unit = c.unit AND dn.precision = c.precision
+  LEFT JOIN bandwidths b ON b.run_id = c.run_id
+),
 priced AS (
   SELECT
     k.run_id,
@@ -35,16 +69,16 @@ priced AS (
     k.step_id,
     k.share,
     c.category,
-    r.name,
-    r.mode,
-    r.execution,
+    c.name,
+    c.mode,
+    c.execution,
     k.rank,
     k.device_index,
     k.stream,
     c.kernel,
     c.family,
-    s.operator,
-    s.shapes,
+    c.operator,
+    c.shapes,
     c.module,
     t.phase,
     t.kind,
@@ -52,22 +86,27 @@ priced AS (
     k.start_ns,
     k.duration_ns,
     c.attribution,
-    CASE WHEN s.confidence = 'high' OR (s.confidence IS NULL AND k.trace_bytes IS NOT NULL) THEN 'high' ELSE 'low' END AS confidence,
+    CASE WHEN c.price_confidence = 'high' OR (c.price_confidence IS NULL AND k.trace_bytes IS NOT NULL) THEN 'high' ELSE 'low' END
+      AS confidence,
     c.precision,
     c.unit,
-    s.flops * k.share AS algorithm_flops,
+    c.call_flops * k.share AS algorithm_flops,
     m.flops AS counter_flops,
-    CASE WHEN k.trace_bytes IS NULL THEN (s.read_bytes + s.write_bytes) * k.share END AS compulsory_bytes,
+    CASE WHEN k.trace_bytes IS NULL THEN c.call_bytes * k.share END AS compulsory_bytes,
     k.cache_read_bytes + k.cache_write_bytes AS cache_model_bytes,
     m.dram_bytes AS counter_dram_bytes,
     CAST(k.trace_bytes AS DOUBLE) AS trace_bytes,
-    c.category = 'memcpy' AND (c.kernel LIKE '%HtoD%' OR c.kernel LIKE '%DtoH%' OR c.kernel LIKE '%Host%') AS over_host_link,
+    c.over_host_link,
     m.l2_bytes,
-    m.l1_bytes
+    m.l1_bytes,
+    c.roof_flops_per_s,
+    c.fastest_flops_per_s,
+    c.dense_flops_per_s,
+    c.dram_bytes_per_s,
+    c.l2_bytes_per_s,
+    c.floor_ns
   FROM kernels k
-  JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
-  JOIN runs r ON r.run_id = k.run_id
-  LEFT JOIN signatures s ON s.signature_id = c.signature_id
+  JOIN classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
   LEFT JOIN steps t ON t.run_id = k.run_id AND t.step_id = k.step_id
   LEFT JOIN kernel_counters m ON m.run_id = k.run_id AND m.kernel_id = k.kernel_id
 ),
@@ -85,25 +124,16 @@ best AS (
       WHEN p.cache_model_bytes IS NOT NULL THEN 'cache_model'
       WHEN p.compulsory_bytes IS NOT NULL THEN 'compulsory'
       ELSE 'none'
-    END AS dram_bytes_source,
-    pk.flops_per_s AS roof_flops_per_s,
-    pk.fastest_flops_per_s,
-    GREATEST(1.05 * pk.flops_per_s, COALESCE(dn.flops_per_s, 0)) AS dense_flops_per_s,
-    b.l2_bytes_per_s,
-    b.floor_ns,
-    p.l2_bytes / b.l2_bytes_per_s * 1000000000 AS l2_time_ns
+    END AS dram_bytes_source
   FROM priced p
-  LEFT JOIN peaks pk ON pk.run_id = p.run_id AND pk.unit = p.unit AND pk.precision = p.precision
-  LEFT JOIN dense dn ON dn.run_id = p.run_id AND dn.unit = p.unit AND dn.precision = p.precision
-  LEFT JOIN bandwidths b ON b.run_id = p.run_id
 ),
 placed AS (
   SELECT
     t.*,
     t.flops / t.roof_flops_per_s * 1000000000 AS compute_time_ns,
-    t.dram_bytes / w.dram_bytes_per_s * 1000000000 AS dram_time_ns
+    t.dram_bytes / t.dram_bytes_per_s * 1000000000 AS dram_time_ns,
+    t.l2_bytes / t.l2_bytes_per_s * 1000000000 AS l2_time_ns
   FROM best t
-  LEFT JOIN bandwidths w ON w.run_id = t.run_id
 ),
 roofed AS (
   SELECT

@@ -6,7 +6,7 @@ SELECT
   COALESCE(operator, '(' || attribution || ')') AS operator,
   family,
   phase,
-  COUNT(*) AS kernels,
+  CAST(SUM(kernels) AS BIGINT) AS kernels,
   SUM(duration_ns) AS duration_ns,
   SUM(duration_ns) / SUM(SUM(duration_ns)) OVER (PARTITION BY run_id) AS share,
   SUM(flops) AS flops,
@@ -15,11 +15,10 @@ SELECT
   SUM(flops) / NULLIF(SUM(dram_bytes), 0) AS intensity,
   SUM(flops) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_flops_per_s,
   SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
-  SUM(CASE WHEN confidence = 'high' THEN roof_time_ns END)
-    / NULLIF(SUM(CASE WHEN confidence = 'high' AND roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
-  SUM(CASE WHEN confidence = 'high' AND roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END)
-    AS lost_ns
-FROM kernel_roofline
+  SUM(CASE WHEN basis = 'roof' THEN roof_ns END) / NULLIF(SUM(CASE WHEN basis = 'roof' THEN duration_ns END), 0)
+    AS roof_fraction,
+  SUM(CASE WHEN basis = 'roof' THEN duration_ns - reached_ns END) AS lost_ns
+FROM kernel_groups
 GROUP BY run_id, COALESCE(operator, '(' || attribution || ')'), family, phase;
 
 CREATE OR REPLACE VIEW module_summary AS
@@ -28,7 +27,7 @@ SELECT
   module,
   family,
   phase,
-  COUNT(*) AS kernels,
+  CAST(SUM(kernels) AS BIGINT) AS kernels,
   SUM(duration_ns) AS duration_ns,
   SUM(duration_ns) / SUM(SUM(duration_ns)) OVER (PARTITION BY run_id) AS share,
   SUM(flops) AS flops,
@@ -37,11 +36,10 @@ SELECT
   SUM(flops) / NULLIF(SUM(dram_bytes), 0) AS intensity,
   SUM(flops) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_flops_per_s,
   SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
-  SUM(CASE WHEN confidence = 'high' THEN roof_time_ns END)
-    / NULLIF(SUM(CASE WHEN confidence = 'high' AND roof_time_ns IS NOT NULL THEN duration_ns END), 0) AS roof_fraction,
-  SUM(CASE WHEN confidence = 'high' AND roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END)
-    AS lost_ns
-FROM kernel_roofline
+  SUM(CASE WHEN basis = 'roof' THEN roof_ns END) / NULLIF(SUM(CASE WHEN basis = 'roof' THEN duration_ns END), 0)
+    AS roof_fraction,
+  SUM(CASE WHEN basis = 'roof' THEN duration_ns - reached_ns END) AS lost_ns
+FROM kernel_groups
 GROUP BY run_id, module, family, phase;
 
 -- One row per labelled step: from its first device activity to its last, and how much of that the device was busy.
@@ -51,15 +49,10 @@ WITH work AS (
   SELECT
     run_id,
     step_id,
-    COUNT(*) AS kernels,
-    CASE
-      WHEN SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) >= 0.9 * SUM(duration_ns) THEN SUM(flops)
-    END AS flops,
-    CASE
-      WHEN SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) >= 0.9 * SUM(duration_ns) THEN SUM(dram_bytes)
-    END AS dram_bytes
-  FROM placed_kernels
-  WHERE step_id IS NOT NULL
+    CAST(SUM(kernels) AS BIGINT) AS kernels,
+    CASE WHEN SUM(dram_over_ns) >= 0.9 * SUM(duration_ns) THEN SUM(flops) END AS flops,
+    CASE WHEN SUM(dram_over_ns) >= 0.9 * SUM(duration_ns) THEN SUM(dram_bytes) END AS dram_bytes
+  FROM step_parts
   GROUP BY run_id, step_id
 )
 SELECT
@@ -87,17 +80,15 @@ CREATE OR REPLACE VIEW byte_sources AS
 SELECT
   run_id,
   family,
-  COUNT(*) AS kernels,
-  COUNT(counter_dram_bytes) AS counted_kernels,
+  CAST(SUM(kernels) AS BIGINT) AS kernels,
+  CAST(SUM(counted_kernels) AS BIGINT) AS counted_kernels,
   SUM(duration_ns) AS duration_ns,
   SUM(compulsory_bytes) AS compulsory_bytes,
   SUM(cache_model_bytes) AS cache_model_bytes,
   SUM(counter_dram_bytes) AS counter_dram_bytes,
-  SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN compulsory_bytes END)
-    / NULLIF(SUM(CASE WHEN compulsory_bytes IS NOT NULL THEN counter_dram_bytes END), 0) - 1 AS compulsory_error,
-  SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN cache_model_bytes END)
-    / NULLIF(SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN counter_dram_bytes END), 0) - 1 AS cache_model_error
-FROM kernel_roofline
+  SUM(counted_compulsory_bytes) / NULLIF(SUM(counters_of_compulsory_bytes), 0) - 1 AS compulsory_error,
+  SUM(counted_cache_model_bytes) / NULLIF(SUM(counters_of_cache_model_bytes), 0) - 1 AS cache_model_error
+FROM kernel_groups
 GROUP BY run_id, family;
 
 -- Wall time of the labelled steps into kernels and gaps, next to the time of the same steps without the profiler, or where

@@ -21,53 +21,36 @@ predicted AS (
   FROM leaves
   GROUP BY run_id, convention, kind, query, context, forwards
 ),
--- attention that is not one operator is batched products and a softmax; so are the angles of rotary positions
-placed AS (
-  SELECT
-    k.run_id, s.kind, s.query, s.context, s.step_id,
-    CASE
-      WHEN k.module LIKE '%rotary%' THEN 'other'
-      WHEN k.family = 'attention' OR k.operator LIKE 'aten::%bmm%' THEN 'attention'
-      WHEN k.family = 'matmul' THEN 'linear'
-      ELSE 'other'
-    END AS component,
-    CASE WHEN k.category IN ('memcpy', 'memset') THEN 0 ELSE k.flops END AS flops,
-    CASE WHEN k.category IN ('memcpy', 'memset') THEN k.dram_bytes ELSE k.compulsory_bytes END AS compulsory_bytes,
-    k.cache_model_bytes, k.counter_dram_bytes, k.dram_bytes, k.roof_time_ns, k.duration_ns
-  FROM placed_kernels k
-  JOIN steps s ON s.run_id = k.run_id AND s.step_id = k.step_id
-),
--- of compiled kernels only the bytes are known: a step's FLOPs are hardly less for it, those of the rest are unknown
 both_levels AS (
-  SELECT
-    run_id, kind, query, context, step_id, component, flops, compulsory_bytes, cache_model_bytes, counter_dram_bytes,
-    dram_bytes, roof_time_ns, duration_ns, flops IS NOT NULL AS is_priced
-  FROM placed
+  SELECT run_id, step_id, component, duration_ns, work_flops, flops_over_ns, work_bytes, bytes_over_ns, cache_model_bytes,
+    cache_model_over_ns, counter_dram_bytes, counter_over_ns, dram_bytes, dram_over_ns, roof_ns, roof_over_ns
+  FROM step_parts
   UNION ALL
-  SELECT
-    run_id, kind, query, context, step_id, 'all' AS component, flops, compulsory_bytes, cache_model_bytes,
-    counter_dram_bytes, dram_bytes, roof_time_ns, duration_ns, COALESCE(flops, compulsory_bytes) IS NOT NULL AS is_priced
-  FROM placed
+  -- of compiled kernels only the bytes are known: a step's FLOPs are hardly less for it, those of the rest are unknown
+  SELECT run_id, step_id, 'all' AS component, duration_ns, work_flops, priced_over_ns, work_bytes, bytes_over_ns,
+    cache_model_bytes, cache_model_over_ns, counter_dram_bytes, counter_over_ns, dram_bytes, dram_over_ns, roof_ns, roof_over_ns
+  FROM step_parts
 ),
 summed AS (
   SELECT
-    run_id, kind, query, context, component,
-    COUNT(DISTINCT step_id) AS steps,
-    SUM(duration_ns) AS duration_ns,
-    SUM(flops) AS flops,
-    SUM(CASE WHEN is_priced THEN duration_ns ELSE 0 END) AS flops_over_ns,
-    SUM(compulsory_bytes) AS compulsory_bytes,
-    SUM(CASE WHEN compulsory_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS compulsory_over_ns,
-    SUM(cache_model_bytes) AS cache_model_bytes,
-    SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS cache_model_over_ns,
-    SUM(counter_dram_bytes) AS counter_dram_bytes,
-    SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS counter_over_ns,
-    SUM(dram_bytes) AS dram_bytes,
-    SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS dram_over_ns,
-    SUM(roof_time_ns) AS roof_ns,
-    SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns ELSE 0 END) AS roof_over_ns
-  FROM both_levels
-  GROUP BY run_id, kind, query, context, component
+    s.run_id, s.kind, s.query, s.context, p.component,
+    COUNT(DISTINCT p.step_id) AS steps,
+    SUM(p.duration_ns) AS duration_ns,
+    SUM(p.work_flops) AS flops,
+    SUM(p.flops_over_ns) AS flops_over_ns,
+    SUM(p.work_bytes) AS compulsory_bytes,
+    SUM(p.bytes_over_ns) AS compulsory_over_ns,
+    SUM(p.cache_model_bytes) AS cache_model_bytes,
+    SUM(p.cache_model_over_ns) AS cache_model_over_ns,
+    SUM(p.counter_dram_bytes) AS counter_dram_bytes,
+    SUM(p.counter_over_ns) AS counter_over_ns,
+    SUM(p.dram_bytes) AS dram_bytes,
+    SUM(p.dram_over_ns) AS dram_over_ns,
+    SUM(p.roof_ns) AS roof_ns,
+    SUM(p.roof_over_ns) AS roof_over_ns
+  FROM both_levels p
+  JOIN steps s ON s.run_id = p.run_id AND s.step_id = p.step_id
+  GROUP BY s.run_id, s.kind, s.query, s.context, p.component
 ),
 seen AS (
   SELECT

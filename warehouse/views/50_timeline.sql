@@ -49,29 +49,50 @@ SELECT
 FROM gaps
 GROUP BY run_id, rank, device_index, step_id;
 
--- A stream from its first activity to its last: wall = busy + idle. overlap is what activities of the stream itself cover
--- more than once; shared the part of busy in which another stream of the device worked as well.
-CREATE OR REPLACE VIEW stream_summary AS
-WITH streams AS (
+-- What activities cover, by stream and step of a device: each sum of fresh time is of a union.
+CREATE OR REPLACE VIEW covered_time AS
+SELECT
+  run_id, rank, device_index, stream, step_id,
+  COUNT(*) AS kernels,
+  MIN(start_ns) AS start_ns,
+  MAX(end_ns) AS end_ns,
+  CAST(SUM(end_ns - start_ns) AS BIGINT) AS duration_ns,
+  CAST(SUM(device_fresh_ns) AS BIGINT) AS device_fresh_ns,
+  CAST(SUM(stream_fresh_ns) AS BIGINT) AS stream_fresh_ns,
+  CAST(SUM(step_fresh_ns) AS BIGINT) AS step_fresh_ns
+FROM coverage
+GROUP BY run_id, rank, device_index, stream, step_id;
+
+-- How long a stream worked while another of its device did too; devices with one stream have no row.
+CREATE OR REPLACE VIEW shared_time AS
+WITH several AS (
+  SELECT run_id, rank, device_index
+  FROM kernels
+  GROUP BY run_id, rank, device_index
+  HAVING MIN(COALESCE(stream, -1)) < MAX(COALESCE(stream, -1))
+),
+covered AS (
   SELECT
-    run_id, rank, device_index, stream,
-    COUNT(*) AS kernels,
-    MIN(start_ns) AS start_ns,
-    MAX(end_ns) AS end_ns,
-    CAST(SUM(end_ns - start_ns) AS BIGINT) AS duration_ns,
-    CAST(SUM(stream_fresh_ns) AS BIGINT) AS busy_ns
-  FROM coverage
-  GROUP BY run_id, rank, device_index, stream
+    k.run_id, k.rank, k.device_index, k.stream, k.start_ns, k.start_ns + k.duration_ns AS end_ns,
+    MAX(k.start_ns + k.duration_ns) OVER (
+      PARTITION BY k.run_id, k.rank, k.device_index, k.stream
+      ORDER BY k.start_ns, k.kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS until_ns
+  FROM kernels k
+  JOIN several v ON v.run_id = k.run_id AND v.rank = k.rank AND v.device_index = k.device_index
 ),
 -- a stream's fresh pieces are disjoint, so that counting those under way counts streams
+pieces AS (
+  SELECT run_id, rank, device_index, stream, GREATEST(start_ns, COALESCE(until_ns, start_ns)) AS start_ns, end_ns
+  FROM covered
+  WHERE end_ns > GREATEST(start_ns, COALESCE(until_ns, start_ns))
+),
 edges AS (
-  SELECT run_id, rank, device_index, stream, end_ns - stream_fresh_ns AS time_ns, 1 AS change
-  FROM coverage
-  WHERE stream_fresh_ns > 0
+  SELECT run_id, rank, device_index, stream, start_ns AS time_ns, 1 AS change
+  FROM pieces
   UNION ALL
   SELECT run_id, rank, device_index, stream, end_ns, -1
-  FROM coverage
-  WHERE stream_fresh_ns > 0
+  FROM pieces
 ),
 counted AS (
   SELECT
@@ -93,10 +114,23 @@ shared_until AS (
       ), 0
     ) AS shared_ns
   FROM counted c
-),
-shared AS (
-  SELECT run_id, rank, device_index, stream, CAST(SUM(-change * shared_ns) AS BIGINT) AS shared_ns
-  FROM shared_until
+)
+SELECT run_id, rank, device_index, stream, CAST(SUM(-change * shared_ns) AS BIGINT) AS shared_ns
+FROM shared_until
+GROUP BY run_id, rank, device_index, stream;
+
+-- A stream from its first activity to its last: wall = busy + idle. overlap is what activities of the stream itself cover
+-- more than once; shared the part of busy in which another stream of the device worked as well.
+CREATE OR REPLACE VIEW stream_summary AS
+WITH streams AS (
+  SELECT
+    run_id, rank, device_index, stream,
+    CAST(SUM(kernels) AS BIGINT) AS kernels,
+    MIN(start_ns) AS start_ns,
+    MAX(end_ns) AS end_ns,
+    CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
+    CAST(SUM(stream_fresh_ns) AS BIGINT) AS busy_ns
+  FROM covered_time
   GROUP BY run_id, rank, device_index, stream
 )
 SELECT
@@ -107,7 +141,7 @@ SELECT
   s.duration_ns - s.busy_ns AS overlap_ns,
   COALESCE(h.shared_ns, 0) AS shared_ns
 FROM streams s
-LEFT JOIN shared h
+LEFT JOIN shared_time h
   ON h.run_id = s.run_id AND h.rank = s.rank AND h.device_index = s.device_index
   AND COALESCE(h.stream, -1) = COALESCE(s.stream, -1);
 
@@ -117,12 +151,12 @@ CREATE OR REPLACE VIEW device_timeline AS
 WITH work AS (
   SELECT
     run_id, rank, device_index,
-    COUNT(*) AS kernels,
+    CAST(SUM(kernels) AS BIGINT) AS kernels,
     MIN(start_ns) AS start_ns,
     MAX(end_ns) AS end_ns,
-    CAST(SUM(end_ns - start_ns) AS BIGINT) AS duration_ns,
+    CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
     CAST(SUM(device_fresh_ns) AS BIGINT) AS busy_ns
-  FROM coverage
+  FROM covered_time
   GROUP BY run_id, rank, device_index
 ),
 idle AS (
@@ -159,11 +193,11 @@ CREATE OR REPLACE VIEW step_timeline AS
 WITH work AS (
   SELECT
     run_id, rank, device_index, step_id,
-    COUNT(*) AS kernels,
+    CAST(SUM(kernels) AS BIGINT) AS kernels,
     MIN(start_ns) AS start_ns,
     MAX(end_ns) AS end_ns,
     CAST(SUM(step_fresh_ns) AS BIGINT) AS busy_ns
-  FROM coverage
+  FROM covered_time
   WHERE step_id IS NOT NULL
   GROUP BY run_id, rank, device_index, step_id
 )

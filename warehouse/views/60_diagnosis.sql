@@ -8,23 +8,7 @@
 -- steps launched kernel by kernel with low confidence. Kernels of one launch are a graph's replay. On a CPU operators stand
 -- for kernels and nothing else launches them: no bound but the device's.
 CREATE OR REPLACE VIEW step_diagnosis AS
-WITH launches AS (
-  SELECT run_id, step_id, rank, launch_ns, COUNT(*) AS kernels, SUM(duration_ns) AS duration_ns
-  FROM kernels
-  WHERE step_id IS NOT NULL
-  GROUP BY run_id, step_id, rank, launch_ns
-),
-work AS (
-  SELECT
-    run_id, step_id,
-    SUM(kernels) AS kernels,
-    COUNT(launch_ns) AS launches,
-    SUM(CASE WHEN launch_ns IS NOT NULL AND kernels > 1 THEN kernels ELSE 0 END) AS replayed_kernels,
-    SUM(duration_ns) AS device_time_ns
-  FROM launches
-  GROUP BY run_id, step_id
-),
-profiled AS (
+WITH profiled AS (
   SELECT
     s.run_id, s.phase, s.kind,
     COUNT(*) AS steps,
@@ -35,7 +19,7 @@ profiled AS (
     AVG(s.busy_ns) AS busy_ns,
     AVG(s.end_ns - s.start_ns) AS wall_ns
   FROM steps s
-  JOIN work w ON w.run_id = s.run_id AND w.step_id = s.step_id
+  JOIN step_launches w ON w.run_id = s.run_id AND w.step_id = s.step_id
   GROUP BY s.run_id, s.phase, s.kind
 ),
 unprofiled AS (
@@ -94,19 +78,7 @@ FROM judged;
 -- that lose most. saved_ns is what one step of the kind would become shorter by, were all of it at the roof (Amdahl), at
 -- most: the kernels' time lost, in the proportion in which the step is made of kernels, and 0 where the step is host-bound.
 CREATE OR REPLACE VIEW deviations AS
-WITH alike AS (
-  SELECT
-    run_id, operator, module, family, phase, kind, attribution, bound, diagnosis,
-    CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
-    COUNT(*) AS kernels,
-    SUM(duration_ns) AS duration_ns,
-    SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS roof_ns
-  FROM kernel_roofline
-  GROUP BY
-    run_id, operator, module, family, phase, kind, attribution, bound, diagnosis,
-    CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END
-),
-levelled AS (
+WITH levelled AS (
   SELECT
     a.run_id, l.level,
     CASE l.level
@@ -118,8 +90,8 @@ levelled AS (
     a.phase, a.kind, a.basis, a.bound, a.diagnosis,
     SUM(a.kernels) AS kernels,
     SUM(a.duration_ns) AS duration_ns,
-    SUM(a.roof_ns) AS roof_ns
-  FROM alike a
+    SUM(a.reached_ns) AS roof_ns
+  FROM kernel_groups a
   CROSS JOIN (SELECT 'operator' AS level UNION ALL SELECT 'module' UNION ALL SELECT 'family' UNION ALL SELECT 'step') l
   GROUP BY
     a.run_id, l.level,

@@ -85,15 +85,9 @@ WITH repeated AS (
   GROUP BY t.run_id, t.phase, t.kind
 ),
 chosen AS (
-  SELECT
-    k.run_id, k.step_id,
-    SUM(k.duration_ns) AS kernels_ns,
-    SUM(CASE WHEN c.module = 'sampling' OR c.module LIKE 'sampling.%' OR c.family = 'sampling' THEN k.duration_ns ELSE 0 END)
-      AS sampling_ns
-  FROM kernels k
-  JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
-  WHERE k.step_id IS NOT NULL
-  GROUP BY k.run_id, k.step_id
+  SELECT run_id, step_id, SUM(duration_ns) AS kernels_ns, SUM(sampling_ns) AS sampling_ns
+  FROM step_parts
+  GROUP BY run_id, step_id
 ),
 traced AS (
   SELECT

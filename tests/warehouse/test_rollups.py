@@ -1,0 +1,146 @@
+"""What a file keeps of views is what their definitions say, whatever happens to a run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import made_runs
+import pytest
+
+from analyze.ingest import analyze
+from analyze.reprice import reprice
+from tests.warehouse.rows import insert
+from warehouse import connect, refresh
+from warehouse.database import compute
+from warehouse.load import load, remove
+from warehouse.rollups import KEPT, KEPT_TABLES
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+TRACES = [SHARED / "h200/ar_decode.json.gz", SHARED / "traces/h100-qwen1.5-0.5b-prefill.json.gz"]
+Rows = list[tuple[Any, ...]]
+
+
+def made(index: int, kernels: int = 3500) -> Any:
+    """A run of two whole steps and a part of one, with signatures: 0 has counters, 1 two streams."""
+    run = made_runs.made_run(index, kernels)
+    run.signatures = made_runs.signatures()
+    return run
+
+
+def check(path: Path) -> dict[str, int]:
+    """Every view gives by its kept rows what it gives by its definition; how many rows each has that is kept."""
+    reader, computer = (connect(path, read_only=True) for _ in range(2))
+    compute(computer)
+    views = [name for (name,) in reader.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()]
+    counts = {}
+    for view in sorted({view for view in views if not view.startswith("defined_")}):
+        question = f"SELECT * FROM {view} ORDER BY ALL"
+        answers = [connection.execute(question) for connection in (reader, computer)]
+        assert answers[0].description == answers[1].description, view
+        kept, defined = (answer.fetchall() for answer in answers)
+        assert same(kept, defined), view
+        if view in KEPT:
+            counts[view] = len(kept)
+    reader.close()
+    computer.close()
+    return counts
+
+
+def same(one: Rows, other: Rows) -> bool:
+    """Equal, but for the order in which floating-point numbers were summed."""
+    return len(one) == len(other) and all(
+        math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b
+        for left, right in zip(one, other, strict=True)
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def test_kept_rows_are_those_of_the_definition_from_load_to_removal(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    connection = connect(path)
+    for index in (0, 1):
+        load(connection, made(index))
+    connection.close()
+    both = check(path)
+    assert all(both.values()), both
+    changed = made(1, 1700)
+    changed.frames["kernels"] = changed.frames["kernels"].drop("cache_read_bytes")
+    connection = connect(path)
+    load(connection, changed)
+    connection.close()
+    fewer = check(path)
+    assert fewer["step_launches"] == both["step_launches"] - 1
+    connection = connect(path)
+    remove(connection, [changed.run_id, made(0).run_id])
+    connection.close()
+    assert not any(check(path).values())
+
+
+@pytest.mark.skipif(not all(trace.exists() for trace in TRACES), reason="needs the shared traces")
+def test_kept_rows_of_real_traces_follow_new_prices(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    analyze(TRACES, path)
+    before = check(path)
+    assert all(before[view] for view in KEPT if view != "shared_time")
+    connection = connect(path)
+    connection.execute("UPDATE signatures SET flops = flops + 1e9, rules_version = 0 WHERE operator = 'aten::mm'")
+    refresh(connection)
+    wrong = connection.execute("SELECT sum(flops) FROM kernel_groups").fetchone()
+    connection.close()
+    reprice(path)
+    check(path)
+    connection = connect(path)
+    right = connection.execute("SELECT sum(flops) FROM kernel_groups").fetchone()
+    connection.close()
+    assert wrong
+    assert right
+    assert wrong > right
+
+
+def test_refresh_follows_ceilings_inserted_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    connection = connect(path)
+    load(connection, made(0))
+    before = connection.execute("SELECT sum(roof_ns) FROM kernel_groups").fetchone()
+    insert(
+        connection, "ceilings", run_id=made(0).run_id, device="D", source="measured", resource="bandwidth",
+        level="dram", value=1e13, unit_of_value="byte/s",
+    )  # fmt: skip
+    assert connection.execute("SELECT sum(roof_ns) FROM kernel_groups").fetchone() == before
+    refresh(connection)
+    after = connection.execute("SELECT sum(roof_ns) FROM kernel_groups").fetchone()
+    connection.close()
+    assert before
+    assert after
+    assert after < before
+    check(path)
+
+
+def test_a_load_that_fails_leaves_what_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    connection = connect(path)
+    load(connection, made(0))
+    before = {table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in KEPT_TABLES}
+    broken = made(0, 1700)
+    broken.records["ledger"][0]["kernels"] = None
+    with pytest.raises(duckdb.ConstraintException):
+        load(connection, broken)
+    assert before == {
+        table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in KEPT_TABLES
+    }
+    connection.close()
+
+
+def test_the_account_of_prices_sums_to_the_device_time(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "w.duckdb")
+    load(connection, made(0))
+    rows = connection.execute(
+        "SELECT dram_bytes_source, count(*), sum(duration_ns) FROM kernel_roofline GROUP BY ALL ORDER BY 1"
+    ).fetchall()
+    account = "SELECT entry, kernels, duration_ns FROM ledger WHERE account = 'price' ORDER BY entry"
+    assert connection.execute(account).fetchall() == rows
+    assert (sum(row[2] for row in rows),) == connection.execute("SELECT device_time_ns FROM runs").fetchone()
+    connection.close()

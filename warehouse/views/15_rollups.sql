@@ -1,0 +1,90 @@
+-- What the summaries are made of. A warehouse file keeps the rows of these views (warehouse/rollups.py): they are asked of
+-- kernels once, when a run is loaded or repriced.
+
+-- The kernels of a run that are alike in all that summaries tell apart. basis says what their time can be set against:
+--   roof      a roof and a price of high confidence
+--   guess     a roof by a price of low confidence
+--   no roof   neither price nor roof
+-- roof_ns is the time they need at their roofs, reached_ns the part of it that they took at most: of a kernel above its roof
+-- its duration. Bytes named counted_ and counters_of_ are of the kernels that have both kinds.
+CREATE OR REPLACE VIEW kernel_groups AS
+SELECT
+  run_id, operator, module, family, phase, kind, attribution, dram_bytes_source, bound, diagnosis,
+  CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
+  COUNT(*) AS kernels,
+  CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
+  SUM(flops) AS flops,
+  SUM(dram_bytes) AS dram_bytes,
+  SUM(compulsory_bytes) AS compulsory_bytes,
+  SUM(cache_model_bytes) AS cache_model_bytes,
+  COUNT(counter_dram_bytes) AS counted_kernels,
+  SUM(counter_dram_bytes) AS counter_dram_bytes,
+  SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN compulsory_bytes END) AS counted_compulsory_bytes,
+  SUM(CASE WHEN compulsory_bytes IS NOT NULL THEN counter_dram_bytes END) AS counters_of_compulsory_bytes,
+  SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN cache_model_bytes END) AS counted_cache_model_bytes,
+  SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN counter_dram_bytes END) AS counters_of_cache_model_bytes,
+  SUM(roof_time_ns) AS roof_ns,
+  SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS reached_ns
+FROM placed_kernels
+GROUP BY
+  run_id, operator, module, family, phase, kind, attribution, dram_bytes_source, bound, diagnosis,
+  CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END;
+
+-- The kernels of a step by the parts that closed forms have: linear, attention and other. Attention that is not one operator
+-- is batched products and a softmax; so are the angles of rotary positions. A sum is of the kernels that know the quantity,
+-- and what is named _over_ns is how long those took; work_flops counts copies and fills as 0, work_bytes takes what they moved
+-- for compulsory. sampling_ns is of the kernels that choose tokens.
+CREATE OR REPLACE VIEW step_parts AS
+WITH parts AS (
+  SELECT
+    *,
+    CASE
+      WHEN module LIKE '%rotary%' THEN 'other'
+      WHEN family = 'attention' OR operator LIKE 'aten::%bmm%' THEN 'attention'
+      WHEN family = 'matmul' THEN 'linear'
+      ELSE 'other'
+    END AS component,
+    CASE WHEN category IN ('memcpy', 'memset') THEN 0 ELSE flops END AS work_flops,
+    CASE WHEN category IN ('memcpy', 'memset') THEN dram_bytes ELSE compulsory_bytes END AS work_bytes
+  FROM placed_kernels
+  WHERE step_id IS NOT NULL
+)
+SELECT
+  run_id, step_id, component,
+  COUNT(*) AS kernels,
+  CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
+  SUM(flops) AS flops,
+  SUM(dram_bytes) AS dram_bytes,
+  CAST(SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS dram_over_ns,
+  SUM(work_flops) AS work_flops,
+  CAST(SUM(CASE WHEN work_flops IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS flops_over_ns,
+  CAST(SUM(CASE WHEN COALESCE(work_flops, work_bytes) IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS priced_over_ns,
+  SUM(work_bytes) AS work_bytes,
+  CAST(SUM(CASE WHEN work_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS bytes_over_ns,
+  SUM(cache_model_bytes) AS cache_model_bytes,
+  CAST(SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS cache_model_over_ns,
+  SUM(counter_dram_bytes) AS counter_dram_bytes,
+  CAST(SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS counter_over_ns,
+  SUM(roof_time_ns) AS roof_ns,
+  CAST(SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS roof_over_ns,
+  CAST(SUM(CASE WHEN module = 'sampling' OR module LIKE 'sampling.%' OR family = 'sampling' THEN duration_ns ELSE 0 END) AS BIGINT)
+    AS sampling_ns
+FROM parts
+GROUP BY run_id, step_id, component;
+
+-- What launched the kernels of a step. Kernels of one launch are a graph's replay.
+CREATE OR REPLACE VIEW step_launches AS
+WITH launched AS (
+  SELECT run_id, step_id, rank, launch_ns, COUNT(*) AS kernels, SUM(duration_ns) AS duration_ns
+  FROM kernels
+  WHERE step_id IS NOT NULL
+  GROUP BY run_id, step_id, rank, launch_ns
+)
+SELECT
+  run_id, step_id,
+  CAST(SUM(kernels) AS BIGINT) AS kernels,
+  COUNT(launch_ns) AS launches,
+  CAST(SUM(CASE WHEN launch_ns IS NOT NULL AND kernels > 1 THEN kernels ELSE 0 END) AS BIGINT) AS replayed_kernels,
+  CAST(SUM(duration_ns) AS BIGINT) AS device_time_ns
+FROM launched
+GROUP BY run_id, step_id;
