@@ -18,6 +18,7 @@ from analyze.discovery import Source, discover
 from analyze.errors import AnalyzeError, TraceError
 from analyze.pricing import RULES_VERSION
 from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, open_bytes
+from warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     import duckdb
@@ -118,9 +119,9 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -
                 result = _finish(connection, pending, decoders, known)
                 yield _examined(connection, pending.source, result) if hta else result
         finally:
-            connection.close()
-            if created and not known:
+            if created and not known:  # while it is ours: another process may be waiting for it
                 warehouse.unlink(missing_ok=True)
+            connection.close()
 
 
 def _known(connection: duckdb.DuckDBPyConnection) -> Known:
@@ -158,6 +159,8 @@ def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: 
         return _load_one(connection, pending, decoders, known)
     except AnalyzeError as e:
         return Result(pending.source.name, "failed", error=e)
+    except WarehouseError:  # no other run could be stored either
+        raise
     except Exception as e:
         if "RIDGELINE_TRACEBACK" in os.environ:
             raise

@@ -10,27 +10,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
-RUN_TABLES = (
-    "runs",
-    "devices",
-    "ceilings",
-    "operators",
-    "steps",
-    "kernels",
-    "kernel_classes",
-    "counters",
-    "timings",
-    "telemetry",
-    "ledger",
-    "predictions",
-    "gaps",
-    "hta_temporal",
-    "hta_idle",
-    "hta_launch",
-    "hta_critical_path",
-    "warnings",
-)
-"""Every table with rows of a run; ``signatures`` belong to all."""
+from warehouse.digests import seal
+from warehouse.tables import RUN_TABLES
+from warehouse.transactions import transaction
 
 
 @dataclass
@@ -51,8 +33,7 @@ class RunRows:
 
 def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
     """Replace the run and close its ledger's price account, all or nothing."""
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         remove(connection, [run.run_id])
         if run.signatures:
             insert(
@@ -67,15 +48,12 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
         for table, records in run.records.items():
             insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
         account_prices(connection, run.run_id)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+        seal(connection, [run.run_id])
 
 
 def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
     """Delete every row of the runs, inside the caller's transaction."""
-    for table in RUN_TABLES:
+    for table in (*RUN_TABLES, "digests"):
         connection.execute(f"DELETE FROM {table} WHERE list_contains(?, run_id)", [list(run_ids)])
 
 
