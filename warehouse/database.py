@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import sys
@@ -57,21 +58,26 @@ def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConn
 
 def _make(path: Path) -> None:
     """Make an empty warehouse, which is there whole or not at all."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # of processes that were killed at it
+        if not Path("/proc", left.name.removesuffix(".wal").rpartition(".")[2]).exists():
+            left.unlink(missing_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        connection = _open(part, read_only=False, called=path)
+        connection = _open(part, read_only=False)
         try:
             _create(connection)
         finally:
             connection.close()
         with suppress(FileExistsError):  # another process was faster: its warehouse is as good
             os.link(part, path)
+    except WarehouseError as e:
+        raise type(e)(str(e).replace(str(part), str(path))) from None
     finally:
         for file in (part, part.with_name(part.name + ".wal")):
             file.unlink(missing_ok=True)
 
 
-def _open(path: Path, *, read_only: bool, called: Path | None = None) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     # writers checkpoint at each commit, so that a load is written once and readers find no log to replay
     config: dict[str, str | bool | int | float | list[str]]
     config = {"enable_external_access": "false"} if read_only else {"checkpoint_threshold": "1KB"}
@@ -81,7 +87,7 @@ def _open(path: Path, *, read_only: bool, called: Path | None = None) -> duckdb.
             return duckdb.connect(str(path), read_only=read_only, config=config)
         except duckdb.Error as e:
             if _LOCKED not in str(e) or time.monotonic() > deadline:
-                raise WarehouseError(f"{called or path}: {_reason(path, e)}") from None
+                raise WarehouseError(f"{path}: {_reason(path, e)}") from None
         time.sleep(0.05)
 
 
