@@ -450,6 +450,47 @@ def reprice(warehouse: Warehouse = DEFAULT_WAREHOUSE) -> None:
 
 
 @app.command()
+def forget(
+    runs: Annotated[list[str], typer.Argument(help="Names, ids, or unique prefixes of either.", metavar="RUN")],
+    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+) -> None:
+    """Remove runs from the warehouse, all that are named or none.
+
+    Example: ridgeline forget decode_eager decode_graph -w ridgeline.duckdb
+    """
+    with errors_in_one_line(), progress("forgetting"):
+        from warehouse.forget import forget as remove
+
+        gone = remove(warehouse, runs)
+    for name in gone:
+        print(f"ridgeline: {name}: forgotten", file=sys.stderr)
+
+
+@app.command()
+def verify(warehouse: Warehouse = DEFAULT_WAREHOUSE) -> None:
+    """Check that the warehouse holds what was loaded.
+
+    Sums, references, prices and digests of stored rows, a line for each run.
+
+    Example: ridgeline verify -w ridgeline.duckdb
+    """
+    with errors_in_one_line(), progress("verifying"):
+        from warehouse.verify import verify as check
+
+        found, remarks = check(warehouse)
+    for run in found:
+        for finding in run.findings:
+            print(f"{run.name}: {finding}")
+        if not run.findings:
+            print(f"{run.name}: ok, {run.rows:,} rows")
+    for remark in remarks:
+        print(f"ridgeline: {remark}", file=sys.stderr)
+    wrong = sum(bool(run.findings) for run in found)
+    if wrong:
+        fail(f"{warehouse}: {wrong} of {len(found)} runs are not as loaded: forget those, and analyze them again")
+
+
+@app.command()
 def theory(
     model: Annotated[str, typer.Option(help="A shape of capture/presets.toml, such as llama-3-8b.", metavar="NAME")],
     mode: Annotated[str, typer.Option(help="How it decodes: ar, dlm_full, dlm_block_dual, ...", metavar="MODE")],

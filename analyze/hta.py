@@ -96,11 +96,12 @@ def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings
     """Put findings in place of those the warehouse has of a loaded run, all or nothing."""
     import polars as pl
 
+    from warehouse.digests import seal
     from warehouse.load import insert
+    from warehouse.transactions import transaction
 
     ((rank,),) = connection.execute("SELECT rank FROM runs WHERE run_id = ?", [run_id]).fetchall()
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         for table in TABLES.values():
             connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
             rows = pl.DataFrame(findings.rows.get(table, []), infer_schema_length=None)
@@ -108,7 +109,4 @@ def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings
         connection.execute("DELETE FROM warnings WHERE run_id = ? AND source = ?", [run_id, SOURCE])
         lines = pl.DataFrame({"source": [SOURCE] * len(findings.warnings), "message": findings.warnings})
         insert(connection, "warnings", lines, run_id)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+        seal(connection, [run_id])

@@ -19,6 +19,7 @@ from analyze.errors import AnalyzeError, TraceError
 from analyze.memory import check, decoders_within, default_bytes
 from analyze.pricing import RULES_VERSION
 from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, LARGEST_EVENT_BYTES, check_size, open_bytes
+from warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,9 +126,9 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, memory: int, *,
                 result = _finish(connection, pending, decoders, known, memory)
                 yield _examined(connection, pending.source, result) if hta else result
         finally:
-            connection.close()
-            if created and not known:
+            if created and not known:  # while it is ours: another process may be waiting for it
                 warehouse.unlink(missing_ok=True)
+            connection.close()
 
 
 def _known(connection: duckdb.DuckDBPyConnection) -> Known:
@@ -172,6 +173,8 @@ def _finish(
         return _load_one(connection, pending, decoders, known, memory)
     except AnalyzeError as e:
         return Result(pending.source.name, "failed", error=e)
+    except WarehouseError:  # no other run could be stored either
+        raise
     except Exception as e:
         if "RIDGELINE_TRACEBACK" in os.environ:
             raise

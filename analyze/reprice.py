@@ -38,9 +38,11 @@ from analyze.spans import ROOT, Int64, nearest, take
 from analyze.timeline import operator_gap_rows
 from analyze.units import unit_and_precision
 from warehouse import connect
+from warehouse.digests import seal_all
 from warehouse.errors import WarehouseError
 from warehouse.load import account_prices, insert, remember_sequences
 from warehouse.rollups import refresh
+from warehouse.transactions import transaction
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
@@ -71,13 +73,9 @@ def reprice(warehouse: Path) -> Repriced:
         raise WarehouseError(f"{warehouse}: no such warehouse: make one with `ridgeline analyze PATH -w {warehouse}`")
     connection = connect(warehouse)
     try:
-        connection.execute("BEGIN")
-        try:
+        with transaction(connection):
             done = _reprice(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+            seal_all(connection)
     finally:
         connection.close()
     return done

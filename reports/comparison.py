@@ -164,7 +164,8 @@ def _shown(setting: str, value: object) -> str:
 def compare(connection: duckdb.DuckDBPyConnection, base: str, other: str) -> Comparison:
     """Set two runs, or groups of them as :func:`reports.groups.group` reads them, beside each other.
 
-    Raises :class:`~reports.errors.ReportError` for a side that is unknown or ambiguous, or has no kernels at all.
+    Raises :class:`~warehouse.errors.SelectionError` for a side that is unknown or ambiguous, and
+    :class:`~reports.errors.ReportError` for one without any kernels.
     """
     sides = [_side(queries.rows(connection, "compare_runs", group(connection, wanted))) for wanted in (base, other)]
     rows = queries.rows_of(connection, "compare", base=sides[0].run_ids, other=sides[1].run_ids)

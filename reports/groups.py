@@ -5,8 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from reports.errors import ReportError
-from reports.selection import resolve
+from warehouse.errors import SelectionError
+from warehouse.selection import resolve
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,7 +22,7 @@ def group(connection: duckdb.DuckDBPyConnection, wanted: str) -> list[str]:
 
     A side is a run (name, id or unique prefix of either), a pattern of names with ``*`` and ``?``, ``experiment:NAME``,
     or several of these with commas between. A name that holds a comma or a star is itself before anything else. Raises
-    :class:`~reports.errors.ReportError` if a part is unknown or ambiguous.
+    :class:`~warehouse.errors.SelectionError` if a part is unknown or ambiguous.
     """
     known = [(str(i), str(n), e) for i, n, e in connection.execute(_RUNS).fetchall()]
     exact = [run_id for run_id, name, _ in known if wanted in (run_id, name)]
@@ -55,4 +55,4 @@ def _of_experiment(known: list[Known], wanted: str) -> list[str]:
 
 def _none(part: str, of: str, there: set[str]) -> list[str]:
     some = ", ".join(sorted(there)[:4]) + (", ..." if len(there) > 4 else "")
-    raise ReportError(f"{part}: fits none of the {len(there)} {of}{f' ({some})' if there else ''}")
+    raise SelectionError(f"{part}: fits none of the {len(there)} {of}{f' ({some})' if there else ''}")

@@ -9,7 +9,7 @@ from reports import html, run_table, study_page, units
 from reports.document import Gathered, device, document, gather, pack
 from reports.machine import Machine
 from reports.queries import Row
-from reports.selection import resolve
+from warehouse.selection import resolve
 
 SCRIPTS = (
     "format",
@@ -37,7 +37,7 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
 
     Beside it, where the runs make figures of the study, stands ``study.html``.
 
-    Raises :class:`~reports.errors.ReportError` for a run that is unknown or ambiguous, and
+    Raises :class:`~warehouse.errors.SelectionError` for a run that is unknown or ambiguous, and
     :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
     """
     from warehouse import connect, hold

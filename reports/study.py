@@ -20,7 +20,7 @@ from reports.figures import study as drawing
 from reports.figures.series import Panel
 from reports.machine import Machine
 from reports.queries import Row
-from reports.selection import resolve
+from warehouse.selection import resolve
 
 if TYPE_CHECKING:
     import duckdb

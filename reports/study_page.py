@@ -10,7 +10,7 @@ from reports import html, paper, queries, study
 from reports.document import encode
 from reports.figures.series import Panel
 from reports.queries import Row
-from reports.selection import resolve
+from warehouse.selection import resolve
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,7 +21,7 @@ NAME = "study.html"
 def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path | None:
     """Write ``<out>/study.html`` about the runs (names, ids or unique prefixes; all if none) and return its path.
 
-    None, and no file, where the runs make no figure. Raises :class:`~reports.errors.ReportError` for a run that is
+    None, and no file, where the runs make no figure. Raises :class:`~warehouse.errors.SelectionError` for a run that is
     unknown or ambiguous, and :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
     """
     from warehouse import connect, hold

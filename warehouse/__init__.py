@@ -1,12 +1,39 @@
 """The DuckDB warehouse: facts in tables, placement in views.
 
 >>> import warehouse
->>> connection = warehouse.connect("ridgeline.duckdb")  # doctest: +SKIP
+>>> connection = warehouse.connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
 >>> connection.sql("SELECT name, outcome FROM runs")  # doctest: +SKIP
+
+An answer is a polars frame by ``.pl()`` and an Arrow table by ``.fetch_arrow_table()``; both go through Arrow and need
+pyarrow, which Ridgeline itself does not. Without it ``polars.DataFrame(answer.fetchnumpy())`` makes a frame.
 """
 
-from warehouse.database import SCHEMA_VERSION, connect, hold
-from warehouse.errors import QueryError, WarehouseError
-from warehouse.rollups import refresh
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["SCHEMA_VERSION", "QueryError", "WarehouseError", "connect", "hold", "refresh"]
+from warehouse.errors import QueryError, SelectionError, StorageError, WarehouseError
+
+if TYPE_CHECKING:
+    from warehouse.database import SCHEMA_VERSION, connect, hold
+    from warehouse.rollups import refresh
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "QueryError",
+    "SelectionError",
+    "StorageError",
+    "WarehouseError",
+    "connect",
+    "hold",
+    "refresh",
+]
+
+_MODULES = {"SCHEMA_VERSION": "database", "connect": "database", "hold": "database", "refresh": "rollups"}
+
+
+def __getattr__(name: str) -> Any:
+    """DuckDB is imported with the first use of what needs it, so that importing the package is cheap."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"warehouse.{_MODULES[name]}"), name)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,10 +16,16 @@ from pathlib import Path
 import duckdb
 
 from warehouse import datasheets
+from warehouse.digests import seal_all
 from warehouse.errors import WarehouseError
-from warehouse.rollups import KEPT
+from warehouse.rollups import KEPT, refresh
+from warehouse.transactions import transaction
 
 SCHEMA_VERSION = 4
+"""Raised with every change of a table or view; ``migrations`` has a step to each."""
+
+LOCK_WAIT_S = 2.0
+_LOCKED = "Could not set lock on file"
 _FOLDER = Path(__file__).parent
 
 
@@ -27,20 +38,18 @@ def view_files() -> tuple[Path, ...]:
 def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open the warehouse at ``path``, created unless ``read_only``, with its views.
 
-    A read-only connection cannot reach other files. Raises :class:`WarehouseError`.
+    A read-only connection cannot reach other files. One that writes brings a file of an older schema forward, with a
+    copy of it kept beside it. Of a file that another process has open for writing, or where this one is to write, has
+    open at all, it waits ``LOCK_WAIT_S`` seconds for that to end. Raises :class:`WarehouseError`.
     """
     path = Path(path)
-    if read_only and not path.exists():
-        raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
-    # writers checkpoint at each commit, so that a load is written once and readers find no log to replay
-    config: dict[str, str | bool | int | float | list[str]]
-    config = {"enable_external_access": "false"} if read_only else {"checkpoint_threshold": "1KB"}
+    if not path.exists():
+        if read_only:
+            raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
+        _make(path)
+    connection = _open(path, read_only=read_only)
     try:
-        connection = duckdb.connect(str(path), read_only=read_only, config=config)
-    except duckdb.Error as e:
-        raise WarehouseError(f"{path}: {_reason(path, e)}") from None
-    try:
-        _check_version(connection, path, create=not read_only)
+        _check_version(connection, path, read_only=read_only)
         _add_views(connection, "TEMP VIEW" if read_only else "VIEW")
     except BaseException:
         connection.close()
@@ -48,34 +57,89 @@ def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConn
     return connection
 
 
+def _make(path: Path) -> None:
+    """Make an empty warehouse, which is there whole or not at all."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # of processes that were killed at it
+        if not Path("/proc", left.name.removesuffix(".wal").rpartition(".")[2]).exists():
+            left.unlink(missing_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        connection = _open(part, read_only=False)
+        try:
+            _create(connection)
+        finally:
+            connection.close()
+        with suppress(FileExistsError):  # another process was faster: its warehouse is as good
+            os.link(part, path)
+    except WarehouseError as e:
+        raise type(e)(str(e).replace(str(part), str(path))) from None
+    finally:
+        for file in (part, part.with_name(part.name + ".wal")):
+            file.unlink(missing_ok=True)
+
+
+def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    # writers checkpoint at each commit, so that a load is written once and readers find no log to replay
+    config: dict[str, str | bool | int | float | list[str]]
+    config = {"enable_external_access": "false"} if read_only else {"checkpoint_threshold": "1KB"}
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=config)
+        except duckdb.Error as e:
+            if _LOCKED not in str(e) or time.monotonic() > deadline:
+                raise WarehouseError(f"{path}: {_reason(path, e)}") from None
+        time.sleep(0.05)
+
+
 def _reason(path: Path, error: duckdb.Error) -> str:
-    text = str(error)
-    if "lock" in text.lower():
-        holder = re.search(r"PID (\d+)", text)
-        return (
-            "another process"
-            + (f" (PID {holder[1]})" if holder else "")
-            + " is writing to it: try again when it is done"
-        )
+    text = str(error).splitlines()[0]
+    if _LOCKED in text:
+        holder = re.search(r"PID (\d+)", str(error))
+        return f"another process{f' (PID {holder[1]})' if holder else ''} has it open: try again when it is done"
     if path.is_file() and path.stat().st_size and "not a valid" in text.lower():
         return "not a DuckDB file: name another with -w"
-    return text.splitlines()[0]
+    return f"cannot be opened: {text}"
 
 
-def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, create: bool) -> None:
+def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:
+    """See that the schema is this one's; an older one is brought forward where writing is allowed."""
     tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if "schema_version" in tables:
-        (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone() or (None,)
-        if version != SCHEMA_VERSION:
-            newer = "a newer" if version and version > SCHEMA_VERSION else "another"
-            raise WarehouseError(
-                f"{path}: schema {version} of {newer} ridgeline, this one reads {SCHEMA_VERSION}: "
-                "analyze into a new file"
-            )
-        return
-    if tables or not create:
+    if not tables and not read_only:  # an empty database, whoever made it
+        return _create(connection)
+    if "schema_version" not in tables:
         raise WarehouseError(f"{path}: a DuckDB file, but not a Ridgeline warehouse: name another with -w")
-    _create(connection)
+    ((version,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
+    if version == SCHEMA_VERSION:
+        return None
+    if version > SCHEMA_VERSION:
+        raise WarehouseError(
+            f"{path}: schema {version} of a newer ridgeline, this one knows {SCHEMA_VERSION}: use the newer one, or "
+            "analyze into a new file"
+        )
+    if read_only:
+        raise WarehouseError(
+            f"{path}: schema {version} of an older ridgeline, this one reads {SCHEMA_VERSION}: "
+            f"`ridgeline reprice -w {path}` brings it forward, and keeps a copy"
+        )
+    return _bring_forward(connection, path, version)
+
+
+def _bring_forward(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> None:
+    from warehouse import migrations
+
+    steps = migrations.steps(path, version, SCHEMA_VERSION)
+    backup = migrations.back_up(connection, path, version)
+    with transaction(connection):
+        for (view,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
+            connection.execute(f'DROP VIEW "{view}"')
+        for step in steps:
+            connection.execute(step.read_text())
+        make_views(connection)
+        refresh(connection)
+        _sign(connection)
+        seal_all(connection)
+    print(f"ridgeline: {path}: brought from schema {version} to {SCHEMA_VERSION}, as it was: {backup}", file=sys.stderr)
 
 
 def _add_views(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
@@ -138,13 +202,16 @@ def _definitions() -> tuple[tuple[str, str], ...]:
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("BEGIN")
-    connection.execute((_FOLDER / "schema.sql").read_text())
-    make_views(connection)
-    connection.execute(
-        "INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, datetime.now(UTC).replace(tzinfo=None)]
-    )
-    rows = list(datasheets.ceiling_rows())
-    placeholders = ", ".join("?" for _ in rows[0])
-    connection.executemany(f"INSERT INTO ceilings VALUES ({placeholders})", rows)
-    connection.execute("COMMIT")
+    with transaction(connection):
+        connection.execute((_FOLDER / "schema.sql").read_text())
+        make_views(connection)
+        _sign(connection)
+        rows = list(datasheets.ceiling_rows())
+        placeholders = ", ".join("?" for _ in rows[0])
+        connection.executemany(f"INSERT INTO ceilings VALUES ({placeholders})", rows)
+        seal_all(connection)
+
+
+def _sign(connection: duckdb.DuckDBPyConnection) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    connection.execute("INSERT INTO schema_version VALUES (?, ?)", [SCHEMA_VERSION, now])

@@ -9,3 +9,11 @@ class WarehouseError(Exception):
 
 class QueryError(WarehouseError):
     """The SQL cannot be run, or its result not written."""
+
+
+class SelectionError(WarehouseError):
+    """A run that was named is unknown or ambiguous."""
+
+
+class StorageError(WarehouseError):
+    """The warehouse's file cannot be written: a full disk, a read-only place."""

@@ -10,30 +10,10 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from warehouse.digests import seal
 from warehouse.rollups import KEPT_TABLES, refresh
-
-RUN_TABLES = (
-    "runs",
-    "devices",
-    "ceilings",
-    "operators",
-    "steps",
-    "kernels",
-    "kernel_classes",
-    "counters",
-    "timings",
-    "telemetry",
-    "ledger",
-    "predictions",
-    "gaps",
-    "hta_temporal",
-    "hta_idle",
-    "hta_launch",
-    "hta_critical_path",
-    "warnings",
-    *KEPT_TABLES,
-)
-"""Every table with rows of a run; ``signatures`` belong to all."""
+from warehouse.tables import RUN_TABLES
+from warehouse.transactions import transaction
 
 SLICE_ROWS = 1 << 18
 """Rows handed to DuckDB at once."""
@@ -58,8 +38,7 @@ class RunRows:
 
 def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
     """Replace the run and close its ledger's price account, all or nothing."""
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
             remove(connection, [run.run_id])
         if run.signatures:
@@ -76,16 +55,13 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
             insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
         refresh(connection, [run.run_id])
         account_prices(connection, run.run_id)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+        seal(connection, [run.run_id])
 
 
 def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
     """Delete every row of the runs, inside the caller's transaction."""
     places = ", ".join("?" for _ in run_ids)
-    for table in RUN_TABLES if run_ids else ():
+    for table in (*RUN_TABLES, *KEPT_TABLES, "digests") if run_ids else ():
         connection.execute(f"DELETE FROM {table} WHERE run_id IN ({places})", list(run_ids))
 
 

@@ -184,3 +184,10 @@ CREATE TABLE hta_critical_path (
 CREATE TABLE warnings (
   run_id VARCHAR NOT NULL, source VARCHAR NOT NULL, message VARCHAR NOT NULL
 );
+
+-- What each table held of a run when it was stored; without a run, of what belongs to all. warehouse/digests.py makes and compares.
+CREATE TABLE digests (
+  run_id VARCHAR, table_name VARCHAR NOT NULL, row_count BIGINT NOT NULL,
+  digest VARCHAR,                  -- sum of the rows' hashes
+  probe VARCHAR NOT NULL           -- the hash of a known row: digests with another are of another hash function
+);

@@ -9,7 +9,7 @@ from reports.figures import bars, marks, roofs
 from reports.figures.layout import Spec
 from reports.machine import Machine
 from reports.points import placed
-from reports.selection import resolve
+from warehouse.selection import resolve
 
 if TYPE_CHECKING:
     import duckdb

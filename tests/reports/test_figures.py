@@ -11,6 +11,7 @@ import pytest
 import reports
 from reports.figures import roofs
 from reports.machine import NO_ROOFS, Machine
+from warehouse import SelectionError
 
 RUN = "decode_b1"
 
@@ -96,7 +97,7 @@ def test_hover_escapes_names(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_unknown_run(connection: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(reports.ReportError, match="no such run"):
+    with pytest.raises(SelectionError, match="no such run"):
         reports.roofline(connection, "nothing")
 
 

@@ -1,4 +1,4 @@
-"""Which runs a report is about: names, ids, or unique prefixes of either."""
+"""Which runs are meant: names, ids, or unique prefixes of either."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.errors import ReportError
+from warehouse.errors import SelectionError
 
 if TYPE_CHECKING:
     import duckdb
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def resolve(connection: duckdb.DuckDBPyConnection, runs: Sequence[str] = ()) -> list[str]:
     """The ids of the runs asked for, in their order and once each; of all runs if none is named.
 
-    Raises :class:`~reports.errors.ReportError` if one is unknown or ambiguous.
+    Raises :class:`~warehouse.errors.SelectionError` if one is unknown or ambiguous.
     """
     known = [
         (str(i), str(n))
@@ -33,11 +33,11 @@ def _one(known: list[tuple[str, str]], wanted: str) -> str:
         return found[0][0]
     if found:
         choices = _listed([f"{name} ({run_id})" for run_id, name in found])
-        raise ReportError(f"{wanted}: fits {len(found)} runs, {choices}: name one by its id")
+        raise SelectionError(f"{wanted}: fits {len(found)} runs, {choices}: name one by its id")
     if not known:
-        raise ReportError(f"{wanted}: no such run, the warehouse holds none: load traces with `ridgeline analyze`")
+        raise SelectionError(f"{wanted}: no such run, the warehouse holds none: load traces with `ridgeline analyze`")
     nearest = difflib.get_close_matches(wanted, list(dict.fromkeys(name for _, name in known)), n=3, cutoff=0)
-    raise ReportError(f"{wanted}: no such run, the nearest are {_listed(nearest)}")
+    raise SelectionError(f"{wanted}: no such run, the nearest are {_listed(nearest)}")
 
 
 def _listed(labels: list[str], most: int = 4) -> str:

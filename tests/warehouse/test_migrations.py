@@ -1,0 +1,132 @@
+"""A warehouse of an older schema, as the release that had it made it."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.analyze.loading import query
+from warehouse import SCHEMA_VERSION, StorageError, WarehouseError, connect, migrations
+from warehouse.verify import verify
+
+STORED = Path(__file__).parents[1] / "data" / "warehouses"
+LATER = ("schema_version", "digests")
+
+
+@pytest.fixture(params=sorted(STORED.glob("*.duckdb.gz")), ids=lambda path: path.name.partition(".")[0])
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "w.duckdb"
+    path.write_bytes(gzip.decompress(request.param.read_bytes()))
+    return path
+
+
+def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of the tables that any version has, by DuckDB alone."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        tables = [row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
+        kept = [table for table in tables if table not in LATER]
+        return {table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in kept}
+
+
+def shape(path: Path) -> tuple[set[Any], set[Any], set[Any]]:
+    columns = "SELECT table_name, column_name, data_type, is_nullable, comment FROM duckdb_columns() WHERE NOT internal"
+    constraints = "SELECT table_name, constraint_text FROM duckdb_constraints()"
+    views = "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal"
+    columns, constraints, views = (set(query(path, sql)) for sql in (columns, constraints, views))
+    return columns, constraints, views
+
+
+def test_writing_brings_it_forward_and_keeps_a_copy(
+    old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    as_it_was, before = old.read_bytes(), rows(old)
+    assert before["kernels"]
+    connect(old).close()
+    ((version,),) = query(old, "SELECT min(version) FROM schema_version")
+    backup = tmp_path / f"w.duckdb.v{version}.backup"
+    said = f"ridgeline: {old}: brought from schema {version} to {SCHEMA_VERSION}, as it was: {backup}\n"
+    assert capsys.readouterr() == ("", said)
+    assert backup.read_bytes() == as_it_was
+    after = rows(old)
+    assert {table: after[table] for table in before} == before
+    found, remarks = verify(old)
+    assert ([run.findings for run in found], remarks) == ([[]], [])
+    connect(old).close()
+    assert capsys.readouterr().err == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w.duckdb", backup.name]
+
+
+def test_brought_forward_it_is_as_if_made_today(old: Path, tmp_path: Path) -> None:
+    connect(old).close()
+    connect(tmp_path / "new.duckdb").close()
+    assert shape(old) == shape(tmp_path / "new.duckdb")
+
+
+def test_a_reader_says_what_to_do_and_changes_nothing(old: Path, tmp_path: Path) -> None:
+    as_it_was = old.read_bytes()
+    with pytest.raises(WarehouseError, match=r"of an older ridgeline, .*`ridgeline reprice -w .*` brings it"):
+        connect(old, read_only=True)
+    assert ([path.name for path in tmp_path.iterdir()], old.read_bytes()) == (["w.duckdb"], as_it_was)
+
+
+def test_a_step_that_fails_changes_nothing(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rows(old)
+    half = tmp_path / "half.sql"
+    half.write_text("DELETE FROM kernels; CREATE TABLE more (a INTEGER); SELECT * FROM nowhere")
+    monkeypatch.setattr(migrations, "steps", lambda *_: [half])
+    with pytest.raises(duckdb.CatalogException):
+        connect(old)
+    assert rows(old) == before
+    monkeypatch.undo()
+    connect(old).close()
+    backups = sorted(path.name for path in tmp_path.glob("*.backup*"))
+    assert len(backups) == 2
+    assert backups[1] == backups[0] + ".1"
+
+
+def test_without_room_for_the_copy_nothing_is_changed(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows(old)
+    full = tmp_path / "bin" / "cp"
+    full.parent.mkdir()
+    full.write_text("#!/bin/sh\necho half > $3\necho 'No space left on device' >&2\nexit 1\n")
+    full.chmod(0o755)
+    monkeypatch.setenv("PATH", str(full.parent), prepend=":")
+    with pytest.raises(StorageError, match="cannot be written, and without a copy nothing is changed: No space left"):
+        connect(old)
+    assert rows(old) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "w.duckdb"]
+
+
+def test_what_is_too_old_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    connection = connect(path)
+    connection.execute("UPDATE schema_version SET version = 1")
+    connection.close()
+    before = rows(path)
+    with pytest.raises(WarehouseError, match=r"schema 1 is too old to be brought to \d+: analyze into a new file$"):
+        connect(path)
+    assert rows(path) == before
+    assert [file.name for file in tmp_path.iterdir()] == ["w.duckdb"]
+
+
+def test_what_is_newer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    connection = connect(path)
+    connection.execute(f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    as_it_was = path.read_bytes()
+    for read_only in (True, False):
+        with pytest.raises(WarehouseError, match=f"of a newer ridgeline, this one knows {SCHEMA_VERSION}: use"):
+            connect(path, read_only=read_only)
+    assert path.read_bytes() == as_it_was
+
+
+def test_a_step_leads_to_each_version() -> None:
+    found = sorted(int(path.stem) for path in Path(migrations.__file__).parent.glob("*.sql"))
+    assert found == list(range(4, SCHEMA_VERSION + 1))

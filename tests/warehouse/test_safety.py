@@ -1,0 +1,238 @@
+"""Two at once, no room, no permission, killed at any moment: what was committed stays, one line says what is wrong."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyze.ingest import analyze
+from tests.analyze import kineto
+from tests.analyze.loading import dump, query
+from tests.test_command_line import ROOT, ridgeline
+from warehouse import WarehouseError, connect, database
+from warehouse.tables import RUN_TABLES
+from warehouse.verify import verify
+
+KILLS = 60
+HOLD = """
+import sys, warehouse
+connection = warehouse.connect(sys.argv[1], read_only=len(sys.argv) > 2)
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> Path:
+    """Five of them, of different lengths and with the same operators."""
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    for n in range(5):
+        kineto.write(
+            folder / f"step{n}.json",
+            kineto.matmul_step() + [kineto.kernel("k", 200 + i, 1) for i in range(1, 4000, 5 - n)],
+        )
+    return folder
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Path:
+    """With a run in it."""
+    path = tmp_path / "w.duckdb"
+    analyze([kineto.write(tmp_path / "before.json", kineto.matmul_step())], path)
+    return path
+
+
+def start(*arguments: object, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "ridgeline.py"), *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=before
+    )
+
+
+@contextmanager
+def held(warehouse: Path, *, read_only: bool = False) -> Iterator[int]:
+    """Another process has it open."""
+    command = [sys.executable, "-c", HOLD, str(warehouse), *(["read"] if read_only else [])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        assert holder.stdout.readline() == "open\n"
+        yield holder.pid
+        holder.stdin.close()
+
+
+# Two at once.
+
+
+def test_a_second_writer_says_who_holds_the_file(warehouse: Path, traces: Path) -> None:
+    with held(warehouse) as pid:
+        said = f"ridgeline: {warehouse}: another process (PID {pid}) has it open: try again when it is done\n"
+        for command in (("analyze", traces), ("reprice",), ("forget", "before"), ("sql", "SELECT 1"), ("verify",)):
+            done = ridgeline(*command, "-w", warehouse)
+            assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    assert ridgeline("analyze", traces, "-w", warehouse).returncode == 0
+
+
+def test_readers_keep_a_writer_out_and_let_each_other_in(warehouse: Path, traces: Path) -> None:
+    with held(warehouse, read_only=True):
+        assert ridgeline("sql", "SELECT 1", "-w", warehouse).returncode == 0
+        done = ridgeline("analyze", traces, "-w", warehouse)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert "has it open: try again when it is done" in done.stderr
+
+
+def test_a_writer_that_ends_soon_is_waited_for(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 60.0)
+    with held(warehouse) as pid:
+        naps: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            naps.append(seconds)
+            if len(naps) == 3:
+                os.kill(pid, signal.SIGKILL)
+
+        monkeypatch.setattr(database.time, "sleep", sleep)
+        connect(warehouse).close()
+    assert len(naps) >= 3
+
+
+def test_two_that_make_the_same_warehouse_both_load(
+    tmp_path: Path, traces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slower one finds the other's when it is done with its own, and loses nothing of it."""
+    path = tmp_path / "new.duckdb"
+    make = database._create
+
+    def slow(connection: Any) -> None:
+        make(connection)
+        if not path.exists():
+            assert ridgeline("analyze", traces / "step1.json", "-w", path).returncode == 0
+
+    monkeypatch.setattr(database, "_create", slow)
+    assert [result.outcome for result in analyze([traces / "step2.json"], path)] == ["loaded"]
+    assert query(path, "SELECT name FROM runs ORDER BY name") == [("step1",), ("step2",)]
+    assert [file.name for file in tmp_path.glob(".*")] == []
+
+
+# No room, no permission.
+
+
+@pytest.mark.parametrize("extra_bytes", [0, 200_000, 600_000])
+def test_a_full_disk_is_one_line_and_loses_nothing(warehouse: Path, traces: Path, extra_bytes: int) -> None:
+    before = dump(warehouse)
+    room = warehouse.stat().st_size + extra_bytes
+    process = start("analyze", traces, "-w", warehouse, before=lambda: _limit(room))
+    _, said = process.communicate(timeout=300)
+    assert (process.returncode, said.splitlines()[-1:]) == (1, [line for line in said.splitlines() if "cannot" in line])
+    assert said.splitlines()[-1].startswith(f"ridgeline: {warehouse}: cannot be ")
+    after = dump(warehouse)
+    assert [row for row in after["kernels"] if row in before["kernels"]] == before["kernels"]
+    assert [run.findings for run in verify(warehouse)[0] if run.findings] == []
+    assert ridgeline("analyze", traces, "-w", warehouse).returncode == 0
+    assert len(query(warehouse, "FROM runs")) == 6
+
+
+def _limit(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_no_room_for_a_new_warehouse_leaves_none(tmp_path: Path, traces: Path) -> None:
+    path = tmp_path / "new.duckdb"
+    process = start("analyze", traces, "-w", path, before=lambda: _limit(100_000))
+    _, said = process.communicate(timeout=300)
+    assert (process.returncode, len(said.splitlines())) == (1, 1)
+    assert said.startswith(f"ridgeline: {path}: cannot be ")
+    assert [file.name for file in tmp_path.iterdir()] == ["traces"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, traces: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    path = place / "w.duckdb"
+    analyze([traces / "step1.json"], path)
+    before = path.read_bytes()
+    path.chmod(0o444)
+    place.chmod(0o555)
+    for target in (path, place / "new.duckdb"):
+        process = start("analyze", traces, "-w", target, before=_obey_permissions)
+        _, said = process.communicate(timeout=300)
+        assert (process.returncode, len(said.splitlines())) == (1, 1), said
+        assert said.startswith(f"ridgeline: {target}: cannot be opened: ")
+        assert "Permission denied" in said
+    reader = start("sql", "SELECT count(*) AS n FROM runs", "-w", path, "--format", "csv", before=_obey_permissions)
+    assert reader.communicate(timeout=300) == ("n\n1\n", "")
+    assert ([file.name for file in place.iterdir()], path.read_bytes()) == (["w.duckdb"], before)
+
+
+def _obey_permissions() -> None:
+    """Give up root's right to ignore them (CAP_DAC_OVERRIDE, from the bounding set, with the program that follows)."""
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
+
+
+# Killed.
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_holds_what_was_committed(
+    warehouse: Path, traces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over all of its duration, into a warehouse that holds a run and into a new one; half of the time others read."""
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 0.0)
+    kept = shutil.copy(warehouse, tmp_path / "kept.duckdb")
+    began = time.monotonic()
+    assert ridgeline("analyze", traces, "-w", warehouse).returncode == 0
+    lasts_s = time.monotonic() - began
+    analyze([traces], tmp_path / "fresh.duckdb")
+    complete = {False: dump(warehouse), True: dump(tmp_path / "fresh.duckdb")}
+    moments, held_runs, reads = random.Random(8), set(), 0
+    for n in range(KILLS):
+        is_new = n % 4 == 3
+        warehouse.unlink(missing_ok=True)
+        Path(f"{warehouse}.wal").unlink(missing_ok=True)
+        if not is_new:
+            shutil.copy(kept, warehouse)
+        process = start("analyze", traces, "-w", warehouse)
+        until = time.monotonic() + moments.uniform(0, lasts_s)
+        while (rest_s := until - time.monotonic()) > 0:
+            time.sleep(min(rest_s, 0.03))
+            reads += n % 2 and _read(warehouse, complete[is_new])
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        held_runs.add(_read(warehouse, complete[is_new]) if warehouse.exists() else 0)
+        if warehouse.exists():
+            assert [run for run in verify(warehouse)[0] if run.findings] == []
+        assert "failed" not in {result.outcome for result in analyze([traces], warehouse)}
+        assert _read(warehouse, complete[is_new]) == 5 + (not is_new)
+        assert list(tmp_path.glob(".*")) == []
+    assert len(held_runs) >= 3, held_runs
+    assert reads
+
+
+def _read(warehouse: Path, complete: dict[str, list[tuple[Any, ...]]]) -> int:
+    """How many runs are there, each of them whole; 0 where the one line says why it cannot be read."""
+    try:
+        connection = connect(warehouse, read_only=True)
+    except WarehouseError as e:
+        if "has it open: try again when it is done" in str(e) or "no such warehouse" in str(e):
+            return 0
+        raise
+    with connection:
+        runs = {run_id for (run_id,) in connection.execute("SELECT run_id FROM runs").fetchall()}
+        for table in RUN_TABLES:
+            rows = connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
+            assert rows == [row for row in complete[table] if row[0] in runs or row[0] is None]
+    return len(runs)
