@@ -1,8 +1,8 @@
 """Rows of a few views that a warehouse file keeps, so that summaries of millions of kernels answer at once.
 
 The definitions are those of ``views/``; in a file such a view reads ``kept_NAME``, a table of the rows that
-``defined_NAME`` computes from the facts. Loading, repricing and removing a run see to its rows. Whoever changes facts by
-other means, say inserts ceilings by hand, calls :func:`refresh`.
+``defined_NAME`` computes from the facts. Loading, repricing and removing a run see to its rows. Whoever changes facts
+by other means, say inserts ceilings by hand, calls :func:`refresh`.
 """
 
 from __future__ import annotations

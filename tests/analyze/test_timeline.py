@@ -18,8 +18,8 @@ from analyze.ingest import analyze
 from analyze.timeline import LAUNCH_LATENCY_NS, WAITING, gap_rows
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
+from tests.warehouse.rows import define
 from warehouse import connect
-from warehouse.database import compute
 from warehouse.load import insert
 
 H200 = Path(__file__).parents[1] / "data" / "h200"
@@ -267,7 +267,7 @@ def working(rows: list[dict[str, Any]]) -> np.ndarray[Any, Any]:
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Any:
     connection = connect(tmp_path_factory.mktemp("timeline") / "w.duckdb")
-    compute(connection)
+    define(connection)
     yield connection
     connection.close()
 

@@ -6,8 +6,8 @@
 Runs are made in memory, in the proportions of captured ones (made_runs.py), and loaded one by one as `ridgeline
 analyze` does: the time is of loading alone, with the account of prices, rollups and each run's commit. Views are asked
 whole and for one run, views of single kernels for one run alone: the median of three, each from a fresh read-only
-connection as `ridgeline sql` opens it, until the rows are there, as columns in memory. Seconds of CPU stand beside those
-on the clock, for a machine that has other work.
+connection as `ridgeline sql` opens it, until the rows are there, as columns in memory. Seconds of CPU stand beside
+those on the clock, for a machine that has other work.
 """
 
 from __future__ import annotations

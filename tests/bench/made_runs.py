@@ -1,8 +1,8 @@
 """Runs made up in memory, in the proportions of captured ones of an 8B model: as large a warehouse as one likes.
 
 A step is 1,500 launches of 32 layers. Of ten runs three are eager, with their operators, and one of those has counters;
-the others replay graphs, one of them with copies on a stream of their own. All have gaps, steps of two kinds, unprofiled
-timings, telemetry and predictions.
+the others replay graphs, one of them with copies on a stream of their own. All have gaps, steps of two kinds,
+unprofiled timings, telemetry and predictions.
 """
 
 from __future__ import annotations

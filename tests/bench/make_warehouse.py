@@ -14,6 +14,8 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse.rollups import KEPT_TABLES, refresh
+
 SHIFTED = {"kernels": ("start_ns", "launch_ns"), "gaps": ("start_ns",), "steps": ("start_ns", "end_ns")}
 """The times on a trace's clock that move with a copy."""
 HOUR_NS = 3_600_000_000_000
@@ -29,6 +31,7 @@ def multiply(source: Path, target: Path, launches: int) -> int:
         for copy in range(1, copies + 1):
             connection.execute(f"INSERT INTO {table} SELECT * REPLACE ({_changed(table, copy)}) FROM original")
         connection.execute("DROP TABLE original")
+    refresh(connection)
     kernels = _kernels(connection)
     connection.close()
     return kernels
@@ -48,7 +51,7 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
         "SELECT table_name FROM duckdb_columns() JOIN duckdb_tables() USING (schema_name, table_name) "
         "WHERE column_name = 'run_id' ORDER BY table_name"
     )
-    return [str(name) for (name,) in found.fetchall()]
+    return [str(name) for (name,) in found.fetchall() if name not in KEPT_TABLES]
 
 
 def _kernels(connection: duckdb.DuckDBPyConnection) -> int:

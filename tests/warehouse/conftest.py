@@ -6,16 +6,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.warehouse.rows import insert
+from tests.warehouse.rows import define, insert
 from warehouse import connect
-from warehouse.database import compute
 
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Any:
     """A new warehouse, in which rows written by hand show in every view at once."""
     connection = connect(tmp_path / "w.duckdb")
-    compute(connection)
+    define(connection)
     yield connection
     connection.close()
 

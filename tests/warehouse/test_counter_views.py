@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.warehouse.rows import define
 from warehouse import connect
-from warehouse.database import compute
 
 READ, WRITE, TENSOR = "dram__bytes_read.sum", "dram__bytes_write.sum", "sm__ops_path_tensor_src_bf16_dst_fp32.sum"
 SASS = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
@@ -20,7 +20,7 @@ SASS = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A device of 1 TB/s."""
     connection = connect(tmp_path / "w.duckdb")
-    compute(connection)
+    define(connection)
     insert(
         connection, "runs", run_id="r", name="run", content_sha256="", source="kineto", device_kind="cuda", rank=0,
         outcome="ok", device_time_ns=0, rules_version=1,

@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.warehouse.rows import define
 from warehouse import connect
-from warehouse.database import compute
 
 from .test_views import insert
 
@@ -19,7 +19,7 @@ EXPECTED = "SELECT kind, replayed_kernels, expected_ns, expected_error FROM over
 @pytest.fixture
 def run(tmp_path: Path) -> Any:
     connection = connect(tmp_path / "w.duckdb")
-    compute(connection)
+    define(connection)
     insert(
         connection, "runs", run_id="r", name="run", content_sha256="", source="ridgeline", device_kind="cuda", rank=0,
         outcome="ok", device_time_ns=0, rules_version=1, profiler_graph_node_ns=0.25,

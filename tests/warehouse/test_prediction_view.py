@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.warehouse.rows import define
 from warehouse import connect
-from warehouse.database import compute
 
 Row = tuple[Any, ...]
 
@@ -25,7 +25,7 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> 
 def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A run on a device of 1 TB/s and 100 TFLOP/s."""
     connection = connect(tmp_path / "w.duckdb")
-    compute(connection)
+    define(connection)
     insert(
         connection, "runs", run_id="r", name="run", mode="dlm_block_prefix", execution="eager", model="m",
         content_sha256="", source="ridgeline", device_kind="cuda", rank=0, outcome="ok", device_time_ns=0,
