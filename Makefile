@@ -34,6 +34,7 @@ test: $(STAMP) ## the tests
 
 bench: $(STAMP) ## ingest against HTA's load, on 120 MB and 590 MB (about six minutes; BENCH="--sizes 120" for less)
 	$(BIN)/python tests/bench/bench_ingest.py $(BENCH)
+	$(BIN)/python tests/bench/bench_memory.py
 
 check: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
