@@ -22,6 +22,8 @@ LEAST_BYTES = 256 << 20
 """What the libraries and one decoder take; less than that is refused."""
 DECODER_BYTES = 64 << 20
 """A decoder process with the pieces it has in hand."""
+LIBRARY_BYTES = 200 << 20
+"""This process with all that it imports and DuckDB's buffers, before it has a trace."""
 ROW_BYTES = {"device": 380, "launch": 100, "operator": 160, "annotation": 300}
 """What a row of each group takes when most is held, rounded up; tests/bench/bench_memory.py measures."""
 _SHARE = 0.6
@@ -60,7 +62,8 @@ def check(path: Path, parts: Sequence[Columns], memory: int) -> None:
     row_bytes = dict(ROW_BYTES)
     if not rows["device"]:
         row_bytes["operator"] += ROW_BYTES["device"]  # without a device, operators are its activities too
-    needed = resident_bytes() + len(parts) * DECODER_BYTES + sum(rows[group] * row_bytes[group] for group in GROUPS)
+    libraries = max(LIBRARY_BYTES, resident_bytes())
+    needed = libraries + len(parts) * DECODER_BYTES + sum(rows[group] * row_bytes[group] for group in GROUPS)
     if needed > memory:
         raise TraceError(
             f"{path}: {sum(rows.values()):,} operators, launches and activities take about {in_words(needed)} of "

@@ -3,8 +3,8 @@
     python tests/bench/bench_memory.py
     python tests/bench/bench_memory.py --trace TRACE --sizes 600 1200 2500 5000 --memory 2GB
 
-A real trace is repeated to each size. Memory is the sum over the process tree, sampled as it runs. The source trace is in
-the warehouse already, so that its signatures are priced, as in daily use. Exits with 1 if a peak is above the limit.
+A real trace is repeated to each size. Memory is the sum over the process tree, sampled as it runs. The source trace is
+in the warehouse already, so that its signatures are priced, as in daily use. Exits with 1 if a peak is above the limit.
 """
 
 from __future__ import annotations
