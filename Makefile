@@ -36,6 +36,7 @@ test: $(STAMP) ## the tests
 bench: $(STAMP) ## ingest against HTA's load, and a warehouse of ten million kernels (BENCH="--sizes 120" ROWS=1000000 for less)
 	$(BIN)/python tests/bench/bench_ingest.py $(BENCH)
 	$(BIN)/python tests/bench/bench_warehouse.py --rows $(ROWS)
+	$(BIN)/python tests/bench/bench_memory.py
 
 check: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .

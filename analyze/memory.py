@@ -22,8 +22,10 @@ LEAST_BYTES = 256 << 20
 """What the libraries and one decoder take; less than that is refused."""
 DECODER_BYTES = 64 << 20
 """A decoder process with the pieces it has in hand."""
-ROW_BYTES = {"device": 420, "launch": 110, "operator": 180, "annotation": 300}
-"""What one row of each group takes at most, at the moment when most is held; tests/bench/bench_memory.py measures."""
+LIBRARY_BYTES = 200 << 20
+"""This process with all that it imports and DuckDB's buffers, before it has a trace."""
+ROW_BYTES = {"device": 380, "launch": 100, "operator": 160, "annotation": 300}
+"""What a row of each group takes when most is held, rounded up; tests/bench/bench_memory.py measures."""
 _SHARE = 0.6
 _UNITS = {"": 1, "B": 1, **{unit + "B": 1000**i for i, unit in enumerate("KMGT", 1)}}
 _UNITS |= {unit: 1000**i for i, unit in enumerate("KMGT", 1)} | {
@@ -57,7 +59,11 @@ def decoders_within(memory: int, jobs: int) -> int:
 def check(path: Path, parts: Sequence[Columns], memory: int) -> None:
     """Whether a decoded trace can be loaded within so many bytes. Raises :class:`TraceError`."""
     rows = {group: sum(part.rows(group) for part in parts) for group in GROUPS}
-    needed = resident_bytes() + len(parts) * DECODER_BYTES + sum(rows[group] * ROW_BYTES[group] for group in GROUPS)
+    row_bytes = dict(ROW_BYTES)
+    if not rows["device"]:
+        row_bytes["operator"] += ROW_BYTES["device"]  # without a device, operators are its activities too
+    libraries = max(LIBRARY_BYTES, resident_bytes())
+    needed = libraries + len(parts) * DECODER_BYTES + sum(rows[group] * row_bytes[group] for group in GROUPS)
     if needed > memory:
         raise TraceError(
             f"{path}: {sum(rows.values()):,} operators, launches and activities take about {in_words(needed)} of "
