@@ -181,8 +181,11 @@ def _create(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    from warehouse.documentation import comment
+
     for file in view_files():
         connection.execute(file.read_text())
+    comment(connection)
 
 
 def _sign(connection: duckdb.DuckDBPyConnection) -> None:
