@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -175,8 +176,8 @@ def _create(connection: duckdb.DuckDBPyConnection) -> None:
         _create_views(connection)
         _sign(connection)
         rows = list(datasheets.ceiling_rows())
-        placeholders = ", ".join("?" for _ in rows[0])
-        connection.executemany(f"INSERT INTO ceilings VALUES ({placeholders})", rows)
+        values = ", ".join(f"({', '.join('?' for _ in row)})" for row in rows)  # one statement takes a tenth of many
+        connection.execute(f"INSERT INTO ceilings VALUES {values}", list(chain.from_iterable(rows)))
         seal_all(connection)
 
 
