@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench check format smoke-gpu capture-8b clean
+.PHONY: help demo test bench check format pages smoke-gpu capture-8b clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -46,6 +46,9 @@ check: $(STAMP) ## ruff and mypy --strict
 format: $(STAMP) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+pages: $(STAMP) ## warehouse/SCHEMA.md and COOKBOOK.md, from the database's comments and the cookbook's files
+	$(BIN)/python -m warehouse.documentation
 
 smoke-gpu: ## does capture work on this GPU? every mode and execution on tiny models, within two minutes; makes no .venv
 	$(PYTHON) ridgeline.py capture capture/configs/smoke-gpu.toml --out $(RUNS)

@@ -4,8 +4,8 @@
 >>> connection = warehouse.connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
 >>> connection.sql("SELECT name, outcome FROM runs")  # doctest: +SKIP
 
-An answer is a polars frame by ``.pl()`` and an Arrow table by ``.fetch_arrow_table()``; both go through Arrow and need
-pyarrow, which Ridgeline itself does not. Without it ``polars.DataFrame(answer.fetchnumpy())`` makes a frame.
+An answer becomes a polars frame by ``polars.DataFrame(answer)``, without a copy. With pyarrow, which Ridgeline itself
+does not need, ``answer.pl()`` is the same and ``answer.to_arrow_table()`` an Arrow table.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -124,6 +124,58 @@ def test_errors_are_one_line(warehouse: Path, sql: str, message: str) -> None:
     assert not {"\n", "^"} & set(str(caught.value))
 
 
+REFUSED = {
+    "DELETE FROM runs": "read-only",
+    "UPDATE kernels SET duration_ns = 0": "read-only",
+    "INSERT INTO warnings VALUES ('r', 's', 'm')": "read-only",
+    "DROP TABLE kernels": "read-only",
+    "CREATE TABLE mine (a INTEGER)": "read-only",
+    "CREATE OR REPLACE VIEW runs AS SELECT 1": "read-only",
+    "COPY runs TO '{folder}/stolen.csv'": "disabled",
+    "EXPORT DATABASE '{folder}/stolen'": "disabled",
+    "ATTACH '{folder}/stolen.duckdb'": "disabled",
+    "SELECT * FROM read_csv('/etc/passwd')": "disabled",
+    "SELECT * FROM read_text('/etc/passwd')": "disabled",
+    "SELECT * FROM '/etc/passwd'": "does not exist",
+    "SELECT * FROM glob('/etc/*')": "disabled",
+    "CREATE TEMP TABLE mine (a VARCHAR); COPY mine FROM '/etc/passwd'": "disabled",
+    "INSTALL httpfs": "disabled",
+    "LOAD '{folder}/evil.duckdb_extension'": "disabled",
+    "SET enable_external_access = true": "Cannot",
+    "RESET enable_external_access": "Cannot",
+    "SET temp_directory = '{folder}/stolen'": "disabled",
+    "SELECT getenv('HOME')": "getenv",
+    "PRAGMA enable_profiling; PRAGMA profiling_output = '{folder}/stolen'; SELECT 1": "",
+}
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_does_not_read_the_warehouse_is_refused(warehouse: Path, tmp_path: Path, sql: str) -> None:
+    there = sorted(tmp_path.iterdir())
+    as_it_was = warehouse.read_bytes()
+    with pytest.raises(QueryError) as caught:
+        run(warehouse, sql.format(folder=tmp_path))
+    assert REFUSED[sql] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (sorted(tmp_path.iterdir()), warehouse.read_bytes()) == (there, as_it_was)
+
+
+def test_answers_are_frames(warehouse: Path) -> None:
+    connection = connect(warehouse, read_only=True)
+    answer = connection.sql("SELECT 1 AS n, 'a' AS t UNION ALL SELECT 2, NULL ORDER BY n")
+    assert pl.DataFrame(answer).rows() == [(1, "a"), (2, None)]
+    connection.close()
+
+
+def test_answers_are_arrow_tables_where_there_is_pyarrow(warehouse: Path) -> None:
+    pytest.importorskip("pyarrow")
+    connection = connect(warehouse, read_only=True)
+    answer = connection.sql("SELECT 1 AS n, 'a' AS t")
+    assert answer.pl().rows() == [(1, "a")]
+    assert answer.to_arrow_table().to_pylist() == [{"n": 1, "t": "a"}]
+    connection.close()
+
+
 def test_what_is_no_warehouse_is_said(tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match="no such warehouse"):
         connect(tmp_path / "none.duckdb", read_only=True)

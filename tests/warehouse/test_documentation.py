@@ -1,0 +1,162 @@
+"""Comments of everything, the pages made from them, and the cookbook's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlglot
+
+from analyze.ingest import analyze
+from tests.reports import rich
+from warehouse import connect
+from warehouse.documentation import COOKBOOK_PAGE, SCHEMA_PAGE, _comments, cookbook, cookbook_page, schema_page
+from warehouse.query import run
+
+DATA = Path(__file__).parents[1] / "data"
+TABLES = "SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal"
+COLUMNS = "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
+
+
+def test_every_table_view_and_column_is_described(connection: duckdb.DuckDBPyConnection) -> None:
+    without = TABLES.replace("duckdb_tables()", "duckdb_tables() WHERE comment IS NULL") + " AND comment IS NULL"
+    assert connection.execute(without).fetchall() == []
+    assert [row for row in connection.execute(COLUMNS).fetchall() if not row[2]] == []
+
+
+def test_nothing_else_is_described_and_nothing_twice(connection: duckdb.DuckDBPyConnection) -> None:
+    comments = _comments()
+    there = {(table, column) for table, column, _ in connection.execute(COLUMNS).fetchall()}
+    said = {
+        (table, column)
+        for table in comments
+        if table not in ("tables", "views", "columns")
+        for column in comments[table]
+    }
+    assert said <= there
+    assert set(comments["columns"]) <= {column for table, column in there if (table, column) not in said}
+    assert [
+        (table, column) for table, column in said if comments["columns"].get(column) == comments[table][column]
+    ] == []
+    assert {*comments["tables"], *comments["views"]} == {name for (name,) in connection.execute(TABLES).fetchall()}
+
+
+def test_units_of_columns_are_said(connection: duckdb.DuckDBPyConnection) -> None:
+    units = {"_ns": ("ns", "nanosecond"), "_flops_per_s": ("FLOP/s",), "_hz": ("Hz",), "_w": (" W",)}
+    for table, column, text in connection.execute(COLUMNS).fetchall():
+        for ending, ways in units.items():
+            assert not column.endswith(ending) or any(way in text for way in ways), (table, column, text)
+
+
+def test_the_pages_are_current(connection: duckdb.DuckDBPyConnection) -> None:
+    """If not: make pages."""
+    assert SCHEMA_PAGE.read_text() == schema_page(connection)
+    assert COOKBOOK_PAGE.read_text() == cookbook_page()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Six captured runs, and three by hand that have what those lack."""
+    path = tmp_path_factory.mktemp("cookbook") / "w.duckdb"
+    assert {result.outcome for result in analyze([DATA / "h200", DATA / "h200-counted"], path)} == {"loaded"}
+    connection = connect(path)
+    rich.fill(connection)
+    connection.execute("UPDATE ceilings SET value = value / 1000 WHERE run_id = ?", [rich.OTHER])
+    connection.close()
+    connection = connect(path, read_only=True)
+    yield connection
+    connection.close()
+
+
+QUESTIONS = {one.path.stem.partition("_")[2]: one for one in cookbook()}
+
+
+def answer(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(QUESTIONS[name].sql)
+    columns = [column[0] for column in cursor.description or []]
+    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def test_questions_are_sentences_and_enough() -> None:
+    assert len(QUESTIONS) >= 24
+    for one in QUESTIONS.values():
+        assert one.question.endswith("?")
+        assert one.meaning.endswith(".")
+    assert len({one.question for one in QUESTIONS.values()}) == len(QUESTIONS)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_has_an_answer(filled: duckdb.DuckDBPyConnection, name: str) -> None:
+    rows = answer(filled, name)
+    assert rows
+    for column in rows[0]:
+        if column not in ("joules_per_token", "expected_error"):  # of a second of telemetry, of calibrated replays
+            assert any(row[column] is not None for row in rows), column
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_questions_can_be_asked_of_spark(name: str) -> None:
+    sqlglot.transpile(QUESTIONS[name].sql, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
+
+
+@pytest.mark.parametrize("question", ["unattributed_time", "family_shares", "bound_shares", "slow_modules"])
+def test_parts_sum_to_all_device_time(filled: duckdb.DuckDBPyConnection, question: str) -> None:
+    total = "SELECT name, SUM(duration_ns) FROM kernels JOIN runs USING (run_id) GROUP BY name"
+    summed: dict[str, float] = {}
+    for row in answer(filled, question):
+        if row.get("account") != "price":
+            duration_ns = row["duration_ns"] if "duration_ns" in row else row["duration_ms"] * 1e6
+            summed[row["name"]] = summed.get(row["name"], 0) + duration_ns
+    assert summed == pytest.approx(dict(filled.execute(total).fetchall()))
+
+
+def test_slow_operators_are_those_of_the_kernels(filled: duckdb.DuckDBPyConnection) -> None:
+    expected = filled.execute(
+        "SELECT SUM(k.duration_ns) / 1e6 AS ms FROM kernels k JOIN kernel_classes c USING (run_id, class_id)"
+        " LEFT JOIN signatures s USING (signature_id) LEFT JOIN steps t USING (run_id, step_id)"
+        " GROUP BY k.run_id, COALESCE(s.operator, c.attribution), c.family, t.phase ORDER BY ms DESC LIMIT 20"
+    ).fetchall()
+    assert [row["duration_ms"] for row in answer(filled, "slow_operators")] == [ms for (ms,) in expected]
+
+
+def test_what_changed_sums_to_the_change_of_a_step(filled: duckdb.DuckDBPyConnection) -> None:
+    a_step = (
+        "SELECT kind, SUM(duration_ns) / COUNT(DISTINCT step_id) / 1e3 FROM placed_kernels"
+        " WHERE name LIKE ? AND kind IS NOT NULL GROUP BY kind"
+    )
+    names = ("tiny-llada_dlm_block_dual_p256_%", "tiny-llada_dlm_block_dual_p64_%cuda_graph")
+    base, other = (dict(filled.execute(a_step, [name]).fetchall()) for name in names)
+    changes: dict[str, float] = {}
+    for row in answer(filled, "what_changed"):
+        changes[row["kind"]] = changes.get(row["kind"], 0) + row["change_us"]
+    assert changes == pytest.approx({kind: other.get(kind, 0) - base.get(kind, 0) for kind in {*base, *other}})
+
+
+def test_padding_by_hand(filled: duckdb.DuckDBPyConnection) -> None:
+    """Products of 1e8 FLOPs that executed 1.2e8."""
+    rows = [row for row in answer(filled, "padded_kernels") if row["name"] == "rich_eager"]
+    assert [(row["launches"], row["padding"]) for row in rows] == [(3, pytest.approx(1 - 1 / 1.2))]
+
+
+def test_memory_and_throughput_are_those_of_the_runs(filled: duckdb.DuckDBPyConnection) -> None:
+    stored = filled.execute("SELECT name, peak_memory_bytes / 1e9 FROM runs WHERE peak_memory_bytes > 0").fetchall()
+    assert {(row["name"], row["peak_gb"]) for row in answer(filled, "memory_by_part")} == set(stored)
+    rates = [row["tokens_per_s"] for row in answer(filled, "modes_compared") if row["tokens_per_s"]]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_gaps_are_the_longest(filled: duckdb.DuckDBPyConnection) -> None:
+    stored = filled.execute("SELECT duration_ns FROM gaps ORDER BY 1 DESC LIMIT 20").fetchall()
+    assert [row["us"] * 1e3 for row in answer(filled, "longest_gaps")] == pytest.approx([ns for (ns,) in stored])
+
+
+def test_a_question_is_a_file_for_the_shell(
+    filled: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    ((path,),) = filled.execute(query).fetchall()
+    run(Path(path), QUESTIONS["roofs_of_a_run"].path.read_text(), output_format="csv")
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(answer(filled, "roofs_of_a_run"))

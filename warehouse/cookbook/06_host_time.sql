@@ -1,0 +1,12 @@
+-- Where is host time?
+-- Idle time of the device by cause. Under the profiler the host is several times slower than without: step_diagnosis
+-- says what holds without it.
+SELECT
+  r.name, d.device_index, d.wall_ns / 1e6 AS wall_ms, d.idle_ns / d.wall_ns AS idle_share,
+  d.host_late_ns / 1e6 AS host_late_ms,
+  d.synchronisation_ns / 1e6 AS synchronisation_ms, d.launch_latency_ns / 1e6 AS launch_latency_ms,
+  d.dependency_ns / 1e6 AS dependency_ms, d.replay_ns / 1e6 AS replay_ms, d.unknown_ns / 1e6 AS unknown_ms
+FROM device_timeline d
+JOIN runs r ON r.run_id = d.run_id
+WHERE d.wall_ns > 0
+ORDER BY d.idle_ns DESC;

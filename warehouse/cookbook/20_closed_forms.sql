@@ -1,0 +1,8 @@
+-- How far are closed forms from what was traced?
+-- FLOPs and bytes of a step as predicted and as priced, by part; errors are prediction over the other, less 1.
+SELECT
+  name, convention, kind, query, context, component, predicted_flops, flops_error, predicted_bytes,
+  compulsory_error, cache_model_error
+FROM predicted_steps
+WHERE profiled_steps > 0
+ORDER BY name, convention, kind, query, component;
