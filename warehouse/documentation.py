@@ -69,7 +69,9 @@ def schema_page(connection: duckdb.DuckDBPyConnection) -> str:
     """A table of columns for each table and view, from the comments in the database."""
     parts = [_SCHEMA_HEAD]
     for kind, title in (("view", "Views"), ("table", "Tables")):
-        query = f"SELECT {kind}_name, comment FROM duckdb_{kind}s() WHERE NOT internal ORDER BY ALL"
+        query = (
+            f"SELECT {kind}_name, comment FROM duckdb_{kind}s() WHERE NOT internal AND comment IS NOT NULL ORDER BY ALL"
+        )
         parts.append(f"## {title}\n")
         parts += [_section(connection, *row) for row in connection.execute(query).fetchall()]
     return "\n".join(parts)
