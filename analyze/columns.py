@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from analyze.errors import TraceError
+from analyze.errors import Broken
 from analyze.events import ABSENT, DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
-from analyze.reader import JSON_ERRORS, Events, Piece, TraceReader, decode
+from analyze.reader import JSON_ERRORS, Events, Piece, TraceReader, broken_inside, decode, reason
 
 DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
 LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
+LARGEST_DEVICE = 1 << 31
 HASHING = 0.13
 """What hashing a piece costs next to decoding it."""
 
@@ -82,6 +83,8 @@ class Columns(msgspec.Struct):
     header: Header | None = None
     sha256: str = ""
     bytes_read: int = 0
+    broken: str | None = None
+    """Where the trace breaks off, if this is what precedes."""
 
 
 def read_part(path: Path, part: int = 0, parts: int = 1) -> Columns:
@@ -93,13 +96,10 @@ def read_part(path: Path, part: int = 0, parts: int = 1) -> Columns:
     reader = TraceReader(path, digest=part == 0)
     columns = Columns()
     mine = (piece for owner, piece in zip(_deal(parts), reader.pieces(), strict=False) if owner == part)
-    for events, malformed in _decoded(reader, mine):
+    for events, malformed in decoded(reader, mine):
         columns.events += len(events) + malformed
         columns.malformed += malformed
-        try:
-            _append(columns, events)
-        except OverflowError:
-            raise TraceError(f"{path}: times or identifiers beyond 64 bits: the trace is damaged") from None
+        append(columns, events)
     columns.sha256, columns.bytes_read = reader.sha256, reader.bytes_read
     columns.header = reader.header
     return columns
@@ -115,25 +115,41 @@ def _deal(parts: int) -> Iterator[int]:
         yield part
 
 
-def _decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Events, int]]:
-    """Decode pieces, joining one that was cut inside an event with the next."""
+def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Events, int]]:
+    """Decode pieces, joining one that was cut inside an event with the next. Raises :class:`TraceError`."""
     pending: Piece | None = None
-    for piece in pieces:
-        joined = pending.followed_by(piece) if pending else piece
-        try:
-            decoded = decode(joined.array())
-        except JSON_ERRORS as e:
-            pending, error = joined, e
-            continue
-        pending = None
-        yield decoded
+    try:
+        for piece in pieces:
+            joined = pending.followed_by(piece) if pending else piece
+            array = joined.array()
+            try:
+                events = decode(array)
+            except JSON_ERRORS as e:
+                pending, error = joined, e
+                if isinstance(e, RecursionError) or broken_inside(array, e) is not None:
+                    break
+                continue
+            pending = None
+            yield events
+    except Broken as e:
+        if pending is None or not e.rest:
+            raise
+        rest = pending.followed_by(Piece((e.rest,), e.rest_offset)).array()[1:-1]
+        raise Broken(str(e), e.offset, rest, pending.offset) from None
     if pending:
-        raise TraceError(
-            f"{reader.path}: damaged in the piece from byte {pending.offset:,} on: {error}: record it again"
-        )
+        raise _broken(reader, pending, error)
 
 
-def _append(columns: Columns, events: Events) -> None:
+def _broken(reader: TraceReader, piece: Piece, error: Exception) -> Broken:
+    array = piece.array()
+    inside = broken_inside(array, error)
+    at = piece.offset + (inside - 1 if inside is not None else 0)
+    where = f"damaged at byte {at:,}" if inside is not None else f"damaged in the piece from byte {at:,} on"
+    return Broken(f"{reader.path}: {where}: {reason(error)}: record it again", at, array[1:-1], piece.offset)
+
+
+def append(columns: Columns, events: Events) -> None:
+    """Add the complete events among these."""
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
     for event in events:
         if event.ph == "X":
@@ -168,15 +184,15 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     group["device"].extend([_device(e, a) for e, a in zip(events, args, strict=True)])
     if category == "cuda_profiler_range":
         for row, event in enumerate(events, first_row):
-            metrics = _decode_object(event.args)
-            columns.counters.extend((row, k, float(v)) for k, v in metrics.items() if isinstance(v, int | float))
+            metrics = ((name, _number(value)) for name, value in _decode_object(event.args).items())
+            columns.counters.extend((row, name, value) for name, value in metrics if value is not None)
 
 
 def _device(event: AnyEvent, args: DeviceArgs) -> int:
     """The device from the arguments, else the process id, which Kineto sets to the device's index."""
     if args.device is not None and args.device != ABSENT:
         return args.device
-    return event.pid if isinstance(event.pid, int) else 0
+    return event.pid if isinstance(event.pid, int) and 0 <= event.pid < LARGEST_DEVICE else 0
 
 
 def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
@@ -232,11 +248,19 @@ def _decode_leniently(raw: msgspec.Raw, struct: type[T]) -> T:
     fields = {}
     for field in msgspec.structs.fields(struct):
         with suppress(KeyError, msgspec.ValidationError):
-            encoded = msgspec.json.encode(recorded[field.encode_name])
-            fields[field.name] = msgspec.json.decode(encoded, type=field.type)
+            fields[field.name] = msgspec.json.decode(recorded[field.encode_name], type=field.type)
     return struct(**fields)
 
 
-def _decode_object(raw: msgspec.Raw) -> dict[str, Any]:
-    value = msgspec.json.decode(raw)
-    return value if isinstance(value, dict) else {}
+def _decode_object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        return {}
+
+
+def _number(raw: msgspec.Raw) -> float | None:
+    try:
+        return msgspec.json.decode(raw, type=float)
+    except msgspec.ValidationError:
+        return None

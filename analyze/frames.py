@@ -14,8 +14,8 @@ from analyze.columns import Columns, Interned, Signature
 from analyze.errors import TraceError
 from analyze.events import ABSENT, Header
 
-LARGEST_TIME_NS = (1 << 61) - 1
-"""So that a start, a duration and their sum fit 64 bits."""
+LARGEST_SUM_NS = float(1 << 62)
+"""Of durations, so that sums fit 64 bits."""
 
 _DEVICE = ("name", "category", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes")
 _LAUNCH = ("name", "thread", "start_ns", "duration_ns", "correlation")
@@ -45,6 +45,8 @@ class Trace:
     bytes_read: int
     events: int
     malformed: int
+    broken: str | None = None
+    """Where the trace breaks off, if this is what precedes."""
 
     @property
     def rank(self) -> int:
@@ -71,11 +73,11 @@ def assemble(parts: Sequence[Columns]) -> Trace:
             if kind := _CODED.get(column):
                 arrays = [codes[kind][a] if len(a) else a for codes, a in zip(recode, arrays, strict=True)]
             data[column] = np.concatenate(arrays)
-        if any(len(data[c]) and np.abs(data[c]).max() > LARGEST_TIME_NS for c in ("start_ns", "duration_ns")):
-            raise TraceError("times of more than 73 years: the trace is damaged")
         absent = [c for c in ("correlation", "external_id", "record_id", "stream", "bytes") if c in data]
         backwards.append(int((data["duration_ns"] < 0).sum()))
         np.maximum(data["duration_ns"], 0, out=data["duration_ns"])
+        if data["duration_ns"].sum(dtype=np.float64) > LARGEST_SUM_NS:
+            raise TraceError("durations of more than 146 years together: the trace is damaged")
         return pl.DataFrame(data).with_columns(pl.col(absent).replace(ABSENT, None))
 
     header = next(part.header for part in parts if part.header)
@@ -93,6 +95,7 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         bytes_read=parts[0].bytes_read,
         events=sum(part.events for part in parts),
         malformed=sum(part.malformed for part in parts) + sum(backwards),
+        broken=parts[0].broken,
     )
 
 

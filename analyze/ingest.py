@@ -22,6 +22,7 @@ from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, open_bytes
 if TYPE_CHECKING:
     import duckdb
 
+    from analyze.columns import Columns
     from analyze.twins import Matched
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
@@ -72,12 +73,16 @@ def analyze(
     report: Callable[[Result], None] = lambda _: None,
     twin: Path | None = None,
     hta: bool = False,
+    salvage: bool = False,
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
     ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it. With ``hta``
     HTA's analyses are stored beside ours, also for a run that is there already, unless it has them; what fails of them
     is a warning. They stay until the run is replaced.
+
+    With ``salvage`` of a trace that is cut off or damaged every complete event before the break is loaded; the run says
+    so in ``warnings``, in an account of its own in the ledger, and in its result's warnings.
 
     What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
     the warehouse cannot be opened, :class:`TraceError` if there is no such twin.
@@ -90,7 +95,7 @@ def analyze(
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
         report(result)
-    for result in _load_all(sources, warehouse, jobs, hta=hta) if sources else ():
+    for result in _load_all(sources, warehouse, jobs, hta=hta, salvage=salvage) if sources else ():
         report(result)
         results.append(result)
     return results
@@ -103,7 +108,7 @@ class _Pending(NamedTuple):
     submitted: bool
 
 
-def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -> Iterator[Result]:
+def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool, salvage: bool) -> Iterator[Result]:
     with Decoders(jobs) as decoders:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
@@ -115,7 +120,7 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -
         try:
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
-                result = _finish(connection, pending, decoders, known)
+                result = _finish(connection, pending, decoders, known, salvage=salvage)
                 yield _examined(connection, pending.source, result) if hta else result
         finally:
             connection.close()
@@ -152,10 +157,12 @@ def _ahead(sources: list[Source], known: Known, decoders: Decoders, jobs: int) -
     yield from queue
 
 
-def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
+def _finish(
+    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, *, salvage: bool
+) -> Result:
     """Load one run, or say why not: whatever goes wrong with it, the others are loaded."""
     try:
-        return _load_one(connection, pending, decoders, known)
+        return _load_one(connection, pending, decoders, known, salvage=salvage)
     except AnalyzeError as e:
         return Result(pending.source.name, "failed", error=e)
     except Exception as e:
@@ -175,18 +182,23 @@ def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Res
         return result
     findings = examine(source.trace)
     store(connection, run_id, findings)
-    return replace(result, examined=True, warnings=tuple(f"{SOURCE}: {each}" for each in findings.warnings))
+    warnings = tuple(f"{SOURCE}: {each}" for each in findings.warnings)
+    return replace(result, examined=True, warnings=result.warnings + warnings)
 
 
-def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
+def _load_one(
+    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, *, salvage: bool
+) -> Result:
     from analyze.run import build
     from warehouse.load import load
 
     source = pending.source
-    parts = decoders.take() if pending.submitted else []
+    parts = _parts(decoders, source, salvage=salvage) if pending.submitted else []
     if pending.unchanged:
         return Result(source.name, "unchanged", run_id=pending.unchanged)
     content = _content(source, parts[0].sha256 if parts else "")
+    if parts and known.get(parts[0].sha256[:16]) == Stored(source.name, content, RULES_VERSION):
+        return Result(source.name, "unchanged", run_id=parts[0].sha256[:16])  # salvaged before: the file said another
     run, told = build(connection, source, parts, content)
     before = known.get(run.run_id)
     if before and before.name != source.name:
@@ -206,7 +218,20 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
         run_id=run.run_id,
         matched=told,
         uncounted=summary["counters_message"],
+        warnings=tuple(row["message"] for row in run.records["warnings"]),
     )
+
+
+def _parts(decoders: Decoders, source: Source, *, salvage: bool) -> list[Columns]:
+    """The decoded trace, or what can be had of it."""
+    try:
+        return decoders.take()
+    except TraceError:
+        if not salvage or not source.trace:
+            raise
+        from analyze.salvage import salvage as salvaged
+
+        return [salvaged(source.trace)]
 
 
 def _content(source: Source, trace_sha256: str) -> str:

@@ -125,6 +125,7 @@ CREATE TABLE telemetry (
   temperature_c DOUBLE, memory_used_bytes BIGINT, throttle_reasons VARCHAR
 );
 
+-- Accounts attribution and price, of every run; recording, with the one entry partial, of one whose trace breaks off.
 CREATE TABLE ledger (
   run_id VARCHAR NOT NULL, account VARCHAR NOT NULL, entry VARCHAR NOT NULL, kernels BIGINT NOT NULL, duration_ns BIGINT NOT NULL
 );
@@ -180,7 +181,7 @@ CREATE TABLE hta_critical_path (
   edges BIGINT NOT NULL, duration_ns DOUBLE NOT NULL
 );
 
--- What went wrong with a run without keeping it from being loaded.
+-- What went wrong with a run without keeping it from being loaded: hta's analyses, or salvage, a trace that breaks off.
 CREATE TABLE warnings (
   run_id VARCHAR NOT NULL, source VARCHAR NOT NULL, message VARCHAR NOT NULL
 );
