@@ -24,6 +24,7 @@ from isal import igzip, igzip_lib
 
 from analyze.errors import Broken, TraceError
 from analyze.events import Event, ExactEvent, Header, decode_header
+from analyze.intact import intact_bytes
 
 BLOCK_BYTES = 512 << 10
 LARGEST_HEADER_BYTES = 64 << 20
@@ -105,10 +106,10 @@ class TraceReader:
             with self._open(self.path) as file:
                 yield from self._split(file)
         except GZIP_ERRORS:
+            at = intact_bytes(self.path)
             raise Broken(
-                f"{self.path}: gzip data cut off or damaged after {self.bytes_read:,} decompressed bytes: "
-                "copy or record it again",
-                self.bytes_read,
+                f"{self.path}: gzip data cut off or damaged after {at:,} decompressed bytes: copy or record it again",
+                at,
             ) from None
         except OSError as e:
             raise TraceError(f"{self.path}: cannot be read: {e.strerror or e}") from None
@@ -215,7 +216,7 @@ def _where_it_breaks(buffer: bytes) -> tuple[int, str, str]:
     try:
         _raw_events.decode(numbered(b"[" + buffer))
     except JSON_ERRORS as e:
-        if (at := _byte(e)) is not None:
+        if (at := _byte(e)) is not None and at <= len(buffer):
             return at - 1, "damaged", f": {reason(e)}"
         if isinstance(e, RecursionError):
             return 0, "damaged in the piece that begins", f": {reason(e)}"
