@@ -107,10 +107,8 @@ class TraceReader:
                 yield from self._split(file)
         except GZIP_ERRORS:
             at = intact_bytes(self.path)
-            raise Broken(
-                f"{self.path}: gzip data cut off or damaged after {at:,} decompressed bytes: copy or record it again",
-                at,
-            ) from None
+            said = f"gzip data cut off or damaged after {at:,} decompressed bytes"
+            raise Broken(f"{self.path}: {said}: copy or record it again", at) from None
         except OSError as e:
             raise TraceError(f"{self.path}: cannot be read: {e.strerror or e}") from None
 

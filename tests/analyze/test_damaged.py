@@ -1,4 +1,4 @@
-"""A trace cut off at every byte, with every byte damaged, in every part of its gzip data: one line, or what precedes."""
+"""A trace cut off at every byte, every byte damaged, its gzip data likewise: one line, or all that precedes."""
 
 from __future__ import annotations
 
