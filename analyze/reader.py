@@ -179,25 +179,19 @@ class TraceReader:
             yield held  # damage in there is found first
         with suppress(*JSON_ERRORS):
             self.header = decode_header(prefix + b"]}")
-        at, how, why = _where_it_breaks(buffer)
-        at += rest.offset
+        at, how, why = _where_it_breaks(prefix, buffer, rest.offset)
         raise Broken(f"{self.path}: {how} at byte {at:,}{why}: record it again", at, buffer, rest.offset)
 
     def _closing_bracket(self, prefix: bytes, buffer: bytes) -> int | None:
         """Where traceEvents is closed; with it gone, what remains of the file must be the header, as JSON."""
-        text = b"[" + buffer
+        end = _end_of_array(buffer)
+        if end is None:
+            return None
         try:
-            _raw_events.decode(numbered(text))
-            end = text.rfind(b"]")
-        except JSON_ERRORS as e:
-            if "trailing characters" not in str(e):
-                return None
-            end = text.rfind(b"]", 0, (_byte(e) or 1) - 1)
-        try:
-            self.header = decode_header(numbered(prefix + text[end:]))
+            self.header = decode_header(numbered(prefix + buffer[end:]))
         except JSON_ERRORS:
             return None
-        return end - 1
+        return end
 
 
 def _last_cut(block: bytes) -> int:
@@ -209,16 +203,35 @@ def _last_cut(block: bytes) -> int:
     return 0
 
 
-def _where_it_breaks(buffer: bytes) -> tuple[int, str, str]:
-    """The position in text that begins with an event, how it breaks there, and why."""
+def _end_of_array(buffer: bytes) -> int | None:
+    """Where the array is closed whose elements text begins with."""
+    text = b"[" + buffer
     try:
-        _raw_events.decode(numbered(b"[" + buffer))
+        _raw_events.decode(numbered(text))
+        return buffer.rfind(b"]")
     except JSON_ERRORS as e:
-        if (at := _byte(e)) is not None and at <= len(buffer):
-            return at - 1, "damaged", f": {reason(e)}"
+        return buffer.rfind(b"]", 0, (_byte(e) or 2) - 2) if "trailing characters" in str(e) else None
+
+
+def _where_it_breaks(prefix: bytes, buffer: bytes, offset: int) -> tuple[int, str, str]:
+    """The position in the file, how it breaks there, and why, if what is left of it begins with an event."""
+    end = _end_of_array(buffer)
+    try:
+        if end is None:
+            at_0 = offset - 1
+            _raw_events.decode(numbered(b"[" + buffer))
+        else:
+            at_0 = offset + end - len(prefix)
+            decode_header(numbered(prefix + buffer[end:]))
+    except JSON_ERRORS as e:
+        at = _byte(e)
         if isinstance(e, RecursionError):
-            return 0, "damaged in the piece that begins", f": {reason(e)}"
-    return len(buffer), "cut off", ", in the middle of the trace"
+            return offset, "damaged in the piece that begins", f": {reason(e)}"
+        if at is not None and end is not None and at < len(prefix):
+            return at, "damaged", f": {reason(e)}"
+        if at is not None and at_0 + at < offset + len(buffer):
+            return at_0 + at, "damaged", f": {reason(e)}"
+    return offset + len(buffer), "cut off", ", in the middle of the trace"
 
 
 def _byte(error: Exception) -> int | None:

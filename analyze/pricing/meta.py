@@ -1,7 +1,7 @@
 """PyTorch's own answer: run an operator on the meta device, where tensors have shapes and no data.
 
 A signature is somebody else's text, so only ``aten`` operators are ever called that the dispatcher knows (not those
-built into TorchScript, which save files and compute with Python's values), on tensors without data or told to make such,
+built into TorchScript, which save files and compute with plain values), on tensors without data or told to make such,
 and none that makes as many results, or takes as many steps, as a size says. Torch is imported on first use, for
 signatures nobody has priced before.
 """
