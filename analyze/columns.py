@@ -223,7 +223,7 @@ def _with_measures(event: AnyEvent, args: OperatorArgs) -> OperatorArgs:
     measures = {name: raw for name in _MEASURES if (raw := getattr(args, name))}
     try:
         concrete = msgspec.json.decode(args.concrete or b"[]", type=list[msgspec.Raw])
-    except msgspec.ValidationError:
+    except JSON_ERRORS:
         return args
     return msgspec.structs.replace(args, concrete=msgspec.Raw(msgspec.json.encode([*concrete, measures])))
 
@@ -234,11 +234,11 @@ def _integers(args: Sequence[Any], name: str) -> list[int]:
 
 
 def _decode_args(events: Sequence[AnyEvent], struct: type[T]) -> list[T]:
-    """All arguments in one call; those of a wrong type one by one."""
+    """All arguments in one call; those of a wrong type, or that are not UTF-8, one by one."""
     raw = list(map(_args, events))
     try:
         return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[struct])  # type: ignore[valid-type]
-    except msgspec.ValidationError:
+    except JSON_ERRORS:
         return [_decode_leniently(r, struct) for r in raw]
 
 
@@ -247,7 +247,7 @@ def _decode_leniently(raw: msgspec.Raw, struct: type[T]) -> T:
     recorded = _decode_object(raw)
     fields = {}
     for field in msgspec.structs.fields(struct):
-        with suppress(KeyError, msgspec.ValidationError):
+        with suppress(KeyError, *JSON_ERRORS):
             fields[field.name] = msgspec.json.decode(recorded[field.encode_name], type=field.type)
     return struct(**fields)
 
@@ -255,12 +255,12 @@ def _decode_leniently(raw: msgspec.Raw, struct: type[T]) -> T:
 def _decode_object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
     try:
         return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
+    except JSON_ERRORS:
         return {}
 
 
 def _number(raw: msgspec.Raw) -> float | None:
     try:
         return msgspec.json.decode(raw, type=float)
-    except msgspec.ValidationError:
+    except JSON_ERRORS:
         return None

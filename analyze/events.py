@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any
 
-from msgspec import Meta, Raw, Struct, ValidationError, field, json
+from msgspec import DecodeError, Meta, Raw, Struct, field, json
 
 Identifier = int | str | float | None
 ABSENT = -1
@@ -105,5 +105,5 @@ def decode_header(text: bytes) -> Header:
 def _decode_or(raw: Raw, kind: Any, default: Any) -> Any:
     try:
         return json.decode(raw, type=kind)
-    except ValidationError:
+    except (DecodeError, UnicodeDecodeError):
         return default

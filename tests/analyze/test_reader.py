@@ -191,3 +191,13 @@ def test_values_nested_too_deeply_are_said(tmp_path: Path, monkeypatch: pytest.M
     deep = json.dumps(kineto.kernel("k", 1.0, 1.0, x=5)).replace('"x": 5', '"x": ' + "[" * 10_000 + "]" * 10_000)
     data = f'{{"traceEvents": [{json.dumps(kineto.kernel("k", 1.0, 1.0))}, {deep}]}}'.encode()
     assert "nested more deeply than in any trace" in bad(tmp_path, "t.json", data)
+
+
+@pytest.mark.parametrize("category", ["kernel", "cpu_op", "cuda_runtime", "cuda_profiler_range"])
+def test_arguments_that_are_not_utf8_are_as_if_they_were_not_recorded(tmp_path: Path, category: str) -> None:
+    event = json.dumps(kineto.kernel("k", 1.0, 1.0, 7, category=category, odd="?")).encode()
+    path = tmp_path / "t.json"
+    path.write_bytes(b'{"traceEvents": [' + event.replace(b'"odd"', b'"\xc0\xc0"') + b"]}")
+    columns = read_part(path)
+    groups = (columns.device, columns.operator, columns.launch)
+    assert [len(group["start_ns"]) for group in groups if group["start_ns"]] == [1]
