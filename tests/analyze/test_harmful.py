@@ -41,7 +41,7 @@ def test_secrets_of_foreign_metadata_reach_neither_warehouse_nor_page(tmp_path: 
     events.append({"ph": "X", "cat": "python_function", "name": PLANTED[3], "ts": 1, "dur": 1, "args": SECRETS})
     header = {**kineto.HEADER, **SECRETS, "otherData": SECRETS, "distributedInfo": {"rank": 0, "host": PLANTED[2]}}
     header["deviceProperties"] = [{**kineto.HEADER["deviceProperties"][0], **SECRETS}]  # type: ignore[index, dict-item]
-    described: dict[str, Any] = json.loads(json.dumps(RUN_JSON)) | SECRETS | {"trace": "/etc/passwd"}
+    described: dict[str, Any] = SECRETS | {"trace": "/etc/passwd"} | json.loads(json.dumps(RUN_JSON))
     for part in ("config", "environment", "model", "memory", "tokens"):
         described[part] |= SECRETS
     described["timings"][0] |= SECRETS
