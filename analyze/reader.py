@@ -282,14 +282,19 @@ def decode(array: bytes) -> tuple[Events, int]:
     Raises one of ``JSON_ERRORS`` if it is not JSON.
     """
     try:
-        events = _events.decode(array)
-    except msgspec.ValidationError:
-        return _decode_one_by_one(array)
+        return _decode(array)
     except msgspec.DecodeError:
         plain = numbered(array)
         if plain is array:
             raise
-        return decode(plain)
+        return _decode(plain)
+
+
+def _decode(array: bytes) -> tuple[Events, int]:
+    try:
+        events = _events.decode(array)
+    except msgspec.ValidationError:
+        return _decode_one_by_one(array)
     if any(
         max(map(time, events), default=0) >= EXACT_BELOW_US or min(map(time, events), default=0) <= -EXACT_BELOW_US
         for time in (_ts, _dur)

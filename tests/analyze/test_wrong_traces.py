@@ -50,34 +50,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("wrong")
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trace=wrong())
 def test_the_decoder_and_the_joins_lose_nothing(trace: dict[str, Any], folder: Path) -> None:
     """``json.dumps`` writes NaN and Infinity as other Python writers do."""
     check(folder / "t.json", json.dumps(trace).encode())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trace=wrong())
 def test_both_accounts_close_and_sound_kernels_stay(trace: dict[str, Any], folder: Path) -> None:
-    path, warehouse = folder / "run.json.gz", folder / "w.duckdb"
-    path = folder / "whole.json"
+    path, warehouse = folder / "whole.json", folder / "w.duckdb"
     path.write_text(json.dumps(trace))
-    warehouse.unlink(missing_ok=True)
     (result,) = analyze([path], warehouse)
     if result.error:
         assert "cannot be loaded" not in str(result.error)
         assert len(str(result.error).splitlines()) == 1
         return
+    assert result.outcome in ("loaded", "unchanged")
+    own = f"WHERE run_id = '{result.run_id}'"
     connection = connect(warehouse, read_only=True)
-    (total,) = connection.execute("SELECT device_time_ns FROM runs").fetchone() or (None,)
-    sums = connection.execute("SELECT account, sum(duration_ns) FROM ledger GROUP BY 1 ORDER BY 1").fetchall()
-    sound = connection.execute("SELECT duration_ns FROM kernel_roofline WHERE kernel = 'sound'").fetchall()
-    rows = connection.execute("SELECT count(*), sum(duration_ns) FROM kernels").fetchone()
+    (total,) = connection.execute(f"SELECT device_time_ns FROM runs {own}").fetchone() or (None,)
+    sums = connection.execute(f"SELECT account, sum(duration_ns) FROM ledger {own} GROUP BY 1 ORDER BY 1").fetchall()
+    sound = connection.execute(f"SELECT duration_ns FROM kernel_roofline {own} AND kernel = 'sound'").fetchall()
+    rows = connection.execute(f"SELECT count(*), sum(duration_ns) FROM kernels {own}").fetchone()
     connection.close()
     assert sums == [("attribution", total), ("price", total)]
     assert sound == [(3000,)]
-    assert rows == (result.kernels, total)
+    assert rows
+    assert (result.outcome == "unchanged" or rows[0] == result.kernels, rows[1]) == (True, total)
 
 
 def test_devices_and_processes_in_one_file_are_kept_apart(tmp_path: Path, warehouse: Path) -> None:
