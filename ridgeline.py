@@ -76,8 +76,18 @@ def options(
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """End with one line on stderr."""
-    print(f"ridgeline: {' '.join(message.split())}", file=sys.stderr)
+    _say(message)
     raise typer.Exit(code)
+
+
+def _say(message: str) -> None:
+    """One line on stderr."""
+    print(f"ridgeline: {_line(message)}", file=sys.stderr, flush=True)
+
+
+def _line(text: str) -> str:
+    """On one line; control characters, and those that turn the direction of writing, as escapes: names are foreign."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
 class Advance(Protocol):
@@ -101,14 +111,14 @@ def progress(description: str, total: int | None = None) -> Iterator[Advance]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda name, done=1: bar.update(task, advance=done, description=f"{description}: {name}")
+        yield lambda name, done=1: bar.update(task, advance=done, description=f"{description}: {_line(name)}")
 
 
 @app.command()
@@ -128,6 +138,10 @@ def analyze(
     hta: Annotated[
         bool, typer.Option("--hta", help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")
     ] = False,
+    salvage: Annotated[
+        bool,
+        typer.Option("--salvage", help="Of a trace that is cut off or damaged, load every event before the break."),
+    ] = False,
 ) -> None:
     """Attribute and price every kernel of traces.
 
@@ -146,9 +160,9 @@ def analyze(
             nonlocal failures
             advance(result.name)
             failures += result.outcome == "failed"
-            print(f"ridgeline: {_one_line(result)}", file=sys.stderr)
+            _say(_one_line(result))
             for warning in result.warnings:
-                print(f"ridgeline: {result.name}: warning: {' '.join(warning.split())}", file=sys.stderr)
+                _say(f"{result.name}: warning: {warning}")
 
         with errors_in_one_line():
             ingest(
@@ -159,6 +173,7 @@ def analyze(
                 twin=twin,
                 hta=hta,
                 memory=_memory(memory) if memory else None,
+                salvage=salvage,
             )
     if failures:
         raise typer.Exit(1)
@@ -178,7 +193,7 @@ def _memory(size: str) -> int:
 
 def _one_line(result: Result) -> str:
     if result.error:
-        return " ".join(str(result.error).split())
+        return str(result.error)
     if result.outcome == "unchanged":
         return (
             f"{result.name}: unchanged"
@@ -314,7 +329,7 @@ def _capture(points: list[Point], out: Path, counters: str = "auto") -> None:
 
         def report(result: RunResult) -> None:
             advance(result.name)
-            print(f"ridgeline: {_headline(result)}", file=sys.stderr, flush=True)
+            _say(_headline(result))
 
         def under_way(text: str) -> None:
             advance(text, done=0)

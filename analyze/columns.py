@@ -18,15 +18,26 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from analyze.errors import TraceError
+from analyze.errors import Broken
 from analyze.events import ABSENT, DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
-from analyze.reader import JSON_ERRORS, LARGEST_EVENT_BYTES, Events, Piece, TraceReader, decode, endless
+from analyze.reader import (
+    JSON_ERRORS,
+    LARGEST_EVENT_BYTES,
+    Events,
+    Piece,
+    TraceReader,
+    broken_inside,
+    decode,
+    endless,
+    reason,
+)
 
 DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
 LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
 GROUPS = ("device", "launch", "operator", "annotation")
 SPILL_ROWS = 1 << 17
 """Rows that are held before they are written to files, where there is a folder for them."""
+LARGEST_DEVICE = 1 << 31
 HASHING = 0.13
 """What hashing a piece costs next to decoding it."""
 
@@ -87,6 +98,8 @@ class Columns(msgspec.Struct):
     header: Header | None = None
     sha256: str = ""
     bytes_read: int = 0
+    broken: str | None = None
+    """Where the trace breaks off, if this is what precedes."""
     folder: Path | None = None
     spilled: dict[str, int] = msgspec.field(default_factory=dict)
     """Rows of each group in the files."""
@@ -139,13 +152,10 @@ def read_part(
     reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes)
     columns = Columns(folder=folder)
     mine = (piece for owner, piece in zip(_deal(parts), reader.pieces(), strict=False) if owner == part)
-    for events, malformed in _decoded(reader, mine):
+    for events, malformed in decoded(reader, mine):
         columns.events += len(events) + malformed
         columns.malformed += malformed
-        try:
-            _append(columns, events)
-        except OverflowError:
-            raise TraceError(f"{path}: times or identifiers beyond 64 bits: the trace is damaged") from None
+        append(columns, events)
         columns.spill(SPILL_ROWS)
     if columns.spilled:
         columns.spill()
@@ -164,28 +174,44 @@ def _deal(parts: int) -> Iterator[int]:
         yield part
 
 
-def _decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Events, int]]:
-    """Decode pieces, joining one that was cut inside an event with the next."""
+def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Events, int]]:
+    """Decode pieces, joining one that was cut inside an event with the next. Raises :class:`TraceError`."""
     pending: Piece | None = None
-    for piece in pieces:
-        joined = pending.followed_by(piece) if pending else piece
-        size = sum(map(len, joined.fragments)) if pending else 0
-        if size > reader.largest_event_bytes:
-            raise TraceError(endless(reader.path, size))
-        try:
-            decoded = decode(joined.array())
-        except JSON_ERRORS as e:
-            pending, error = joined, e
-            continue
-        pending = None
-        yield decoded
+    try:
+        for piece in pieces:
+            joined = pending.followed_by(piece) if pending else piece
+            size = sum(map(len, joined.fragments)) if pending else 0
+            if size > reader.largest_event_bytes:
+                raise TraceError(endless(reader.path, size))
+            array = joined.array()
+            try:
+                events = decode(array)
+            except JSON_ERRORS as e:
+                pending, error = joined, e
+                if isinstance(e, RecursionError) or broken_inside(array, e) is not None:
+                    break
+                continue
+            pending = None
+            yield events
+    except Broken as e:
+        if pending is None or not e.rest:
+            raise
+        rest = pending.followed_by(Piece((e.rest,), e.rest_offset)).array()[1:-1]
+        raise Broken(str(e), e.offset, rest, pending.offset) from None
     if pending:
-        raise TraceError(
-            f"{reader.path}: damaged in the piece from byte {pending.offset:,} on: {error}: record it again"
-        )
+        raise _broken(reader, pending, error)
 
 
-def _append(columns: Columns, events: Events) -> None:
+def _broken(reader: TraceReader, piece: Piece, error: Exception) -> Broken:
+    array = piece.array()
+    inside = broken_inside(array, error)
+    at = piece.offset + (inside - 1 if inside is not None else 0)
+    where = f"damaged at byte {at:,}" if inside is not None else f"damaged in the piece from byte {at:,} on"
+    return Broken(f"{reader.path}: {where}: {reason(error)}: record it again", at, array[1:-1], piece.offset)
+
+
+def append(columns: Columns, events: Events) -> None:
+    """Add the complete events among these."""
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
     for event in events:
         if event.ph == "X":
@@ -220,15 +246,15 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     group["device"].extend([_device(e, a) for e, a in zip(events, args, strict=True)])
     if category == "cuda_profiler_range":
         for row, event in enumerate(events, first_row):
-            metrics = _decode_object(event.args)
-            columns.counters.extend((row, k, float(v)) for k, v in metrics.items() if isinstance(v, int | float))
+            metrics = ((name, _number(value)) for name, value in _decode_object(event.args).items())
+            columns.counters.extend((row, name, value) for name, value in metrics if value is not None)
 
 
 def _device(event: AnyEvent, args: DeviceArgs) -> int:
     """The device from the arguments, else the process id, which Kineto sets to the device's index."""
     if args.device is not None and args.device != ABSENT:
         return args.device
-    return event.pid if isinstance(event.pid, int) else 0
+    return event.pid if isinstance(event.pid, int) and 0 <= event.pid < LARGEST_DEVICE else 0
 
 
 def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
@@ -259,7 +285,7 @@ def _with_measures(event: AnyEvent, args: OperatorArgs) -> OperatorArgs:
     measures = {name: raw for name in _MEASURES if (raw := getattr(args, name))}
     try:
         concrete = msgspec.json.decode(args.concrete or b"[]", type=list[msgspec.Raw])
-    except msgspec.ValidationError:
+    except JSON_ERRORS:
         return args
     return msgspec.structs.replace(args, concrete=msgspec.Raw(msgspec.json.encode([*concrete, measures])))
 
@@ -270,11 +296,11 @@ def _integers(args: Sequence[Any], name: str) -> list[int]:
 
 
 def _decode_args(events: Sequence[AnyEvent], struct: type[T]) -> list[T]:
-    """All arguments in one call; those of a wrong type one by one."""
+    """All arguments in one call; those of a wrong type, or that are not UTF-8, one by one."""
     raw = list(map(_args, events))
     try:
         return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[struct])  # type: ignore[valid-type]
-    except msgspec.ValidationError:
+    except JSON_ERRORS:
         return [_decode_leniently(r, struct) for r in raw]
 
 
@@ -283,12 +309,20 @@ def _decode_leniently(raw: msgspec.Raw, struct: type[T]) -> T:
     recorded = _decode_object(raw)
     fields = {}
     for field in msgspec.structs.fields(struct):
-        with suppress(KeyError, msgspec.ValidationError):
-            encoded = msgspec.json.encode(recorded[field.encode_name])
-            fields[field.name] = msgspec.json.decode(encoded, type=field.type)
+        with suppress(KeyError, *JSON_ERRORS):
+            fields[field.name] = msgspec.json.decode(recorded[field.encode_name], type=field.type)
     return struct(**fields)
 
 
-def _decode_object(raw: msgspec.Raw) -> dict[str, Any]:
-    value = msgspec.json.decode(raw)
-    return value if isinstance(value, dict) else {}
+def _decode_object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except JSON_ERRORS:
+        return {}
+
+
+def _number(raw: msgspec.Raw) -> float | None:
+    try:
+        return msgspec.json.decode(raw, type=float)
+    except JSON_ERRORS:
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any
 
-from msgspec import Meta, Raw, Struct, ValidationError, field, json
+from msgspec import DecodeError, Meta, Raw, Struct, field, json
 
 Identifier = int | str | float | None
 ABSENT = -1
@@ -38,9 +38,13 @@ class ExactEvent(Struct, gc=False):
     args: Raw = Raw(b"{}")
 
 
+Number = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | None
+"""An identifier or a size; one beyond 64 bits is as if it were not recorded."""
+
+
 class OperatorArgs(Struct, gc=False):
-    external_id: int | None = field(name="External id", default=ABSENT)
-    record_id: int | None = field(name="Record function id", default=ABSENT)
+    external_id: Number = field(name="External id", default=ABSENT)
+    record_id: Number = field(name="Record function id", default=ABSENT)
     dims: Raw = field(name="Input Dims", default=Raw())
     types: Raw = field(name="Input type", default=Raw())
     strides: Raw = field(name="Input Strides", default=Raw())
@@ -50,15 +54,15 @@ class OperatorArgs(Struct, gc=False):
 
 
 class LaunchArgs(Struct, gc=False):
-    correlation: int | None = ABSENT
+    correlation: Number = ABSENT
 
 
 class DeviceArgs(Struct, gc=False):
-    external_id: int | None = field(name="External id", default=ABSENT)
-    correlation: int | None = ABSENT
-    device: int | None = ABSENT
-    stream: int | None = ABSENT
-    bytes: int | None = ABSENT
+    external_id: Number = field(name="External id", default=ABSENT)
+    correlation: Number = ABSENT
+    device: Number = ABSENT
+    stream: Number = ABSENT
+    bytes: Number = ABSENT
 
 
 _Size = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -101,5 +105,5 @@ def decode_header(text: bytes) -> Header:
 def _decode_or(raw: Raw, kind: Any, default: Any) -> Any:
     try:
         return json.decode(raw, type=kind)
-    except ValidationError:
+    except (DecodeError, UnicodeDecodeError):
         return default

@@ -15,8 +15,8 @@ from analyze.columns import Columns, Interned, Signature
 from analyze.errors import TraceError
 from analyze.events import ABSENT, Header
 
-LARGEST_TIME_NS = (1 << 61) - 1
-"""So that a start, a duration and their sum fit 64 bits."""
+LARGEST_SUM_NS = float(1 << 62)
+"""Of durations, so that sums fit 64 bits."""
 
 _DEVICE = ("name", "category", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes")
 _LAUNCH = ("name", "thread", "start_ns", "duration_ns", "correlation")
@@ -48,6 +48,8 @@ class Trace:
     bytes_read: int
     events: int
     malformed: int
+    broken: str | None = None
+    """Where the trace breaks off, if this is what precedes."""
 
     @property
     def rank(self) -> int:
@@ -82,10 +84,11 @@ def assemble(parts: Sequence[Columns]) -> Trace:
 
     def frame(group: str, names: tuple[str, ...]) -> pl.DataFrame:
         data = pl.DataFrame(_nullable(name, column(group, name)) for name in names)
-        if len(data) and _furthest_ns(data) > LARGEST_TIME_NS:
-            raise TraceError("times of more than 73 years: the trace is damaged")
         backwards.append(int((data["duration_ns"] < 0).sum()))
-        return data.with_columns(pl.col("duration_ns").clip(0)) if backwards[-1] else data
+        data = data.with_columns(pl.col("duration_ns").clip(0)) if backwards[-1] else data
+        if (data["duration_ns"].mean() or 0) * len(data) > LARGEST_SUM_NS:
+            raise TraceError("durations of more than 146 years together: the trace is damaged")
+        return data
 
     header = next(part.header for part in parts if part.header)
     trace = Trace(
@@ -102,6 +105,7 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         bytes_read=parts[0].bytes_read,
         events=sum(part.events for part in parts),
         malformed=sum(part.malformed for part in parts) + sum(backwards),
+        broken=parts[0].broken,
     )
     for part in parts:
         part.remove_files()

@@ -24,6 +24,7 @@ from warehouse.errors import WarehouseError
 if TYPE_CHECKING:
     import duckdb
 
+    from analyze.columns import Columns
     from analyze.twins import Matched
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
@@ -75,6 +76,7 @@ def analyze(
     twin: Path | None = None,
     hta: bool = False,
     memory: int | None = None,
+    salvage: bool = False,
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
@@ -84,6 +86,9 @@ def analyze(
 
     ``memory`` is what this process and its children may hold, in bytes; 60 % of what there is unless given. A trace
     that does not fit fails, with what it takes.
+
+    With ``salvage`` of a trace that is cut off or damaged every complete event before the break is loaded; the run says
+    so in ``warnings``, in an account of its own in the ledger, and in its result's warnings.
 
     What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
     the warehouse cannot be opened, :class:`TraceError` if there is no such twin.
@@ -96,7 +101,8 @@ def analyze(
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
         report(result)
-    for result in _load_all(sources, warehouse, jobs, memory or default_bytes(), hta=hta) if sources else ():
+    wanted = Wanted(memory or default_bytes(), hta=hta, salvage=salvage)
+    for result in _load_all(sources, warehouse, jobs, wanted) if sources else ():
         report(result)
         results.append(result)
     return results
@@ -109,9 +115,17 @@ class _Pending(NamedTuple):
     submitted: bool
 
 
-def _load_all(sources: list[Source], warehouse: Path, jobs: int, memory: int, *, hta: bool) -> Iterator[Result]:
-    jobs = decoders_within(memory, jobs)
-    with Decoders(jobs, _scratch(warehouse), min(LARGEST_EVENT_BYTES, memory // 16)) as decoders:
+class Wanted(NamedTuple):
+    """What is asked of loading each run."""
+
+    memory: int
+    hta: bool = False
+    salvage: bool = False
+
+
+def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted) -> Iterator[Result]:
+    jobs = decoders_within(wanted.memory, jobs)
+    with Decoders(jobs, _scratch(warehouse), min(LARGEST_EVENT_BYTES, wanted.memory // 16)) as decoders:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
         from warehouse import connect
@@ -120,11 +134,11 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, memory: int, *,
         connection = connect(warehouse)
         known: Known = {}
         try:
-            connection.execute(f"SET memory_limit = '{memory // 4} B'")
+            connection.execute(f"SET memory_limit = '{wanted.memory // 4} B'")
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
-                result = _finish(connection, pending, decoders, known, memory)
-                yield _examined(connection, pending.source, result) if hta else result
+                result = _finish(connection, pending, decoders, known, wanted)
+                yield _examined(connection, pending.source, result) if wanted.hta else result
         finally:
             if created and not known:  # while it is ours: another process may be waiting for it
                 warehouse.unlink(missing_ok=True)
@@ -166,11 +180,11 @@ def _scratch(warehouse: Path) -> Path | None:
 
 
 def _finish(
-    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, memory: int
+    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, wanted: Wanted
 ) -> Result:
     """Load one run, or say why not: whatever goes wrong with it, the others are loaded."""
     try:
-        return _load_one(connection, pending, decoders, known, memory)
+        return _load_one(connection, pending, decoders, known, wanted)
     except AnalyzeError as e:
         return Result(pending.source.name, "failed", error=e)
     except WarehouseError:  # no other run could be stored either
@@ -192,22 +206,25 @@ def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Res
         return result
     findings = examine(source.trace)
     store(connection, run_id, findings)
-    return replace(result, examined=True, warnings=tuple(f"{SOURCE}: {each}" for each in findings.warnings))
+    warnings = tuple(f"{SOURCE}: {each}" for each in findings.warnings)
+    return replace(result, examined=True, warnings=result.warnings + warnings)
 
 
 def _load_one(
-    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, memory: int
+    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, wanted: Wanted
 ) -> Result:
     from analyze.run import build
     from warehouse.load import load
 
     source = pending.source
-    parts = decoders.take() if pending.submitted else []
+    parts = _parts(decoders, source, salvage=wanted.salvage) if pending.submitted else []
     if pending.unchanged:
         return Result(source.name, "unchanged", run_id=pending.unchanged)
     if source.trace:
-        check(source.trace, parts, memory)
+        check(source.trace, parts, wanted.memory)
     content = _content(source, parts[0].sha256 if parts else "")
+    if parts and known.get(parts[0].sha256[:16]) == Stored(source.name, content, RULES_VERSION):
+        return Result(source.name, "unchanged", run_id=parts[0].sha256[:16])  # salvaged before: the file said another
     run, told = build(connection, source, parts, content)
     before = known.get(run.run_id)
     if before and before.name != source.name:
@@ -227,7 +244,20 @@ def _load_one(
         run_id=run.run_id,
         matched=told,
         uncounted=summary["counters_message"],
+        warnings=tuple(row["message"] for row in run.records["warnings"]),
     )
+
+
+def _parts(decoders: Decoders, source: Source, *, salvage: bool) -> list[Columns]:
+    """The decoded trace, or what can be had of it."""
+    try:
+        return decoders.take()
+    except TraceError:
+        if not salvage or not source.trace:
+            raise
+        from analyze.salvage import salvage as salvaged
+
+        return [salvaged(source.trace)]
 
 
 def _content(source: Source, trace_sha256: str) -> str:

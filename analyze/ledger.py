@@ -21,3 +21,11 @@ def attribution_account(activities: pl.DataFrame) -> list[dict[str, Any]]:
         {"account": "attribution", "entry": entry, "kernels": kernels, "duration_ns": duration_ns}
         for entry, kernels, duration_ns in entries.iter_rows()
     ]
+
+
+def recording_account(activities: pl.DataFrame, broken: str | None) -> list[dict[str, Any]]:
+    """Of a run whose trace breaks off, all of its device time as ``partial``; a whole run has no such account."""
+    if broken is None:
+        return []
+    duration_ns = int(activities["duration_ns"].sum())
+    return [{"account": "recording", "entry": "partial", "kernels": len(activities), "duration_ns": duration_ns}]

@@ -26,9 +26,9 @@ from analyze.dram_bytes import (
     recall,
     sequence_rows,
 )
-from analyze.errors import CompanionError
+from analyze.errors import CompanionError, TraceError
 from analyze.frames import Trace, assemble
-from analyze.ledger import attribution_account
+from analyze.ledger import attribution_account, recording_account
 from analyze.predictions import prediction_rows
 from analyze.pricing import RULES_VERSION
 from analyze.rows import kernel_rows, operator_rows, step_rows
@@ -49,7 +49,7 @@ def build(
     """
     described = read_run(source.run_json) if source.run_json else None
     ceilings = read_ceilings(source.ceilings) if source.ceilings else None
-    trace = assemble(parts) if parts else None
+    trace = _assembled(source, parts) if parts else None
     run_id = (trace.sha256 if trace else _digest(source))[:16]
     run = RunRows(run_id)
     ncu = described.counters.ncu if described and described.counters else None
@@ -63,10 +63,22 @@ def build(
     run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
+    run.records["warnings"] = _partial(trace.broken) if trace and trace.broken else []
     run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
     if source.run_json:
         _add_predictions(run, source.run_json)
     return run, found
+
+
+def _partial(broken: str) -> list[dict[str, Any]]:
+    return [{"source": "salvage", "message": f"partial: {broken}; what precedes was loaded"}]
+
+
+def _assembled(source: Source, parts: Sequence[Columns]) -> Trace:
+    try:
+        return assemble(parts)
+    except TraceError as e:
+        raise TraceError(f"{source.trace}: {e}") from None
 
 
 def _add_predictions(run: RunRows, run_json: Path) -> None:
@@ -141,7 +153,7 @@ def _add_trace(
     run.records["steps"] = step_rows(trace, activities, steps)
     gaps = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
     run.frames["gaps"] = gaps.with_columns(rank=pl.lit(trace.rank, dtype=pl.Int64))
-    run.records["ledger"] = attribution_account(activities)
+    run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, files)
     modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source.execution_trace)
     if modelled:

@@ -53,6 +53,7 @@ COLUMNS = (
     Column("busy", "busy_share", units.percent, hint="share of the step in which the device works"),
     Column("J/token", "joules_per_token", units.digits),
     Column("peak memory", "peak_memory_bytes", _bytes),
+    Column("trace", "recording", numeric=False, hint="partial: it breaks off, and what precedes was loaded"),
     Column("outcome", "outcome", numeric=False),
 )
 

@@ -123,6 +123,7 @@ CREATE TABLE telemetry (
   temperature_c DOUBLE, memory_used_bytes BIGINT, throttle_reasons VARCHAR
 );
 
+-- Accounts attribution and price, of every run; recording, with the one entry partial, of one whose trace breaks off.
 CREATE TABLE ledger (
   run_id VARCHAR NOT NULL, account VARCHAR NOT NULL, entry VARCHAR NOT NULL, kernels BIGINT NOT NULL, duration_ns BIGINT NOT NULL
 );

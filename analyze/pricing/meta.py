@@ -1,6 +1,9 @@
 """PyTorch's own answer: run an operator on the meta device, where tensors have shapes and no data.
 
-Only ``aten`` operators are ever called. Torch is imported on first use, for signatures nobody has priced before.
+A signature is somebody else's text, so only ``aten`` operators are ever called that the dispatcher knows (not those
+built into TorchScript, which save files and compute with plain values), on tensors without data or told to make such,
+and none that makes as many results, or takes as many steps, as a size says. Torch is imported on first use, for
+signatures nobody has priced before.
 """
 
 from __future__ import annotations
@@ -38,6 +41,16 @@ _SCALAR_TYPE_CODES = (
 """c10::ScalarType by number, as Concrete Inputs prints a dtype."""
 
 
+MOST_PIECES = 1 << 16
+"""Into how many results an operator may take a tensor apart, or steps it may take along it."""
+_NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_nnpack", "aten::_thnn", "aten::_add_batch_dim",
+                 "aten::_remove_batch_dim")  # fmt: skip
+"""What these begin: files, tensors made one another, and kernels that crash on sizes they did not expect."""
+_UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
+"""These take a step for each element along a dimension."""
+LONGEST_LITERAL = 10_000
+
+
 class Unbound(Exception):
     """The recorded inputs do not fit this overload."""
 
@@ -56,10 +69,25 @@ class Bound(Arguments):
     @property
     def composite(self) -> bool:
         """Whether it only calls other operators: it has no kernel of its own, and costs nothing itself."""
-        name = self.overload._schema.name
-        if self.overload._schema.overload_name:
-            name += "." + self.overload._schema.overload_name
-        return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"))
+        return bool(torch._C._dispatch_has_kernel_for_dispatch_key(self.full_name, "CompositeImplicitAutograd"))
+
+    @property
+    def full_name(self) -> str:
+        """With its namespace and overload."""
+        schema = self.overload._schema
+        return f"{schema.name}.{schema.overload_name}" if schema.overload_name else str(schema.name)
+
+    @property
+    def callable(self) -> bool:
+        """Whether a call on the meta device can do no more than say shapes."""
+        schema = self.overload._schema
+        operands = [tensor for value in self.arguments.values() for tensor in _operands(value)]
+        if not torch._C._dispatch_has_kernel(self.full_name) or schema.name.startswith(_NEVER_CALLED):
+            return False
+        if not operands and all(argument.name != "device" for argument in schema.arguments):
+            return False
+        unrolls = schema.name in _UNROLLED or any("List" in str(result.type) for result in schema.returns)
+        return not unrolls or all(size <= MOST_PIECES for tensor in operands for size in tensor.shape)
 
 
 def bind(call: Call) -> Bound | None:
@@ -130,7 +158,9 @@ def _reads_as(wants: str, text: str) -> bool:
 
 
 def outputs(bound: Bound) -> list[Tensor] | None:
-    """Run the operator on the meta device; None where it has no meta kernel or refuses the inputs."""
+    """Run the operator on the meta device; None where it may not be run, has no meta kernel or refuses the inputs."""
+    if not bound.callable:
+        return None
     try:
         arguments = {a.name: _real(a, bound.arguments.get(a.name)) for a in bound.overload._schema.arguments}
         arguments = {name: value for name, value in arguments.items() if value is not _OMIT}
@@ -166,11 +196,13 @@ def _real(argument: Any, value: Value) -> Any:
 
 def _literal(text: str) -> Any:
     """A number, boolean or list of them; never evaluated as code."""
+    if len(text) > LONGEST_LITERAL:
+        return text
     if text.lstrip("-") in ("inf", "nan", "Infinity", "NaN"):
         return float(text)
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
 
 

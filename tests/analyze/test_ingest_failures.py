@@ -128,11 +128,16 @@ def test_telemetry_without_times_is_left_out(tmp_path: Path, warehouse: Path) ->
 
 
 @pytest.mark.parametrize("duration_us", [9e15, 1e16])
-def test_times_that_cannot_be_are_refused(tmp_path: Path, warehouse: Path, duration_us: float) -> None:
-    path = kineto.write(
-        tmp_path / "t.json", [kineto.kernel("k", 0.0, duration_us), kineto.kernel("l", 0.0, duration_us)]
-    )
-    assert load(warehouse, path) == [("t", "failed")]
+def test_times_that_cannot_be_are_left_out_and_counted(tmp_path: Path, warehouse: Path, duration_us: float) -> None:
+    path = kineto.write(tmp_path / "t.json", [kineto.kernel("k", 0.0, duration_us), kineto.kernel("l", 0.0, 1.0)])
+    assert load(warehouse, path) == [("t", "loaded")]
+    assert query(warehouse, "SELECT device_time_ns, malformed_events FROM runs") == [(1000, 1)]
+
+
+def test_durations_whose_sum_cannot_be_are_refused(tmp_path: Path, warehouse: Path) -> None:
+    path = kineto.write(tmp_path / "t.json", [kineto.kernel("k", 0.0, 2e15)] * 5)
+    (error,) = failures(analyze([path], warehouse))
+    assert error == f"{path}: durations of more than 146 years together: the trace is damaged"
 
 
 def test_time_that_runs_backwards_is_counted(tmp_path: Path, warehouse: Path) -> None:

@@ -97,11 +97,26 @@ def test_one_odd_argument_costs_no_other(tmp_path: Path) -> None:
     assert (list(device["correlation"]), list(device["external_id"]), list(device["stream"])) == ([7], [5], [-1])
 
 
-@pytest.mark.parametrize("field", ["ts", "correlation"])
-def test_numbers_beyond_64_bits_are_said_with_the_file(tmp_path: Path, field: str) -> None:
-    event = kineto.kernel("k", 1.0, 1.0, 7)
-    (event if field == "ts" else event["args"])[field] = 1 << 70
-    assert "beyond 64 bits" in bad(tmp_path, "t.json", json.dumps({"traceEvents": [event]}).encode())
+@pytest.mark.parametrize("number", ["1e400", "-1e17", str(1 << 62), str(1 << 70), "NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("field", ["ts", "dur"])
+def test_a_time_that_cannot_be_makes_its_event_malformed(tmp_path: Path, field: str, number: str) -> None:
+    path = tmp_path / "t.json"
+    times = {"ts": "1.0", "dur": "2.0"} | {field: number}
+    odd = f'{{"ph": "X", "cat": "kernel", "name": "NaN \\" Infinity", "ts": {times["ts"]}, "dur": {times["dur"]}}}'
+    path.write_text(f'{{"traceEvents": [{odd}, {json.dumps(kineto.kernel("NaN", 5.0, 1.0))}]}}')
+    columns = read_part(path)
+    assert (columns.events, columns.malformed) == (2, 1)
+    assert (list(columns.device["start_ns"]), list(columns.names)) == ([5000], ["NaN"])
+
+
+@pytest.mark.parametrize("number", [str(1 << 63), str(-(1 << 70)), "NaN", "1e400"])
+@pytest.mark.parametrize("field", ["correlation", "External id", "stream", "bytes"])
+def test_an_identifier_beyond_64_bits_is_as_if_it_were_not_recorded(tmp_path: Path, field: str, number: str) -> None:
+    path = tmp_path / "t.json"
+    text = json.dumps(kineto.kernel("k", 1.0, 1.0, **{field: 77})).replace("77", number)
+    path.write_text(f'{{"traceEvents": [{text}]}}')
+    device = read_part(path).device
+    assert (list(device["start_ns"]), list(device[field.replace("External id", "external_id")])) == ([1000], [-1])
 
 
 def test_times_are_exact_nanoseconds_for_small_and_for_epoch_sized_stamps(tmp_path: Path) -> None:
@@ -166,4 +181,23 @@ def test_damage_inside_a_large_trace_is_found(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(reader, "BLOCK_BYTES", 500)
     data = json.dumps({"traceEvents": kineto.matmul_step() * 20}).encode()
     middle = data.index(b'"ts"', len(data) // 2)
-    assert "damaged" in bad(tmp_path, "t.json", data[:middle] + b"!!!!" + data[middle + 4 :])
+    said = bad(tmp_path, "t.json", data[:middle] + b"!!!!" + data[middle + 4 :])
+    assert said.startswith(f"damaged at byte {middle:,}: ")
+
+
+@pytest.mark.parametrize("block_bytes", [300, 1 << 20])
+def test_values_nested_too_deeply_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
+    monkeypatch.setattr(reader, "BLOCK_BYTES", block_bytes)
+    deep = json.dumps(kineto.kernel("k", 1.0, 1.0, x=5)).replace('"x": 5', '"x": ' + "[" * 10_000 + "]" * 10_000)
+    data = f'{{"traceEvents": [{json.dumps(kineto.kernel("k", 1.0, 1.0))}, {deep}]}}'.encode()
+    assert "nested more deeply than in any trace" in bad(tmp_path, "t.json", data)
+
+
+@pytest.mark.parametrize("category", ["kernel", "cpu_op", "cuda_runtime", "cuda_profiler_range"])
+def test_arguments_that_are_not_utf8_are_as_if_they_were_not_recorded(tmp_path: Path, category: str) -> None:
+    event = json.dumps(kineto.kernel("k", 1.0, 1.0, 7, category=category, odd="?")).encode()
+    path = tmp_path / "t.json"
+    path.write_bytes(b'{"traceEvents": [' + event.replace(b'"odd"', b'"\xc0\xc0"') + b"]}")
+    columns = read_part(path)
+    groups = (columns.device, columns.operator, columns.launch)
+    assert [len(group["start_ns"]) for group in groups if group["start_ns"]] == [1]

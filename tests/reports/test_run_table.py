@@ -29,3 +29,9 @@ def test_outcomes_are_shown_where_one_failed() -> None:
 
 def test_no_runs() -> None:
     assert table([]).columns == []
+
+
+def test_a_run_whose_trace_breaks_off_is_marked() -> None:
+    shown = table([run(recording="partial"), run()])
+    assert [column.title for column in shown.columns] == ["trace"]
+    assert [cells for _, cells in shown.rows] == [["partial"], [""]]

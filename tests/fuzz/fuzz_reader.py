@@ -1,0 +1,81 @@
+"""A coverage-guided fuzzer over reader, columns, frames and attribution: `python tests/fuzz/fuzz_reader.py [CORPUS]`.
+
+Whatever the bytes, a trace is read or refused with TraceError, and what is read accounts for every nanosecond.
+libFuzzer's own options apply (`-max_total_time=60`).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def check(path: Path, data: bytes) -> bool:
+    """Read the bytes as a trace; whether they are one. Raises AssertionError where nanoseconds or kernels are lost."""
+    from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
+    from analyze.columns import read_part
+    from analyze.errors import TraceError
+    from analyze.frames import assemble
+    from analyze.ledger import attribution_account
+    from analyze.salvage import salvage
+    from analyze.signatures import assign
+
+    path.write_bytes(data)
+    whole = True
+    try:
+        columns = read_part(path)
+    except TraceError:
+        whole = False
+        try:
+            columns = salvage(path)
+        except TraceError:
+            return False
+    try:
+        trace = assemble([columns])
+    except TraceError:
+        return False
+    labels = parse_labels(trace)
+    tree = build_tree(trace, labels)
+    step_labels(trace, tree, labels)
+    if trace.device.is_empty():
+        import numpy as np
+
+        composite = np.zeros(len(trace.signatures), dtype=np.int64)
+        assign(trace, operator_activities(trace, tree, composite))
+        return whole
+    activities = assign(trace, attribute(trace, tree))
+    ranges = activities["category"].to_list().count(3)
+    assert ranges in (0, len(activities))
+    expected = trace.device if ranges else trace.device.filter(trace.device["category"] != 3)
+    assert len(activities) == len(expected)
+    account = attribution_account(activities)
+    assert sum(entry["duration_ns"] for entry in account) == expected["duration_ns"].sum()
+    return whole
+
+
+def main() -> None:
+    sys.path.insert(0, str(ROOT))
+    import atheris
+
+    with atheris.instrument_imports(include=["analyze"]):
+        import analyze.attribution
+        import analyze.columns
+        import analyze.frames
+        import analyze.reader
+        import analyze.salvage
+        import analyze.signatures  # noqa: F401
+
+    path = Path(tempfile.mkdtemp()) / "t.json"
+
+    def one(data: bytes) -> None:
+        check(path, data)
+
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
