@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from analyze.twins import Matched
+    from warehouse.lake import Commit
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
 
@@ -72,12 +73,14 @@ def analyze(
     report: Callable[[Result], None] = lambda _: None,
     twin: Path | None = None,
     hta: bool = False,
+    lake: str | None = None,
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
     ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it. With ``hta``
     HTA's analyses are stored beside ours, also for a run that is there already, unless it has them; what fails of them
-    is a warning. They stay until the run is replaced.
+    is a warning. They stay until the run is replaced. With ``lake`` each run is written there instead, without HTA's
+    analyses, and the warehouse is left alone.
 
     What cannot be read leaves the warehouse, and what it has of that run, as they were. Raises ``WarehouseError`` if
     the warehouse cannot be opened, :class:`TraceError` if there is no such twin.
@@ -90,7 +93,8 @@ def analyze(
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
         report(result)
-    for result in _load_all(sources, warehouse, jobs, hta=hta) if sources else ():
+    loaded = _load_into_lake(sources, lake, jobs) if lake else _load_all(sources, warehouse, jobs, hta=hta)
+    for result in loaded if sources else ():
         report(result)
         results.append(result)
     return results
@@ -123,6 +127,52 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, *, hta: bool) -
                 warehouse.unlink(missing_ok=True)
 
 
+def _load_into_lake(sources: list[Source], lake: str, jobs: int) -> Iterator[Result]:
+    """Load each run into a warehouse in memory, which keeps the prices, and move it from there into the lake."""
+    with Decoders(jobs) as decoders:
+        if sources[0].trace:
+            decoders.submit(sources[0].trace)
+        from warehouse import connect
+        from warehouse.lake import Lake, commits
+
+        known = {commit.run_id: _stored(commit) for commit in commits(Lake(lake))}
+        connection = connect(":memory:")
+        try:
+            for pending in _ahead(sources, known, decoders, jobs):
+                yield _finish(connection, pending, decoders, known, lake)
+        finally:
+            connection.close()
+
+
+def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str) -> Result:
+    """Load one run into a lake, by way of a warehouse in memory that keeps the prices for the next.
+
+    Raises ``WarehouseError`` if there is no reading the lake; what else goes wrong is the result.
+    """
+    from warehouse.lake import Lake, commits
+
+    run_id = _run_id_on_disk(source)
+    known = {commit.run_id: _stored(commit) for commit in commits(Lake(lake), run_id)} if run_id else {}
+    if unchanged := _unchanged(source, known):
+        return Result(source.name, "unchanged", run_id=unchanged)
+    with Decoders(1) as decoders:
+        if source.trace:
+            decoders.submit(source.trace)
+        return _finish(connection, _Pending(source, None, source.trace is not None), decoders, known, lake)
+
+
+def _run_id_on_disk(source: Source) -> str | None:
+    try:
+        return _sha256(source.trace or source.run_json or Path())[:16]
+    except _UNREADABLE:
+        return None  # reading it will say what is wrong
+
+
+def _stored(commit: Commit) -> Stored:
+    """What a lake has of a run."""
+    return Stored(commit.name, commit.content_sha256, commit.rules_version)
+
+
 def _known(connection: duckdb.DuckDBPyConnection) -> Known:
     rows = connection.execute("SELECT run_id, name, content_sha256, rules_version FROM runs").fetchall()
     return {run_id: Stored(*stored) for run_id, *stored in rows}
@@ -152,10 +202,16 @@ def _ahead(sources: list[Source], known: Known, decoders: Decoders, jobs: int) -
     yield from queue
 
 
-def _finish(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
+def _finish(
+    connection: duckdb.DuckDBPyConnection,
+    pending: _Pending,
+    decoders: Decoders,
+    known: Known,
+    lake: str | None = None,
+) -> Result:
     """Load one run, or say why not: whatever goes wrong with it, the others are loaded."""
     try:
-        return _load_one(connection, pending, decoders, known)
+        return _load_one(connection, pending, decoders, known, lake)
     except AnalyzeError as e:
         return Result(pending.source.name, "failed", error=e)
     except Exception as e:
@@ -178,7 +234,13 @@ def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Res
     return replace(result, examined=True, warnings=tuple(f"{SOURCE}: {each}" for each in findings.warnings))
 
 
-def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known) -> Result:
+def _load_one(
+    connection: duckdb.DuckDBPyConnection,
+    pending: _Pending,
+    decoders: Decoders,
+    known: Known,
+    lake: str | None,
+) -> Result:
     from analyze.run import build
     from warehouse.load import load
 
@@ -192,6 +254,10 @@ def _load_one(connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders
     if before and before.name != source.name:
         return Result(source.name, "unchanged", same_as=before.name)
     load(connection, run)
+    if lake:
+        from warehouse.lake import move
+
+        move(connection, lake, run.run_id)
     known[run.run_id] = Stored(source.name, content, RULES_VERSION)
     summary = run.records["runs"][0]
     kernels = len(run.frames["kernels"]) if run.frames else 0

@@ -23,17 +23,18 @@ def view_files() -> tuple[Path, ...]:
     return tuple(sorted((_FOLDER / "views").glob("*.sql")))
 
 
-def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(path: str | Path, *, read_only: bool = False, external_access: bool = False) -> duckdb.DuckDBPyConnection:
     """Open the warehouse at ``path``, created unless ``read_only``, with its views.
 
-    A read-only connection cannot reach other files. Raises :class:`WarehouseError`.
+    The path ``:memory:`` makes one that lasts as long as its connection. A read-only connection cannot reach other
+    files, unless it is given ``external_access``. Raises :class:`WarehouseError`.
     """
     path = Path(path)
     if read_only and not path.exists():
         raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
     # writers checkpoint at each commit, so that a load is written once and readers find no log to replay
     config: dict[str, str | bool | int | float | list[str]]
-    config = {"enable_external_access": "false"} if read_only else {"checkpoint_threshold": "1KB"}
+    config = {"enable_external_access": external_access} if read_only else {"checkpoint_threshold": "1KB"}
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as e:
