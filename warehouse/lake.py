@@ -216,18 +216,18 @@ def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
     try:
         with _plain_errors(lake):
             found = snapshot(connection, lake)
-            for table, columns in table_columns().items():
-                if table != "runs":
-                    files = [lake.address(commit.file(table)) for commit in found if commit.rows.get(table)]
-                    connection.execute(f"CREATE TEMP VIEW {table} AS {_table(table, columns, files)}")
+            files: dict[str, list[str]] = {table: [] for table in table_columns() if table != "runs"}
+            for table, named in files.items():
+                named += [lake.address(commit.file(table)) for commit in found if commit.rows.get(table)]
+                connection.execute(f"CREATE TEMP VIEW {table} AS {_table(table, table_columns()[table], named)}")
             connection.execute(
                 "CREATE TEMP VIEW schema_version AS"
                 f" SELECT CAST({SCHEMA_VERSION} AS INTEGER) AS version, CAST(NULL AS TIMESTAMP) AS created_at"
             )
             for file in view_files():
                 connection.execute(file.read_text().replace("CREATE OR REPLACE VIEW", "CREATE OR REPLACE TEMP VIEW"))
-            folder = lake.address("")
-            connection.execute(f"SET allowed_directories = [{_literal(folder)}]")
+            allowed = ", ".join(_literal(file) for named in files.values() for file in named)
+            connection.execute(f"SET allowed_paths = [{allowed}]")
             connection.execute("SET enable_external_access = false")
     except BaseException:
         connection.close()

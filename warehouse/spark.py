@@ -50,7 +50,14 @@ def view_queries() -> Iterator[tuple[str, str]]:
     for file in view_files():
         for statement in sqlglot.parse(file.read_text(), dialect="duckdb"):
             if isinstance(statement, exp.Create):
-                yield statement.this.name, statement.expression.sql("spark")
+                yield statement.this.name, statement.expression.transform(_portable).sql("spark")
+
+
+def _portable(node: exp.Expression) -> exp.Expression:
+    """What sqlglot writes for Spark in a form that Spark does not read."""
+    if isinstance(node, exp.PercentileCont) and node.expression:  # QUANTILE_CONT(x, q)
+        return exp.Quantile(this=node.this, quantile=node.expression)
+    return node
 
 
 def _table(session: SparkSession, lake: Lake, found: list[Commit], table: str) -> DataFrame:
