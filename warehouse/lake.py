@@ -32,6 +32,8 @@ from warehouse.errors import WarehouseError
 from warehouse.load import RUN_TABLES, remove
 
 COMMIT = "run.parquet"
+UNFINISHED = ".unfinished"
+"""Where a local lake's files are written before they take their place: nothing lists them there."""
 NO_EXPERIMENT = "__HIVE_DEFAULT_PARTITION__"
 SHARED_TABLE = "signatures"
 """Its rows belong to all runs; each run's folder has those that it refers to."""
@@ -141,9 +143,9 @@ class Lake:
         if not self.is_local:  # a store puts a file as one
             _copy(connection, query, self.address(file))
             return int(self.files.size(path))
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{uuid.uuid4().hex}.part")
+        target, part = Path(path), Path(self.root, UNFINISHED, uuid.uuid4().hex)
+        for folder in (target.parent, part.parent):
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             _copy(connection, query, str(part))
             size = part.stat().st_size
@@ -263,12 +265,13 @@ def newest_signatures(table: str) -> str:
 
 
 def partition(experiment: str | None, run_id: str) -> str:
-    """The folder of a run under each table, its values escaped as Hive does.
+    """The folder of a run under each table, its values escaped as Hive does; two dots look like a way out to DuckDB.
 
     >>> partition("a/../b", "0f"), partition(None, "0f")
-    ('experiment=a%2F..%2Fb/run_id=0f', 'experiment=__HIVE_DEFAULT_PARTITION__/run_id=0f')
+    ('experiment=a%2F__%2Fb/run_id=0f', 'experiment=__HIVE_DEFAULT_PARTITION__/run_id=0f')
     """
-    named = _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", experiment or "") or NO_EXPERIMENT
+    named = _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", (experiment or "").replace("..", "__"))
+    named = named or NO_EXPERIMENT
     return f"experiment={named}/run_id={run_id}"
 
 

@@ -36,5 +36,7 @@ def make(folder: Path) -> Path:
 
 def view_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
     assert view_files()
-    names = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
+    names = {
+        name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+    }
     return sorted(names - table_columns().keys() - {"schema_version"})

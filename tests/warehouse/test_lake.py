@@ -80,9 +80,9 @@ def _contents(place: str) -> dict[str, bytes]:
 
 def test_partitions_are_escaped_as_hive_does(lake: str) -> None:
     folders = {commit.run_id: commit.folder for commit in commits(Lake(lake))}
-    assert folders["l128"] == "experiment=a%2F..%2Fb %7B%25} %2A%3F/run_id=l128"
+    assert folders["l128"] == "experiment=a%2F__%2Fb %7B%25} %2A%3F/run_id=l128"
     assert partition(None, "r") == partition("", "r") == f"experiment={NO_EXPERIMENT}/run_id=r"
-    assert partition("..", "r") == "experiment=../run_id=r"  # a folder of that name, not the one above
+    assert partition("..", "r") == "experiment=__/run_id=r"
 
 
 def test_a_connection_reaches_nothing_but_the_lake(opened: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_what_a_writer_left_unfinished_is_not_read(tables: duckdb.DuckDBPyConnec
     lake = tmp_path / "lake"
     export(tables, lake, ["ar", "l512"])
     next((lake / "runs").rglob("*run_id=ar*")).joinpath("run.parquet").unlink()
-    (lake / "timings" / "experiment=e" / "run_id=l512" / ".0.part").write_bytes(b"half a file")
+    (lake / "timings" / "experiment=e" / "run_id=l512" / "0.parquet").write_bytes(b"half a file")
     connection = open_lake(lake)
     assert connection.execute("SELECT DISTINCT run_id FROM timings").fetchall() == [("l512",)]
     connection.close()

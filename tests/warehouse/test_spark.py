@@ -91,8 +91,14 @@ def traces(folder: Path, count: int) -> list[str]:
 
 def executors() -> list[psutil.Process]:
     """The processes of Spark's executors, children of this one's Java."""
-    found = psutil.Process().children(recursive=True)
-    return [process for process in found if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())]
+    return [process for process in psutil.Process().children(recursive=True) if _is_executor(process)]
+
+
+def _is_executor(process: psutil.Process) -> bool:
+    try:
+        return "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False
 
 
 class Killer(threading.Thread):
