@@ -16,7 +16,7 @@ from capture.config import Mode
 from tests.analyze import kineto
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("demo", "capture", "ceilings", "analyze", "sql", "report", "compare")
+COMMANDS = ("demo", "capture", "ceilings", "analyze", "sql", "report", "compare", "export")
 H200 = ROOT / "tests" / "data" / "h200"
 
 

@@ -24,7 +24,7 @@ from warehouse.lake import Lake, commits, export, open_lake, table_columns
 
 pytest.importorskip("pyspark")
 ROOT = Path(__file__).parents[2]
-TRACES = int(os.environ.get("N", "1000"))
+TRACES = int(os.environ.get("RIDGELINE_SPARK_TRACES", "1000"))
 KERNELS = 4
 KERNELS_NS = 8_875  # of the hand-written step
 pytestmark = pytest.mark.slow
