@@ -43,7 +43,6 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("JAVA_HOME", str(home))
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setenv("SPARK_LOCAL_DIRS", str(folder / "local"))
-        patch.setenv("SPARK_WORKER_DIR", str(folder / "work"))
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         settings = {
             "spark.ui.enabled": "false",
