@@ -27,6 +27,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+AnyWarehouse = Annotated[
+    Path | None,
+    typer.Option("-w", "--warehouse", help="The DuckDB file; ridgeline.duckdb by default.", metavar="FILE"),
+]
+"""Where a lake may be named instead."""
+LakeOption = Annotated[
+    str | None, typer.Option("--lake", help="A Parquet lake instead: a folder or a URL.", metavar="DIR")
+]
 Warehouse = Annotated[Path, typer.Option("-w", "--warehouse", help="The DuckDB file.", metavar="FILE")]
 DEFAULT_WAREHOUSE = Path("ridgeline.duckdb")
 STAGES = ("capture", "analyze", "warehouse", "reports")
@@ -126,7 +134,8 @@ def analyze(
     paths: Annotated[
         list[Path], typer.Argument(help="Run directories, folders of them, or Kineto traces.", metavar="PATH")
     ],
-    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+    warehouse: AnyWarehouse = None,
+    lake: LakeOption = None,
     jobs: Annotated[int, typer.Option(help="Decoder processes; 0 for one a core.", min=0, metavar="N")] = 0,
     memory: Annotated[
         str | None, typer.Option(help="What ingest may hold, such as 2GB; 60 % of what there is.", metavar="SIZE")
@@ -145,12 +154,16 @@ def analyze(
 ) -> None:
     """Attribute and price every kernel of traces.
 
-    The results are loaded into the warehouse; a trace that is there already and has not changed is left alone.
+    The results are loaded into the warehouse, or written into a lake; a trace that is there already and has not changed
+    is left alone.
 
     Example: ridgeline analyze runs/ trace.json.gz -w ridgeline.duckdb
     """
     from analyze.ingest import analyze as ingest
 
+    _check_either(warehouse, lake)
+    if lake and hta:
+        fail("--hta is for a warehouse: analyze into one with -w FILE, then `ridgeline export -w FILE LAKE`", 2)
     if twin and (len(paths) > 1 or paths[0].is_dir()):
         fail("--twin belongs to one trace: expected a single PATH that is a file", 2)
     failures = 0
@@ -167,13 +180,14 @@ def analyze(
         with errors_in_one_line():
             ingest(
                 paths,
-                warehouse,
+                warehouse or DEFAULT_WAREHOUSE,
                 jobs=jobs or os.cpu_count() or 1,
                 report=report,
                 twin=twin,
                 hta=hta,
                 memory=_memory(memory) if memory else None,
                 salvage=salvage,
+                lake=lake,
             )
     if failures:
         raise typer.Exit(1)
@@ -189,6 +203,11 @@ def _memory(size: str) -> int:
     if memory < LEAST_BYTES:
         fail(f"--memory: {size} is too little: expected {in_words(LEAST_BYTES)} or more", 2)
     return memory
+
+
+def _check_either(warehouse: Path | None, lake: str | None) -> None:
+    if warehouse and lake:
+        fail("expected either -w FILE or --lake DIR, found both", 2)
 
 
 def _one_line(result: Result) -> str:
@@ -248,7 +267,8 @@ def sql(
     file: Annotated[
         Path | None, typer.Option("-f", "--file", help="Read the statement from a file.", metavar="FILE.sql")
     ] = None,
-    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+    warehouse: AnyWarehouse = None,
+    lake: LakeOption = None,
     output_format: Annotated[
         Format, typer.Option("--format", help="table, csv, json or parquet.", metavar="FORMAT")
     ] = Format.table,
@@ -256,17 +276,18 @@ def sql(
         Path | None, typer.Option("-o", "--out", help="Write to a file instead of stdout.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Run SQL over the warehouse, read-only.
+    """Run SQL over the warehouse or a lake, read-only.
 
     Example: ridgeline sql "SELECT operator, duration_ns FROM operator_summary ORDER BY 2 DESC LIMIT 10"
     """
     if (query is None) == (file is None):
         fail("expected either a QUERY or -f FILE", 2)
+    _check_either(warehouse, lake)
     with errors_in_one_line():
         from warehouse.query import run
 
         statement = _text(file) if file else query or ""
-        run(warehouse, statement, output_format=output_format.value, out=out)
+        run(warehouse or DEFAULT_WAREHOUSE, statement, output_format=output_format.value, out=out, lake=lake)
 
 
 def _text(file: Path) -> str:
@@ -445,6 +466,38 @@ def compare(
         slower = comparison.above(found, fail_above) if fail_above is not None else []
     if slower:
         fail(f"above {fail_above:g} %: {'; '.join(slower)}")
+
+
+@app.command()
+def export(
+    lake: Annotated[str, typer.Argument(help="A folder, or a URL of an object store.", metavar="LAKE")],
+    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+) -> None:
+    """Write the warehouse's runs into a Parquet lake.
+
+    Files are partitioned by experiment and run. Any number of machines add runs to one lake; a run that is there
+    already with the same rows is left alone.
+
+    Example: ridgeline export -w ridgeline.duckdb lake
+    """
+    with errors_in_one_line():
+        from warehouse import connect
+        from warehouse.lake import export as write
+
+        connection = connect(warehouse, read_only=True, external_access=True)
+        try:
+            (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone() or (0,)
+            with progress("exporting", runs) as advance:
+                done = write(connection, lake, report=lambda run: advance(run.name))
+        finally:
+            connection.close()
+    written = [run for run in done if run.outcome == "written"]
+    rows, size = sum(run.rows for run in written), sum(run.bytes for run in written)
+    print(
+        f"ridgeline: {lake}: {len(written):,} runs written, {rows:,} rows, {size / 1e6:,.1f} MB,"
+        f" {len(done) - len(written):,} unchanged",
+        file=sys.stderr,
+    )
 
 
 @app.command()

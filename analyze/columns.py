@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from analyze.errors import Broken
+from analyze.errors import Broken, TraceError
 from analyze.events import ABSENT, DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
 from analyze.reader import (
     JSON_ERRORS,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from analyze.columns import Columns
     from analyze.twins import Matched
+    from warehouse.lake import Commit
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
 
@@ -77,12 +78,14 @@ def analyze(
     hta: bool = False,
     memory: int | None = None,
     salvage: bool = False,
+    lake: str | None = None,
 ) -> list[Result]:
     """Load every run under ``paths`` into the warehouse file; ``report`` is told of each as it is done.
 
     ``twin`` is the eager trace of the same steps, for a call with one trace, instead of one beside it. With ``hta``
     HTA's analyses are stored beside ours, also for a run that is there already, unless it has them; what fails of them
-    is a warning. They stay until the run is replaced.
+    is a warning. They stay until the run is replaced. With ``lake`` each run is written there instead, without HTA's
+    analyses, and the warehouse is left alone.
 
     ``memory`` is what this process and its children may hold, in bytes; 60 % of what there is unless given. A trace
     that does not fit fails, with what it takes.
@@ -101,8 +104,9 @@ def analyze(
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
         report(result)
-    wanted = Wanted(memory or default_bytes(), hta=hta, salvage=salvage)
-    for result in _load_all(sources, warehouse, jobs, wanted) if sources else ():
+    wanted = Wanted(memory or default_bytes(), hta=hta, salvage=salvage, lake=lake)
+    loaded = _load_into_lake(sources, jobs, wanted) if lake else _load_all(sources, warehouse, jobs, wanted)
+    for result in loaded if sources else ():
         report(result)
         results.append(result)
     return results
@@ -121,11 +125,13 @@ class Wanted(NamedTuple):
     memory: int
     hta: bool = False
     salvage: bool = False
+    lake: str | None = None
+    """Where runs go from the warehouse, if not to stay there."""
 
 
 def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted) -> Iterator[Result]:
     jobs = decoders_within(wanted.memory, jobs)
-    with Decoders(jobs, _scratch(warehouse), min(LARGEST_EVENT_BYTES, wanted.memory // 16)) as decoders:
+    with _decoders(jobs, wanted, _scratch(warehouse)) as decoders:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
         from warehouse import connect
@@ -143,6 +149,60 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted)
             if created and not known:  # while it is ours: another process may be waiting for it
                 warehouse.unlink(missing_ok=True)
             connection.close()
+
+
+def _decoders(jobs: int, wanted: Wanted, folder: Path | None = None) -> Decoders:
+    return Decoders(jobs, folder, min(LARGEST_EVENT_BYTES, wanted.memory // 16))
+
+
+def _load_into_lake(sources: list[Source], jobs: int, wanted: Wanted) -> Iterator[Result]:
+    """Load each run into a warehouse in memory, which keeps the prices, and move it from there into the lake."""
+    assert wanted.lake
+    jobs = decoders_within(wanted.memory, jobs)
+    with _decoders(jobs, wanted) as decoders:
+        if sources[0].trace:
+            decoders.submit(sources[0].trace)
+        from warehouse import connect
+        from warehouse.lake import Lake, commits
+
+        known = {commit.run_id: _stored(commit) for commit in commits(Lake(wanted.lake))}
+        connection = connect(":memory:")
+        try:
+            connection.execute(f"SET memory_limit = '{wanted.memory // 4} B'")
+            for pending in _ahead(sources, known, decoders, jobs):
+                yield _finish(connection, pending, decoders, known, wanted)
+        finally:
+            connection.close()
+
+
+def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str) -> Result:
+    """Load one run into a lake, by way of a warehouse in memory that keeps the prices for the next.
+
+    Raises ``WarehouseError`` if there is no reading the lake; what else goes wrong is the result.
+    """
+    from warehouse.lake import Lake, commits
+
+    run_id = _run_id_on_disk(source)
+    known = {commit.run_id: _stored(commit) for commit in commits(Lake(lake), run_id)} if run_id else {}
+    if unchanged := _unchanged(source, known):
+        return Result(source.name, "unchanged", run_id=unchanged)
+    wanted = Wanted(default_bytes(), lake=lake)
+    with _decoders(1, wanted) as decoders:
+        if source.trace:
+            decoders.submit(source.trace)
+        return _finish(connection, _Pending(source, None, source.trace is not None), decoders, known, wanted)
+
+
+def _run_id_on_disk(source: Source) -> str | None:
+    try:
+        return _sha256(source.trace or source.run_json or Path())[:16]
+    except _UNREADABLE:
+        return None  # reading it will say what is wrong
+
+
+def _stored(commit: Commit) -> Stored:
+    """What a lake has of a run."""
+    return Stored(commit.name, commit.content_sha256, commit.rules_version)
 
 
 def _known(connection: duckdb.DuckDBPyConnection) -> Known:
@@ -230,6 +290,10 @@ def _load_one(
     if before and before.name != source.name:
         return Result(source.name, "unchanged", same_as=before.name)
     load(connection, run)
+    if wanted.lake:
+        from warehouse.lake import move
+
+        move(connection, wanted.lake, run.run_id)
     known[run.run_id] = Stored(source.name, content, RULES_VERSION)
     summary = run.records["runs"][0]
     kernels = len(run.frames["kernels"]) if run.frames else 0

@@ -16,7 +16,19 @@ from capture.config import Mode
 from tests.analyze import kineto
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("demo", "capture", "ceilings", "analyze", "sql", "report", "compare", "reprice", "forget", "verify")
+COMMANDS = (
+    "demo",
+    "capture",
+    "ceilings",
+    "analyze",
+    "sql",
+    "report",
+    "compare",
+    "reprice",
+    "forget",
+    "verify",
+    "export",
+)
 H200 = ROOT / "tests" / "data" / "h200"
 
 

@@ -28,6 +28,7 @@ SCHEMA_VERSION = 4
 LOCK_WAIT_S = 2.0
 _LOCKED = "Could not set lock on file"
 _FOLDER = Path(__file__).parent
+IN_MEMORY = Path(":memory:")
 
 
 @cache
@@ -36,19 +37,20 @@ def view_files() -> tuple[Path, ...]:
     return tuple(sorted((_FOLDER / "views").glob("*.sql")))
 
 
-def connect(path: str | Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(path: str | Path, *, read_only: bool = False, external_access: bool = False) -> duckdb.DuckDBPyConnection:
     """Open the warehouse at ``path``, created unless ``read_only``, with its views.
 
-    A read-only connection cannot reach other files. One that writes brings a file of an older schema forward, with a
+    The path ``:memory:`` makes one that lasts as long as its connection. A read-only connection cannot reach other
+    files, unless it is given ``external_access``. One that writes brings a file of an older schema forward, with a
     copy of it kept beside it. Of a file that another process has open for writing, or where this one is to write, has
     open at all, it waits ``LOCK_WAIT_S`` seconds for that to end. Raises :class:`WarehouseError`.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.exists() and path != IN_MEMORY:
         if read_only:
             raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
         _make(path)
-    connection = _open(path, read_only=read_only)
+    connection = _open(path, read_only=read_only, external_access=external_access)
     try:
         _check_version(connection, path, read_only=read_only)
         _add_views(connection, "TEMP VIEW" if read_only else "VIEW")
@@ -79,10 +81,10 @@ def _make(path: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, *, read_only: bool, external_access: bool = False) -> duckdb.DuckDBPyConnection:
     # writers checkpoint at each commit, so that a load is written once and readers find no log to replay
     config: dict[str, str | bool | int | float | list[str]]
-    config = {"enable_external_access": "false"} if read_only else {"checkpoint_threshold": "1KB"}
+    config = {"enable_external_access": external_access} if read_only else {"checkpoint_threshold": "1KB"}
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:

@@ -6,6 +6,7 @@ import csv
 import datetime
 import decimal
 import math
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,18 +27,26 @@ CELL_CHARACTERS = 80
 
 Rows = Iterator[Sequence[Any]]
 
+_WORD = re.compile(r"\w+")
 
-def run(warehouse: Path, sql: str, *, output_format: str = "table", out: Path | None = None) -> None:
+
+def run(
+    warehouse: Path, sql: str, *, output_format: str = "table", out: Path | None = None, lake: str | None = None
+) -> None:
     """Run one or more statements, read-only and with external access off, and write the last one's rows.
 
-    ``output_format`` is table, csv, json or parquet; Parquet needs ``out``. Raises :class:`QueryError`.
+    They ask the lake, where one is named, instead of the warehouse. ``output_format`` is table, csv, json or parquet;
+    Parquet needs ``out``. Raises :class:`WarehouseError`.
     """
     if output_format == "parquet" and out is None:
         raise QueryError("Parquet goes to a file: name one with -o FILE")
-    connection = connect(warehouse, read_only=True)
+    connection = _open_lake(lake) if lake else connect(warehouse, read_only=True)
     try:
-        if not connection.extract_statements(sql):
+        statements = connection.extract_statements(sql)
+        if not statements:
             raise QueryError("no statement: expected SQL, found nothing or only comments")
+        if lake:
+            _refuse_writing(sql, statements)
         cursor = connection.execute(sql)
         columns = [column[0] for column in cursor.description or []]
         _write(columns, _rows(cursor), output_format, out)
@@ -45,6 +54,22 @@ def run(warehouse: Path, sql: str, *, output_format: str = "table", out: Path | 
         raise QueryError(_message(e)) from None
     finally:
         connection.close()
+
+
+def _open_lake(location: str) -> duckdb.DuckDBPyConnection:
+    from warehouse.lake import open_lake
+
+    return open_lake(location)
+
+
+def _refuse_writing(sql: str, statements: Sequence[duckdb.Statement]) -> None:
+    """DuckDB lets a connection that may read the files of a lake write there as well."""
+    keyword = duckdb.token_type.keyword
+    words = {
+        found[0].lower() for at, kind in duckdb.tokenize(sql) if kind == keyword and (found := _WORD.match(sql, at))
+    }
+    if words & {"copy", "export"} or any(each.type == duckdb.StatementType.ATTACH for each in statements):
+        raise QueryError("a lake is only read here, without COPY, EXPORT and ATTACH: write a result with -o FILE")
 
 
 def _message(error: duckdb.Error) -> str:

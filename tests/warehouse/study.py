@@ -1,0 +1,42 @@
+"""A warehouse in which every view has rows: captured runs of three modes, and a study written by hand."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import duckdb
+
+from analyze.ingest import analyze
+from tests.analyze import kineto
+from tests.reports import rich, sweep
+from warehouse import connect
+from warehouse.database import view_files
+from warehouse.lake import table_columns
+
+DATA = Path(__file__).parents[1] / "data"
+EMPTY = frozenset({"hta_temporal", "hta_idle", "hta_launch", "hta_critical_path", "warnings"})
+"""Tables without rows."""
+
+
+def make(folder: Path) -> Path:
+    path = folder / "study.duckdb"
+    bare = kineto.write(folder / "step.json", kineto.matmul_step())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = analyze([DATA / "h200", bare], path)
+    assert {result.outcome for result in results} == {"loaded"}
+    connection = connect(path)
+    sweep.fill(connection)
+    rich.fill(connection)
+    connection.execute("UPDATE runs SET experiment = 'a/../b {%} *?' WHERE run_id = 'l128'")
+    connection.close()
+    return path
+
+
+def view_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    assert view_files()
+    names = {
+        name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+    }
+    return sorted(names - table_columns().keys() - {"schema_version"})

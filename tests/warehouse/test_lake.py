@@ -1,0 +1,249 @@
+"""A lake answers as the warehouse that it was exported from, and holds each run once, whoever wrote it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fsspec
+import pytest
+
+from analyze.ingest import analyze
+from tests.analyze import kineto
+from tests.warehouse import study
+from tests.warehouse.agreement import differences
+from warehouse import WarehouseError, connect
+from warehouse.lake import NO_EXPERIMENT, Lake, commits, export, open_lake, partition, table_columns
+from warehouse.query import QueryError, run
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return study.make(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def tables(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = connect(warehouse, read_only=True, external_access=True)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="module", params=["folder", "memory"])
+def lake(
+    request: pytest.FixtureRequest, tables: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """On the local file system, and on one that only fsspec knows."""
+    place = str(tmp_path_factory.mktemp("la ke") / "lake") if request.param == "folder" else "memory://a/lake"
+    done = export(tables, place)
+    assert {each.outcome for each in done} == {"written"}
+    return place
+
+
+@pytest.fixture
+def opened(lake: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = open_lake(lake)
+    yield connection
+    connection.close()
+
+
+def rows(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[Any, ...]]:
+    return connection.execute(f"SELECT * FROM {table}").fetchall()
+
+
+def test_every_table_and_view_answers_as_in_the_warehouse(
+    tables: duckdb.DuckDBPyConnection, opened: duckdb.DuckDBPyConnection
+) -> None:
+    views = study.view_names(opened)
+    assert len(views) > 30
+    for name in (*table_columns(), *views):
+        columns = [tables.execute(f"DESCRIBE {name}").fetchall(), opened.execute(f"DESCRIBE {name}").fetchall()]
+        assert [row[:2] for row in columns[0]] == [row[:2] for row in columns[1]], name
+        expected = rows(tables, name)
+        assert bool(expected) == (name not in study.EMPTY), name
+        assert differences(rows(opened, name), expected) == [], name
+
+
+def test_exporting_again_leaves_the_lake_alone(tables: duckdb.DuckDBPyConnection, lake: str) -> None:
+    before = _contents(lake)
+    assert {(each.outcome, each.bytes) for each in export(tables, lake)} == {("unchanged", 0)}
+    assert _contents(lake) == before
+
+
+def _contents(place: str) -> dict[str, bytes]:
+    files = Lake(place).files
+    return {path: files.cat_file(path) for path in files.find(Lake(place).root)}
+
+
+def test_partitions_are_escaped_as_hive_does(lake: str) -> None:
+    folders = {commit.run_id: commit.folder for commit in commits(Lake(lake))}
+    assert folders["l128"] == "experiment=a%2F__%2Fb %7B%25} %2A%3F/run_id=l128"
+    assert partition(None, "r") == partition("", "r") == f"experiment={NO_EXPERIMENT}/run_id=r"
+    assert partition("..", "r") == "experiment=__/run_id=r"
+
+
+def test_a_connection_reaches_nothing_but_the_lake(opened: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    for statement in (
+        f"SELECT * FROM read_csv('{tmp_path}/x.csv')",
+        f"COPY (SELECT 1) TO '{tmp_path}/y.csv'",
+        f"ATTACH '{tmp_path}/z.duckdb'",
+        "SET enable_external_access = true",
+        f"SET allowed_directories = ['{tmp_path}']",
+    ):
+        with pytest.raises(duckdb.Error):
+            opened.execute(statement)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+
+
+@pytest.mark.parametrize("form", ["COPY runs TO '{}'", "EXPLAIN ANALYZE COPY runs TO '{}'", "ATTACH '{}'"])
+def test_no_statement_writes_into_the_lake(tables: duckdb.DuckDBPyConnection, tmp_path: Path, form: str) -> None:
+    lake = tmp_path / "lake"
+    export(tables, lake, ["ar"])
+    before = _contents(str(lake))
+    with pytest.raises(QueryError, match="only read"):
+        run(tmp_path, form.format(lake / "new"), lake=str(lake))
+    assert _contents(str(lake)) == before
+
+
+def test_a_family_named_copy_may_be_asked_for(
+    tables: duckdb.DuckDBPyConnection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(tables, tmp_path / "lake", ["ar"])
+    run(tmp_path, "SELECT 'copy' AS \"export\"", output_format="csv", lake=str(tmp_path / "lake"))
+    assert capsys.readouterr().out == "export\ncopy\n"
+
+
+# A run of its own, and what becomes of it.
+
+
+def trace(folder: Path, name: str = "a", shift_us: float = 0.0) -> Path:
+    events = kineto.matmul_step()
+    for event in events:
+        event["ts"] = event.get("ts", 0.0) + shift_us
+    return kineto.write(folder / f"{name}.json", events)
+
+
+def test_analyzing_into_a_lake_gives_what_exporting_gives(tmp_path: Path) -> None:
+    path = trace(tmp_path)
+    analyze([path], tmp_path / "w.duckdb")
+    (result,) = analyze([path], tmp_path / "none.duckdb", lake=str(tmp_path / "direct"))
+    assert (result.outcome, (tmp_path / "none.duckdb").exists()) == ("loaded", False)
+    connection = connect(tmp_path / "w.duckdb", read_only=True, external_access=True)
+    export(connection, tmp_path / "exported")
+    direct, exported = open_lake(tmp_path / "direct"), open_lake(tmp_path / "exported")
+    for table in table_columns():
+        assert differences(rows(direct, table), rows(exported, table)) == [], table
+    assert [commit.file("kernels") for commit in commits(Lake(tmp_path / "direct"))] == [
+        commit.file("kernels") for commit in commits(Lake(tmp_path / "exported"))
+    ]
+    for each in (connection, direct, exported):
+        each.close()
+
+
+def test_what_is_in_the_lake_is_left_alone_and_what_changed_replaced(tmp_path: Path) -> None:
+    path, lake = trace(tmp_path), str(tmp_path / "lake")
+    assert _outcomes(tmp_path, lake) == ["loaded"]
+    before = _contents(lake)
+    assert _outcomes(tmp_path, lake) == ["unchanged"]
+    assert _contents(lake) == before
+    shutil.copy(study.DATA / "h200" / "ceilings.json", tmp_path)  # a companion makes another content of the same run
+    assert _outcomes(tmp_path, lake) == ["replaced"]
+    (commit,) = commits(Lake(lake))
+    files = {Path(file).name for file in _contents(lake)}
+    assert files == {"run.parquet", f"{commit.generation}.parquet"}
+    shutil.copy(path, tmp_path / "b.json")
+    assert _outcomes(tmp_path, lake) == ["unchanged", "unchanged"]  # the same trace by another name
+
+
+def _outcomes(folder: Path, lake: str) -> list[str]:
+    return [result.outcome for result in analyze([folder], folder / "none.duckdb", lake=lake)]
+
+
+def test_a_bad_trace_keeps_no_other_from_the_lake(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text("{")
+    results = analyze([bad, trace(tmp_path)], tmp_path / "none.duckdb", lake=str(tmp_path / "lake"))
+    assert [result.outcome for result in results] == ["failed", "loaded"]
+    assert [commit.name for commit in commits(Lake(tmp_path / "lake"))] == ["a"]
+
+
+def test_what_a_writer_left_unfinished_is_not_read(tables: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    export(tables, lake, ["ar", "l512"])
+    next((lake / "runs").rglob("*run_id=ar*")).joinpath("run.parquet").unlink()
+    (lake / "timings" / "experiment=e" / "run_id=l512" / "0.parquet").write_bytes(b"half a file")
+    connection = open_lake(lake)
+    assert connection.execute("SELECT DISTINCT run_id FROM timings").fetchall() == [("l512",)]
+    connection.close()
+    assert [each.outcome for each in export(tables, lake, ["ar", "l512"])] == ["written", "unchanged"]
+
+
+def test_a_run_that_moves_to_another_experiment_is_there_once(warehouse: Path, tmp_path: Path) -> None:
+    shutil.copy(warehouse, tmp_path / "w.duckdb")
+    lake = tmp_path / "lake"
+    connection = connect(tmp_path / "w.duckdb")
+    export(connection, lake, ["ar"])
+    connection.execute("UPDATE runs SET experiment = 'other' WHERE run_id = 'ar'")
+    export(connection, lake, ["ar"])
+    connection.close()
+    (commit,) = commits(Lake(lake))
+    assert commit.folder == "experiment=other/run_id=ar"
+    assert {path.parts[-3] for path in lake.rglob("*.parquet")} == {"experiment=other"}
+
+
+def test_both_commits_of_a_moving_run_are_read_as_the_newer(warehouse: Path, tmp_path: Path) -> None:
+    shutil.copy(warehouse, tmp_path / "w.duckdb")
+    connection = connect(tmp_path / "w.duckdb")
+    export(connection, tmp_path / "lake", ["ar"])
+    connection.execute("UPDATE runs SET experiment = 'other', name = 'moved' WHERE run_id = 'ar'")
+    export(connection, tmp_path / "new", ["ar"])
+    connection.close()
+    shutil.copytree(tmp_path / "new", tmp_path / "lake", dirs_exist_ok=True)  # as if killed before it cleaned up
+    opened = open_lake(tmp_path / "lake")
+    assert opened.execute("SELECT name, experiment FROM runs").fetchall() == [("moved", "other")]
+    assert opened.execute("SELECT count(*) FROM timings").fetchone() == (6,)
+    opened.close()
+
+
+def test_a_reader_sees_the_lake_as_it_was_when_opened(tables: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    export(tables, tmp_path / "lake", ["ar"])
+    opened = open_lake(tmp_path / "lake")
+    export(tables, tmp_path / "lake", ["l128"])
+    assert opened.execute("SELECT run_id FROM runs").fetchall() == [("ar",)]
+    assert opened.execute("SELECT DISTINCT run_id FROM timings").fetchall() == [("ar",)]
+    opened.close()
+
+
+def test_columns_that_a_file_lacks_are_null_and_types_are_the_schemas(
+    tables: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    export(tables, tmp_path / "lake", ["ar"])
+    (file,) = (tmp_path / "lake" / "timings").rglob("*.parquet")
+    older = f"SELECT run_id, metric, CAST(value_ns AS INTEGER) AS value_ns FROM '{file}'"
+    duckdb.sql(older).write_parquet(str(tmp_path / "older.parquet"))
+    shutil.move(tmp_path / "older.parquet", file)
+    opened = open_lake(tmp_path / "lake")
+    found = opened.sql("SELECT DISTINCT phase, typeof(phase), typeof(value_ns) FROM timings").fetchall()
+    assert found == [(None, "VARCHAR", "BIGINT")]
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("missing", "no runs in this lake"), ("nosuch://lake", "nosuch"), ("damaged", "damaged")],
+)
+def test_what_is_no_lake_is_said_in_a_line(tmp_path: Path, place: str, message: str) -> None:
+    folder = tmp_path / "damaged" / "runs" / "experiment=e" / "run_id=r"
+    folder.mkdir(parents=True)
+    (folder / "run.parquet").write_bytes(b"not Parquet")
+    with pytest.raises(WarehouseError, match=message) as caught:
+        open_lake(place if "://" in place else tmp_path / place)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_other_file_system_is_not_the_local_one() -> None:
+    assert not isinstance(fsspec.filesystem("memory"), type(fsspec.filesystem("file")))

