@@ -69,7 +69,7 @@ def _make(path: Path) -> None:
     try:
         connection = _open(part, read_only=False)
         try:
-            _create(connection)
+            _create(connection, commented=True)
         finally:
             connection.close()
         with suppress(FileExistsError):  # another process was faster: its warehouse is as good
@@ -109,7 +109,7 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_on
     """See that the schema is this one's; an older one is brought forward where writing is allowed."""
     tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if not tables and not read_only:  # an empty database, whoever made it
-        return _create(connection)
+        return _create(connection, commented=path != IN_MEMORY)
     if "schema_version" not in tables:
         raise WarehouseError(f"{path}: a DuckDB file, but not a Ridgeline warehouse: name another with -w")
     ((version,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
@@ -130,6 +130,7 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_on
 
 def _bring_forward(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> None:
     from warehouse import migrations
+    from warehouse.documentation import comment
 
     steps = migrations.steps(path, version, SCHEMA_VERSION)
     backup = migrations.back_up(connection, path, version)
@@ -139,6 +140,7 @@ def _bring_forward(connection: duckdb.DuckDBPyConnection, path: Path, version: i
         for step in steps:
             connection.execute(step.read_text())
         make_views(connection)
+        comment(connection)
         refresh(connection)
         _sign(connection)
         seal_all(connection)
@@ -155,13 +157,10 @@ def _add_views(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
 
 def make_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Make every view as this version defines it, and the tables of kept rows that are not there yet, empty."""
-    from warehouse.documentation import comment
-
     for name, statement in _statements():
         if name in KEPT:
             connection.execute(f"CREATE TABLE IF NOT EXISTS kept_{name} AS SELECT * FROM defined_{name} LIMIT 0")
         connection.execute(statement)
-    comment(connection)
 
 
 def hold(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
@@ -201,10 +200,14 @@ def _definitions() -> tuple[tuple[str, str], ...]:
     return tuple((match[1], each) for match, each in found if match)
 
 
-def _create(connection: duckdb.DuckDBPyConnection) -> None:
+def _create(connection: duckdb.DuckDBPyConnection, *, commented: bool) -> None:
+    from warehouse.documentation import comment
+
     with transaction(connection):
         connection.execute((_FOLDER / "schema.sql").read_text())
         make_views(connection)
+        if commented:
+            comment(connection)
         _sign(connection)
         rows = list(datasheets.ceiling_rows())
         values = ", ".join(f"({', '.join('?' for _ in row)})" for row in rows)  # one statement takes a tenth of many

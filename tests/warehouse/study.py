@@ -10,7 +10,7 @@ import duckdb
 from analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.reports import rich, sweep
-from warehouse import connect
+from warehouse import connect, refresh
 from warehouse.database import view_files
 from warehouse.lake import table_columns
 
@@ -30,6 +30,8 @@ def make(folder: Path) -> Path:
     sweep.fill(connection)
     rich.fill(connection)
     connection.execute("UPDATE runs SET experiment = 'a/../b {%} *?' WHERE run_id = 'l128'")
+    connection.execute("UPDATE kernels SET stream = 8 WHERE run_id = ? AND kernel_id % 2 = 0", [rich.RUN])
+    refresh(connection)
     connection.close()
     return path
 

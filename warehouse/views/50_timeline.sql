@@ -3,32 +3,44 @@
 CREATE OR REPLACE VIEW coverage AS
 WITH ends AS (
   SELECT
-    run_id, rank, device_index, stream, step_id, kernel_id, start_ns, start_ns + duration_ns AS end_ns
+    run_id, rank, device_index, stream, step_id, kernel_id, start_ns, start_ns + duration_ns AS end_ns,
+    MAX(start_ns + duration_ns) OVER (
+      PARTITION BY run_id, rank, device_index
+      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS device_until_ns
   FROM kernels
+),
+-- devices that ever did two things at once: on others streams and steps need no look of their own
+parallel AS (
+  SELECT DISTINCT run_id, rank, device_index FROM ends WHERE start_ns < device_until_ns
 ),
 covered AS (
   SELECT
     e.*,
-    MAX(end_ns) OVER (
-      PARTITION BY run_id, rank, device_index
-      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    ) AS device_until_ns,
-    MAX(end_ns) OVER (
-      PARTITION BY run_id, rank, device_index, stream
-      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    MAX(e.end_ns) OVER (
+      PARTITION BY e.run_id, e.rank, e.device_index, e.stream
+      ORDER BY e.start_ns, e.kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS stream_until_ns,
-    MAX(end_ns) OVER (
-      PARTITION BY run_id, rank, device_index, step_id
-      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    MAX(e.end_ns) OVER (
+      PARTITION BY e.run_id, e.rank, e.device_index, e.step_id
+      ORDER BY e.start_ns, e.kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS step_until_ns
   FROM ends e
+  JOIN parallel p ON p.run_id = e.run_id AND p.rank = e.rank AND p.device_index = e.device_index
 )
 SELECT
   run_id, rank, device_index, stream, step_id, kernel_id, start_ns, end_ns,
   GREATEST(end_ns - GREATEST(start_ns, COALESCE(device_until_ns, start_ns)), 0) AS device_fresh_ns,
   GREATEST(end_ns - GREATEST(start_ns, COALESCE(stream_until_ns, start_ns)), 0) AS stream_fresh_ns,
   GREATEST(end_ns - GREATEST(start_ns, COALESCE(step_until_ns, start_ns)), 0) AS step_fresh_ns
-FROM covered;
+FROM covered
+UNION ALL
+SELECT
+  e.run_id, e.rank, e.device_index, e.stream, e.step_id, e.kernel_id, e.start_ns, e.end_ns,
+  e.end_ns - e.start_ns AS device_fresh_ns, e.end_ns - e.start_ns AS stream_fresh_ns, e.end_ns - e.start_ns AS step_fresh_ns
+FROM ends e
+LEFT JOIN parallel p ON p.run_id = e.run_id AND p.rank = e.rank AND p.device_index = e.device_index
+WHERE p.run_id IS NULL;
 
 -- Gaps of a device by cause and by part; a step's are those between two of its activities, others have no step.
 CREATE OR REPLACE VIEW gap_summary AS
