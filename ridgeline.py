@@ -10,7 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
-import typer
+import interruption
+
+if Path(sys.argv[0]).stem == "ridgeline":  # and not where tests import this
+    interruption.end_at_once()
+
+import typer  # it takes a tenth of a second, in which a signal may come
 
 if TYPE_CHECKING:
     from analyze.ingest import Result
@@ -76,6 +81,7 @@ def options(
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """End with one line on stderr."""
+    interruption.check()
     print(f"ridgeline: {' '.join(message.split())}", file=sys.stderr)
     raise typer.Exit(code)
 
@@ -141,6 +147,7 @@ def analyze(
 
         def report(result: Result) -> None:
             nonlocal failures
+            interruption.check()
             advance(result.name)
             failures += result.outcome == "failed"
             print(f"ridgeline: {_one_line(result)}", file=sys.stderr)
@@ -482,9 +489,13 @@ def demo(
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    interruption.unwind()
     try:
         app()
         code: str | int | None = 0
+    except interruption.Interrupted as e:
+        interruption.say()
+        code = e.code
     except SystemExit as e:
         code = e.code
     try:

@@ -16,6 +16,7 @@ import duckdb
 
 from warehouse.database import connect
 from warehouse.errors import QueryError
+from warehouse.whole_file import whole_file
 
 BATCH_ROWS = 10_000
 TABLE_ROWS = 10_000
@@ -99,13 +100,8 @@ def _target(path: Path) -> Iterator[Path]:
     if _written_in_place(path):
         yield path
         return
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole_file(path) as part:
         yield part
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    part.replace(path)
 
 
 def _written_in_place(path: Path) -> bool:
