@@ -2,6 +2,8 @@
 
 A signal's handler raises :class:`Interrupted` in the main thread. Where that does not end the command, since native
 code runs there or something swallowed the exception, a thread ends the process: what is stored is whole at any moment.
+
+It imports next to nothing: until it is there, a signal ends in Python's own words.
 """
 
 from __future__ import annotations
@@ -9,11 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-import time
-from contextlib import suppress
-from types import FrameType
-from typing import Any, NoReturn
+from collections.abc import Callable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S = 3.0
@@ -35,11 +33,13 @@ def end_at_once() -> None:
 
 def unwind() -> None:
     """From now on a signal unwinds the command, and ends it after `GRACE_S` where that has not."""
+    from threading import Thread
+
     heard, told = os.pipe()
     os.set_blocking(told, False)
     # Python's own handlers wait for the main thread, which native code may keep for minutes.
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    threading.Thread(target=_insist, args=(heard,), name="interruption", daemon=True).start()
+    Thread(target=_insist, args=(heard,), name="interruption", daemon=True).start()
     sys.unraisablehook = _swallowed
     _handle_by(_raise)
 
@@ -52,18 +52,20 @@ def check() -> None:
 
 def say() -> None:
     """The line on stderr, on a terminal with the cursor that progress hides."""
-    restore = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""
-    with suppress(OSError):
+    try:
+        restore = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""
         os.write(2, f"{restore}{LINE}\n".encode())
+    except OSError:  # nobody listens
+        return
 
 
-def _handle_by(handler: Any) -> None:
+def _handle_by(handler: Callable[[int, object], object]) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` and a shell's `&` mean it
             signal.signal(number, handler)
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
+def _raise(number: int, _: object) -> None:
     """Unwind; further signals find that under way."""
     global _received
     if _received is None:
@@ -73,19 +75,21 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 def _insist(heard: int) -> None:
     """Wait for a signal, then end the process unless that happens by itself."""
+    from time import sleep
+
     while (number := os.read(heard, 1)[0]) not in SIGNALS:
         pass
-    time.sleep(GRACE_S)
+    sleep(GRACE_S)
     _end(number)
 
 
 def _swallowed(found: sys.UnraisableHookArgs) -> None:
-    """Raised where Python cannot pass it on, in a destructor for example."""
+    """End where Python cannot pass the exception on: it was raised in a destructor, for example."""
     if isinstance(found.exc_value, Interrupted):
         _end(_received or signal.SIGINT)
     sys.__unraisablehook__(found)
 
 
-def _end(number: int) -> NoReturn:
+def _end(number: int) -> None:
     say()
     os._exit(128 + number)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+import interruption
+
+if sys.argv[0].endswith(("ridgeline", "ridgeline.py")):  # and not where this is imported; what follows takes its time
+    interruption.end_at_once()
+
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
-import interruption
-
-if Path(sys.argv[0]).stem == "ridgeline":  # and not where tests import this
-    interruption.end_at_once()
-
-import typer  # it takes a tenth of a second, in which a signal may come
+import typer
 
 if TYPE_CHECKING:
     from analyze.ingest import Result
