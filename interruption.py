@@ -1,7 +1,8 @@
 """Ctrl-C and its kin: the command unwinds, so that nothing half-made stays, and is gone within seconds in any case.
 
-A signal's handler raises :class:`Interrupted` in the main thread. Where that does not end the command, since native
-code runs there or something swallowed the exception, a thread ends the process: what is stored is whole at any moment.
+A signal's handler raises :class:`Interrupted` in the main thread, once no import is under way there: native modules
+abort at an exception then. Where that does not end the command, since native code runs or something swallowed the
+exception, a thread ends the process: what is stored is whole at any moment.
 
 It imports next to nothing: until it is there, a signal ends in Python's own words.
 """
@@ -12,10 +13,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S = 3.0
 """Seconds that unwinding may take."""
+
+_RETRY_S = 0.02
 
 LINE = "ridgeline: interrupted: what was complete is kept, the rest is not there: run the same command again for it"
 
@@ -41,6 +45,7 @@ def unwind() -> None:
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     Thread(target=_insist, args=(heard,), name="interruption", daemon=True).start()
     sys.unraisablehook = _swallowed
+    signal.signal(signal.SIGALRM, _raise)
     _handle_by(_raise)
 
 
@@ -59,18 +64,30 @@ def say() -> None:
         return
 
 
-def _handle_by(handler: Callable[[int, object], object]) -> None:
+def _handle_by(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` and a shell's `&` mean it
             signal.signal(number, handler)
 
 
-def _raise(number: int, _: object) -> None:
-    """Unwind; further signals find that under way."""
+def _raise(number: int, frame: FrameType | None) -> None:
+    """Unwind, or try again in a moment; further signals find that under way."""
     global _received
     if _received is None:
         _received = number
+    elif number != signal.SIGALRM:
+        return
+    if _imports(frame):
+        signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
+    else:
         check()
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether an import is among the callers."""
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _insist(heard: int) -> None:

@@ -157,11 +157,20 @@ def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:
         ]
     widths = [max([len(name), *(len(row[i]) for row in shown)]) for i, name in enumerate(columns)]
     print(_line(columns, widths, numeric), file=file)
-    print("  ".join("─" * width for width in widths), file=file)
+    rule = "─" if _can_encode("─", file) else "-"
+    print("  ".join(rule * width for width in widths), file=file)
     for row in shown:
         print(_line(row, widths, numeric), file=file)
     if cut:
         print(f"ridgeline: only the first {TABLE_ROWS:,} rows: use --format csv for all", file=sys.stderr)
+
+
+def _can_encode(text: str, file: TextIO) -> bool:
+    try:
+        text.encode(file.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _line(cells: Sequence[str], widths: list[int], numeric: list[bool]) -> str:
