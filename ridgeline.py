@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+import interruption
+
+if sys.argv[0].endswith(("ridgeline", "ridgeline.py")):  # and not where this is imported; what follows takes its time
+    interruption.end_at_once()
+
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
@@ -84,6 +91,7 @@ def options(
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """End with one line on stderr."""
+    interruption.check()
     _say(message)
     raise typer.Exit(code)
 
@@ -171,6 +179,7 @@ def analyze(
 
         def report(result: Result) -> None:
             nonlocal failures
+            interruption.check()
             advance(result.name)
             failures += result.outcome == "failed"
             _say(_one_line(result))
@@ -254,6 +263,8 @@ def errors_in_one_line() -> Iterator[None]:
             fail(str(e), 2 if type(e).__name__ == "ConfigError" else 1)
         if isinstance(e, BrokenPipeError):  # whoever read our output has seen enough
             raise typer.Exit(1) from None
+        if isinstance(e, ImportError):
+            fail(f"{e.name or 'a library'} cannot be imported here ({e}), and this needs it: install it and try again")
         if isinstance(e, OSError):
             fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
         if isinstance(e, typer.Exit) or "RIDGELINE_TRACEBACK" in os.environ:
@@ -612,18 +623,43 @@ def demo(
     report(out / "ridgeline.duckdb", out)
 
 
+def _prepare_streams() -> None:
+    """Make standard streams that can be written to, whatever they are.
+
+    In the place of one that is closed something must stand, or the next file opened would be taken for it. What is
+    written to standard output is an error then; what is written to standard error goes nowhere. Characters that the
+    terminal's encoding lacks are written as Python would write them.
+    """
+    for descriptor, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 -- for as long as we run
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main() -> NoReturn:
     """Entry point of the console script."""
+    _prepare_streams()
+    interruption.unwind()
+    code: str | int | None = 0
     try:
-        app()
-        code: str | int | None = 0
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except interruption.Interrupted as e:
+        interruption.say()
+        code = e.code
     except SystemExit as e:
         code = e.code
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
+    except OSError as e:
         code = 1
+        if not isinstance(e, BrokenPipeError):  # whoever read our output has seen enough
+            print(f"ridgeline: standard output: {e.strerror}", file=sys.stderr)
     # everything is closed by now; taking the libraries down would cost another tenth of a second
     os._exit(code if isinstance(code, int) else 1)
 

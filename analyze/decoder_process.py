@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from queue import SimpleQueue
+from typing import BinaryIO, NamedTuple
 
 from analyze.columns import Columns, read_part
 from analyze.errors import TraceError
@@ -32,16 +36,26 @@ class Task(NamedTuple):
 
 
 def main() -> None:
-    """Serve until there are no more tasks."""
+    """Serve until the pipe of tasks closes: nobody is left to answer then, and what is under way is dropped."""
     gc.disable()
-    tasks, answers = sys.stdin.buffer, sys.stdout.buffer
+    tasks: SimpleQueue[Task] = SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, tasks), name="tasks", daemon=True).start()
+    answers = sys.stdout.buffer
     while True:
+        answer = _answer(tasks.get())
         try:
-            task: Task = pickle.load(tasks)
-        except EOFError:
-            return
-        pickle.dump(_answer(task), answers, protocol=5)
-        answers.flush()
+            pickle.dump(answer, answers, protocol=5)
+            answers.flush()
+        except BrokenPipeError:
+            os._exit(1)
+
+
+def _listen(file: BinaryIO, tasks: SimpleQueue[Task]) -> None:
+    """Queue what is asked for; where that ends, however the parent ended, end this process."""
+    with suppress(EOFError, pickle.UnpicklingError):
+        while True:
+            tasks.put(pickle.load(file))
+    os._exit(0)
 
 
 def _answer(task: Task) -> Answer:

@@ -106,7 +106,13 @@ class _Child:
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
         command = [sys.executable, "-c", "from analyze.decoder_process import main; main()"]
         environment = {**os.environ, "PYTHONPATH": path}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            process_group=0,  # of its own: Ctrl-C is the parent's to handle, whose end ends it
+        )
         assert self._process.stdin
         assert self._process.stdout
         self._tasks, self._answers = self._process.stdin, self._process.stdout

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,19 +51,44 @@ def examine(trace: Path, limit_s: float = LIMIT_S) -> Findings:
     }
     with tempfile.TemporaryFile("w+") as answers:
         try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=answers,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                timeout=limit_s,
-            )
-            end = f"ended with exit code {done.returncode}" if done.returncode else ""
+            code = _run(command, environment, answers, limit_s)
+            end = f"ended with exit code {code}" if code else ""
         except subprocess.TimeoutExpired:
             end = f"stopped at its limit of {limit_s:g} seconds"
         answers.seek(0)
         return _findings(answers.read().splitlines(), end)
+
+
+def _run(command: list[str], environment: dict[str, str], answers: IO[str], limit_s: float) -> int:
+    """The exit code of a child that ends, with all it started, when its time is up or this process ends."""
+    with (
+        _held_pipe() as stdin,
+        subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=answers,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            process_group=0,  # of its own: Ctrl-C is ours to handle
+        ) as process,
+    ):
+        try:
+            return process.wait(limit_s)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+@contextmanager
+def _held_pipe() -> Iterator[int]:
+    """A pipe that says nothing, and ends when this process does, however it does."""
+    read, write = os.pipe()
+    try:
+        yield read
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def _findings(lines: list[str], end: str) -> Findings:

@@ -2,7 +2,8 @@
 
 Writes a line of JSON when it begins an analysis, ``{"begin": analysis}``, and one when it has it, ``{"rows": [...]}``
 or ``{"error": message}``, so that what is done when it crashes or is stopped is not lost. What HTA itself prints goes
-nowhere. HTA reads ``HTA_DISABLE_NS_ROUNDING`` at import: unless that is set it rounds times to whole microseconds.
+nowhere. When standard input ends, so does this process, with all it started. HTA reads ``HTA_DISABLE_NS_ROUNDING`` at
+import: unless that is set it rounds times to whole microseconds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +26,7 @@ _RANK = 0
 
 def main() -> None:
     """Analyze the trace named on the command line."""
+    threading.Thread(target=_end_with_parent, name="end", daemon=True).start()
     results = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -44,6 +48,12 @@ def main() -> None:
             say({"rows": analyze(analysis)})
         except Exception as e:
             say({"error": _message(e)})
+
+
+def _end_with_parent() -> None:
+    """Standard input is a pipe that the parent holds open as long as it lives."""
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _message(error: Exception) -> str:

@@ -253,6 +253,9 @@ def _finish(
         if "RIDGELINE_TRACEBACK" in os.environ:
             raise
         path = pending.source.trace or pending.source.run_json
+        if isinstance(e, ImportError):  # torch, where reports are made of traces priced elsewhere
+            what = f"{path}: needs {e.name or 'a library'} to price what no trace here had before"
+            return Result(pending.source.name, "failed", error=AnalyzeError(f"{what}: install it ({e})"))
         error = AnalyzeError(f"{path}: cannot be loaded: {type(e).__name__}: {e} (RIDGELINE_TRACEBACK=1 shows where)")
         return Result(pending.source.name, "failed", error=error)
 

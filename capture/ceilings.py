@@ -1,5 +1,6 @@
 """This device's roofs: what it can really read, copy and multiply, measured."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,8 +68,13 @@ def write(
 
 
 def save(path: Path, measured: dict[str, Any]) -> None:
-    """Write measured ceilings to a file."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")
+    """Write measured ceilings to a file, whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def stored(path: Path, device: Any) -> dict[str, Any] | None:

@@ -71,6 +71,8 @@ def told(error: Exception) -> str:
     """An exception in one line: capture's own are sentences, others need their type."""
     if isinstance(error, CaptureError):
         return str(error)
+    if isinstance(error, ImportError):
+        return f"{error.name or 'a library'} cannot be imported here ({error}); capture needs it: install it."
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from reports.names import clip
+from warehouse.whole_file import whole_file
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -42,11 +42,6 @@ def _text(name: str) -> str:
 def write(path: Path, text: str) -> Path:
     """Write beside the path, then take its place: a reader finds the old page or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     return path

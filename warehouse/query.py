@@ -17,6 +17,7 @@ import duckdb
 
 from warehouse.database import connect
 from warehouse.errors import QueryError
+from warehouse.whole_file import whole_file
 
 BATCH_ROWS = 10_000
 TABLE_ROWS = 10_000
@@ -124,13 +125,8 @@ def _target(path: Path) -> Iterator[Path]:
     if _written_in_place(path):
         yield path
         return
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole_file(path) as part:
         yield part
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    part.replace(path)
 
 
 def _written_in_place(path: Path) -> bool:
@@ -186,11 +182,20 @@ def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:
         ]
     widths = [max([len(name), *(len(row[i]) for row in shown)]) for i, name in enumerate(columns)]
     print(_line(columns, widths, numeric), file=file)
-    print("  ".join("─" * width for width in widths), file=file)
+    rule = "─" if _can_encode("─", file) else "-"
+    print("  ".join(rule * width for width in widths), file=file)
     for row in shown:
         print(_line(row, widths, numeric), file=file)
     if cut:
         print(f"ridgeline: only the first {TABLE_ROWS:,} rows: use --format csv for all", file=sys.stderr)
+
+
+def _can_encode(text: str, file: TextIO) -> bool:
+    try:
+        text.encode(file.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _line(cells: Sequence[str], widths: list[int], numeric: list[bool]) -> str:

@@ -1,0 +1,285 @@
+"""Commands that are interrupted: what was complete stays, nothing half-made does, and the same command finishes it.
+
+SIGINT goes to the process group, as a terminal sends it, SIGTERM to the main process alone, as a service manager does;
+each upon a visible sign, and a few times at random moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.analyze import kineto
+from tests.analyze.loading import query
+
+ROOT = Path(__file__).parents[1]
+H200 = ROOT / "tests" / "data" / "h200"
+LINE = "ridgeline: interrupted: what was complete is kept, the rest is not there: run the same command again for it"
+LIMIT_S = 30
+"""No command may take longer to end."""
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+THEORY = ("theory", "--model", "tiny-llama", "--mode", "ar", "--prompt", "8", "--generate", "4", "--device", "H200")
+
+
+class Command:
+    """A command under way, in a session of its own; its output goes to files."""
+
+    def __init__(self, folder: Path, *arguments: object, python: tuple[str, ...] = ()) -> None:
+        self._out, self._err = folder / "stdout.txt", folder / "stderr.txt"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, *python, str(ROOT / "ridgeline.py"), *map(str, arguments)],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def stdout(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def stderr(self) -> str:
+        return self._err.read_text()
+
+    def when(self, sign: Callable[[], object], limit_s: float = 120) -> None:
+        """Wait for a sign."""
+        deadline = time.monotonic() + limit_s
+        while not sign():
+            assert self.process.poll() is None, f"it ended before the sign: {self.stderr}"
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.002)
+
+    def interrupt(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            (os.killpg if number is signal.SIGINT else os.kill)(self.process.pid, number)
+
+    def end(self) -> int:
+        """The exit code, once none of its session is left."""
+        code = self.process.wait(LIMIT_S)
+        deadline = time.monotonic() + 5
+        while found := _of_session(self.process.pid):
+            assert time.monotonic() < deadline, f"orphans: {found}"
+            time.sleep(0.01)
+        return code
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _of_session(leader: int) -> list[str]:
+    """The processes of a session that are no zombies."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = stat.read_text().rpartition(")")
+            state, _, _, session, *_ = rest.split()
+            if int(session) == leader and state != "Z":
+                found.append(name)
+    return found
+
+
+@contextmanager
+def under_way(folder: Path, *arguments: object, python: tuple[str, ...] = ()) -> Iterator[Command]:
+    command = Command(folder, *arguments, python=python)
+    try:
+        yield command
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(command.process.pid, signal.SIGKILL)
+        command.process.wait()
+
+
+def left(folder: Path) -> list[str]:
+    """What is half-made."""
+    return [path.name for path in folder.rglob("*") if path.suffix in (".part", ".partial", ".wal", ".tmp")]
+
+
+def run(folder: Path, *arguments: object) -> None:
+    """The command, to its end."""
+    with under_way(folder, *arguments) as command:
+        assert command.process.wait(300) == 0, command.stderr
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Traces large enough for decoder processes, each with another number of kernels."""
+    folder = tmp_path_factory.mktemp("traces")
+    padding = {"ph": "i", "name": "x" * 4_000_000, "ts": 0}
+    return [kineto.write(folder / f"t{i}.json", [*kineto.matmul_step() * (i + 1), padding]) for i in range(5)]
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("warehouse")
+    run(folder, "analyze", H200)
+    return folder / "ridgeline.duckdb"
+
+
+@SIGNALS
+def test_analyze_keeps_the_runs_that_it_named(tmp_path: Path, traces: list[Path], number: signal.Signals) -> None:
+    with under_way(tmp_path, "analyze", *traces, "--jobs", "2") as command:
+        command.when(lambda: "t0: loaded" in command.stderr)
+        assert len(_of_session(command.process.pid)) == 3
+        command.interrupt(number)
+        assert command.end() == 128 + number
+    *named, last = command.stderr.splitlines()
+    assert last == LINE
+    kept = [line.split(": ")[1] for line in named]
+    assert len(kept) < len(traces)
+    assert query(tmp_path / "ridgeline.duckdb", "SELECT name FROM runs ORDER BY 1") == [(name,) for name in kept]
+    assert left(tmp_path) == []
+    run(tmp_path, "analyze", *traces)
+    statement = "SELECT name, count(*) FROM kernels JOIN runs USING (run_id) GROUP BY 1 ORDER BY 1"
+    assert query(tmp_path / "ridgeline.duckdb", statement) == [(f"t{i}", 4 * (i + 1)) for i in range(5)]
+
+
+@SIGNALS
+def test_decoders_end_with_a_parent_that_cannot_say_so(
+    tmp_path: Path, traces: list[Path], number: signal.Signals
+) -> None:
+    with under_way(tmp_path, "analyze", *traces, "--jobs", "2") as command:
+        command.when(lambda: len(_of_session(command.process.pid)) == 3)
+        os.kill(command.process.pid, signal.SIGKILL)
+        assert command.end() == -signal.SIGKILL
+    assert command.stderr == ""
+
+
+@SIGNALS
+def test_a_query_ends_while_it_prints(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
+    statement = "SELECT range FROM range(1000000000000)"
+    with under_way(tmp_path, "sql", statement, "-w", warehouse, "--format", "csv") as command:
+        command.when(lambda: command.stdout)
+        command.interrupt(number)
+        assert (command.end(), command.stderr) == (128 + number, LINE + "\n")
+
+
+@SIGNALS
+def test_a_query_ends_while_the_database_thinks(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
+    """Native code hears of no signal for minutes."""
+    statement = "SELECT sum(a.range * b.range) FROM range(300000) a, range(300000) b"
+    with under_way(tmp_path, "sql", statement, "-w", warehouse) as command:
+        command.when(lambda: command.cpu_s() > 2)
+        command.interrupt(number)
+        assert (command.end(), command.stdout, command.stderr) == (128 + number, "", LINE + "\n")
+
+
+@SIGNALS
+def test_a_file_of_rows_is_whole_or_as_it_was(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
+    (tmp_path / "rows.csv").write_text("before\n")
+    statement = "SELECT range FROM range(1000000000000)"
+    with under_way(tmp_path, "sql", statement, "-w", warehouse, "--format", "csv", "-o", "rows.csv") as command:
+        command.when(lambda: left(tmp_path))
+        command.interrupt(number)
+        assert (command.end(), command.stderr) == (128 + number, LINE + "\n")
+    assert (left(tmp_path), (tmp_path / "rows.csv").read_text()) == ([], "before\n")
+
+
+def test_a_second_interrupt_changes_nothing(tmp_path: Path, traces: list[Path]) -> None:
+    with under_way(tmp_path, "analyze", *traces, "--jobs", "2") as command:
+        command.when(lambda: "t0: loaded" in command.stderr)
+        for _ in range(20):
+            command.interrupt(signal.SIGINT)
+        assert command.end() == 130
+    assert command.stderr.splitlines()[-1] == LINE
+    assert command.stderr.count(LINE) == 1
+    assert left(tmp_path) == []
+
+
+@SIGNALS
+@pytest.mark.parametrize("imported", ["interruption", "typer.main", "capture.config", "analyze.theory_table"])
+def test_an_interrupt_while_modules_are_imported_is_one_line(
+    tmp_path: Path, imported: str, number: signal.Signals
+) -> None:
+    """Python itself tells of every import that is done."""
+    with under_way(tmp_path, *THEORY, python=("-X", "importtime")) as command:
+        command.when(lambda: f" {imported}\n" in command.stderr)
+        command.interrupt(number)
+        code = command.end()
+    said = [line for line in command.stderr.splitlines() if not line.startswith("import time:")]
+    assert (code, said) in ((128 + number, [LINE]), (0, []))
+
+
+def test_what_a_shell_lets_run_in_the_background_is_not_interrupted(tmp_path: Path) -> None:
+    code = f"import signal, os, sys; signal.signal(2, signal.SIG_IGN); os.execv(sys.executable, {[sys.executable]!r}"
+    script = f"{code} + ['-X', 'importtime', {str(ROOT / 'ridgeline.py')!r}, *{THEORY!r}])"
+    pipe = subprocess.PIPE
+    start = [sys.executable, "-c", script]
+    command = subprocess.Popen(start, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    assert command.stderr is not None
+    for line in command.stderr:
+        if line.endswith(" interruption\n"):
+            os.killpg(command.pid, signal.SIGINT)
+    assert command.communicate(timeout=LIMIT_S)[0] != ""
+    assert command.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first of two points captured, and the configurations of it and of both."""
+    folder = tmp_path_factory.mktemp("captured")
+    lines = ('model = "tiny-llama"', 'mode = "ar"', "prompt_tokens = 8", "generated_tokens = 4", "repeats = 1")
+    common = "\n".join((*lines, 'device = "cpu"', ""))
+    (folder / "one.toml").write_text(common)
+    (folder / "two.toml").write_text(common + "batch = [1, 2]\n")
+    run(folder, "capture", "one.toml")
+    return folder
+
+
+@SIGNALS
+def test_capture_keeps_the_points_that_it_named(tmp_path: Path, captured: Path, number: signal.Signals) -> None:
+    shutil.copytree(captured, tmp_path, dirs_exist_ok=True)
+    (first,) = [path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()]
+    with under_way(tmp_path, "capture", "two.toml") as command:
+        command.when(lambda: left(tmp_path))
+        command.interrupt(number)
+        assert (command.end(), command.stdout) == (128 + number, "")
+    assert command.stderr.splitlines() == [f"ridgeline: {first}: captured before, skipped", LINE]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["ceilings.json", first]
+    run(tmp_path, "capture", "two.toml")
+    assert len(list((tmp_path / "runs").glob("*/run.json"))) == 2
+
+
+def anything(folder: Path, warehouse: Path) -> dict[str, tuple[object, ...]]:
+    """A command of every kind that does its work in a second or so; those that write do so below `out`."""
+    base, other = sorted(path.name for path in H200.iterdir() if path.is_dir())[:2]
+    return {
+        "theory": THEORY,
+        "sql": ("sql", "SELECT * FROM kernel_roofline", "-w", warehouse, "--format", "csv", "-o", "out/rows.csv"),
+        "report": ("report", "-w", warehouse, "-o", "out"),
+        "compare": ("compare", base, other, "-w", warehouse, "-o", "out"),
+        "reprice": ("reprice", "-w", folder / "copy.duckdb"),
+        "analyze": ("analyze", H200, "-w", "out/w.duckdb"),
+    }
+
+
+@pytest.mark.parametrize("name", ["theory", "sql", "report", "compare", "reprice", "analyze"])
+def test_any_command_at_any_moment(tmp_path: Path, warehouse: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "copy.duckdb").write_bytes(warehouse.read_bytes())
+    arguments = anything(tmp_path, warehouse)[name]
+    moments = random.Random(name)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with under_way(tmp_path, *arguments, python=("-X", "importtime")) as command:
+            command.when(lambda: " interruption\n" in command.stderr)
+            time.sleep(moments.uniform(0, 1.5))
+            command.interrupt(number)
+            code = command.end()
+        said = [line for line in command.stderr.splitlines() if not line.startswith("import time:")]
+        assert code in (0, 128 + number), said
+        assert (said[-1:] == [LINE]) == (code != 0)
+        assert not [line for line in said if line != LINE and not line.startswith("ridgeline: ")]
+        assert left(tmp_path) == []
+    run(tmp_path, *arguments)
+    assert left(tmp_path) == []
