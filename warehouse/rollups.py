@@ -38,3 +38,17 @@ def refresh(connection: duckdb.DuckDBPyConnection, run_ids: Iterable[str] | None
         for view in KEPT:
             connection.execute(f"DELETE FROM kept_{view} WHERE run_id = ?", [run_id])
             connection.execute(f"INSERT INTO kept_{view} SELECT * FROM defined_{view} WHERE run_id = ?", [run_id])
+
+
+def stale(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    """Runs, by id, and views of which what is kept is not what the facts say; sums to the seven digits of a float."""
+    found = []
+    for view in KEPT:
+        columns = connection.execute(f"DESCRIBE kept_{view}").fetchall()
+        values = ", ".join(f"CAST({name} AS FLOAT)" if kind == "DOUBLE" else name for name, kind, *_ in columns)
+        kept, defined = (f"SELECT {values} FROM {kind}_{view}" for kind in ("kept", "defined"))
+        query = f"({kept} EXCEPT ALL {defined}) UNION ALL ({defined} EXCEPT ALL {kept})"
+        found += [
+            (run_id, view) for (run_id,) in connection.execute(f"SELECT DISTINCT run_id FROM ({query})").fetchall()
+        ]
+    return found

@@ -71,6 +71,8 @@ def test_what_was_loaded_is_whole(warehouse: Path) -> None:
             LLAMA,
             r"^kernels take 926651 ns, the run says 926650 ns$",
         ),
+        ("UPDATE kept_kernel_groups SET flops = flops * 2 WHERE flops > 0", LLAMA, "^kept_kernel_groups: not what the"),
+        ("DELETE FROM kept_step_parts", LLAMA, "^kept_step_parts: not what the facts say"),
         ("UPDATE ledger SET kernels = kernels + 1", LLAMA, r"^ledger: account attribution sums to 581 ker"),
         ("DELETE FROM ledger WHERE account = 'price'", LLAMA, r"^ledger: account price sums to 0 kernels and 0 "),
         ("UPDATE ledger SET entry = 'launch' WHERE entry = 'external_id'", LLAMA, "attribution launch has 926650"),
