@@ -285,3 +285,26 @@ def test_any_command_at_any_moment(tmp_path: Path, warehouse: Path, name: str) -
         assert left(tmp_path) == []
     run(tmp_path, *arguments)
     assert left(tmp_path) == []
+
+
+def test_what_swallows_the_interrupt_is_ended(tmp_path: Path) -> None:
+    """As native code may, and a catch-all."""
+    code = (
+        "import time, interruption\n"
+        "interruption.GRACE_S = 0.1\n"
+        "interruption.unwind()\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    try: time.sleep(60)\n"
+        "    except BaseException: pass\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.communicate(timeout=LIMIT_S) == ("", LINE + "\n")
+        finally:
+            process.kill()
+    assert process.returncode == 143
