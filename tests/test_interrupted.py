@@ -293,9 +293,8 @@ def test_what_swallows_the_interrupt_is_ended(tmp_path: Path) -> None:
         "import time, interruption\n"
         "interruption.GRACE_S = 0.1\n"
         "interruption.unwind()\n"
-        "print('ready', flush=True)\n"
         "while True:\n"
-        "    try: time.sleep(60)\n"
+        "    try: print('ready', flush=True), time.sleep(60)\n"
         "    except BaseException: pass\n"
     )
     pipe = subprocess.PIPE
@@ -304,7 +303,7 @@ def test_what_swallows_the_interrupt_is_ended(tmp_path: Path) -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
         try:
-            assert process.communicate(timeout=LIMIT_S) == ("", LINE + "\n")
+            assert process.communicate(timeout=LIMIT_S) == ("ready\n", LINE + "\n")
         finally:
             process.kill()
     assert process.returncode == 143
