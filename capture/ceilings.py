@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,12 @@ def save(path: Path, measured: dict[str, Any]) -> None:
     try:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")
         part.replace(path)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is read-only
+            part.unlink(missing_ok=True)
 
 
 def stored(path: Path, device: Any) -> dict[str, Any] | None:

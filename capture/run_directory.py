@@ -139,6 +139,9 @@ def written(final: Path) -> Iterator[Path]:
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)
+    except OSError as error:
+        error.filename = error.filename or os.fspath(final)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         os.close(lock)

@@ -2,13 +2,14 @@
 
 import csv
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from capture.clocks import now_ns
 
 PERIOD_S = 0.1
 """Seconds between samples. One costs about a millisecond of host time, which eager decoding would feel if frequent."""
@@ -66,7 +67,7 @@ class Recorder:
             return value * scale if isinstance(value, int | float) else int(value.used)
 
         return (
-            time.time_ns(),
+            now_ns(),
             read("nvmlDeviceGetPowerUsage", scale=1e-3),
             read("nvmlDeviceGetTotalEnergyConsumption", scale=1e-3),
             read("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM, scale=1_000_000),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from capture.clocks import clock, synchronize
+from capture.clocks import clock, now_ns, synchronize
 from capture.execution import Runner, shape, walk
 from capture.records import Timing
 from capture.steps import Step
@@ -64,7 +64,7 @@ def measure_once(runner: Runner, device: torch.device, repeat: int) -> Measured:
     steps: list[Step] = []
     generation.reset()
     synchronize(device)
-    epoch_ns, started_ns = time.time_ns(), time.perf_counter_ns()
+    epoch_ns, started_ns = now_ns(), time.perf_counter_ns()
     marks.mark()
     for step in walk(generation):
         runner.run(step)

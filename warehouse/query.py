@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import decimal
+import io
 import math
 import re
 import sys
@@ -164,7 +165,9 @@ def _write_parquet(columns: list[str], rows: Rows, out: Path) -> None:
     import polars as pl
 
     with _target(out) as target, target.open("wb") as file:
-        pl.DataFrame(list(rows), schema=columns, orient="row", infer_schema_length=None).write_parquet(file)
+        frame = pl.DataFrame(list(rows), schema=columns, orient="row", infer_schema_length=None)
+        frame.write_parquet(written := io.BytesIO())  # its own errors are not the system's
+        file.write(written.getbuffer())
 
 
 def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:

@@ -20,26 +20,21 @@ def whole_file(path: Path) -> Iterator[Path]:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         _remove_unless_held(left)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    lock = None
     try:
-        with _locked(part):
-            yield part
-            part.replace(path)
+        lock = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o666)
+        with suppress(OSError):  # some network file systems have no locks; nobody removes it there
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield part
+        part.replace(path)
     except OSError as e:
         e.filename = os.fspath(path)  # the name that means something to whoever asked for it
         raise
-
-
-@contextmanager
-def _locked(part: Path) -> Iterator[None]:
-    """The file, empty and locked; gone in the end, unless it has another name by then."""
-    lock = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o666)
-    try:
-        with suppress(OSError):  # some network file systems have no locks; nobody removes it there
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
     finally:
-        part.unlink(missing_ok=True)
-        os.close(lock)
+        with suppress(OSError):  # where the folder is read-only
+            part.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def _remove_unless_held(part: Path) -> None:

@@ -60,7 +60,7 @@ def test_rows_are_in_the_units_of_their_columns(tmp_path: Path, monkeypatch: pyt
     assert tuple(rows[0]) == COLUMNS
     assert len(rows) >= 3
     times = [int(row.pop("time_ns")) for row in rows]
-    assert before_ns <= times[0] < times[-1] <= time.time_ns()
+    assert before_ns - 1e9 < times[0] < times[-1] < time.time_ns() + 1e9
     assert times == sorted(times)
     assert times[-1] - times[0] >= 100_000_000
     assert rows[0] == {
