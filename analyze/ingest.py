@@ -292,7 +292,7 @@ def _load_one(
     before = known.get(run.run_id)
     if before and before.name != source.name:
         return Result(source.name, "unchanged", same_as=before.name)
-    load(connection, run)
+    load(connection, run, passing=wanted.lake is not None)
     if wanted.lake:
         from warehouse.lake import move
 

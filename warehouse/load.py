@@ -36,8 +36,11 @@ class RunRows:
     """Newly modelled ones."""
 
 
-def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
-    """Replace the run and close its ledger's price account, all or nothing."""
+def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, passing: bool = False) -> None:
+    """Replace the run and close its ledger's price account, all or nothing.
+
+    One that is only ``passing`` through, on its way into a lake, gets neither rollups nor digests.
+    """
     with transaction(connection):
         if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
             remove(connection, [run.run_id])
@@ -53,6 +56,9 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
             insert(connection, table, frame, run.run_id)
         for table, records in run.records.items():
             insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
+        if passing:
+            account_prices(connection, run.run_id, "defined_kernel_groups")
+            return
         refresh(connection, [run.run_id])
         account_prices(connection, run.run_id)
         seal(connection, [run.run_id])
@@ -72,12 +78,12 @@ def remember_sequences(connection: duckdb.DuckDBPyConnection, records: Sequence[
         connection.execute("INSERT OR REPLACE INTO sequences VALUES (?, ?, ?)", values)
 
 
-def account_prices(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+def account_prices(connection: duckdb.DuckDBPyConnection, run_id: str, groups: str = "kernel_groups") -> None:
     """Make the run's account of prices from its rollups, in place of one it has, inside the caller's transaction."""
     connection.execute("DELETE FROM ledger WHERE run_id = ? AND account = 'price'", [run_id])
     connection.execute(
         "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, sum(kernels), sum(duration_ns)"
-        " FROM kernel_groups WHERE run_id = ? GROUP BY ALL",
+        f" FROM {groups} WHERE run_id = ? GROUP BY ALL",
         [run_id],
     )
 
