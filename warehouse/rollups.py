@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import duckdb
 
 KEPT = (
+    "kernel_counters",
     "kernel_groups",
     "step_parts",
     "step_launches",
@@ -20,7 +21,7 @@ KEPT = (
     "shared_time",
     "launch_summary",
 )
-"""Those that ask millions of rows and answer with few, each after the ones it asks."""
+"""Those that ask millions of rows and answer with few, and the pivot of counters, each after the ones it asks."""
 
 KEPT_TABLES = tuple(f"kept_{view}" for view in KEPT)
 
