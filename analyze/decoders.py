@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ SPLIT_BYTES = 24 << 20
 CHILD_BYTES = 3 << 20
 """Smaller ones are decoded here when nothing else is under way: starting a child costs more than it saves."""
 _GZIP_RATIO = 10
+_PREFIX = ".ridgeline-"
 
 
 class Decoders:
@@ -37,7 +39,11 @@ class Decoders:
     def __init__(self, jobs: int, scratch: Path | None = None, largest_event_bytes: int = LARGEST_EVENT_BYTES) -> None:
         self._largest_event_bytes = largest_event_bytes
         self._jobs = max(1, jobs)
-        self._scratch = tempfile.TemporaryDirectory(prefix=".ridgeline-", dir=scratch, ignore_cleanup_errors=True)
+        folder = scratch or Path(tempfile.gettempdir())
+        _sweep(folder)
+        self._scratch = tempfile.TemporaryDirectory(
+            prefix=f"{_PREFIX}{os.getpid()}-", dir=folder, ignore_cleanup_errors=True
+        )
         self._folders = (Path(self._scratch.name) / str(number) for number in count())
         self._children: list[_Child] = []
         self._waiting: deque[tuple[Path, list[_Child]]] = deque()
@@ -90,6 +96,13 @@ class Decoders:
             return self._children[-1]
         self._turn += 1
         return self._children[self._turn % self._jobs]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed left there."""
+    for left in folder.glob(f"{_PREFIX}*-*"):
+        if not Path("/proc", left.name.removeprefix(_PREFIX).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _size(path: Path) -> int:

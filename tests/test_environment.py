@@ -158,6 +158,7 @@ def writers(out: Path) -> list[tuple[object, ...]]:
         *(("sql", ALL[1], "--format", kind, "-o", out / f"rows.{kind}") for kind in FORMATS),
         ("ceilings", "--out", out / "ceilings.json"),
         ("capture", "point.toml", "--out", out / "runs"),
+        ("export", out / "lake"),
     ]
 
 

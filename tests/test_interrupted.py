@@ -262,11 +262,12 @@ def anything(folder: Path, warehouse: Path) -> dict[str, tuple[object, ...]]:
         "report": ("report", "-w", warehouse, "-o", "out"),
         "compare": ("compare", base, other, "-w", warehouse, "-o", "out"),
         "reprice": ("reprice", "-w", folder / "copy.duckdb"),
+        "export": ("export", "-w", warehouse, "out/lake"),
         "analyze": ("analyze", H200, "-w", "out/w.duckdb"),
     }
 
 
-@pytest.mark.parametrize("name", ["theory", "sql", "report", "compare", "reprice", "analyze"])
+@pytest.mark.parametrize("name", ["theory", "sql", "report", "compare", "reprice", "export", "analyze"])
 def test_any_command_at_any_moment(tmp_path: Path, warehouse: Path, name: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "copy.duckdb").write_bytes(warehouse.read_bytes())

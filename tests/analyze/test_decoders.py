@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import polars as pl
@@ -85,3 +86,13 @@ class Broken:
 
     def answer(self) -> TraceError:
         return TraceError("cut inside an event")
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    gone, ours = tmp_path / f".ridgeline-{2**22 + 1}-x", tmp_path / f".ridgeline-{os.getpid()}-x"
+    others = tmp_path / ".ridgeline-config"
+    for folder in (gone, ours, others):
+        (folder / "0").mkdir(parents=True)
+    with Decoders(1, tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir() if path not in (ours, others)) != []
+    assert sorted(tmp_path.iterdir()) == sorted([ours, others])
