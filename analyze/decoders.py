@@ -39,11 +39,7 @@ class Decoders:
     def __init__(self, jobs: int, scratch: Path | None = None, largest_event_bytes: int = LARGEST_EVENT_BYTES) -> None:
         self._largest_event_bytes = largest_event_bytes
         self._jobs = max(1, jobs)
-        folder = scratch or Path(tempfile.gettempdir())
-        _sweep(folder)
-        self._scratch = tempfile.TemporaryDirectory(
-            prefix=f"{_PREFIX}{os.getpid()}-", dir=folder, ignore_cleanup_errors=True
-        )
+        self._scratch = _scratch_in(scratch)
         self._folders = (Path(self._scratch.name) / str(number) for number in count())
         self._children: list[_Child] = []
         self._waiting: deque[tuple[Path, list[_Child]]] = deque()
@@ -96,6 +92,17 @@ class Decoders:
             return self._children[-1]
         self._turn += 1
         return self._children[self._turn % self._jobs]
+
+
+def _scratch_in(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
+    """A folder there, or where temporary files go: that the warehouse's place cannot be written is not ours to say."""
+    prefix = f"{_PREFIX}{os.getpid()}-"
+    place = folder or Path(tempfile.gettempdir())
+    _sweep(place)
+    try:
+        return tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True)
+    except OSError:
+        return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
 
 
 def _sweep(folder: Path) -> None:

@@ -175,6 +175,12 @@ def hold(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM held_{name}")
 
 
+def compute(connection: duckdb.DuckDBPyConnection) -> None:
+    """Compute every view from the facts alone, for as long as the connection lasts: no row that is kept is read."""
+    for _, statement in _definitions():
+        connection.execute(_as("TEMP VIEW", statement))
+
+
 def _as(kind: str, statement: str) -> str:
     return statement.replace("CREATE OR REPLACE VIEW", f"CREATE OR REPLACE {kind}", 1)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from warehouse.database import connect
+from warehouse.database import compute, connect
 from warehouse.digests import incomparable, mismatches
 from warehouse.errors import WarehouseError
 from warehouse.rollups import stale
@@ -56,10 +56,11 @@ def verify(path: str | Path) -> tuple[list[Verified], list[str]]:
 
 
 def _findings(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str | None, str]]:
-    for check in checks():
-        yield from connection.execute(check).fetchall()
     for run_id, view in stale(connection):
         yield run_id, f"kept_{view}: not what the facts say: `ridgeline reprice` computes it anew"
+    compute(connection)
+    for check in checks():
+        yield from connection.execute(check).fetchall()
     for of in mismatches(connection):
         counts = f"{of.rows} rows" if of.rows == of.sealed_rows else f"{of.rows} rows of {of.sealed_rows}"
         yield of.run_id, f"{of.table}: not what was stored ({counts})"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from warehouse import connect, hold
+from warehouse import connect, hold, refresh
 
 
 def test_held_views_answer_as_before(tmp_path: Path) -> None:
     path = tmp_path / "w.duckdb"
     connection = connect(path)
     connection.execute("INSERT INTO counters VALUES ('r', 1, 'dram__bytes.sum', 5, 'ncu')")
+    connection.execute(
+        "INSERT INTO runs BY NAME SELECT 'r' AS run_id, 'n' AS name, '' AS content_sha256, 'kineto' AS source,"
+        " 'cuda' AS device_kind, 0 AS rank, 'ok' AS outcome, 0 AS device_time_ns, 1 AS rules_version"
+    )
+    refresh(connection)
     connection.close()
     asked = "SELECT run_id, kernel_id, dram_bytes FROM kernel_counters"
     reader, holder = (connect(path, read_only=True) for _ in range(2))

@@ -117,8 +117,8 @@ def test_two_that_make_the_same_warehouse_both_load(
     path = tmp_path / "new.duckdb"
     make = database._create
 
-    def slow(connection: Any) -> None:
-        make(connection)
+    def slow(connection: Any, *, commented: bool) -> None:
+        make(connection, commented=commented)
         if not path.exists():
             assert ridgeline("analyze", traces / "step1.json", "-w", path).returncode == 0
 
