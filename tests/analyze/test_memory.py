@@ -42,7 +42,7 @@ def compare_sliced(trace: Path, tmp_path: Path, request: pytest.FixtureRequest) 
     whole, sliced = tmp_path / "whole.duckdb", tmp_path / "sliced.duckdb"
     assert not failures(analyze([trace], whole))
     request.getfixturevalue("small_slices")
-    assert not failures(analyze([trace], sliced, memory=512 << 20))
+    assert not failures(analyze([trace], sliced, memory=memory.resident_bytes() + (512 << 20)))
     assert rows_of(sliced) == rows_of(whole)
     return rows_of(whole)
 

@@ -20,7 +20,7 @@ from capture.presets import PRESETS
 
 from .conftest import make_point
 
-TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
+TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}  # processors sum in orders of their own
 CPU = torch.device("cpu")
 SHAPE = PRESETS["tiny-diffusion-gemma"]
 NARROW = msgspec.structs.replace(SHAPE, sliding_window=6)
