@@ -38,12 +38,16 @@ WITH counted AS (
   SELECT run_id, 'price', dram_bytes_source, COUNT(*), SUM(duration_ns)
   FROM placed_kernels
   GROUP BY run_id, dram_bytes_source
+),
+-- a run that is partial has a third account, which says so of all of its time
+entries AS (
+  SELECT * FROM ledger WHERE account <> 'recording'
 )
 SELECT
   COALESCE(l.run_id, c.run_id),
   'ledger: ' || COALESCE(l.account, c.account) || ' ' || COALESCE(l.entry, c.entry) || ' has ' || COALESCE(l.duration_ns, 0)
     || ' ns, its kernels take ' || COALESCE(c.duration_ns, 0) || ' ns' AS finding
-FROM ledger l
+FROM entries l
 FULL JOIN counted c ON c.run_id = l.run_id AND c.account = l.account AND c.entry = l.entry
 WHERE COALESCE(l.kernels, 0) <> COALESCE(c.kernels, 0) OR COALESCE(l.duration_ns, 0) <> COALESCE(c.duration_ns, 0);
 

@@ -21,6 +21,7 @@ from analyze.intact import intact_bytes
 from analyze.salvage import salvage
 from tests.analyze import kineto
 from tests.analyze.loading import dump, failures, load, query
+from warehouse.verify import verify
 
 ROOT = Path(__file__).parents[2]
 EVENTS = kineto.matmul_step()
@@ -181,6 +182,7 @@ def test_a_salvaged_run_says_that_it_is_partial(tmp_path: Path, warehouse: Path)
     ((source, message),) = query(warehouse, "SELECT source, message FROM warnings")
     assert source == "salvage"
     assert message.startswith("partial: cut off at byte ")
+    assert [run.findings for run in verify(warehouse)[0]] == [[]]
 
 
 def test_copies_cut_inside_the_same_event_are_the_same_run(tmp_path: Path) -> None:
