@@ -9,6 +9,7 @@ from typing import Any
 from analyze.ingest import Result, analyze
 from tests.analyze import kineto
 from warehouse import connect
+from warehouse.rollups import KEPT_TABLES
 
 
 def load(warehouse: Path, *paths: Path) -> list[tuple[str, str]]:
@@ -24,9 +25,14 @@ def query(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def dump(warehouse: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table."""
+    """Every row of every table; sums of rollups to nine digits, for they depend on the order of summation."""
     tables = [row[0] for row in query(warehouse, "SELECT table_name FROM duckdb_tables() ORDER BY 1")]
-    return {table: query(warehouse, f"SELECT * FROM {table} ORDER BY ALL") for table in tables}
+    rows = {table: query(warehouse, f"SELECT * FROM {table} ORDER BY ALL") for table in tables}
+    return rows | {table: [tuple(map(_summed, row)) for row in rows[table]] for table in tables if table in KEPT_TABLES}
+
+
+def _summed(value: Any) -> Any:
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 RUN_JSON = {
