@@ -1,7 +1,8 @@
 """How much memory ingest may take, and whether a trace fits into it.
 
 Decoding is bounded whatever the size of a trace: pieces of it at a time, columns in files. Afterwards the events of one
-trace are in memory at once, in so many bytes each; a trace for which that is too much is refused before it is begun.
+trace are in memory at once, in so many bytes each; a trace for which that is too much is refused once it is decoded.
+That is an estimate, and nothing watches afterwards.
 """
 
 from __future__ import annotations
