@@ -31,6 +31,7 @@ from warehouse.database import SCHEMA_VERSION, view_files
 from warehouse.errors import WarehouseError
 from warehouse.load import remove
 from warehouse.tables import RUN_TABLES
+from warehouse.transactions import transaction
 
 COMMIT = "run.parquet"
 UNFINISHED = ".unfinished"
@@ -204,9 +205,8 @@ def move(connection: duckdb.DuckDBPyConnection, location: str | Path, run_id: st
     try:
         export(connection, location, [run_id])
     finally:
-        connection.execute("BEGIN")
-        remove(connection, [run_id])
-        connection.execute("COMMIT")
+        with transaction(connection):
+            remove(connection, [run_id])
 
 
 def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
