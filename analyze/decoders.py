@@ -6,6 +6,7 @@ that run ``analyze.decoder_process``, safe whatever threads the caller has.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import shutil
@@ -16,6 +17,7 @@ from collections import deque
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 from analyze.columns import Columns
 from analyze.decoder_process import Answer, Task
@@ -27,7 +29,7 @@ SPLIT_BYTES = 24 << 20
 CHILD_BYTES = 3 << 20
 """Smaller ones are decoded here when nothing else is under way: starting a child costs more than it saves."""
 _GZIP_RATIO = 10
-_PREFIX = ".ridgeline-"
+_PREFIX, _LOCK = ".ridgeline-", "lock"
 
 
 class Decoders:
@@ -40,6 +42,7 @@ class Decoders:
         self._largest_event_bytes = largest_event_bytes
         self._jobs = max(1, jobs)
         self._scratch = _scratch_in(scratch)
+        self._lock = _locked(Path(self._scratch.name) / _LOCK)
         self._folders = (Path(self._scratch.name) / str(number) for number in count())
         self._children: list[_Child] = []
         self._waiting: deque[tuple[Path, list[_Child]]] = deque()
@@ -52,6 +55,8 @@ class Decoders:
         for child in self._children:
             child.end()
         self._scratch.cleanup()
+        if self._lock:
+            self._lock.close()
 
     def __len__(self) -> int:
         """Traces submitted and not taken yet."""
@@ -96,20 +101,32 @@ class Decoders:
 
 def _scratch_in(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
     """A folder there, or where temporary files go: that the warehouse's place cannot be written is not ours to say."""
-    prefix = f"{_PREFIX}{os.getpid()}-"
     place = folder or Path(tempfile.gettempdir())
     _sweep(place)
     try:
-        return tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True)
+        return tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True)
     except OSError:
-        return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+        return tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The file with a lock on it, made if need be; None where another holds it or there are no locks."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed left there."""
-    for left in folder.glob(f"{_PREFIX}*-*"):
-        if not Path("/proc", left.name.removeprefix(_PREFIX).partition("-")[0]).exists():
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove what processes that were killed left there: nobody has its lock, on this machine or another."""
+    for lock in folder.glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError):
+            if file := _locked(lock):
+                shutil.rmtree(lock.parent, ignore_errors=True)
+                file.close()
 
 
 def _size(path: Path) -> int:
