@@ -29,7 +29,7 @@ SPLIT_BYTES = 24 << 20
 CHILD_BYTES = 3 << 20
 """Smaller ones are decoded here when nothing else is under way: starting a child costs more than it saves."""
 _GZIP_RATIO = 10
-_PREFIX, _LOCK = ".ridgeline-", "lock"
+_PREFIX, _LOCK = ".ridgeline-columns-", "lock"
 
 
 class Decoders:
@@ -41,8 +41,7 @@ class Decoders:
     def __init__(self, jobs: int, scratch: Path | None = None, largest_event_bytes: int = LARGEST_EVENT_BYTES) -> None:
         self._largest_event_bytes = largest_event_bytes
         self._jobs = max(1, jobs)
-        self._scratch = _scratch_in(scratch)
-        self._lock = _locked(Path(self._scratch.name) / _LOCK)
+        self._scratch, self._lock = _scratch_in(scratch)
         self._folders = (Path(self._scratch.name) / str(number) for number in count())
         self._children: list[_Child] = []
         self._waiting: deque[tuple[Path, list[_Child]]] = deque()
@@ -99,14 +98,20 @@ class Decoders:
         return self._children[self._turn % self._jobs]
 
 
-def _scratch_in(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
-    """A folder there, or where temporary files go: that the warehouse's place cannot be written is not ours to say."""
+Scratch = tempfile.TemporaryDirectory[str]
+
+
+def _scratch_in(folder: Path | None) -> tuple[Scratch, IO[bytes] | None]:
+    """A locked folder there, or where temporary files go: that a place cannot be written is not ours to say."""
     place = folder or Path(tempfile.gettempdir())
     _sweep(place)
-    try:
-        return tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True)
-    except OSError:
-        return tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+    while True:
+        try:
+            scratch = Scratch(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True)
+        except OSError:
+            scratch = Scratch(prefix=_PREFIX, ignore_cleanup_errors=True)
+        with suppress(FileNotFoundError):  # swept before it had its lock
+            return scratch, _locked(Path(scratch.name) / _LOCK)
 
 
 def _locked(path: Path) -> IO[bytes] | None:
@@ -122,10 +127,12 @@ def _locked(path: Path) -> IO[bytes] | None:
 
 def _sweep(folder: Path) -> None:
     """Remove what processes that were killed left there: nobody has its lock, on this machine or another."""
-    for lock in folder.glob(f"{_PREFIX}*/{_LOCK}"):
+    for left in folder.glob(f"{_PREFIX}*"):
         with suppress(OSError):
-            if file := _locked(lock):
-                shutil.rmtree(lock.parent, ignore_errors=True)
+            if not (left / _LOCK).exists():
+                left.rmdir()  # if it is empty
+            elif file := _locked(left / _LOCK):
+                shutil.rmtree(left, ignore_errors=True)
                 file.close()
 
 

@@ -88,10 +88,11 @@ class Broken:
 
 
 def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
-    gone, others = tmp_path / ".ridgeline-gone", tmp_path / ".ridgeline-config"
+    gone, others = tmp_path / ".ridgeline-columns-gone", tmp_path / ".ridgeline-columns-x"
     for folder in (gone, others):
         (folder / "0").mkdir(parents=True)
     (gone / "lock").touch()
+    (tmp_path / ".ridgeline-columns-empty").mkdir()
     with Decoders(1, tmp_path):
         (mine,) = set(tmp_path.iterdir()) - {others}
         with Decoders(1, tmp_path):
