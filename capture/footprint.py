@@ -14,7 +14,7 @@ SAMPLING_BYTES = {"fp32": 4, "fp64": 16}
 NOISE_COPIES = 4
 """Further copies of the logits, in the softmax's precision, that Gumbel noise makes."""
 
-WARM_UP_S = 2.0
+WARM_UP_S = 1.0
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):

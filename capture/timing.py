@@ -12,7 +12,7 @@ from capture.execution import Runner, shape, walk
 from capture.records import Timing
 from capture.steps import Step
 
-WARM_UP_S = 2.0
+WARM_UP_S = 1.0
 WARM_UP_OF_A_KIND = 2
 
 
