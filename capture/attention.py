@@ -5,6 +5,7 @@ version. Here a forward passes one View through all layers: it says what keys an
 decoding is the View it uses. Without a mask nothing is materialised, and a fused kernel can serve every mode.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from capture.quantization import linear
 
 BACKENDS = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -93,7 +96,7 @@ class Attention(nn.Module):
         """Queries, keys and values, `[batch, query, width]` each."""
         if self._qkv is None:
             return self.q_proj(hidden), self.k_proj(hidden), self.v_proj(hidden)
-        return torch.split(F.linear(hidden, *self._qkv), self._widths, -1)
+        return torch.split(linear(hidden, *self._qkv), self._widths, -1)
 
 
 class FeedForward(nn.Module):
@@ -106,7 +109,7 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """`[batch, query, hidden]` in and out."""
-        gate, up = F.linear(hidden, *self._gate_up).chunk(2, -1)
+        gate, up = linear(hidden, *self._gate_up).chunk(2, -1)
         output: Tensor = self.down_proj(F.silu(gate) * up)
         return output
 
@@ -116,17 +119,22 @@ def stored(values: Tensor) -> Tensor:
     return values.as_strided(values.shape, values.stride())
 
 
-def join(*layers: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of one linear layer that does what several do, which become views of it."""
-    weight = _joined([parameter for layer in layers if isinstance(parameter := layer.weight, nn.Parameter)])
-    biases = [bias for layer in layers if isinstance(bias := getattr(layer, "bias", None), nn.Parameter)]
-    return weight, _joined(biases) if biases else None
+def join(*layers: nn.Module) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Weight, bias and, of 8-bit layers, scale of one layer that does what several do, which become views of it."""
+    weight = _joined(layers, "weight")
+    assert weight is not None
+    return weight, _joined(layers, "bias"), _joined(layers, "scale")
 
 
-def _joined(parts: list[nn.Parameter]) -> Tensor:
-    """The parts in one storage, first dimension after first dimension; each becomes a view of it."""
-    whole = torch.cat([part.data for part in parts])
-    for part, view in zip(parts, torch.split(whole, [len(part) for part in parts]), strict=True):
+def _joined(layers: Sequence[nn.Module], name: str) -> Tensor | None:
+    """The layers' parameters of a name in one storage, first dimension after first dimension; each a view of it."""
+    parts = [part for layer in layers if isinstance(part := getattr(layer, name, None), nn.Parameter)]
+    if not parts:
+        return None
+    rows = [len(part) for part in parts]
+    whole = parts[0].data.new_empty((sum(rows), *parts[0].shape[1:]))
+    for part, view in zip(parts, torch.split(whole, rows), strict=True):
+        view.copy_(part.data)
         part.data = view
     return whole
 
