@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.flex_attention import BlockMask
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from capture import block_sparse
 from capture.quantization import linear
 
 BACKENDS = {
@@ -28,10 +30,18 @@ Rotary = tuple[Tensor, Tensor]
 
 
 class View(Protocol):
-    """What a forward's queries see. `mask` is `[query, context]`, true where a query may look; None for everywhere."""
+    """What a forward's queries see.
 
-    causal: bool
-    mask: Tensor | None
+    `mask` is `[query, context]`, true where a query may look, or such a mask by its blocks; None for everywhere.
+    """
+
+    @property
+    def causal(self) -> bool:
+        """Whether a query sees no position after its own."""
+
+    @property
+    def mask(self) -> Tensor | BlockMask | None:
+        """What a query sees beside that."""
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, rotary: Rotary, layer: int
@@ -42,7 +52,7 @@ class View(Protocol):
 class Whole:
     """A forward without a cache: the tokens see each other, those before them only if `causal` or as `mask` says."""
 
-    def __init__(self, *, causal: bool = False, mask: Tensor | None = None) -> None:
+    def __init__(self, *, causal: bool = False, mask: Tensor | BlockMask | None = None) -> None:
         self.causal, self.mask = causal, mask
 
     def attend(
@@ -83,6 +93,8 @@ class Attention(nn.Module):
     def _attention(self, query: Tensor, key: Tensor, value: Tensor, view: View) -> Tensor:
         """Scaled dot products by the chosen backend; the one that knows no groups gets its keys repeated."""
         grouped = self._groups > 1
+        if isinstance(view.mask, BlockMask):
+            return block_sparse.attend(query, key, value, view.mask, grouped=grouped)
         if grouped and self.backend == "efficient":
             key, value = (part.repeat_interleave(self._groups, 1) for part in (key, value))
             grouped = False
@@ -140,5 +152,5 @@ def _joined(layers: Sequence[nn.Module], name: str) -> Tensor | None:
 
 
 def _only(backend: str) -> AbstractContextManager[Any]:
-    """Let scaled dot product attention use one backend alone; `auto` leaves PyTorch its choice."""
-    return nullcontext() if backend == "auto" else sdpa_kernel(BACKENDS[backend])
+    """Let scaled dot product attention use one backend alone; what names none of its own leaves PyTorch its choice."""
+    return sdpa_kernel(BACKENDS[backend]) if backend in BACKENDS else nullcontext()

@@ -31,7 +31,7 @@ def conflict(values: dict[str, Any]) -> str | None:
 
 def problem(point: Point) -> str | None:
     """What is impossible about a point on any device, or None."""
-    checks = (_labels, _checkpoint, _model, _linear, _length, _blocks, _steps, _execution, _canvas)
+    checks = (_labels, _checkpoint, _model, _linear, _length, _blocks, _steps, _sparse, _execution, _canvas)
     return next((found for check in checks if (found := check(point)) is not None), None)
 
 
@@ -146,6 +146,15 @@ def _steps(point: Point) -> str | None:
     return None
 
 
+def _sparse(point: Point) -> str | None:
+    """Its mask is of whole sequences."""
+    if point.attention != "block_sparse":
+        return None
+    if point.mode != "dlm_full":
+        return f'attention = "block_sparse" is not for mode = "{point.mode}"; expected "dlm_full"'
+    return 'attention = "block_sparse" is given without a window; expected one' if point.window is None else None
+
+
 def _execution(point: Point) -> str | None:
     waits = _waiting(point)
     if waits is not None and point.execution != "eager":
@@ -189,6 +198,7 @@ def _on_cuda(point: Point, capability: tuple[int, int]) -> str | None:
     needs = (
         (point.dtype == "bf16", BF16_CAPABILITY, 'dtype = "bf16"', 'dtype = "fp16"'),
         (point.attention in ("flash", "cudnn"), FLASH_CAPABILITY, f'attention = "{point.attention}"', '"auto"'),
+        (point.attention == "block_sparse", FLASH_CAPABILITY, 'attention = "block_sparse"', '"auto"'),
         (point.linear == "fp8", FP8_CAPABILITY, 'linear = "fp8"', '"int8" or "model"'),
         (point.linear == "int8", INT8_CAPABILITY, 'linear = "int8"', '"model"'),
         (point.execution == "compile", TRITON_CAPABILITY, 'execution = "compile"', '"eager" or "cuda_graph"'),

@@ -10,6 +10,7 @@ import msgspec
 
 from capture.point import ITEM_BYTES, Point
 from capture.presets import Shape, shape_of
+from capture.sparsity import kept_pairs
 from capture.steps import Kind
 
 SCALE_BYTES = 4
@@ -117,7 +118,8 @@ def _diffusion(point: Point) -> Iterator[Forward]:
     steps = (point.generated_tokens if point.steps is None else point.steps) // point.blocks
     length, block = point.length, point.block
     if point.mode == "dlm_full":
-        yield _whole("denoise", length, confident=length, count=steps * point.blocks)
+        pairs = None if point.window is None else kept_pairs(length, point.window)
+        yield _whole("denoise", length, confident=length, count=steps * point.blocks, pairs=pairs)
     elif point.mode == "dlm_block_causal":
         yield from _block_causal(point, steps)
     else:
@@ -145,11 +147,16 @@ def _block_causal(point: Point, steps: int) -> Iterator[Forward]:
         yield from _local("commit", block, end, logits=logits, block=0, count=int(index + 1 < point.blocks))
 
 
-def _whole(kind: Kind, length: int, *, confident: int, count: int = 1) -> Forward:
-    """Positions that all see each other, with logits for all."""
-    pairs = length * length
+def _whole(kind: Kind, length: int, *, confident: int, count: int = 1, pairs: int | None = None) -> Forward:
+    """Positions that all see each other, unless told how many `pairs` do, with logits for all."""
     return Forward(
-        kind=kind, query=length, context=length, pairs=pairs, logits=length, confident=confident, count=count
+        kind=kind,
+        query=length,
+        context=length,
+        pairs=length * length if pairs is None else pairs,
+        logits=length,
+        confident=confident,
+        count=count,
     )
 
 

@@ -39,6 +39,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
       text would not be. Of a point it says that it is.
     - `linear` is what the seven products of every layer compute with: numbers of the model's `dtype`, or of 8 bits with
       a scale for each output and each token; see `quantization`.
+    - `attention` is the backend of scaled dot product attention; `block_sparse`, of `dlm_full`, sees up to `window`
+      positions either side and the first of all; see `sparsity`. With another, `window` means nothing: it is dropped.
     - `fused` makes one matrix product of queries, keys and values, and one of gate and up; None is as `execution` does.
     """
 
@@ -65,7 +67,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     repeats: Positive = 3
     execution: Literal["eager", "cuda_graph", "compile"] = "eager"
-    attention: Literal["auto", "flash", "cudnn", "efficient", "math"] = "auto"
+    attention: Literal["auto", "flash", "cudnn", "efficient", "math", "block_sparse"] = "auto"
+    window: Positive | None = None
     fused: bool | None = None
     counted: Literal["memory", "tensor", "all"] = "memory"
     beyond_training: bool = False
@@ -128,6 +131,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         parts += [f"{word}{number}" for word, number in numbers.items() if number is not None]
         parts += [f"linear-{self.linear}"] if self.linear != "model" else []
         parts += [f"attn-{self.attention}"] if self.attention != "auto" else []
+        parts += [f"window{self.window}"] if self.window is not None else []
         usual = default_fused(self.execution)
         return parts + (["fused" if self.fused else "unfused"] if self.fused not in (None, usual) else [])
 
