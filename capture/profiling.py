@@ -193,7 +193,7 @@ def _backends(trace: Path) -> list[str]:
     """The attention backends whose operators a trace holds; where it holds none, attention was composed of products."""
     with gzip.open(trace, "rt") as file:
         text = file.read()
-    found = {match[1] for match in ATTENTION.finditer(text)} | ({"block_sparse"} if "flex_attention" in text else set())
+    found = {match[1] for match in ATTENTION.finditer(text)}
     return sorted(found | ({"math"} if MATH.search(text) or not found else set()))
 
 
