@@ -137,6 +137,10 @@ def _incomplete(point: Point) -> str | None:
     for name in sorted(IRRELEVANT.get(point.mode, ())):
         if getattr(point, name) != defaults[name]:
             return f"{name} = {getattr(point, name)!r} means nothing to {point.mode}"
+    if point.linear != "model":
+        return f"linear = {point.linear!r}, of whose bytes the closed forms know nothing"
+    if point.window is not None:
+        return f"window = {point.window}, of whose pairs the closed forms know nothing"
     if point.mode == "ar":
         return None
     if point.block is None:

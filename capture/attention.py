@@ -5,6 +5,7 @@ version. Here a forward passes one View through all layers: it says what keys an
 decoding is the View it uses. Without a mask nothing is materialised, and a fused kernel can serve every mode.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -12,7 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.flex_attention import BlockMask
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from capture import block_sparse
+from capture.quantization import linear
 
 BACKENDS = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -25,10 +30,18 @@ Rotary = tuple[Tensor, Tensor]
 
 
 class View(Protocol):
-    """What a forward's queries see. `mask` is `[query, context]`, true where a query may look; None for everywhere."""
+    """What a forward's queries see.
 
-    causal: bool
-    mask: Tensor | None
+    `mask` is `[query, context]`, true where a query may look, or such a mask by its blocks; None for everywhere.
+    """
+
+    @property
+    def causal(self) -> bool:
+        """Whether a query sees no position after its own."""
+
+    @property
+    def mask(self) -> Tensor | BlockMask | None:
+        """What a query sees beside that."""
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, rotary: Rotary, layer: int
@@ -39,7 +52,7 @@ class View(Protocol):
 class Whole:
     """A forward without a cache: the tokens see each other, those before them only if `causal` or as `mask` says."""
 
-    def __init__(self, *, causal: bool = False, mask: Tensor | None = None) -> None:
+    def __init__(self, *, causal: bool = False, mask: Tensor | BlockMask | None = None) -> None:
         self.causal, self.mask = causal, mask
 
     def attend(
@@ -80,6 +93,8 @@ class Attention(nn.Module):
     def _attention(self, query: Tensor, key: Tensor, value: Tensor, view: View) -> Tensor:
         """Scaled dot products by the chosen backend; the one that knows no groups gets its keys repeated."""
         grouped = self._groups > 1
+        if isinstance(view.mask, BlockMask):
+            return block_sparse.attend(query, key, value, view.mask, grouped=grouped)
         if grouped and self.backend == "efficient":
             key, value = (part.repeat_interleave(self._groups, 1) for part in (key, value))
             grouped = False
@@ -93,7 +108,7 @@ class Attention(nn.Module):
         """Queries, keys and values, `[batch, query, width]` each."""
         if self._qkv is None:
             return self.q_proj(hidden), self.k_proj(hidden), self.v_proj(hidden)
-        return torch.split(F.linear(hidden, *self._qkv), self._widths, -1)
+        return torch.split(linear(hidden, *self._qkv), self._widths, -1)
 
 
 class FeedForward(nn.Module):
@@ -106,7 +121,7 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """`[batch, query, hidden]` in and out."""
-        gate, up = F.linear(hidden, *self._gate_up).chunk(2, -1)
+        gate, up = linear(hidden, *self._gate_up).chunk(2, -1)
         output: Tensor = self.down_proj(F.silu(gate) * up)
         return output
 
@@ -116,21 +131,26 @@ def stored(values: Tensor) -> Tensor:
     return values.as_strided(values.shape, values.stride())
 
 
-def join(*layers: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of one linear layer that does what several do, which become views of it."""
-    weight = _joined([parameter for layer in layers if isinstance(parameter := layer.weight, nn.Parameter)])
-    biases = [bias for layer in layers if isinstance(bias := getattr(layer, "bias", None), nn.Parameter)]
-    return weight, _joined(biases) if biases else None
+def join(*layers: nn.Module) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Weight, bias and, of 8-bit layers, scale of one layer that does what several do, which become views of it."""
+    weight = _joined(layers, "weight")
+    assert weight is not None
+    return weight, _joined(layers, "bias"), _joined(layers, "scale")
 
 
-def _joined(parts: list[nn.Parameter]) -> Tensor:
-    """The parts in one storage, first dimension after first dimension; each becomes a view of it."""
-    whole = torch.cat([part.data for part in parts])
-    for part, view in zip(parts, torch.split(whole, [len(part) for part in parts]), strict=True):
+def _joined(layers: Sequence[nn.Module], name: str) -> Tensor | None:
+    """The layers' parameters of a name in one storage, first dimension after first dimension; each a view of it."""
+    parts = [part for layer in layers if isinstance(part := getattr(layer, name, None), nn.Parameter)]
+    if not parts:
+        return None
+    rows = [len(part) for part in parts]
+    whole = parts[0].data.new_empty((sum(rows), *parts[0].shape[1:]))
+    for part, view in zip(parts, torch.split(whole, rows), strict=True):
+        view.copy_(part.data)
         part.data = view
     return whole
 
 
 def _only(backend: str) -> AbstractContextManager[Any]:
-    """Let scaled dot product attention use one backend alone; `auto` leaves PyTorch its choice."""
-    return nullcontext() if backend == "auto" else sdpa_kernel(BACKENDS[backend])
+    """Let scaled dot product attention use one backend alone; what names none of its own leaves PyTorch its choice."""
+    return sdpa_kernel(BACKENDS[backend]) if backend in BACKENDS else nullcontext()

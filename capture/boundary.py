@@ -54,7 +54,7 @@ def _no_more(key: str, there: dict[str, Any], here: dict[str, Any]) -> bool:
 def _too_large(point: Point, memory_bytes: int | None) -> str | None:
     """Why a point exceeds a device's whole memory, by what is known exactly: its weights and its cache."""
     footprint = predict(point)
-    needed = footprint.weights_bytes + footprint.cache_bytes
+    needed = max(footprint.weights_bytes + footprint.cache_bytes, footprint.making_bytes)
     if memory_bytes is None or needed <= memory_bytes:
         return None
     return (

@@ -68,9 +68,16 @@ def check(directory: Path, shape: Shape) -> None:
 
 
 def load(
-    directory: Path, shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int, fused: bool = False
+    directory: Path,
+    shape: Shape,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    capacity: int,
+    fused: bool = False,
+    linear: str = "model",
 ) -> Decoder:
-    """A decoder with the directory's weights on `device`.
+    """A decoder with the directory's weights on `device`, which holds them all before 8-bit ones are made of them.
 
     Raises CheckpointError when the directory is of another shape or lacks weights.
     """
@@ -88,4 +95,4 @@ def load(
         )
     network = network.to(device).requires_grad_(False)
     restore_rotary(network, device)
-    return Decoder(network, shape, capacity=capacity, fused=fused)
+    return Decoder(network, shape, capacity=capacity, fused=fused, linear=linear)

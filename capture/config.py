@@ -57,6 +57,8 @@ def _point(values: dict[str, Any], where: str) -> Point:
     """One point with its defaults filled in. Raises ConfigError for a combination that cannot be."""
     for key in IRRELEVANT.get(values["mode"], ()):
         values.pop(key, None)
+    if values.get("attention") != "block_sparse":
+        values.pop("window", None)
     found = conflict(values)
     if found is None:
         point = Point(**_with_defaults(values))

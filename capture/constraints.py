@@ -10,6 +10,10 @@ from capture.values import literal
 BF16_CAPABILITY = (8, 0)
 FLASH_CAPABILITY = (8, 0)
 TRITON_CAPABILITY = (7, 0)
+FP8_CAPABILITY = (8, 9)
+INT8_CAPABILITY = (8, 0)
+PRODUCT_MULTIPLE = 16
+"""8-bit products take matrices of so many rows and columns, or a multiple."""
 Capability = tuple[int, int] | None
 
 
@@ -27,7 +31,7 @@ def conflict(values: dict[str, Any]) -> str | None:
 
 def problem(point: Point) -> str | None:
     """What is impossible about a point on any device, or None."""
-    checks = (_labels, _checkpoint, _model, _length, _blocks, _steps, _execution, _canvas)
+    checks = (_labels, _checkpoint, _model, _linear, _length, _blocks, _steps, _sparse, _execution, _canvas)
     return next((found for check in checks if (found := check(point)) is not None), None)
 
 
@@ -81,6 +85,23 @@ def _head_width(shape: Shape) -> str | None:
     return None
 
 
+def _linear(point: Point) -> str | None:
+    """8-bit products give bf16 where they scale what they write, and take no odd sizes."""
+    if point.linear == "model":
+        return None
+    if point.linear == "fp8" and point.dtype != "bf16":
+        return f'linear = "fp8" gives bf16 where dtype = "{point.dtype}"; expected dtype = "bf16" or linear = "int8"'
+    shape = shape_of(point)
+    heads, kv_heads = (count * shape.head_dim for count in (shape.heads, shape.kv_heads))
+    for name, width in {"hidden": shape.hidden, "ffn": shape.ffn, "heads": heads, "kv_heads": kv_heads}.items():
+        if width % PRODUCT_MULTIPLE:
+            return (
+                f'linear = "{point.linear}" multiplies matrices of multiples of {PRODUCT_MULTIPLE}, the {name} of '
+                f'{point.model} make {width}; expected "model"'
+            )
+    return None
+
+
 def _length(point: Point) -> str | None:
     shape = PRESETS[point.model]
     found = f"prompt_tokens + generated_tokens = {point.length} exceeds the"
@@ -123,6 +144,15 @@ def _steps(point: Point) -> str | None:
             "expected at least one token a step"
         )
     return None
+
+
+def _sparse(point: Point) -> str | None:
+    """Its mask is of whole sequences."""
+    if point.attention != "block_sparse":
+        return None
+    if point.mode != "dlm_full":
+        return f'attention = "block_sparse" is not for mode = "{point.mode}"; expected "dlm_full"'
+    return 'attention = "block_sparse" is given without a window; expected one' if point.window is None else None
 
 
 def _execution(point: Point) -> str | None:
@@ -168,6 +198,9 @@ def _on_cuda(point: Point, capability: tuple[int, int]) -> str | None:
     needs = (
         (point.dtype == "bf16", BF16_CAPABILITY, 'dtype = "bf16"', 'dtype = "fp16"'),
         (point.attention in ("flash", "cudnn"), FLASH_CAPABILITY, f'attention = "{point.attention}"', '"auto"'),
+        (point.attention == "block_sparse", FLASH_CAPABILITY, 'attention = "block_sparse"', '"auto"'),
+        (point.linear == "fp8", FP8_CAPABILITY, 'linear = "fp8"', '"int8" or "model"'),
+        (point.linear == "int8", INT8_CAPABILITY, 'linear = "int8"', '"model"'),
         (point.execution == "compile", TRITON_CAPABILITY, 'execution = "compile"', '"eager" or "cuda_graph"'),
     )
     for asked, least, what, instead in needs:
@@ -183,6 +216,7 @@ def _canvas(point: Point) -> str | None:
         return None
     only: dict[str, tuple[Any, ...]] = {
         "mode": ("dlm_block_causal",), "execution": ("eager",), "guidance": (0.0,), "attention": ("auto",),
+        "linear": ("model",),
         "fused": (None, False), "layers": (None,), "heads": (None,), "kv_heads": (None,), "checkpoint": (None,),
     }  # fmt: skip
     for key, allowed in only.items():

@@ -193,6 +193,9 @@ def _options(device: torch.device) -> dict[str, Any]:
 
     The searches for matrix products are left out. On an H200, with weights read from DRAM as a decoder does, what
     max_autotune chose for 32 rows was slower than the library's products, and what coordinate descent made of products
-    of one row was 0 to 10 % slower, differently each time; both take minutes.
+    of one row was 0 to 10 % slower, differently each time; both take minutes. Of 8-bit products Inductor searches
+    among templates of its own even so, unless it is told of the library alone.
     """
-    return {"combo_kernels": True, "triton.cudagraphs": False} if device.type == "cuda" else {}
+    if device.type != "cuda":
+        return {}
+    return {"combo_kernels": True, "triton.cudagraphs": False, "max_autotune_gemm_backends": "ATEN"}

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from capture.forwards import Forward, dram_bytes, flops, forwards
+from capture.forwards import Forward, dram_bytes, flops, forwards, linear_flops, weights_bytes
 from capture.point import ITEM_BYTES, Point
 from capture.presets import shape_of
 from capture.roofs import Roofs
@@ -22,7 +22,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 
     `activations_bytes` is the peak inside a layer and `logits_bytes` the peak at token selection, which follows it and
     takes its place. `static_bytes` is what CUDA graphs keep for their replays beside the eager steps they are compared
-    with.
+    with. `making_bytes` is what weights need while they are made: 8-bit ones are made of others, which come first.
     """
 
     weights_bytes: int
@@ -30,12 +30,13 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     activations_bytes: int
     logits_bytes: int
     static_bytes: int = 0
+    making_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
         """What the device must hold at once."""
         working = max(self.activations_bytes, self.logits_bytes)
-        return self.weights_bytes + self.cache_bytes + working + self.static_bytes
+        return max(self.weights_bytes + self.cache_bytes + working + self.static_bytes, self.making_bytes)
 
 
 def predict(point: Point) -> Footprint:
@@ -48,11 +49,12 @@ def predict(point: Point) -> Footprint:
     activations = max(_activations_bytes(step, point) for step in steps)
     logits = max(_logits_bytes(step, point) for step in steps)
     return Footprint(
-        weights_bytes=shape.parameters * item,
+        weights_bytes=weights_bytes(point),
         cache_bytes=shape.cache_elements(cached) * point.sequences * item,
         activations_bytes=activations,
         logits_bytes=logits,
         static_bytes=0 if point.execution == "eager" or point.device == "cpu" else max(activations, logits),
+        making_bytes=shape.parameters * item,
     )
 
 
@@ -69,7 +71,11 @@ def predict_time(point: Point, roofs: Roofs) -> float:
 
 def forward_seconds(step: Forward, point: Point, roofs: Roofs) -> float:
     """The time of one forward at the roof: of its FLOPs or of its bytes, whichever is longer."""
-    return max(flops(step, point) / roofs.flops_per_s(point.dtype), dram_bytes(step, point) / roofs.bytes_per_s)
+    narrow = 0 if point.linear == "model" else linear_flops(step, point)
+    computing = (flops(step, point) - narrow) / roofs.flops_per_s(point.dtype) + narrow / roofs.flops_per_s(
+        point.linear
+    )
+    return max(computing, dram_bytes(step, point) / roofs.bytes_per_s)
 
 
 def _activations_bytes(step: Forward, point: Point) -> int:

@@ -10,7 +10,11 @@ import msgspec
 
 from capture.point import ITEM_BYTES, Point
 from capture.presets import Shape, shape_of
+from capture.sparsity import kept_pairs
 from capture.steps import Kind
+
+SCALE_BYTES = 4
+"""The scale of an 8-bit layer's output, in float32."""
 
 
 class Forward(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,27 +52,56 @@ def forwards(point: Point) -> list[Forward]:
 
 def flops(forward: Forward, point: Point) -> int:
     """FLOPs of one forward over all sequences."""
-    shape, sequences = shape_of(point), point.sequences
-    linear = 2 * forward.query * shape.layers * shape.layer_parameters
+    shape = shape_of(point)
     attention = 4 * forward.pairs * shape.heads * shape.head_dim * shape.layers
-    return sequences * (linear + attention + 2 * forward.logits * shape.embedding_parameters)
+    head = 2 * forward.logits * shape.embedding_parameters
+    return linear_flops(forward, point) + point.sequences * (attention + head)
+
+
+def linear_flops(forward: Forward, point: Point) -> int:
+    """Of these, those of the layers' linear projections, which may be of a precision of their own."""
+    shape = shape_of(point)
+    return point.sequences * 2 * forward.query * shape.layers * shape.layer_parameters
+
+
+def weights_bytes(point: Point) -> int:
+    """Bytes of all weights. An 8-bit layer has a byte for each weight, and a scale for each output."""
+    shape, item = shape_of(point), ITEM_BYTES[point.dtype]
+    whole = shape.parameters * item
+    if point.linear == "model":
+        return whole
+    return whole - shape.layers * (shape.layer_parameters * item - _linear_bytes(shape, point))
 
 
 def dram_bytes(forward: Forward, point: Point) -> int:
     """Bytes one forward over all sequences must read and write."""
     shape, sequences = shape_of(point), point.sequences
-    attended = 2 * (forward.query * shape.heads + forward.context * shape.kv_heads) * shape.head_dim
-    layer = shape.layer_parameters + shape.bias_parameters
-    layer += sequences * (forward.query * _product_elements(shape) + attended)
+    item = ITEM_BYTES[point.dtype]
+    attended = 2 * (forward.query * shape.heads + forward.context * shape.kv_heads) * shape.head_dim * item
+    layer = _linear_bytes(shape, point) + shape.bias_parameters * item
+    layer += sequences * (forward.query * _product_bytes(shape, point) + attended)
     head = shape.embedding_parameters * bool(forward.logits)
     head += sequences * forward.logits * (shape.hidden + shape.vocabulary)
-    return (shape.layers * layer + head + sequences * forward.query * shape.hidden) * ITEM_BYTES[point.dtype]
+    return shape.layers * layer + (head + sequences * forward.query * shape.hidden) * item
 
 
-def _product_elements(shape: Shape) -> int:
-    """Inputs and outputs of a layer's seven products, in elements a position."""
-    heads = 2 * (shape.heads + shape.kv_heads) * shape.head_dim
-    return 7 * shape.hidden + heads + 3 * shape.ffn
+def _linear_bytes(shape: Shape, point: Point) -> int:
+    """Weights of a layer's seven projections, with their scales where they are of 8 bits."""
+    if point.linear == "model":
+        return shape.layer_parameters * ITEM_BYTES[point.dtype]
+    return shape.layer_parameters + _outputs(shape) * SCALE_BYTES
+
+
+def _product_bytes(shape: Shape, point: Point) -> int:
+    """Inputs and outputs of a layer's seven products, in bytes a position; what 8-bit products read is of 8 bits."""
+    item = ITEM_BYTES[point.dtype]
+    inputs = 5 * shape.hidden + shape.heads * shape.head_dim + shape.ffn
+    return inputs * (item if point.linear == "model" else 1) + _outputs(shape) * item
+
+
+def _outputs(shape: Shape) -> int:
+    """Outputs of a layer's seven projections, in elements a position."""
+    return 2 * shape.hidden + (shape.heads + 2 * shape.kv_heads) * shape.head_dim + 2 * shape.ffn
 
 
 def _autoregressive(point: Point) -> Iterator[Forward]:
@@ -85,7 +118,8 @@ def _diffusion(point: Point) -> Iterator[Forward]:
     steps = (point.generated_tokens if point.steps is None else point.steps) // point.blocks
     length, block = point.length, point.block
     if point.mode == "dlm_full":
-        yield _whole("denoise", length, confident=length, count=steps * point.blocks)
+        pairs = None if point.window is None else kept_pairs(length, point.window)
+        yield _whole("denoise", length, confident=length, count=steps * point.blocks, pairs=pairs)
     elif point.mode == "dlm_block_causal":
         yield from _block_causal(point, steps)
     else:
@@ -113,11 +147,16 @@ def _block_causal(point: Point, steps: int) -> Iterator[Forward]:
         yield from _local("commit", block, end, logits=logits, block=0, count=int(index + 1 < point.blocks))
 
 
-def _whole(kind: Kind, length: int, *, confident: int, count: int = 1) -> Forward:
-    """Positions that all see each other, with logits for all."""
-    pairs = length * length
+def _whole(kind: Kind, length: int, *, confident: int, count: int = 1, pairs: int | None = None) -> Forward:
+    """Positions that all see each other, unless told how many `pairs` do, with logits for all."""
     return Forward(
-        kind=kind, query=length, context=length, pairs=pairs, logits=length, confident=confident, count=count
+        kind=kind,
+        query=length,
+        context=length,
+        pairs=length * length if pairs is None else pairs,
+        logits=length,
+        confident=confident,
+        count=count,
     )
 
 

@@ -16,6 +16,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from capture.attention import Attention, FeedForward, Rotary, View, stored
 from capture.cache import KeyValueCache
 from capture.presets import Shape
+from capture.quantization import quantize
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 INITIAL_STD = 0.02
@@ -24,8 +25,13 @@ INITIAL_STD = 0.02
 class Decoder:
     """A decoder's weights and one forward over them."""
 
-    def __init__(self, network: Any, shape: Shape, *, capacity: int, fused: bool = False) -> None:
-        """Wrap a network of the library whose positions run to `capacity`; its attention is replaced by ours."""
+    def __init__(
+        self, network: Any, shape: Shape, *, capacity: int, fused: bool = False, linear: str = "model"
+    ) -> None:
+        """Wrap a network of the library whose positions run to `capacity`; its attention is replaced by ours.
+
+        With `linear` other than `model` (`fp8`, `int8`) its layers' products are of 8 bits.
+        """
         self.network = network
         self.network.train(False)
         self.shape = shape
@@ -34,6 +40,9 @@ class Decoder:
         self.device: torch.device = network.lm_head.weight.device
         self.depth = len(network.model.layers)
         self.positions = torch.arange(capacity, device=self.device)
+        if linear != "model":
+            for layer in network.model.layers:
+                quantize(layer, linear)
         _replace(network, shape, fused=fused)
 
     @property
@@ -157,9 +166,18 @@ def restore_rotary(network: Any, device: torch.device) -> None:
 
 
 def random(
-    shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int, seed: int, fused: bool = False
+    shape: Shape,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    capacity: int,
+    seed: int,
+    fused: bool = False,
+    linear: str = "model",
 ) -> Decoder:
     """A decoder with random weights made where they stay: norms one, everything else normal with std 0.02.
+
+    8-bit weights are made of these, and the device holds all of these first.
 
     Raises torch.OutOfMemoryError when the device cannot hold them.
     """
@@ -170,7 +188,7 @@ def random(
             nn.init.ones_(weight)
         else:
             weight.normal_(0.0, INITIAL_STD, generator=generator)
-    return Decoder(network, shape, capacity=capacity, fused=fused)
+    return Decoder(network, shape, capacity=capacity, fused=fused, linear=linear)
 
 
 def quiet_transformers() -> None:

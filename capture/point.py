@@ -37,6 +37,10 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
       `tensor` units and the L1, or `all`, with the FLOPs of vector instructions. Each set takes a window of its own.
     - `beyond_training` lets a sequence be longer than what the model was trained for: times and bytes are as real, its
       text would not be. Of a point it says that it is.
+    - `linear` is what the seven products of every layer compute with: numbers of the model's `dtype`, or of 8 bits with
+      a scale for each output and each token; see `quantization`.
+    - `attention` is the backend of scaled dot product attention; `block_sparse`, of `dlm_full`, sees up to `window`
+      positions either side and the first of all; see `sparsity`. With another, `window` means nothing: it is dropped.
     - `fused` makes one matrix product of queries, keys and values, and one of gate and up; None is as `execution` does.
     """
 
@@ -59,10 +63,12 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     heads: Positive | None = None
     kv_heads: Positive | None = None
     dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
+    linear: Literal["model", "fp8", "int8"] = "model"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     repeats: Positive = 3
     execution: Literal["eager", "cuda_graph", "compile"] = "eager"
-    attention: Literal["auto", "flash", "cudnn", "efficient", "math"] = "auto"
+    attention: Literal["auto", "flash", "cudnn", "efficient", "math", "block_sparse"] = "auto"
+    window: Positive | None = None
     fused: bool | None = None
     counted: Literal["memory", "tensor", "all"] = "memory"
     beyond_training: bool = False
@@ -123,7 +129,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         numbers = {"layers": self.layers, "heads": self.heads, "kv": self.kv_heads}
         parts: list[str] = [self.variant] if self.variant != "clean" else []
         parts += [f"{word}{number}" for word, number in numbers.items() if number is not None]
+        parts += [f"linear-{self.linear}"] if self.linear != "model" else []
         parts += [f"attn-{self.attention}"] if self.attention != "auto" else []
+        parts += [f"window{self.window}"] if self.window is not None else []
         usual = default_fused(self.execution)
         return parts + (["fused" if self.fused else "unfused"] if self.fused not in (None, usual) else [])
 

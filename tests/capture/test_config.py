@@ -78,6 +78,7 @@ def one(**keys: Any) -> Point:
         ({"layers": 2}, "k16_layers2"),
         ({"heads": 4, "kv_heads": 4}, "k16_heads4_kv4"),
         ({"attention": "flash"}, "k16_attn-flash"),
+        ({"linear": "int8", "attention": "math"}, "k16_linear-int8_attn-math"),
         ({"fused": True}, "k16_fused"),
         ({"fused": False}, "k16"),
     ],
@@ -127,6 +128,16 @@ def test_what_means_nothing_to_a_mode_is_dropped() -> None:
         ("dlm_block_dual", "faithful", 1.5),
     ]
     assert (points[0].schedule, points[0].remasking, points[0].sampling) == (None, "confidence", "fp32")
+
+
+def test_a_window_is_block_sparse_attention_s_alone() -> None:
+    points = config.points({**DLM, "mode": "dlm_full", "attention": ["auto", "block_sparse"], "window": [64, 512]})
+    assert [(point.attention, point.window) for point in points] == [
+        ("auto", None),
+        ("block_sparse", 64),
+        ("block_sparse", 512),
+    ]
+    assert points[2].directory == "tiny-llama_dlm_full_p8_g16_b1_block4_k16_attn-block_sparse_window512_bf16_eager"
 
 
 def test_zipped_lists_advance_together() -> None:
@@ -180,6 +191,24 @@ def test_heads_and_layers_take_the_place_of_the_presets() -> None:
             'attention = "flash" needs compute capability 8.0, the device has 7.5; expected "auto".',
         ),
         (
+            {"attention": "block_sparse", "window": 9, "mode": "dlm_full", "dtype": "fp16"},
+            (7, 5),
+            'attention = "block_sparse" needs compute capability 8.0, the device has 7.5; expected "auto".',
+        ),
+        ({"linear": "fp8"}, (8, 9), None),
+        ({"linear": "fp8"}, None, None),
+        (
+            {"linear": "fp8"},
+            (8, 0),
+            'linear = "fp8" needs compute capability 8.9, the device has 8.0; expected "int8" or "model".',
+        ),
+        ({"linear": "int8", "dtype": "fp16"}, (8, 0), None),
+        (
+            {"linear": "int8", "dtype": "fp16"},
+            (7, 5),
+            'linear = "int8" needs compute capability 8.0, the device has 7.5; expected "model".',
+        ),
+        (
             {"dtype": "fp32", "execution": "compile"},
             (6, 1),
             'execution = "compile" needs compute capability 7.0, the device has 6.1; expected "eager" or "cuda_graph".',
@@ -202,7 +231,7 @@ def test_heads_and_layers_take_the_place_of_the_presets() -> None:
     ],
 )
 def test_what_a_device_lacks(change: dict[str, Any], capability: tuple[int, int] | None, sentence: str | None) -> None:
-    assert unsupported(one(**AR, **change), capability) == sentence
+    assert unsupported(one(**{**AR, **change}), capability) == sentence
 
 
 @pytest.mark.parametrize(
@@ -213,6 +242,7 @@ def test_what_a_device_lacks(change: dict[str, Any], capability: tuple[int, int]
         ({"guidance": 1.5}, "guidance = 1.5 is not for {model}; expected 0.0"),
         ({"attention": "math"}, 'attention = "math" is not for {model}; expected "auto"'),
         ({"layers": 1}, "layers = 1 is not for {model}; expected none"),
+        ({"linear": "fp8"}, 'linear = "fp8" is not for {model}; expected "model"'),
     ],
 )
 def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message: str) -> None:
@@ -233,8 +263,8 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
             {"zzz": 8},
             'c.toml: unknown key "zzz"; expected one of model, mode, prompt_tokens, generated_tokens, batch, block, '
             "steps, schedule, threshold, factor, variant, guidance, temperature, remasking, sampling, layers, heads, "
-            "kv_heads, dtype, device, repeats, execution, attention, fused, counted, beyond_training, checkpoint, "
-            "seed, experiment, name.",
+            "kv_heads, dtype, linear, device, repeats, execution, attention, window, fused, counted, "
+            "beyond_training, checkpoint, seed, experiment, name.",
         ),
         ({"batch": "two"}, 'c.toml: batch = "two" is a string; expected an integer from 1 to 10000000.'),
         ({"batch": [1, 2.5]}, "c.toml: batch = 2.5 is a float; expected an integer from 1 to 10000000."),
@@ -398,6 +428,24 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
                 ([["block", 3]], '[["block", 3]] is a list'),
             )
         ),
+        (
+            {"linear": "fp8", "dtype": "fp16"},
+            'c.toml: linear = "fp8" gives bf16 where dtype = "fp16"; expected dtype = "bf16" or linear = "int8".',
+        ),
+        (
+            {"linear": "int8", "heads": 64, "kv_heads": 2},
+            'c.toml: linear = "int8" multiplies matrices of multiples of 16, the kv_heads of tiny-llama make 8; '
+            'expected "model".',
+        ),
+        (
+            {"attention": "block_sparse", "window": 8},
+            'c.toml: attention = "block_sparse" is not for mode = "dlm_block_dual"; expected "dlm_full".',
+        ),
+        (
+            {"attention": "block_sparse", "mode": "dlm_full"},
+            'c.toml: attention = "block_sparse" is given without a window; expected one.',
+        ),
+        ({"window": 0}, "c.toml: window = 0 is an integer; expected an integer from 1 to 10000000."),
         (
             {"checkpoint": "/nowhere"},
             'c.toml: checkpoint = "/nowhere" holds no config.json; expected a directory in Hugging Face layout.',

@@ -211,7 +211,7 @@ def test_the_smoke_test_has_every_mode_eager_and_replayed_each_kind_compiled_and
     modes = {way: {point.mode for point in points if point.execution == way} for way in ("eager", "cuda_graph")}
     assert modes["eager"] == modes["cuda_graph"] == set(MODES)
     compiled = {each.kind for point in points if point.execution == "compile" for each in forwards(point)}
-    assert compiled == {"prefill", "decode", "refresh", "reuse", "commit"}
+    assert compiled == {"prefill", "decode", "denoise", "refresh", "reuse", "commit"}
     assert {point.variant for point in points} == {"clean", "unrotated", "synchronous", "faithful"}
     assert {point.batch for point in points} == {1, 4}
 

@@ -430,6 +430,42 @@ CASES: list[tuple[str, list[Any], list[Any] | None, tuple[int | None, int, int]]
         [[16, 1], [1, 16], [], [], [], [], [], []],
         (2 * 4 * 16 * 8, 64 + 128 + 8, 2 * 32),
     ),
+    # a scale for each row and each output
+    (
+        "aten::_scaled_mm",
+        [([32, 64], FP8), ([64, 48], FP8), ([32, 1], FP32), ([1, 48], FP32), None, None, "15", "True"],
+        [[64, 1], [1, 64], [1, 1], [48, 1], [], [], [], []],
+        (2 * 32 * 64 * 48, 32 * 64 + 64 * 48 + 4 * (32 + 48), 2 * 32 * 48),
+    ),
+    # a result given to be written is not read
+    (
+        "aten::_scaled_mm",
+        [
+            ([32, 64], FP8),
+            ([64, 48], FP8),
+            ([32, 1], FP32),
+            ([1, 48], FP32),
+            None,
+            None,
+            "15",
+            "True",
+            ([32, 48], BF16),
+        ],
+        [[64, 1], [1, 64], [1, 1], [48, 1], [], [], [], [], [48, 1]],
+        (2 * 32 * 64 * 48, 32 * 64 + 64 * 48 + 4 * (32 + 48), 2 * 32 * 48),
+    ),
+    (
+        "aten::_int_mm",
+        [([32, 64], "signed char"), ([64, 48], "signed char")],
+        [[64, 1], [1, 64]],
+        (2 * 32 * 64 * 48, 32 * 64 + 64 * 48, 4 * 32 * 48),
+    ),
+    (
+        "aten::_int_mm",
+        [([32, 64], "signed char"), ([64, 48], "signed char"), ([32, 48], "int")],
+        [[64, 1], [1, 64], [48, 1]],
+        (2 * 32 * 64 * 48, 32 * 64 + 64 * 48, 4 * 32 * 48),
+    ),
     # changes of shape in place
     ("aten::squeeze_", [([4, 1, 32], BF16)], None, (0, 0, 0)),
     ("aten::unsqueeze_", [([4, 32], BF16), "0"], None, (0, 0, 0)),
@@ -571,3 +607,13 @@ def test_no_signature_can_make_pricing_raise(
 def test_no_text_can_make_pricing_raise(text: bytes) -> None:
     (found,) = price_all([("aten::mm", text, text, text, text)])
     assert found.method == "none"
+
+
+@pytest.mark.parametrize(
+    ("operator", "dtype", "precision"), [("aten::_scaled_mm", FP8, "fp8"), ("aten::_int_mm", "signed char", "int8")]
+)
+def test_8_bit_products_are_of_8_bits(operator: str, dtype: str, precision: str) -> None:
+    scales = [([32, 1], FP32), ([1, 48], FP32), None, None, "15", "True"] if precision == "fp8" else []
+    strides = [[64, 1], [1, 64], [1, 1], [48, 1], [], [], [], []][: 2 + len(scales)]
+    found = priced(operator, [([32, 64], dtype), ([64, 48], dtype), *scales], strides)
+    assert (found.precision, found.confidence) == (precision, "high")
