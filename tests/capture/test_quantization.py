@@ -144,7 +144,7 @@ def test_generations_of_8_bits_run_in_every_mode(mode: str, precision: str) -> N
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_generations_of_8_bits_compile_whole(precision: str) -> None:
     """Queries shorten from block to block, so that they are symbolic, and from more rows than are padded to fewer."""
-    generate("dlm_block_prefix", precision, block=4, steps=6, generated_tokens=20, execution="compile")
+    generate("dlm_block_prefix", precision, block=4, steps=10, generated_tokens=20, execution="compile")
 
 
 def test_weights_of_another_precision_are_made_anew() -> None:
