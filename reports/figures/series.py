@@ -264,11 +264,18 @@ def _measured(one: Series, rows: list[Row], x: str, measure: Measure, y: str) ->
         "y": [row[measure.column] * measure.scale for row in rows],
         "yaxis": y,
         "line": {"color": one.color, "dash": one.dash, "width": 1.8},
-        "marker": {"color": one.color, "symbol": one.symbol, "size": 7},
+        "marker": {"color": one.color, "symbol": _symbols(one, rows), "size": 7},
         "text": [_hover(row, one, measure) for row in rows],
         "hovertemplate": "%{text}<extra></extra>",
         **({"error_y": spread} if spread else {}),
     }
+
+
+def _symbols(one: Series, rows: Sequence[Row]) -> str | list[str]:
+    """The series' mark, open where a value is projected from fewer steps."""
+    if not any(row.get("projected_from") for row in rows):
+        return one.symbol
+    return [f"{one.symbol}-open" if row.get("projected_from") else one.symbol for row in rows]
 
 
 def _beside(one: Series, x: str, measure: Measure, column: str, what: str, y: str) -> list[Spec]:
@@ -311,6 +318,8 @@ def _hover(row: Row, one: Series, measure: Measure) -> str:
     ends = [row[end] for end in measure.spread or ()]
     if len(set(ends)) == 2:
         found.append(f"over {row['repeats']} repeats: {shown(ends[0])} to {shown(ends[1])}")
+    if row.get("projected_from"):
+        found.append(f"projected: {row['projected_from']:,} steps were measured, all of one cost")
     if row.get("bytes_source"):
         found.append(f"DRAM bytes: {row['bytes_source']}")
     return "<br>".join(escape(clip(line, 96)) for line in found)

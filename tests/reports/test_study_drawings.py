@@ -120,3 +120,16 @@ def test_names_are_text() -> None:
     rows = [bar(1, "ideal", "<img src=x>", 1.0, 0.0)]
     (panel,) = drawing.gap(rows, [])
     assert panel.spec["data"][0]["y"][0] == "ideal &lt;img src=x&gt; step"
+
+
+def test_a_projected_latency_has_an_open_mark_and_says_so() -> None:
+    naive = RUN | {"mode": "dlm_full", "block": None, "tokens_per_step": 1.0, "repeats": 3}
+    rows = [
+        naive | {"generated_tokens": 8, "latency_ns": 4e9, "low_ns": 4e9, "high_ns": 4e9, "projected_from": 2},
+        naive | {"generated_tokens": 4, "latency_ns": 1e9, "low_ns": 1e9, "high_ns": 1e9, "projected_from": None},
+    ]
+    (panel,) = drawing.latency(rows, [])
+    (line,) = panel.spec["data"]
+    assert line["x"] == [4, 8]
+    assert line["marker"]["symbol"] == ["circle", "circle-open"]
+    assert ["projected: 2 steps" in text for text in line["text"]] == [False, True]

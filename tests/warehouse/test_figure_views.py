@@ -112,6 +112,28 @@ def test_latency_is_the_median_with_the_least_and_the_most(block: duckdb.DuckDBP
     )
 
 
+def test_the_naive_mode_is_projected_to_one_token_a_step_unless_that_was_measured(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    settings = {"mode": "dlm_full", "model": "m"}
+    add_run(
+        connection, "few", "m_dlm_full_p8_g8_b1_block8_k2_bf16_eager", generated_tokens=8, block=8, steps=2, **settings
+    )
+    add_run(connection, "all", "m_dlm_full_p8_g4_b1_block4_k4_bf16_eager", block=4, steps=4, **settings)
+    add_run(connection, "less", "m_dlm_full_p8_g4_b1_block4_k1_bf16_eager", block=4, steps=1, **settings)
+    add_run(connection, "block", "m_dlm_block_dual_p8_g8_b1_block4_k2_bf16_eager", generated_tokens=8, block=4, steps=2)
+    for run_id in ("few", "all", "less", "block"):
+        time(connection, run_id, 0, 10)
+        time(connection, run_id, 1, 12)
+    query = "SELECT run_id, block, tokens_per_step, latency_ns, low_ns, high_ns, projected_from FROM figure_e2_latency"
+    assert select(connection, f"{query} ORDER BY run_id") == [
+        ("all", None, 1.0, 11.0, 10, 12, None),
+        ("block", 4, 4.0, 11.0, 10, 12, None),
+        ("few", None, 1.0, 44.0, 40, 48, 2),
+        ("less", None, 4.0, 11.0, 10, 12, None),
+    ]
+
+
 def test_of_an_even_number_of_repeats_the_lower_median_is_split(connection: duckdb.DuckDBPyConnection) -> None:
     add_run(connection, "r", "x")
     for repeat, whole in enumerate((40, 10, 30, 20)):

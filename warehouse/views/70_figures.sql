@@ -3,7 +3,8 @@
 -- with the least and the most; where parts must sum, they are those of one repeat, the one with the (lower) median latency.
 
 -- A captured run: its settings, and how long a generation took. options is what its name says beyond the settings in the
--- columns: a variant, a schedule, a number of layers.
+-- columns: a variant, a schedule, a number of layers. block is NULL for the naive mode, of which it only orders what is
+-- committed: no step's work depends on it.
 CREATE OR REPLACE VIEW generations AS
 WITH whole AS (
   SELECT
@@ -38,7 +39,9 @@ named AS (
 SELECT
   r.run_id, r.name, r.experiment,
   COALESCE(r.device, r.device_kind) AS device,
-  r.device_kind, r.model, r.mode, r.execution, r.dtype, r.batch, r.prompt_tokens, r.generated_tokens, r.block, r.steps,
+  r.device_kind, r.model, r.mode, r.execution, r.dtype, r.batch, r.prompt_tokens, r.generated_tokens,
+  CASE WHEN r.mode <> 'dlm_full' THEN r.block END AS block,
+  r.steps,
   TRIM(REPLACE(
     REPLACE(
       REPLACE(
@@ -199,13 +202,37 @@ FROM predicted_steps p
 JOIN generations g ON g.run_id = p.run_id
 WHERE p.profiled_steps > 0;
 
--- E2: latency of a generation against its length.
+-- E2: latency of a generation against its length. Every step of the naive mode costs the same, so one that took fewer steps
+-- than tokens is projected to one token a step: its times are multiplied by the tokens of a step, and projected_from is the
+-- number of steps it took. None is projected where one token a step was measured.
 CREATE OR REPLACE VIEW figure_e2_latency AS
+WITH whole AS (
+  SELECT device, model, execution, dtype, batch, prompt_tokens, generated_tokens
+  FROM generations
+  WHERE mode = 'dlm_full' AND steps = generated_tokens AND latency_ns IS NOT NULL
+  GROUP BY device, model, execution, dtype, batch, prompt_tokens, generated_tokens
+),
+scaled AS (
+  SELECT
+    g.*,
+    CASE
+      WHEN g.mode = 'dlm_full' AND g.options = '' AND g.steps < g.generated_tokens AND w.device IS NULL
+        THEN g.generated_tokens / g.steps
+    END AS factor
+  FROM generations g
+  LEFT JOIN whole w
+    ON w.device = g.device AND w.model = g.model AND w.execution = g.execution AND w.dtype = g.dtype AND w.batch = g.batch
+    AND w.prompt_tokens = g.prompt_tokens AND w.generated_tokens = g.generated_tokens
+)
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
-  generated_tokens / NULLIF(steps, 0) AS tokens_per_step,
-  latency_ns, low_ns, high_ns, repeats
-FROM generations
+  CASE WHEN factor IS NULL THEN generated_tokens / NULLIF(steps, 0) ELSE 1 END AS tokens_per_step,
+  latency_ns * COALESCE(factor, 1) AS latency_ns,
+  low_ns * COALESCE(factor, 1) AS low_ns,
+  high_ns * COALESCE(factor, 1) AS high_ns,
+  repeats,
+  CASE WHEN factor IS NOT NULL THEN steps END AS projected_from
+FROM scaled
 WHERE latency_ns IS NOT NULL;
 
 -- E2: where the latency goes, in the repeat with the median one: the parts of a run sum to it exactly. Kernels of each kind of
