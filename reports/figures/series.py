@@ -320,6 +320,8 @@ def _hover(row: Row, one: Series, measure: Measure) -> str:
         found.append(f"over {row['repeats']} repeats: {shown(ends[0])} to {shown(ends[1])}")
     if row.get("projected_from"):
         found.append(f"projected: {row['projected_from']:,} steps were measured, all of one cost")
+    if row.get("throttled_share"):
+        found.append(f"clocks held back in {units.percent(row['throttled_share'])} of the samples")
     if row.get("bytes_source"):
         found.append(f"DRAM bytes: {row['bytes_source']}")
     return "<br>".join(escape(clip(line, 96)) for line in found)
@@ -373,8 +375,16 @@ def panels(
     for title, own in grouped(rows, keys):
         found = draw(own)
         if found:
-            drawn.append(Panel(title, found[0], len(own), tuple(note for note in found[1] if note)))
+            notes = (*found[1], _held_back(own))
+            drawn.append(Panel(title, found[0], len(own), tuple(note for note in notes if note)))
         else:
             undrawn.append(f"{title} ({len({row['run_id'] for row in own})} runs)")
     note = (f"No figure of: {'; '.join(undrawn)}.",) if undrawn else ()
     return [replace(panel, notes=panel.notes + note) for panel in sorted(drawn, key=lambda panel: -panel.rows)]
+
+
+def _held_back(rows: Sequence[Row]) -> str:
+    """Of how many runs the clocks were held back while they were timed."""
+    runs = {row["run_id"] for row in rows}
+    held = {row["run_id"] for row in rows if row.get("throttled_share")}
+    return f"Clocks were held back at times (power cap, heat) in {len(held)} of {len(runs)} runs." if held else ""

@@ -133,3 +133,14 @@ def test_a_projected_latency_has_an_open_mark_and_says_so() -> None:
     assert line["x"] == [4, 8]
     assert line["marker"]["symbol"] == ["circle", "circle-open"]
     assert ["projected: 2 steps" in text for text in line["text"]] == [False, True]
+
+
+def test_held_clocks_are_said_of_the_panel_and_of_the_point() -> None:
+    point = RUN | {"latency_ns": 4e9, "low_ns": 4e9, "high_ns": 4e9, "repeats": 3, "tokens_per_step": 1.0}
+    rows = [
+        point | {"generated_tokens": 4, "throttled_share": 0.0},
+        point | {"generated_tokens": 8, "throttled_share": 0.25, "run_id": "s"},
+    ]
+    (panel,) = drawing.latency(rows, [])
+    assert panel.notes[-1] == "Clocks were held back at times (power cap, heat) in 1 of 2 runs."
+    assert ["held back in 25 %" in text for text in panel.spec["data"][0]["text"]] == [False, True]

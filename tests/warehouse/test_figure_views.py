@@ -134,6 +134,18 @@ def test_the_naive_mode_is_projected_to_one_token_a_step_unless_that_was_measure
     ]
 
 
+def test_a_run_says_how_often_its_clocks_were_held_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """By the bits of NVML's reasons, of which the first is idleness and no reason."""
+    for run_id, reasons in (("capped", ("0", "1", "4", "5")), ("free", ("0", "1")), ("unknown", (None,))):
+        add_run(connection, run_id, run_id)
+        for time_ns, reason in enumerate(reasons):
+            insert(connection, "telemetry", run_id=run_id, time_ns=time_ns, throttle_reasons=reason)
+    add_run(connection, "untold", "untold")
+    assert select(connection, "SELECT run_id, throttled_share FROM generations ORDER BY run_id") == [
+        ("capped", 0.5), ("free", 0.0), ("unknown", 0.0), ("untold", None),
+    ]  # fmt: skip
+
+
 def test_of_an_even_number_of_repeats_the_lower_median_is_split(connection: duckdb.DuckDBPyConnection) -> None:
     add_run(connection, "r", "x")
     for repeat, whole in enumerate((40, 10, 30, 20)):

@@ -4,7 +4,8 @@
 
 -- A captured run: its settings, and how long a generation took. options is what its name says beyond the settings in the
 -- columns: a variant, a schedule, a number of layers. block is NULL for the naive mode, of which it only orders what is
--- committed: no step's work depends on it.
+-- committed: no step's work depends on it. throttled_share is of the samples of telemetry while it was timed, those in which
+-- something held the clocks back (a power cap, heat; not idleness).
 CREATE OR REPLACE VIEW generations AS
 WITH whole AS (
   SELECT
@@ -24,6 +25,11 @@ timed AS (
     MAX(CASE WHEN 2 * place IN (repeats, repeats + 1) THEN "repeat" END) AS median_repeat,
     MAX(CASE WHEN 2 * place IN (repeats, repeats + 1) THEN value_ns END) AS median_repeat_ns
   FROM whole
+  GROUP BY run_id
+),
+held AS (
+  SELECT run_id, AVG(CASE WHEN (TRY_CAST(throttle_reasons AS BIGINT) & ~1) <> 0 THEN 1.0 ELSE 0.0 END) AS throttled_share
+  FROM telemetry
   GROUP BY run_id
 ),
 named AS (
@@ -61,6 +67,7 @@ SELECT
     ),
     COALESCE('_' || r.execution || '_', '_'), '_'
   ), '_') AS options,
+  h.throttled_share,
   r.outcome, r.message, r.committed_tokens,
   t.latency_ns, t.low_ns, t.high_ns, t.repeats, t.median_repeat, t.median_repeat_ns,
   r.committed_tokens / NULLIF(t.latency_ns, 0) * 1000000000 AS tokens_per_s,
@@ -69,6 +76,7 @@ SELECT
 FROM runs r
 JOIN named n ON n.run_id = r.run_id
 LEFT JOIN timed t ON t.run_id = r.run_id
+LEFT JOIN held h ON h.run_id = r.run_id
 WHERE r.mode IS NOT NULL;
 
 -- The steps of the repeat with the median latency, by kind, with what the traced steps of the kind say of one step: the time
@@ -175,7 +183,7 @@ kinds AS (
 )
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
-  g.generated_tokens, g.block, g.options, k.kind,
+  g.generated_tokens, g.block, g.options, g.throttled_share, k.kind,
   COALESCE(m.length, CASE WHEN k.kind = 'prefill' THEN g.prompt_tokens ELSE g.prompt_tokens + g.generated_tokens END) AS length,
   p.traced_steps, p.flops, p.dram_bytes,
   p.flops / NULLIF(p.dram_bytes, 0) AS intensity,
@@ -195,7 +203,7 @@ LEFT JOIN sources s ON s.run_id = k.run_id AND s.place = 1;
 CREATE OR REPLACE VIEW figure_e1_costs AS
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
-  g.generated_tokens, g.block, g.options, p.convention, p.kind, p.query, p.context, p.component,
+  g.generated_tokens, g.block, g.options, g.throttled_share, p.convention, p.kind, p.query, p.context, p.component,
   p.predicted_flops, p.modelled_flops, p.flops_error, p.predicted_bytes, p.compulsory_bytes, p.cache_model_bytes,
   p.counter_dram_bytes, p.predicted_intensity, p.intensity
 FROM predicted_steps p
@@ -226,6 +234,7 @@ scaled AS (
 )
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  throttled_share,
   CASE WHEN factor IS NULL THEN generated_tokens / NULLIF(steps, 0) ELSE 1 END AS tokens_per_step,
   latency_ns * COALESCE(factor, 1) AS latency_ns,
   low_ns * COALESCE(factor, 1) AS low_ns,
@@ -265,7 +274,7 @@ parts AS (
 )
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
-  g.generated_tokens, g.block, g.options,
+  g.generated_tokens, g.block, g.options, g.throttled_share,
   g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
   p.part, p.value_ns,
   p.value_ns / NULLIF(g.median_repeat_ns, 0) AS share,
@@ -278,6 +287,7 @@ JOIN generations g ON g.run_id = p.run_id;
 CREATE OR REPLACE VIEW figure_e3_intensity AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  throttled_share,
   kind, length, intensity, bytes_source, predicted_intensity, authored_intensity
 FROM step_costs
 WHERE COALESCE(intensity, predicted_intensity) IS NOT NULL;
@@ -286,6 +296,7 @@ WHERE COALESCE(intensity, predicted_intensity) IS NOT NULL;
 CREATE OR REPLACE VIEW figure_e4_roofline AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  throttled_share,
   kind, flops, dram_bytes, bytes_source, intensity, achieved_flops_per_s, step_ns, low_ns, high_ns, floor_ns
 FROM step_costs
 WHERE intensity > 0 AND achieved_flops_per_s > 0;
@@ -294,7 +305,7 @@ WHERE intensity > 0 AND achieved_flops_per_s > 0;
 CREATE OR REPLACE VIEW figure_e5_block_size AS
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
-  g.generated_tokens, g.block, g.options,
+  g.generated_tokens, g.block, g.options, g.throttled_share,
   g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
   g.latency_ns, g.low_ns, g.high_ns, g.repeats,
   c.step_ns AS reuse_ns,
@@ -312,7 +323,7 @@ WITH sizes AS (
 )
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
-  g.generated_tokens, g.block, g.options,
+  g.generated_tokens, g.block, g.options, g.throttled_share,
   g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
   g.outcome, g.message, g.tokens_per_s, g.low_tokens_per_s, g.high_tokens_per_s, g.repeats,
   r.weights_bytes, r.cache_bytes, r.other_bytes, r.peak_memory_bytes, s.capacity_bytes
@@ -325,6 +336,7 @@ WHERE g.batch IS NOT NULL AND (g.tokens_per_s IS NOT NULL OR g.outcome = 'oom');
 CREATE OR REPLACE VIEW figure_e7_steps AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  throttled_share,
   steps, latency_ns, low_ns, high_ns, repeats, tokens_per_s, low_tokens_per_s, high_tokens_per_s
 FROM generations
 WHERE latency_ns IS NOT NULL AND (steps IS NOT NULL OR mode = 'ar');
@@ -333,6 +345,7 @@ WHERE latency_ns IS NOT NULL AND (steps IS NOT NULL OR mode = 'ar');
 CREATE OR REPLACE VIEW figure_e8_batch AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  throttled_share,
   kind, intensity, bytes_source, predicted_intensity, authored_intensity
 FROM step_costs
 WHERE batch IS NOT NULL AND COALESCE(intensity, predicted_intensity) IS NOT NULL;
@@ -342,6 +355,7 @@ WHERE batch IS NOT NULL AND COALESCE(intensity, predicted_intensity) IS NOT NULL
 CREATE OR REPLACE VIEW figure_e9_lengths AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
+  throttled_share,
   kind, length, step_ns, low_ns, high_ns, repeats, floor_ns
 FROM step_costs
 WHERE step_ns IS NOT NULL;
@@ -439,7 +453,7 @@ ordered AS (
 )
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
-  g.generated_tokens, g.block, g.options,
+  g.generated_tokens, g.block, g.options, g.throttled_share,
   f.all_steps AS steps,
   o.place, o.stage, o.component, o.item, o.value_ns,
   o.end_ns - o.value_ns AS start_ns,
@@ -486,7 +500,7 @@ pairs AS (
 )
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
-  g.generated_tokens, g.block, g.options,
+  g.generated_tokens, g.block, g.options, g.throttled_share,
   l.stage, l.level, p.naive_run_id, p.naive_name,
   d.total_ns AS naive_ns,
   l.total_ns,
@@ -509,7 +523,7 @@ WITH drawn AS (
 )
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
-  g.generated_tokens, g.block, g.options,
+  g.generated_tokens, g.block, g.options, g.throttled_share,
   g.generated_tokens / NULLIF(g.steps, 0) AS tokens_per_step,
   m.joules_per_token, d.mean_power_w, d.telemetry_s, g.tokens_per_s
 FROM generations g
