@@ -405,7 +405,8 @@ def ceilings(
 
 @app.command()
 def report(
-    warehouse: Warehouse = DEFAULT_WAREHOUSE,
+    warehouse: AnyWarehouse = None,
+    lake: LakeOption = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the page.", metavar="DIR")] = Path("report"),
     run: Annotated[
         list[str] | None, typer.Option("--run", help="Only these runs: names, ids or prefixes.", metavar="NAME")
@@ -418,10 +419,11 @@ def report(
 
     Example: ridgeline report -w ridgeline.duckdb -o report --open
     """
-    with errors_in_one_line():
+    _check_either(warehouse, lake)
+    with errors_in_one_line(), progress("the report") as advance:
         from reports import write
 
-        page = write(warehouse, out, run or ())
+        page = write(warehouse or DEFAULT_WAREHOUSE, out, run or (), lake=lake, progress=advance)
     print(page)
     if open_page:
         import webbrowser
@@ -620,7 +622,7 @@ def demo(
         configuration = Path(sweep.__file__).parent / "configs" / "demo.toml"
         _capture(sweep.load(configuration), out / "runs")
     analyze([out / "runs"], out / "ridgeline.duckdb")
-    report(out / "ridgeline.duckdb", out)
+    report(out / "ridgeline.duckdb", out=out)
 
 
 def _prepare_streams() -> None:

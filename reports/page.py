@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reports import html, run_table, study_page, units
 from reports.document import Gathered, device, document, gather, pack
 from reports.machine import Machine
 from reports.queries import Row
 from warehouse.selection import resolve
+
+if TYPE_CHECKING:
+    import duckdb
 
 SCRIPTS = (
     "format",
@@ -32,25 +36,43 @@ SCRIPTS = (
 )
 
 
-def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path:
+def write(
+    warehouse: str | Path,
+    out: str | Path,
+    runs: Sequence[str] = (),
+    *,
+    lake: str | Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Write ``<out>/report.html`` about the runs (names, ids or unique prefixes; all if none) and return its path.
 
-    Beside it, where the runs make figures of the study, stands ``study.html``.
+    Beside it, where the runs make figures of the study, stands ``study.html``. With a ``lake`` the runs are its own and
+    no warehouse is read.
 
     Raises :class:`~warehouse.errors.SelectionError` for a run that is unknown or ambiguous, and
-    :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
+    :class:`warehouse.WarehouseError` for a warehouse or a lake that cannot be read.
     """
-    from warehouse import connect, hold
+    from warehouse import hold
 
-    connection = connect(warehouse, read_only=True)
+    progress("reading")
+    connection = _opened(warehouse, lake)
     try:
-        hold(connection, "kernel_counters")
+        hold(connection, "kernel_counters", *study_page.HELD)
         run_ids = resolve(connection, runs)
-        gathered = gather(connection, run_ids)
+        progress("every kernel")
+        page = html.write(Path(out) / "report.html", render(gather(connection, run_ids)))
+        progress("the study")
+        study_page.write_of(connection, out, run_ids)
     finally:
         connection.close()
-    study_page.write(warehouse, out, runs)
-    return html.write(Path(out) / "report.html", render(gathered))
+    return page
+
+
+def _opened(warehouse: str | Path, lake: str | Path | None) -> duckdb.DuckDBPyConnection:
+    from warehouse import connect
+    from warehouse import lake as lakes
+
+    return connect(warehouse, read_only=True) if lake is None else lakes.load_lake(lake)
 
 
 def render(gathered: Gathered) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import duckdb
 
 NAME = "study.html"
+HELD = ("step_costs", "figure_gap")
+"""Views that several figures ask."""
 
 
 def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path | None:
@@ -28,17 +30,20 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
 
     connection = connect(warehouse, read_only=True)
     try:
-        hold(connection, "kernel_counters", "step_costs", "figure_gap")
-        run_ids = resolve(connection, runs)
-        sections, missing = gather(connection, run_ids)
-        summary = _summary(connection, run_ids)
+        hold(connection, "kernel_counters", *HELD)
+        return write_of(connection, out, resolve(connection, runs))
     finally:
         connection.close()
+
+
+def write_of(connection: duckdb.DuckDBPyConnection, out: str | Path, run_ids: Sequence[str]) -> Path | None:
+    """The same of runs by their ids, from a connection of which what several figures ask is held."""
+    sections, missing = gather(connection, run_ids)
     path = Path(out) / NAME
     if not sections:
         path.unlink(missing_ok=True)
         return None
-    return html.write(path, render(sections, missing, summary))
+    return html.write(path, render(sections, missing, _summary(connection, run_ids)))
 
 
 def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[list[Row], list[study.Figure]]:

@@ -27,9 +27,10 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from warehouse import datasheets
-from warehouse.database import SCHEMA_VERSION, view_files
+from warehouse.database import IN_MEMORY, SCHEMA_VERSION, connect, view_files
 from warehouse.errors import WarehouseError
 from warehouse.load import remove
+from warehouse.rollups import refresh
 from warehouse.tables import RUN_TABLES
 from warehouse.transactions import transaction
 
@@ -238,6 +239,34 @@ def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def load_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
+    """A warehouse in memory with all rows of the lake as it is now, for many questions of all its runs.
+
+    Raises :class:`WarehouseError` if there is no lake.
+    """
+    lake = Lake(location)
+    connection = connect(IN_MEMORY)
+    try:
+        with _plain_errors(lake):
+            lake.reach(connection)
+            found = snapshot(connection, lake)
+            with transaction(connection):
+                connection.execute("INSERT INTO memory.main.runs SELECT * FROM temp.runs")
+                for table, columns in table_columns().items():
+                    files = [lake.address(commit.file(table)) for commit in found if commit.rows.get(table)]
+                    if table != "runs" and files:
+                        rows = parquet(columns, files)
+                        rows = newest_signatures(f"({rows})") if table == SHARED_TABLE else rows
+                        connection.execute(f"INSERT INTO memory.main.{table} {rows}")
+            connection.execute("DROP TABLE temp.runs")
+            refresh(connection)
+            connection.execute("SET enable_external_access = false")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def snapshot(connection: duckdb.DuckDBPyConnection, lake: Lake) -> list[Commit]:
     """The runs in a lake, whose rows of ``runs`` become a temporary table. Raises :class:`WarehouseError`."""
     rows = _load_commits(connection, lake)
@@ -423,7 +452,9 @@ def parquet(columns: Mapping[str, str], files: Sequence[str], *, named: bool = F
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, address: str) -> None:
-    connection.execute(f"COPY ({query}) TO {_literal(address)} (FORMAT parquet, COMPRESSION zstd)")
+    # The encodings of the second version take a third off: they store times as differences.
+    options = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd"
+    connection.execute(f"COPY ({query}) TO {_literal(address)} ({options})")
 
 
 def _literal(value: object) -> str:
@@ -442,4 +473,4 @@ def _plain_errors(lake: Lake) -> Iterator[None]:
         raise WarehouseError(f"{lake.name}: {reason}") from None
 
 
-__all__ = ["Commit", "Exported", "Lake", "commits", "export", "move", "open_lake", "partition", "snapshot"]
+__all__ = ["Commit", "Exported", "Lake", "commits", "export", "load_lake", "move", "open_lake", "partition", "snapshot"]

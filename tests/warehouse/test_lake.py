@@ -16,8 +16,9 @@ from tests.analyze import kineto
 from tests.warehouse import study
 from tests.warehouse.agreement import differences
 from warehouse import WarehouseError, connect
-from warehouse.lake import NO_EXPERIMENT, Lake, commits, export, open_lake, partition, table_columns
+from warehouse.lake import NO_EXPERIMENT, Lake, commits, export, load_lake, open_lake, partition, table_columns
 from warehouse.query import QueryError, run
+from warehouse.rollups import stale
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,18 @@ def test_every_table_and_view_answers_as_in_the_warehouse(
         expected = rows(tables, name)
         assert bool(expected) == (name not in study.EMPTY), name
         assert differences(rows(opened, name), expected) == [], name
+
+
+def test_loaded_into_memory_it_answers_the_same_and_keeps_what_a_file_does(
+    tables: duckdb.DuckDBPyConnection, lake: str
+) -> None:
+    loaded = load_lake(lake)
+    assert stale(loaded) == []
+    for table in (*table_columns(), "mode_summary", "kernel_roofline", "figure_gap", "ledger_summary"):
+        assert differences(rows(loaded, table), rows(tables, table)) == [], table
+    with pytest.raises(duckdb.Error, match="disabled by configuration"):
+        loaded.execute("SELECT * FROM read_csv('/etc/passwd')")
+    loaded.close()
 
 
 def test_exporting_again_leaves_the_lake_alone(tables: duckdb.DuckDBPyConnection, lake: str) -> None:

@@ -15,7 +15,7 @@ from analyze.reprice import reprice
 from tests.warehouse.rows import insert
 from warehouse import connect, refresh
 from warehouse.load import load, remove
-from warehouse.rollups import KEPT, KEPT_TABLES
+from warehouse.rollups import KEPT, KEPT_TABLES, stale
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 TRACES = [SHARED / "h200/ar_decode.json.gz", SHARED / "traces/h100-qwen1.5-0.5b-prefill.json.gz"]
@@ -115,6 +115,21 @@ def test_refresh_follows_ceilings_inserted_by_hand(tmp_path: Path) -> None:
     assert after
     assert after < before
     check(path)
+
+
+@pytest.mark.parametrize(("factor", "found"), [(1 + 2**-52, []), (1 - 2**-52, []), (1.00001, ["kernel_groups"])])
+def test_sums_in_another_order_are_not_stale_and_others_are(tmp_path: Path, factor: float, found: list[str]) -> None:
+    """Also one that lies halfway between two floats of single precision, which round apart."""
+    path = tmp_path / "w.duckdb"
+    connection = connect(path)
+    load(connection, made(0))
+    connection.execute("UPDATE kernels SET trace_bytes = 16777217, cache_read_bytes = NULL, cache_write_bytes = NULL")
+    refresh(connection)
+    connection.execute("UPDATE kept_kernel_groups SET dram_bytes = dram_bytes * ?", [factor])
+    assert [view for _, view in stale(connection)] == found
+    connection.execute("DELETE FROM kept_kernel_groups")
+    assert [view for _, view in stale(connection)] == ["kernel_groups"]
+    connection.close()
 
 
 def test_a_load_that_fails_leaves_what_was_kept(tmp_path: Path) -> None:
