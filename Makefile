@@ -9,13 +9,17 @@ DEMO     ?= demo
 RUNS     ?= runs
 BENCH    ?=
 ROWS     ?= 10000000
+STUDY    := reports/study
+
+EXPERIMENTS := e4-roofline modes-8b e2-latency e6-throughput e5-block-size e7-steps e9-lengths e8-batch e3-intensity \
+               precision sparse gqa scale
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench check format pages smoke-gpu capture-8b clean
+.PHONY: help demo test bench check format pages study capture-study smoke-gpu capture-8b clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -49,6 +53,16 @@ format: $(STAMP) ## let ruff repair and format what it can
 
 pages: $(STAMP) ## warehouse/SCHEMA.md and COOKBOOK.md, from the database's comments and the cookbook's files
 	$(BIN)/python -m warehouse.documentation
+
+study: $(STAMP) ## the study's pages and FINDINGS.md from its lake; with RUNS=folder, of the captured runs there as well
+	@test ! -d "$(RUNS)" || $(BIN)/ridgeline analyze "$(RUNS)" --lake $(STUDY)/lake
+	$(BIN)/ridgeline report --lake $(STUDY)/lake -o $(STUDY)
+	$(BIN)/python -m reports.findings $(STUDY)/lake FINDINGS.md
+
+capture-study: ## every configuration of the study on a GPU machine, the least that counts first; again to go on; makes no .venv
+	@for name in $(EXPERIMENTS); do \
+	  $(PYTHON) ridgeline.py capture capture/configs/$$name.toml --out "$(RUNS)/$$name" || exit; \
+	done
 
 smoke-gpu: ## does capture work on this GPU? every mode and execution on tiny models, within two minutes; makes no .venv
 	$(PYTHON) ridgeline.py capture capture/configs/smoke-gpu.toml --out $(RUNS)

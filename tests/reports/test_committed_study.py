@@ -1,0 +1,61 @@
+"""The study in the repository: whole, balanced, and enough to draw every figure without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reports import study, study_page
+from reports.findings import QUESTION, answered
+from warehouse import hold
+from warehouse.lake import load_lake
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = load_lake(ROOT / "reports/study/lake")
+    hold(connection, "kernel_counters", *study_page.HELD)
+    yield connection
+    connection.close()
+
+
+def ask(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[object, ...]]:
+    return connection.execute(query).fetchall()
+
+
+def test_every_figure_is_drawn(connection: duckdb.DuckDBPyConnection) -> None:
+    run_ids = [str(run_id) for (run_id,) in ask(connection, "SELECT run_id FROM runs")]
+    sections, missing = study_page.gather(connection, run_ids)
+    assert missing == []
+    assert [section["figure"].key for section in sections] == [figure.key for figure in study.FIGURES]
+    assert all(section["runs"] >= 10 for section in sections)
+
+
+def test_every_account_closes(connection: duckdb.DuckDBPyConnection) -> None:
+    query = "SELECT l.run_id, account FROM ledger l JOIN runs USING (run_id) GROUP BY ALL HAVING SUM(duration_ns) <> "
+    assert ask(connection, query + "ANY_VALUE(device_time_ns)") == []
+    assert ask(connection, "SELECT run_id FROM runs ANTI JOIN ledger USING (run_id) WHERE device_time_ns > 0") == []
+
+
+def test_kernels_and_gaps_are_the_wall(connection: duckdb.DuckDBPyConnection) -> None:
+    assert ask(
+        connection, "SELECT COUNT(*) FROM step_summary WHERE ABS(busy_ns + gap_ns - wall_ns) > 0.02 * wall_ns"
+    ) == [(0,)]
+
+
+def test_every_point_was_repeated_with_telemetry(connection: duckdb.DuckDBPyConnection) -> None:
+    """Where it did not run out of memory."""
+    query = "SELECT name FROM generations WHERE outcome = 'ok' AND (repeats < 2 OR throttled_share IS NULL)"
+    assert ask(connection, query) == []
+    assert ask(connection, "SELECT DISTINCT outcome FROM runs ORDER BY ALL") == [("ok",), ("oom",)]
+
+
+def test_the_findings_are_the_lakes(connection: duckdb.DuckDBPyConnection) -> None:
+    text = (ROOT / "FINDINGS.md").read_text(encoding="utf-8")
+    assert len(QUESTION.findall(text)) >= 10
+    assert answered(text, connection) == text
