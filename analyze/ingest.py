@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from analyze.bounded import SHARE, sha256_on_disk
 from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
 from analyze.errors import AnalyzeError, TraceError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from analyze.columns import Columns
+    from analyze.run import Beside
     from analyze.twins import Matched
     from warehouse.lake import Commit
 
@@ -288,7 +290,7 @@ def _load_one(
     content = _content(source, parts[0].sha256 if parts else "")
     if parts and known.get(parts[0].sha256[:16]) == Stored(source.name, content, RULES_VERSION):
         return Result(source.name, "unchanged", run_id=parts[0].sha256[:16])  # salvaged before: the file said another
-    run, told = build(connection, source, parts, content)
+    run, told = build(connection, source, parts, content, _beside(decoders, wanted))
     before = known.get(run.run_id)
     if before and before.name != source.name:
         return Result(source.name, "unchanged", same_as=before.name)
@@ -315,6 +317,17 @@ def _load_one(
     )
 
 
+def _beside(decoders: Decoders, wanted: Wanted) -> Beside:
+    from analyze.run import Beside
+
+    def twin(path: Path) -> list[Columns]:
+        parts = decoders.read(path)
+        check(path, parts, wanted.memory)
+        return parts
+
+    return Beside(wanted.memory // SHARE, twin)
+
+
 def _parts(decoders: Decoders, source: Source, *, salvage: bool) -> list[Columns]:
     """The decoded trace, or what can be had of it."""
     try:
@@ -335,7 +348,7 @@ def _content(source: Source, trace_sha256: str) -> str:
         source.execution_trace,
     )  # fmt: skip
     for companion in companions:
-        digest.update(b"-" if companion is None else hashlib.sha256(companion.read_bytes()).hexdigest().encode())
+        digest.update(b"-" if companion is None else sha256_on_disk(companion).encode())
     return digest.hexdigest()
 
 

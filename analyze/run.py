@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
-from analyze.columns import Columns
+from analyze.bounded import LARGEST_BYTES
+from analyze.columns import Columns, read_part
 from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, read_telemetry
 from analyze.counter_files import CounterFile, read_beside
 from analyze.counters import counter_rows
@@ -40,22 +41,41 @@ from warehouse import datasheets
 from warehouse.load import RunRows
 
 
+def _decoded(path: Path) -> list[Columns]:
+    return [read_part(path)]
+
+
+class Beside(NamedTuple):
+    """How files beside a trace are read."""
+
+    most_bytes: int = LARGEST_BYTES
+    """Of each but the twin."""
+    decode: Callable[[Path], list[Columns]] = _decoded
+    """The twin. Raises :class:`TraceError`."""
+
+
 def build(
-    connection: duckdb.DuckDBPyConnection, source: Source, parts: Sequence[Columns], content: str
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    parts: Sequence[Columns],
+    content: str,
+    beside: Beside | None = None,
 ) -> tuple[RunRows, Matched | None]:
     """All rows of a run, and what its twin told, if it has one; the connection is asked for prices only.
 
     Raises :class:`CompanionError`, and :class:`TraceError` for the twin.
     """
-    described = read_run(source.run_json) if source.run_json else None
-    ceilings = read_ceilings(source.ceilings) if source.ceilings else None
+    beside = beside or Beside()
+    most_bytes = beside.most_bytes
+    described = read_run(source.run_json, most_bytes) if source.run_json else None
+    ceilings = read_ceilings(source.ceilings, most_bytes) if source.ceilings else None
     trace = _assembled(source, parts) if parts else None
     run_id = (trace.sha256 if trace else _digest(source))[:16]
     run = RunRows(run_id)
     ncu = described.counters.ncu if described and described.counters else None
-    files, unusable = read_beside(source.counters, source.ncu, ncu.step if ncu else None)
+    files, unusable = read_beside(source.counters, source.ncu, ncu.step if ncu else None, most_bytes)
     run.records["devices"] = _device_rows(trace, described)
-    added = _add_trace(connection, run, trace, files, source) if trace else None
+    added = _add_trace(connection, run, trace, files, source, beside) if trace else None
     found = matched(added.activities) if source.twin and added else None
     row = _run_row(source, content, described, trace, added.device_time_ns if added else 0) | _twin_columns(found)
     row |= _model_columns(added.modelled if added else None)
@@ -64,10 +84,18 @@ def build(
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["warnings"] = _partial(trace.broken) if trace and trace.broken else []
-    run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
+    run.records["telemetry"] = read_telemetry(source.telemetry, most_bytes) if source.telemetry else []
     if source.run_json:
         _add_predictions(run, source.run_json)
     return run, found
+
+
+def _twin(path: Path, beside: Beside) -> Annotated:
+    parts = beside.decode(path)
+    try:
+        return read_twin(parts)
+    except TraceError as e:
+        raise TraceError(f"{path}: {e}") from None
 
 
 def _partial(broken: str) -> list[dict[str, Any]]:
@@ -129,7 +157,12 @@ class _Added(NamedTuple):
 
 
 def _add_trace(
-    connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, files: list[CounterFile], source: Source
+    connection: duckdb.DuckDBPyConnection,
+    run: RunRows,
+    trace: Trace,
+    files: list[CounterFile],
+    source: Source,
+    beside: Beside,
 ) -> _Added:
     """Add the trace's rows."""
     labels = parse_labels(trace)
@@ -146,7 +179,7 @@ def _add_trace(
     known = Annotated(trace, activities, labels, steps, tree.operator_parent())
     del tree
     _let_go(trace, source)
-    known, prices = _priced(known, source.twin, partial(_prices, connection, run))
+    known, prices = _priced(known, source, beside, partial(_prices, connection, run))
     trace, activities, labels = known.trace, known.activities, known.labels
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
     run.frames["operators"] = operator_rows(trace, known.parents, prices)
@@ -155,7 +188,7 @@ def _add_trace(
     run.frames["gaps"] = gaps.with_columns(rank=pl.lit(trace.rank, dtype=pl.Int64))
     run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, files)
-    modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source.execution_trace)
+    modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source, beside)
     if modelled:
         run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
     return _Added(activities, uncounted, modelled)
@@ -175,7 +208,8 @@ def _modelled(
     trace: Trace,
     activities: pl.DataFrame,
     prices: dict[int, Record],
-    execution_trace: Path | None,
+    source: Source,
+    beside: Beside,
 ) -> Modelled:
     """The bytes by the model of the L2; an execution trace that cannot be used is said, and shapes taken instead."""
     kernels = Kernels(
@@ -186,9 +220,9 @@ def _modelled(
         known_devices(run.records["devices"]),
     )
     unusable = None
-    if execution_trace:
+    if source.execution_trace:
         try:
-            return from_execution_trace(kernels, trace, execution_trace)
+            return from_execution_trace(kernels, trace, source.execution_trace, beside.most_bytes)
         except CompanionError as e:
             unusable = str(e)
     modelled = from_recorded_shapes(kernels, partial(recall, connection))
@@ -200,10 +234,10 @@ def _model_columns(modelled: Modelled | None) -> dict[str, Any]:
     return {"cache_model_operands": modelled.operands, "cache_model_message": modelled.message} if modelled else {}
 
 
-def _priced(known: Annotated, twin: Path | None, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
+def _priced(known: Annotated, source: Source, beside: Beside, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
     """What is known, with what replays learn from the twin, and the prices of its signatures."""
-    if twin and matched(known.activities).of_kernels:
-        return learn(known, read_twin(twin), price)
+    if source.twin and matched(known.activities).of_kernels:
+        return learn(known, _twin(source.twin, beside), price)
     return known, price(known.trace, known.activities["signature"].drop_nulls().unique().sort().to_list())
 
 
