@@ -17,7 +17,7 @@ from analyze.bounded import SHARE, sha256_on_disk
 from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
 from analyze.errors import AnalyzeError, TraceError
-from analyze.memory import check, decoders_within, default_bytes
+from analyze.memory import check, decoders_within, default_bytes, resident_bytes
 from analyze.pricing import RULES_VERSION
 from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, LARGEST_EVENT_BYTES, check_size, open_bytes
 from warehouse.errors import WarehouseError
@@ -146,7 +146,7 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted)
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
                 result = _finish(connection, pending, decoders, known, wanted)
-                yield _examined(connection, pending.source, result) if wanted.hta else result
+                yield _examined(connection, pending.source, result, wanted.memory) if wanted.hta else result
         finally:
             if created and not known:  # while it is ours: another process may be waiting for it
                 warehouse.unlink(missing_ok=True)
@@ -262,14 +262,14 @@ def _finish(
         return Result(pending.source.name, "failed", error=error)
 
 
-def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result) -> Result:
+def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result, memory: int) -> Result:
     """The result with HTA's analyses added, where the run has a trace and is stored without them."""
     from analyze.hta import SOURCE, examine, is_examined, store
 
     run_id = result.run_id
     if not run_id or not source.trace or is_examined(connection, run_id):
         return result
-    findings = examine(source.trace)
+    findings = examine(source.trace, most_bytes=memory * 3 // 4 - resident_bytes())
     store(connection, run_id, findings)
     warnings = tuple(f"{SOURCE}: {each}" for each in findings.warnings)
     return replace(result, examined=True, warnings=result.warnings + warnings)
