@@ -83,7 +83,7 @@ def build(
     run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
-    run.records["warnings"] = _partial(trace.broken) if trace and trace.broken else []
+    run.records["warnings"] = _partial(trace) if trace and trace.broken else []
     run.records["telemetry"] = read_telemetry(source.telemetry, most_bytes) if source.telemetry else []
     if source.run_json:
         _add_predictions(run, source.run_json)
@@ -98,8 +98,11 @@ def _twin(path: Path, beside: Beside) -> Annotated:
         raise TraceError(f"{path}: {e}") from None
 
 
-def _partial(broken: str) -> list[dict[str, Any]]:
-    return [{"source": "salvage", "message": f"partial: {broken}; what precedes was loaded"}]
+def _partial(trace: Trace) -> list[dict[str, Any]]:
+    message = f"partial: {trace.broken}; what precedes was loaded"
+    if trace.device.is_empty() and not trace.on_cpu:
+        message += ", and no kernel is among it"
+    return [{"source": "salvage", "message": message}]
 
 
 def _assembled(source: Source, parts: Sequence[Columns]) -> Trace:
@@ -167,7 +170,7 @@ def _add_trace(
     """Add the trace's rows."""
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
-    on_cpu = trace.device.is_empty()
+    on_cpu = trace.on_cpu
     if on_cpu:
         used = sorted(set(trace.operators["signature"].to_list()))
         prices = _prices(connection, run, trace, used)
@@ -263,9 +266,7 @@ def _run_row(
         "content_sha256": content,
         "source": "ridgeline" if described else "kineto",
         "device_kind": _device_kind(trace, described),
-        "device": trace.header.devices[0].name
-        if trace and trace.header.devices and not trace.device.is_empty()
-        else None,
+        "device": trace.header.devices[0].name if trace and trace.header.devices and not trace.on_cpu else None,
         "rank": trace.rank if trace else 0,
         "outcome": "ok",
         "trace_bytes": trace.bytes_read if trace else None,
@@ -302,15 +303,16 @@ def _described(run: Run) -> dict[str, Any]:
 
 
 def _device_kind(trace: Trace | None, described: Run | None) -> str:
-    if trace and not trace.device.is_empty():
-        return "hip" if any(name.startswith("hip") for name in trace.names) else "cuda"
+    if trace and not trace.on_cpu:
+        amd = any(device.name.startswith("AMD ") for device in trace.header.devices)
+        return "hip" if amd or any(name.startswith("hip") for name in trace.names) else "cuda"
     return (described.environment.device_kind if described and not trace else None) or "cpu"
 
 
 def _device_rows(trace: Trace | None, described: Run | None) -> list[dict[str, Any]]:
     """The devices that did work; without a trace, the one the run names."""
-    if trace and not trace.device.is_empty():
-        used = trace.device["device"].unique().sort().to_list()
+    if trace and not trace.on_cpu:
+        used = trace.device["device"].unique().sort().to_list() or [p.id for p in trace.header.devices[:1]]
         properties = {p.id: p for p in trace.header.devices}
         # ROCm numbers its agents otherwise than its devices: where there is one device, it is that
         alone = trace.header.devices[0] if len(trace.header.devices) == 1 else None
