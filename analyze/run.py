@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
+from analyze.attribution import ambiguous, attribute, build_tree, operator_activities, parse_labels, step_labels
 from analyze.bounded import LARGEST_BYTES
 from analyze.columns import Columns, read_part
 from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, read_telemetry
@@ -84,6 +84,7 @@ def build(
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["warnings"] = _partial(trace) if trace and trace.broken else []
+    run.records["warnings"] += _merged(added.ambiguous) if added and added.ambiguous else []
     run.records["telemetry"] = read_telemetry(source.telemetry, most_bytes) if source.telemetry else []
     if source.run_json:
         _add_predictions(run, source.run_json)
@@ -103,6 +104,14 @@ def _partial(trace: Trace) -> list[dict[str, Any]]:
     if trace.device.is_empty() and not trace.on_cpu:
         message += ", and no kernel is among it"
     return [{"source": "salvage", "message": message}]
+
+
+def _merged(activities: int) -> list[dict[str, Any]]:
+    message = (
+        f"{activities:,} kernels and copies have correlation ids that launches of several processes share, as in "
+        "merged traces of ranks: they went to the first launch and may be another rank's: analyze each rank's own trace"
+    )
+    return [{"source": "attribution", "message": message}]
 
 
 def _assembled(source: Source, parts: Sequence[Columns]) -> Trace:
@@ -153,6 +162,8 @@ class _Added(NamedTuple):
     uncounted: list[str]
     """What has no counters, and why."""
     modelled: Modelled | None
+    ambiguous: int
+    """Activities that launches of several processes claim."""
 
     @property
     def device_time_ns(self) -> int:
@@ -181,6 +192,7 @@ def _add_trace(
     steps = step_labels(trace, tree, labels)
     known = Annotated(trace, activities, labels, steps, tree.operator_parent())
     del tree
+    claimed = ambiguous(trace)
     _let_go(trace, source)
     known, prices = _priced(known, source, beside, partial(_prices, connection, run))
     trace, activities, labels = known.trace, known.activities, known.labels
@@ -194,7 +206,7 @@ def _add_trace(
     modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source, beside)
     if modelled:
         run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
-    return _Added(activities, uncounted, modelled)
+    return _Added(activities, uncounted, modelled, claimed)
 
 
 def _let_go(trace: Trace, source: Source) -> None:
