@@ -23,7 +23,9 @@ _RETRY_S = 0.02
 
 LINE = "ridgeline: interrupted: what was complete is kept, the rest is not there: run the same command again for it"
 
-_received: int | None = None
+_line = LINE
+_code: int | None = None
+"""With which the command is to end."""
 
 
 class Interrupted(SystemExit):
@@ -32,7 +34,7 @@ class Interrupted(SystemExit):
 
 def end_at_once() -> None:
     """From now on a signal ends the process at once: there is nothing to take back yet."""
-    _handle_by(lambda number, _: _end(number))
+    _handle_by(lambda number, _: _end(128 + number))
 
 
 def unwind() -> None:
@@ -49,17 +51,30 @@ def unwind() -> None:
     _handle_by(_raise)
 
 
+def give_up(line: str, code: int) -> None:
+    """Unwind the command as a signal would, with another line and code; for another thread than the main one."""
+    global _line, _code
+    if _code is None:
+        _line, _code = line, code
+    os.kill(os.getpid(), signal.SIGALRM)
+
+
+def end() -> None:
+    """End the process now, as it was to end."""
+    _end(1 if _code is None else _code)
+
+
 def check() -> None:
     """Raise :class:`Interrupted` if a signal came: native code may have made another error of it."""
-    if _received is not None:
-        raise Interrupted(128 + _received)
+    if _code is not None:
+        raise Interrupted(_code)
 
 
 def say() -> None:
-    """The line on stderr, on a terminal with the cursor that progress hides."""
+    """The last line on stderr, on a terminal with the cursor that progress hides."""
     try:
         restore = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""
-        os.write(2, f"{restore}{LINE}\n".encode())
+        os.write(2, f"{restore}{_line}\n".encode())
     except OSError:  # nobody listens
         return
 
@@ -72,9 +87,9 @@ def _handle_by(handler: Callable[[int, FrameType | None], None]) -> None:
 
 def _raise(number: int, frame: FrameType | None) -> None:
     """Unwind, or try again in a moment; further signals find that under way."""
-    global _received
-    if _received is None:
-        _received = number
+    global _code
+    if _code is None:
+        _code = 128 + number
     elif number != signal.SIGALRM:
         return
     if _imports(frame):
@@ -97,16 +112,16 @@ def _insist(heard: int) -> None:
     while (number := os.read(heard, 1)[0]) not in SIGNALS:
         pass
     sleep(GRACE_S)
-    _end(number)
+    _end(128 + number)
 
 
 def _swallowed(found: sys.UnraisableHookArgs) -> None:
     """End where Python cannot pass the exception on: it was raised in a destructor, for example."""
     if isinstance(found.exc_value, Interrupted):
-        _end(_received or signal.SIGINT)
+        end()
     sys.__unraisablehook__(found)
 
 
-def _end(number: int) -> None:
+def _end(code: int) -> None:
     say()
-    os._exit(128 + number)
+    os._exit(code)

@@ -186,7 +186,8 @@ def analyze(
             for warning in result.warnings:
                 _say(f"{result.name}: warning: {warning}")
 
-        with errors_in_one_line():
+        most_bytes = _memory(memory)
+        with errors_in_one_line(), _within(most_bytes):
             ingest(
                 paths,
                 warehouse or DEFAULT_WAREHOUSE,
@@ -194,7 +195,7 @@ def analyze(
                 report=report,
                 twin=twin,
                 hta=hta,
-                memory=_memory(memory) if memory else None,
+                memory=most_bytes,
                 salvage=salvage,
                 lake=lake,
             )
@@ -202,9 +203,11 @@ def analyze(
         raise typer.Exit(1)
 
 
-def _memory(size: str) -> int:
-    from analyze.memory import LEAST_BYTES, in_words, parse_size
+def _memory(size: str | None) -> int:
+    from analyze.memory import LEAST_BYTES, default_bytes, in_words, parse_size
 
+    if size is None:
+        return default_bytes()
     try:
         memory = parse_size(size)
     except ValueError as e:
@@ -212,6 +215,20 @@ def _memory(size: str) -> int:
     if memory < LEAST_BYTES:
         fail(f"--memory: {size} is too little: expected {in_words(LEAST_BYTES)} or more", 2)
     return memory
+
+
+@contextmanager
+def _within(most_bytes: int) -> Iterator[None]:
+    """What would take more memory ends, with one line, as an interruption does."""
+    from analyze.memory import in_words
+    from analyze.memory_watch import watching
+
+    line = (
+        f"ridgeline: more than {in_words(most_bytes)} of memory would be needed: what was complete is kept: give more "
+        "by --memory, fewer --jobs or shorter traces"
+    )
+    with watching(most_bytes, lambda: interruption.give_up(line, 1), interruption.end, interruption.GRACE_S):
+        yield
 
 
 def _check_either(warehouse: Path | None, lake: str | None) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analyze.columns import DEVICE_CATEGORIES
+from analyze.columns import DEVICE_CATEGORIES, Interned
 from analyze.frames import Trace
 from analyze.labels import Label, parse_all
 from analyze.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
@@ -132,6 +132,19 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         pl.Series("replay", replay),
         carries_cost=pl.col("bytes").is_null(),
     )
+
+
+def ambiguous(trace: Trace) -> int:
+    """How many device activities have a correlation id that launches of several processes have: ranks were merged."""
+    process_of: dict[int, int] = {}
+    numbers = Interned()
+    for code in trace.launches["thread"].unique().to_list():
+        process_of[code] = numbers[trace.threads[code][0]]
+    if len(numbers) < 2:
+        return 0
+    launched = trace.launches.select("correlation", process=pl.col("thread").replace_strict(process_of)).drop_nulls()
+    shared = launched.unique().filter(pl.col("correlation").is_duplicated())["correlation"].unique()
+    return int(trace.device["correlation"].is_in(shared.implode()).sum())
 
 
 def _shifted(rows: Int32, offset: int) -> Int32:

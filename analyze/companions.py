@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from analyze.bounded import LARGEST_BYTES, read_bounded
 from analyze.errors import CompanionError
 
 FORMAT = 1
@@ -113,23 +116,23 @@ class Ceilings(msgspec.Struct):
 _File = TypeVar("_File", Run, Ceilings)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, most_bytes: int = LARGEST_BYTES) -> Run:
     """Raises :class:`CompanionError`."""
-    run = _read(path, Run)
+    run = _read(path, Run, most_bytes)
     if run.outcome not in ("ok", "oom", "error"):
         raise CompanionError(f"{path}: outcome {run.outcome!r}: expected ok, oom or error")
     return run
 
 
-def read_ceilings(path: Path) -> Ceilings:
+def read_ceilings(path: Path, most_bytes: int = LARGEST_BYTES) -> Ceilings:
     """Raises :class:`CompanionError`."""
-    return _read(path, Ceilings)
+    return _read(path, Ceilings, most_bytes)
 
 
-def _read(path: Path, struct: type[_File]) -> _File:
+def _read(path: Path, struct: type[_File], most_bytes: int) -> _File:
     try:
-        value = msgspec.json.decode(path.read_bytes(), type=struct)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        value = msgspec.json.decode(read_bounded(path, most_bytes), type=struct)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise CompanionError(f"{path}: {e}: expected the form that ridgeline writes") from None
     except OSError as e:
         raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
@@ -144,14 +147,25 @@ _TELEMETRY = {
 }  # fmt: skip
 
 
-def read_telemetry(path: Path) -> list[dict[str, Any]]:
+_SAMPLE_BYTES = 256
+"""What a row of it may take: as a dictionary it takes several times as much."""
+
+
+def read_telemetry(path: Path, most_bytes: int = LARGEST_BYTES) -> list[dict[str, Any]]:
     """Rows of telemetry.csv, those without a time left out; empty cells are None. Raises :class:`CompanionError`."""
     try:
-        with path.open(newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            cells = ({name: _cell(row.get(name), kind) for name, kind in _TELEMETRY.items()} for row in rows)
-            return [row for row in cells if row["time_ns"] is not None]
-    except (OSError, ValueError, csv.Error) as e:
+        text = io.TextIOWrapper(io.BytesIO(read_bounded(path, most_bytes)), encoding="utf-8", newline="")
+        rows = csv.DictReader(text, strict=True)
+        if "time_ns" not in (rows.fieldnames or ["time_ns"]):
+            raise ValueError("no column time_ns")
+        cells = ({name: _cell(row.get(name), kind) for name, kind in _TELEMETRY.items()} for row in rows)
+        samples = list(islice((row for row in cells if row["time_ns"] is not None), most_bytes // _SAMPLE_BYTES + 1))
+        if len(samples) > most_bytes // _SAMPLE_BYTES:
+            raise ValueError(f"more than {len(samples) - 1:,} samples, too many for this --memory")
+        return samples
+    except OSError as e:
+        raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
+    except (ValueError, csv.Error) as e:
         raise CompanionError(f"{path}: {e}: expected the columns {', '.join(_TELEMETRY)}") from None
 
 

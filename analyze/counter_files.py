@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from analyze.bounded import LARGEST_BYTES, read_bounded
 from analyze.errors import CompanionError
-from analyze.reader import GZIP_ERRORS, open_bytes
 
 COLUMNS = {
     "step": pl.Int64, "launch_index": pl.Int64, "kernel": pl.String, "window": pl.String, "metric": pl.String,
@@ -19,9 +21,13 @@ COLUMNS = {
 }  # fmt: skip
 """The columns of ``X.counters.csv``; ``launch_index`` numbers the kernels of a step, without copies and fills."""
 
+MOST_COLUMNS = 5_000
+"""More than Nsight Compute has metrics: each costs a reader of CSV a thousand times its byte."""
+_LONGEST_HEADER = 1 << 10
+
 KEYS = ["step", "launch_index"]
 
-_UNREADABLE: tuple[type[Exception], ...] = (OSError, *GZIP_ERRORS, pl.exceptions.PolarsError, UnicodeDecodeError)
+_UNREADABLE = (OSError, pl.exceptions.PolarsError, UnicodeDecodeError, csv.Error)
 
 
 @dataclass(frozen=True)
@@ -40,29 +46,32 @@ class CounterFile:
 
 
 def read_beside(
-    cupti: Path | None, ncu: Path | None, ncu_step: int | None = None
+    cupti: Path | None, ncu: Path | None, ncu_step: int | None = None, most_bytes: int = LARGEST_BYTES
 ) -> tuple[list[CounterFile], list[str]]:
     """The counter files beside a trace, and for each that cannot be used why: the trace is good without it."""
-    readers: list[tuple[Path | None, Callable[[Path], CounterFile]]]
+    readers: list[tuple[Path | None, Callable[..., CounterFile]]]
     readers = [(cupti, read_cupti), (ncu, partial(read_ncu, step=ncu_step))]
     files, unusable = [], []
     for path, read in readers:
         try:
-            files += [read(path)] if path else []
+            files += [read(path, most_bytes=most_bytes)] if path else []
         except CompanionError as e:
             unusable.append(str(e))
     return files, unusable
 
 
-def read_cupti(path: Path) -> CounterFile:
+def read_cupti(path: Path, *, most_bytes: int = LARGEST_BYTES) -> CounterFile:
     """Our own file; a metric counted in several windows is the first one's. Raises :class:`CompanionError`."""
     form = f"expected the columns {', '.join(COLUMNS)}"
     try:
-        rows = pl.read_csv(_bytes(path), schema_overrides=COLUMNS)
+        data = read_bounded(path, most_bytes)
+        columns = _columns(data)
+        if columns != list(COLUMNS):
+            has = f"has the columns {', '.join(columns)[:200]}" if columns else "is empty"
+            raise CompanionError(f"{path.name}: {has}: {form}")
+        rows = pl.read_csv(data, schema_overrides=COLUMNS)
     except _UNREADABLE as e:
-        raise CompanionError(f"{path.name}: {_first_line(e)}: {form}") from None
-    if rows.columns != list(COLUMNS):
-        raise CompanionError(f"{path.name}: has the columns {', '.join(rows.columns)[:200]}: {form}")
+        raise CompanionError(f"{path.name}: {_said(e, form)}") from None
     if rows.select(pl.exclude("window", "value")).null_count().sum_horizontal().item():
         raise CompanionError(f"{path.name}: has rows without a step, launch, kernel or metric: {form}")
     kernels = rows.select(*KEYS, "kernel").unique().sort(KEYS)
@@ -73,15 +82,17 @@ def read_cupti(path: Path) -> CounterFile:
     return CounterFile(path.name, "cupti", kernels, values.select(*KEYS, "metric", "value"))
 
 
-def read_ncu(path: Path, step: int | None = None) -> CounterFile:
+def read_ncu(path: Path, step: int | None = None, *, most_bytes: int = LARGEST_BYTES) -> CounterFile:
     """Nsight Compute's ``--csv --page raw`` of one step, whose number it does not say: the metrics that are sums.
 
     Values in bytes, nanoseconds and counts, whatever the units row says. Raises :class:`CompanionError`.
     """
     form = "expected what `ncu --csv --page raw` writes"
     try:
-        data = _bytes(path)
+        data = read_bounded(path, most_bytes)
         header = _NCU_HEADER.search(data)
+        if header and header[0].count(b",") > MOST_COLUMNS:
+            raise CompanionError(f"{path.name}: has {header[0].count(b',') + 1:,} columns: {form}")
         table = pl.read_csv(
             data[header.start() :] if header else b"",
             infer_schema=False,
@@ -89,7 +100,7 @@ def read_ncu(path: Path, step: int | None = None) -> CounterFile:
             truncate_ragged_lines=True,
         )
     except _UNREADABLE as e:
-        raise CompanionError(f"{path.name}: {_first_line(e)}: {form}") from None
+        raise CompanionError(f"{path.name}: {_said(e, form)}") from None
     sums = [name for name in table.columns if "__" in name and name.endswith(".sum")]
     if not sums or table.is_empty() or table["Kernel Name"][0]:
         raise CompanionError(f"{path.name}: has no units row, or no metric that is a sum: {form}")
@@ -142,12 +153,13 @@ def own_name(kernel: str) -> str:
     return words[-1] if words else ""
 
 
-def _bytes(path: Path) -> bytes:
-    with open_bytes(path) as file:
-        return file.read()
+def _columns(data: bytes) -> list[str]:
+    """The names in the first line, without reading more than those of such a file take."""
+    line = io.TextIOWrapper(io.BytesIO(data[: data.find(b"\n") + 1 or len(data)][:_LONGEST_HEADER]), "utf-8")
+    return next(csv.reader(line), [])
 
 
-def _first_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
+def _said(error: Exception, form: str) -> str:
+    if isinstance(error, OSError):
         return f"cannot be read: {error.strerror}"
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{(str(error).splitlines() or [type(error).__name__])[0]}: {form}"

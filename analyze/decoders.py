@@ -85,6 +85,10 @@ class Decoders:
             return parts
         for part in parts:
             part.remove_files()
+        return self.read(path)
+
+    def read(self, path: Path) -> list[Columns]:
+        """The columns of a trace, decoded here and now. Raises :class:`TraceError` if it cannot be read."""
         return [self._task(path).read()]
 
     def _task(self, path: Path, part: int = 0, parts: int = 1) -> Task:

@@ -48,13 +48,15 @@ def _nothing(path: Path) -> str:
         return f"{path}: no such file or folder"
     if path.is_dir():
         return f"{path}: no traces or run directories in this folder"
+    if not path.is_file():
+        return f"{path}: neither a file nor a folder: write the trace to a file first"
     return f"{path}: belongs to a trace: name the trace beside it"
 
 
 def _discover(path: Path) -> Iterator[Source]:
     if path.is_dir():
         yield from _in_folder(path)
-    elif path.exists() and not _COMPANION.fullmatch(path.name):
+    elif path.is_file() and not _COMPANION.fullmatch(path.name):
         yield _bare(path)
 
 
@@ -67,8 +69,13 @@ def _in_folder(folder: Path) -> Iterator[Source]:
             continue
         if path.is_dir():
             yield from _in_folder(path)
-        elif _TRACE.fullmatch(path.name) and not _COMPANION.fullmatch(path.name) and _looks_like_a_trace(path):
+        elif _is_named_as_a_trace(path) and _looks_like_a_trace(path):
             yield _bare(path)
+
+
+def _is_named_as_a_trace(path: Path) -> bool:
+    """And is a file: opening a pipe would wait for whoever writes to it."""
+    return bool(_TRACE.fullmatch(path.name)) and not _COMPANION.fullmatch(path.name) and path.is_file()
 
 
 def _run_directory(folder: Path) -> Source:

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from analyze.attribution import CATEGORIES
+from analyze.bounded import LARGEST_BYTES
 from analyze.cache_model import VERSION, Node, Recorded, addresses, guess, operands, predict, read_execution_trace
 from analyze.families import base_name
 from analyze.frames import Trace
@@ -69,14 +70,14 @@ _Calls = Callable[[pl.DataFrame], dict[int, Node]]
 """The calls that kernels belong to, by number; the kernels of a sequence one after the other."""
 
 
-def from_execution_trace(kernels: Kernels, trace: Trace, path: Path) -> Modelled:
+def from_execution_trace(kernels: Kernels, trace: Trace, path: Path, most_bytes: int = LARGEST_BYTES) -> Modelled:
     """Bytes of the kernels whose calls the execution trace knows. Raises :class:`CompanionError`."""
 
     def calls(rows: pl.DataFrame) -> dict[int, Node]:
         used = rows["operator"].drop_nulls().unique().sort()
         named = zip(used, *trace.operators[used].select("record_id", "name"), strict=True)
         wanted = {call: (record, trace.names[name]) for call, record, name in named if record is not None}
-        nodes = read_execution_trace(path, {record for record, _ in wanted.values()})
+        nodes = read_execution_trace(path, {record for record, _ in wanted.values()}, most_bytes)
         known = {call: (nodes.get(record), name) for call, (record, name) in wanted.items()}
         return {call: node for call, (node, name) in known.items() if node and _bare(node.operator) == _bare(name)}
 

@@ -55,6 +55,16 @@ class Trace:
     def rank(self) -> int:
         return self.header.rank
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether no device did the work, so that operators take the place of kernels.
+
+        A whole trace without kernels is one of a CPU, though the machine may have a device. One that breaks off may
+        only lack them, if it names a device or calls on one.
+        """
+        expected = self.broken is not None and (self.header.devices or not self.launches.is_empty())
+        return self.device.is_empty() and not expected
+
 
 def assemble(parts: Sequence[Columns]) -> Trace:
     """Put the parts of a trace together; the order of events in the file does not matter from here on.

@@ -16,7 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
+
+from analyze.memory import in_words
+from analyze.memory_watch import INTERVAL_S, Held
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,8 +44,11 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
 
 
-def examine(trace: Path, limit_s: float = LIMIT_S) -> Findings:
-    """Run HTA's temporal, idle, launch and critical-path analyses over a trace; raises nothing that HTA causes."""
+def examine(trace: Path, limit_s: float = LIMIT_S, most_bytes: int | None = None) -> Findings:
+    """Run HTA's temporal, idle, launch and critical-path analyses over a trace; raises nothing that HTA causes.
+
+    With ``most_bytes`` it is stopped when it holds more memory.
+    """
     command = [sys.executable, "-P", "-m", "analyze.hta_process", str(trace)]
     root = str(Path(__file__).parents[1])
     environment = {
@@ -51,16 +58,23 @@ def examine(trace: Path, limit_s: float = LIMIT_S) -> Findings:
     }
     with tempfile.TemporaryFile("w+") as answers:
         try:
-            code = _run(command, environment, answers, limit_s)
+            code = _run(command, environment, answers, limit_s, most_bytes)
             end = f"ended with exit code {code}" if code else ""
         except subprocess.TimeoutExpired:
             end = f"stopped at its limit of {limit_s:g} seconds"
+        except MemoryError:
+            end = f"stopped at {in_words(most_bytes or 0)} of memory: try a larger --memory"
         answers.seek(0)
         return _findings(answers.read().splitlines(), end)
 
 
-def _run(command: list[str], environment: dict[str, str], answers: IO[str], limit_s: float) -> int:
-    """The exit code of a child that ends, with all it started, when its time is up or this process ends."""
+def _run(
+    command: list[str], environment: dict[str, str], answers: IO[str], limit_s: float, most_bytes: int | None
+) -> int:
+    """The exit code of a child that ends, with all it started, when its time is up or this process ends.
+
+    Raises ``TimeoutExpired`` and ``MemoryError`` for one that is ended at a limit.
+    """
     with (
         _held_pipe() as stdin,
         subprocess.Popen(
@@ -73,11 +87,24 @@ def _run(command: list[str], environment: dict[str, str], answers: IO[str], limi
         ) as process,
     ):
         try:
-            return process.wait(limit_s)
+            return _wait(process, limit_s, most_bytes)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
+
+
+def _wait(process: subprocess.Popen[bytes], limit_s: float, most_bytes: int | None) -> int:
+    if most_bytes is None:
+        return process.wait(limit_s)
+    held, latest_s = Held(process.pid), monotonic() + limit_s
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(INTERVAL_S)
+        if held.bytes() > most_bytes:
+            raise MemoryError
+        if monotonic() > latest_s:
+            raise subprocess.TimeoutExpired(process.args, limit_s)
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from analyze.bounded import SHARE, sha256_on_disk
 from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
 from analyze.errors import AnalyzeError, TraceError
-from analyze.memory import check, decoders_within, default_bytes
+from analyze.memory import check, decoders_within, default_bytes, resident_bytes
 from analyze.pricing import RULES_VERSION
 from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, LARGEST_EVENT_BYTES, check_size, open_bytes
 from warehouse.errors import WarehouseError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from analyze.columns import Columns
+    from analyze.run import Beside
     from analyze.twins import Matched
     from warehouse.lake import Commit
 
@@ -144,7 +146,7 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted)
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
                 result = _finish(connection, pending, decoders, known, wanted)
-                yield _examined(connection, pending.source, result) if wanted.hta else result
+                yield _examined(connection, pending.source, result, wanted.memory) if wanted.hta else result
         finally:
             if created and not known:  # while it is ours: another process may be waiting for it
                 warehouse.unlink(missing_ok=True)
@@ -260,14 +262,14 @@ def _finish(
         return Result(pending.source.name, "failed", error=error)
 
 
-def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result) -> Result:
+def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result, memory: int) -> Result:
     """The result with HTA's analyses added, where the run has a trace and is stored without them."""
     from analyze.hta import SOURCE, examine, is_examined, store
 
     run_id = result.run_id
     if not run_id or not source.trace or is_examined(connection, run_id):
         return result
-    findings = examine(source.trace)
+    findings = examine(source.trace, most_bytes=memory * 3 // 4 - resident_bytes())
     store(connection, run_id, findings)
     warnings = tuple(f"{SOURCE}: {each}" for each in findings.warnings)
     return replace(result, examined=True, warnings=result.warnings + warnings)
@@ -288,7 +290,7 @@ def _load_one(
     content = _content(source, parts[0].sha256 if parts else "")
     if parts and known.get(parts[0].sha256[:16]) == Stored(source.name, content, RULES_VERSION):
         return Result(source.name, "unchanged", run_id=parts[0].sha256[:16])  # salvaged before: the file said another
-    run, told = build(connection, source, parts, content)
+    run, told = build(connection, source, parts, content, _beside(decoders, wanted))
     before = known.get(run.run_id)
     if before and before.name != source.name:
         return Result(source.name, "unchanged", same_as=before.name)
@@ -315,6 +317,17 @@ def _load_one(
     )
 
 
+def _beside(decoders: Decoders, wanted: Wanted) -> Beside:
+    from analyze.run import Beside
+
+    def twin(path: Path) -> list[Columns]:
+        parts = decoders.read(path)
+        check(path, parts, wanted.memory)
+        return parts
+
+    return Beside(wanted.memory // SHARE, twin)
+
+
 def _parts(decoders: Decoders, source: Source, *, salvage: bool) -> list[Columns]:
     """The decoded trace, or what can be had of it."""
     try:
@@ -335,7 +348,7 @@ def _content(source: Source, trace_sha256: str) -> str:
         source.execution_trace,
     )  # fmt: skip
     for companion in companions:
-        digest.update(b"-" if companion is None else hashlib.sha256(companion.read_bytes()).hexdigest().encode())
+        digest.update(b"-" if companion is None else sha256_on_disk(companion).encode())
     return digest.hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 Decoding is bounded whatever the size of a trace: pieces of it at a time, columns in files. Afterwards the events of one
 trace are in memory at once, in so many bytes each; a trace for which that is too much is refused once it is decoded.
-That is an estimate, and nothing watches afterwards.
+That is an estimate; :mod:`analyze.memory_watch` sees to it that it is not exceeded.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ LIBRARY_BYTES = 200 << 20
 ROW_BYTES = {"device": 380, "launch": 100, "operator": 160, "annotation": 300}
 """What a row of each group takes when most is held, rounded up; tests/bench/bench_memory.py measures."""
 _SHARE = 0.6
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _UNITS = {"": 1, "B": 1, **{unit + "B": 1000**i for i, unit in enumerate("KMGT", 1)}}
 _UNITS |= {unit: 1000**i for i, unit in enumerate("KMGT", 1)} | {
     unit + "IB": 1024**i for i, unit in enumerate("KMGT", 1)
 }
+_GROUPS = Path("/proc/self/cgroup")
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -46,10 +48,24 @@ def parse_size(text: str) -> int:
 def default_bytes() -> int:
     """60 % of what the machine has, or of what the control group of this process may use."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in _LIMITS:
+    for path in (*_LIMITS, *_own_limits()):
         with suppress(OSError, ValueError):  # absent, or "max"
             total = min(total, int(Path(path).read_text()))
     return int(_SHARE * total)
+
+
+def _own_limits() -> list[str]:
+    """Where the limits of this process' control groups are, and those of the groups around them."""
+    found = []
+    with suppress(OSError):
+        for line in _GROUPS.read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            v1 = "memory" in controllers.split(",")
+            if v1 or not controllers:
+                root, name = Path(_LIMITS[v1]).parent, Path(_LIMITS[v1]).name
+                around = Path(group.lstrip("/"))
+                found += [str(root / each / name) for each in (around, *around.parents)]
+    return found
 
 
 def decoders_within(memory: int, jobs: int) -> int:
@@ -73,10 +89,12 @@ def check(path: Path, parts: Sequence[Columns], memory: int) -> None:
         )
 
 
-def resident_bytes() -> int:
-    """What this process holds; where the system does not say, the most it ever held."""
-    with suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident_bytes(pid: int | None = None) -> int:
+    """What this process holds, or another, nothing if it is gone; where the system does not say, the most it held."""
+    with suppress(OSError, IndexError):  # a process that is gone
+        return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * _PAGE_BYTES
+    if pid and pid != os.getpid():
+        return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import msgspec
 
+from analyze.bounded import read_bounded
 from analyze.closed_forms import CONVENTIONS
+from analyze.reader import largest_trace_bytes
 from analyze.theory import Prediction, floor_s, predict_point
 from capture.constraints import problem
 from capture.point import IRRELEVANT, Point
@@ -112,7 +114,7 @@ def _value(row: Mapping[str, Any]) -> float:
 def _point(run_json: Path) -> Point:
     """The point that a run.json was captured from. Raises Unpredictable for what cannot be one, or is not ours."""
     try:
-        described = msgspec.json.decode(run_json.read_bytes(), type=_Described)
+        described = msgspec.json.decode(read_bounded(run_json, largest_trace_bytes()), type=_Described)
     except msgspec.ValidationError as error:
         raise Unpredictable(f"its configuration is not of a known form: {error}") from None
     point = described.config

@@ -85,10 +85,15 @@ def open_bytes(path: Path) -> BinaryIO:
     return _open_gzip(path, "rb") if packed else path.open("rb", buffering=0)
 
 
+def largest_trace_bytes() -> int:
+    """As decompressed."""
+    said = os.environ.get("RIDGELINE_MAX_TRACE_BYTES", "")
+    return int(said) if said.isdecimal() else LARGEST_TRACE_BYTES
+
+
 def check_size(path: Path, bytes_read: int) -> None:
     """Raises :class:`TraceError` once a trace is larger, as decompressed, than is read."""
-    said = os.environ.get("RIDGELINE_MAX_TRACE_BYTES", "")
-    most = int(said) if said.isdecimal() else LARGEST_TRACE_BYTES
+    most = largest_trace_bytes()
     if bytes_read > most:
         raise TraceError(
             f"{path}: more than {most:,} bytes, as decompressed: if it is meant to be that large, set "

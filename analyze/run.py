@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +12,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
-from analyze.columns import Columns
+from analyze.attribution import ambiguous, attribute, build_tree, operator_activities, parse_labels, step_labels
+from analyze.bounded import LARGEST_BYTES
+from analyze.columns import Columns, read_part
 from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, read_telemetry
 from analyze.counter_files import CounterFile, read_beside
 from analyze.counters import counter_rows
@@ -40,22 +41,41 @@ from warehouse import datasheets
 from warehouse.load import RunRows
 
 
+def _decoded(path: Path) -> list[Columns]:
+    return [read_part(path)]
+
+
+class Beside(NamedTuple):
+    """How files beside a trace are read."""
+
+    most_bytes: int = LARGEST_BYTES
+    """Of each but the twin."""
+    decode: Callable[[Path], list[Columns]] = _decoded
+    """The twin. Raises :class:`TraceError`."""
+
+
 def build(
-    connection: duckdb.DuckDBPyConnection, source: Source, parts: Sequence[Columns], content: str
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    parts: Sequence[Columns],
+    content: str,
+    beside: Beside | None = None,
 ) -> tuple[RunRows, Matched | None]:
     """All rows of a run, and what its twin told, if it has one; the connection is asked for prices only.
 
     Raises :class:`CompanionError`, and :class:`TraceError` for the twin.
     """
-    described = read_run(source.run_json) if source.run_json else None
-    ceilings = read_ceilings(source.ceilings) if source.ceilings else None
+    beside = beside or Beside()
+    most_bytes = beside.most_bytes
+    described = read_run(source.run_json, most_bytes) if source.run_json else None
+    ceilings = read_ceilings(source.ceilings, most_bytes) if source.ceilings else None
     trace = _assembled(source, parts) if parts else None
     run_id = (trace.sha256 if trace else _digest(source))[:16]
     run = RunRows(run_id)
     ncu = described.counters.ncu if described and described.counters else None
-    files, unusable = read_beside(source.counters, source.ncu, ncu.step if ncu else None)
+    files, unusable = read_beside(source.counters, source.ncu, ncu.step if ncu else None, most_bytes)
     run.records["devices"] = _device_rows(trace, described)
-    added = _add_trace(connection, run, trace, files, source) if trace else None
+    added = _add_trace(connection, run, trace, files, source, beside) if trace else None
     found = matched(added.activities) if source.twin and added else None
     row = _run_row(source, content, described, trace, added.device_time_ns if added else 0) | _twin_columns(found)
     row |= _model_columns(added.modelled if added else None)
@@ -63,15 +83,35 @@ def build(
     run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
-    run.records["warnings"] = _partial(trace.broken) if trace and trace.broken else []
-    run.records["telemetry"] = read_telemetry(source.telemetry) if source.telemetry else []
+    run.records["warnings"] = _partial(trace) if trace and trace.broken else []
+    run.records["warnings"] += _merged(added.ambiguous) if added and added.ambiguous else []
+    run.records["telemetry"] = read_telemetry(source.telemetry, most_bytes) if source.telemetry else []
     if source.run_json:
         _add_predictions(run, source.run_json)
     return run, found
 
 
-def _partial(broken: str) -> list[dict[str, Any]]:
-    return [{"source": "salvage", "message": f"partial: {broken}; what precedes was loaded"}]
+def _twin(path: Path, beside: Beside) -> Annotated:
+    parts = beside.decode(path)
+    try:
+        return read_twin(parts)
+    except TraceError as e:
+        raise TraceError(f"{path}: {e}") from None
+
+
+def _partial(trace: Trace) -> list[dict[str, Any]]:
+    message = f"partial: {trace.broken}; what precedes was loaded"
+    if trace.device.is_empty() and not trace.on_cpu:
+        message += ", and no kernel is among it"
+    return [{"source": "salvage", "message": message}]
+
+
+def _merged(activities: int) -> list[dict[str, Any]]:
+    message = (
+        f"{activities:,} kernels and copies have correlation ids that launches of several processes share, as in "
+        "merged traces of ranks: they went to the first launch and may be another rank's: analyze each rank's own trace"
+    )
+    return [{"source": "attribution", "message": message}]
 
 
 def _assembled(source: Source, parts: Sequence[Columns]) -> Trace:
@@ -122,6 +162,8 @@ class _Added(NamedTuple):
     uncounted: list[str]
     """What has no counters, and why."""
     modelled: Modelled | None
+    ambiguous: int
+    """Activities that launches of several processes claim."""
 
     @property
     def device_time_ns(self) -> int:
@@ -129,12 +171,17 @@ class _Added(NamedTuple):
 
 
 def _add_trace(
-    connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, files: list[CounterFile], source: Source
+    connection: duckdb.DuckDBPyConnection,
+    run: RunRows,
+    trace: Trace,
+    files: list[CounterFile],
+    source: Source,
+    beside: Beside,
 ) -> _Added:
     """Add the trace's rows."""
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
-    on_cpu = trace.device.is_empty()
+    on_cpu = trace.on_cpu
     if on_cpu:
         used = sorted(set(trace.operators["signature"].to_list()))
         prices = _prices(connection, run, trace, used)
@@ -145,8 +192,9 @@ def _add_trace(
     steps = step_labels(trace, tree, labels)
     known = Annotated(trace, activities, labels, steps, tree.operator_parent())
     del tree
+    claimed = ambiguous(trace)
     _let_go(trace, source)
-    known, prices = _priced(known, source.twin, partial(_prices, connection, run))
+    known, prices = _priced(known, source, beside, partial(_prices, connection, run))
     trace, activities, labels = known.trace, known.activities, known.labels
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
     run.frames["operators"] = operator_rows(trace, known.parents, prices)
@@ -155,10 +203,10 @@ def _add_trace(
     run.frames["gaps"] = gaps.with_columns(rank=pl.lit(trace.rank, dtype=pl.Int64))
     run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, files)
-    modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source.execution_trace)
+    modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source, beside)
     if modelled:
         run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
-    return _Added(activities, uncounted, modelled)
+    return _Added(activities, uncounted, modelled, claimed)
 
 
 def _let_go(trace: Trace, source: Source) -> None:
@@ -175,7 +223,8 @@ def _modelled(
     trace: Trace,
     activities: pl.DataFrame,
     prices: dict[int, Record],
-    execution_trace: Path | None,
+    source: Source,
+    beside: Beside,
 ) -> Modelled:
     """The bytes by the model of the L2; an execution trace that cannot be used is said, and shapes taken instead."""
     kernels = Kernels(
@@ -186,9 +235,9 @@ def _modelled(
         known_devices(run.records["devices"]),
     )
     unusable = None
-    if execution_trace:
+    if source.execution_trace:
         try:
-            return from_execution_trace(kernels, trace, execution_trace)
+            return from_execution_trace(kernels, trace, source.execution_trace, beside.most_bytes)
         except CompanionError as e:
             unusable = str(e)
     modelled = from_recorded_shapes(kernels, partial(recall, connection))
@@ -200,10 +249,10 @@ def _model_columns(modelled: Modelled | None) -> dict[str, Any]:
     return {"cache_model_operands": modelled.operands, "cache_model_message": modelled.message} if modelled else {}
 
 
-def _priced(known: Annotated, twin: Path | None, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
+def _priced(known: Annotated, source: Source, beside: Beside, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
     """What is known, with what replays learn from the twin, and the prices of its signatures."""
-    if twin and matched(known.activities).of_kernels:
-        return learn(known, read_twin(twin), price)
+    if source.twin and matched(known.activities).of_kernels:
+        return learn(known, _twin(source.twin, beside), price)
     return known, price(known.trace, known.activities["signature"].drop_nulls().unique().sort().to_list())
 
 
@@ -229,9 +278,7 @@ def _run_row(
         "content_sha256": content,
         "source": "ridgeline" if described else "kineto",
         "device_kind": _device_kind(trace, described),
-        "device": trace.header.devices[0].name
-        if trace and trace.header.devices and not trace.device.is_empty()
-        else None,
+        "device": trace.header.devices[0].name if trace and trace.header.devices and not trace.on_cpu else None,
         "rank": trace.rank if trace else 0,
         "outcome": "ok",
         "trace_bytes": trace.bytes_read if trace else None,
@@ -268,15 +315,16 @@ def _described(run: Run) -> dict[str, Any]:
 
 
 def _device_kind(trace: Trace | None, described: Run | None) -> str:
-    if trace and not trace.device.is_empty():
-        return "hip" if any(name.startswith("hip") for name in trace.names) else "cuda"
+    if trace and not trace.on_cpu:
+        amd = any(device.name.startswith("AMD ") for device in trace.header.devices)
+        return "hip" if amd or any(name.startswith("hip") for name in trace.names) else "cuda"
     return (described.environment.device_kind if described and not trace else None) or "cpu"
 
 
 def _device_rows(trace: Trace | None, described: Run | None) -> list[dict[str, Any]]:
     """The devices that did work; without a trace, the one the run names."""
-    if trace and not trace.device.is_empty():
-        used = trace.device["device"].unique().sort().to_list()
+    if trace and not trace.on_cpu:
+        used = trace.device["device"].unique().sort().to_list() or [p.id for p in trace.header.devices[:1]]
         properties = {p.id: p for p in trace.header.devices}
         # ROCm numbers its agents otherwise than its devices: where there is one device, it is that
         alone = trace.header.devices[0] if len(trace.header.devices) == 1 else None

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ import polars as pl
 
 from analyze.alignment import Pairs, align_names, common_length, remembering
 from analyze.attribution import attribute, build_tree, parse_labels, step_labels
-from analyze.columns import Interned, read_part
+from analyze.columns import Columns, Interned
 from analyze.frames import Trace, assemble
 from analyze.labels import NOTHING, Label
 from analyze.rows import kernel_rows
@@ -83,9 +82,9 @@ _Cut = tuple[int, int]
 _Align = Callable[[Int64, Int64], Pairs]
 
 
-def read_twin(path: Path) -> Annotated:
-    """Decode and attribute the twin. Raises :class:`TraceError`."""
-    trace = assemble([read_part(path)])
+def read_twin(parts: Sequence[Columns]) -> Annotated:
+    """Attribute the twin, decoded. Raises :class:`TraceError`."""
+    trace = assemble(parts)
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
     activities = assign(trace, attribute(trace, tree))

@@ -1,6 +1,7 @@
 """Hardware counters of a recorded point: by CUPTI in this process, or by Nsight Compute in a child of its own."""
 
 import gzip
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,9 @@ CUPTI_FILE = "trace.counters.csv.gz"
 NCU_FILE = "trace.ncu.csv.gz"
 NCU_LIMIT_S = 900.0
 """Seconds Nsight Compute may take for one step: it needs some 40 ms a kernel, and its child makes the weights anew."""
+
+NCU_SILENCE_S = 60.0
+"""Seconds in which neither it nor its child may write anything: it tells of each kernel, its child of each step."""
 
 _POLL_S = 5.0
 
@@ -116,7 +120,7 @@ def _by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, say: Pr
     with tempfile.TemporaryDirectory() as temporary:
         task, output = Path(temporary) / "task.json", Path(temporary) / "ncu.csv"
         task.write_bytes(msgspec.json.encode({"point": _anywhere(point), "step": step.index}))
-        _run(nsight.command([sys.executable, "-m", "capture.one_step", str(task)], output, ncu=ncu), say)
+        _run(nsight.command([sys.executable, "-m", "capture.one_step", str(task)], output, ncu=ncu), output, say)
         lines = [line for line in output.read_text().splitlines(keepends=True) if not line.startswith("==")]
     kernels = nsight.read(_written(directory / NCU_FILE, "".join(lines)))
     told: dict[str, Any] = {"step": step.index, "kernels": len(kernels), "seconds": time.perf_counter() - started}
@@ -142,20 +146,26 @@ def _written(path: Path, text: str) -> Path:
     return path
 
 
-def _run(command: list[str], say: Progress) -> None:
-    """Run a program, and say now and then that it still runs. Raises CaptureError when it fails or takes too long."""
+def _run(command: list[str], log: Path, say: Progress) -> None:
+    """Run a program that writes to `log`, and say now and then that it still runs.
+
+    Its standard input ends when it is ended, for what it started. Raises CaptureError when it fails, takes too long or
+    falls silent.
+    """
     root = Path(__file__).parents[1]
-    started = time.monotonic()
+    started = heard = time.monotonic()
+    written = -1
     with tempfile.TemporaryFile("w+") as noise:
-        with subprocess.Popen(command, cwd=root, stdout=noise, stderr=subprocess.STDOUT, text=True) as child:
+        with subprocess.Popen(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=noise, stderr=subprocess.STDOUT, text=True
+        ) as child:
             try:
                 while child.poll() is None:
-                    passed = time.monotonic() - started
-                    if passed > NCU_LIMIT_S:
-                        raise CaptureError(
-                            f"Nsight Compute took more than {NCU_LIMIT_S:.0f} s for a step; it was ended."
-                        )
-                    say(f"counters by Nsight Compute, {passed:.0f} s")
+                    now = time.monotonic()
+                    before, written = written, os.fstat(noise.fileno()).st_size + _size(log)
+                    heard = now if written != before else heard
+                    _check_time(now - started, now - heard)
+                    say(f"counters by Nsight Compute, {now - started:.0f} s")
                     time.sleep(_POLL_S)
             finally:
                 child.kill()
@@ -163,3 +173,14 @@ def _run(command: list[str], say: Progress) -> None:
             noise.seek(0)
             last = (noise.read().strip().splitlines() or ["it said nothing"])[-1]
             raise CaptureError(f"Nsight Compute ended with exit code {child.returncode}: {last}")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _check_time(passed_s: float, silent_s: float) -> None:
+    if passed_s > NCU_LIMIT_S:
+        raise CaptureError(f"Nsight Compute took more than {NCU_LIMIT_S:.0f} s for a step; it was ended.")
+    if silent_s > NCU_SILENCE_S:
+        raise CaptureError(f"Nsight Compute hung: it wrote nothing for {NCU_SILENCE_S:.0f} s; it was ended.")

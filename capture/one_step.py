@@ -1,9 +1,11 @@
 """One step of a point, alone between the marks of a profiler: what Nsight Compute is given to run.
 
-`python -m capture.one_step TASK.json`, with a point and the index of a step.
+`python -m capture.one_step TASK.json`, with a point and the index of a step; it ends when its standard input does.
 """
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -31,15 +33,28 @@ def main(path: str) -> None:
     device = environment.resolve(task.point.device)
     with torch.inference_mode():
         decoder = recording.Workshop().decoder(task.point, device)
-        launched = recording.ready(task.point, decoder, device, Labels(), lambda _: None, replayed=False).launched
+        launched = recording.ready(task.point, decoder, device, Labels(), _say, replayed=False).launched
         step = next(step for step in launched.generation.steps if step.index == task.step)
         for _ in range(2):
-            counting.go_to(launched, step)
+            counting.go_to(launched, step, _say)
             launched.run(step)
-        counting.go_to(launched, step)
+        counting.go_to(launched, step, _say)
         with nsight.profiled_range():
             launched.run(step)
 
 
+def _say(text: str) -> None:
+    """A sign of life, for whoever takes silence for a hang."""
+    print(text, flush=True)
+
+
+def _end_with_input() -> None:
+    """Standard input is a pipe that ends with what started Nsight Compute, or when that gives it up."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_input, name="end", daemon=True).start()
     main(sys.argv[1])

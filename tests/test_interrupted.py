@@ -288,6 +288,63 @@ def test_any_command_at_any_moment(tmp_path: Path, warehouse: Path, name: str) -
     assert left(tmp_path) == []
 
 
+@SIGNALS
+def test_ceilings_are_whole_or_absent(tmp_path: Path, number: signal.Signals) -> None:
+    with under_way(tmp_path, "ceilings", python=("-X", "importtime")) as command:
+        command.when(lambda: " torch\n" in command.stderr)
+        time.sleep(random.Random(number).uniform(0, 2))
+        command.interrupt(number)
+        assert (command.end(), command.stdout) == (128 + number, "")
+    said = [line for line in command.stderr.splitlines() if not line.startswith("import time:")]
+    assert said == [LINE]
+    assert {path.name for path in tmp_path.iterdir()} == {"stdout.txt", "stderr.txt"}
+
+
+@SIGNALS
+def test_a_demo_keeps_whole_points_alone(tmp_path: Path, number: signal.Signals) -> None:
+    with under_way(tmp_path, "demo") as command:
+        command.when(lambda: "tokens/s" in command.stderr and left(tmp_path))
+        command.interrupt(number)
+        assert (command.end(), command.stdout) == (128 + number, "")
+    assert command.stderr.splitlines()[-1] == LINE
+    assert left(tmp_path) == []
+    points = [path for path in (tmp_path / "demo" / "runs").iterdir() if path.is_dir()]
+    assert points
+    assert all((point / "run.json").exists() for point in points)
+
+
+@SIGNALS
+def test_hta_under_way_costs_nothing_loaded(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
+    pytest.importorskip("hta")
+    shutil.copy(warehouse, tmp_path)
+    path = kineto.write(tmp_path / "t.json", kineto.matmul_step() * 2)
+    with under_way(tmp_path, "analyze", path, "--hta", "--jobs", "1") as command:
+        command.when(lambda: len(_of_session(command.process.pid)) == 2)
+        command.interrupt(number)
+        assert command.end() == 128 + number
+    assert command.stderr.splitlines() == [LINE]
+    statement = "SELECT count(*) FROM kernels JOIN runs USING (run_id) WHERE name = 't'"
+    assert query(tmp_path / "ridgeline.duckdb", statement) == [(8,)]
+    assert query(tmp_path / "ridgeline.duckdb", "SELECT count(*) FROM hta_temporal") == [(0,)]
+
+
+def test_a_report_while_runs_are_loaded_waits_or_says_who_has_the_file(
+    tmp_path: Path, traces: list[Path], warehouse: Path
+) -> None:
+    shutil.copy(warehouse, tmp_path)
+    (tmp_path / "reader").mkdir()
+    with under_way(tmp_path, "analyze", *traces, "--jobs", "2") as writer:
+        writer.when(lambda: "t0: loaded" in writer.stderr)
+        with under_way(tmp_path / "reader", "report", "-w", tmp_path / "ridgeline.duckdb", "-o", "out") as reader:
+            code = reader.end()
+        assert code in (0, 1)
+        assert len(reader.stderr.splitlines()) == code, reader.stderr
+        assert (tmp_path / "reader" / "out" / "report.html").exists() == (code == 0)
+        assert code == 0 or str(writer.process.pid) in reader.stderr
+        assert writer.process.wait(LIMIT_S) == 0, writer.stderr
+    assert query(tmp_path / "ridgeline.duckdb", "SELECT count(*) FROM runs WHERE name LIKE 't_'") == [(5,)]
+
+
 def test_what_swallows_the_interrupt_is_ended(tmp_path: Path) -> None:
     """As native code may, and a catch-all."""
     code = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from analyze.bounded import LARGEST_BYTES, read_bounded
 from analyze.cache_model.operands import Tensor, view
 from analyze.cache_model.touches import Node, iterations
 from analyze.errors import CompanionError
@@ -37,15 +37,18 @@ class _File(msgspec.Struct):
     nodes: list[_Node]
 
 
-def read_execution_trace(path: Path, wanted: Iterable[int] | None = None) -> dict[int, Node]:
+def read_execution_trace(
+    path: Path, wanted: Iterable[int] | None = None, most_bytes: int = LARGEST_BYTES
+) -> dict[int, Node]:
     """Calls by record function id, those ``wanted`` or all. Raises :class:`CompanionError`."""
     try:
-        content = path.read_bytes()
-        data = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-        nodes = {_id(node): node for node in msgspec.json.decode(data, type=_File).nodes}
+        decoded = msgspec.json.decode(read_bounded(path, most_bytes), type=_File)
+        nodes = {_id(node): node for node in decoded.nodes}
         chosen = nodes.keys() - {b""} if wanted is None else nodes.keys() & {b"%d" % number for number in wanted}
         return {int(i): _call(nodes[i]) for i in chosen}
-    except (OSError, EOFError, ValueError, TypeError, RecursionError, msgspec.MsgspecError) as e:
+    except OSError as e:
+        raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
+    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as e:
         raise CompanionError(f"{path}: {e}: expected an execution trace as PyTorch writes it") from None
 
 

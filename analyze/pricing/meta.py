@@ -9,11 +9,13 @@ signatures nobody has priced before.
 from __future__ import annotations
 
 import ast
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what it has to say of absurd sizes is nobody's news
 import torch
 
 from analyze.pricing.signature import Arguments, Call, Tensor, Value
@@ -43,9 +45,12 @@ _SCALAR_TYPE_CODES = (
 
 MOST_PIECES = 1 << 16
 """Into how many results an operator may take a tensor apart, or steps it may take along it."""
-_NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_nnpack", "aten::_thnn", "aten::_add_batch_dim",
-                 "aten::_remove_batch_dim")  # fmt: skip
-"""What these begin: files, tensors made one another, and kernels that crash on sizes they did not expect."""
+NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_nnpack", "aten::_thnn", "aten::_add_batch_dim",
+                 "aten::_remove_batch_dim", "aten::fractional_max_pool", "aten::quantized_", "aten::matrix_power",
+                 "aten::linalg_matrix_power", "aten::unfold_backward", "aten::round.decimals",
+                 "aten::special_round", "aten::_new_zeros_with_same_feature_meta")  # fmt: skip
+"""What these begin: files, tensors made one another, and kernels that crash on sizes they did not expect, or take as
+many steps as a number says."""
 _UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
 """These take a step for each element along a dimension."""
 LONGEST_LITERAL = 10_000
@@ -82,7 +87,7 @@ class Bound(Arguments):
         """Whether a call on the meta device can do no more than say shapes."""
         schema = self.overload._schema
         operands = [tensor for value in self.arguments.values() for tensor in _operands(value)]
-        if not torch._C._dispatch_has_kernel(self.full_name) or schema.name.startswith(_NEVER_CALLED):
+        if not torch._C._dispatch_has_kernel(self.full_name) or self.full_name.startswith(NEVER_CALLED):
             return False
         if not operands and all(argument.name != "device" for argument in schema.arguments):
             return False

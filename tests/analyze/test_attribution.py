@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from analyze.attribution import attribute, build_tree, parse_labels
 from analyze.columns import read_part
 from analyze.frames import assemble
 from tests.analyze import kineto
+from tests.analyze.loading import load, query
 
 Row = tuple[str, str | None, str | None, str | None, str]
 
@@ -133,3 +135,35 @@ def test_equal_spans_nest_as_they_were_called_wherever_they_stand(tmp_path: Path
     calls = [kineto.operator(name, 1.0, 9.0, i, [[4]], ["float"]) for i, name in enumerate(("aten::a", "aten::b"), 1)]
     events = [*calls[::order], kineto.launch(2.0, 5), kineto.kernel("k", 20.0, 1.0, 5)]
     assert attributed(tmp_path, events) == [("k", "aten::b", None, None, "launch")]
+
+
+def rank(number: int) -> list[kineto.Event]:
+    """A step of a rank: its own process and device, the same correlation ids as any other's."""
+    events = [{**event, "pid": 400 + number} if event["pid"] == 400 else event for event in kineto.matmul_step()]
+    return [
+        {**event, "args": {**event["args"], "device": number}} if "stream" in event.get("args", {}) else event
+        for event in events
+    ]
+
+
+@pytest.mark.parametrize(("second", "said"), [(rank(1), 1), (rank(0)[2:4], 0), ([], 0)])
+def test_merged_ranks_with_the_same_ids_are_told_of(
+    second: list[kineto.Event], said: int, tmp_path: Path, warehouse: Path
+) -> None:
+    load(warehouse, kineto.write(tmp_path / "t.json", rank(0) + second))
+    found = query(warehouse, "SELECT source, message FROM warnings")
+    assert len(found) == said
+    assert all(source == "attribution" and message.startswith("8 kernels and copies") for source, message in found)
+
+
+def test_processes_with_ids_of_their_own_are_kept_apart(tmp_path: Path, warehouse: Path) -> None:
+    events = json.loads(json.dumps(rank(1)))
+    for event in events:
+        for key in ("correlation", "External id"):
+            if key in event.get("args", {}):
+                event["args"][key] += 1000
+    load(warehouse, kineto.write(tmp_path / "t.json", rank(0) + events))
+    assert query(warehouse, "FROM warnings") == []
+    assert query(warehouse, "SELECT device_index, count(operator_id) FROM kernels GROUP BY 1 ORDER BY 1") == [
+        (0, 4), (1, 4)
+    ]  # fmt: skip

@@ -346,8 +346,7 @@ def test_a_damaged_file_is_not_used_until_it_is_repaired(tmp_path: Path, warehou
     path = trace(tmp_path, (1, "ab"))
     assert load(warehouse, path) == [("t", "loaded")]
     ((said,),) = query(warehouse, MESSAGE)
-    assert said.startswith("t.counters.csv.gz: ")
-    assert said.endswith("expected the columns step, launch_index, kernel, window, metric, value")
+    assert said.startswith("t.counters.csv.gz: cannot be read: gzip data cut off or damaged after ")
     assert load(warehouse, path) == [("t", "unchanged")]
     file.write_bytes(whole)
     assert load(warehouse, path) == [("t", "replaced")]

@@ -185,6 +185,51 @@ def test_a_salvaged_run_says_that_it_is_partial(tmp_path: Path, warehouse: Path)
     assert [run.findings for run in verify(warehouse)[0]] == [[]]
 
 
+RUN = "SELECT device_kind, device, device_time_ns FROM runs"
+
+
+@pytest.mark.parametrize(
+    "at", [b'"aten::mm"', b'"aten::add', b'"nvjet'], ids=["no launch", "a launch", "all but kernels"]
+)
+def test_a_trace_cut_before_its_first_kernel_has_none(at: bytes, tmp_path: Path, warehouse: Path) -> None:
+    path = tmp_path / "cut.json"
+    path.write_bytes(DATA[: DATA.index(at)])
+    (result,) = analyze([path], warehouse, salvage=True)
+    assert (result.outcome, result.kernels) == ("loaded", 0)
+    assert query(warehouse, RUN) == [("cuda", "NVIDIA H200", 0)]
+    assert query(warehouse, "SELECT name, datasheet IS NOT NULL FROM devices") == [("NVIDIA H200", True)]
+    assert query(warehouse, "SELECT * FROM kernel_roofline") == []
+    assert query(warehouse, "SELECT DISTINCT kernels, duration_ns FROM ledger") == [(0, 0)]
+    ((message,),) = query(warehouse, "SELECT message FROM warnings")
+    assert message.endswith("; what precedes was loaded, and no kernel is among it")
+    assert [run.findings for run in verify(warehouse)[0]] == [[]]
+
+
+def test_launches_tell_of_a_device_where_the_header_does_not(tmp_path: Path, warehouse: Path) -> None:
+    data = kineto.text(EVENTS, header={"schemaVersion": 1}).encode()
+    for name, end in (("launched", b'"nvjet'), ("not yet", b'"cudaLaunchKernel"')):
+        (tmp_path / f"{name}.json").write_bytes(data[: data.index(end)])
+    analyze([tmp_path], warehouse, salvage=True)
+    assert query(warehouse, "SELECT name, device_kind FROM runs ORDER BY 1") == [
+        ("launched", "cuda"),
+        ("not yet", "cpu"),
+    ]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_operators_are_a_cpus_where_no_device_is_named_or_the_trace_is_whole(
+    cut: bool, tmp_path: Path, warehouse: Path
+) -> None:
+    """A machine may have a device that was not profiled."""
+    events = [event for event in EVENTS if event.get("cat") in ("cpu_op", "user_annotation")]
+    data = kineto.text(events, header={"schemaVersion": 1, "deviceProperties": []} if cut else None).encode()
+    (tmp_path / "t.json").write_bytes(data[: data.index(b'"aten::copy_') if cut else len(data)])
+    (result,) = analyze([tmp_path / "t.json"], warehouse, salvage=True)
+    assert result.kernels > 0
+    assert query(warehouse, "SELECT device_kind, device FROM runs") == [("cpu", None)]
+    assert len(result.warnings) == cut
+
+
 def test_copies_cut_inside_the_same_event_are_the_same_run(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     end = DATA.index(b'"Memcpy')

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,6 +129,45 @@ def test_a_failing_child_is_told_by_its_last_line(
         count(launched, tmp_path, "ncu")
 
 
+def hanging(tmp_path: Path, body: str) -> Path:
+    """An ncu that starts a child which shares its standard input, does something, and then hangs."""
+    child = f"import os; os.read(0, 1); open({str(tmp_path / 'ended')!r}, 'w').close()"
+    script = tmp_path / "ncu"
+    script.write_text(
+        f"#!{sys.executable}\nimport subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        f"log = open(sys.argv[sys.argv.index('--log-file') + 1], 'w')\n{body}\ntime.sleep(600)\n"
+    )
+    script.chmod(0o755)
+    return script
+
+
+def test_an_ncu_that_falls_silent_is_ended_with_what_it_started(
+    launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works(monkeypatch, cupti=False, ncu=hanging(tmp_path, "log.write('==PROF== Connected'); log.flush()"))
+    monkeypatch.setattr(counting, "NCU_SILENCE_S", 1.0)
+    with pytest.raises(CaptureError, match=r"^Nsight Compute hung: it wrote nothing for 1 s; it was ended\.$"):
+        count(launched, tmp_path, "ncu")
+    for _ in range(200):
+        if (tmp_path / "ended").exists():
+            break
+        time.sleep(0.05)
+    assert (tmp_path / "ended").exists()
+    assert not (tmp_path / counting.NCU_FILE).exists()
+
+
+@pytest.mark.parametrize("where", ["log.write('==PROF==\\n'); log.flush()", "print('at step 5', flush=True)"])
+def test_an_ncu_that_gets_on_has_its_whole_time(
+    where: str, launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works(monkeypatch, cupti=False, ncu=hanging(tmp_path, f"while True: {where}; time.sleep(0.1)"))
+    monkeypatch.setattr(counting, "NCU_SILENCE_S", 1.5)
+    monkeypatch.setattr(counting, "NCU_LIMIT_S", 4.0)
+    with pytest.raises(CaptureError, match=r"^Nsight Compute took more than 4 s for a step; it was ended\.$"):
+        count(launched, tmp_path, "ncu")
+
+
 def test_a_failing_second_way_leaves_the_first(
     launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +246,7 @@ def test_another_process_finds_a_checkpoint_named_from_here(tmp_path: Path, monk
     point = make_point(model="tiny-llada", mode="dlm_full", checkpoint="weights")
     tasks: list[bytes] = []
 
-    def run(command: list[str], say: Any) -> None:
+    def run(command: list[str], log: Path, say: Any) -> None:
         tasks.append(Path(command[-1]).read_bytes())
         Path(command[command.index("--log-file") + 1]).write_text(CSV)
 

@@ -54,5 +54,7 @@ def test_tensors_on_the_device_by_call(tmp_path: Path, compress: bool) -> None:
 def test_damage_is_said(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.et.json"
     path.write_bytes(content)
-    with pytest.raises(CompanionError, match="expected an execution trace"):
+    with pytest.raises(
+        CompanionError, match=r"x\.et\.json: (.*expected an execution trace|cannot be read: gzip data cut off)"
+    ):
         read_execution_trace(path)
