@@ -69,10 +69,13 @@ def write(
 
 
 def _opened(warehouse: str | Path, lake: str | Path | None) -> duckdb.DuckDBPyConnection:
-    from warehouse import connect
-    from warehouse import lake as lakes
+    if lake is None:
+        from warehouse import connect
 
-    return connect(warehouse, read_only=True) if lake is None else lakes.load_lake(lake)
+        return connect(warehouse, read_only=True)
+    from warehouse.lake import load_lake
+
+    return load_lake(lake)
 
 
 def render(gathered: Gathered) -> str:
