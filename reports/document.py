@@ -33,6 +33,10 @@ PANELS = {
 """Each query of its own, and what it feeds. Panels about kernels are made from ``alike``, in the browser."""
 
 STATEMENTS = ("alike", *PANELS, "timeline")
+DIGITS = 10
+"""Of sums in rows that a page shows as SQL gives them."""
+DRAWN_DIGITS = 7
+"""Of what is only drawn."""
 TEMPLATES = ("chosen", "points", "bars", "icicle", "lost", "bytes")
 """Statements that the page fills in with what is chosen."""
 
@@ -166,10 +170,26 @@ def _column(values: list[Any]) -> Any:
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no infinity; whole floats are written without their point."""
-    if value is None or not math.isfinite(value):
-        return None
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    """JSON has no infinity."""
+    return rounded(value, DIGITS) if value is not None and math.isfinite(value) else None
+
+
+def rounded(value: Any, digits: int = DRAWN_DIGITS) -> Any:
+    """The value, or all of it, with floats to so many digits, whole ones as int.
+
+    The last digits of a sum depend on the order it was taken in: without them, the same rows make the same page.
+
+    >>> rounded({"sum": [0.1 + 0.2, 4.0, None]})
+    {'sum': [0.3, 4, None]}
+    """
+    if isinstance(value, dict):
+        return {key: rounded(part, digits) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part, digits) for part in value]
+    if not isinstance(value, float):
+        return value
+    short = float(f"{value:.{digits}g}")
+    return int(short) if short.is_integer() and abs(short) < 2**53 else short
 
 
 def encode(value: Any) -> str:
@@ -184,8 +204,12 @@ def encode(value: Any) -> str:
 
 def pack(value: Any) -> str:
     """JSON, deflated, in base64: a fifth of its size, and no text in it can be markup."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(text.encode(), 3)).decode()
+    return deflated(json.dumps(value, allow_nan=False, separators=(",", ":")))
+
+
+def deflated(text: str) -> str:
+    """Text as a page holds much of it, in base64."""
+    return base64.b64encode(zlib.compress(text.encode(), 7)).decode()
 
 
 def unpack(text: str) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from reports.document import deflated
 from reports.names import clip
 from warehouse.whole_file import whole_file
 
@@ -28,11 +30,16 @@ def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence
     return environment.get_template(template).render(
         clip=clip,
         css=Markup("".join(_text(f"{name}.css") for name in styles)),
-        plotly=Markup((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")),
+        plotly=Markup(_plotly()),
         script=Markup("\n".join(_text(f"{name}.js") for name in scripts)),
         data=Markup(data),
         **shown,
     )
+
+
+@cache
+def _plotly() -> str:
+    return deflated((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
 
 
 def _text(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports import html, paper, queries, study
-from reports.document import encode
+from reports.document import encode, rounded
 from reports.figures.series import Panel
 from reports.queries import Row
 from warehouse.selection import resolve
@@ -101,7 +101,8 @@ def _data(sections: Sequence[Row]) -> dict[str, Any]:
     """Of every figure its panels, by key."""
     return {
         section["figure"].key: [
-            {"title": panel.title, "notes": list(panel.notes), "spec": panel.spec} for panel in section["panels"]
+            {"title": panel.title, "notes": list(panel.notes), "spec": rounded(panel.spec)}
+            for panel in section["panels"]
         ]
         for section in sections
     }

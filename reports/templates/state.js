@@ -1,10 +1,5 @@
 // The data, unpacked, and what of them is chosen.
-async function unpack(text) {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
-}
-
-const DATA = await unpack($("data").textContent);
+const DATA = await inflated("data").json();
 const FAMILIES = Object.keys(DATA.families);
 const OTHER = DATA.families.other;
 const familyOf = (name) => DATA.families[name] || OTHER;

@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from reports import study, study_page
+from reports import page, study, study_page
+from reports.document import gather
 from reports.findings import QUESTION, answered
 from warehouse import hold
 from warehouse.lake import load_lake
@@ -34,6 +35,11 @@ def test_every_figure_is_drawn(connection: duckdb.DuckDBPyConnection) -> None:
     assert missing == []
     assert [section["figure"].key for section in sections] == [figure.key for figure in study.FIGURES]
     assert all(section["runs"] >= 10 for section in sections)
+
+
+def test_the_explorer_of_every_run_stays_small(connection: duckdb.DuckDBPyConnection) -> None:
+    text = page.render(gather(connection, [str(run_id) for (run_id,) in ask(connection, "SELECT run_id FROM runs")]))
+    assert len(text.encode()) < 6e6
 
 
 def test_every_account_closes(connection: duckdb.DuckDBPyConnection) -> None:

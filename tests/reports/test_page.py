@@ -12,6 +12,7 @@ import reports
 import warehouse
 from reports import launches, queries
 from reports.document import encode, unpack
+from tests.reports import rich
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -150,6 +151,24 @@ def test_nothing_is_fetched(page: str) -> None:
     assert parser.found == []
     assert "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:" in page
     assert not re.search(r"@import|url\(\s*['\"]?https?:", page[: page.index("</style>")])
+
+
+def test_the_same_rows_make_the_same_page(tmp_path: Path) -> None:
+    """To the byte, in whatever order they lie in the warehouse, on which the last digits of their sums depend."""
+    connection = warehouse.connect(tmp_path / "w.duckdb")
+    rich.fill(connection)
+    warehouse.refresh(connection)
+    connection.close()
+    before = reports.write(tmp_path / "w.duckdb", tmp_path / "before").read_bytes()
+    connection = warehouse.connect(tmp_path / "w.duckdb")
+    for table in ("kernels", "kernel_classes", "signatures", "counters"):
+        connection.execute(f"CREATE TEMP TABLE turned AS SELECT * FROM {table} ORDER BY rowid DESC")
+        connection.execute(f"DELETE FROM {table}")
+        connection.execute(f"INSERT INTO {table} SELECT * FROM turned")
+        connection.execute("DROP TABLE turned")
+    warehouse.refresh(connection)
+    connection.close()
+    assert reports.write(tmp_path / "w.duckdb", tmp_path / "after").read_bytes() == before
 
 
 def test_only_the_runs_asked_for(filled: Path, tmp_path: Path) -> None:
