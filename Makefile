@@ -55,7 +55,7 @@ pages: $(STAMP) ## warehouse/SCHEMA.md and COOKBOOK.md, from the database's comm
 	$(BIN)/python -m warehouse.documentation
 
 study: $(STAMP) ## the study's pages and FINDINGS.md from its lake; with RUNS=folder, of the captured runs there as well
-	@test ! -d "$(RUNS)" || $(BIN)/ridgeline analyze "$(RUNS)" --lake $(STUDY)/lake
+	$(if $(filter command line environment,$(origin RUNS)),$(BIN)/ridgeline analyze "$(RUNS)" --lake $(STUDY)/lake)
 	$(BIN)/ridgeline report --lake $(STUDY)/lake -o $(STUDY)
 	$(BIN)/python -m reports.findings $(STUDY)/lake FINDINGS.md
 
