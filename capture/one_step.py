@@ -1,9 +1,11 @@
 """One step of a point, alone between the marks of a profiler: what Nsight Compute is given to run.
 
-`python -m capture.one_step TASK.json`, with a point and the index of a step; it ends when its standard input does.
+`python -m capture.one_step TASK.json`, with a point and the index of a step; it ends when its standard input does, where
+that is a pipe.
 """
 
 import os
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -56,5 +58,6 @@ def _end_with_input() -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_input, name="end", daemon=True).start()
+    if stat.S_ISFIFO(os.fstat(0).st_mode):  # or a profiler that gives its child another input would end it at once
+        threading.Thread(target=_end_with_input, name="end", daemon=True).start()
     main(sys.argv[1])

@@ -48,12 +48,13 @@ def _said(value: Any) -> str:
 
 def main(lake: str, page: str) -> None:
     """Put the lake's answers into a page, if they are others."""
+    from reports.study_page import HELD
     from warehouse import hold
     from warehouse.lake import load_lake
 
     connection = load_lake(lake)
     try:
-        hold(connection, "kernel_counters", "step_costs", "figure_gap")
+        hold(connection, *HELD)
         before = Path(page).read_text(encoding="utf-8")
         after = answered(before, connection)
     finally:

@@ -57,7 +57,7 @@ def write(
     progress("reading")
     connection = _opened(warehouse, lake)
     try:
-        hold(connection, "kernel_counters", *study_page.HELD)
+        hold(connection, *study_page.HELD)
         run_ids = resolve(connection, runs)
         progress("every kernel")
         page = html.write(Path(out) / "report.html", render(gather(connection, run_ids)))

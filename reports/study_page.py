@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import duckdb
 
 NAME = "study.html"
-HELD = ("step_costs", "figure_gap")
+HELD = ("kernel_counters", "step_costs", "figure_gap")
 """Views that several figures ask."""
 
 
@@ -30,7 +30,7 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
 
     connection = connect(warehouse, read_only=True)
     try:
-        hold(connection, "kernel_counters", *HELD)
+        hold(connection, *HELD)
         return write_of(connection, out, resolve(connection, runs))
     finally:
         connection.close()

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = load_lake(ROOT / "reports/study/lake")
-    hold(connection, "kernel_counters", *study_page.HELD)
+    hold(connection, *study_page.HELD)
     yield connection
     connection.close()
 
