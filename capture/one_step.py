@@ -1,7 +1,7 @@
 """One step of a point, alone between the marks of a profiler: what Nsight Compute is given to run.
 
-`python -m capture.one_step TASK.json`, with a point and the index of a step; it ends when its standard input does, where
-that is a pipe.
+`python -m capture.one_step TASK.json`, with a point and the index of a step; it ends when its standard input does,
+where that is a pipe.
 """
 
 import os
