@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,18 @@ def test_every_point_was_repeated_with_telemetry(connection: duckdb.DuckDBPyConn
     query = "SELECT name FROM generations WHERE outcome = 'ok' AND (repeats < 2 OR throttled_share IS NULL)"
     assert ask(connection, query) == []
     assert ask(connection, "SELECT DISTINCT outcome FROM runs ORDER BY ALL") == [("ok",), ("oom",)]
+
+
+def test_the_readmes_table_is_that_of_the_findings() -> None:
+    """To the digits it has, in the same order of columns."""
+    shown = re.findall(r"^\| `(\w+)` (\w+)[^|]*\|((?: [\d.]+ \|){7})$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    found = re.findall(r"^\| (\w+) \| (\w+) \|((?: [\d.]+ \|){7})$", (ROOT / "FINDINGS.md").read_text(), re.MULTILINE)
+    answers = {(mode, kind): [float(cell) for cell in cells.split("|")[:-1]] for mode, kind, cells in found}
+    assert len(shown) == 7
+    for mode, kind, cells in shown:
+        for cell, answer in zip(cells.split("|")[:-1], answers[mode, kind], strict=True):
+            digits = len(cell.strip().partition(".")[2])
+            assert abs(float(cell) - answer) <= 0.5001 * 10**-digits, (mode, kind, cell, answer)
 
 
 def test_the_findings_are_the_lakes(connection: duckdb.DuckDBPyConnection) -> None:
