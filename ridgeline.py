@@ -174,33 +174,29 @@ def analyze(
         fail("--hta is for a warehouse: analyze into one with -w FILE, then `ridgeline export -w FILE LAKE`", 2)
     if twin and (len(paths) > 1 or paths[0].is_dir()):
         fail("--twin belongs to one trace: expected a single PATH that is a file", 2)
-    failures = 0
-    with progress("analyzing") as advance:
-
-        def report(result: Result) -> None:
-            nonlocal failures
-            interruption.check()
-            advance(result.name)
-            failures += result.outcome == "failed"
-            _say(_one_line(result))
-            for warning in result.warnings:
-                _say(f"{result.name}: warning: {warning}")
-
-        most_bytes = _memory(memory)
-        with errors_in_one_line(), _within(most_bytes):
-            ingest(
-                paths,
-                warehouse or DEFAULT_WAREHOUSE,
-                jobs=jobs or os.cpu_count() or 1,
-                report=report,
-                twin=twin,
-                hta=hta,
-                memory=most_bytes,
-                salvage=salvage,
-                lake=lake,
-            )
-    if failures:
+    most_bytes = _memory(memory)
+    with progress("analyzing") as advance, errors_in_one_line(), _within(most_bytes):
+        results = ingest(
+            paths,
+            warehouse or DEFAULT_WAREHOUSE,
+            jobs=jobs or os.cpu_count() or 1,
+            report=lambda result: _say_result(result, advance),
+            twin=twin,
+            hta=hta,
+            memory=most_bytes,
+            salvage=salvage,
+            lake=lake,
+        )
+    if any(result.outcome == "failed" for result in results):
         raise typer.Exit(1)
+
+
+def _say_result(result: Result, advance: Advance) -> None:
+    interruption.check()
+    advance(result.name)
+    _say(_one_line(result))
+    for warning in result.warnings:
+        _say(f"{result.name}: warning: {warning}")
 
 
 def _memory(size: str | None) -> int:
