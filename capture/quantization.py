@@ -2,7 +2,8 @@
 
 Weights are read as one byte an element, and products run on the tensor units' 8-bit paths: `_scaled_mm` of float8 e4m3,
 which scales what it writes, and `_int_mm` of int8, whose exact sums are scaled after it. Nothing here waits for the
-device, and a compiler fuses all but the products.
+device, and a compiler fuses all but the products. Fast accumulation, of which an H200 keeps some 13 bits, is what
+serving engines use; a sum of 14,336 products is then within 2^-11 of the sum of their magnitudes.
 """
 
 from collections.abc import Iterator
