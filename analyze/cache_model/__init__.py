@@ -9,6 +9,7 @@ shapes and their order (its rules are in :mod:`analyze.cache_model.heuristic`).
 - *touches*: a kernel reads its operator's inputs and writes its outputs, each distinct (storage, offset) once;
   broadcast dimensions count once and strided views whole sectors of 32 bytes. Lookups read as much of the table as
   comes out; in-place scatters write as much as comes in; fills and copies do not read what they replace.
+  Of operands longer than 2 GiB, which PyTorch's iterator cuts, each launch touches its part.
 - *tiles*: a matrix product takes its tile from the kernel's name (``nvjet_..._192x192_...``), and as many waves as
   fill the device with one tile a multiprocessor. A wave covers a block of a few rows of tiles and as many columns as
   fill the device, reads the rows and columns of its operands, and writes its part of the result at its end; blocks go
@@ -73,7 +74,7 @@ from analyze.cache_model.operands import SCHEMA, Tensor, Touch, frame, view
 from analyze.cache_model.predict import predict
 from analyze.cache_model.touches import Node, addresses, operands
 
-VERSION = 1
+VERSION = 2
 """Of what the model says; raised with every change of it, so that what was remembered is predicted anew."""
 
 __all__ = [

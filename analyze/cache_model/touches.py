@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,10 @@ _SCATTERS = frozenset({"index_copy", "index_put", "_index_put_impl", "index_add"
 _OVERWRITES = frozenset({"copy", "fill", "zero", "arange", "random", "uniform", "normal", "exponential"})
 _MOST_PLACES = 8
 _SOFTMAXES = frozenset({"_softmax", "_log_softmax"})
+_ITERATORS = ["elementwise_kernel", "reduce_kernel"]
+_MOST_ADDRESSED = (1 << 31) - 1
+"""Bytes of an operand that one kernel of PyTorch's iterator over tensors takes, whose offsets have 32 bits: it cuts a
+longer one by halves along its outermost dimension, and launches the same kernel for each part."""
 
 
 class Node(NamedTuple):
@@ -64,12 +69,30 @@ def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -
     """
     found: list[tuple[int, Touch]] = []
     before: dict[int, str] = {}
+    iterators = kernels.filter(pl.col("name").str.contains_any(_ITERATORS))
+    launches = Counter(iterators.select("call", "name").iter_rows())
+    launched: Counter[tuple[int, str]] = Counter()
     for kernel, name, call in kernels.select("kernel", "name", "call").iter_rows():
         if node := calls.get(call):
             one = Call(node.operator, name, node.inputs, node.outputs, before.get(call, ""), node.iterations)
-            found += [(kernel, touch) for touch in touches(one, sms)]
+            parts = launches[call, name] if _is_too_long(node) else 1
+            found += [(kernel, _part(touch, launched[call, name], parts)) for touch in touches(one, sms)]
+            launched[call, name] += 1
             before[call] = name
     return frame(found)
+
+
+def _is_too_long(node: Node) -> bool:
+    return any(tensor.span > _MOST_ADDRESSED for tensor in (*node.inputs, *node.outputs))
+
+
+def _part(touch: Touch, at: int, parts: int) -> Touch:
+    """What one of several launches touches that share an operand."""
+    if parts <= 1:
+        return touch
+    start, end = (touch.span * i // parts for i in (at, at + 1))
+    size = touch.bytes * (at + 1) // parts - touch.bytes * at // parts
+    return touch._replace(offset=touch.offset + start, span=end - start, bytes=size)
 
 
 def touches(call: Call, sms: int) -> list[Touch]:

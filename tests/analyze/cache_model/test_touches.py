@@ -130,3 +130,38 @@ def test_what_combines_parts_of_attention_reads_no_keys() -> None:
     )
     assert {touch.storage for touch in split} == {1, 2, 3}
     assert sizes(combine) == [(3, 32768, True)]
+
+
+ELEMENTWISE = "void at::native::vectorized_elementwise_kernel<4, exp>(int)"
+REDUCE = "void at::native::reduce_kernel<512, 1, max>(int)"
+
+
+def test_launches_of_an_operator_too_long_for_32_bits_each_touch_a_part() -> None:
+    """Logits of 128 sequences of 160 tokens in float32 are 10.4 GB: PyTorch launches eight times, 1.3 GB each."""
+    logits, sums = dense(1, 20480, 126464, itemsize=4), dense(2, 20480, itemsize=4)
+    found = touched("aten::sub.Tensor", [logits, sums], [logits], *[ELEMENTWISE] * 8)
+    for i, (whole, small, written) in enumerate(found):
+        assert (whole.offset, whole.bytes, whole.span, whole.write) == (
+            i * whole.bytes,
+            logits.bytes // 8,
+            whole.bytes,
+            False,
+        )
+        assert written == whole._replace(write=True)
+        assert (small.offset, small.bytes) == (i * 10240, 10240)
+    assert sum(touches[0].bytes for touches in found) == logits.bytes
+    odd = touched("aten::max.dim", [dense(1, (1 << 31) + 5, itemsize=1)], [], *[REDUCE] * 3)
+    assert [(touch.offset, touch.bytes) for (touch,) in odd] == [
+        (0, 715827884),
+        (715827884, 715827884),
+        (1431655768, 715827885),
+    ]
+
+
+def test_other_kernels_launched_twice_touch_all_each_time() -> None:
+    long, short = dense(1, 1 << 30), dense(2, 1 << 30, itemsize=1)
+    kernels = [ELEMENTWISE, REDUCE, "sort", "sort"]
+    assert [sizes(touches) for touches in touched("aten::sort", [long], [], *kernels)] == [[(1, 1 << 31, False)]] * 4
+    assert [sizes(touches) for touches in touched("aten::exp", [short], [], ELEMENTWISE, ELEMENTWISE)] == [
+        [(2, 1 << 30, False)]
+    ] * 2
