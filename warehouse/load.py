@@ -39,7 +39,8 @@ class RunRows:
 def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, passing: bool = False) -> None:
     """Replace the run and close its ledger's price account, all or nothing.
 
-    One that is only ``passing`` through, on its way into a lake, gets neither rollups nor digests.
+    One that is only ``passing`` through, on its way into a lake, gets neither digests nor rollups but those of which
+    its prices are.
     """
     with transaction(connection):
         if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
@@ -57,6 +58,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, passing: bool =
         for table, records in run.records.items():
             insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
         if passing:
+            refresh(connection, [run.run_id], ["kernel_counters"])
             account_prices(connection, run.run_id, "defined_kernel_groups")
             return
         refresh(connection, [run.run_id])

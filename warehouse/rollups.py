@@ -7,7 +7,7 @@ by other means, say inserts ceilings by hand, calls :func:`refresh`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import duckdb
 
@@ -32,19 +32,21 @@ RUNS_TOGETHER = 32
 KEPT_TABLES = tuple(f"kept_{view}" for view in KEPT)
 
 
-def refresh(connection: duckdb.DuckDBPyConnection, run_ids: Iterable[str] | None = None) -> None:
-    """Compute what is kept of the runs anew from the facts, of every run if none are named.
+def refresh(
+    connection: duckdb.DuckDBPyConnection, run_ids: Iterable[str] | None = None, views: Sequence[str] = KEPT
+) -> None:
+    """Compute what is kept of the runs anew from the facts, of every run if none are named; of those views.
 
     Inside the caller's transaction, if there is one.
     """
     if run_ids is None:
-        for table in KEPT_TABLES:
-            connection.execute(f"DELETE FROM {table}")
+        for view in views:
+            connection.execute(f"DELETE FROM kept_{view}")
         run_ids = [run_id for (run_id,) in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
     wanted = list(run_ids)
     for first in range(0, len(wanted), RUNS_TOGETHER):
         together = wanted[first : first + RUNS_TOGETHER]
-        for view in KEPT:
+        for view in views:
             of_runs = f"WHERE run_id IN ({', '.join('?' * len(together))})"
             connection.execute(f"DELETE FROM kept_{view} {of_runs}", together)
             connection.execute(f"INSERT INTO kept_{view} SELECT * FROM defined_{view} {of_runs}", together)

@@ -20,6 +20,8 @@ from warehouse.lake import NO_EXPERIMENT, Lake, commits, export, load_lake, open
 from warehouse.query import QueryError, run
 from warehouse.rollups import stale
 
+COUNTED = Path(__file__).parents[1] / "data/h200-counted/tiny-llama_ar_p64_g32_b1_bf16_eager"
+
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -141,10 +143,12 @@ def trace(folder: Path, name: str = "a", shift_us: float = 0.0) -> Path:
 
 
 def test_analyzing_into_a_lake_gives_what_exporting_gives(tmp_path: Path) -> None:
-    path = trace(tmp_path)
-    analyze([path], tmp_path / "w.duckdb")
-    (result,) = analyze([path], tmp_path / "none.duckdb", lake=str(tmp_path / "direct"))
-    assert (result.outcome, (tmp_path / "none.duckdb").exists()) == ("loaded", False)
+    """A counted run among them: its prices are of counters, which its ledger says."""
+    paths = [trace(tmp_path), COUNTED]
+    analyze(paths, tmp_path / "w.duckdb")
+    results = analyze(paths, tmp_path / "none.duckdb", lake=str(tmp_path / "direct"))
+    assert [result.outcome for result in results] == ["loaded", "loaded"]
+    assert not (tmp_path / "none.duckdb").exists()
     connection = connect(tmp_path / "w.duckdb", read_only=True, external_access=True)
     export(connection, tmp_path / "exported")
     direct, exported = open_lake(tmp_path / "direct"), open_lake(tmp_path / "exported")
@@ -153,6 +157,7 @@ def test_analyzing_into_a_lake_gives_what_exporting_gives(tmp_path: Path) -> Non
     assert [commit.file("kernels") for commit in commits(Lake(tmp_path / "direct"))] == [
         commit.file("kernels") for commit in commits(Lake(tmp_path / "exported"))
     ]
+    assert direct.execute("SELECT COUNT(*) FROM ledger WHERE entry = 'counter'").fetchone() == (1,)
     for each in (connection, direct, exported):
         each.close()
 
