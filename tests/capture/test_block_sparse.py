@@ -88,7 +88,7 @@ def test_a_decoder_sees_what_the_mask_says(execution: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores", r"ignore:\s*Online softmax is disabled")
 @pytest.mark.parametrize("execution", ["eager", "cuda_graph", "compile"])
 def test_a_gpu_sees_what_the_mask_says(execution: str) -> None:
     cuda = torch.device("cuda")

@@ -73,7 +73,7 @@ def test_a_step_s_work_depends_on_its_shape_alone() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores", r"ignore:\s*Online softmax is disabled")
 @pytest.mark.parametrize("how", ["cuda_graph", "compile"])
 @pytest.mark.parametrize("mode", MODES)
 def test_graphs_and_compiled_code_decode_what_eager_code_does(mode: str, how: str) -> None:

@@ -40,13 +40,20 @@ def test_every_figure_is_drawn(connection: duckdb.DuckDBPyConnection) -> None:
 
 def test_the_explorer_of_every_run_stays_small(connection: duckdb.DuckDBPyConnection) -> None:
     text = page.render(gather(connection, [str(run_id) for (run_id,) in ask(connection, "SELECT run_id FROM runs")]))
-    assert len(text.encode()) < 6e6
+    assert len(text.encode()) < 7e6
 
 
 def test_every_account_closes(connection: duckdb.DuckDBPyConnection) -> None:
     query = "SELECT l.run_id, account FROM ledger l JOIN runs USING (run_id) GROUP BY ALL HAVING SUM(duration_ns) <> "
     assert ask(connection, query + "ANY_VALUE(device_time_ns)") == []
     assert ask(connection, "SELECT run_id FROM runs ANTI JOIN ledger USING (run_id) WHERE device_time_ns > 0") == []
+
+
+def test_every_account_of_prices_is_that_of_the_kernels(connection: duckdb.DuckDBPyConnection) -> None:
+    entries = "SELECT run_id, entry, kernels, duration_ns FROM ledger WHERE account = 'price'"
+    priced = "SELECT run_id, dram_bytes_source, SUM(kernels), SUM(duration_ns) FROM kernel_groups GROUP BY ALL"
+    assert ask(connection, f"({entries} EXCEPT {priced}) UNION ALL ({priced} EXCEPT {entries})") == []
+    assert ("counter",) in ask(connection, "SELECT DISTINCT entry FROM ledger")
 
 
 def test_kernels_and_gaps_are_the_wall(connection: duckdb.DuckDBPyConnection) -> None:
