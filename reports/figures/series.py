@@ -46,8 +46,14 @@ KEYS = {
 """The settings that may tell series apart, the telling ones first, and how a label says them."""
 
 
-ALWAYS = ("mode", "execution")
+ALONE = ("mode", "execution")
+"""Said of what nothing needs telling apart from."""
+
+ALWAYS = (*ALONE, "tokens_per_step")
 """Said wherever they differ, even if something else tells the same rows apart."""
+
+MOST_UNDRAWN = 6
+"""Settings without a figure that are named."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def common(rows: Sequence[Row], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def telling(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
-    """The keys, in their order, that tell groups of rows apart which those before do not; and mode and execution."""
+    """The keys, in their order, that tell groups of rows apart which those before do not; and what is always said."""
     chosen: list[str] = []
     for key in keys:
         tells = len(_groups(rows, [*chosen, key])) > len(_groups(rows, chosen))
@@ -115,7 +121,7 @@ def telling(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
     return chosen
 
 
-def label(row: Row, keys: Iterable[str], alone: Iterable[str] = ALWAYS) -> str:
+def label(row: Row, keys: Iterable[str], alone: Iterable[str] = ALONE) -> str:
     """What tells a row apart, in words; what is said of one that nothing does."""
     told = [text for key in keys if (text := said(key, row.get(key)))]
     return " · ".join(told or [text for key in alone if (text := said(key, row.get(key)))])
@@ -370,7 +376,7 @@ def stated(mark: Row) -> str:
 def panels(
     rows: Sequence[Row], keys: Sequence[str], draw: Callable[[list[Row]], tuple[Spec, Sequence[str]] | None]
 ) -> list[Panel]:
-    """A drawing for each combination of these settings, that with the most rows first; each says which make none."""
+    """A drawing for each combination of these settings, the broadest first; each says which make none."""
     drawn, undrawn = [], []
     for title, own in grouped(rows, keys):
         found = draw(own)
@@ -379,8 +385,15 @@ def panels(
             drawn.append(Panel(title, found[0], len(own), tuple(note for note in notes if note)))
         else:
             undrawn.append(f"{title} ({len({row['run_id'] for row in own})} runs)")
-    note = (f"No figure of: {'; '.join(undrawn)}.",) if undrawn else ()
-    return [replace(panel, notes=panel.notes + note) for panel in sorted(drawn, key=lambda panel: -panel.rows)]
+    more = [f"{len(undrawn) - MOST_UNDRAWN} others"] if len(undrawn) > MOST_UNDRAWN else []
+    note = (f"No figure of: {'; '.join(undrawn[:MOST_UNDRAWN] + more)}.",) if undrawn else ()
+    by_breadth = sorted(drawn, key=lambda panel: (-_places(panel.spec), -panel.rows))
+    return [replace(panel, notes=panel.notes + note) for panel in by_breadth]
+
+
+def _places(spec: Spec) -> int:
+    """How many values of its axis a drawing has marks at."""
+    return len({place for trace in spec["data"] for place in trace.get("x", ()) if place is not None})
 
 
 def _held_back(rows: Sequence[Row]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from reports import families, units
 from reports.figures import roofs
@@ -286,13 +288,17 @@ def _ends(totals: Sequence[tuple[str, float, float, float]]) -> list[Spec]:
 def intensity(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     """E3: intensity against the attended length."""
     keys = ("mode", "kind", *_without("mode", "prompt_tokens", "generated_tokens", "tokens_per_step"))
-    return panels(rows, ["device"], lambda own: _curves(own, "length", "attended length", [INTENSITY], keys, marks))
+    return panels(
+        rows, ["device", "batch"], lambda own: _curves(own, "length", "attended length", [INTENSITY], keys, marks)
+    )
 
 
 def batches(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     """E8: intensity against the batch."""
     keys = ("mode", "kind", *_without("mode", "batch", "tokens_per_step"))
-    return panels(rows, ["device"], lambda own: _curves(own, "batch", "batch", [INTENSITY], keys, marks))
+    return panels(
+        rows, ["device", "prompt_tokens"], lambda own: _curves(own, "batch", "batch", [INTENSITY], keys, marks)
+    )
 
 
 def block_sizes(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
@@ -303,14 +309,20 @@ def block_sizes(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
 
 def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E7: latency and throughput against the number of steps; AR, which has none to choose, as a level line."""
+    """E7: latency and throughput against the number of steps; AR, which has none to choose, as a level line.
+
+    Of AR only what shares an option with a curve, lest a model of a few layers be set beside a whole one.
+    """
     keys = _without("tokens_per_step")
 
     def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
         found = _curves(own, "steps", "steps", [LATENCY, THROUGHPUT], keys, marks)
         if found:
             places = [row["steps"] for row in own if row["steps"] is not None]
-            for level in series([row for row in own if row["mode"] == "ar" and row["steps"] is None], keys):
+            drawn, _ = curves([row for row in own if row["steps"] is not None], keys, "steps")
+            options = {row["options"] for one in drawn for row in one.rows}
+            levels = [row for row in own if row["mode"] == "ar" and row["steps"] is None and row["options"] in options]
+            for level in series(levels, keys):
                 found[0]["data"] += _levels(level, min(places), max(places))
         return found
 
@@ -341,7 +353,7 @@ def lengths(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     measure = Measure("step", "step_ns", ("low_ns", "high_ns"), 1e-9, "s", ("floor_ns", "at the roofs"))
     keys = _without("prompt_tokens", "generated_tokens", "tokens_per_step")
     return panels(
-        rows, ["device", "kind"], lambda own: _curves(own, "length", "attended length", [measure], keys, marks)
+        rows, ["device", "kind", "batch"], lambda own: _curves(own, "length", "attended length", [measure], keys, marks)
     )
 
 
@@ -485,8 +497,10 @@ def _boundary(one: Series) -> list[Spec]:
 
 
 def _memory(one: Series, rank: int, of: int) -> list[Spec]:
-    """Peak memory of each run, its parts stacked; the outline has the series' colour."""
-    rows = sorted((row for row in one.rows if row["peak_memory_bytes"]), key=lambda row: row["batch"])
+    """Peak memory at each batch, its parts stacked, of several runs the most; the outline has the series' colour."""
+    by_peak = sorted((row for row in one.rows if row["peak_memory_bytes"]), key=lambda row: row["peak_memory_bytes"])
+    rows = list({row["batch"]: row for row in by_peak}.values())
+    rows.sort(key=lambda row: row["batch"])
     width = 0.8 / of
     place = [math.log2(row["batch"]) + (rank - (of - 1) / 2) * width for row in rows]
     return [
@@ -539,8 +553,8 @@ def gap(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     keys = telling(rows, (*SETTINGS, "device"))
     names = [label(own[0], keys) for own in runs.values()]
     found = [
-        Panel(_distinct(names, i), _waterfall(sorted(own, key=lambda r: r["place"])), _default(own), _of(own[0]))
-        for i, own in enumerate(runs.values())
+        Panel(_distinct(names, i), _waterfall(sorted(own, key=lambda r: r["place"])), rank, _of(own[0]))
+        for i, (own, rank) in enumerate(zip(runs.values(), _ranks([own[0] for own in runs.values()]), strict=True))
     ]
     return sorted(found, key=lambda panel: (-panel.rows, panel.title))
 
@@ -549,9 +563,17 @@ def _of(row: Row) -> tuple[str, ...]:
     return (f"{row['name']}: a generation of {row['steps']:,} steps.",)
 
 
-def _default(rows: Sequence[Row]) -> int:
-    """Where a run stands among panels: blocks with a dual cache are the question, best without the host."""
-    return 2 * int(rows[0]["mode"] == "dlm_block_dual") + int(rows[0]["execution"] == "cuda_graph")
+def _ranks(runs: Sequence[Row]) -> list[int]:
+    """Where runs stand among panels: blocks with a dual cache come first, without the host, at usual lengths."""
+    usual = Counter(_lengths(run) for run in runs)
+    return [
+        len(runs) * (2 * (run["mode"] == "dlm_block_dual") + (run["execution"] == "cuda_graph")) + usual[_lengths(run)]
+        for run in runs
+    ]
+
+
+def _lengths(run: Row) -> tuple[Any, ...]:
+    return tuple(run[key] for key in ("batch", "prompt_tokens", "generated_tokens", "block"))
 
 
 def _waterfall(rows: Sequence[Row]) -> Spec:

@@ -144,3 +144,58 @@ def test_held_clocks_are_said_of_the_panel_and_of_the_point() -> None:
     (panel,) = drawing.latency(rows, [])
     assert panel.notes[-1] == "Clocks were held back at times (power cap, heat) in 1 of 2 runs."
     assert ["held back in 25 %" in text for text in panel.spec["data"][0]["text"]] == [False, True]
+
+
+def timed(**more: Any) -> dict[str, Any]:
+    found = {"latency_ns": 1e6, "low_ns": None, "high_ns": None, "tokens_per_s": 1.0, "low_tokens_per_s": None}
+    return RUN | found | {"high_tokens_per_s": None, "tokens_per_step": 1.0, "steps": None, "capacity_bytes": 0} | more
+
+
+def test_tokens_a_step_are_said_even_where_the_block_tells_series_apart() -> None:
+    rows = [timed(run_id=f"{block} {g}", block=block, tokens_per_step=tokens, options=options, generated_tokens=g)
+            for block, tokens, options in ((32, 1.0, ""), (128, 42.7, "s32-32-64")) for g in (128, 512)]  # fmt: skip
+    (panel,) = drawing.latency(rows, [])
+    assert [trace["name"] for trace in panel.spec["data"]] == [
+        "block 32 · 1 token a step",
+        "block 128 · 42.7 tokens a step",
+    ]
+
+
+def test_steps_stand_beside_whole_models_alone() -> None:
+    ar = {"mode": "ar", "block": None, "tokens_per_step": None}
+    rows = [timed(run_id=str(steps), steps=steps) for steps in (2, 8)]
+    rows += [timed(run_id="whole", **ar), timed(run_id="part", options="layers8", **ar)]
+    rows += [timed(run_id="of a part", options="layers8", steps=8)]
+    (panel,) = drawing.steps(rows, [])
+    levels = [trace["name"] for trace in panel.spec["data"] if "any number" in trace["name"]]
+    assert levels == ["ar · eager, any number of steps"] * 2
+
+
+def test_the_drawing_with_the_most_places_comes_first_and_few_settings_without_one_are_named() -> None:
+    """Prompt 16 has three batches; prompt 8 has but two, though more runs; ten more prompts have one batch each."""
+    rows = [timed(run_id=f"a{batch}", prompt_tokens=16, batch=batch, intensity=1.0, kind="reuse",
+                  predicted_intensity=1.0, length=8) for batch in (1, 4, 16)]  # fmt: skip
+    rows += [row | {"run_id": f"{mode}{row['run_id']}", "prompt_tokens": 8, "mode": mode}
+             for row in rows[:2] for mode in ("dlm_full", "dlm_semi_ar", "dlm_block_dual")]  # fmt: skip
+    rows += [rows[0] | {"run_id": f"alone {prompt}", "prompt_tokens": prompt} for prompt in range(100, 110)]
+    panels = drawing.batches(rows, [])
+    assert [panel.title for panel in panels] == ["prompt 16", "prompt 8"]
+    named = "; ".join(f"prompt {prompt} (1 runs)" for prompt in range(100, 106))
+    assert panels[0].notes[-1] == f"No figure of: {named}; 4 others."
+
+
+def test_of_waterfalls_alike_that_at_the_usual_lengths_comes_first() -> None:
+    rows = [bar(1, "ideal", "reuse", 1.0, 0.0, run_id=f"{block} {i}", block=block, tokens_per_step=i)
+            for block, runs in ((128, 1), (32, 2)) for i in range(runs)]  # fmt: skip
+    assert [panel.title.split(" · ")[0] for panel in drawing.gap(rows, [])] == ["block 32", "block 32", "block 128"]
+
+
+def test_memory_of_a_batch_that_ran_twice_stands_once() -> None:
+    memory = {"outcome": "ok", "weights_bytes": 5, "cache_bytes": 0, "message": None}
+    rows = [timed(run_id=f"{i}", batch=batch, peak_memory_bytes=5 + i, other_bytes=i, **memory)
+            for i, batch in enumerate((4, 1, 1))]  # fmt: skip
+    (panel,) = drawing.throughput(rows, [])
+    bars = {trace["name"]: list(zip(trace["x"], trace["y"], strict=True))
+            for trace in panel.spec["data"] if trace["type"] == "bar"}  # fmt: skip
+    assert bars["weights"] == [(0.0, 5), (2.0, 5)]
+    assert bars["activations and the rest"] == [(0.0, 2), (2.0, 0)]
