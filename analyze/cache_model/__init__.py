@@ -62,8 +62,8 @@ Captured when all of this was settled: both shapes in all six modes, and ``ar`` 
 Those of LLaDA were within 1.9 % in bytes, of LLaMA decode, reuse and commit within 0.5 %, at correlations of 0.93 to
 0.98; LLaMA's full steps came out 4 to 10 % low, in products of 7 or 9 rows of tiles. Since then those are taken by
 halves, and the steps are -5 to +3 %, one (semi_ar) +8.5 %; copies of its refresh, 2 % of the bytes, are 37 % high.
-Of the 81 counted runs of the study (batches to 128, 32,768 positions, 34B and 70B layers, 8 bits, block-sparse
-attention) 78 are within 5.5 % in bytes, the others +8, +9 and +11 %: FINDINGS.md has them by mode and execution.
+Of the 87 counted runs of the study (batches to 128, 32,768 positions, 34B and 70B layers, 8 bits, block-sparse
+attention) 84 are within 5.5 % in bytes, the others +8, +9 and +11 %: FINDINGS.md has them by mode and execution.
 
 Without the execution trace the first four are within 0.9 % in total, at correlations of 0.84 to 0.94 (compulsory bytes:
 0.65 to 0.89); families whose tensors are mistaken for each other are off (attention of a full step -36 %).
