@@ -163,7 +163,10 @@ def _reads_as(wants: str, text: str) -> bool:
 
 
 def outputs(bound: Bound) -> list[Tensor] | None:
-    """Run the operator on the meta device; None where it may not be run, has no meta kernel or refuses the inputs."""
+    """Run the operator on the meta device; None where it may not be run, has no meta kernel or refuses the inputs.
+
+    Raises ``MemoryError`` where it took more memory than this process may have.
+    """
     if not bound.callable:
         return None
     try:
@@ -172,11 +175,17 @@ def outputs(bound: Bound) -> list[Tensor] | None:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = bound.overload(**arguments)
-    except Exception:  # whatever a kernel raises for somebody else's inputs means the same: no answer
+    except MemoryError:
+        raise
+    except Exception as e:  # whatever a kernel raises for somebody else's inputs means the same: no answer
+        if _ALLOCATOR in str(e):
+            raise MemoryError(str(e)) from None
         return None
     return [_tensor(t) for t in _flatten(result) if t.device.type == "meta"]
 
 
+_ALLOCATOR = "DefaultCPUAllocator: "
+"""How PyTorch begins to say that it got no memory."""
 _OMIT = object()
 
 
