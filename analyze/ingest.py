@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from analyze.bounded import SHARE, sha256_on_disk
 from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
-from analyze.errors import AnalyzeError, TraceError
+from analyze.errors import AnalyzeError, TraceError, is_panic
 from analyze.memory import check, decoders_within, default_bytes, resident_bytes
 from analyze.pricing import RULES_VERSION
 from analyze.pricing.pricer import Pricer
@@ -264,8 +264,8 @@ def _finish(
         return Result(pending.source.name, "failed", error=e)
     except WarehouseError:  # no other run could be stored either
         raise
-    except Exception as e:
-        if "RIDGELINE_TRACEBACK" in os.environ:
+    except BaseException as e:
+        if "RIDGELINE_TRACEBACK" in os.environ or not (isinstance(e, Exception) or is_panic(e)):
             raise
         path = pending.source.trace or pending.source.run_json
         if isinstance(e, ImportError):  # torch, where reports are made of traces priced elsewhere
@@ -354,7 +354,10 @@ def _parts(decoders: Decoders, source: Source, *, salvage: bool) -> list[Columns
 
 
 def _content(source: Source, trace_sha256: str) -> str:
-    """What a run was made of: the hash of its trace's and its companions' hashes, theirs of the files as they are."""
+    """What a run was made of: the hash of its trace's and its companions' hashes, theirs of the files as they are.
+
+    What stands there and is no file counts too: the run tells of it.
+    """
     digest = hashlib.sha256(trace_sha256.encode())
     companions = (
         source.run_json, source.ceilings, source.telemetry, source.counters, source.ncu, source.twin,
@@ -362,6 +365,8 @@ def _content(source: Source, trace_sha256: str) -> str:
     )  # fmt: skip
     for companion in companions:
         digest.update(b"-" if companion is None else sha256_on_disk(companion).encode())
+    for line in source.no_files:
+        digest.update(line.encode())
     return digest.hexdigest()
 
 

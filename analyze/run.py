@@ -86,6 +86,7 @@ def build(
     run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
+    run.records["warnings"] += [{"source": "companions", "message": line} for line in source.no_files]
     run.records["warnings"] += _partial(trace) if trace and trace.broken else []
     run.records["warnings"] += _merged(added.ambiguous) if added and added.ambiguous else []
     run.records["telemetry"] = read_telemetry(source.telemetry, most_bytes) if source.telemetry else []

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from analyze.columns import Signature
 from analyze.ingest import analyze
 from analyze.pricing import RULES_VERSION, pricer
 from analyze.pricing.pricer import MOST_RESTARTS, UNASKED, Pricer, PricingError
+from analyze.pricing.signature import parse
 from analyze.reprice import reprice
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
@@ -178,6 +180,24 @@ def test_a_real_crash_costs_one_price() -> None:
     assert cut.cut_short in (None, "crashed with SIGFPE")
     assert cut.price.confidence == "low"
     assert (first.price.confidence, last.price.confidence) == ("high", "high")
+
+
+def test_memory_that_pytorch_does_not_get_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from analyze.pricing import meta
+    from analyze.pricing.price import price_all
+
+    bound = meta.bind(parse(EXP))
+    assert bound
+    greedy = meta.Bound(bound.arguments, SimpleNamespace(_schema=bound.overload._schema))
+    for fill in (lambda **_: torch.empty(1 << 50), lambda **_: bytearray(1 << 60)):
+        monkeypatch.setattr(SimpleNamespace, "__call__", lambda self, fill=fill, **_: fill(), raising=False)
+        with pytest.raises(MemoryError):
+            meta.outputs(greedy)
+    monkeypatch.setattr(meta, "outputs", lambda _: bytearray(1 << 60))
+    with pytest.raises(MemoryError):
+        price_all([EXP])
 
 
 def test_a_child_that_ended_with_nothing_to_do_is_no_signature_s_fault() -> None:

@@ -21,7 +21,7 @@ from tests.analyze.pricing import sweep
 MM = ("aten::mm", b"[[4, 8], [8, 16]]", b'["float", "float"]', b"", b'["", ""]')
 ROOT = Path(__file__).parents[3]
 EVERY = int(os.environ.get("RIDGELINE_SWEEP", "12"))
-NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim")
+NEVER_CALLED = ("aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim")
 ENDLESS = ("aten::matrix_power", "aten::round.decimals", "aten::round.decimals_out", "aten::special_round.default")
 ENDLESS += ("aten::special_round.out", "aten::unfold_backward", "aten::unfold_backward.out")
 """PyTorch 2.11 takes as long over these as a number says."""
