@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 
 from analyze.columns import Signature
@@ -25,11 +26,16 @@ FAULTS: dict[str, Callable[[], object]] = {
     "faulty::print": lambda: os.write(1, b"nonsense\n"),
 }
 
+mark: Path | None = None
+"""A file that says that a faulty operator was asked for."""
+
 
 def price_all(signatures: Iterable[Signature]) -> list[Price]:
     """As many FLOPs as the first tensor has elements, unless the operator is faulty."""
     calls = [parse(signature) for signature in signatures]
     for call in calls:
+        if mark and call.operator in FAULTS:
+            mark.touch()
         FAULTS.get(call.operator, bool)()
     return [Price(call.tensors[0].elements, 1, 1, call.precision, False, "tag", "high") for call in calls]
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -190,11 +189,17 @@ def test_memory_that_pytorch_does_not_get_is_no_refusal(monkeypatch: pytest.Monk
 
     bound = meta.bind(parse(EXP))
     assert bound
-    greedy = meta.Bound(bound.arguments, SimpleNamespace(_schema=bound.overload._schema))
-    for fill in (lambda **_: torch.empty(1 << 50), lambda **_: bytearray(1 << 60)):
-        monkeypatch.setattr(SimpleNamespace, "__call__", lambda self, fill=fill, **_: fill(), raising=False)
+
+    class Greedy:
+        def __init__(self, fill: Callable[[], object]) -> None:
+            self._schema, self._fill = bound.overload._schema, fill
+
+        def __call__(this, /, **_: object) -> object:  # noqa: N805 -- an argument of the operator is called self
+            return this._fill()
+
+    for fill in (lambda: torch.empty(1 << 50), lambda: bytearray(1 << 60)):
         with pytest.raises(MemoryError):
-            meta.outputs(greedy)
+            meta.outputs(meta.Bound(bound.arguments, Greedy(fill)))
     monkeypatch.setattr(meta, "outputs", lambda _: bytearray(1 << 60))
     with pytest.raises(MemoryError):
         price_all([EXP])
@@ -255,28 +260,30 @@ ridgeline.main()
 
 
 @pytest.mark.parametrize("operator", ["faulty::sleep", "faulty::hold"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_no_child_outlives_its_parent(tmp_path: Path, operator: str, number: signal.Signals) -> None:
     """However that ends; one whose operator keeps the interpreter, after a last time if the parent cannot end it."""
     kineto.write(tmp_path / "t.json", step_with(operator))
-    longest = "from analyze.pricing import pricer_process; pricer_process.LONGEST_S = 3; "
-    started = tmp_path / "started"
-    program = longest + f"open({str(started)!r}, 'w').close(); " + faulty.PROGRAM
+    asked = tmp_path / "asked"
+    longest_s = 3 if (operator, number) == ("faulty::hold", signal.SIGKILL) else 600
+    program = f"from analyze.pricing import pricer_process; pricer_process.LONGEST_S = {longest_s}; "
+    program += "from pathlib import Path; from tests.analyze.pricing import faulty; "
+    program += f"faulty.mark = Path({str(asked)!r}); faulty.main()"
     script = PARENT.format(program=program, root=str(ROOT))
     parent = subprocess.Popen(
         [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
     )  # fmt: skip
     try:
-        wait_for(lambda: started.exists() and is_asked(parent.pid))
+        wait_for(asked.exists)
         (os.killpg if number is signal.SIGINT else os.kill)(parent.pid, number)
         _, said = parent.communicate(timeout=30)
+        wait_for(lambda: not of_session(parent.pid), 10)
     finally:
-        with suppress(ProcessLookupError):
-            parent.kill()
+        for pid in of_session(parent.pid):
+            os.kill(pid, signal.SIGKILL)
     assert parent.returncode == (-number if number is signal.SIGKILL else 128 + number)
     assert number is signal.SIGKILL or said.startswith("ridgeline: interrupted: ")
-    wait_for(lambda: not of_session(parent.pid), 10)
 
 
 def wait_for(sign: Callable[[], object], limit_s: float = 60) -> None:
@@ -294,9 +301,3 @@ def of_session(leader: int) -> list[int]:
             state, _, _, session, *_ = stat.read_text().rpartition(")")[2].split()
             found += [int(stat.parent.name)] if int(session) == leader and state != "Z" else []
     return found
-
-
-def is_asked(parent: int) -> bool:
-    """Whether the child has its bound of memory by now, and works on an operator or waits for one."""
-    limits = [Path(f"/proc/{pid}/limits").read_text() for pid in of_session(parent) if pid != parent]
-    return any("Max address space     unlimited" not in text for text in limits)
