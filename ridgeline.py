@@ -269,9 +269,13 @@ def _twin(result: Result) -> str:
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
     """The stages' own errors, and the system's, end the command with one line."""
+    from analyze.errors import is_panic
+
     try:
         yield
-    except Exception as e:
+    except BaseException as e:
+        if not isinstance(e, Exception) and not is_panic(e):
+            raise
         if type(e).__module__.partition(".")[0] in STAGES:
             fail(str(e), 2 if type(e).__name__ == "ConfigError" else 1)
         if isinstance(e, BrokenPipeError):  # whoever read our output has seen enough

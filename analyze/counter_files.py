@@ -27,7 +27,7 @@ _LONGEST_HEADER = 1 << 10
 
 KEYS = ["step", "launch_index"]
 
-_UNREADABLE = (OSError, pl.exceptions.PolarsError, UnicodeDecodeError, csv.Error)
+_UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError, csv.Error)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from analyze.reader import GZIP_ERRORS, open_bytes
 
 _TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
 _COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|.+\.(?:counters|ncu)\.csv(?:\.gz)?|(?:run|ceilings)\.json")
+_KINDS = ("counters.csv", "ncu.csv", "twin.json", "et.json")
 SNIFFED_BYTES = 4 << 20
 
 
@@ -28,6 +30,8 @@ class Source:
     ncu: Path | None = None
     twin: Path | None = None
     execution_trace: Path | None = None
+    no_files: tuple[str, ...] = ()
+    """What stands in the place of a companion and is no file, a line each."""
 
 
 def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
@@ -90,6 +94,7 @@ def _run_directory(folder: Path) -> Source:
         _beside(folder, "trace", "ncu.csv"),
         _beside(folder, "trace", "twin.json"),
         _beside(folder, "trace", "et.json"),
+        _no_files(folder, "trace", ("trace.json.gz", "trace.json", "telemetry.csv", "ceilings.json")),
     )
 
 
@@ -101,11 +106,15 @@ def _bare(path: Path) -> Source:
     if name == "trace":  # says nothing: its folder does
         name = path.resolve().parent.name or name
     counters, ncu, twin, execution_trace = (
-        _beside(path.parent, stem[1] if stem else path.name, kind)
-        for kind in ("counters.csv", "ncu.csv", "twin.json", "et.json")
+        _beside(path.parent, stem[1] if stem else path.name, kind) for kind in _KINDS
     )
     ceilings = _existing(path.parent / "ceilings.json")
-    return Source(name, path, ceilings=ceilings, counters=counters, ncu=ncu, twin=twin, execution_trace=execution_trace)
+    others = ("ceilings.json", "run.json") if stem and stem[1] == "trace" else ("ceilings.json",)
+    odd = _no_files(path.parent, stem[1] if stem else path.name, others)
+    return Source(
+        name, path, ceilings=ceilings, counters=counters, ncu=ncu, twin=twin, execution_trace=execution_trace,
+        no_files=odd,
+    )  # fmt: skip
 
 
 def _beside(folder: Path, stem: str, kind: str) -> Path | None:
@@ -115,6 +124,26 @@ def _beside(folder: Path, stem: str, kind: str) -> Path | None:
 
 def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None
+
+
+def _no_files(folder: Path, stem: str, others: Iterable[str]) -> tuple[str, ...]:
+    """A line for each name of a companion at which something stands that is no file: it is left out."""
+    names = [f"{stem}.{kind}{suffix}" for kind in _KINDS for suffix in (".gz", "")]
+    odd = ((name, _odd(folder / name)) for name in (*names, *others))
+    return tuple(f"{name}: is {what}, expected a file: left out" for name, what in odd if what)
+
+
+def _odd(path: Path) -> str | None:
+    """What is there, if it is anything but a file."""
+    if path.is_file() or not os.path.lexists(path):
+        return None
+    if path.is_dir():
+        return "a folder"
+    if path.is_fifo():
+        return "a pipe"
+    if path.is_socket():
+        return "a socket"
+    return "a device" if path.is_block_device() or path.is_char_device() else "a link that leads nowhere"
 
 
 def _looks_like_a_trace(path: Path) -> bool:

@@ -29,3 +29,8 @@ class Broken(TraceError):
 
 class CompanionError(AnalyzeError):
     """A file beside a trace (run.json, ceilings.json, ...) is not in its documented form."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust, such as polars, gave up: its exception is none of Python's ``Exception``s."""
+    return type(error).__name__ == "PanicException"

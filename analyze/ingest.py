@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from analyze.bounded import SHARE, sha256_on_disk
 from analyze.decoders import Decoders
 from analyze.discovery import Source, discover
-from analyze.errors import AnalyzeError, TraceError
+from analyze.errors import AnalyzeError, TraceError, is_panic
 from analyze.memory import check, decoders_within, default_bytes, resident_bytes
 from analyze.pricing import RULES_VERSION
+from analyze.pricing.pricer import Pricer
 from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, LARGEST_EVENT_BYTES, check_size, open_bytes
 from warehouse.errors import WarehouseError
 
@@ -131,21 +132,30 @@ class Wanted(NamedTuple):
     """Where runs go from the warehouse, if not to stay there."""
 
 
+class _Workers(NamedTuple):
+    """The child processes."""
+
+    decoders: Decoders
+    pricer: Pricer
+
+
 def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted) -> Iterator[Result]:
     jobs = decoders_within(wanted.memory, jobs)
-    with _decoders(jobs, wanted, _scratch(warehouse)) as decoders:
+    with _decoders(jobs, wanted, _scratch(warehouse)) as decoders, Pricer() as pricer:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
+        created = not warehouse.exists()
+        if created and sources[0].trace:
+            pricer.start()  # nothing is priced: it can import PyTorch meanwhile
         from warehouse import connect
 
-        created = not warehouse.exists()
         connection = connect(warehouse)
         known: Known = {}
         try:
             connection.execute(f"SET memory_limit = '{wanted.memory // 4} B'")
             known |= _known(connection)
             for pending in _ahead(sources, known, decoders, jobs):
-                result = _finish(connection, pending, decoders, known, wanted)
+                result = _finish(connection, pending, _Workers(decoders, pricer), known, wanted)
                 yield _examined(connection, pending.source, result, wanted.memory) if wanted.hta else result
         finally:
             if created and not known:  # while it is ours: another process may be waiting for it
@@ -161,24 +171,26 @@ def _load_into_lake(sources: list[Source], jobs: int, wanted: Wanted) -> Iterato
     """Load each run into a warehouse in memory, which keeps the prices, and move it from there into the lake."""
     assert wanted.lake
     jobs = decoders_within(wanted.memory, jobs)
-    with _decoders(jobs, wanted) as decoders:
+    with _decoders(jobs, wanted) as decoders, Pricer() as pricer:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
         from warehouse import connect
         from warehouse.lake import Lake, commits
 
         known = {commit.run_id: _stored(commit) for commit in commits(Lake(wanted.lake))}
+        if not known and sources[0].trace:
+            pricer.start()
         connection = connect(":memory:")
         try:
             connection.execute(f"SET memory_limit = '{wanted.memory // 4} B'")
             for pending in _ahead(sources, known, decoders, jobs):
-                yield _finish(connection, pending, decoders, known, wanted)
+                yield _finish(connection, pending, _Workers(decoders, pricer), known, wanted)
         finally:
             connection.close()
 
 
-def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str) -> Result:
-    """Load one run into a lake, by way of a warehouse in memory that keeps the prices for the next.
+def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str, pricer: Pricer) -> Result:
+    """Load one run into a lake, by way of a warehouse in memory that keeps the prices for the next, as the pricer does.
 
     Raises ``WarehouseError`` if there is no reading the lake; what else goes wrong is the result.
     """
@@ -192,7 +204,8 @@ def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str
     with _decoders(1, wanted) as decoders:
         if source.trace:
             decoders.submit(source.trace)
-        return _finish(connection, _Pending(source, None, source.trace is not None), decoders, known, wanted)
+        pending = _Pending(source, None, source.trace is not None)
+        return _finish(connection, pending, _Workers(decoders, pricer), known, wanted)
 
 
 def _run_id_on_disk(source: Source) -> str | None:
@@ -242,17 +255,17 @@ def _scratch(warehouse: Path) -> Path | None:
 
 
 def _finish(
-    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, wanted: Wanted
+    connection: duckdb.DuckDBPyConnection, pending: _Pending, workers: _Workers, known: Known, wanted: Wanted
 ) -> Result:
     """Load one run, or say why not: whatever goes wrong with it, the others are loaded."""
     try:
-        return _load_one(connection, pending, decoders, known, wanted)
+        return _load_one(connection, pending, workers, known, wanted)
     except AnalyzeError as e:
         return Result(pending.source.name, "failed", error=e)
     except WarehouseError:  # no other run could be stored either
         raise
-    except Exception as e:
-        if "RIDGELINE_TRACEBACK" in os.environ:
+    except BaseException as e:
+        if "RIDGELINE_TRACEBACK" in os.environ or not (isinstance(e, Exception) or is_panic(e)):
             raise
         path = pending.source.trace or pending.source.run_json
         if isinstance(e, ImportError):  # torch, where reports are made of traces priced elsewhere
@@ -276,13 +289,13 @@ def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Res
 
 
 def _load_one(
-    connection: duckdb.DuckDBPyConnection, pending: _Pending, decoders: Decoders, known: Known, wanted: Wanted
+    connection: duckdb.DuckDBPyConnection, pending: _Pending, workers: _Workers, known: Known, wanted: Wanted
 ) -> Result:
     from analyze.run import build
     from warehouse.load import load
 
     source = pending.source
-    parts = _parts(decoders, source, salvage=wanted.salvage) if pending.submitted else []
+    parts = _parts(workers.decoders, source, salvage=wanted.salvage) if pending.submitted else []
     if pending.unchanged:
         return Result(source.name, "unchanged", run_id=pending.unchanged)
     if source.trace:
@@ -290,7 +303,7 @@ def _load_one(
     content = _content(source, parts[0].sha256 if parts else "")
     if parts and known.get(parts[0].sha256[:16]) == Stored(source.name, content, RULES_VERSION):
         return Result(source.name, "unchanged", run_id=parts[0].sha256[:16])  # salvaged before: the file said another
-    run, told = build(connection, source, parts, content, _beside(decoders, wanted))
+    run, told = build(connection, source, parts, content, workers.pricer, _beside(workers.decoders, wanted))
     before = known.get(run.run_id)
     if before and before.name != source.name:
         return Result(source.name, "unchanged", same_as=before.name)
@@ -341,7 +354,10 @@ def _parts(decoders: Decoders, source: Source, *, salvage: bool) -> list[Columns
 
 
 def _content(source: Source, trace_sha256: str) -> str:
-    """What a run was made of: the hash of its trace's and its companions' hashes, theirs of the files as they are."""
+    """What a run was made of: the hash of its trace's and its companions' hashes, theirs of the files as they are.
+
+    What stands there and is no file counts too: the run tells of it.
+    """
     digest = hashlib.sha256(trace_sha256.encode())
     companions = (
         source.run_json, source.ceilings, source.telemetry, source.counters, source.ncu, source.twin,
@@ -349,6 +365,8 @@ def _content(source: Source, trace_sha256: str) -> str:
     )  # fmt: skip
     for companion in companions:
         digest.update(b"-" if companion is None else sha256_on_disk(companion).encode())
+    for line in source.no_files:
+        digest.update(line.encode())
     return digest.hexdigest()
 
 

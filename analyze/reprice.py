@@ -30,10 +30,11 @@ from analyze.columns import Interned, Signature
 from analyze.dram_bytes import Modelled, from_recorded_shapes, known_devices, recall, sequence_rows
 from analyze.families import family
 from analyze.pricing import RULES_VERSION
+from analyze.pricing.pricer import Pricer
 from analyze.rows import busy_spans, shares
 from analyze.run import composite
 from analyze.sequences import Kernels
-from analyze.signatures import RECORDED, Record, price_records
+from analyze.signatures import RECORDED, WARNS, Record, price_records, warnings
 from analyze.spans import ROOT, Int64, nearest, take
 from analyze.timeline import operator_gap_rows
 from analyze.units import unit_and_precision
@@ -73,30 +74,47 @@ def reprice(warehouse: Path) -> Repriced:
         raise WarehouseError(f"{warehouse}: no such warehouse: make one with `ridgeline analyze PATH -w {warehouse}`")
     connection = connect(warehouse)
     try:
-        with transaction(connection):
-            done = _reprice(connection)
+        with transaction(connection), Pricer() as pricer:
+            done = _reprice(connection, pricer)
             seal_all(connection)
     finally:
         connection.close()
     return done
 
 
-def _reprice(connection: duckdb.DuckDBPyConnection) -> Repriced:
+def _reprice(connection: duckdb.DuckDBPyConnection, pricer: Pricer) -> Repriced:
     stored = _records(connection, "SELECT * FROM signatures ORDER BY signature_id")
-    records = price_records({row["signature_id"]: _signature(row) for row in stored})
+    records, why = price_records({row["signature_id"]: _signature(row) for row in stored}, pricer)
+    # what PyTorch said by these rules before holds, where it did not come to say it again
+    records = [
+        old if old["rules_version"] == -new["rules_version"] > 0 else new
+        for old, new in zip(stored, records, strict=True)
+    ]
     changed = [new for old, new in zip(stored, records, strict=True) if any(new[c] != old[c] for c in _PRICED)]
     _update_signatures(connection, changed)
     different = sum(any(new[c] != old[c] for c in _PRICED[:-1]) for old, new in zip(stored, records, strict=True))
     done = Repriced(signatures=len(stored), changed=different)
     prices = {record["signature_id"]: record for record in records}
     connection.execute("DELETE FROM sequences")
+    connection.execute("DELETE FROM warnings WHERE source = ?", [WARNS])
     for run_id, name in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall():
         done.runs += 1
+        _store_warnings(connection, run_id, prices, why)
         if _reprice_run(connection, run_id, prices):
             connection.execute("UPDATE runs SET rules_version = ? WHERE run_id = ?", [RULES_VERSION, run_id])
         else:
             done.stale.append(name)
     return done
+
+
+def _store_warnings(
+    connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[str, Record], why: dict[str, str]
+) -> None:
+    """Say of a run which of its prices were cut short."""
+    used = connection.execute("SELECT DISTINCT signature_id FROM kernel_classes WHERE run_id = ? ORDER BY 1", [run_id])
+    records = [prices[identifier] for (identifier,) in used.fetchall() if identifier in prices]
+    for line in warnings(records, why):
+        connection.execute("INSERT INTO warnings VALUES (?, ?, ?)", [run_id, WARNS, line])
 
 
 def _signature(row: Record) -> Signature:

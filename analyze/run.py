@@ -32,9 +32,10 @@ from analyze.frames import Trace, assemble
 from analyze.ledger import attribution_account, recording_account
 from analyze.predictions import prediction_rows
 from analyze.pricing import RULES_VERSION
+from analyze.pricing.pricer import Pricer
 from analyze.rows import kernel_rows, operator_rows, step_rows
 from analyze.sequences import Kernels
-from analyze.signatures import Record, assign, price_signatures
+from analyze.signatures import WARNS, Record, assign, price_signatures
 from analyze.timeline import gap_rows, operator_gap_rows
 from analyze.twins import Annotated, Matched, Pricing, learn, matched, read_twin
 from warehouse import datasheets
@@ -59,11 +60,12 @@ def build(
     source: Source,
     parts: Sequence[Columns],
     content: str,
+    pricer: Pricer,
     beside: Beside | None = None,
 ) -> tuple[RunRows, Matched | None]:
     """All rows of a run, and what its twin told, if it has one; the connection is asked for prices only.
 
-    Raises :class:`CompanionError`, and :class:`TraceError` for the twin.
+    Raises :class:`CompanionError`, :class:`TraceError` for the twin, and what the pricer raises without PyTorch.
     """
     beside = beside or Beside()
     most_bytes = beside.most_bytes
@@ -71,11 +73,12 @@ def build(
     ceilings = read_ceilings(source.ceilings, most_bytes) if source.ceilings else None
     trace = _assembled(source, parts) if parts else None
     run_id = (trace.sha256 if trace else _digest(source))[:16]
-    run = RunRows(run_id)
+    run = RunRows(run_id, {"warnings": []})
     ncu = described.counters.ncu if described and described.counters else None
     files, unusable = read_beside(source.counters, source.ncu, ncu.step if ncu else None, most_bytes)
     run.records["devices"] = _device_rows(trace, described)
-    added = _add_trace(connection, run, trace, files, source, beside) if trace else None
+    price = partial(_prices, connection, run, pricer)
+    added = _add_trace(connection, run, trace, files, source, beside, price) if trace else None
     found = matched(added.activities) if source.twin and added else None
     row = _run_row(source, content, described, trace, added.device_time_ns if added else 0) | _twin_columns(found)
     row |= _model_columns(added.modelled if added else None)
@@ -83,7 +86,8 @@ def build(
     run.records["runs"] = [row | {"counters_message": "; ".join([*unusable, *uncounted]) or None}]
     run.records["ceilings"] = _ceiling_rows(ceilings) if ceilings and _are_of(ceilings, run) else []
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
-    run.records["warnings"] = _partial(trace) if trace and trace.broken else []
+    run.records["warnings"] += [{"source": "companions", "message": line} for line in source.no_files]
+    run.records["warnings"] += _partial(trace) if trace and trace.broken else []
     run.records["warnings"] += _merged(added.ambiguous) if added and added.ambiguous else []
     run.records["telemetry"] = read_telemetry(source.telemetry, most_bytes) if source.telemetry else []
     if source.run_json:
@@ -177,6 +181,7 @@ def _add_trace(
     files: list[CounterFile],
     source: Source,
     beside: Beside,
+    price: Pricing,
 ) -> _Added:
     """Add the trace's rows."""
     labels = parse_labels(trace)
@@ -184,7 +189,7 @@ def _add_trace(
     on_cpu = trace.on_cpu
     if on_cpu:
         used = sorted(set(trace.operators["signature"].to_list()))
-        prices = _prices(connection, run, trace, used)
+        prices = price(trace, used)
         composites = np.array([composite(prices.get(code)) for code in range(len(trace.signatures))], dtype=np.int64)
         activities = assign(trace, operator_activities(trace, tree, composites))
     else:
@@ -194,7 +199,7 @@ def _add_trace(
     del tree
     claimed = ambiguous(trace)
     _let_go(trace, source)
-    known, prices = _priced(known, source, beside, partial(_prices, connection, run))
+    known, prices = _priced(known, source, beside, price)
     trace, activities, labels = known.trace, known.activities, known.labels
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
     run.frames["operators"] = operator_rows(trace, known.parents, prices)
@@ -263,10 +268,15 @@ def composite(price: Record | None) -> int:
     return 1 if price["method"] in ("inputs", "none") and not price["operator"].startswith("aten::") else 0
 
 
-def _prices(connection: duckdb.DuckDBPyConnection, run: RunRows, trace: Trace, codes: list[int]) -> dict[int, Record]:
-    records, new = price_signatures(connection, [trace.signatures[code] for code in codes])
-    seen = {record["signature_id"] for record in run.signatures}
-    run.signatures += [record for record in new if record["signature_id"] not in seen]
+def _prices(
+    connection: duckdb.DuckDBPyConnection, run: RunRows, pricer: Pricer, trace: Trace, codes: list[int]
+) -> dict[int, Record]:
+    """By the codes of signatures; what is new of them is added to the run, and what went wrong."""
+    signatures = [trace.signatures[code] for code in codes]
+    records, new, warnings = price_signatures(connection, signatures, pricer, run.signatures)
+    run.signatures += new
+    told = {row["message"] for row in run.records["warnings"]}
+    run.records["warnings"] += [{"source": WARNS, "message": line} for line in warnings if line not in told]
     return dict(zip(codes, records, strict=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import msgspec
@@ -14,6 +14,7 @@ from analyze.columns import Interned, Signature
 from analyze.families import family
 from analyze.frames import Trace
 from analyze.pricing import RULES_VERSION
+from analyze.pricing.pricer import UNASKED, Pricer
 from analyze.pricing.signature import signature_id
 
 Record = dict[str, Any]
@@ -22,8 +23,10 @@ Record = dict[str, Any]
 RECORDED = ("shapes", "dtypes", "strides", "concrete")
 """Columns of ``signatures`` that hold the profiler's text, in the order of a signature."""
 
-LARGEST_COST = 10**24
-"""FLOPs or bytes of one call beyond this are a damaged signature's."""
+WARNS = "pricing"
+"""The source of its rows in ``warnings``."""
+_BEFORE = "gave no answer before"
+_LONGEST_NAME = 200
 
 _OPAQUE = re.compile(r"OpaqueType<(\d+)u>")
 _ELEMENT_OF_SIZE = {"1": "unsigned char", "2": "c10::BFloat16", "4": "float", "8": "double"}
@@ -157,31 +160,65 @@ def _list_element(kernel: str) -> str | None:
     return _ELEMENTS.get(match[1]) if match else None
 
 
+class Priced(NamedTuple):
+    """A record for each signature asked for, in order; those the warehouse does not have; what went wrong, a line each.
+
+    A price that was cut short, since PyTorch ended, is stored as one by the rules of minus their version: runs that
+    take it say so, and repricing asks again.
+    """
+
+    records: list[Record]
+    new: list[Record]
+    warnings: list[str]
+
+
 def price_signatures(
-    connection: duckdb.DuckDBPyConnection, signatures: Sequence[Signature]
-) -> tuple[list[Record], list[Record]]:
-    """A record for each signature, in order, and those among them that the warehouse does not know yet."""
+    connection: duckdb.DuckDBPyConnection,
+    signatures: Sequence[Signature],
+    pricer: Pricer,
+    priced: Iterable[Record] = (),
+) -> Priced:
+    """Look prices up among those of this run and in the warehouse; of what is in neither, ask the pricer."""
     ids = [signature_id(signature) for signature in signatures]
-    known = _known(connection, ids)
+    told = {record["signature_id"]: record for record in priced}
+    known = _known(connection, ids) | told
     missing = {i: s for i, s in zip(ids, signatures, strict=True) if i not in known}
-    new = price_records(missing) if missing else []
+    new, why = price_records(missing, pricer) if missing else ([], {})
     known.update((record["signature_id"], record) for record in new)
-    return [known[i] for i in ids], new
+    return Priced([known[i] for i in ids], new, warnings((known[i] for i in ids if i not in told), why))
+
+
+def warnings(records: Iterable[Record], why: dict[str, str]) -> list[str]:
+    """A line for each operator whose price was cut short, now or before, and how; one for all that were not asked."""
+    cut_short = {record["signature_id"]: record["operator"] for record in records if record["rules_version"] < 0}
+    unasked = sum(why.get(i) == UNASKED for i in cut_short)
+    ends = {(operator[:_LONGEST_NAME], why.get(i, _BEFORE)): None for i, operator in cut_short.items()}
+    lines = [_warning(operator, end) for operator, end in ends if end != UNASKED]
+    return lines + ([_warning(f"{unasked:,} more signatures", UNASKED)] if unasked else [])
+
+
+def _warning(what: str, why: str) -> str:
+    return f"{what}: PyTorch {why}: priced from recorded inputs, with low confidence: `ridgeline reprice` asks again"
 
 
 def _known(connection: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str, Record]:
-    query = "SELECT * FROM signatures WHERE list_contains(?, signature_id) AND rules_version = ?"
+    query = "SELECT * FROM signatures WHERE list_contains(?, signature_id) AND abs(rules_version) = ?"
     cursor = connection.execute(query, [list(ids), RULES_VERSION])
     columns = [column[0] for column in cursor.description or []]
     records = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
     return {record["signature_id"]: record for record in records}
 
 
-def price_records(missing: dict[str, Signature]) -> list[Record]:
-    from analyze.pricing.price import price_all  # imports torch, which a priced warehouse never needs
+def price_records(missing: dict[str, Signature], pricer: Pricer) -> tuple[list[Record], dict[str, str]]:
+    """A record for each signature by its id, and by the ids of those that were cut short, what PyTorch did.
 
-    return [
-        {
+    Raises ``ImportError`` where there is no PyTorch.
+    """
+    records, why = [], {}
+    for (identifier, signature), answer in zip(missing.items(), pricer.price(missing.values()), strict=True):
+        if answer.cut_short:
+            why[identifier] = answer.cut_short
+        record = {
             "signature_id": identifier,
             "operator": signature[0],
             "family": family(signature[0], "", "kernel"),
@@ -189,14 +226,8 @@ def price_records(missing: dict[str, Signature]) -> list[Record]:
                 column: text.decode(errors="replace") or None
                 for column, text in zip(RECORDED, signature[1:], strict=True)
             },
-            **price._asdict(),
-            **{name: _double(getattr(price, name)) for name in ("flops", "read_bytes", "write_bytes")},
-            "rules_version": RULES_VERSION,
+            **answer.price._asdict(),
+            "rules_version": -RULES_VERSION if answer.cut_short else RULES_VERSION,
         }
-        for (identifier, signature), price in zip(missing.items(), price_all(missing.values()), strict=True)
-    ]
-
-
-def _double(value: int | None) -> float | None:
-    """As the warehouse stores it, exact below 2^53; unknown where recorded sizes make it absurd."""
-    return None if value is None or value > LARGEST_COST else float(value)
+        records.append(record)
+    return records, why

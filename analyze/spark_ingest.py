@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from analyze.ingest import Result
+    from analyze.pricing.pricer import Pricer
 
 
 class Ingested(NamedTuple):
@@ -62,7 +63,7 @@ def task(trace: str, lake: str) -> Iterator[Ingested]:
     for error in errors:
         yield _row(trace, Result(trace, "failed", error=error))
     for source in sources:
-        yield _row(trace, load_source(_scratch(), source, lake))
+        yield _row(trace, load_source(_scratch(), source, lake, _pricer()))
 
 
 @cache
@@ -71,6 +72,14 @@ def _scratch() -> duckdb.DuckDBPyConnection:
     from warehouse import connect
 
     return connect(":memory:")
+
+
+@cache
+def _pricer() -> Pricer:
+    """Its child, once there was something to price, stays as long as this process does."""
+    from analyze.pricing.pricer import Pricer
+
+    return Pricer()
 
 
 def _row(trace: str, result: Result) -> Ingested:

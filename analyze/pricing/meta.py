@@ -2,8 +2,8 @@
 
 A signature is somebody else's text, so only ``aten`` operators are ever called that the dispatcher knows (not those
 built into TorchScript, which save files and compute with plain values), on tensors without data or told to make such,
-and none that makes as many results, or takes as many steps, as a size says. Torch is imported on first use, for
-signatures nobody has priced before.
+and none that makes as many results, or takes as many steps, as a size says. What crashes or hangs all the same is the
+concern of :mod:`analyze.pricing.pricer`, in whose child process all this runs.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _SCALAR_TYPE_CODES = (
 
 MOST_PIECES = 1 << 16
 """Into how many results an operator may take a tensor apart, or steps it may take along it."""
-NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_nnpack", "aten::_thnn", "aten::_add_batch_dim",
-                 "aten::_remove_batch_dim", "aten::fractional_max_pool", "aten::quantized_", "aten::matrix_power",
-                 "aten::linalg_matrix_power", "aten::unfold_backward", "aten::round.decimals",
-                 "aten::special_round", "aten::_new_zeros_with_same_feature_meta")  # fmt: skip
-"""What these begin: files, tensors made one another, and kernels that crash on sizes they did not expect, or take as
-many steps as a number says."""
+NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim",
+                 "aten::matrix_power", "aten::linalg_matrix_power", "aten::unfold_backward", "aten::round.decimals",
+                 "aten::special_round")  # fmt: skip
+"""What these begin: what makes files, makes tensors one another or enters levels of vmap, and what takes as many steps
+as a number says, which would cost the whole time that an operator may take. What crashes is not among them: it costs
+its own price (:mod:`analyze.pricing.pricer`)."""
 _UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
 """These take a step for each element along a dimension."""
 LONGEST_LITERAL = 10_000
@@ -163,7 +163,10 @@ def _reads_as(wants: str, text: str) -> bool:
 
 
 def outputs(bound: Bound) -> list[Tensor] | None:
-    """Run the operator on the meta device; None where it may not be run, has no meta kernel or refuses the inputs."""
+    """Run the operator on the meta device; None where it may not be run, has no meta kernel or refuses the inputs.
+
+    Raises ``MemoryError`` where it took more memory than this process may have.
+    """
     if not bound.callable:
         return None
     try:
@@ -172,11 +175,17 @@ def outputs(bound: Bound) -> list[Tensor] | None:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = bound.overload(**arguments)
-    except Exception:  # whatever a kernel raises for somebody else's inputs means the same: no answer
+    except MemoryError:
+        raise
+    except Exception as e:  # whatever a kernel raises for somebody else's inputs means the same: no answer
+        if _ALLOCATOR in str(e):
+            raise MemoryError(str(e)) from None
         return None
     return [_tensor(t) for t in _flatten(result) if t.device.type == "meta"]
 
 
+_ALLOCATOR = "DefaultCPUAllocator: "
+"""How PyTorch begins to say that it got no memory."""
 _OMIT = object()
 
 

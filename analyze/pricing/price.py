@@ -1,43 +1,38 @@
-"""Price signatures: a frame of them in, their costs out."""
+"""Price signatures: several of them in, their costs out.
+
+PyTorch is asked in this very process, and some operator may end that, or take it for ever: who prices what others
+recorded does so by :mod:`analyze.pricing.pricer`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from analyze.columns import Signature
 from analyze.families import family
 from analyze.pricing import meta
+from analyze.pricing.cost import Price, from_inputs
 from analyze.pricing.rules import find, find_engine, triton
 from analyze.pricing.rules.rule import EngineRule, Rule, fit
 from analyze.pricing.signature import Call, Tensor, parse
 
 
-class Price(NamedTuple):
-    """Cost of one call; what is None is unknown."""
-
-    flops: int | None
-    read_bytes: int | None
-    write_bytes: int | None
-    precision: str | None
-    composite: bool
-    method: str
-    """meta: PyTorch's shapes and a rule; tag: PyTorch's shapes, one operation an element since it is tagged pointwise;
-    shapes: PyTorch's shapes, FLOPs unknown; rule: a rule's shapes; inputs: recorded operands only; none."""
-    confidence: str
-
-
 def price_all(signatures: Iterable[Signature]) -> list[Price]:
-    """Price each signature; never raises for what a signature says."""
+    """Price each signature; for what a signature says raises nothing but ``MemoryError``."""
     return [price(parse(signature)) for signature in signatures]
 
 
 def price(call: Call) -> Price:
-    """Ask PyTorch for shapes, the rules for FLOPs; fall back to the bytes of the recorded operands."""
+    """Ask PyTorch for shapes, the rules for FLOPs; fall back to the bytes of the recorded operands.
+
+    Raises ``MemoryError`` where that took more memory than this process may have: no answer, and no refusal either.
+    """
     try:
-        return _by_rule(call) or _from_inputs(call)
+        return _by_rule(call) or from_inputs(call)
+    except MemoryError:
+        raise
     except Exception:  # operands of a form that the rule or torch does not know; a signature is somebody else's text
-        return _from_inputs(call)
+        return from_inputs(call)
 
 
 def _by_rule(call: Call) -> Price | None:
@@ -98,14 +93,6 @@ def _from_triton(call: Call) -> Price | None:
 
 def _moves_data(operator: str) -> bool:
     return family(operator, "", "kernel") in ("copy", "gather", "embedding", "sampling")
-
-
-def _from_inputs(call: Call) -> Price:
-    """Each distinct tensor operand once; FLOPs unknown. Where an element's size is not recorded, bytes are too."""
-    tensors: list[Tensor] = call.tensors
-    if not tensors or any(t.item_bytes == 0 for t in tensors):
-        return Price(None, None, None, call.precision, False, "none", "low")
-    return Price(None, sum(t.distinct_bytes for t in tensors), 0, call.precision, False, "inputs", "low")
 
 
 __all__ = ["Price", "price", "price_all"]

@@ -245,8 +245,13 @@ def a_device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-@pytest.mark.parametrize("make", [a_folder, a_loop, a_pipe, a_device])
-def test_what_is_no_file_is_as_if_it_were_not_there(make: Callable[[Path], None], tmp_path: Path) -> None:
+NO_FILES = {
+    a_folder: "a folder", a_loop: "a link that leads nowhere", a_pipe: "a pipe", a_device: "a device",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", NO_FILES)
+def test_what_is_no_file_is_told_and_else_as_if_it_were_not_there(make: Callable[[Path], None], tmp_path: Path) -> None:
     folder, without = replayed(tmp_path / "a"), tmp_path / "without.duckdb"
     analyze([folder], without)
     for name in BOMBS.keys() - {"run.json"}:
@@ -254,6 +259,35 @@ def test_what_is_no_file_is_as_if_it_were_not_there(make: Callable[[Path], None]
     (result,) = analyze([folder], tmp_path / "w.duckdb")
     assert result.outcome == "loaded"
     assert query(tmp_path / "w.duckdb", "FROM kernels ORDER BY ALL") == query(without, "FROM kernels ORDER BY ALL")
+    lines = {f"{name}: is {NO_FILES[make]}, expected a file: left out" for name in BOMBS.keys() - {"run.json"}}
+    assert (len(result.warnings), set(result.warnings)) == (len(lines), lines)
+    told = query(tmp_path / "w.duckdb", "SELECT source, message FROM warnings ORDER BY ALL")
+    assert told == [("companions", line) for line in sorted(lines)]
+    assert [each.outcome for each in analyze([folder], tmp_path / "w.duckdb")] == ["unchanged"]
+    for name in BOMBS.keys() - {"run.json"}:
+        (folder / name).rmdir() if make is a_folder else (folder / name).unlink()
+    (mended,) = analyze([folder], tmp_path / "w.duckdb")
+    assert (mended.outcome, mended.warnings) == ("replaced", ())
+
+
+def test_a_bare_trace_tells_of_them_too_and_takes_the_file_of_the_other_name(tmp_path: Path) -> None:
+    for name in ("t.json", "other.json"):
+        kineto.write(tmp_path / name, kineto.matmul_step() * (1 + (name == "t.json")))
+    (tmp_path / "t.counters.csv.gz").mkdir()
+    (tmp_path / "t.counters.csv").write_text(GOOD["trace.counters.csv"])
+    (result,) = analyze([tmp_path / "t.json"], tmp_path / "w.duckdb")
+    assert (result.outcome, result.warnings) == (
+        "loaded", ("t.counters.csv.gz: is a folder, expected a file: left out",)
+    )  # fmt: skip
+    (result,) = analyze([tmp_path / "other.json"], tmp_path / "w.duckdb")
+    assert (result.outcome, result.warnings) == ("loaded", ())
+    (tmp_path / "a" / "run.json").mkdir(parents=True)
+    (result,) = analyze([kineto.write(tmp_path / "a" / "trace.json", kineto.matmul_step() * 3)], tmp_path / "w.duckdb")
+    assert result.warnings == ("run.json: is a folder, expected a file: left out",)
+    folder = run_directory(tmp_path / "b", RUN_JSON, trace=False)
+    a_pipe(folder / "trace.json.gz")
+    (result,) = analyze([folder], tmp_path / "w.duckdb")
+    assert (result.outcome, result.warnings) == ("loaded", ("trace.json.gz: is a pipe, expected a file: left out",))
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -77,7 +77,7 @@ def no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     from analyze.pricing import price
 
     monkeypatch.setattr(price, "_by_rule", lambda call: None)
-    monkeypatch.setattr(price, "_from_inputs", lambda call: price.Price(None, None, None, None, False, "none", "low"))
+    monkeypatch.setattr(price, "from_inputs", lambda call: price.Price(None, None, None, None, False, "none", "low"))
 
 
 @pytest.fixture(autouse=True)

@@ -9,24 +9,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analyze.pricing import meta
+from analyze.pricing.pricer import Pricer
 from analyze.pricing.signature import parse
 from tests.analyze.pricing import sweep
 
+MM = ("aten::mm", b"[[4, 8], [8, 16]]", b'["float", "float"]', b"", b'["", ""]')
 ROOT = Path(__file__).parents[3]
 EVERY = int(os.environ.get("RIDGELINE_SWEEP", "12"))
-CRASH = (
-    "aten::_add_batch_dim", "aten::_nnpack_spatial_convolution", "aten::_remove_batch_dim",
-    "aten::_thnn_fused_gru_cell", "aten::_thnn_fused_lstm_cell", "aten::fractional_max_pool2d_backward",
-    "aten::quantized_lstm_cell", "aten::_new_zeros_with_same_feature_meta",
-)  # fmt: skip
-"""PyTorch 2.11 ends the process for some arguments of these."""
+NEVER_CALLED = ("aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim")
 ENDLESS = ("aten::matrix_power", "aten::round.decimals", "aten::round.decimals_out", "aten::special_round.default")
 ENDLESS += ("aten::special_round.out", "aten::unfold_backward", "aten::unfold_backward.out")
-"""And takes as long over these as a number says."""
+"""PyTorch 2.11 takes as long over these as a number says."""
 
 
 def test_absurd_arguments_are_only_priced(tmp_path: Path) -> None:
@@ -42,18 +40,33 @@ def test_absurd_arguments_are_only_priced(tmp_path: Path) -> None:
 
 def absurd(operator: str) -> list[meta.Bound]:
     """Calls of the operator that torch knows, with the arguments of each style."""
-    name, _, overload_name = operator.removeprefix("aten::").partition(".")
-    packet = getattr(sweep.torch.ops.aten, name)
-    overloads = [getattr(packet, each) for each in packet.overloads() if overload_name in ("", each)]
-    calls = [parse(signature) for overload in overloads for signature in sweep.signatures(overload)]
+    calls = [parse(signature) for overload in overloads(operator) for signature in sweep.signatures(overload)]
     return [bound for call in calls if (bound := meta.bind(call))]
 
 
-@pytest.mark.parametrize("operator", CRASH + ENDLESS)
-def test_what_crashes_or_never_ends_is_never_called(operator: str) -> None:
+def overloads(operator: str) -> list[Any]:
+    name, _, overload_name = operator.removeprefix("aten::").partition(".")
+    packet = getattr(sweep.torch.ops.aten, name)
+    return [getattr(packet, each) for each in packet.overloads() if overload_name in ("", each)]
+
+
+@pytest.mark.parametrize("operator", NEVER_CALLED + ENDLESS)
+def test_what_has_effects_or_never_ends_is_never_called(operator: str) -> None:
     bounds = absurd(operator)
     assert bounds
     assert not any(bound.callable for bound in bounds)
+
+
+@pytest.mark.usefixtures("pricer_process")
+@pytest.mark.parametrize("operator", sweep.CRASH)
+def test_what_crashes_costs_its_own_price(operator: str) -> None:
+    asked = [signature for overload in overloads(operator) for signature in sweep.signatures(overload)]
+    with Pricer() as pricer:
+        (honest,) = pricer.price([MM])
+        for signature in asked:
+            cut, after = pricer.price([signature, MM])
+            assert cut.cut_short is None or (cut.price.confidence == "low" and "crashed" in cut.cut_short)
+            assert after == honest
 
 
 @pytest.mark.parametrize("operator", ["aten::round", "aten::mm", "aten::relu", "aten::lstm_cell", "aten::zeros"])

@@ -1,0 +1,72 @@
+"""A library in Rust that panics raises what is no ``Exception``: one line, and other runs are loaded all the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analyze.counter_files import read_beside
+from analyze.ingest import analyze
+from tests.analyze import kineto
+
+ROOT = Path(__file__).parents[2]
+PANIC = pl.exceptions.PanicException
+
+
+def test_a_panic_fails_its_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analyze import run
+
+    assemble = run.assemble
+
+    def panic(parts: list[run.Columns]) -> run.Trace:
+        trace = assemble(parts)
+        if len(trace.device) > 4:
+            raise PANIC("index out\nof bounds")
+        return trace
+
+    monkeypatch.setattr(run, "assemble", panic)
+    bad = kineto.write(tmp_path / "bad.json", kineto.matmul_step() * 2)
+    good = kineto.write(tmp_path / "good.json", kineto.matmul_step())
+    failed, loaded = analyze([bad, good], tmp_path / "w.duckdb")
+    assert str(failed.error).startswith(f"{bad}: cannot be loaded: PanicException: index out")
+    assert (failed.outcome, loaded.outcome) == ("failed", "loaded")
+
+
+def test_a_panic_over_counters_costs_the_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(*_: object, **__: object) -> None:
+        raise PANIC("capacity overflow")
+
+    monkeypatch.setattr(pl, "read_csv", panic)
+    (tmp_path / "t.counters.csv").write_text("step,launch_index,kernel,window,metric,value\n")
+    files, unusable = read_beside(tmp_path / "t.counters.csv", None)
+    assert (files, len(unusable)) == ([], 1)
+    assert "capacity overflow" in unusable[0]
+
+
+@pytest.mark.parametrize("place", ["analyze.ingest.discover", "warehouse.load.insert", "analyze.run.assemble"])
+def test_a_panic_anywhere_is_one_line(tmp_path: Path, place: str) -> None:
+    kineto.write(tmp_path / "t.json", kineto.matmul_step())
+    module, _, name = place.rpartition(".")
+    script = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import polars, {module}, ridgeline
+def panic(*_, **__):
+    raise polars.exceptions.PanicException("index out\\nof bounds")
+{module}.{name} = panic
+sys.argv = ["ridgeline.py", "analyze", "t.json"]
+ridgeline.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert line.startswith("ridgeline: ")
+    assert "PanicException: index out of bounds" in line
