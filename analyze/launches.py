@@ -45,7 +45,8 @@ def launched(trace: Trace, device: pl.DataFrame, hosts: Processes) -> Launched:
     process = take(owned.owner, owned.of_row)
     launches = trace.launches.with_columns(process=pl.Series(hosts.of(trace.launches)))
     keyed = device.with_columns(process=pl.Series(process))
-    launch, several = find(keyed, launches, "process", "correlation")
+    found, several = find(keyed, launches, "process", "correlation")
+    launch = found.copy()
     twice = repeated(keyed, launches, "process", "correlation").to_numpy() if several else np.zeros(len(device), bool)
     of_nobody = process == ROOT
     free = np.flatnonzero(~np.isin(launches["process"].to_numpy(), owned.owner)).astype(np.int32)
@@ -73,8 +74,10 @@ def in_time(device: pl.DataFrame, launches: pl.DataFrame) -> tuple[Int32, Mask]:
     told = (
         rows.with_columns(last=last)
         .join(calls, on="correlation", how="left", maintain_order="left")
-        .with_columns(each=pl.len().over("last"), all=pl.len().over("correlation"))
-        .select(certain=(pl.col("all") == pl.col("launches") * pl.col("each").max().over("correlation")))
+        .with_columns(each=pl.len().over("last"))
     )
-    certain = (told["certain"] | pl.Series(first == ROOT)).fill_null(value=True).to_numpy()
+    # every launch of the id has as many: what began after the first only cannot be the second's
+    even = pl.len() == pl.col("launches").first() * pl.col("each").max()
+    clear = told.select((even & pl.col("last").is_not_null().all()).over("correlation")).to_series()
+    certain = (clear | pl.Series(first == ROOT)).fill_null(value=True).to_numpy()
     return np.where(certain & last.is_not_null().to_numpy(), last.cast(pl.Int32).fill_null(ROOT), first), certain

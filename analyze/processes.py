@@ -102,8 +102,8 @@ def devices(trace: Trace, device: pl.DataFrame, hosts: Processes) -> Devices:
         against[:, number] += _count(of_row, speaks, count)
         anywhere |= here
     ids = np.where(anywhere, _codes(device["correlation"]), ROOT)
-    owner = _given(against, of_row, ids)
-    mixed = _mixed(owner, launched, _count(of_row, anywhere, count), _count(of_row, _twice(of_row, ids), count))
+    owner, has = _given(against, of_row, ids)
+    mixed = _mixed(owner, has, launched, _count(of_row, anywhere, count), _count(of_row, _twice(of_row, ids), count))
     return Devices(of_row, np.where(mixed, ROOT, owner))
 
 
@@ -122,15 +122,14 @@ def _twice(of_row: Int64, ids: Int64) -> Mask:
     return np.asarray(keys.is_duplicated().to_numpy() & (ids != ROOT))
 
 
-def _mixed(owner: Int64, launched: Int64, known: Int64, twice: Int64) -> Mask:
+def _mixed(owner: Int64, has: Mask, launched: Int64, known: Int64, twice: Int64) -> Mask:
     """Devices that several processes share, as the file names them.
 
     Most of what ran on them was not launched by their owner; or most ids come twice, and one of the processes that have
     them has no device.
     """
-    without = np.setdiff1d(np.arange(launched.shape[1]), owner)
     own = launched[np.arange(len(owner)), owner]
-    return np.asarray((2 * own < known) | (launched[:, without].any(axis=1) & (2 * twice > known)))
+    return np.asarray((2 * own < known) | (launched[:, ~has].any(axis=1) & (2 * twice > known)))
 
 
 def _named(trace: Trace, device: pl.DataFrame) -> tuple[list[tuple[object, int]], Int64]:
@@ -186,21 +185,30 @@ def _or_root(ids: pl.Series) -> Int64:
     return filled
 
 
-def _given(against: Int64, of_row: Int64, ids: Int64) -> Int64:
-    """The process of each device: always the device first about which the evidence is clearest."""
+def _given(against: Int64, of_row: Int64, ids: Int64) -> tuple[Int64, Mask]:
+    """The process of each device, and which processes have one: first the device about which the evidence is clearest.
+
+    Where the best is not clear, but there is a device for each of those that are best, they have no other.
+    """
     against, owner = against.copy(), np.full(len(against), ROOT, dtype=np.int64)
-    while (left := np.flatnonzero(owner == ROOT)).size:
+    placed, has = np.zeros(len(against), dtype=bool), np.zeros(against.shape[1], dtype=bool)
+    while (left := np.flatnonzero(~placed)).size:
+        best = against[left] == against[left].min(axis=1, keepdims=True)
         two = np.partition(against[left], 1, axis=1)
         clear = two[:, 1] - two[:, 0]
-        if not clear.any():
+        first = clear.argmax() if clear.any() else best.sum(axis=1).argmin()
+        alike = left[(best == best[first]).all(axis=1)] if not clear.any() else left[[first]]
+        its = np.flatnonzero(best[first])
+        if len(alike) < len(its):
             break
-        device = left[clear.argmax()]
-        owner[device] = against[device].argmin()
+        if len(its) == 1:
+            owner[alike] = its
+        placed[alike], has[its] = True, True
         seen = np.zeros(int(ids.max(initial=0)) + 2, dtype=bool)  # the last is that of ROOT
-        seen[ids[of_row == device]] = True
+        seen[ids[np.isin(of_row, alike)]] = True
         seen[ROOT] = False
-        against[:, owner[device]] += _count(of_row, seen[ids], len(against))
-    return owner
+        against[:, its] += _count(of_row, seen[ids], len(against))[:, None]
+    return owner, has
 
 
 def _marked_otherwise(named: Sequence[tuple[object, int]], pids: Sequence[object]) -> Mask:
