@@ -35,28 +35,38 @@ class Launched(NamedTuple):
 def launched(trace: Trace, device: pl.DataFrame, hosts: Processes) -> Launched:
     """The launch of each activity; ``device`` is sorted by start, with its ``row`` in ``trace.device``."""
     if len(hosts) < 2:
-        launch, several = find(device, trace.launches, "correlation")
-        nobody = np.zeros(len(device), dtype=bool)
-        twice = repeated(device, trace.launches, "correlation").to_numpy() if several else nobody
-        if several:
-            launch = np.where(twice, in_time(device, trace.launches)[0], launch)
-        return Launched(launch, np.zeros(len(device), dtype=np.int64), _doubt(nobody, twice))
+        return _of_one_process(trace, device)
     owned = devices(trace, device, hosts)
     process = take(owned.owner, owned.of_row)
     launches = trace.launches.with_columns(process=pl.Series(hosts.of(trace.launches)))
     keyed = device.with_columns(process=pl.Series(process))
     found, several = find(keyed, launches, "process", "correlation")
-    launch = found.copy()
     twice = repeated(keyed, launches, "process", "correlation").to_numpy() if several else np.zeros(len(device), bool)
-    of_nobody = process == ROOT
-    free = np.flatnonzero(~np.isin(launches["process"].to_numpy(), owned.owner)).astype(np.int32)
-    free = free if len(free) else np.arange(len(launches), dtype=np.int32)
-    told, certain = in_time(device.filter(pl.Series(of_nobody)), launches[free])
-    launch[of_nobody] = take(free, told)
-    process[of_nobody] = take(launches["process"].to_numpy(), launch[of_nobody], 0)
-    unclear = np.zeros(len(device), dtype=bool)
-    unclear[of_nobody] = ~certain
+    launch, unclear = found.copy(), np.zeros(len(device), dtype=bool)
+    free = np.flatnonzero(process == ROOT)
+    launch[free], unclear[free] = _of_nobody(device[free], launches, owned.owner)
+    process[free] = take(launches["process"].to_numpy(), launch[free], 0)
     return Launched(launch, process, _doubt(unclear, twice))
+
+
+def _of_one_process(trace: Trace, device: pl.DataFrame) -> Launched:
+    launch, several = find(device, trace.launches, "correlation")
+    nobody = np.zeros(len(device), dtype=bool)
+    twice = nobody
+    if several:
+        twice = repeated(device, trace.launches, "correlation").to_numpy()
+        launch = np.where(twice, in_time(device, trace.launches)[0], launch)
+    return Launched(launch, np.zeros(len(device), dtype=np.int64), _doubt(nobody, twice))
+
+
+def _of_nobody(device: pl.DataFrame, launches: pl.DataFrame, owner: Int64) -> tuple[Int32, Mask]:
+    """Launches of activities whose device has no owner, and where that is unclear: sooner of a process without one."""
+    without = np.flatnonzero(~np.isin(launches["process"].to_numpy(), owner)).astype(np.int32)
+    told, certain = in_time(device, launches[without])
+    launch = take(without, told)
+    lost = np.flatnonzero(launch == ROOT)
+    launch[lost], certain[lost] = in_time(device[lost], launches)
+    return launch, ~certain
 
 
 def _doubt(other: Mask, same: Mask) -> pl.Series:
@@ -70,14 +80,14 @@ def in_time(device: pl.DataFrame, launches: pl.DataFrame) -> tuple[Int32, Mask]:
     rows = device.select("correlation", "start_ns")
     last = rows.join_asof(known, on="start_ns", by="correlation", check_sortedness=False)["found"]
     first = find(device, launches, "correlation").row
-    calls = known.group_by("correlation").agg(launches=pl.len())
+    calls = known.group_by("correlation").agg(calls=pl.len())
     told = (
         rows.with_columns(last=last)
         .join(calls, on="correlation", how="left", maintain_order="left")
         .with_columns(each=pl.len().over("last"))
     )
-    # every launch of the id has as many: what began after the first only cannot be the second's
-    even = pl.len() == pl.col("launches").first() * pl.col("each").max()
-    clear = told.select((even & pl.col("last").is_not_null().all()).over("correlation")).to_series()
-    certain = (clear | pl.Series(first == ROOT)).fill_null(value=True).to_numpy()
+    # where every launch of an id has as many, none that could be the first's is the second's
+    even = (pl.len() == pl.col("calls").first() * pl.col("each").max()) & pl.col("last").is_not_null().all()
+    clear = told.select(even.over("correlation") | (pl.col("calls") == 1) | pl.col("calls").is_null()).to_series()
+    certain = clear.fill_null(value=True).to_numpy().copy()
     return np.where(certain & last.is_not_null().to_numpy(), last.cast(pl.Int32).fill_null(ROOT), first), certain

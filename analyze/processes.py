@@ -32,6 +32,8 @@ from analyze.spans import ROOT, Int32, Int64, take
 Mask = NDArray[np.bool_]
 _LARGEST = 1 << 62
 """Beyond which a pid is none."""
+_MOST = 256
+"""Processes or devices of a trace beyond which they are not told apart: the time grows with their product."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def devices(trace: Trace, device: pl.DataFrame, hosts: Processes) -> Devices:
     """Whose each device is; ``device`` as :func:`analyze.attribution.attribute` sorts it."""
     named, of_row = _named(trace, device)
     count = len(named)
+    if max(count, len(hosts)) > _MOST:
+        return Devices(of_row, np.full(count, ROOT))
     launched = np.zeros((count, len(hosts)), dtype=np.int64)
     against = np.bincount(of_row, minlength=count)[:, None] * _marked_otherwise(named, hosts.pids)
     anywhere = np.zeros(len(device), dtype=bool)
@@ -204,11 +208,16 @@ def _given(against: Int64, of_row: Int64, ids: Int64) -> tuple[Int64, Mask]:
         if len(its) == 1:
             owner[alike] = its
         placed[alike], has[its] = True, True
-        seen = np.zeros(int(ids.max(initial=0)) + 2, dtype=bool)  # the last is that of ROOT
-        seen[ids[np.isin(of_row, alike)]] = True
-        seen[ROOT] = False
-        against[:, its] += _count(of_row, seen[ids], len(against))[:, None]
+        against[:, its] += _in_common(of_row, ids, alike, len(against))[:, None]
     return owner, has
+
+
+def _in_common(of_row: Int64, ids: Int64, given: Int64, count: int) -> Int64:
+    """How many activities of each device have the id of one of the given devices'."""
+    seen = np.zeros(int(ids.max(initial=0)) + 2, dtype=bool)  # the last is that of ROOT
+    seen[ids[np.isin(of_row, given)]] = True
+    seen[ROOT] = False
+    return _count(of_row, seen[ids], count)
 
 
 def _marked_otherwise(named: Sequence[tuple[object, int]], pids: Sequence[object]) -> Mask:
