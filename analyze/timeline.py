@@ -169,16 +169,19 @@ def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> p
 
 def _recording_began_ns(trace: Trace, activities: pl.DataFrame) -> Int64:
     """For each activity the first event of its rank's host."""
-    rank = activities["rank"].to_numpy()
-    frames = trace.launches, trace.operators, trace.annotations
-    began_ns = np.full(len(rank), _NEVER_NS)
-    several = len(found := np.unique(rank)) > 1
-    of_thread = ranks(trace) if several else rank[:0]
-    for one in found:
-        hosts = [f.filter(pl.Series(of_thread[f["thread"].to_numpy()] == one)) if several else f for f in frames]
-        starts = [int(start) for host in hosts if isinstance(start := host["start_ns"].min(), int)]
-        began_ns[rank == one] = min(starts, default=_NEVER_NS)
-    return began_ns
+    known, place = np.unique(activities["rank"].to_numpy(), return_inverse=True)
+    of_thread = ranks(trace) if len(known) > 1 else None
+    latest = np.iinfo(np.int64).max
+    began_ns = np.full(len(known), latest)
+    for frame in (trace.launches, trace.operators, trace.annotations):
+        start_ns = frame["start_ns"].to_numpy()
+        if of_thread is None:
+            began_ns = np.minimum(began_ns, start_ns.min(initial=latest))
+        else:
+            rank = of_thread[frame["thread"].to_numpy()]
+            at = np.minimum(np.searchsorted(known, rank), len(known) - 1)
+            np.minimum.at(began_ns, at, np.where(known[at] == rank, start_ns, latest))
+    return np.asarray(np.where(began_ns == latest, _NEVER_NS, began_ns)[place])
 
 
 def _own_end_ns(activities: pl.DataFrame, end_ns: Int64) -> Int64:

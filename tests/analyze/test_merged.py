@@ -104,9 +104,9 @@ def steps(count: int, later_us: float, devices: Sequence[int]) -> list[list[kine
 @pytest.mark.parametrize(
     ("later_us", "devices", "mark"),
     [
-        (0.0, (0, 0, 0), shifted),  # nothing but the pids tells
-        (0.0, (0, 0, 0), worded),  # rank2, rank10, rank18
-        (0.5, (0, 1, 2), shifted),  # interleaved, every kernel after every launch of its id
+        (0.5, (0, 0, 0), shifted),  # interleaved, every kernel after every launch of its id: the pids tell
+        (0.5, (0, 1, 2), shifted),
+        (0.5, (0, 0, 0), worded),  # rank2, rank10, rank18
         (5.0, (0, 1, 2), unmarked),  # interleaved, some kernels before the other's launch
         (1e6, (0, 1, 2), unmarked),  # clocks apart
         (-1e6, (0, 1, 2), unmarked),
@@ -197,6 +197,14 @@ def test_a_process_with_two_devices(tmp_path: Path, warehouse: Path) -> None:
     check(tmp_path, warehouse, ranks, unmarked)
 
 
+def test_processes_with_ids_of_their_own_share_a_device(tmp_path: Path, warehouse: Path) -> None:
+    """Three of them, of which the first has another device as well."""
+    ranks = [program([(None, 10 * n + i) for i in range(4)], 400 + n, 1) for n in range(1, 4)]
+    for event in ranks[0][2], ranks[0][5]:
+        event["args"]["device"] = event["pid"] = 0
+    check(tmp_path, warehouse, ranks, unmarked)
+
+
 def test_the_order_of_events_in_the_file_changes_nothing(tmp_path: Path, warehouse: Path) -> None:
     events = merged(steps(3, 5.0, (0, 1, 2)), unmarked)
     load(warehouse, kineto.write(tmp_path / "a.json", events), kineto.write(tmp_path / "b.json", events[::-1]))
@@ -239,12 +247,17 @@ def test_one_name_for_all_devices_and_times_that_do_not_tell(tmp_path: Path, war
     accounted(warehouse)
 
 
-def test_very_many_processes_are_not_told_apart(tmp_path: Path, warehouse: Path) -> None:
+@pytest.mark.parametrize("step", [0, 1])
+def test_very_many_processes_are_not_told_apart(step: int, tmp_path: Path, warehouse: Path) -> None:
     """Damage can give every launch a process of its own: that takes no longer, and no more memory."""
-    ranks = [[kineto.launch(1.0, 7) | {"pid": pid}, kineto.kernel("k", 9.0, 1.0, 7, device=pid)] for pid in range(3000)]
+    ids = [7 + pid * step for pid in range(3000)]
+    ranks = [
+        [kineto.launch(1.0, i) | {"pid": pid}, kineto.kernel("k", 9.0, 1.0, i, device=pid)] for pid, i in enumerate(ids)
+    ]
     load(warehouse, kineto.write(tmp_path / "t.json", merged(ranks, unmarked)))
-    ((message,),) = query(warehouse, "SELECT message FROM warnings")
-    assert message.startswith("3,000 kernels and copies")
+    said = [message.partition(" have")[0] for (message,) in query(warehouse, "SELECT message FROM warnings")]
+    assert said == ([] if step else ["3,000 kernels and copies"])
+    assert query(warehouse, "SELECT count(DISTINCT rank) FROM kernels") == [(3000 if step else 1,)]
     accounted(warehouse)
 
 
