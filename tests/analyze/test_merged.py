@@ -213,7 +213,7 @@ def test_the_order_of_events_in_the_file_changes_nothing(tmp_path: Path, warehou
 
 def test_early_kernels_are_not_given_to_another_ranks_launch(tmp_path: Path, warehouse: Path) -> None:
     """Launched before recording began in their own process, with ids that the other gave later, and recorded longer."""
-    early = [kineto.kernel(f"early{i}", -8.0 + 4 * i, 2.0, 9 - i, **{"External id": 3}) for i in range(2)]
+    early = [kineto.kernel(f"early{i}", -8.0 + 4 * i, 2.0, 9 - i) for i in range(2)]
     late = [kineto.launch(20.0, 9), kineto.launch(22.0, 8)]
     ranks = [moved([*early, *STEP], 100.0, 0, 400), moved([*STEP, *late], 70.0, 1, 401)]
     check(tmp_path, warehouse, ranks, unmarked)
