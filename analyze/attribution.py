@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analyze.columns import DEVICE_CATEGORIES, Interned
+from analyze.columns import DEVICE_CATEGORIES
 from analyze.frames import Trace
+from analyze.identifiers import find
 from analyze.labels import Label, parse_all
+from analyze.launches import launched
+from analyze.processes import Processes, processes, ranks, running
 from analyze.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
 
 CATEGORIES = ("kernel", "memcpy", "memset", "profiler_range", "operator")
@@ -94,16 +97,19 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     """One row per device activity: the columns of ``trace.device`` (sorted by start), ``row`` there, and
 
     ``operator`` (row in ``trace.operators``), ``step_label`` and ``module_label`` (rows in ``trace.annotations``),
-    ``launch`` (row in ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``replay``,
-    whether it is a graph's; and ``carries_cost``, whether the operator's cost falls on it. Counter ranges are
-    activities only where there are no kernels.
+    ``launch`` (row in ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``doubt``, why
+    its launch may be another (of ``DOUBTS``); ``replay``, whether it is a graph's; ``carries_cost``, whether the
+    operator's cost falls on it; ``rank`` and ``device_index``. ``device`` is a number for each device of each rank.
+    Counter ranges are activities only where there are no kernels.
     """
-    device = trace.device.with_row_index("row")
+    device = trace.device.drop("thread").with_row_index("row")
     if (device["category"] != _RANGE).any():
         device = device.filter(pl.col("category") != _RANGE)
     device = device.sort("start_ns", "device", "stream", "row")
-    by_id = _lookup(device, "external_id", trace.operators)
-    launch = _lookup(device, "correlation", trace.launches)
+    hosts = processes(trace)
+    launch, process, doubt = launched(trace, device, hosts)
+    by_id = _operators_by_id(trace, device, hosts, process)
+    device = _apart(trace, device, hosts, process)
     launch_span = _shifted(launch, tree.offset[_LAUNCH])
     launch_ns = take(trace.launches["start_ns"].to_numpy(), launch)
     replay = (launch != ROOT) & _graph_launches(trace, launch)
@@ -129,22 +135,32 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         _nullable("launch", launch),
         _nullable("launch_ns", launch_ns).cast(pl.Int64),
         attribution,
+        doubt,
         pl.Series("replay", replay),
         carries_cost=pl.col("bytes").is_null(),
     )
 
 
-def ambiguous(trace: Trace) -> int:
-    """How many device activities have a correlation id that launches of several processes have: ranks were merged."""
-    process_of: dict[int, int] = {}
-    numbers = Interned()
-    for code in trace.launches["thread"].unique().to_list():
-        process_of[code] = numbers[trace.threads[code][0]]
-    if len(numbers) < 2:
-        return 0
-    launched = trace.launches.select("correlation", process=pl.col("thread").replace_strict(process_of)).drop_nulls()
-    shared = launched.unique().filter(pl.col("correlation").is_duplicated())["correlation"].unique()
-    return int(trace.device["correlation"].is_in(shared.implode()).sum())
+def _operators_by_id(trace: Trace, device: pl.DataFrame, hosts: Processes, process: Int64) -> Int32:
+    """The operator that each activity's ``External id`` names: of its own process, if that has any."""
+    if len(hosts) < 2:
+        return find(device, trace.operators, "external_id").row
+    of_operator = hosts.of(trace.operators)
+    alone = ~np.isin(process, of_operator)
+    operators = trace.operators.with_columns(process=pl.Series(of_operator))
+    by_id = find(device.with_columns(process=pl.Series(process)), operators, "process", "external_id").row
+    return np.where(alone, find(device, operators, "external_id").row, by_id) if alone.any() else by_id
+
+
+def _apart(trace: Trace, device: pl.DataFrame, hosts: Processes, process: Int64) -> pl.DataFrame:
+    """With ``rank`` and ``device_index``; where there are several ranks, ``device`` becomes a number for each's."""
+    if len(hosts) < 2:
+        return device.with_columns(pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), device_index="device")
+    keys = np.stack([process, device["device"].to_numpy()], axis=1)
+    number = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    return device.with_columns(
+        pl.Series("rank", trace.rank + process), pl.Series("device", number), device_index="device"
+    )
 
 
 def _shifted(rows: Int32, offset: int) -> Int32:
@@ -157,8 +173,7 @@ def _trusted(
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Whether an id is believed: its operator ran when the launch came, on that thread or one without operators."""
     operators, launches = trace.operators, trace.launches
-    start_ns = take(operators["start_ns"].to_numpy(), by_id)
-    ran = (start_ns <= launch_ns) & (launch_ns <= start_ns + take(operators["duration_ns"].to_numpy(), by_id, 0))
+    ran = running(operators, by_id, launch_ns)
     same_thread = take(operators["thread"].to_numpy(), by_id) == take(launches["thread"].to_numpy(), launch)
     return np.asarray((by_id != ROOT) & ((launch == ROOT) | (ran & (same_thread | (around_launch == ROOT)))))
 
@@ -167,16 +182,6 @@ def _first(conditions: dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]], ot
     """How each activity was attributed: the first condition that holds."""
     codes = np.select(list(conditions.values()), np.arange(len(conditions), dtype=np.uint8), len(conditions))
     return pl.Series("attribution", [*conditions, otherwise], dtype=_ATTRIBUTION).gather(codes)
-
-
-def _lookup(device: pl.DataFrame, key: str, target: pl.DataFrame) -> Int32:
-    """Row of ``target`` with the same ``key``, the earliest one if several share it; ROOT where there is none."""
-    rows = target.select(key, "start_ns").with_row_index("found").drop_nulls(key)
-    if not rows["start_ns"].is_sorted():
-        rows = rows.sort("start_ns", "found")
-    first = rows.select(key, "found").unique(key, keep="first", maintain_order=True)
-    found = device.select(key).join(first, on=key, how="left", maintain_order="left")["found"]
-    return found.cast(pl.Int32).fill_null(ROOT).to_numpy()
 
 
 def _graph_launches(trace: Trace, launch: Int32) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -217,11 +222,14 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
     np.add.at(children_ns, parent[parent != ROOT], duration_ns[parent != ROOT])
     own_ns = np.where(is_composite, np.maximum(duration_ns - children_ns, 0), duration_ns)
     spans = np.arange(n) + tree.offset[_OPERATOR]
+    rank = ranks(trace)[trace.operators["thread"].to_numpy()]
     rows = trace.operators.select("name", "start_ns", "external_id").with_columns(
         row=pl.int_range(n, dtype=pl.UInt32),
         category=pl.lit(CATEGORIES.index("operator"), dtype=pl.Int64),
         duration_ns=pl.Series(own_ns),
-        device=pl.lit(0, dtype=pl.Int64),
+        device=pl.Series(rank),
+        rank=pl.Series(rank),
+        device_index=pl.lit(0, dtype=pl.Int64),
         stream=trace.operators["thread"].cast(pl.Int64),
         correlation=pl.lit(None, dtype=pl.Int64),
         bytes=pl.lit(None, dtype=pl.Int64),

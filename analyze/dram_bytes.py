@@ -57,13 +57,17 @@ class Modelled(NamedTuple):
     """What can be remembered."""
 
 
-def known_devices(rows: Iterable[Mapping[str, Any]]) -> dict[int, Device]:
-    """The devices of the table's rows that can be modelled, by index: those whose L2 and multiprocessors are known."""
-    return {
-        row["device_index"]: Device(row["l2_bytes"], row["multiprocessors"])
+def known_devices(rows: Iterable[Mapping[str, Any]], places: Mapping[int, tuple[int, int]]) -> dict[int, Device]:
+    """The devices that can be modelled: those whose L2 and multiprocessors the table's rows know.
+
+    ``places`` holds rank and index of each device by the number that kernels have for it.
+    """
+    known = {
+        (row["rank"], row["device_index"]): Device(row["l2_bytes"], row["multiprocessors"])
         for row in rows
         if row["l2_bytes"] and row["multiprocessors"]
     }
+    return {number: known[place] for number, place in places.items() if place in known}
 
 
 _Calls = Callable[[pl.DataFrame], dict[int, Node]]

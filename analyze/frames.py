@@ -18,7 +18,9 @@ from analyze.events import ABSENT, Header
 LARGEST_SUM_NS = float(1 << 62)
 """Of durations, so that sums fit 64 bits."""
 
-_DEVICE = ("name", "category", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes")
+_DEVICE = (
+    "name", "category", "thread", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes"
+)  # fmt: skip
 _LAUNCH = ("name", "thread", "start_ns", "duration_ns", "correlation")
 _OPERATOR = ("name", "thread", "start_ns", "duration_ns", "external_id", "record_id", "signature")
 _ANNOTATION = ("name", "thread", "start_ns", "duration_ns")

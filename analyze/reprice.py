@@ -135,8 +135,8 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     """Recompute what depends on prices; False where the trace is needed for all of it."""
     kernels = _frame(
         connection,
-        "SELECT kernel_id, class_id, operator_id AS operator, start_ns, duration_ns, trace_bytes, share, step_id"
-        " FROM kernels WHERE run_id = ? ORDER BY kernel_id",
+        "SELECT kernel_id, class_id, operator_id AS operator, start_ns, duration_ns, trace_bytes, share, step_id,"
+        " rank, device_index FROM kernels WHERE run_id = ? ORDER BY kernel_id",
         run_id,
     )
     if kernels.is_empty():
@@ -196,21 +196,25 @@ def _remodel(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[st
     query = "SELECT cache_model_operands FROM runs WHERE run_id = ?"
     if connection.execute(query, [run_id]).fetchall() == [("execution_trace",)]:
         return
-    devices = known_devices(_records(connection, "SELECT * FROM devices WHERE run_id = ?", run_id))
     rows = connection.execute(
-        "SELECT kernel, signature_id, category, device_index, step_id, operator_id FROM kernels"
+        "SELECT kernel, signature_id, category, step_id, operator_id, rank, device_index FROM kernels"
         " JOIN kernel_classes USING (run_id, class_id) WHERE run_id = ? ORDER BY kernel_id",
         [run_id],
     ).fetchall()
-    names, signatures = Interned(), Interned()
+    names, signatures, devices = Interned(), Interned(), Interned()
     coded = [
-        (names[kernel], None if signature is None else signatures[signature], CATEGORIES.index(category), *rest)
-        for kernel, signature, category, *rest in rows
-    ]
-    columns = ("name", "signature", "category", "device", "step", "operator")
+        (
+            names[kernel], None if signature is None else signatures[signature], CATEGORIES.index(category),
+            step, operator, devices[tuple(device)],
+        )
+        for kernel, signature, category, step, operator, *device in rows
+    ]  # fmt: skip
+    columns = ("name", "signature", "category", "step", "operator", "device")
     frame = pl.DataFrame(coded, schema=dict.fromkeys(columns, pl.Int64), orient="row")
     used = [prices[signature] for signature in signatures]
-    kernels = Kernels(frame, list(names), [_signature(row) for row in used], dict(enumerate(used)), devices)
+    rows_of_devices = _records(connection, "SELECT * FROM devices WHERE run_id = ?", run_id)
+    known = known_devices(rows_of_devices, {code: place for place, code in devices.items()})
+    kernels = Kernels(frame, list(names), [_signature(row) for row in used], dict(enumerate(used)), known)
     modelled = from_recorded_shapes(kernels, partial(recall, connection))
     remember_sequences(connection, sequence_rows(modelled.new))
     _store_modelled(connection, run_id, modelled)
@@ -307,8 +311,7 @@ def _store_times(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl
 
 
 def _store_gaps(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl.DataFrame) -> None:
-    (rank,) = connection.execute("SELECT rank FROM runs WHERE run_id = ?", [run_id]).fetchone() or (0,)
-    gaps = operator_gap_rows(kernels, "step_id").with_columns(rank=pl.lit(rank, dtype=pl.Int64))
+    gaps = operator_gap_rows(kernels, "step_id")
     connection.execute("DELETE FROM gaps WHERE run_id = ?", [run_id])
     insert(connection, "gaps", gaps, run_id)
 

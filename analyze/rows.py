@@ -13,6 +13,7 @@ from analyze.attribution import CATEGORIES
 from analyze.families import family
 from analyze.frames import Trace
 from analyze.labels import Label
+from analyze.processes import ranks
 from analyze.signatures import Record
 from analyze.spans import ROOT, Integers
 from analyze.units import unit_and_precision
@@ -49,7 +50,7 @@ def kernel_rows(
         facts = facts.with_columns(share=pl.coalesce("twin_share", "share"))
     rows = facts.select(
         "class_id", "kernel_id",
-        pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), pl.col("device").alias("device_index"), "stream",
+        "rank", "device_index", "stream",
         "start_ns", "duration_ns", "launch_ns", "launch_duration_ns", "correlation",
         pl.col("operator").alias("operator_id"), "share", "trace_bytes", pl.col("step_label").alias("step_id"),
     )  # fmt: skip
@@ -125,7 +126,7 @@ def operator_rows(trace: Trace, parents: Integers, prices: dict[int, Record]) ->
     signatures = [prices[code]["signature_id"] if code in prices else None for code in range(len(trace.signatures))]
     return operators.select(
         pl.int_range(pl.len(), dtype=pl.Int32).alias("operator_id"),
-        pl.lit(trace.rank, dtype=pl.Int32).alias("rank"),
+        pl.Series("rank", ranks(trace)[operators["thread"].to_numpy()]),
         _named(threads, operators["thread"]).alias("thread"),
         pl.Series("parent_id", parents).replace(ROOT, None),
         _named(trace.names, operators["name"]).alias("operator"),
@@ -177,13 +178,14 @@ def step_rows(trace: Trace, activities: pl.DataFrame, labels: dict[int, Label]) 
     spans = busy_spans(activities, "step_label")
     device = {row["step_label"]: row for row in spans.iter_rows(named=True)}
     replayed = replayed_by_step(activities)
+    rank = ranks(trace).tolist()
     rows = []
     for step_id, label in sorted(labels.items()):
         annotation = trace.annotations.row(step_id, named=True)
         span = device.get(step_id, {})
         rows.append(
             {
-                "rank": trace.rank,
+                "rank": rank[annotation["thread"]],
                 "step_id": step_id,
                 **{key: value for key, value in label._asdict().items() if key != "module"},
                 "host_start_ns": annotation["start_ns"],

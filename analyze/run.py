@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from analyze.attribution import ambiguous, attribute, build_tree, operator_activities, parse_labels, step_labels
+from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
 from analyze.bounded import LARGEST_BYTES
 from analyze.columns import Columns, read_part
 from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, read_telemetry
@@ -88,7 +88,7 @@ def build(
     run.records["timings"] = [_timing_row(timing) for timing in (described.timings if described else [])]
     run.records["warnings"] += [{"source": "companions", "message": line} for line in source.no_files]
     run.records["warnings"] += _partial(trace) if trace and trace.broken else []
-    run.records["warnings"] += _merged(added.ambiguous) if added and added.ambiguous else []
+    run.records["warnings"] += _merged(added.activities) if added else []
     run.records["telemetry"] = read_telemetry(source.telemetry, most_bytes) if source.telemetry else []
     if source.run_json:
         _add_predictions(run, source.run_json)
@@ -110,12 +110,34 @@ def _partial(trace: Trace) -> list[dict[str, Any]]:
     return [{"source": "salvage", "message": message}]
 
 
-def _merged(activities: int) -> list[dict[str, Any]]:
-    message = (
-        f"{activities:,} kernels and copies have correlation ids that launches of several processes share, as in "
-        "merged traces of ranks: they went to the first launch and may be another rank's: analyze each rank's own trace"
-    )
-    return [{"source": "attribution", "message": message}]
+_DOUBTS = {
+    "other_process": (
+        "{} kernels and copies have correlation ids that launches of several processes share, as in merged traces of "
+        "ranks, and nothing tells whose they are: they went to the first launch and may be another rank's: "
+        "analyze each rank's own trace"
+    ),
+    "same_process": (
+        "{} kernels and copies have correlation ids that several launches under one process id share, as in traces "
+        "merged without making process ids distinct: ranks are not kept apart: analyze each rank's own trace"
+    ),
+}
+
+
+def _merged(activities: pl.DataFrame) -> list[dict[str, Any]]:
+    """What may be another rank's."""
+    if "doubt" not in activities.columns:
+        return []
+    counts = activities["doubt"].drop_nulls().value_counts().sort("doubt")
+    return [{"source": "attribution", "message": _DOUBTS[doubt].format(f"{n:,}")} for doubt, n in counts.iter_rows()]
+
+
+def _of_ranks(devices: list[dict[str, Any]], activities: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows of ``devices`` for those of each rank, which the trace describes by index alone."""
+    used = activities.select("rank", "device_index").unique().sort("rank", "device_index")
+    if used["rank"].n_unique() < 2:
+        return devices
+    known = {row["device_index"]: row for row in devices}
+    return [known[index] | {"rank": rank} for rank, index in used.iter_rows() if index in known]
 
 
 def _assembled(source: Source, parts: Sequence[Columns]) -> Trace:
@@ -166,8 +188,6 @@ class _Added(NamedTuple):
     uncounted: list[str]
     """What has no counters, and why."""
     modelled: Modelled | None
-    ambiguous: int
-    """Activities that launches of several processes claim."""
 
     @property
     def device_time_ns(self) -> int:
@@ -197,21 +217,20 @@ def _add_trace(
     steps = step_labels(trace, tree, labels)
     known = Annotated(trace, activities, labels, steps, tree.operator_parent())
     del tree
-    claimed = ambiguous(trace)
+    run.records["devices"] = _of_ranks(run.records["devices"], activities)
     _let_go(trace, source)
     known, prices = _priced(known, source, beside, price)
     trace, activities, labels = known.trace, known.activities, known.labels
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
     run.frames["operators"] = operator_rows(trace, known.parents, prices)
     run.records["steps"] = step_rows(trace, activities, steps)
-    gaps = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
-    run.frames["gaps"] = gaps.with_columns(rank=pl.lit(trace.rank, dtype=pl.Int64))
+    run.frames["gaps"] = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
     run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, files)
     modelled = None if on_cpu else _modelled(connection, run, trace, activities, prices, source, beside)
     if modelled:
         run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
-    return _Added(activities, uncounted, modelled, claimed)
+    return _Added(activities, uncounted, modelled)
 
 
 def _let_go(trace: Trace, source: Source) -> None:
@@ -232,12 +251,13 @@ def _modelled(
     beside: Beside,
 ) -> Modelled:
     """The bytes by the model of the L2; an execution trace that cannot be used is said, and shapes taken instead."""
+    places = activities.select("device", "rank", "device_index").unique()
     kernels = Kernels(
         activities.select("name", "signature", "category", "device", "operator", step="step_label"),
         trace.names,
         trace.signatures,
         prices,
-        known_devices(run.records["devices"]),
+        known_devices(run.records["devices"], {number: (rank, index) for number, rank, index in places.iter_rows()}),
     )
     unusable = None
     if source.execution_trace:

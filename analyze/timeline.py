@@ -42,6 +42,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analyze.frames import Trace
+from analyze.processes import ranks
 from analyze.spans import ROOT, Int64, take
 
 Mask = NDArray[np.bool_]
@@ -71,7 +72,7 @@ def gap_rows(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     launch = activities["launch"].cast(pl.Int64).fill_null(ROOT).to_numpy()
     call = launch[after]
     early = (activities["attribution"] == "before_recording").to_numpy()[after] & (call == ROOT)
-    began_ns = _recording_began_ns(trace)
+    began_ns = _recording_began_ns(trace, activities)[after]
     calls_start, calls_ns = (trace.launches[column].to_numpy() for column in ("start_ns", "duration_ns"))
     call_ns = np.where(early, began_ns, take(calls_start, call))
     returned_ns = call_ns + np.where(early, 0, take(calls_ns, call, 0))
@@ -109,9 +110,11 @@ def gap_rows(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
 
 
 def operator_gap_rows(activities: pl.DataFrame, step: str = "step_label") -> pl.DataFrame:
-    """Rows of ``gaps`` of a machine without a device, from operators sorted by start; ``step`` names their step's."""
-    zeros = np.zeros(len(activities), dtype=np.int64)
-    gaps = _gaps(activities, *idle(zeros, *_times(activities)), step)
+    """Rows of ``gaps`` of a machine without a device, from operators sorted by start; ``step`` names their step's.
+
+    The processor is a device of its rank.
+    """
+    gaps = _gaps(activities, *idle(activities["rank"].to_numpy(), *_times(activities)), step)
     nothing = pl.lit(0, dtype=pl.Int64)
     return gaps.with_columns(
         cause=pl.lit("host_late"),
@@ -150,11 +153,11 @@ def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> p
     start_ns, end_ns = _times(activities)
     steps = activities[step].cast(pl.Int64).fill_null(ROOT).to_numpy()
     inside = np.where(steps[before] == steps[after], steps[after], ROOT)
-    device = activities["device"].to_numpy() if "device" in activities.columns else np.zeros_like(start_ns)
     return pl.DataFrame(
         {
             "gap_id": np.arange(len(after)),
-            "device_index": device[after],
+            "rank": activities["rank"].to_numpy()[after],
+            "device_index": activities["device_index"].to_numpy()[after],
             "start_ns": end_ns[before],
             "duration_ns": start_ns[after] - end_ns[before],
             "step_id": pl.Series(inside).replace(ROOT, None),
@@ -164,10 +167,21 @@ def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> p
     )
 
 
-def _recording_began_ns(trace: Trace) -> int:
-    """The first event of the host."""
-    starts = (frame["start_ns"].min() for frame in (trace.launches, trace.operators, trace.annotations))
-    return min((int(start) for start in starts if isinstance(start, int)), default=_NEVER_NS)
+def _recording_began_ns(trace: Trace, activities: pl.DataFrame) -> Int64:
+    """For each activity the first event of its rank's host."""
+    known, place = np.unique(activities["rank"].to_numpy(), return_inverse=True)
+    of_thread = ranks(trace) if len(known) > 1 else None
+    latest = np.iinfo(np.int64).max
+    began_ns = np.full(len(known), latest)
+    for frame in (trace.launches, trace.operators, trace.annotations):
+        start_ns = frame["start_ns"].to_numpy()
+        if of_thread is None:
+            began_ns = np.minimum(began_ns, start_ns.min(initial=latest))
+        else:
+            rank = of_thread[frame["thread"].to_numpy()]
+            at = np.minimum(np.searchsorted(known, rank), len(known) - 1)
+            np.minimum.at(began_ns, at, np.where(known[at] == rank, start_ns, latest))
+    return np.asarray(np.where(began_ns == latest, _NEVER_NS, began_ns)[place])
 
 
 def _own_end_ns(activities: pl.DataFrame, end_ns: Int64) -> Int64:

@@ -250,7 +250,10 @@ def made(calls: list[tuple[int, ...]], rows: list[tuple[Any, ...]]) -> tuple[Tra
     activities = pl.DataFrame(rows, schema, orient="row").sort("start_ns", "device", "stream")
     known = pl.when((pl.col("launch") >= 0) & (pl.col("launch") < len(calls))).then("launch")
     names = [CALLS[call[3]] for call in calls]
-    activities = activities.with_columns(launch=known, name=pl.lit(0, dtype=pl.Int64), attribution=pl.lit("launch"))
+    zero = pl.lit(0, dtype=pl.Int64)
+    activities = activities.with_columns(
+        launch=known, name=zero, attribution=pl.lit("launch"), rank=zero, device_index="device"
+    )
     return trace, activities.with_columns(
         replay=pl.Series([i is not None and names[i] == CALLS[1] for i in activities["launch"]], dtype=pl.Boolean)
     )
@@ -315,7 +318,7 @@ def fill(connection: Any, activities: pl.DataFrame, gaps: pl.DataFrame) -> None:
         pl.int_range(pl.len(), dtype=pl.Int64).alias("kernel_id"), zero.alias("class_id"), zero.alias("rank"),
     )  # fmt: skip
     insert(connection, "kernels", rows, "r")
-    insert(connection, "gaps", gaps.with_columns(rank=zero), "r")
+    insert(connection, "gaps", gaps, "r")
     for step in (1, 2):
         connection.execute(
             "INSERT INTO steps (run_id, rank, step_id, host_start_ns, host_duration_ns) VALUES ('r', 0, ?, 0, 0)",
