@@ -32,6 +32,11 @@ def span(category: str, name: str, start_us: float, duration_us: float, **args: 
     return {"ph": "X", "cat": category, "name": name, **THREAD, "ts": start_us, "dur": duration_us, "args": args}
 
 
+def named(name: str) -> Event:
+    """The process's name, which makes another file of the same trace."""
+    return {"ph": "M", "name": "process_name", **THREAD, "ts": 0, "args": {"name": name}}
+
+
 def annotation(name: str, start_us: float, duration_us: float) -> Event:
     return span("user_annotation", name, start_us, duration_us)
 

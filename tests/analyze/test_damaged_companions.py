@@ -272,7 +272,7 @@ def test_what_is_no_file_is_told_and_else_as_if_it_were_not_there(make: Callable
 
 def test_a_bare_trace_tells_of_them_too_and_takes_the_file_of_the_other_name(tmp_path: Path) -> None:
     for name in ("t.json", "other.json"):
-        kineto.write(tmp_path / name, kineto.matmul_step() * (1 + (name == "t.json")))
+        kineto.write(tmp_path / name, [*kineto.matmul_step(), kineto.named(name)])
     (tmp_path / "t.counters.csv.gz").mkdir()
     (tmp_path / "t.counters.csv").write_text(GOOD["trace.counters.csv"])
     (result,) = analyze([tmp_path / "t.json"], tmp_path / "w.duckdb")
@@ -282,7 +282,7 @@ def test_a_bare_trace_tells_of_them_too_and_takes_the_file_of_the_other_name(tmp
     (result,) = analyze([tmp_path / "other.json"], tmp_path / "w.duckdb")
     assert (result.outcome, result.warnings) == ("loaded", ())
     (tmp_path / "a" / "run.json").mkdir(parents=True)
-    (result,) = analyze([kineto.write(tmp_path / "a" / "trace.json", kineto.matmul_step() * 3)], tmp_path / "w.duckdb")
+    (result,) = analyze([kineto.write(tmp_path / "a" / "trace.json", kineto.matmul_step())], tmp_path / "w.duckdb")
     assert result.warnings == ("run.json: is a folder, expected a file: left out",)
     folder = run_directory(tmp_path / "b", RUN_JSON, trace=False)
     a_pipe(folder / "trace.json.gz")

@@ -115,8 +115,8 @@ def test_what_was_cut_short_is_not_asked_again_by_the_next_run_but_told_and_by_r
     load(warehouse, kineto.write(tmp_path / "a.json", step_with("faulty::abort")))
     with monkeypatch.context() as patch:
         patch.setattr(pricer.subprocess, "Popen", None)  # nothing is asked
-        another = {"ph": "M", "name": "process_name", "pid": 9, "tid": 0, "args": {"name": "other"}}
-        (result,) = analyze([kineto.write(tmp_path / "b.json", [*step_with("faulty::abort"), another])], warehouse)
+        again = [*step_with("faulty::abort"), kineto.named("b")]
+        (result,) = analyze([kineto.write(tmp_path / "b.json", again)], warehouse)
     assert result.warnings == (
         "faulty::abort: PyTorch gave no answer before: priced from recorded inputs, with low confidence: "
         "`ridgeline reprice` asks again",
