@@ -93,7 +93,7 @@ def test_results_need_no_torch_no_driver_no_home_no_network_and_no_terminal(
 
 def test_signatures_without_a_price_need_torch_and_other_traces_are_loaded(tmp_path: Path, folder: Path) -> None:
     new = kineto.write(tmp_path / "new.json", [kineto.operator("aten::exp", 5, 10, 1, [[4]], ["float"])])
-    priced = kineto.write(tmp_path / "priced3.json", kineto.matmul_step() * 3)
+    priced = kineto.write(tmp_path / "priced3.json", [*kineto.matmul_step(), kineto.named("another")])
     done = ridgeline(folder, "analyze", new, priced, path=without(tmp_path, "torch"))
     first, second = done.stderr.splitlines()
     assert (done.returncode, second.startswith("ridgeline: priced3: loaded, 12 kernels")) == (1, True)
