@@ -75,7 +75,8 @@ def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -
     for kernel, name, call in kernels.select("kernel", "name", "call").iter_rows():
         if node := calls.get(call):
             one = Call(node.operator, name, node.inputs, node.outputs, before.get(call, ""), node.iterations)
-            parts = launches[call, name] if _is_too_long(node) else 1
+            parts = launches[call, name]
+            parts = parts if parts > 1 and _is_too_long(node) else 1
             found += [(kernel, _part(touch, launched[call, name], parts)) for touch in touches(one, sms)]
             launched[call, name] += 1
             before[call] = name
@@ -88,7 +89,7 @@ def _is_too_long(node: Node) -> bool:
 
 def _part(touch: Touch, at: int, parts: int) -> Touch:
     """What one of several launches touches that share an operand."""
-    if parts <= 1:
+    if parts == 1:
         return touch
     start, end = (touch.span * i // parts for i in (at, at + 1))
     size = touch.bytes * (at + 1) // parts - touch.bytes * at // parts
