@@ -121,7 +121,8 @@ def empty(directory: Path, *, but: Collection[Path] = ()) -> None:
 def written(final: Path) -> Iterator[Path]:
     """A temporary sibling to write into: it becomes `final` when the block ends, and vanishes when the block raises.
 
-    It is locked meanwhile. Others of the same point that nobody has locked are what a killed machine left: they go.
+    It vanishes as well where another process has made a `final` that needs no second try. It is locked meanwhile.
+    Others of the same point that nobody has locked are what a killed machine left: they go.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     # Hidden, so that a folder searched for runs passes it over, and of this process, so that two never meet.
@@ -136,9 +137,11 @@ def written(final: Path) -> Iterator[Path]:
         with suppress(OSError):  # Some network file systems lock no directories; nobody removes it there.
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.rename(final)
+        there = read(final)
+        if there is None or there.outcome in RETRIED:
+            if there is not None:
+                shutil.rmtree(final)
+            temporary.rename(final)  # which raises for a directory that is no run, and removes nothing
     except OSError as error:
         error.filename = error.filename or os.fspath(final)
         raise

@@ -66,11 +66,19 @@ class Session:
         self._prepare(stored)
         for number, (point, found) in enumerate(zip(self._points, stored, strict=True), 1):
             progress = self._prefixed(f"{number}/{len(stored)} {point.directory}: ")
+            found = found or self._found_meanwhile(point)
             if found is not None:
                 progress("is there already")
                 yield found, True
             else:
                 yield self._run(point, progress), False
+
+    def _found_meanwhile(self, point: Point) -> Record | None:
+        """What another process has put there since this one began."""
+        found = self._find(point)
+        if found is not None and point.device == "auto":
+            self._check(found, point, self._places["auto"].environment.device_kind)
+        return found
 
     def _prefixed(self, prefix: str) -> Callable[[str], None]:
         """Progress that says what it is about."""
@@ -126,8 +134,9 @@ class Session:
             measured = self._ceilings.get(pinned.device)
             if measured:
                 ceilings.save(directory / ceilings.FILE_NAME, measured)
-        self._known.append(result)
-        return result
+        stored = run_directory.read(self._out / point.directory) or result  # another process may have been faster
+        self._known.append(stored)
+        return stored
 
     def _record(self, point: Point, place: Place, directory: Path, progress: Callable[[str], None]) -> Record:
         """Have a point recorded; its error, where that cannot be had."""

@@ -62,6 +62,13 @@ def test_what_a_process_of_the_same_number_left_is_no_obstacle(tmp_path: Path) -
         assert (directory.name, names(directory)) == (name, set())
 
 
+def test_a_directory_that_is_no_run_is_never_removed(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"/a'"), run_directory.written(tmp_path / "a"):
+        left(tmp_path, "a")
+    assert (tmp_path / "a" / "trace.json.gz").read_bytes() == b"half"
+    assert names(tmp_path) == {"a"}
+
+
 def test_where_locks_are_unknown_nothing_of_others_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unable(*_: int) -> None:
         raise OSError("no locks here")

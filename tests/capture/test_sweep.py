@@ -1,6 +1,7 @@
 """Sweeps: loading files, skipping what is there, outcomes that are not `ok`, directories that are whole or absent."""
 
 import gc
+import shutil
 import subprocess
 import sys
 import weakref
@@ -167,6 +168,26 @@ def test_a_failure_is_an_outcome_and_is_tried_again(out: Path, monkeypatch: pyte
     assert "trace.json.gz" not in {path.name for path in failed.path.iterdir()}
     again = sweep.run(points, out, isolate=False)
     assert [(result.outcome, result.skipped) for result in again] == [("ok", False), ("ok", True)]
+
+
+def test_what_another_process_completes_meanwhile_stays(
+    out: Path, captured: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = captured.points[:2]
+
+    def overtaken(*_: Any, **__: Any) -> Any:
+        for point in points:
+            shutil.copytree(captured.folder / point.directory, out / point.directory)
+        raise ValueError("too late")
+
+    monkeypatch.setattr(profiling, "record", overtaken)
+    results = sweep.run(points, out, isolate=False)
+    assert [(result.outcome, result.skipped) for result in results] == [("ok", False), ("ok", True)]
+    assert [result.tokens_per_s for result in results] == [result.tokens_per_s for result in captured.results[:2]]
+    for point in points:
+        for path in (captured.folder / point.directory).iterdir():
+            assert (out / point.directory / path.name).read_bytes() == path.read_bytes()
+    assert not list(out.glob("*.partial"))
 
 
 def test_an_interrupted_run_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
