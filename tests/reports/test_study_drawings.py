@@ -8,6 +8,7 @@ import pytest
 
 from reports.figures import study as drawing
 from reports.figures.series import grouped
+from reports.figures.study.settings import SETTINGS
 from reports.machine import Machine
 
 RUN = {
@@ -109,7 +110,7 @@ def test_labels_say_no_more_than_tells_apart() -> None:
     rows = [
         RUN, RUN | {"options": "faithful"}, RUN | {"mode": "ar", "block": None, "batch": 1},
     ]  # fmt: skip
-    assert [label for label, _ in grouped(rows, drawing.SETTINGS)] == [
+    assert [label for label, _ in grouped(rows, SETTINGS)] == [
         "ar",
         "dlm_block_dual",
         "dlm_block_dual · faithful",
