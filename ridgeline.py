@@ -46,6 +46,8 @@ Warehouse = Annotated[Path, typer.Option("-w", "--warehouse", help="The DuckDB f
 DEFAULT_WAREHOUSE = Path("ridgeline.duckdb")
 STAGES = ("capture", "analyze", "warehouse", "reports")
 """The packages whose own exceptions are messages to the user."""
+OF_STORAGE = ("Error", "IOException", "SerializationException", "FatalException", "InternalException")
+"""What DuckDB raises, by exact type, over files that are damaged, cut or not to be had."""
 
 
 class Counters(StrEnum):
@@ -175,7 +177,11 @@ def analyze(
     if twin and (len(paths) > 1 or paths[0].is_dir()):
         fail("--twin belongs to one trace: expected a single PATH that is a file", 2)
     most_bytes = _memory(memory)
-    with progress("analyzing") as advance, errors_in_one_line(), _within(most_bytes):
+    with (
+        progress("analyzing") as advance,
+        errors_in_one_line(lake or warehouse or DEFAULT_WAREHOUSE),
+        _within(most_bytes),
+    ):
         results = ingest(
             paths,
             warehouse or DEFAULT_WAREHOUSE,
@@ -267,8 +273,8 @@ def _twin(result: Result) -> str:
 
 
 @contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """The stages' own errors, and the system's, end the command with one line."""
+def errors_in_one_line(stored: Path | str | None = None) -> Iterator[None]:
+    """The stages' own errors, the system's, and the database's over what is stored, end the command with one line."""
     from analyze.errors import is_panic
 
     try:
@@ -286,6 +292,8 @@ def errors_in_one_line() -> Iterator[None]:
             fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
         if isinstance(e, typer.Exit) or "RIDGELINE_TRACEBACK" in os.environ:
             raise
+        if stored and type(e).__module__.endswith("duckdb") and type(e).__name__ in OF_STORAGE:
+            fail(f"{stored}: cannot be read or written: {str(e).splitlines()[0]}")
         fail(f"unexpected {type(e).__name__}: {e} (a bug: RIDGELINE_TRACEBACK=1 shows where)")
 
 
@@ -437,7 +445,7 @@ def report(
     Example: ridgeline report -w ridgeline.duckdb -o report --open
     """
     _check_either(warehouse, lake)
-    with errors_in_one_line(), progress("the report") as advance:
+    with errors_in_one_line(lake or warehouse or DEFAULT_WAREHOUSE), progress("the report") as advance:
         from reports import write
 
         page = write(warehouse or DEFAULT_WAREHOUSE, out, run or (), lake=lake, progress=advance)
@@ -476,7 +484,7 @@ def compare(
 
     Example: ridgeline compare decode_eager decode_graph -o report --fail-above 5
     """
-    with errors_in_one_line():
+    with errors_in_one_line(warehouse):
         import reports.comparison_text
         from reports import comparison, comparison_page
         from warehouse import connect
@@ -510,7 +518,7 @@ def export(
 
     Example: ridgeline export -w ridgeline.duckdb lake
     """
-    with errors_in_one_line():
+    with errors_in_one_line(warehouse):
         from warehouse import connect
         from warehouse.lake import export as write
 
@@ -540,7 +548,7 @@ def reprice(warehouse: Warehouse = DEFAULT_WAREHOUSE) -> None:
     """
     from analyze.reprice import reprice as apply_rules
 
-    with errors_in_one_line(), progress("repricing"):
+    with errors_in_one_line(warehouse), progress("repricing"):
         done = apply_rules(warehouse)
     print(f"{done.runs} runs, {done.signatures:,} signatures, {done.changed:,} of them with another price")
     if done.stale:
@@ -556,7 +564,7 @@ def forget(
 
     Example: ridgeline forget decode_eager decode_graph -w ridgeline.duckdb
     """
-    with errors_in_one_line(), progress("forgetting"):
+    with errors_in_one_line(warehouse), progress("forgetting"):
         from warehouse.forget import forget as remove
 
         gone = remove(warehouse, runs)
