@@ -91,7 +91,7 @@ def test_all_graphs_are_timed_before_any_is_profiled(log: list[str], monkeypatch
     real = profiler_cost._trace
 
     def trace(graph: Any, device: torch.device) -> list[dict[str, Any]]:
-        calls = [event for event in real(graph, device) if event["name"] == "aten::relu_"]
+        calls = [each for each in real(graph, device) if each["name"] == "aten::relu_"]
         assert len(calls) == profiler_cost.PROFILED_REPEATS
         # One launch brings both nodes, 40 us after each other.
         return [event(i, at, 10.0) for i in range(len(calls)) for at in (100.0 * i, 100.0 * i + 40)]
