@@ -58,7 +58,7 @@ def test_a_damaged_warehouse_is_one_line(tmp_path: Path) -> None:
         ["analyze", str(trace)],
         ["export", "lake"],
     ]
-    assert outcomes(tmp_path, "ridgeline.duckdb", 900 if SWEEP else 40, commands) == []
+    assert outcomes(tmp_path, "ridgeline.duckdb", 500 if SWEEP else 40, commands) == []
 
 
 @pytest.mark.slow
@@ -69,4 +69,4 @@ def test_a_damaged_lake_is_one_line(tmp_path: Path) -> None:
         ["sql", "FROM kernel_summary", "--format", "csv", "--lake", "lake"],
         ["report", "--lake", "lake", "-o", "page"],
     ]
-    assert outcomes(tmp_path, "lake", 400 if SWEEP else 24, commands) == []
+    assert outcomes(tmp_path, "lake", 300 if SWEEP else 24, commands) == []
