@@ -7,6 +7,7 @@ PIP_ARGS ?=
 VENV     ?= .venv
 DEMO     ?= demo
 RUNS     ?= runs
+WORKERS  ?= logical
 BENCH    ?=
 ROWS     ?= 10000000
 STUDY    := reports/study
@@ -19,7 +20,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench check format pages study capture-study smoke-gpu capture-8b clean
+.PHONY: help demo test test-exhaustive bench check format pages study capture-study smoke-gpu capture-8b clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -34,8 +35,11 @@ demo: $(STAMP) ## every decoding mode with small models on this machine, from ca
 	$(BIN)/ridgeline demo --out $(DEMO)
 	@find "$(CURDIR)/$(DEMO)" -name '*.html' | sed 's/^/Report: /'
 
-test: $(STAMP) ## the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## the tests, a worker a core
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-exhaustive: $(STAMP) ## the tests with every sweep in full
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --exhaustive
 
 bench: $(STAMP) ## ingest against HTA's load, and a warehouse of ten million kernels (BENCH="--sizes 120" ROWS=1000000 for less)
 	$(BIN)/python tests/bench/bench_ingest.py $(BENCH)

@@ -1,12 +1,19 @@
-"""What holds for all tests: PyTorch is asked for prices in this process, which imports it once.
+"""Fixtures and options for all tests.
 
-Tests of `capture` run where what `analyze` needs is not installed, as on a bare GPU machine.
+- PyTorch is asked for prices in the test process, which imports it once (:func:`pricer_process` for the real child).
+- A new warehouse is a copy of one empty template a worker (:func:`made_warehouses` for the real thing).
+- ``--exhaustive`` runs every sweep in full and the tests marked ``exhaustive``; see ``tests/sampling.py``.
+
+Tests of `capture` run where the requirements of `analyze` are not installed, as on a bare GPU machine.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +21,30 @@ import pytest
 if TYPE_CHECKING:
     from analyze.columns import Signature
     from analyze.pricing.pricer import Answer, Pricer
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="run every sweep in full (make test-exhaustive)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if find_spec("hypothesis"):
+        from tests import sampling
+
+        sampling.exhaustive = config.getoption("--exhaustive")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--exhaustive``, leave out the tests that repeat a check which another test makes once."""
+    if config.getoption("--exhaustive"):
+        return
+    repeated = [item for item in items if item.get_closest_marker("exhaustive")]
+    if repeated:
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 def _start(self: Pricer) -> None:
@@ -48,3 +79,35 @@ def pricer_process(_priced_here: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     _priced_here.setattr(Pricer, "start", _start)
     _priced_here.setattr(Pricer, "price", _price)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _copied_warehouses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """Make one empty warehouse a worker, and every other new one a copy of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("duckdb"):
+            from warehouse import database
+
+            template = tmp_path_factory.mktemp("template") / "empty.duckdb"
+            database._make(template)
+
+            def copy(path: Path) -> None:
+                if path.parent.is_dir():
+                    shutil.copyfile(template, path)
+                else:
+                    make(path)  # which says what is wrong
+
+            make = database._make
+            patch.setattr(database, "_make", copy)
+        yield patch
+
+
+@pytest.fixture
+def made_warehouses(_copied_warehouses: pytest.MonkeyPatch) -> Iterator[None]:
+    """For tests of how a warehouse is made: no copies of a template."""
+    from warehouse import database
+
+    copy = database._make
+    _copied_warehouses.undo()
+    yield
+    _copied_warehouses.setattr(database, "_make", copy)

@@ -224,7 +224,7 @@ def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
     assert all(f"_{mode}_" in html for mode in modes)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_demo_runs_from_capture_to_report(tmp_path: Path) -> None:
     done = ridgeline("demo", "--out", tmp_path / "demo")
     assert done.returncode == 0, done.stderr

@@ -47,7 +47,7 @@ def bad(code: int | str, said: str) -> bool:
     return code != 1 or len(lines) != 1 or not lines[0].startswith("ridgeline: ") or "a bug" in lines[0]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_damaged_warehouse_is_one_line(tmp_path: Path) -> None:
     ridgeline(tmp_path, "analyze", H200)
     trace = kineto.write(tmp_path / "another.json", kineto.matmul_step())
@@ -61,7 +61,7 @@ def test_a_damaged_warehouse_is_one_line(tmp_path: Path) -> None:
     assert outcomes(tmp_path, "ridgeline.duckdb", 500 if SWEEP else 40, commands) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_damaged_lake_is_one_line(tmp_path: Path) -> None:
     ridgeline(tmp_path, "analyze", H200, "--lake", "lake")
     commands = [

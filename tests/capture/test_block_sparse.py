@@ -65,7 +65,7 @@ def test_flops_are_those_of_the_pairs_that_are_kept() -> None:
     assert forward_seconds(step, long, roofs) == flops(step, long) / 1e12
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("execution", ["eager", "compile"])
 def test_a_decoder_sees_what_the_mask_says(execution: str) -> None:
     """Of 384 positions the last 128 do not see the middle ones: one generation, and the logits of its first step."""

@@ -148,7 +148,7 @@ def test_generations_of_8_bits_run_in_every_mode(mode: str, precision: str) -> N
     generate(mode, precision)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_generations_of_8_bits_compile_whole(precision: str) -> None:
     """Queries shorten from block to block, so that they are symbolic, and from more rows than are padded to fewer."""

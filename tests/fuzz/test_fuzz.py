@@ -22,7 +22,7 @@ def test_corpus(path: Path, tmp_path: Path) -> None:
     assert check(tmp_path / "t.json", path.read_bytes()) == path.name.startswith("whole")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
 def test_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
     (tmp_path / "found").mkdir()

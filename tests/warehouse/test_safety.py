@@ -186,7 +186,7 @@ def _obey_permissions() -> None:
 # Killed.
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_at_any_moment_it_holds_what_was_committed(
     warehouse: Path, traces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 TRACES = int(os.environ.get("RIDGELINE_SPARK_TRACES", "1000"))
 KERNELS = 4
 KERNELS_NS = 8_875  # of the hand-written step
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 
 @pytest.fixture(scope="module")
