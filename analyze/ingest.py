@@ -1,4 +1,4 @@
-"""From paths to a loaded warehouse: discover, decode, attribute, price, load; each run in a transaction of its own.
+"""From paths to a loaded warehouse: discover, decode, attribute, price, load; each run is stored whole or not at all.
 
 Imports are late on purpose: decoders start first and work while polars, numpy and DuckDB are imported here.
 """
@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from analyze.run import Beside
     from analyze.twins import Matched
     from warehouse.lake import Commit
+    from warehouse.load import Batch, RunRows
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
 
@@ -44,6 +46,8 @@ class Stored(NamedTuple):
 
 Known = dict[str, Stored]
 """By run id."""
+LARGE_TRACE_BYTES = 1 << 20
+"""A larger trace waits for the runs before it to be stored."""
 _UNREADABLE: tuple[type[Exception], ...] = (OSError, TraceError, *GZIP_ERRORS)
 
 
@@ -139,6 +143,15 @@ class _Workers(NamedTuple):
     pricer: Pricer
 
 
+class _Loading(NamedTuple):
+    """What loading a run takes."""
+
+    connection: duckdb.DuckDBPyConnection
+    workers: _Workers
+    known: Known
+    wanted: Wanted
+
+
 def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted) -> Iterator[Result]:
     jobs = decoders_within(wanted.memory, jobs)
     with _decoders(jobs, wanted, _scratch(warehouse)) as decoders, Pricer() as pricer:
@@ -150,17 +163,50 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted)
         from warehouse import connect
 
         connection = connect(warehouse)
-        known: Known = {}
+        kept = False
         try:
             connection.execute(f"SET memory_limit = '{wanted.memory // 4} B'")
-            known |= _known(connection)
-            for pending in _ahead(sources, known, decoders, jobs):
-                result = _finish(connection, pending, _Workers(decoders, pricer), known, wanted)
-                yield _examined(connection, pending.source, result, wanted.memory) if wanted.hta else result
+            known = _known(connection)
+            kept = bool(known)
+            loading = _Loading(connection, _Workers(decoders, pricer), known, wanted)
+            for source, result in _in_batches(loading, _ahead(sources, known, decoders, jobs)):
+                kept = kept or result.outcome == "loaded"
+                yield _examined(connection, source, result, wanted.memory) if wanted.hta else result
         finally:
-            if created and not known:  # while it is ours: another process may be waiting for it
+            if created and not kept:  # while it is ours: another process may be waiting for it
                 warehouse.unlink(missing_ok=True)
             connection.close()
+
+
+def _in_batches(loading: _Loading, pending: Iterable[_Pending]) -> Iterator[tuple[Source, Result]]:
+    """Load runs, small ones several in a transaction; yield each result once its run is stored."""
+    from warehouse.load import Batch
+
+    batch = Batch(loading.connection)
+    waiting: list[tuple[Source, Result]] = []
+    for each in pending:
+        if waiting and _is_large(each.source):
+            yield from _commit(batch, waiting, loading.known)
+        waiting.append((each.source, _finish(loading, each, batch.add)))
+        if batch.is_full or loading.wanted.hta:  # HTA's tables refer to a stored run
+            yield from _commit(batch, waiting, loading.known)
+    yield from _commit(batch, waiting, loading.known)
+
+
+def _commit(batch: Batch, waiting: list[tuple[Source, Result]], known: Known) -> Iterator[tuple[Source, Result]]:
+    """Store the batch and empty ``waiting``; a run that could not be stored becomes a failed result."""
+    errors = iter(batch.commit())
+    for source, result in waiting:
+        if result.outcome in ("loaded", "replaced") and (error := next(errors)):
+            known.pop(result.run_id or "", None)
+            result = _failed(source, error)
+        yield source, result
+    waiting.clear()
+
+
+def _is_large(source: Source) -> bool:
+    """True where decoding may take long enough that the runs before it should be stored first."""
+    return source.trace is not None and source.trace.exists() and source.trace.stat().st_size > LARGE_TRACE_BYTES
 
 
 def _decoders(jobs: int, wanted: Wanted, folder: Path | None = None) -> Decoders:
@@ -183,10 +229,20 @@ def _load_into_lake(sources: list[Source], jobs: int, wanted: Wanted) -> Iterato
         connection = connect(":memory:")
         try:
             connection.execute(f"SET memory_limit = '{wanted.memory // 4} B'")
+            loading = _Loading(connection, _Workers(decoders, pricer), known, wanted)
             for pending in _ahead(sources, known, decoders, jobs):
-                yield _finish(connection, pending, _Workers(decoders, pricer), known, wanted)
+                yield _finish(loading, pending, partial(_move, connection, wanted.lake))
         finally:
             connection.close()
+
+
+def _move(connection: duckdb.DuckDBPyConnection, lake: str, run: RunRows) -> None:
+    """Store a run in a lake, by way of the warehouse in memory."""
+    from warehouse.lake import move
+    from warehouse.load import load
+
+    load(connection, run, passing=True)
+    move(connection, lake, run.run_id)
 
 
 def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str, pricer: Pricer) -> Result:
@@ -205,7 +261,8 @@ def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str
         if source.trace:
             decoders.submit(source.trace)
         pending = _Pending(source, None, source.trace is not None)
-        return _finish(connection, pending, _Workers(decoders, pricer), known, wanted)
+        loading = _Loading(connection, _Workers(decoders, pricer), known, wanted)
+        return _finish(loading, pending, partial(_move, connection, lake))
 
 
 def _run_id_on_disk(source: Source) -> str | None:
@@ -254,25 +311,30 @@ def _scratch(warehouse: Path) -> Path | None:
     return None if "TMPDIR" in os.environ else warehouse.absolute().parent
 
 
-def _finish(
-    connection: duckdb.DuckDBPyConnection, pending: _Pending, workers: _Workers, known: Known, wanted: Wanted
-) -> Result:
+def _finish(loading: _Loading, pending: _Pending, store: Callable[[RunRows], None]) -> Result:
     """Load one run, or say why not: whatever goes wrong with it, the others are loaded."""
     try:
-        return _load_one(connection, pending, workers, known, wanted)
-    except AnalyzeError as e:
-        return Result(pending.source.name, "failed", error=e)
+        return _load_one(loading, pending, store)
     except WarehouseError:  # no other run could be stored either
         raise
     except BaseException as e:
-        if "RIDGELINE_TRACEBACK" in os.environ or not (isinstance(e, Exception) or is_panic(e)):
+        if not (isinstance(e, Exception) or is_panic(e)):
             raise
-        path = pending.source.trace or pending.source.run_json
-        if isinstance(e, ImportError):  # torch, where reports are made of traces priced elsewhere
-            what = f"{path}: needs {e.name or 'a library'} to price what no trace here had before"
-            return Result(pending.source.name, "failed", error=AnalyzeError(f"{what}: install it ({e})"))
-        error = AnalyzeError(f"{path}: cannot be loaded: {type(e).__name__}: {e} (RIDGELINE_TRACEBACK=1 shows where)")
-        return Result(pending.source.name, "failed", error=error)
+        return _failed(pending.source, e)
+
+
+def _failed(source: Source, e: BaseException) -> Result:
+    """The result of a run that an exception kept from being loaded."""
+    if isinstance(e, AnalyzeError):
+        return Result(source.name, "failed", error=e)
+    if "RIDGELINE_TRACEBACK" in os.environ:
+        raise e
+    path = source.trace or source.run_json
+    if isinstance(e, ImportError):  # torch, where reports are made of traces priced elsewhere
+        what = f"{path}: needs {e.name or 'a library'} to price what no trace here had before"
+        return Result(source.name, "failed", error=AnalyzeError(f"{what}: install it ({e})"))
+    error = AnalyzeError(f"{path}: cannot be loaded: {type(e).__name__}: {e} (RIDGELINE_TRACEBACK=1 shows where)")
+    return Result(source.name, "failed", error=error)
 
 
 def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result, memory: int) -> Result:
@@ -288,12 +350,10 @@ def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Res
     return replace(result, examined=True, warnings=result.warnings + warnings)
 
 
-def _load_one(
-    connection: duckdb.DuckDBPyConnection, pending: _Pending, workers: _Workers, known: Known, wanted: Wanted
-) -> Result:
+def _load_one(loading: _Loading, pending: _Pending, store: Callable[[RunRows], None]) -> Result:
     from analyze.run import build
-    from warehouse.load import load
 
+    connection, workers, known, wanted = loading
     source = pending.source
     parts = _parts(workers.decoders, source, salvage=wanted.salvage) if pending.submitted else []
     if pending.unchanged:
@@ -307,11 +367,7 @@ def _load_one(
     before = known.get(run.run_id)
     if before and before.name != source.name:
         return Result(source.name, "unchanged", same_as=before.name)
-    load(connection, run, passing=wanted.lake is not None)
-    if wanted.lake:
-        from warehouse.lake import move
-
-        move(connection, wanted.lake, run.run_id)
+    store(run)
     known[run.run_id] = Stored(source.name, content, RULES_VERSION)
     summary = run.records["runs"][0]
     kernels = len(run.frames["kernels"]) if run.frames else 0

@@ -156,7 +156,7 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     else:
         _remodel(connection, run_id, prices)
     refresh(connection, [run_id])
-    account_prices(connection, run_id)
+    account_prices(connection, [run_id])
     return is_whole
 
 

@@ -16,14 +16,17 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse import datasheets
+from warehouse import datasheets, template
 from warehouse.digests import seal_all
 from warehouse.errors import WarehouseError
 from warehouse.rollups import KEPT, refresh
 from warehouse.transactions import transaction
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of a table or view; ``migrations`` has a step to each."""
+
+FIRST_DESCRIBED = 5
+"""The first schema with ``descriptions``; before it, descriptions were the database's own comments."""
 
 LOCK_WAIT_S = 2.0
 _LOCKED = "Could not set lock on file"
@@ -67,9 +70,11 @@ def _make(path: Path) -> None:
             left.unlink(missing_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if empty := template.content():
+            _write(part, empty)
         connection = _open(part, read_only=False)
         try:
-            _create(connection, commented=True)
+            _adopt(connection) if empty else _create(connection)
         finally:
             connection.close()
         with suppress(FileExistsError):  # another process was faster: its warehouse is as good
@@ -109,7 +114,7 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_on
     """See that the schema is this one's; an older one is brought forward where writing is allowed."""
     tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if not tables and not read_only:  # an empty database, whoever made it
-        return _create(connection, commented=path != IN_MEMORY)
+        return _create(connection)
     if "schema_version" not in tables:
         raise WarehouseError(f"{path}: a DuckDB file, but not a Ridgeline warehouse: name another with -w")
     ((version,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
@@ -130,7 +135,7 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_on
 
 def _bring_forward(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> None:
     from warehouse import migrations
-    from warehouse.documentation import comment
+    from warehouse.documentation import describe
 
     steps = migrations.steps(path, version, SCHEMA_VERSION)
     backup = migrations.back_up(connection, path, version)
@@ -139,12 +144,24 @@ def _bring_forward(connection: duckdb.DuckDBPyConnection, path: Path, version: i
             connection.execute(f'DROP VIEW "{view}"')
         for step in steps:
             connection.execute(step.read_text())
+        if version < FIRST_DESCRIBED:
+            _remove_comments(connection)
         make_views(connection)
-        comment(connection)
+        describe(connection)
         refresh(connection)
         _sign(connection)
         seal_all(connection)
     print(f"ridgeline: {path}: brought from schema {version} to {SCHEMA_VERSION}, as it was: {backup}", file=sys.stderr)
+
+
+def _remove_comments(connection: duckdb.DuckDBPyConnection) -> None:
+    """Remove the database's own comments on tables and columns: they would grow old beside ``descriptions``."""
+    columns = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND comment IS NOT NULL"
+    for table, column in connection.execute(columns).fetchall():
+        connection.execute(f'COMMENT ON COLUMN "{table}"."{column}" IS NULL')
+    tables = "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND comment IS NOT NULL"
+    for (table,) in connection.execute(tables).fetchall():
+        connection.execute(f'COMMENT ON TABLE "{table}" IS NULL')
 
 
 def _add_views(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
@@ -206,18 +223,33 @@ def _definitions() -> tuple[tuple[str, str], ...]:
     return tuple((match[1], each) for match, each in found if match)
 
 
-def _create(connection: duckdb.DuckDBPyConnection, *, commented: bool) -> None:
-    from warehouse.documentation import comment
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    from warehouse.documentation import describe
 
     with transaction(connection):
         connection.execute((_FOLDER / "schema.sql").read_text())
         make_views(connection)
-        if commented:
-            comment(connection)
-        _sign(connection)
+        describe(connection)
         rows = list(datasheets.ceiling_rows())
         values = ", ".join(f"({', '.join('?' for _ in row)})" for row in rows)  # one statement takes a tenth of many
         connection.execute(f"INSERT INTO ceilings VALUES {values}", list(chain.from_iterable(rows)))
+        _sign(connection)
+        seal_all(connection)
+
+
+def _write(part: Path, empty: bytes) -> None:
+    """Write the bytes of an empty warehouse. Raises :class:`WarehouseError`."""
+    try:
+        part.write_bytes(empty)
+    except OSError as e:
+        raise WarehouseError(f"{part}: cannot be opened: {e.strerror}") from None
+
+
+def _adopt(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make a copy of the template a warehouse of now, with digests by the hash of this DuckDB."""
+    with transaction(connection):
+        connection.execute("DELETE FROM schema_version")
+        _sign(connection)
         seal_all(connection)
 
 

@@ -1,12 +1,11 @@
-"""Descriptions of tables, views and columns (``comments.toml``), in the database and as pages.
+"""Descriptions of tables, views and columns (``comments.toml``): the table ``descriptions`` and the pages.
 
-``python -m warehouse.documentation`` writes SCHEMA.md and COOKBOOK.md anew.
+``python -m warehouse.documentation`` writes SCHEMA.md, COOKBOOK.md and the empty warehouse (``template.py``).
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -19,8 +18,8 @@ SCHEMA_PAGE, COOKBOOK_PAGE = _FOLDER / "SCHEMA.md", _FOLDER / "COOKBOOK.md"
 
 _SCHEMA_HEAD = """# Tables and views
 
-Made by `make pages` from the comments in the database, whose source is `comments.toml`. In any warehouse:
-`ridgeline sql "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'kernel_roofline'"`.
+Made by `make pages` from the table `descriptions`, whose source is `comments.toml`. In any warehouse:
+`ridgeline sql "SELECT column_name, description FROM descriptions WHERE table_name = 'kernel_roofline'"`.
 """
 _COOKBOOK_HEAD = """# Cookbook
 
@@ -43,34 +42,30 @@ def _comments() -> dict[str, dict[str, str]]:
         return tomllib.load(file)
 
 
-def comment(connection: duckdb.DuckDBPyConnection) -> None:
-    """Put the descriptions into the database, inside the caller's transaction; what has none is left without."""
-    connection.execute(";".join(_statements(connection)))
-
-
-def _statements(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+def describe(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill the table ``descriptions``, inside the caller's transaction; a column without a description has no row."""
     comments = _comments()
-    for kind in ("table", "view"):
-        query = f"SELECT {kind}_name FROM duckdb_{kind}s() WHERE NOT internal AND NOT temporary"
-        for (name,) in connection.execute(query).fetchall():
-            if text := comments[f"{kind}s"].get(name):
-                yield f'COMMENT ON {kind} "{name}" IS {_quoted(text)}'
-    columns = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal"
+    rows: list[tuple[str, str | None, str]] = [
+        (name, None, text) for kind in ("tables", "views") for name, text in comments[kind].items()
+    ]
+    columns = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
     for name, column in connection.execute(columns).fetchall():
-        if text := comments.get(name, {}).get(column) or comments["columns"].get(column):
-            yield f'COMMENT ON COLUMN "{name}"."{column}" IS {_quoted(text)}'
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        text = comments.get(name, {}).get(column) or comments["columns"].get(column)
+        if text and (name in comments["tables"] or name in comments["views"]):
+            rows.append((name, column, text))
+    connection.execute("DELETE FROM descriptions")
+    insert = "INSERT INTO descriptions SELECT unnest(?), unnest(?), unnest(?)"
+    connection.execute(insert, [list(values) for values in zip(*rows, strict=True)])
 
 
 def schema_page(connection: duckdb.DuckDBPyConnection) -> str:
-    """A table of columns for each table and view, from the comments in the database."""
+    """A table of columns for each table and view, from ``descriptions``."""
     parts = [_SCHEMA_HEAD]
     for kind, title in (("view", "Views"), ("table", "Tables")):
         query = (
-            f"SELECT {kind}_name, comment FROM duckdb_{kind}s() WHERE NOT internal AND comment IS NOT NULL ORDER BY ALL"
+            "SELECT d.table_name, d.description FROM descriptions d"
+            f" JOIN duckdb_{kind}s() t ON t.{kind}_name = d.table_name"
+            " WHERE d.column_name IS NULL AND NOT t.internal ORDER BY ALL"
         )
         parts.append(f"## {title}\n")
         parts += [_section(connection, *row) for row in connection.execute(query).fetchall()]
@@ -79,11 +74,12 @@ def schema_page(connection: duckdb.DuckDBPyConnection) -> str:
 
 def _section(connection: duckdb.DuckDBPyConnection, name: str, text: str) -> str:
     columns = connection.execute(
-        "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal AND table_name = ?"
-        " ORDER BY column_index",
+        "SELECT column_name, data_type, description FROM duckdb_columns()"
+        " LEFT JOIN descriptions USING (table_name, column_name)"
+        " WHERE NOT internal AND table_name = ? ORDER BY column_index",
         [name],
     ).fetchall()
-    rows = [f"| `{column}` | {data_type} | {said} |" for column, data_type, said in columns]
+    rows = [f"| `{column}` | {data_type} | {description} |" for column, data_type, description in columns]
     return "\n".join([f"### {name}\n", f"{text}\n", "| column | type | what it is |", "| --- | --- | --- |", *rows, ""])
 
 
@@ -109,13 +105,16 @@ def _entry(one: Question) -> str:
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the pages and the empty warehouse."""
     from tempfile import TemporaryDirectory
 
+    from warehouse import template
     from warehouse.database import connect
 
-    with TemporaryDirectory() as folder, connect(Path(folder) / "empty.duckdb") as connection:
-        SCHEMA_PAGE.write_text(schema_page(connection))
+    with TemporaryDirectory() as folder:
+        template.write()
+        with connect(Path(folder) / "empty.duckdb") as connection:
+            SCHEMA_PAGE.write_text(schema_page(connection))
     COOKBOOK_PAGE.write_text(cookbook_page())
 
 

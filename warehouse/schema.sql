@@ -1,7 +1,9 @@
 -- Facts. Times are nanoseconds on the trace's clock, units are in the names, rank and device_index are in the keys.
--- comments.toml says what each column is.
+-- comments.toml says what each column is; descriptions holds it.
 
 CREATE TABLE schema_version (version INTEGER NOT NULL, created_at TIMESTAMP NOT NULL);
+
+CREATE TABLE descriptions (table_name VARCHAR NOT NULL, column_name VARCHAR, description VARCHAR NOT NULL);
 
 CREATE TABLE runs (
   run_id VARCHAR PRIMARY KEY,

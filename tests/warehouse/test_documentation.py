@@ -1,4 +1,4 @@
-"""Comments of everything, the pages made from them, and the cookbook's answers."""
+"""Descriptions of everything, the pages made from them, and the cookbook's answers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ import sqlglot
 
 from analyze.ingest import analyze
 from tests.reports import rich
-from warehouse import connect, refresh
+from warehouse import connect, refresh, template
 from warehouse.documentation import COOKBOOK_PAGE, SCHEMA_PAGE, _comments, cookbook, cookbook_page, schema_page
 from warehouse.query import run
 
 DATA = Path(__file__).parents[1] / "data"
 PUBLIC = "NOT internal AND {} NOT LIKE 'kept\\_%' ESCAPE '\\' AND {} NOT LIKE 'defined\\_%' ESCAPE '\\'"
 TABLES = " UNION ALL ".join(
-    f"SELECT {kind}_name AS name, comment FROM duckdb_{kind}s() WHERE {PUBLIC.replace('{}', f'{kind}_name')}"
+    f"SELECT t.{kind}_name, d.description FROM duckdb_{kind}s() t"
+    f" LEFT JOIN descriptions d ON d.table_name = t.{kind}_name AND d.column_name IS NULL"
+    f" WHERE {PUBLIC.replace('{}', f't.{kind}_name')}"
     for kind in ("table", "view")
 )
-COLUMNS = f"SELECT table_name, column_name, comment FROM duckdb_columns() WHERE {PUBLIC.replace('{}', 'table_name')}"
+COLUMNS = (
+    "SELECT table_name, column_name, description"
+    " FROM duckdb_columns() LEFT JOIN descriptions USING (table_name, column_name)"
+    f" WHERE {PUBLIC.replace('{}', 'table_name')}"
+)
 
 
 @pytest.fixture
@@ -54,6 +60,11 @@ def test_nothing_else_is_described_and_nothing_twice(connection: duckdb.DuckDBPy
     assert {*comments["tables"], *comments["views"]} == {name for name, _ in connection.execute(TABLES).fetchall()}
 
 
+def test_each_is_described_once(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = "SELECT table_name, column_name, count(*) FROM descriptions GROUP BY ALL HAVING count(*) > 1"
+    assert connection.execute(rows).fetchall() == []
+
+
 def test_units_of_columns_are_said(connection: duckdb.DuckDBPyConnection) -> None:
     units = {"_ns": ("ns", "nanosecond"), "_flops_per_s": ("FLOP/s",), "_hz": ("Hz",), "_w": (" W",)}
     for table, column, text in connection.execute(COLUMNS).fetchall():
@@ -65,6 +76,7 @@ def test_the_pages_are_current(connection: duckdb.DuckDBPyConnection) -> None:
     """If not: make pages."""
     assert SCHEMA_PAGE.read_text() == schema_page(connection)
     assert COOKBOOK_PAGE.read_text() == cookbook_page()
+    assert list(template.path().parent.glob("empty-*.duckdb.gz")) == [template.path()]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from warehouse import SCHEMA_VERSION, StorageError, WarehouseError, connect, mig
 from warehouse.verify import verify
 
 STORED = Path(__file__).parents[1] / "data" / "warehouses"
-LATER = ("schema_version", "digests")
+LATER = ("schema_version", "digests", "descriptions")
 
 
 @pytest.fixture(params=sorted(STORED.glob("*.duckdb.gz")), ids=lambda path: path.name.partition(".")[0])

@@ -1,0 +1,63 @@
+"""A new warehouse is a copy of a template, and the same as one made from SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from warehouse import connect, template
+from warehouse.verify import verify
+
+SHAPE = (
+    "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE NOT internal ORDER BY ALL",
+    "SELECT table_name, constraint_text FROM duckdb_constraints() ORDER BY ALL",
+    "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY ALL",
+)
+
+
+def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Columns, constraints, views, and the rows of every table but the times."""
+    with connect(path, read_only=True) as connection:
+        tables = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
+        rows = {name: connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in tables}
+        return rows | {sql: connection.execute(sql).fetchall() for sql in SHAPE}
+
+
+@pytest.mark.usefixtures("made_warehouses")
+def test_a_copy_of_the_template_is_what_sql_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert template.content()
+    connect(tmp_path / "copied.duckdb").close()
+    monkeypatch.setattr(template, "content", lambda: None)
+    connect(tmp_path / "made.duckdb").close()
+    copied, made = (content(tmp_path / f"{name}.duckdb") for name in ("copied", "made"))
+    assert copied.pop("schema_version") != made.pop("schema_version")  # the times
+    assert copied == made
+    assert made["ceilings"]
+    assert made["descriptions"]
+
+
+@pytest.mark.usefixtures("made_warehouses")
+def test_a_copy_has_digests_by_the_hash_of_this_duckdb(tmp_path: Path) -> None:
+    connect(tmp_path / "w.duckdb").close()
+    assert verify(tmp_path / "w.duckdb") == ([], [])
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+        connection.execute("UPDATE ceilings SET value = value + 1 WHERE device = (SELECT min(device) FROM ceilings)")
+    ((found,), remarks) = verify(tmp_path / "w.duckdb")
+    assert (found.findings, remarks) == (["ceilings: not what was stored (182 rows)"], [])
+
+
+def test_a_template_of_other_sources_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = template.path()
+    for name in ("schema.sql", "comments.toml", "datasheets.json"):
+        (tmp_path / name).write_bytes((current.parent / name).read_bytes())
+    (tmp_path / "views").mkdir()
+    for view in (current.parent / "views").glob("*.sql"):
+        (tmp_path / "views" / view.name).write_bytes(view.read_bytes())
+    monkeypatch.setattr(template, "_FOLDER", tmp_path)
+    assert template.path().name == current.name
+    (tmp_path / "views" / "70_figures.sql").write_text("-- another\n")
+    assert template.path().name != current.name
+    assert template.content() is None
