@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -118,7 +118,7 @@ class Batch:
             except Exception as e:
                 if len(runs) == 1:
                     return [e]
-        return [self._load_alone(run) for run in runs]
+        return [self._load_alone(run) for run in _self_contained(runs)]
 
     def _roll_back(self) -> None:
         with suppress(_RollBack), self._transaction:
@@ -132,6 +132,16 @@ class Batch:
         except Exception as e:
             return e
         return None
+
+
+def _self_contained(runs: Sequence[RunRows]) -> Iterator[RunRows]:
+    """The runs, each with the prices of those before it, which it may refer to."""
+    signatures: dict[str, dict[str, Any]] = {}
+    sequences: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        signatures |= {row["signature_id"]: row for row in run.signatures}
+        sequences |= {row["sequence_id"]: row for row in run.sequences}
+        yield replace(run, signatures=list(signatures.values()), sequences=list(sequences.values()))
 
 
 class _RollBack(Exception):

@@ -1,0 +1,115 @@
+"""Small runs are stored several in a transaction, with the same rows, and a run that fails costs no other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from analyze import ingest
+from analyze.ingest import analyze
+from tests.analyze import kineto
+from tests.analyze.loading import dump, load, query
+from warehouse import load as loading
+from warehouse.verify import verify
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three traces, and one that is none."""
+    (tmp_path / "traces").mkdir()
+    for name in NAMES:
+        kineto.write(tmp_path / "traces" / f"{name}.json", [*kineto.matmul_step(), kineto.named(name)])
+    (tmp_path / "traces" / "bad.json").write_text('{"traceEvents": [')
+    return tmp_path / "traces"
+
+
+@pytest.fixture
+def summarized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many runs each call made rollups of."""
+    calls: list[int] = []
+    original = loading.refresh
+
+    def refresh(connection: Any, run_ids: Sequence[str], *rest: Any) -> None:
+        calls.append(len(run_ids))
+        original(connection, run_ids, *rest)
+
+    monkeypatch.setattr(loading, "refresh", refresh)
+    return calls
+
+
+def outcomes(folder: Path, warehouse: Path) -> list[tuple[str, str]]:
+    paths = [folder / f"{name}.json" for name in ("a", "bad", "b", "c")]
+    return [(Path(result.name).stem, result.outcome) for result in analyze(paths, warehouse)]
+
+
+def test_three_are_stored_at_once_with_the_rows_of_each_alone(
+    folder: Path, tmp_path: Path, summarized: list[int]
+) -> None:
+    expected = [("a", "loaded"), ("bad", "failed"), ("b", "loaded"), ("c", "loaded")]
+    assert outcomes(folder, tmp_path / "together.duckdb") == expected
+    assert summarized == [3]
+    for name in NAMES:
+        load(tmp_path / "alone.duckdb", folder / f"{name}.json")
+    assert summarized == [3, 1, 1, 1]
+    together, alone = (dump(tmp_path / f"{name}.duckdb") for name in ("together", "alone"))
+    together.pop("schema_version"), alone.pop("schema_version")
+    assert together == alone
+    assert [run.findings for run in verify(tmp_path / "together.duckdb")[0]] == [[], [], []]
+
+
+@pytest.mark.parametrize("limit", ["BATCH_RUNS", "BATCH_KERNELS", "BATCH_S"])
+def test_a_full_batch_is_stored_before_the_next(
+    folder: Path, tmp_path: Path, summarized: list[int], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(loading, limit, 0)
+    outcomes(folder, tmp_path / "w.duckdb")
+    assert summarized == [1, 1, 1]
+
+
+def test_a_large_trace_waits_for_those_before_it(
+    folder: Path, tmp_path: Path, summarized: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "LARGE_TRACE_BYTES", (folder / "a.json").stat().st_size)
+    events = [*kineto.matmul_step(), kineto.named("large"), kineto.named("x" * 1000)]
+    kineto.write(folder / "b.json", events)
+    outcomes(folder, tmp_path / "w.duckdb")
+    assert summarized == [1, 2]
+
+
+@pytest.mark.parametrize("stage", ["insert", "refresh"])
+@pytest.mark.parametrize("failing", NAMES)
+def test_a_run_that_cannot_be_stored_costs_no_other(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, failing: str
+) -> None:
+    """The first error ends the transaction for all its runs: the others are stored one by one."""
+    load(tmp_path / "other.duckdb", folder / f"{failing}.json")
+    ((run_id,),) = query(tmp_path / "other.duckdb", "SELECT run_id FROM runs")
+    original = getattr(loading, stage)
+
+    def fail(connection: duckdb.DuckDBPyConnection, *arguments: Any, **keywords: Any) -> Any:
+        if any(isinstance(each, str | list) and run_id in each for each in arguments):
+            connection.execute("SELECT * FROM nowhere")
+        return original(connection, *arguments, **keywords)
+
+    monkeypatch.setattr(loading, stage, fail)
+    found = dict(outcomes(folder, tmp_path / "w.duckdb"))
+    kept = [name for name in NAMES if name != failing]
+    assert found == {"bad": "failed", failing: "failed", **dict.fromkeys(kept, "loaded")}
+    assert query(tmp_path / "w.duckdb", "SELECT name FROM runs ORDER BY 1") == [(name,) for name in kept]
+    assert [run.findings for run in verify(tmp_path / "w.duckdb")[0]] == [[], []]
+    monkeypatch.undo()
+    (again,) = analyze([folder / f"{failing}.json"], tmp_path / "w.duckdb")
+    assert again.outcome == "loaded"
+
+
+def test_the_same_run_twice_in_a_batch_is_stored_once(folder: Path, tmp_path: Path) -> None:
+    (folder / "copy.json").write_bytes((folder / "a.json").read_bytes())
+    results = analyze([folder / "a.json", folder / "copy.json"], tmp_path / "w.duckdb")
+    assert [(result.outcome, result.same_as) for result in results] == [("loaded", None), ("unchanged", "a")]
+    assert query(tmp_path / "w.duckdb", "SELECT name FROM runs") == [("a",)]
