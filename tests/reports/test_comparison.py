@@ -25,7 +25,7 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def runs(compared: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = warehouse.connect(compared, read_only=True)
     yield connection
