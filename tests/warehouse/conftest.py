@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import pytest
 
+from tests.warehouse import study
 from tests.warehouse.rows import define, insert
 from warehouse import connect
+
+
+@pytest.fixture(scope="session")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse in which every view has rows; nothing may write to the file."""
+    return study.make(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="session")
