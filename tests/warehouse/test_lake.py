@@ -42,7 +42,7 @@ def lake(
     return place
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(lake: str) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = open_lake(lake)
     yield connection
