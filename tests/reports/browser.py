@@ -1,18 +1,34 @@
-"""A page in a real browser: open it, run a script in it, and read what the script answers."""
+"""A page in a real browser: open it, run a script in it, and read what the script answers.
+
+One browser serves all tests of a worker (the fixture `ask`); every page is opened in a context of its own.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytest
+
+Test = TypeVar("Test", bound=Callable[..., Any])
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None
 )
 
-needed = pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+needed = [pytest.mark.browser, pytest.mark.skipif(BROWSER is None, reason="needs Chromium")]
+"""Marks of a module that opens pages."""
+
+
+def in_a_browser(test: Test) -> Test:
+    """The same of one test."""
+    for mark in needed:
+        test = mark(test)
+    return test
+
 
 PROBE = """
 window.copied = [];
@@ -48,24 +64,54 @@ async () => {
 """
 
 
-def ask(page: Path, script: str, size: tuple[int, int] = (1400, 9000)) -> dict[str, Any]:
+class Ask(Protocol):
     """What the script put into ``answer``, and ``errors``: everything the page or the script complained about."""
-    from playwright.sync_api import Error, sync_playwright
 
-    errors: list[str] = []
-    answer: dict[str, Any] = {}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        opened = browser.new_page(viewport={"width": size[0], "height": size[1]})
-        opened.set_default_timeout(120_000)
-        opened.add_init_script(PROBE)
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
-        opened.on("requestfailed", lambda request: errors.append(request.url))
-        opened.goto(page.absolute().as_uri())
+    def __call__(self, page: Path, script: str, size: tuple[int, int] = (1400, 9000)) -> dict[str, Any]: ...
+
+
+class Browser:
+    """Chromium, started for the first page; in a thread of its own, where its event loop meets no other test."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._playwright: Any = None
+        self._browser: Any = None
+
+    def ask(self, page: Path, script: str, size: tuple[int, int] = (1400, 9000)) -> dict[str, Any]:
+        return self._thread.submit(self._ask, page, script, size).result()
+
+    def close(self) -> None:
+        self._thread.submit(self._close).result()
+        self._thread.shutdown()
+
+    def _ask(self, page: Path, script: str, size: tuple[int, int]) -> dict[str, Any]:
+        from playwright.sync_api import Error, sync_playwright
+
+        if self._browser is None:
+            self._playwright = sync_playwright().start()
+            arguments = ["--no-sandbox", "--disable-gpu"]
+            self._browser = self._playwright.chromium.launch(executable_path=BROWSER, args=arguments)
+        errors: list[str] = []
+        answer: dict[str, Any] = {}
+        context = self._browser.new_context(viewport={"width": size[0], "height": size[1]})
         try:
-            answer = opened.evaluate(ASK.replace("%s", script))
-        except Error as e:
-            errors.append(str(e))
-        browser.close()
-    return {**answer, "errors": errors}
+            opened = context.new_page()
+            opened.set_default_timeout(120_000)
+            opened.add_init_script(PROBE)
+            opened.on("pageerror", lambda error: errors.append(str(error)))
+            opened.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
+            opened.on("requestfailed", lambda request: errors.append(request.url))
+            opened.goto(page.absolute().as_uri())
+            try:
+                answer = opened.evaluate(ASK.replace("%s", script))
+            except Error as e:
+                errors.append(str(e))
+        finally:
+            context.close()
+        return {**answer, "errors": errors}
+
+    def _close(self) -> None:
+        if self._browser:
+            self._browser.close()
+            self._playwright.stop()

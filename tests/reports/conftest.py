@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+import reports
 import warehouse
+from tests.reports.browser import Ask, Browser
+from warehouse.transactions import transaction
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 DEVICE = "Test Device"
@@ -219,17 +222,61 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @pytest.fixture(scope="session")
+def ask() -> Iterator[Ask]:
+    browser = Browser()
+    yield browser.ask
+    browser.close()
+
+
+@pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file; nothing may write to it."""
-    path = tmp_path_factory.mktemp("warehouse") / "w.duckdb"
+    return make(tmp_path_factory.mktemp("warehouse") / "w.duckdb", fill)
+
+
+def make(path: Path, rows: Callable[[duckdb.DuckDBPyConnection], None]) -> Path:
+    """A warehouse of these rows."""
     connection = warehouse.connect(path)
-    fill(connection)
+    with transaction(connection):
+        rows(connection)
     warehouse.refresh(connection)
     connection.close()
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def report(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the warehouse `filled`."""
+    return reports.write(filled, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that knows everything, and two that know less; nothing may write to the file."""
+    from tests.reports import rich
+
+    return make(tmp_path_factory.mktemp("rich") / "w.duckdb", rich.fill)
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study; nothing may write to the file."""
+    from tests.reports import sweep
+
+    return make(tmp_path_factory.mktemp("study") / "w.duckdb", sweep.fill)
+
+
+@pytest.fixture(scope="session")
+def study_report(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the study."""
+    from reports import study_page
+
+    path = study_page.write(swept, tmp_path_factory.mktemp("study_report"))
+    assert path
+    return path
+
+
+@pytest.fixture(scope="module")
 def connection(filled: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = warehouse.connect(filled, read_only=True)
     yield connection
@@ -351,8 +398,10 @@ def add_shaped(connection: duckdb.DuckDBPyConnection) -> None:
 @pytest.fixture(scope="session")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs to compare; nothing may write to the file."""
-    path = tmp_path_factory.mktemp("compared") / "w.duckdb"
-    connection = warehouse.connect(path)
+    return make(tmp_path_factory.mktemp("compared") / "w.duckdb", add_all_compared)
+
+
+def add_all_compared(connection: duckdb.DuckDBPyConnection) -> None:
     known = {"model": "m", "mode": "ar", "batch": 1}
     add_compared(connection, "before", BEFORE, unprofiled_ns=(20_000, 20_200), execution="eager", **known)
     add_compared(connection, "after", AFTER, unprofiled_ns=(25_000, 25_200), execution="compile", **known)
@@ -382,6 +431,3 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     fused: list[Launch] = [("triton_poi_fused_add_mul_3", "fused", "triton_poi_fused_add_mul_3", "", None, [900])]
     add_compared(connection, "fused", fused, kinds=("decode",))
-    warehouse.refresh(connection)
-    connection.close()
-    return path

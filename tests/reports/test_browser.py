@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-import reports
-from tests.reports.browser import ask, needed
+from tests.reports.browser import Ask, needed
 
 pytestmark = needed
 
@@ -43,10 +42,9 @@ answer.theme = document.documentElement.dataset.theme;
 
 
 @pytest.fixture(scope="module")
-def answer(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def answer(report: Path, ask: Ask) -> dict[str, Any]:
     """What the page says of itself, after a few clicks."""
-    folder = tmp_path_factory.mktemp("browser")
-    return ask(reports.write(filled, folder), TOUR)
+    return ask(report, TOUR)
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:

@@ -25,11 +25,16 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def runs(compared: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = warehouse.connect(compared, read_only=True)
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="module")
+def before_after(runs: duckdb.DuckDBPyConnection) -> Comparison:
+    return compare(runs, "before", "after")
 
 
 def only(found: Comparison, level: str, **values: Any) -> dict[str, Any]:
@@ -41,16 +46,15 @@ def statuses(found: Comparison, level: str, key: str = "operator") -> dict[str, 
     return {row[key]: (row["status"], row["delta_ns_per_step"]) for row in found.level(level)}
 
 
-def test_rows_align_by_operator_module_and_shapes_not_by_kernel(runs: duckdb.DuckDBPyConnection) -> None:
-    found = compare(runs, "before", "after")
-    assert statuses(found, "row") == {
+def test_rows_align_by_operator_module_and_shapes_not_by_kernel(before_after: Comparison) -> None:
+    assert statuses(before_after, "row") == {
         "aten::mm": ("slower", 1000),
         "aten::sdpa": ("same", -1000),
         "aten::norm": ("gone", -300),
         "aten::silu": ("added", 200),
         "aten::add.Tensor": ("same", 100),
     }
-    gemm = only(found, "row", operator="aten::mm")
+    gemm = only(before_after, "row", operator="aten::mm")
     assert (gemm["module"], gemm["base_shapes"], gemm["other_shapes"]) == ("model.layers.*.mlp", MM, MM)
     assert (gemm["base_ns_per_step"], gemm["other_ns_per_step"], gemm["base_duration_ns"]) == (2020, 3020, 4040)
     assert (gemm["base_launches_per_step"], gemm["other_launches_per_step"]) == (2, 2)
@@ -65,19 +69,18 @@ def test_rows_align_by_operator_module_and_shapes_not_by_kernel(runs: duckdb.Duc
 MM = "[[1, 64], [64, 64]]"
 
 
-def test_noise_comes_from_the_steps_of_both_runs(runs: duckdb.DuckDBPyConnection) -> None:
-    found = compare(runs, "before", "after")
+def test_noise_comes_from_the_steps_of_both_runs(before_after: Comparison) -> None:
     # steps of 4000 and 4400 before, 3000 and 3400 after: a pooled variance of 80000, t of two degrees of freedom 9.92
-    attention = only(found, "row", operator="aten::sdpa")
+    attention = only(before_after, "row", operator="aten::sdpa")
     assert attention["noise_basis"] == "steps"
     assert attention["noise_ns"] == pytest.approx(9.92 * math.sqrt(80000 * (1 / 2 + 1 / 2)))
     # no spread at all: 3 % of a part, of which 100 ns a launch are less, and 1 % of the whole
-    assert only(found, "row", operator="aten::add.Tensor")["noise_ns"] == pytest.approx(150)
-    assert only(found, "row", operator="aten::norm")["noise_ns"] is None
+    assert only(before_after, "row", operator="aten::add.Tensor")["noise_ns"] == pytest.approx(150)
+    assert only(before_after, "row", operator="aten::norm")["noise_ns"] is None
 
 
-def test_steps_are_timed_without_the_profiler_where_they_were(runs: duckdb.DuckDBPyConnection) -> None:
-    step = only(compare(runs, "before", "after"), "unprofiled")
+def test_steps_are_timed_without_the_profiler_where_they_were(before_after: Comparison) -> None:
+    step = only(before_after, "unprofiled")
     assert (step["base_ns_per_step"], step["other_ns_per_step"], step["status"]) == (20100, 25100, "slower")
     assert (step["base_low_ns"], step["base_high_ns"]) == (20000, 20200)
     # a pooled variance of 20000 over two repeats a side
@@ -204,10 +207,11 @@ def test_main_kinds_are_paired_where_none_is_shared(runs: duckdb.DuckDBPyConnect
     assert statuses(found, "row") == {"aten::mm": ("same", 0)}
 
 
-def test_what_differs_is_said_and_what_makes_numbers_doubtful(runs: duckdb.DuckDBPyConnection) -> None:
-    found = compare(runs, "before", "after")
-    assert found.differing == [("execution", "eager", "compile")]
-    assert ("model", "m") in found.common
+def test_what_differs_is_said_and_what_makes_numbers_doubtful(
+    runs: duckdb.DuckDBPyConnection, before_after: Comparison
+) -> None:
+    assert before_after.differing == [("execution", "eager", "compile")]
+    assert ("model", "m") in before_after.common
     assert compare(runs, "single", "elsewhere").warnings == ["devices differ: Test Device and Other Device"]
     mixed = compare(runs, "single,wide,too_big", "single")
     assert mixed.warnings == [
@@ -253,20 +257,19 @@ def test_a_name_with_a_comma_or_a_star_is_itself_first(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_fail_above_takes_the_unprofiled_step_and_asks_for_more_than_noise(runs: duckdb.DuckDBPyConnection) -> None:
-    found = compare(runs, "before", "after")
-    assert above(found, 25) == []
-    assert above(found, 20) == ["decode is 24.9 % slower (20.1 µs to 25.1 µs unprofiled, noise ±6.98 %)"]
+def test_fail_above_takes_the_unprofiled_step_and_asks_for_more_than_noise(
+    runs: duckdb.DuckDBPyConnection, before_after: Comparison
+) -> None:
+    assert above(before_after, 25) == []
+    assert above(before_after, 20) == ["decode is 24.9 % slower (20.1 µs to 25.1 µs unprofiled, noise ±6.98 %)"]
     assert above(compare(runs, "after", "before"), 0) == []
     # 21 us after 20.1 us, but repeats of 18 and 24 us
     assert above(compare(runs, "before", "wobbly"), 1) == []
 
 
-def test_noise_wider_than_the_percent_is_said(runs: duckdb.DuckDBPyConnection) -> None:
-    assert unseen(compare(runs, "before", "after"), 7) == []
-    assert unseen(compare(runs, "before", "after"), 6) == [
-        "decode: its noise is ±6.98 %, so what is slower by less passes --fail-above 6"
-    ]
+def test_noise_wider_than_the_percent_is_said(before_after: Comparison) -> None:
+    assert unseen(before_after, 7) == []
+    assert unseen(before_after, 6) == ["decode: its noise is ±6.98 %, so what is slower by less passes --fail-above 6"]
 
 
 def test_fail_above_takes_device_time_where_steps_were_not_timed(runs: duckdb.DuckDBPyConnection) -> None:
@@ -275,20 +278,19 @@ def test_fail_above_takes_device_time_where_steps_were_not_timed(runs: duckdb.Du
     ]
 
 
-def test_csv_and_json_hold_every_row(runs: duckdb.DuckDBPyConnection) -> None:
-    found = compare(runs, "before", "after")
-    listed = list(csv.DictReader(io.StringIO(text(found, "csv"))))
-    content = json.loads(text(found, "json"))
-    assert len(listed) == len(content["rows"]) == len(found.rows)
-    assert content["rows"] == found.rows
-    assert [row["delta_ns_per_step"] for row in listed] == [str(row["delta_ns_per_step"]) for row in found.rows]
+def test_csv_and_json_hold_every_row(before_after: Comparison) -> None:
+    listed = list(csv.DictReader(io.StringIO(text(before_after, "csv"))))
+    content = json.loads(text(before_after, "json"))
+    assert len(listed) == len(content["rows"]) == len(before_after.rows)
+    assert content["rows"] == before_after.rows
+    assert [row["delta_ns_per_step"] for row in listed] == [str(row["delta_ns_per_step"]) for row in before_after.rows]
     assert content["base"] == [{"run_id": "0000000000000000", "name": "before"}]
     assert content["differing"] == {"execution": {"base": "eager", "other": "compile"}}
     assert content["warnings"] == []
 
 
-def test_the_table_says_the_whole_first(runs: duckdb.DuckDBPyConnection) -> None:
-    shown = text(compare(runs, "before", "after"), "table")
+def test_the_table_says_the_whole_first(before_after: Comparison) -> None:
+    shown = text(before_after, "table")
     titles = ["Step, without", "Step, device time", "By family", "By module", "By operator ", "By operator, module"]
     assert sorted(titles, key=shown.index) == titles
     (line,) = [line for line in shown.splitlines() if line.startswith("  aten::mm model.layers.*.mlp [[1, 64]")]
@@ -303,7 +305,6 @@ def test_hostile_names_cannot_move_the_cursor_or_leave_their_cell(runs: duckdb.D
     assert json.loads(text(found, "json"))["rows"] == found.rows
 
 
-def test_the_sql_written_out_gives_the_same_rows(runs: duckdb.DuckDBPyConnection) -> None:
-    found = compare(runs, "before", "after")
-    statement = queries.runnable_of("compare", base=found.base.run_ids, other=found.other.run_ids)
-    assert len(runs.execute(statement).fetchall()) == len(found.rows)
+def test_the_sql_written_out_gives_the_same_rows(runs: duckdb.DuckDBPyConnection, before_after: Comparison) -> None:
+    statement = queries.runnable_of("compare", base=before_after.base.run_ids, other=before_after.other.run_ids)
+    assert len(runs.execute(statement).fetchall()) == len(before_after.rows)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_line import Done, ridgeline
+
 ROOT = Path(__file__).parents[2]
 
 
-def run(compared: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "ridgeline.py"), "compare", "-w", str(compared), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"})
+def run(compared: Path, *arguments: object) -> Done:
+    return ridgeline("compare", "-w", compared, *arguments)
 
 
 def test_data_on_stdout_the_page_in_its_folder(compared: Path, tmp_path: Path) -> None:
@@ -24,6 +25,16 @@ def test_data_on_stdout_the_page_in_its_folder(compared: Path, tmp_path: Path) -
     assert {row["level"] for row in json.loads(done.stdout)["rows"]} >= {"unprofiled", "step", "module", "row"}
     assert done.stderr == f"ridgeline: {tmp_path / 'report' / 'compare.html'}\n"
     assert [file.name for file in (tmp_path / "report").iterdir()] == ["compare.html"]
+
+
+@pytest.mark.process
+def test_a_process_ends_alike(compared: Path) -> None:
+    arguments = ("-w", compared, "before", "after", "--fail-above", 20)
+    command = [sys.executable, str(ROOT / "ridgeline.py"), "compare", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == ridgeline("compare", *arguments)
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize(("percent", "code"), [(20, 1), (25, 0)])

@@ -13,7 +13,7 @@ import pytest
 import warehouse
 from reports import comparison_page
 from reports.comparison import compare
-from tests.reports.browser import BROWSER, ask, needed
+from tests.reports.browser import Ask, in_a_browser
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -27,10 +27,14 @@ def write(file: Path, folder: Path, base: str, other: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(compared: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = write(compared, tmp_path_factory.mktemp("page"), "before", "after")
-    assert path.name == "compare.html"
-    return path.read_text(encoding="utf-8")
+def written(compared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(compared, tmp_path_factory.mktemp("page"), "before", "after")
+
+
+@pytest.fixture(scope="module")
+def page(written: Path) -> str:
+    assert written.name == "compare.html"
+    return written.read_text(encoding="utf-8")
 
 
 def data(page: str) -> dict[str, Any]:
@@ -124,22 +128,23 @@ document.querySelector("button.copy").click();
 
 
 @pytest.fixture(scope="module")
-def answer(compared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    if BROWSER is None:
-        pytest.skip("needs Chromium")
-    return ask(write(compared, tmp_path_factory.mktemp("browser"), "before", "after"), TOUR, size=(1400, 1200))
+def answer(written: Path, ask: Ask) -> dict[str, Any]:
+    return ask(written, TOUR, size=(1400, 1200))
 
 
+@in_a_browser
 def test_opens_without_errors(answer: dict[str, Any]) -> None:
     assert answer["errors"] == []
     assert answer["theme"] in ("dark", "light")
 
 
+@in_a_browser
 def test_begins_with_modules_the_largest_change_first(answer: dict[str, Any]) -> None:
     assert answer["level"] == "module"
     assert answer["modules"] == ["model.layers.*.mlp", "model.layers.*.self_attn", "model.norm", "model"]
 
 
+@in_a_browser
 def test_the_table_and_the_bars_say_what_the_warehouse_says(answer: dict[str, Any]) -> None:
     assert answer["rows"] == [
         ["aten::mm", "+1 µs", "slower"],
@@ -157,6 +162,7 @@ def test_the_table_and_the_bars_say_what_the_warehouse_says(answer: dict[str, An
     assert answer["sum"].startswith("All rows together: 0 ns = 11.5 µs after − 11.5 µs before")
 
 
+@in_a_browser
 def test_before_is_hollow_after_filled_and_a_line_between(answer: dict[str, Any]) -> None:
     matmul = next(trace for trace in answer["marks"] if trace[0] == "matmul")
     assert matmul[1:] == [["circle-open", "circle"], [50, 50]]
@@ -165,6 +171,7 @@ def test_before_is_hollow_after_filled_and_a_line_between(answer: dict[str, Any]
     assert links["normalization"] == []
 
 
+@in_a_browser
 def test_sorts_filters_searches_and_says_what_is_hidden(answer: dict[str, Any]) -> None:
     assert answer["sorted"] == ["aten::add.Tensor", "aten::sdpa", "aten::mm", "aten::norm", "aten::silu"]
     assert answer["gone"] == [["aten::norm"], "4 rows not shown by what is searched or chosen above."]
@@ -173,8 +180,8 @@ def test_sorts_filters_searches_and_says_what_is_hidden(answer: dict[str, Any]) 
     assert "gemm_128x8" in answer["detail"]
 
 
-@needed
-def test_hostile_names_do_nothing_in_a_browser(compared: Path, tmp_path: Path) -> None:
+@in_a_browser
+def test_hostile_names_do_nothing_in_a_browser(compared: Path, tmp_path: Path, ask: Ask) -> None:
     answer = ask(write(compared, tmp_path, "hostile", "hostile"), 'answer.shown = text("rows-body");')
     assert (answer["errors"], answer["images"]) == ([], 0)
     assert "onerror=alert(1)" in answer["shown"]

@@ -15,7 +15,7 @@ import pytest
 import reports
 import warehouse
 from tests.reports import rich
-from tests.reports.browser import ask, needed
+from tests.reports.browser import Ask, needed
 
 pytestmark = needed
 
@@ -23,17 +23,7 @@ TOUR = Path(__file__).with_name("explorer.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("rich") / "w.duckdb"
-    connection = warehouse.connect(path)
-    rich.fill(connection)
-    warehouse.refresh(connection)
-    connection.close()
-    return path
-
-
-@pytest.fixture(scope="module")
-def answer(stocked: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def answer(stocked: Path, ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("explorer")
     return ask(reports.write(stocked, folder), TOUR)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 import reports
 import warehouse
 from tests.reports import rich
-from tests.reports.browser import ask, needed
-from tests.reports.conftest import add_kernels, add_signatures, insert
+from tests.reports.browser import Ask, needed
+from tests.reports.conftest import add_kernels, add_signatures, insert, make
 
 pytestmark = needed
 
@@ -72,13 +73,9 @@ def one_kernel_of_no_time(connection: duckdb.DuckDBPyConnection) -> None:
     ],
 )
 def test_a_page_of_little_is_sensible(
-    fill: Callable[[duckdb.DuckDBPyConnection], None], says: str, points: int, tmp_path: Path
+    fill: Callable[[duckdb.DuckDBPyConnection], None], says: str, points: int, tmp_path: Path, ask: Ask
 ) -> None:
-    connection = warehouse.connect(tmp_path / "w.duckdb")
-    fill(connection)
-    warehouse.refresh(connection)
-    connection.close()
-    answer = ask(reports.write(tmp_path / "w.duckdb", tmp_path), SAYS)
+    answer = ask(reports.write(make(tmp_path / "w.duckdb", fill), tmp_path), SAYS)
     assert answer["errors"] == []
     assert says in answer["body"]
     assert "NaN" not in answer["body"]
@@ -87,10 +84,9 @@ def test_a_page_of_little_is_sensible(
 
 
 def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask
 ) -> None:
-    connection = warehouse.connect(tmp_path / "w.duckdb")
-    rich.fill(connection)
+    connection = warehouse.connect(shutil.copy(stocked, tmp_path))
     classes = "100 + i * 10, kernel || i, category, family, signature_id, attribution, unit, precision, module"
     connection.execute(
         f"INSERT INTO kernel_classes SELECT run_id, {classes} FROM kernel_classes, range(2000) r(i) "

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,13 @@ import reports
 import warehouse
 from reports import launches, queries
 from reports.document import encode, unpack
-from tests.reports import rich
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def page(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return reports.write(filled, tmp_path_factory.mktemp("report")).read_text(encoding="utf-8")
+def page(report: Path) -> str:
+    return report.read_text(encoding="utf-8")
 
 
 def data(page: str) -> dict[str, Any]:
@@ -153,14 +153,10 @@ def test_nothing_is_fetched(page: str) -> None:
     assert not re.search(r"@import|url\(\s*['\"]?https?:", page[: page.index("</style>")])
 
 
-def test_the_same_rows_make_the_same_page(tmp_path: Path) -> None:
+def test_the_same_rows_make_the_same_page(stocked: Path, tmp_path: Path) -> None:
     """To the byte, in whatever order they lie in the warehouse, on which the last digits of their sums depend."""
-    connection = warehouse.connect(tmp_path / "w.duckdb")
-    rich.fill(connection)
-    warehouse.refresh(connection)
-    connection.close()
-    before = reports.write(tmp_path / "w.duckdb", tmp_path / "before").read_bytes()
-    connection = warehouse.connect(tmp_path / "w.duckdb")
+    before = reports.write(stocked, tmp_path / "before").read_bytes()
+    connection = warehouse.connect(shutil.copy(stocked, tmp_path))
     for table in ("kernels", "kernel_classes", "signatures", "counters"):
         connection.execute(f"CREATE TEMP TABLE turned AS SELECT * FROM {table} ORDER BY rowid DESC")
         connection.execute(f"DELETE FROM {table}")

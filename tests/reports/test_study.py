@@ -14,23 +14,12 @@ import pytest
 import reports
 import warehouse
 from reports import paper, study, study_page
-from tests.reports import sweep
 from tests.reports.conftest import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("study") / "w.duckdb"
-    connection = warehouse.connect(path)
-    sweep.fill(connection)
-    warehouse.refresh(connection)
-    connection.close()
-    return path
-
-
-@pytest.fixture
 def connection(swept: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = warehouse.connect(swept, read_only=True)
     yield connection
@@ -38,10 +27,8 @@ def connection(swept: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture(scope="module")
-def page(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = study_page.write(swept, tmp_path_factory.mktemp("report"))
-    assert path
-    return path.read_text(encoding="utf-8")
+def page(study_report: Path) -> str:
+    return study_report.read_text(encoding="utf-8")
 
 
 def traces(figure: Any, **wanted: Any) -> list[Any]:

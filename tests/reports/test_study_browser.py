@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-import warehouse
-from reports import study_page
-from tests.reports import sweep
-from tests.reports.browser import ask, needed
+from tests.reports.browser import Ask, needed
 
 pytestmark = needed
 
@@ -36,16 +34,9 @@ document.querySelector(".copy").click();
 
 
 @pytest.fixture(scope="module")
-def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def answer(study_report: Path, ask: Ask) -> dict[str, Any]:
     """What the page says of itself, after a few clicks."""
-    folder = tmp_path_factory.mktemp("study")
-    connection = warehouse.connect(folder / "w.duckdb")
-    sweep.fill(connection)
-    warehouse.refresh(connection)
-    connection.close()
-    page = study_page.write(folder / "w.duckdb", folder)
-    assert page
-    return ask(page, TOUR, size=(1400, 1200))
+    return ask(study_report, TOUR, size=(1400, 1200))
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:

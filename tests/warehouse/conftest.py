@@ -1,22 +1,37 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
+from tests.warehouse import study
 from tests.warehouse.rows import define, insert
 from warehouse import connect
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Any:
-    """A new warehouse, in which rows written by hand show in every view at once."""
-    connection = connect(tmp_path / "w.duckdb")
+@pytest.fixture(scope="session")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse in which every view has rows; nothing may write to the file."""
+    return study.make(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="session")
+def defined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty warehouse, in which rows written by hand show in every view at once; `connection` lends it out."""
+    connection = connect(tmp_path_factory.mktemp("defined") / "w.duckdb")
     define(connection)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def connection(defined: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The empty warehouse in a transaction: a test's rows are rolled back, and a test that commits fails."""
+    defined.execute("BEGIN")
+    yield defined
+    defined.execute("ROLLBACK")
 
 
 @pytest.fixture

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-
-from tests.warehouse.rows import define
-from warehouse import connect
 
 READ, WRITE, TENSOR = "dram__bytes_read.sum", "dram__bytes_write.sum", "sm__ops_path_tensor_src_bf16_dst_fp32.sum"
 SASS = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def warehouse(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A device of 1 TB/s."""
-    connection = connect(tmp_path / "w.duckdb")
-    define(connection)
     insert(
         connection, "runs", run_id="r", name="run", content_sha256="", source="kineto", device_kind="cuda", rank=0,
         outcome="ok", device_time_ns=0, rules_version=1,
@@ -29,8 +22,7 @@ def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection, "ceilings", run_id="r", device="D", source="measured", resource="bandwidth", level="dram",
         value=1e12, unit_of_value="byte/s",
     )  # fmt: skip
-    yield connection
-    connection.close()
+    return connection
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.analyze import kineto
-from tests.test_command_line import ridgeline
+from tests.command_line import ridgeline
 
 
 @pytest.fixture

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from tests.warehouse.rows import define
-from warehouse import connect
-
-from .test_views import insert
+from tests.warehouse.rows import insert
 
 EXPECTED = "SELECT kind, replayed_kernels, expected_ns, expected_error FROM overhead ORDER BY kind"
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Any:
-    connection = connect(tmp_path / "w.duckdb")
-    define(connection)
+def run(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     insert(
         connection, "runs", run_id="r", name="run", content_sha256="", source="ridgeline", device_kind="cuda", rank=0,
         outcome="ok", device_time_ns=0, rules_version=1, profiler_graph_node_ns=0.25,
     )  # fmt: skip
-    yield connection
-    connection.close()
+    return connection
 
 
 def step(

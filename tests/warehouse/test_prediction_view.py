@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-
-from tests.warehouse.rows import define
-from warehouse import connect
 
 Row = tuple[Any, ...]
 
@@ -22,10 +17,8 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> 
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def connection(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A run on a device of 1 TB/s and 100 TFLOP/s."""
-    connection = connect(tmp_path / "w.duckdb")
-    define(connection)
     insert(
         connection, "runs", run_id="r", name="run", mode="dlm_block_prefix", execution="eager", model="m",
         content_sha256="", source="ridgeline", device_kind="cuda", rank=0, outcome="ok", device_time_ns=0,
@@ -36,8 +29,7 @@ def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     insert(connection, "ceilings", resource="bandwidth", level="dram", value=1e12, unit_of_value="byte/s", **measured)
     peak = {"unit": "tensor", "precision": "bf16", "value": 1e14, "unit_of_value": "FLOP/s"}
     insert(connection, "ceilings", resource="compute", **peak, **measured)
-    yield connection
-    connection.close()
+    return connection
 
 
 def predict(

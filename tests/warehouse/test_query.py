@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -19,11 +20,17 @@ SQL = (
 )
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Path:
-    path = tmp_path / "w.duckdb"
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "w.duckdb"
     connect(path).close()
     return path
+
+
+@pytest.fixture
+def warehouse(empty: Path, tmp_path: Path) -> Path:
+    """A copy of an empty one."""
+    return Path(shutil.copy(empty, tmp_path))
 
 
 def test_table(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,21 @@ def made(index: int, kernels: int = 3500) -> Any:
     run = made_runs.made_run(index, kernels)
     run.signatures = made_runs.signatures()
     return run
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rollups") / "w.duckdb"
+    connection = connect(path)
+    load(connection, made(0))
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def path(loaded: Path, tmp_path: Path) -> Path:
+    """A copy of a warehouse with run 0."""
+    return Path(shutil.copy(loaded, tmp_path))
 
 
 def check(path: Path) -> dict[str, int]:
@@ -98,10 +114,8 @@ def test_kept_rows_of_real_traces_follow_new_prices(tmp_path: Path) -> None:
     assert wrong > right
 
 
-def test_refresh_follows_ceilings_inserted_by_hand(tmp_path: Path) -> None:
-    path = tmp_path / "w.duckdb"
+def test_refresh_follows_ceilings_inserted_by_hand(path: Path) -> None:
     connection = connect(path)
-    load(connection, made(0))
     before = connection.execute("SELECT sum(roof_ns) FROM kernel_groups").fetchone()
     insert(
         connection, "ceilings", run_id=made(0).run_id, device="D", source="measured", resource="bandwidth",
@@ -118,11 +132,9 @@ def test_refresh_follows_ceilings_inserted_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1 + 2**-52, []), (1 - 2**-52, []), (1.00001, ["kernel_groups"])])
-def test_sums_in_another_order_are_not_stale_and_others_are(tmp_path: Path, factor: float, found: list[str]) -> None:
+def test_sums_in_another_order_are_not_stale_and_others_are(path: Path, factor: float, found: list[str]) -> None:
     """Also one that lies halfway between two floats of single precision, which round apart."""
-    path = tmp_path / "w.duckdb"
     connection = connect(path)
-    load(connection, made(0))
     connection.execute("UPDATE kernels SET trace_bytes = 16777217, cache_read_bytes = NULL, cache_write_bytes = NULL")
     refresh(connection)
     connection.execute("UPDATE kept_kernel_groups SET dram_bytes = dram_bytes * ?", [factor])
@@ -132,10 +144,8 @@ def test_sums_in_another_order_are_not_stale_and_others_are(tmp_path: Path, fact
     connection.close()
 
 
-def test_a_load_that_fails_leaves_what_was_kept(tmp_path: Path) -> None:
-    path = tmp_path / "w.duckdb"
+def test_a_load_that_fails_leaves_what_was_kept(path: Path) -> None:
     connection = connect(path)
-    load(connection, made(0))
     before = {table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in KEPT_TABLES}
     broken = made(0, 1700)
     broken.records["ledger"][0]["kernels"] = None
@@ -147,9 +157,8 @@ def test_a_load_that_fails_leaves_what_was_kept(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_the_account_of_prices_sums_to_the_device_time(tmp_path: Path) -> None:
-    connection = connect(tmp_path / "w.duckdb")
-    load(connection, made(0))
+def test_the_account_of_prices_sums_to_the_device_time(loaded: Path) -> None:
+    connection = connect(loaded, read_only=True)
     rows = connection.execute(
         "SELECT dram_bytes_source, count(*), sum(duration_ns) FROM kernel_roofline GROUP BY ALL ORDER BY 1"
     ).fetchall()

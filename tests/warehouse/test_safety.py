@@ -14,19 +14,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from analyze.ingest import analyze
 from tests.analyze import kineto
-from tests.analyze.loading import dump, query
-from tests.test_command_line import ROOT, ridgeline
+from tests.analyze.loading import RUN_JSON, dump, query, run_directory
+from tests.command_line import ridgeline
+from tests.sampling import pick
 from warehouse import WarehouseError, connect, database
 from warehouse.tables import RUN_TABLES
 from warehouse.verify import verify
 
-KILLS = 60
+pytestmark = pytest.mark.process
+ROOT = Path(__file__).parents[2]
+KILLS = pick(6, 60)
 HOLD = """
 import sys, warehouse
 connection = warehouse.connect(sys.argv[1], read_only=len(sys.argv) > 2)
@@ -35,10 +38,10 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def traces(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five of them, of different lengths and with the same operators."""
-    folder = tmp_path / "traces"
+    folder = tmp_path_factory.mktemp("safety") / "traces"
     folder.mkdir()
     for n in range(5):
         kineto.write(
@@ -48,18 +51,26 @@ def traces(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with a run in it."""
+    folder = tmp_path_factory.mktemp("loaded")
+    analyze([kineto.write(folder / "before.json", kineto.matmul_step())], folder / "w.duckdb")
+    return folder / "w.duckdb"
+
+
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Path:
-    """With a run in it."""
-    path = tmp_path / "w.duckdb"
-    analyze([kineto.write(tmp_path / "before.json", kineto.matmul_step())], path)
-    return path
+def warehouse(tmp_path: Path, loaded: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copy(loaded, tmp_path))
 
 
-def start(*arguments: object, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+def start(
+    *arguments: object, before: Callable[[], None] | None = None, stderr: IO[str] | int = subprocess.PIPE
+) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "ridgeline.py"), *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=before
+        command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True, preexec_fn=before
     )
 
 
@@ -78,7 +89,10 @@ def held(warehouse: Path, *, read_only: bool = False) -> Iterator[int]:
 # Two at once.
 
 
-def test_a_second_writer_says_who_holds_the_file(warehouse: Path, traces: Path) -> None:
+def test_a_second_writer_says_who_holds_the_file(
+    warehouse: Path, traces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 0.1)
     with held(warehouse) as pid:
         said = f"ridgeline: {warehouse}: another process (PID {pid}) has it open: try again when it is done\n"
         for command in (("analyze", traces), ("reprice",), ("forget", "before"), ("sql", "SELECT 1"), ("verify",)):
@@ -87,7 +101,10 @@ def test_a_second_writer_says_who_holds_the_file(warehouse: Path, traces: Path) 
     assert ridgeline("analyze", traces, "-w", warehouse).returncode == 0
 
 
-def test_readers_keep_a_writer_out_and_let_each_other_in(warehouse: Path, traces: Path) -> None:
+def test_readers_keep_a_writer_out_and_let_each_other_in(
+    warehouse: Path, traces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 0.1)
     with held(warehouse, read_only=True):
         assert ridgeline("sql", "SELECT 1", "-w", warehouse).returncode == 0
         done = ridgeline("analyze", traces, "-w", warehouse)
@@ -110,28 +127,32 @@ def test_a_writer_that_ends_soon_is_waited_for(warehouse: Path, monkeypatch: pyt
     assert len(naps) >= 3
 
 
+@pytest.mark.usefixtures("made_warehouses")
 def test_two_that_make_the_same_warehouse_both_load(
     tmp_path: Path, traces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slower one finds the other's when it is done with its own, and loses nothing of it."""
     path = tmp_path / "new.duckdb"
+    other = run_directory(tmp_path / "other", RUN_JSON | {"name": "other", "outcome": "oom"}, trace=False)
     make = database._create
 
     def slow(connection: Any, *, commented: bool) -> None:
         make(connection, commented=commented)
         if not path.exists():
-            assert ridgeline("analyze", traces / "step1.json", "-w", path).returncode == 0
+            process = start("analyze", other, "-w", path)
+            process.communicate(timeout=300)
+            assert process.returncode == 0
 
     monkeypatch.setattr(database, "_create", slow)
     assert [result.outcome for result in analyze([traces / "step2.json"], path)] == ["loaded"]
-    assert query(path, "SELECT name FROM runs ORDER BY name") == [("step1",), ("step2",)]
+    assert query(path, "SELECT name FROM runs ORDER BY name") == [("other",), ("step2",)]
     assert [file.name for file in tmp_path.glob(".*")] == []
 
 
 # No room, no permission.
 
 
-@pytest.mark.parametrize("extra_bytes", [0, 200_000, 600_000])
+@pytest.mark.parametrize("extra_bytes", [0, pytest.param(200_000, marks=pytest.mark.exhaustive), 600_000])
 def test_a_full_disk_is_one_line_and_loses_nothing(warehouse: Path, traces: Path, extra_bytes: int) -> None:
     before = dump(warehouse)
     room = warehouse.stat().st_size + extra_bytes
@@ -156,7 +177,7 @@ def test_no_room_for_a_new_warehouse_leaves_none(tmp_path: Path, traces: Path) -
     _, said = process.communicate(timeout=300)
     assert (process.returncode, len(said.splitlines())) == (1, 1)
     assert said.startswith(f"ridgeline: {path}: cannot be ")
-    assert [file.name for file in tmp_path.iterdir()] == ["traces"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, traces: Path) -> None:
@@ -186,32 +207,40 @@ def _obey_permissions() -> None:
 # Killed.
 
 
-@pytest.mark.exhaustive
 def test_killed_at_any_moment_it_holds_what_was_committed(
     warehouse: Path, traces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over all of its duration, into a warehouse that holds a run and into a new one; half of the time others read."""
+    """Before each of the runs and after the last, into a warehouse that holds a run and into a new one; half of the
+    time others read."""
     monkeypatch.setattr(database, "LOCK_WAIT_S", 0.0)
     kept = shutil.copy(warehouse, tmp_path / "kept.duckdb")
-    began = time.monotonic()
-    assert ridgeline("analyze", traces, "-w", warehouse).returncode == 0
-    lasts_s = time.monotonic() - began
+    began, log = time.monotonic(), tmp_path / "stderr.txt"
+    lasts_s: list[float] = []
+    """Until the first run is there, from each to the next, and from the last to the end."""
+    with _analyzing(traces, warehouse, log) as process:
+        while process.poll() is None:
+            if _runs(log) > len(lasts_s):
+                lasts_s.append(time.monotonic() - began - sum(lasts_s))
+            time.sleep(0.002)
+    lasts_s.append(time.monotonic() - began - sum(lasts_s))
+    assert (process.returncode, len(lasts_s)) == (0, 6)
     analyze([traces], tmp_path / "fresh.duckdb")
     complete = {False: dump(warehouse), True: dump(tmp_path / "fresh.duckdb")}
     moments, held_runs, reads = random.Random(8), set(), 0
     for n in range(KILLS):
-        is_new = n % 4 == 3
+        round_, there = divmod(n, len(lasts_s))
+        is_new = (there - round_) % 4 == 0
         warehouse.unlink(missing_ok=True)
         Path(f"{warehouse}.wal").unlink(missing_ok=True)
         if not is_new:
             shutil.copy(kept, warehouse)
-        process = start("analyze", traces, "-w", warehouse)
-        until = time.monotonic() + moments.uniform(0, lasts_s)
-        while (rest_s := until - time.monotonic()) > 0:
-            time.sleep(min(rest_s, 0.03))
-            reads += n % 2 and _read(warehouse, complete[is_new])
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        with _analyzing(traces, warehouse, log) as process:
+            while _runs(log) < there:
+                assert process.poll() is None
+                reads += n % 2 and _read(warehouse, complete[is_new])
+                time.sleep(0.1 if n % 2 else 0.002)  # a writer gives up on readers that leave it no moment
+            time.sleep(moments.uniform(0, lasts_s[there]))
+            os.killpg(process.pid, signal.SIGKILL)
         held_runs.add(_read(warehouse, complete[is_new]) if warehouse.exists() else 0)
         if warehouse.exists():
             assert [run for run in verify(warehouse)[0] if run.findings] == []
@@ -220,6 +249,17 @@ def test_killed_at_any_moment_it_holds_what_was_committed(
         assert list(tmp_path.glob(".*")) == []
     assert len(held_runs) >= 3, held_runs
     assert reads
+
+
+@contextmanager
+def _analyzing(traces: Path, warehouse: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that loads the traces and writes a line into the log after each."""
+    with log.open("w") as stderr, start("analyze", traces, "-w", warehouse, stderr=stderr) as process:
+        yield process
+
+
+def _runs(log: Path) -> int:
+    return log.read_text().count(": loaded, ")
 
 
 def _read(warehouse: Path, complete: dict[str, list[tuple[Any, ...]]]) -> int:
