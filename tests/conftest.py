@@ -111,3 +111,16 @@ def made_warehouses(_copied_warehouses: pytest.MonkeyPatch) -> Iterator[None]:
     _copied_warehouses.undo()
     yield
     _copied_warehouses.setattr(database, "_make", copy)
+
+
+@pytest.fixture(scope="session")
+def h200_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse of runs captured on an H200 and of one small trace, `priced`; copy it to change it."""
+    from analyze.ingest import analyze
+    from tests.analyze import kineto
+
+    folder = tmp_path_factory.mktemp("h200")
+    path = folder / "ridgeline.duckdb"
+    traces = [Path(__file__).parent / "data" / "h200", kineto.write(folder / "priced.json", kineto.matmul_step())]
+    assert {result.outcome for result in analyze(traces, path)} == {"loaded"}
+    return path
