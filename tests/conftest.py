@@ -31,10 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if find_spec("hypothesis"):
-        from tests import sampling
+    from tests import sampling
 
-        sampling.exhaustive = config.getoption("--exhaustive")
+    sampling.exhaustive = config.getoption("--exhaustive")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
-
 Item = TypeVar("Item")
 
 exhaustive = False
@@ -39,6 +37,8 @@ def pick(sampled: int, everything: int) -> int:
 
 def examples(cost: str) -> Any:
     """Hypothesis settings for a property, one example of which costs as ``EXAMPLES`` says."""
+    from hypothesis import HealthCheck, settings  # not there on a bare GPU machine
+
     return settings(
         max_examples=pick(*EXAMPLES[cost]),
         deadline=None,

@@ -8,13 +8,17 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
+from capture import sweep
 from capture.config import Mode
 from tests.analyze import kineto
+from tests.capture.quick import quicken
 from tests.command_line import ridgeline
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +36,7 @@ COMMANDS = (
     "export",
 )
 H200 = ROOT / "tests" / "data" / "h200"
+DEMO = ROOT / "capture" / "configs" / "demo.toml"
 
 
 def start(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -247,13 +252,30 @@ def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
     assert all(f"_{mode}_" in html for mode in modes)
 
 
-@pytest.mark.exhaustive
-def test_the_demo_runs_from_capture_to_report(tmp_path: Path) -> None:
-    done = ridgeline("demo", "--out", tmp_path / "demo")
+def check_demo(done: Any, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     html = Path(done.stdout.strip()).read_text()
     for mode in get_args(Mode):
         assert f"_{mode}_" in html
-    rows = ridgeline("sql", "SELECT mode, tokens_per_s > 0 AS fast FROM mode_summary ORDER BY 1", "-w",
-                     tmp_path / "demo" / "ridgeline.duckdb", "--format", "csv")  # fmt: skip
+    sql = "SELECT mode, tokens_per_s > 0 AS fast FROM mode_summary ORDER BY 1"
+    rows = ridgeline("sql", sql, "-w", folder / "ridgeline.duckdb", "--format", "csv")
     assert rows.stdout == "mode,fast\n" + "".join(f"{mode},True\n" for mode in sorted(get_args(Mode)))
+
+
+def test_a_short_demo_runs_from_capture_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer tokens of each mode, in this process."""
+    short = {"prompt_tokens": 16, "generated_tokens": 8, "repeats": 1}
+    points = [
+        msgspec.structs.replace(point, **short, block=point.block and 4, steps=point.steps and 4)
+        for point in sweep.load(DEMO)
+    ]
+    monkeypatch.setattr(sweep, "load", {DEMO: points}.__getitem__)
+    monkeypatch.setattr(sweep, "run", partial(sweep.run, isolate=False))
+    quicken(monkeypatch)
+    check_demo(ridgeline("demo", "--out", tmp_path / "demo"), tmp_path / "demo")
+
+
+@pytest.mark.process
+@pytest.mark.exhaustive
+def test_the_demo_runs_from_capture_to_report(tmp_path: Path) -> None:
+    check_demo(start("demo", "--out", tmp_path / "demo"), tmp_path / "demo")

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from capture import ceilings_cpu, sweep
+from capture import sweep
 from tests.analyze import kineto
 from tests.analyze.loading import query
+from tests.capture.quick import quicken
 from tests.command_line import ridgeline
 from tests.sampling import pick
 
@@ -252,7 +253,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def capture(folder: Path, configuration: str) -> list[sweep.RunResult]:
     """Capture a configuration in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ceilings_cpu, "BUDGET_S", 0.01)
+        quicken(patch)
         return sweep.run(sweep.load(folder / configuration), folder / "runs", isolate=False)
 
 
@@ -325,7 +326,10 @@ def test_ceilings_are_whole_or_absent(tmp_path: Path, number: signal.Signals) ->
 
 
 @signals(signal.SIGTERM)
-def test_a_demo_keeps_whole_points_alone(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_demo_keeps_whole_points_alone(tmp_path: Path, captured: Path, number: signal.Signals) -> None:
+    """The ceilings are known."""
+    (tmp_path / "demo" / "runs").mkdir(parents=True)
+    shutil.copy(captured / "runs" / "ceilings.json", tmp_path / "demo" / "runs")
     with under_way(tmp_path, "demo") as command:
         command.when(lambda: "tokens/s" in command.stderr and left(tmp_path))
         command.interrupt(number)
