@@ -1,7 +1,6 @@
 """How much of a sweep runs: a sample in ``make test``, all of it in ``make test-exhaustive``.
 
-``tests/conftest.py`` sets :data:`exhaustive` from ``pytest --exhaustive`` before any test module is imported, and
-registers the hypothesis profiles that :func:`examples` chooses from.
+``tests/conftest.py`` sets :data:`exhaustive` from ``pytest --exhaustive`` before any test module is imported.
 """
 
 from __future__ import annotations

@@ -231,11 +231,10 @@ def test_theory_refuses_a_model_nobody_knows() -> None:
     assert done.stderr.startswith('ridgeline: theory: model = "llama"; expected one of ')
 
 
-@pytest.mark.process
 def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
     """Runs captured on an H200: three modes, analyzed and reported here."""
     warehouse = tmp_path / "w.duckdb"
-    assert start("analyze", H200, "-w", warehouse).returncode == 0
+    assert ridgeline("analyze", H200, "-w", warehouse).returncode == 0
     rows = ridgeline(
         "sql",
         "SELECT mode, sum(duration_ns) = max(device_time_ns) AS closed, sum(share) AS share FROM ledger_summary"
@@ -245,7 +244,7 @@ def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
     )  # fmt: skip
     modes = ("ar", "dlm_block_dual", "dlm_full")
     assert json.loads(rows.stdout) == [{"mode": mode, "closed": True, "share": 1.0} for mode in modes]
-    done = start("report", "-w", warehouse, "-o", tmp_path / "report")
+    done = ridgeline("report", "-w", warehouse, "-o", tmp_path / "report")
     page = Path(done.stdout.strip())
     assert (done.returncode, page.parent) == (0, tmp_path / "report")
     html = page.read_text()

@@ -43,13 +43,19 @@ def analyze_unestimated(folder: Path, *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300, env=environment)
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of which more than 300 MB come."""
+    return kineto.write(tmp_path_factory.mktemp("large") / "large.json", kineto.matmul_step() * 30_000)
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_what_was_not_foreseen_ends_at_the_limit(tmp_path: Path, jobs: str) -> None:
+def test_what_was_not_foreseen_ends_at_the_limit(tmp_path: Path, large: Path, jobs: str) -> None:
     kineto.write(tmp_path / "good.json", kineto.matmul_step())
     load(tmp_path / "w.duckdb", tmp_path / "good.json")
     before = dump(tmp_path / "w.duckdb")
-    kineto.write(tmp_path / "large.json", kineto.matmul_step() * 30_000)
+    os.link(large, tmp_path / "large.json")
     done = analyze_unestimated(tmp_path, "large.json", "-w", "w.duckdb", "--memory", "300MB", "--jobs", jobs)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
