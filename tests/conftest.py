@@ -31,10 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if find_spec("hypothesis"):
-        from tests import sampling
+    from tests import sampling
 
-        sampling.exhaustive = config.getoption("--exhaustive")
+    sampling.exhaustive = config.getoption("--exhaustive")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -111,3 +110,16 @@ def made_warehouses(_copied_warehouses: pytest.MonkeyPatch) -> Iterator[None]:
     _copied_warehouses.undo()
     yield
     _copied_warehouses.setattr(database, "_make", copy)
+
+
+@pytest.fixture(scope="session")
+def h200_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse of runs captured on an H200 and of one small trace, `priced`; copy it to change it."""
+    from analyze.ingest import analyze
+    from tests.analyze import kineto
+
+    folder = tmp_path_factory.mktemp("h200")
+    path = folder / "ridgeline.duckdb"
+    traces = [Path(__file__).parent / "data" / "h200", kineto.write(folder / "priced.json", kineto.matmul_step())]
+    assert {result.outcome for result in analyze(traces, path)} == {"loaded"}
+    return path

@@ -65,7 +65,7 @@ def _become(arguments: list[str], said: Path) -> None:
 
 
 def main(whole: Path, folder: Path, cases: int, commands: list[list[str]]) -> None:
-    """Every way to damage for one command after the other."""
+    """In a round each way to damage, and in the next one each with the next command."""
     import duckdb  # noqa: F401
     import polars  # noqa: F401
 
@@ -74,7 +74,8 @@ def main(whole: Path, folder: Path, cases: int, commands: list[list[str]]) -> No
     os.chdir(folder)
     said = folder / "stderr.txt"
     for case in range(cases):
-        file, way, command = random.choice(files), WAYS[case % len(WAYS)], commands[case // len(WAYS) % len(commands)]
+        round_, at = divmod(case, len(WAYS))
+        file, way, command = random.choice(files), WAYS[at], commands[(at + round_) % len(commands)]
         content = file.read_bytes()
         file.write_bytes(damaged(content, way))
         code = run(command, said)

@@ -1,15 +1,12 @@
 """How much of a sweep runs: a sample in ``make test``, all of it in ``make test-exhaustive``.
 
-``tests/conftest.py`` sets :data:`exhaustive` from ``pytest --exhaustive`` before any test module is imported, and
-registers the hypothesis profiles that :func:`examples` chooses from.
+``tests/conftest.py`` sets :data:`exhaustive` from ``pytest --exhaustive`` before any test module is imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
-
-from hypothesis import HealthCheck, settings
 
 Item = TypeVar("Item")
 
@@ -39,6 +36,8 @@ def pick(sampled: int, everything: int) -> int:
 
 def examples(cost: str) -> Any:
     """Hypothesis settings for a property, one example of which costs as ``EXAMPLES`` says."""
+    from hypothesis import HealthCheck, settings  # not there on a bare GPU machine
+
     return settings(
         max_examples=pick(*EXAMPLES[cost]),
         deadline=None,

@@ -1,19 +1,25 @@
-"""The command line as a user meets it: in a process of its own, by exit code, stdout and the one line on stderr."""
+"""The command line as a user meets it: by exit code, stdout and the one line on stderr; streams in a process."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
+from capture import sweep
 from capture.config import Mode
 from tests.analyze import kineto
+from tests.capture.quick import quicken
+from tests.command_line import ridgeline
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
@@ -30,12 +36,15 @@ COMMANDS = (
     "export",
 )
 H200 = ROOT / "tests" / "data" / "h200"
+DEMO = ROOT / "capture" / "configs" / "demo.toml"
 
 
-def ridgeline(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def start(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
     command = [sys.executable, str(ROOT / "ridgeline.py"), *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run(command, text=True, env=environment, timeout=300, **streams)
 
 
 def test_every_command_has_help_with_an_example() -> None:
@@ -47,18 +56,18 @@ def test_every_command_has_help_with_an_example() -> None:
 
 
 def test_the_overview_cuts_no_sentence_short() -> None:
-    command = [sys.executable, str(ROOT / "ridgeline.py"), "--help"]
-    environment = {**os.environ, "COLUMNS": "80"}
-    overview = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300).stdout
+    overview = ridgeline("--help", columns=80).stdout
     assert "..." not in overview.partition("Commands:")[2]
 
 
+@pytest.mark.process
 def test_the_version_is_the_projects() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    done = ridgeline("--version")
+    done = start("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"ridgeline {declared}\n", "")
 
 
+@pytest.mark.process
 def test_starting_up_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'transformers', 'duckdb', 'polars', 'plotly', 'numpy', 'hta', 'rich'}"
     code = f"import sys, ridgeline; print(sorted({heavy} & set(sys.modules)))"
@@ -66,17 +75,26 @@ def test_starting_up_imports_nothing_heavy() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Path:
-    path = tmp_path / "w.duckdb"
-    done = ridgeline("analyze", kineto.write(tmp_path / "step.json", kineto.matmul_step()), "-w", path)
+@pytest.fixture(scope="module")
+def analyzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse of one trace."""
+    folder = tmp_path_factory.mktemp("analyzed")
+    path = folder / "w.duckdb"
+    done = ridgeline("analyze", kineto.write(folder / "step.json", kineto.matmul_step()), "-w", path)
     assert (done.returncode, done.stdout) == (0, "")
     return path
 
 
+@pytest.fixture
+def warehouse(tmp_path: Path, analyzed: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copy(analyzed, tmp_path))
+
+
+@pytest.mark.process
 def test_data_goes_to_stdout_and_the_rest_to_stderr(warehouse: Path) -> None:
     sql = "SELECT name, kernels FROM runs JOIN ledger_summary USING (run_id, name) WHERE account = 'attribution'"
-    done = ridgeline("sql", sql, "-w", warehouse, "--format", "json")
+    done = start("sql", sql, "-w", warehouse, "--format", "json")
     assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [{"name": "step", "kernels": 4}], "")
 
 
@@ -92,12 +110,12 @@ def test_a_query_file_that_is_not_text_is_one_line(warehouse: Path, tmp_path: Pa
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"ridgeline: {tmp_path / 'q.sql'}: not UTF-8 text\n")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("into_a_file", [False, True])
 def test_standard_output_by_name(warehouse: Path, tmp_path: Path, into_a_file: bool) -> None:
     query = ("sql", "SELECT 1 AS one", "-w", str(warehouse), "--format", "csv", "-o", "/dev/stdout")
-    command = [sys.executable, str(ROOT / "ridgeline.py"), *query]
     with (tmp_path / "stdout").open("w+") as file:
-        done = subprocess.run(command, stdout=file if into_a_file else subprocess.PIPE, text=True, timeout=300)
+        done = start(*query, stdout=file if into_a_file else subprocess.PIPE)
         assert (done.returncode, file.read() if into_a_file else done.stdout) == (0, "one\n1\n")
 
 
@@ -172,6 +190,15 @@ def test_errors_are_one_line(warehouse: Path, tmp_path: Path, arguments: tuple[s
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
 
 
+@pytest.mark.process
+def test_an_error_of_a_process_is_one_line(warehouse: Path, tmp_path: Path) -> None:
+    """As in this process, which the others of this file ask."""
+    path = tmp_path / "words.json"
+    path.write_bytes(b"not json at all")
+    done, told = start("analyze", path, "-w", warehouse), ridgeline("analyze", path, "-w", warehouse)
+    assert (done.returncode, done.stdout, done.stderr) == told == (1, "", told.stderr)
+
+
 def test_repricing_what_is_current_changes_nothing(warehouse: Path) -> None:
     done = ridgeline("reprice", "-w", warehouse)
     assert (done.returncode, done.stderr) == (0, "")
@@ -224,13 +251,30 @@ def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
     assert all(f"_{mode}_" in html for mode in modes)
 
 
-@pytest.mark.exhaustive
-def test_the_demo_runs_from_capture_to_report(tmp_path: Path) -> None:
-    done = ridgeline("demo", "--out", tmp_path / "demo")
+def check_demo(done: Any, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     html = Path(done.stdout.strip()).read_text()
     for mode in get_args(Mode):
         assert f"_{mode}_" in html
-    rows = ridgeline("sql", "SELECT mode, tokens_per_s > 0 AS fast FROM mode_summary ORDER BY 1", "-w",
-                     tmp_path / "demo" / "ridgeline.duckdb", "--format", "csv")  # fmt: skip
+    sql = "SELECT mode, tokens_per_s > 0 AS fast FROM mode_summary ORDER BY 1"
+    rows = ridgeline("sql", sql, "-w", folder / "ridgeline.duckdb", "--format", "csv")
     assert rows.stdout == "mode,fast\n" + "".join(f"{mode},True\n" for mode in sorted(get_args(Mode)))
+
+
+def test_a_short_demo_runs_from_capture_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer tokens of each mode, in this process."""
+    short = {"prompt_tokens": 16, "generated_tokens": 8, "repeats": 1}
+    points = [
+        msgspec.structs.replace(point, **short, block=point.block and 4, steps=point.steps and 4)
+        for point in sweep.load(DEMO)
+    ]
+    monkeypatch.setattr(sweep, "load", {DEMO: points}.__getitem__)
+    monkeypatch.setattr(sweep, "run", partial(sweep.run, isolate=False))
+    quicken(monkeypatch)
+    check_demo(ridgeline("demo", "--out", tmp_path / "demo"), tmp_path / "demo")
+
+
+@pytest.mark.process
+@pytest.mark.exhaustive
+def test_the_demo_runs_from_capture_to_report(tmp_path: Path) -> None:
+    check_demo(start("demo", "--out", tmp_path / "demo"), tmp_path / "demo")

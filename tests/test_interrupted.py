@@ -1,7 +1,8 @@
 """Commands that are interrupted: what was complete stays, nothing half-made does, and the same command finishes it.
 
 SIGINT goes to the process group, as a terminal sends it, SIGTERM to the main process alone, as a service manager does;
-each upon a visible sign, and a few times at random moments.
+each upon a visible sign, and a few times at random moments. In `make test` most commands meet one of the two, some
+SIGINT and some SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,17 +20,28 @@ from pathlib import Path
 
 import pytest
 
+from capture import sweep
 from tests.analyze import kineto
 from tests.analyze.loading import query
+from tests.capture.quick import quicken
+from tests.command_line import ridgeline
+from tests.sampling import pick
 
 ROOT = Path(__file__).parents[1]
 H200 = ROOT / "tests" / "data" / "h200"
+pytestmark = pytest.mark.process
 LINE = "ridgeline: interrupted: what was complete is kept, the rest is not there: run the same command again for it"
 LIMIT_S = 30
 """No command may take longer to end."""
 
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 THEORY = ("theory", "--model", "tiny-llama", "--mode", "ar", "--prompt", "8", "--generate", "4", "--device", "H200")
+
+
+def signals(first: signal.Signals) -> pytest.MarkDecorator:
+    """A test with one signal, and with the other in an exhaustive run."""
+    numbers = sorted(SIGNALS, key=lambda number: number is not first)[: pick(1, 2)]
+    return pytest.mark.parametrize("number", numbers, ids=lambda number: number.name)
 
 
 class Command:
@@ -107,9 +119,9 @@ def left(folder: Path) -> list[str]:
 
 
 def run(folder: Path, *arguments: object) -> None:
-    """The command, to its end."""
-    with under_way(folder, *arguments) as command:
-        assert command.process.wait(300) == 0, command.stderr
+    """The command, to its end, in this process."""
+    done = ridgeline(*arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +132,13 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [kineto.write(folder / f"t{i}.json", [*kineto.matmul_step() * (i + 1), padding]) for i in range(5)]
 
 
-@pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("warehouse")
-    run(folder, "analyze", H200, kineto.write(folder / "priced.json", kineto.matmul_step()))
-    return folder / "ridgeline.duckdb"
+@pytest.fixture
+def warehouse(h200_warehouse: Path) -> Path:
+    """It has prices for the traces above."""
+    return h200_warehouse
 
 
-@SIGNALS
+@signals(signal.SIGINT)
 def test_analyze_keeps_the_runs_that_it_named(
     tmp_path: Path, traces: list[Path], warehouse: Path, number: signal.Signals
 ) -> None:
@@ -157,7 +168,7 @@ def test_decoders_end_with_a_parent_that_cannot_say_so(tmp_path: Path, traces: l
     assert command.stderr == ""
 
 
-@SIGNALS
+@signals(signal.SIGTERM)
 def test_a_query_ends_while_it_prints(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
     statement = "SELECT range FROM range(1000000000000)"
     with under_way(tmp_path, "sql", statement, "-w", warehouse, "--format", "csv") as command:
@@ -166,7 +177,7 @@ def test_a_query_ends_while_it_prints(tmp_path: Path, warehouse: Path, number: s
         assert (command.end(), command.stderr) == (128 + number, LINE + "\n")
 
 
-@SIGNALS
+@signals(signal.SIGINT)
 def test_a_query_ends_while_the_database_thinks(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
     """Native code hears of no signal for minutes."""
     statement = "SELECT sum(a.range * b.range) FROM range(300000) a, range(300000) b"
@@ -176,7 +187,7 @@ def test_a_query_ends_while_the_database_thinks(tmp_path: Path, warehouse: Path,
         assert (command.end(), command.stdout, command.stderr) == (128 + number, "", LINE + "\n")
 
 
-@SIGNALS
+@signals(signal.SIGTERM)
 def test_a_file_of_rows_is_whole_or_as_it_was(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
     (tmp_path / "rows.csv").write_text("before\n")
     statement = "SELECT range FROM range(1000000000000)"
@@ -199,7 +210,7 @@ def test_a_second_interrupt_changes_nothing(tmp_path: Path, traces: list[Path], 
     assert left(tmp_path) == []
 
 
-@SIGNALS
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("imported", ["interruption", "typer.main", "capture.config", "analyze.theory_table"])
 def test_an_interrupt_while_modules_are_imported_is_one_line(
     tmp_path: Path, imported: str, number: signal.Signals
@@ -235,11 +246,18 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = "\n".join((*lines, 'device = "cpu"', ""))
     (folder / "one.toml").write_text(common)
     (folder / "two.toml").write_text(common + "batch = [1, 2]\n")
-    run(folder, "capture", "one.toml")
+    capture(folder, "one.toml")
     return folder
 
 
-@SIGNALS
+def capture(folder: Path, configuration: str) -> list[sweep.RunResult]:
+    """Capture a configuration in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        quicken(patch)
+        return sweep.run(sweep.load(folder / configuration), folder / "runs", isolate=False)
+
+
+@signals(signal.SIGTERM)
 def test_capture_keeps_the_points_that_it_named(tmp_path: Path, captured: Path, number: signal.Signals) -> None:
     shutil.copytree(captured, tmp_path, dirs_exist_ok=True)
     (first,) = [path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()]
@@ -249,7 +267,10 @@ def test_capture_keeps_the_points_that_it_named(tmp_path: Path, captured: Path, 
         assert (command.end(), command.stdout) == (128 + number, "")
     assert command.stderr.splitlines() == [f"ridgeline: {first}: captured before, skipped", LINE]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["ceilings.json", first]
-    run(tmp_path, "capture", "two.toml")
+    assert [(result.outcome, result.skipped) for result in capture(tmp_path, "two.toml")] == [
+        ("ok", True),
+        ("ok", False),
+    ]
     assert len(list((tmp_path / "runs").glob("*/run.json"))) == 2
 
 
@@ -267,13 +288,17 @@ def anything(folder: Path, warehouse: Path) -> dict[str, tuple[object, ...]]:
     }
 
 
-@pytest.mark.parametrize("name", ["theory", "sql", "report", "compare", "reprice", "export", "analyze"])
+NAMES = ("theory", "sql", "report", "compare", "reprice", "export", "analyze")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_any_command_at_any_moment(tmp_path: Path, warehouse: Path, name: str) -> None:
+    """Every other command meets the other signal, and all meet both in an exhaustive run."""
     (tmp_path / "out").mkdir()
     (tmp_path / "copy.duckdb").write_bytes(warehouse.read_bytes())
     arguments = anything(tmp_path, warehouse)[name]
     moments = random.Random(name)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS[:: (-1) ** NAMES.index(name)][: pick(1, 2)]:
         with under_way(tmp_path, *arguments, python=("-X", "importtime")) as command:
             command.when(lambda: " interruption\n" in command.stderr)
             time.sleep(moments.uniform(0, 1.5))
@@ -288,7 +313,7 @@ def test_any_command_at_any_moment(tmp_path: Path, warehouse: Path, name: str) -
     assert left(tmp_path) == []
 
 
-@SIGNALS
+@signals(signal.SIGINT)
 def test_ceilings_are_whole_or_absent(tmp_path: Path, number: signal.Signals) -> None:
     with under_way(tmp_path, "ceilings", python=("-X", "importtime")) as command:
         command.when(lambda: " torch\n" in command.stderr)
@@ -300,8 +325,11 @@ def test_ceilings_are_whole_or_absent(tmp_path: Path, number: signal.Signals) ->
     assert {path.name for path in tmp_path.iterdir()} == {"stdout.txt", "stderr.txt"}
 
 
-@SIGNALS
-def test_a_demo_keeps_whole_points_alone(tmp_path: Path, number: signal.Signals) -> None:
+@signals(signal.SIGTERM)
+def test_a_demo_keeps_whole_points_alone(tmp_path: Path, captured: Path, number: signal.Signals) -> None:
+    """The ceilings are known."""
+    (tmp_path / "demo" / "runs").mkdir(parents=True)
+    shutil.copy(captured / "runs" / "ceilings.json", tmp_path / "demo" / "runs")
     with under_way(tmp_path, "demo") as command:
         command.when(lambda: "tokens/s" in command.stderr and left(tmp_path))
         command.interrupt(number)
@@ -313,7 +341,7 @@ def test_a_demo_keeps_whole_points_alone(tmp_path: Path, number: signal.Signals)
     assert all((point / "run.json").exists() for point in points)
 
 
-@SIGNALS
+@signals(signal.SIGINT)
 def test_hta_under_way_costs_nothing_loaded(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
     pytest.importorskip("hta")
     shutil.copy(warehouse, tmp_path)

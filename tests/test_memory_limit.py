@@ -43,12 +43,19 @@ def analyze_unestimated(folder: Path, *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300, env=environment)
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of which more than 300 MB come."""
+    return kineto.write(tmp_path_factory.mktemp("large") / "large.json", kineto.matmul_step() * 30_000)
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_what_was_not_foreseen_ends_at_the_limit(tmp_path: Path, jobs: str) -> None:
+def test_what_was_not_foreseen_ends_at_the_limit(tmp_path: Path, large: Path, jobs: str) -> None:
     kineto.write(tmp_path / "good.json", kineto.matmul_step())
     load(tmp_path / "w.duckdb", tmp_path / "good.json")
     before = dump(tmp_path / "w.duckdb")
-    kineto.write(tmp_path / "large.json", kineto.matmul_step() * 30_000)
+    os.link(large, tmp_path / "large.json")
     done = analyze_unestimated(tmp_path, "large.json", "-w", "w.duckdb", "--memory", "300MB", "--jobs", jobs)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -61,6 +68,7 @@ def test_what_was_not_foreseen_ends_at_the_limit(tmp_path: Path, jobs: str) -> N
     assert left == {"good.json", "large.json", "w.duckdb", "peak"}
 
 
+@pytest.mark.process
 def test_what_fits_is_loaded(tmp_path: Path) -> None:
     kineto.write(tmp_path / "t.json", kineto.matmul_step())
     done = analyze_unestimated(tmp_path, "t.json", "-w", "w.duckdb", "--memory", "4GB")
@@ -80,6 +88,7 @@ def holder() -> Iterator[subprocess.Popen[bytes]]:
         os.killpg(process.pid, 9)
 
 
+@pytest.mark.process
 def test_children_of_children_count(holder: subprocess.Popen[bytes]) -> None:
     alone = memory.resident_bytes(holder.pid)
     assert 0 < alone < 90_000_000
@@ -87,6 +96,7 @@ def test_children_of_children_count(holder: subprocess.Popen[bytes]) -> None:
     assert Held().bytes() > Held(holder.pid).bytes()
 
 
+@pytest.mark.process
 def test_who_is_gone_holds_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
@@ -108,6 +118,7 @@ def test_giving_up_comes_first_and_the_end_after_its_time() -> None:
     assert [name for name, _ in calls] == ["give up", "end"]
 
 
+@pytest.mark.process
 def test_hta_is_stopped_at_its_share(tmp_path: Path) -> None:
     hold = [sys.executable, "-c", "x = b'x' * 100_000_000; import time; time.sleep(60)"]
     with (tmp_path / "out").open("w") as out, pytest.raises(MemoryError):

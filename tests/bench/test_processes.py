@@ -3,6 +3,8 @@ import sys
 import processes
 import pytest
 
+pytestmark = pytest.mark.process
+
 HOLD = "x = bytearray(120_000_000); x[::4096] = bytes(len(x[::4096])); import time; time.sleep(0.3)"
 
 

@@ -13,10 +13,12 @@ runtime.prepare()
 
 import torch  # noqa: E402
 
-from capture import ceilings_cpu, config, models, sweep  # noqa: E402
+from capture import config, models, sweep  # noqa: E402
 from capture.config import Point  # noqa: E402
 from capture.models import Decoder  # noqa: E402
 from capture.presets import PRESETS  # noqa: E402
+
+from .quick import quicken  # noqa: E402
 
 SMALL = {"prompt_tokens": 16, "generated_tokens": 12, "dtype": "fp32", "device": "cpu", "repeats": 2}
 
@@ -77,6 +79,6 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Captured:
     ]
     messages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ceilings_cpu, "BUDGET_S", 0.01)
+        quicken(patch)
         results = sweep.run(points, folder, progress=messages.append)
     return Captured(folder=folder, points=points, results=results, messages=messages)

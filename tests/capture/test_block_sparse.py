@@ -65,8 +65,8 @@ def test_flops_are_those_of_the_pairs_that_are_kept() -> None:
     assert forward_seconds(step, long, roofs) == flops(step, long) / 1e12
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("execution", ["eager", "compile"])
+@pytest.mark.parametrize("execution", ["eager", pytest.param("compile", marks=pytest.mark.exhaustive)])
+@torch._inductor.config.patch(compile_threads=1)  # no processes that import torch
 def test_a_decoder_sees_what_the_mask_says(execution: str) -> None:
     """Of 384 positions the last 128 do not see the middle ones: one generation, and the logits of its first step."""
     point = sparse(window=20, execution=execution, layers=1)

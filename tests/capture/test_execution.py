@@ -28,7 +28,8 @@ def decoded(decoder: Any, mode: str, device: torch.device, how: str, **keys: Any
     return generation.canvas.tokens
 
 
-@pytest.mark.parametrize("mode", ["ar", "dlm_block_dual"])
+@pytest.mark.parametrize("mode", [pytest.param("ar", marks=pytest.mark.exhaustive), "dlm_block_dual"])
+@torch._inductor.config.patch(compile_threads=1)  # no processes that import torch
 def test_compiled_decoding_equals_eager(mode: str) -> None:
     decoder = models.random(PRESETS["tiny-llama"], torch.float32, CPU, capacity=28, seed=1, fused=True)
     decoder.depth = 1

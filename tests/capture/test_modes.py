@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from capture.modes.dlm_block_prefix import PrefixCacheDiffusion
 from capture.modes.dlm_full import FullDiffusion
 from capture.modes.dlm_semi_ar import SemiAutoregressive
 from capture.steps import Step
+from tests.sampling import every
 
 from .conftest import make_point
 
@@ -98,9 +100,10 @@ def refreshed(step: Step) -> Step:
     return msgspec.structs.replace(step, kind="refresh", query=LENGTH)
 
 
-@pytest.mark.parametrize("mode", [DualCacheDiffusion, PrefixCacheDiffusion])
-@pytest.mark.parametrize("model", ["llama", "llada"])
-@pytest.mark.parametrize("guidance", [0.0, 0.7])
+REFRESHED = list(product([DualCacheDiffusion, PrefixCacheDiffusion], ["llama", "llada"], [0.0, 0.7]))
+
+
+@pytest.mark.parametrize(("mode", "model", "guidance"), every(8, REFRESHED, also=(3, 5, 6)))  # each pair of values once
 def test_a_cache_refreshed_every_step_decodes_what_full_diffusion_does(
     mode: type[Denoising], model: str, guidance: float, request: pytest.FixtureRequest
 ) -> None:
@@ -137,8 +140,7 @@ def test_a_faithful_cache_holds_keys_before_rotation(llada: Decoder) -> None:
     assert not torch.allclose(published._cache.keys[0], clean._cache.keys[0], **TOLERANCE)
 
 
-@pytest.mark.parametrize("block", [3, 4, 12])
-@pytest.mark.parametrize("model", ["llama", "llada", "dream"])
+@pytest.mark.parametrize(("block", "model"), every(2, list(product([3, 4, 12], ["llama", "llada", "dream"]))))
 def test_block_causal_decoding_with_a_cache_equals_recomputing(
     block: int, model: str, request: pytest.FixtureRequest
 ) -> None:
@@ -188,9 +190,10 @@ def test_semi_autoregressive_decoding_sees_no_suffix(llada: Decoder) -> None:
     torch.testing.assert_close(logits(generation, first), full(llada, generation.canvas.tokens[:, :20]), **TOLERANCE)
 
 
-@pytest.mark.parametrize("model", ["llama", "llada"])
-@pytest.mark.parametrize("mode", DIFFUSION)
-@pytest.mark.parametrize("rule", [{"steps": 8}, {"schedule": [[1, 2, 3]]}], ids=["share", "schedule"])
+COMMITTING = list(product(DIFFUSION, ["llama", "llada"], [{"steps": 8}, {"schedule": [[1, 2, 3]]}]))
+
+
+@pytest.mark.parametrize(("mode", "model", "rule"), every(3, COMMITTING))
 def test_a_step_commits_what_it_says_and_only_in_its_block(
     mode: str, model: str, rule: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:

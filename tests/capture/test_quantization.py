@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from capture import models, quantization
+from capture import execution, models, quantization
 from capture.attention import Whole, join
 from capture.footprint import forward_seconds, predict
 from capture.forwards import dram_bytes, flops, forwards, linear_flops
@@ -148,10 +148,18 @@ def test_generations_of_8_bits_run_in_every_mode(mode: str, precision: str) -> N
     generate(mode, precision)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_generations_of_8_bits_compile_whole(precision: str) -> None:
-    """Queries shorten from block to block, so that they are symbolic, and from more rows than are padded to fewer."""
+def test_generations_of_8_bits_compile_whole(precision: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries shorten from block to block, so that they are symbolic, and from more rows than are padded to fewer.
+
+    Without a backend's code all but the code is made.
+    """
+    if backend == "eager":
+        real = torch.compile
+        plain = {"backend": "eager", "fullgraph": True, "dynamic": False}
+        monkeypatch.setattr(execution.torch, "compile", lambda work, **_: real(work, **plain))
+    torch.compiler.reset()
     generate("dlm_block_prefix", precision, block=4, steps=10, generated_tokens=20, execution="compile")
 
 

@@ -37,6 +37,7 @@ def out_of_memory(*_: Any, **__: Any) -> Any:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
 
+@pytest.mark.process
 def test_importing_the_front_door_does_not_import_torch() -> None:
     code = (
         "import sys, capture, capture.sweep, capture.ceilings\n"
@@ -87,6 +88,7 @@ def test_a_second_capture_skips_what_is_there(captured: Captured, monkeypatch: p
     assert {path: path.stat().st_mtime_ns for path in captured.folder.rglob("*")} == before
 
 
+@pytest.mark.process
 def test_a_folder_that_is_complete_starts_nothing(captured: Captured) -> None:
     points = [msgspec.structs.replace(point, device="auto") for point in captured.points]
     code = (
@@ -101,6 +103,7 @@ def test_a_folder_that_is_complete_starts_nothing(captured: Captured) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.process
 def test_points_run_in_a_process_of_their_own(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "random", refuse)
     points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1, device="auto") for batch in (1, 2)]

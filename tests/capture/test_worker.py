@@ -20,6 +20,7 @@ from capture.worker import Worker
 
 from .benches import log, make_point
 
+pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 FAKE = "tests.capture.benches:Fake"
 OK = {"run.json", "trace.json.gz", "ceilings.json"}
