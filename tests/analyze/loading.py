@@ -26,9 +26,13 @@ def query(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def dump(warehouse: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table; sums of rollups to nine digits, for they depend on the order of summation."""
-    tables = [row[0] for row in query(warehouse, "SELECT table_name FROM duckdb_tables() ORDER BY 1")]
-    rows = {table: query(warehouse, f"SELECT * FROM {table} ORDER BY ALL") for table in tables}
-    return rows | {table: [tuple(map(_summed, row)) for row in rows[table]] for table in tables if table in KEPT_TABLES}
+    connection = connect(warehouse, read_only=True)
+    try:
+        tables = connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        rows = {table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for (table,) in tables}
+    finally:
+        connection.close()
+    return rows | {table: [tuple(map(_summed, row)) for row in rows[table]] for table in rows if table in KEPT_TABLES}
 
 
 def _summed(value: Any) -> Any:
