@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.events import Header
@@ -18,6 +18,7 @@ from analyze.ingest import analyze
 from analyze.timeline import LAUNCH_LATENCY_NS, WAITING, gap_rows
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
+from tests.sampling import examples
 from tests.warehouse.rows import define
 from warehouse import connect
 from warehouse.load import insert
@@ -275,7 +276,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Any:
     connection.close()
 
 
-@settings(max_examples=60, deadline=None)
+@examples("milliseconds")
 @given(st.lists(launches, max_size=5), st.lists(kernels, min_size=1, max_size=14))
 def test_every_nanosecond_is_busy_or_in_one_gap(
     scratch: Any, calls: list[tuple[int, ...]], rows: list[tuple[Any, ...]]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.alignment import align_names
@@ -22,7 +20,9 @@ from analyze.errors import TraceError
 from analyze.ingest import Result, analyze
 from analyze.spans import Int64
 from tests.analyze import kineto
+from tests.analyze.command_line import ridgeline
 from tests.analyze.loading import RUN_JSON, dump, failures, query, run_directory
+from tests.sampling import examples
 from warehouse import connect
 
 ROOT = Path(__file__).parents[2]
@@ -250,7 +250,7 @@ def test_the_order_of_events_changes_nothing(tmp_path: Path) -> None:
 # Kernels missing and extra.
 
 
-@settings(deadline=None, max_examples=20)
+@examples("warehouse")
 @given(data=st.data(), layers=st.integers(2, 6), seed=st.integers(0, 1 << 30))
 def test_removed_and_inserted_kernels_leave_the_rest_aligned(
     data: st.DataObject, layers: int, seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -319,7 +319,7 @@ def assert_conserved(warehouse: Path, device_time_ns: int | None = None) -> None
 codes = st.lists(st.integers(0, 4), max_size=40).map(lambda values: np.array(values, dtype=np.int64))
 
 
-@settings(deadline=None, max_examples=200)
+@examples("microseconds")
 @given(ours=codes, theirs=codes)
 def test_an_alignment_is_a_longest_common_subsequence(ours: Int64, theirs: Int64) -> None:
     pairs = align_names(ours, theirs)
@@ -437,19 +437,16 @@ def test_the_command_line_names_the_twin_and_says_what_matched(tmp_path: Path) -
     replay = kineto.write(tmp_path / "r.json", replayed_step(label, ["a", "b", "x"]))
     twin = kineto.write(tmp_path / "e.json", eager_step(label, ["a", "b"]))
 
-    def ridgeline(*paths: Path) -> tuple[int, str, str]:
-        command = [sys.executable, str(ROOT / "ridgeline.py"), "analyze", *map(str, paths), "-w", "w.duckdb"]
-        done = subprocess.run(
-            [*command, "--twin", str(twin)], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
+    def said(*paths: Path) -> tuple[int, str, str]:
+        done = ridgeline("analyze", *paths, "-w", "w.duckdb", "--twin", twin, cwd=tmp_path)
         return done.returncode, done.stdout, done.stderr
 
     line = (
         "r: loaded, 3 kernels, 0.009 ms of device time, the twin tells of 2 of 3 replayed kernels, 66.7% of their time"
     )
-    assert ridgeline(replay) == (0, "", f"ridgeline: {line}\n")
+    assert said(replay) == (0, "", f"ridgeline: {line}\n")
     alone = "ridgeline: --twin belongs to one trace: expected a single PATH that is a file\n"
-    assert ridgeline(replay, twin) == ridgeline(tmp_path) == (2, "", alone)
+    assert said(replay, twin) == said(tmp_path) == (2, "", alone)
 
 
 @needs_h200
