@@ -318,6 +318,7 @@ def test_whatever_is_stored_has_rows_or_one_reason(
     assert all(row["time_ns"] is None or 0 <= row["time_ns"] < 2**63 for row in found)
 
 
+@pytest.mark.process
 def test_torch_is_not_needed() -> None:
     script = "import sys, analyze.predictions; print('torch' in sys.modules)"
     run = [sys.executable, "-c", script]
