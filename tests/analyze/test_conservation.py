@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from analyze.ingest import analyze
 from tests.analyze import kineto
+from tests.sampling import examples
 from warehouse import connect
 
 BF16, FP32 = "c10::BFloat16", "float"
@@ -168,7 +169,7 @@ SUMS = {
         WHERE level = 'operator'
     """,
 }  # fmt: skip
-PROPERTY = settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(examples("warehouse"), suppress_health_check=list(HealthCheck))
 
 
 @PROPERTY

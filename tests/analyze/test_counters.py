@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -405,7 +405,7 @@ def test_every_kernel_of_a_recorded_run_has_its_memory_counters(run: Path, wareh
     assert dict(sums) == pytest.approx(expected)
 
 
-reference = pytest.mark.skipif(not (SHARED / "h200").is_dir(), reason="the reference traces are not at hand")
+needs_shared = pytest.mark.skipif(not (SHARED / "h200").is_dir(), reason="the reference traces are not at hand")
 STEPS = {  # kernels; DRAM and L2 bytes; tensor operations; kernels that move no DRAM bytes
     "ar_decode": (1492, 15.29e9, 24.0e9, 0.123e12, 197),
     "ar_decode_b16": (1460, 16.42e9, 27.0e9, 0.262e12, 164),
@@ -414,11 +414,11 @@ STEPS = {  # kernels; DRAM and L2 bytes; tensor operations; kernels that move no
 }
 
 
-@reference
+@needs_shared
 @pytest.mark.parametrize("name", STEPS)
-def test_nsight_compute_s_sums_of_reference_steps(warehouse: Path, name: str) -> None:
+def test_nsight_compute_s_sums_of_reference_steps(reference: Callable[[str], Path], name: str) -> None:
     kernels, dram, l2, tensor, none = STEPS[name]
-    load(warehouse, SHARED / "h200" / f"{name}.json.gz")
+    warehouse = reference(name)
     rows = query(
         warehouse,
         "SELECT count(*), count(counter_dram_bytes), count(l1_bytes), sum(counter_dram_bytes), sum(l2_bytes),"
@@ -432,7 +432,7 @@ def test_nsight_compute_s_sums_of_reference_steps(warehouse: Path, name: str) ->
     assert query(warehouse, MESSAGE) == [(None,)]
 
 
-@reference
+@needs_shared
 @pytest.mark.parametrize("name", STEPS)
 def test_nsight_compute_s_file_is_read_as_capture_reads_it(name: str) -> None:
     path = SHARED / "h200" / f"{name}.ncu.csv.gz"
@@ -446,14 +446,14 @@ def test_nsight_compute_s_file_is_read_as_capture_reads_it(name: str) -> None:
     )
 
 
-@reference
-def test_a_replay_without_counters_of_its_own_is_given_none(warehouse: Path) -> None:
-    load(warehouse, SHARED / "h200" / "ar_decode_graph.json.gz")
+@needs_shared
+def test_a_replay_without_counters_of_its_own_is_given_none(reference: Callable[[str], Path]) -> None:
+    warehouse = reference("ar_decode_graph")
     assert query(warehouse, "SELECT count(*) FROM counters") == [(0,)]
     assert query(warehouse, MESSAGE) == [(None,)]
 
 
-@reference
+@needs_shared
 def test_ranges_of_an_old_trace_keep_their_counters(warehouse: Path) -> None:
     load(warehouse, SHARED / "traces" / "a100-cupti-counters.json.gz")
     rows: list[Any] = query(warehouse, "SELECT source, count(DISTINCT kernel_id), count(*) FROM counters GROUP BY ALL")

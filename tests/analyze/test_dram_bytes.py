@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,17 +185,17 @@ def test_repriced_bytes_are_those_of_a_fresh_ingest(tmp_path: Path) -> None:
         assert before[table] == after[table]
 
 
-reference = pytest.mark.skipif(not (SHARED / "h200").is_dir(), reason="the reference traces are not at hand")
+needs_shared = pytest.mark.skipif(not (SHARED / "h200").is_dir(), reason="the reference traces are not at hand")
 ERRORS = (
     "SELECT r.name, b.family, b.counter_dram_bytes / sum(b.counter_dram_bytes) OVER (PARTITION BY run_id),"
     " b.cache_model_error FROM byte_sources b JOIN runs r USING (run_id)"
 )
 
 
-@reference
+@needs_shared
 @pytest.mark.parametrize("name", ["ar_decode", "ar_decode_b16", "dlm_full", "dlm_prefix"])
-def test_reference_steps_through_the_whole_ingest(warehouse: Path, name: str) -> None:
-    load(warehouse, SHARED / "h200" / f"{name}.json.gz")
+def test_reference_steps_through_the_whole_ingest(reference: Callable[[str], Path], name: str) -> None:
+    warehouse = reference(name)
     assert query(warehouse, BASIS) == [("execution_trace", None)]
     ((total, kernels, known),) = query(
         warehouse,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,15 +9,17 @@ import pytest
 from analyze import hta
 from analyze.ingest import Result, analyze
 from tests.analyze import kineto
+from tests.analyze.command_line import ridgeline
 from tests.analyze.loading import query
 from warehouse import connect
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "tests" / "data" / "h200" / "tiny-llama_ar_p256_g64_b1_bf16_eager"
 SHARED = ROOT.parent / "shared"
-RIGHT = [
-    *("h200/ar_decode", "h200/ar_decode_b16", "h200/ar_decode_graph", "h200/dlm_full", "h200/dlm_prefix"),
-    *("traces/h100-bert-small", "traces/h100-qwen1.5-0.5b-prefill", "traces/sglang-qwen3-8b-decode-graph"),
+RIGHT = ["h200/ar_decode_graph", "traces/h100-bert-small"]
+RIGHT_AS_WELL = [
+    *("h200/ar_decode", "h200/ar_decode_b16", "h200/dlm_full", "h200/dlm_prefix"),
+    *("traces/h100-qwen1.5-0.5b-prefill", "traces/sglang-qwen3-8b-decode-graph"),
 ]
 """The others, and why HTA is not: it takes any event with a stream for work of the device, synchronisation records in
 alexnet and an operator's arguments in b200-eager and triton-example; it has nothing to say of traces without kernels
@@ -72,12 +71,14 @@ def agree(warehouse: Path) -> None:
         assert max(launches[0][1:]) < 2
 
 
+@pytest.mark.process
 def test_temporal_idle_and_launch_analyses_agree(examined: Path) -> None:
     agree(examined)
     assert query(examined, "SELECT count(*) FROM hta_launch") == [(445,)]
     assert query(examined, "SELECT stream, category FROM hta_idle ORDER BY 2") == [(7, "host_wait"), (7, "other")]
 
 
+@pytest.mark.process
 def test_the_critical_path_is_there(examined: Path) -> None:
     """Times are those of HTA's graph, which nothing of ours computes: they fit into the trace."""
     ((edges, total_ns, bounds),) = query(
@@ -89,6 +90,7 @@ def test_the_critical_path_is_there(examined: Path) -> None:
     assert "cpu_bound" in bounds
 
 
+@pytest.mark.process
 def test_what_fails_is_a_warning_and_the_run_is_there(examined: Path) -> None:
     rows = query(
         examined, "SELECT w.source, w.message FROM warnings w JOIN runs USING (run_id) WHERE name = 'host' ORDER BY 2"
@@ -135,11 +137,13 @@ def test_findings_take_the_place_of_older_ones(tmp_path: Path, warehouse: Path) 
     assert query(warehouse, "SELECT message FROM warnings") == [("idle: 2.5",)]
 
 
+@pytest.mark.process
 def test_one_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     trace = kineto.write(tmp_path / "t.json", kineto.matmul_step())
     assert hta.examine(trace, limit_s=0.01) == hta.Findings({}, ["load: stopped at its limit of 0.01 seconds"])
 
 
+@pytest.mark.process
 def test_a_trace_hta_cannot_load_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("{}")
     found = hta.examine(tmp_path / "t.json")
@@ -165,18 +169,10 @@ def test_answers_before_the_end_count(lines: list[str], end: str, expected: hta.
     assert hta._findings(lines, end) == expected
 
 
+@pytest.mark.process
 def test_the_command_says_what_failed_and_succeeds(tmp_path: Path) -> None:
     trace = kineto.write(tmp_path / "t.json", on_host())
-    command = [
-        sys.executable,
-        str(ROOT / "ridgeline.py"),
-        "analyze",
-        str(trace),
-        "-w",
-        str(tmp_path / "w.duckdb"),
-        "--hta",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, timeout=300)
+    done = ridgeline("analyze", trace, "-w", tmp_path / "w.duckdb", "--hta", cwd=tmp_path)
     first, *warnings = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (0, "")
     assert first.endswith(", HTA's analyses added")
@@ -185,7 +181,10 @@ def test_the_command_says_what_failed_and_succeeds(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "name", [*RIGHT, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in RIGHT_AS_WELL)]
+)
 def test_real_traces_agree(name: str, warehouse: Path) -> None:
     trace = SHARED / f"{name}.json.gz"
     if not trace.is_file():

@@ -21,24 +21,27 @@ import json, logging, sys, warnings
 warnings.simplefilter("ignore")
 logging.disable(logging.CRITICAL)
 from hta.trace_analysis import TraceAnalysis
-path = sys.argv[1]
-analysis = TraceAnalysis(trace_files={0: path}, trace_dir=path.rpartition("/")[0])
-events, names = analysis.t.get_trace(0), analysis.t.symbol_table.get_sym_table()
-device = events[events["stream"] >= 0]
-categories = device["cat"].map(lambda code: names[code])
-sums = {str(k): [int(n), float(t)] for k, n, t in device.groupby(categories)["dur"].agg(["count", "sum"]).itertuples()}
-row = analysis.get_temporal_breakdown(visualize=False).iloc[0]
-busy_us = float(row["compute_time(us)"] + row["non_compute_time(us)"])
-print(json.dumps({"sums": sums, "busy_us": busy_us, "span_us": float(row["kernel_time(us)"])}))
+for path in sys.argv[1:]:
+    analysis = TraceAnalysis(trace_files={0: path}, trace_dir=path.rpartition("/")[0])
+    events, names = analysis.t.get_trace(0), analysis.t.symbol_table.get_sym_table()
+    device = events[events["stream"] >= 0]
+    grouped = device.groupby(device["cat"].map(lambda code: names[code]))["dur"].agg(["count", "sum"])
+    sums = {str(k): [int(n), float(t)] for k, n, t in grouped.itertuples()}
+    row = analysis.get_temporal_breakdown(visualize=False).iloc[0]
+    busy_us = float(row["compute_time(us)"] + row["non_compute_time(us)"])
+    print(json.dumps({"sums": sums, "busy_us": busy_us, "span_us": float(row["kernel_time(us)"])}))
 """
 
 
-def hta(trace: Path) -> Any:
-    """HTA in a process of its own: it reads its configuration from the environment once, and warns a lot."""
+@pytest.fixture(scope="module")
+def by_hta() -> dict[str, Any]:
+    """What HTA has of each run, in a process of its own: it reads its environment once, and warns a lot."""
     environment = {**os.environ, "HTA_DISABLE_NS_ROUNDING": "1"}
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(trace)], capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-c", SCRIPT, *(str(H200 / name / "trace.json.gz") for name in RUNS)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"sums"')]
+    return dict(zip(RUNS, map(json.loads, lines), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +51,10 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", RUNS)
-def test_device_time_by_category_and_busy_time_agree(warehouse: Path, name: str) -> None:
-    theirs = hta(H200 / name / "trace.json.gz")
+def test_device_time_by_category_and_busy_time_agree(warehouse: Path, by_hta: dict[str, Any], name: str) -> None:
+    theirs = by_hta[name]
     connection = connect(warehouse, read_only=True)
     rows = connection.execute(
         "SELECT category, count(*), sum(duration_ns) FROM kernels JOIN kernel_classes USING (run_id, class_id)"

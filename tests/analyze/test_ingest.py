@@ -5,12 +5,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, load, query, run_directory
+from tests.sampling import examples
 from warehouse.load import remove
 
 
@@ -170,7 +171,7 @@ def shared_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("property") / "w.duckdb"
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples("warehouse")
 @given(events=traces())
 def test_every_account_sums_to_the_device_time(
     events: list[kineto.Event], tmp_path: Path, shared_warehouse: Path

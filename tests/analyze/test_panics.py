@@ -13,6 +13,7 @@ import pytest
 from analyze.counter_files import read_beside
 from analyze.ingest import analyze
 from tests.analyze import kineto
+from tests.analyze.command_line import ridgeline
 
 ROOT = Path(__file__).parents[2]
 PANIC = pl.exceptions.PanicException
@@ -48,8 +49,28 @@ def test_a_panic_over_counters_costs_the_counters(tmp_path: Path, monkeypatch: p
     assert "capacity overflow" in unusable[0]
 
 
+def panic(*_: object, **__: object) -> None:
+    raise PANIC("index out\nof bounds")
+
+
 @pytest.mark.parametrize("place", ["analyze.ingest.discover", "warehouse.load.insert", "analyze.run.assemble"])
-def test_a_panic_anywhere_is_one_line(tmp_path: Path, place: str) -> None:
+def test_a_panic_anywhere_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    kineto.write(tmp_path / "t.json", kineto.matmul_step())
+    monkeypatch.setattr(place, panic)
+    done = ridgeline("analyze", "t.json", cwd=tmp_path)
+    check(done.returncode, done.stdout, done.stderr)
+
+
+def check(code: int, output: str, errors: str) -> None:
+    (line,) = errors.splitlines()
+    assert (code, output) == (1, "")
+    assert line.startswith("ridgeline: ")
+    assert "PanicException: index out of bounds" in line
+
+
+@pytest.mark.process
+def test_a_panic_in_a_process_of_its_own_is_one_line(tmp_path: Path) -> None:
+    place = "analyze.ingest.discover"
     kineto.write(tmp_path / "t.json", kineto.matmul_step())
     module, _, name = place.rpartition(".")
     script = f"""
@@ -66,7 +87,4 @@ ridgeline.main()
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    (line,) = done.stderr.splitlines()
-    assert (done.returncode, done.stdout) == (1, "")
-    assert line.startswith("ridgeline: ")
-    assert "PanicException: index out of bounds" in line
+    check(done.returncode, done.stdout, done.stderr)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.predictions import MOST_BLOCKS, prediction_rows, roofs_of
@@ -18,6 +18,7 @@ from capture import forwards
 from capture.point import Point
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, load, query, run_directory
+from tests.sampling import examples
 
 DATA = Path(__file__).parents[1] / "data"
 CAPTURED = sorted(DATA.glob("h200*/*/run.json"))
@@ -300,7 +301,7 @@ LIKELY = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@examples("microseconds")
 @given(
     changes=st.dictionaries(st.sampled_from(Point.__struct_fields__), LIKELY | ANYTHING, max_size=5),
     model=st.dictionaries(st.sampled_from(["hidden", "layers", "name"]), LIKELY | ANYTHING, max_size=2),
@@ -317,6 +318,7 @@ def test_whatever_is_stored_has_rows_or_one_reason(
     assert all(row["time_ns"] is None or 0 <= row["time_ns"] < 2**63 for row in found)
 
 
+@pytest.mark.process
 def test_torch_is_not_needed() -> None:
     script = "import sys, analyze.predictions; print('torch' in sys.modules)"
     run = [sys.executable, "-c", script]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze import reader
@@ -14,6 +14,7 @@ from analyze.columns import read_part
 from analyze.errors import TraceError
 from analyze.reader import TraceReader, decode
 from tests.analyze import kineto
+from tests.sampling import examples
 
 LAYOUTS = ["kineto", "compact"]
 
@@ -36,7 +37,7 @@ def test_every_event_comes_out_once_whatever_the_layout_and_block_size(
     assert events_of(path) == [(e["name"], e["ts"], e["dur"]) for e in events if e["ph"] == "X"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@examples("microseconds")
 @given(
     names=st.lists(
         st.sampled_from(['},{"ph"', '}, {"name": "x"', "]", "]}", '"traceEvents": [', "\\", "é\u2028", "{lambda()#1}"]),

@@ -580,6 +580,7 @@ def test_csv_and_json_say_the_same() -> None:
     assert {r["intensity"] for r in found if r["component"] == "softmax"} == {None}
 
 
+@pytest.mark.process
 def test_neither_torch_nor_a_warehouse_is_imported() -> None:
     script = (
         "import sys; from analyze.theory_table import theory;"

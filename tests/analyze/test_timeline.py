@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.events import Header
@@ -18,6 +19,7 @@ from analyze.ingest import analyze
 from analyze.timeline import LAUNCH_LATENCY_NS, WAITING, gap_rows
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
+from tests.sampling import examples
 from tests.warehouse.rows import define
 from warehouse import connect
 from warehouse.load import insert
@@ -275,7 +277,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Any:
     connection.close()
 
 
-@settings(max_examples=60, deadline=None)
+@examples("milliseconds")
 @given(st.lists(launches, max_size=5), st.lists(kernels, min_size=1, max_size=14))
 def test_every_nanosecond_is_busy_or_in_one_gap(
     scratch: Any, calls: list[tuple[int, ...]], rows: list[tuple[Any, ...]]
@@ -377,26 +379,37 @@ def check_steps(connection: Any, device: int, rows: list[dict[str, Any]]) -> Non
 
 
 @pytest.fixture(scope="module", params=[H200, SHARED / "h200", SHARED / "traces"], ids=["ours", "h200", "foreign"])
-def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def real(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, reference: Callable[[str], Path]
+) -> list[Path]:
+    """Warehouses of real traces, to be read only."""
     if not request.param.is_dir():
         pytest.skip("the reference traces are not beside the project")
+    if request.param == SHARED / "h200":
+        names = [path.name.partition(".")[0] for path in request.param.glob("*.json.gz") if ".et." not in path.name]
+        assert len(names) > 3
+        return [reference(name) for name in names]
     path = tmp_path_factory.mktemp("real") / "w.duckdb"
     assert {result.outcome for result in analyze([request.param], path)} == {"loaded"}
-    return path
+    return [path]
 
 
-def test_real_devices_are_busy_or_idle(real: Path) -> None:
-    rows = query(
+def of_all(warehouses: list[Path], sql: str) -> list[tuple[Any, ...]]:
+    return [row for warehouse in warehouses for row in query(warehouse, sql)]
+
+
+def test_real_devices_are_busy_or_idle(real: list[Path]) -> None:
+    rows = of_all(
         real, "SELECT r.run_id, wall_ns - busy_ns - idle_ns, r.device_time_ns - d.busy_ns - d.overlap_ns, idle_ns"
         " - host_late_ns - synchronisation_ns - launch_latency_ns - dependency_ns - replay_ns - unknown_ns"
         " FROM runs r JOIN device_timeline d USING (run_id)",
     )  # fmt: skip
-    assert len(rows) == query(real, "SELECT count(*) FROM runs")[0][0]
+    assert len(rows) == len(of_all(real, "FROM runs"))
     assert {row[1:] for row in rows} == {(0, 0, 0)}
 
 
-def test_real_steps_are_work_and_explained_gaps(real: Path) -> None:
-    rows = query(
+def test_real_steps_are_work_and_explained_gaps(real: list[Path]) -> None:
+    rows = of_all(
         real, "SELECT s.end_ns - s.start_ns - s.busy_ns - host_late_ns - synchronisation_ns - launch_latency_ns"
         " - dependency_ns - replay_ns - unknown_ns, outside_ns, t.busy_ns - s.busy_ns"
         " FROM steps s JOIN step_timeline t USING (run_id, rank, step_id)",
@@ -404,9 +417,9 @@ def test_real_steps_are_work_and_explained_gaps(real: Path) -> None:
     assert set(rows) == {(0, 0, 0)}
 
 
-def test_parts_of_real_gaps_sum_to_them(real: Path) -> None:
+def test_parts_of_real_gaps_sum_to_them(real: list[Path]) -> None:
     counted = "count(*), count(queue_ns), count(*) FILTER (sync_ns + host_ns + call_ns + queue_ns = duration_ns)"
     least = "min(least(sync_ns, host_ns, call_ns, queue_ns))"
-    ((gaps, known, sums, smallest),) = query(real, f"SELECT {counted}, {least} FROM gaps")
-    assert (sums, smallest) == (known, 0)
-    assert known > 0.99 * gaps
+    for gaps, known, sums, smallest in of_all(real, f"SELECT {counted}, {least} FROM gaps"):
+        assert (sums, smallest) == (known, 0)
+        assert known > 0.99 * gaps

@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import subprocess
-import sys
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.alignment import align_names
@@ -22,7 +21,9 @@ from analyze.errors import TraceError
 from analyze.ingest import Result, analyze
 from analyze.spans import Int64
 from tests.analyze import kineto
+from tests.analyze.command_line import ridgeline
 from tests.analyze.loading import RUN_JSON, dump, failures, query, run_directory
+from tests.sampling import examples
 from warehouse import connect
 
 ROOT = Path(__file__).parents[2]
@@ -250,7 +251,7 @@ def test_the_order_of_events_changes_nothing(tmp_path: Path) -> None:
 # Kernels missing and extra.
 
 
-@settings(deadline=None, max_examples=20)
+@examples("warehouse")
 @given(data=st.data(), layers=st.integers(2, 6), seed=st.integers(0, 1 << 30))
 def test_removed_and_inserted_kernels_leave_the_rest_aligned(
     data: st.DataObject, layers: int, seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -319,7 +320,7 @@ def assert_conserved(warehouse: Path, device_time_ns: int | None = None) -> None
 codes = st.lists(st.integers(0, 4), max_size=40).map(lambda values: np.array(values, dtype=np.int64))
 
 
-@settings(deadline=None, max_examples=200)
+@examples("microseconds")
 @given(ours=codes, theirs=codes)
 def test_an_alignment_is_a_longest_common_subsequence(ours: Int64, theirs: Int64) -> None:
     pairs = align_names(ours, theirs)
@@ -437,24 +438,30 @@ def test_the_command_line_names_the_twin_and_says_what_matched(tmp_path: Path) -
     replay = kineto.write(tmp_path / "r.json", replayed_step(label, ["a", "b", "x"]))
     twin = kineto.write(tmp_path / "e.json", eager_step(label, ["a", "b"]))
 
-    def ridgeline(*paths: Path) -> tuple[int, str, str]:
-        command = [sys.executable, str(ROOT / "ridgeline.py"), "analyze", *map(str, paths), "-w", "w.duckdb"]
-        done = subprocess.run(
-            [*command, "--twin", str(twin)], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
+    def said(*paths: Path) -> tuple[int, str, str]:
+        done = ridgeline("analyze", *paths, "-w", "w.duckdb", "--twin", twin, cwd=tmp_path)
         return done.returncode, done.stdout, done.stderr
 
     line = (
         "r: loaded, 3 kernels, 0.009 ms of device time, the twin tells of 2 of 3 replayed kernels, 66.7% of their time"
     )
-    assert ridgeline(replay) == (0, "", f"ridgeline: {line}\n")
+    assert said(replay) == (0, "", f"ridgeline: {line}\n")
     alone = "ridgeline: --twin belongs to one trace: expected a single PATH that is a file\n"
-    assert ridgeline(replay, twin) == ridgeline(tmp_path) == (2, "", alone)
+    assert said(replay, twin) == said(tmp_path) == (2, "", alone)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """The reference replays with their twin, in a warehouse to copy, and the result of loading them."""
+    path = tmp_path_factory.mktemp("pair") / "w.duckdb"
+    (result,) = analyze([H200 / "ar_decode_graph.json.gz"], path, twin=H200 / "ar_decode.json.gz")
+    return path, result
 
 
 @needs_h200
-def test_the_reference_pair_is_aligned_whole(warehouse: Path) -> None:
-    (result,) = analyze([H200 / "ar_decode_graph.json.gz"], warehouse, twin=H200 / "ar_decode.json.gz")
+def test_the_reference_pair_is_aligned_whole(warehouse: Path, pair: tuple[Path, Result]) -> None:
+    stored, result = pair
+    shutil.copyfile(stored, warehouse)
     assert result.matched
     assert result.matched[:2] == result.matched[2:]
     assert (result.kernels, result.matched.kernels) == (2988, 2988)
@@ -470,7 +477,9 @@ def test_the_reference_pair_is_aligned_whole(warehouse: Path) -> None:
 
 @needs_h200
 @pytest.mark.parametrize("share", [0.02, 0.2])
-def test_the_reference_pair_with_kernels_removed_and_inserted(tmp_path: Path, warehouse: Path, share: float) -> None:
+def test_the_reference_pair_with_kernels_removed_and_inserted(
+    tmp_path: Path, warehouse: Path, pair: tuple[Path, Result], share: float
+) -> None:
     trace = json.loads(gzip.decompress((H200 / "ar_decode_graph.json.gz").read_bytes()))
     draw = random.Random(7)
     events: list[kineto.Event] = []
@@ -483,9 +492,10 @@ def test_the_reference_pair_with_kernels_removed_and_inserted(tmp_path: Path, wa
             inserted += 1
     path = tmp_path / "broken.json"
     path.write_text(json.dumps(trace | {"traceEvents": events}))
-    twin = H200 / "ar_decode.json.gz"
-    (whole,) = analyze([H200 / "ar_decode_graph.json.gz"], warehouse, twin=twin)
-    (result,) = analyze([path], warehouse, twin=twin)
+    stored, whole = pair
+    shutil.copyfile(stored, warehouse)
+    (result,) = analyze([path], warehouse, twin=H200 / "ar_decode.json.gz")
+    assert whole.matched
     assert result.matched
     assert inserted > 10
     assert result.matched.of_kernels == result.kernels

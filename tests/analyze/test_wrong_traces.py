@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
 from tests.fuzz.fuzz_reader import check
+from tests.sampling import examples
 from warehouse import connect
 
 ODD = st.one_of(
@@ -50,14 +51,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("wrong")
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples("microseconds")
 @given(trace=wrong())
 def test_the_decoder_and_the_joins_lose_nothing(trace: dict[str, Any], folder: Path) -> None:
     """``json.dumps`` writes NaN and Infinity as other Python writers do."""
     check(folder / "t.json", json.dumps(trace).encode())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples("warehouse")
 @given(trace=wrong())
 def test_both_accounts_close_and_sound_kernels_stay(trace: dict[str, Any], folder: Path) -> None:
     path, warehouse = folder / "whole.json", folder / "w.duckdb"

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.fuzz_reader import check
+from tests.sampling import pick
 
 FOLDER = Path(__file__).parent
 CORPUS = sorted((FOLDER / "corpus").iterdir())
-SECONDS = int(os.environ.get("RIDGELINE_FUZZ_SECONDS", "30"))
+SECONDS = int(os.environ.get("RIDGELINE_FUZZ_SECONDS", pick(3, 30)))
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
@@ -22,7 +23,7 @@ def test_corpus(path: Path, tmp_path: Path) -> None:
     assert check(tmp_path / "t.json", path.read_bytes()) == path.name.startswith("whole")
 
 
-@pytest.mark.exhaustive
+@pytest.mark.process
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
 def test_the_fuzzer_finds_nothing(tmp_path: Path) -> None:
     (tmp_path / "found").mkdir()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.cache_model import Touch, frame, predict
+from tests.sampling import examples
 
 MIB = 1 << 20
 L2 = 16 * MIB
@@ -50,7 +51,7 @@ def total(sequence: list[list[Touch]], *, write: bool) -> int:
     return sum(touched(kernel, write=write) for kernel in sequence)
 
 
-@settings(max_examples=40, deadline=None)
+@examples("milliseconds")
 @given(sequences)
 def test_no_more_is_moved_than_is_touched(sequence: list[list[Touch]]) -> None:
     result = predicted(sequence)
@@ -60,14 +61,14 @@ def test_no_more_is_moved_than_is_touched(sequence: list[list[Touch]]) -> None:
     assert result["dram_write_bytes"].sum() <= total(sequence, write=True) * (1 + 1e-9) + 1
 
 
-@settings(max_examples=40, deadline=None)
+@examples("milliseconds")
 @given(sequences)
 def test_a_kernel_reads_no_more_than_it_touches(sequence: list[list[Touch]]) -> None:
     for kernel, moved in zip(sequence, predicted(sequence)["dram_read_bytes"], strict=True):
         assert moved <= touched(kernel, write=False) * (1 + 1e-9) + 1
 
 
-@settings(max_examples=25, deadline=None)
+@examples("milliseconds")
 @given(sequences)
 def test_what_is_written_between_two_floods_is_written_back_whole(sequence: list[list[Touch]]) -> None:
     """Each byte written reaches DRAM at least once: the last time before the flood."""
@@ -81,14 +82,14 @@ def test_what_is_written_between_two_floods_is_written_back_whole(sequence: list
     assert written == pytest.approx(total(distinct, write=True), rel=1e-6, abs=2)
 
 
-@settings(max_examples=25, deadline=None)
+@examples("milliseconds")
 @given(sequences, st.permutations(range(6)))
 def test_numbers_of_storages_do_not_matter(sequence: list[list[Touch]], numbers: list[int]) -> None:
     renamed = [[touch._replace(storage=1000 * numbers[touch.storage] + 7) for touch in kernel] for kernel in sequence]
     assert predicted(renamed).equals(predicted(sequence))
 
 
-@settings(max_examples=25, deadline=None)
+@examples("milliseconds")
 @given(sequences)
 def test_steps_that_are_equal_are_predicted_alike(sequence: list[list[Touch]]) -> None:
     twice = sequence + [[touch._replace(storage=touch.storage + 100) for touch in kernel] for kernel in sequence]
@@ -100,7 +101,7 @@ def test_steps_that_are_equal_are_predicted_alike(sequence: list[list[Touch]]) -
     assert moved[: len(sequence)].equals(predicted(sequence).drop("kernel"))
 
 
-@settings(max_examples=25, deadline=None)
+@examples("milliseconds")
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 12 * MIB)), min_size=1, max_size=10))
 def test_a_larger_cache_reads_no_more(reads: list[tuple[int, int]]) -> None:
     sequence = [[Touch(storage, 0, size, size, False)] for storage, size in reads]

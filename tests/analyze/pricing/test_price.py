@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from analyze.pricing.price import Price, price, price_all
 from analyze.pricing.rules import attention
 from analyze.pricing.signature import parse
+from tests.sampling import examples
 
 BF16, FP32, INT64, SCALAR = "c10::BFloat16", "float", "long int", "Scalar"
 COMPLEX = "c10::complex<float>"
@@ -39,7 +40,7 @@ def counted(call: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-@settings(deadline=None, max_examples=30)
+@examples("milliseconds")
 @given(SIZE, SIZE, SIZE, SIZE)
 def test_products_equal_torchs_count(b: int, m: int, k: int, n: int) -> None:
     def rand(*shape: int) -> torch.Tensor:
@@ -58,7 +59,7 @@ def test_products_equal_torchs_count(b: int, m: int, k: int, n: int) -> None:
         assert priced(name, [(list(shape), FP32) for shape in shapes]).flops == counted(call), name
 
 
-@settings(deadline=None, max_examples=15)
+@examples("milliseconds")
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))
 def test_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel: int, groups: int) -> None:
     h += kernel
@@ -74,7 +75,7 @@ def test_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel:
     assert priced("aten::convolution", inputs).flops == expected
 
 
-@settings(deadline=None, max_examples=15)
+@examples("milliseconds")
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))
 def test_transposed_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel: int, groups: int) -> None:
     shapes = [b, c * groups, h, h], [c * groups, o, kernel, kernel]
@@ -90,7 +91,7 @@ def test_transposed_convolution_equals_torchs_count(b: int, c: int, h: int, o: i
     assert priced("aten::convolution", inputs).flops == expected
 
 
-@settings(deadline=None, max_examples=30)
+@examples("milliseconds")
 @given(
     st.integers(1, 2), st.integers(1, 3), st.integers(4, 9), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2),
     st.integers(1, 2), st.integers(1, 2),
@@ -148,7 +149,7 @@ def attention_inputs(b: int, heads: int, kv_heads: int, q: int, kv: int, d: int,
     return [(q_shape, BF16), (kv_shape, BF16), (kv_shape, BF16), "0.", str(causal), "False", "0.125"]
 
 
-@settings(deadline=None, max_examples=30)
+@examples("milliseconds")
 @given(
     st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3),
     st.integers(1, 2), st.integers(1, 2), st.integers(1, 2), st.booleans(),
@@ -180,7 +181,7 @@ Of the kernels below them, whose tokens come before heads, it takes the one for 
 """
 
 
-@settings(deadline=None, max_examples=30)
+@examples("milliseconds")
 @given(st.integers(1, 2), st.integers(1, 4), st.integers(1, 20), st.integers(1, 20), st.integers(1, 16))
 def test_attention_equals_torchs_count_where_that_is_right(b: int, heads: int, q: int, kv: int, d: int) -> None:
     """Without masks and with as many key heads."""
@@ -192,7 +193,7 @@ def test_attention_equals_torchs_count_where_that_is_right(b: int, heads: int, q
         assert priced(f"aten::{name}", [*((shape, BF16) for shape in shapes), *texts]).flops == expected, name
 
 
-@settings(deadline=None, max_examples=15)
+@examples("milliseconds")
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 20), st.integers(1, 20), st.integers(1, 16))
 def test_packed_attention_equals_torchs_count(b: int, heads: int, q: int, kv: int, d: int) -> None:
     shapes = [[b * n, heads, d] for n in (q, kv, kv)]
@@ -592,7 +593,7 @@ NAMES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=200)
+@examples("microseconds")
 @given(NAMES, JSON, st.lists(st.sampled_from([BF16, FP32, SCALAR, "", "TensorList", "???"]), max_size=4), JSON, JSON)
 def test_no_signature_can_make_pricing_raise(
     name: str, dims: Any, types: list[str], strides: Any, concrete: Any
