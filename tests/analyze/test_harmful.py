@@ -14,8 +14,8 @@ import pytest
 from analyze.ingest import analyze
 from analyze.pricing.price import price_all
 from tests.analyze import kineto
-from tests.analyze.command_line import ridgeline
 from tests.analyze.loading import RUN_JSON, load, query, run_directory
+from tests.command_line import ridgeline
 from tests.sampling import pick
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ import pytest
 from analyze import hta
 from analyze.ingest import Result, analyze
 from tests.analyze import kineto
-from tests.analyze.command_line import ridgeline
 from tests.analyze.loading import query
+from tests.command_line import ridgeline
 from warehouse import connect
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pytest
 from analyze.counter_files import read_beside
 from analyze.ingest import analyze
 from tests.analyze import kineto
-from tests.analyze.command_line import ridgeline
+from tests.command_line import ridgeline
 
 ROOT = Path(__file__).parents[2]
 PANIC = pl.exceptions.PanicException

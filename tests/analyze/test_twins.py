@@ -21,8 +21,8 @@ from analyze.errors import TraceError
 from analyze.ingest import Result, analyze
 from analyze.spans import Int64
 from tests.analyze import kineto
-from tests.analyze.command_line import ridgeline
 from tests.analyze.loading import RUN_JSON, dump, failures, query, run_directory
+from tests.command_line import ridgeline
 from tests.sampling import examples
 from warehouse import connect
 
