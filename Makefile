@@ -44,18 +44,20 @@ endef
 # For those on Linux who let pip choose torch: PyPI has it for CUDA.
 define HINT
 if [ ! -d $(VENV) ] && [ "$$(uname)" = Linux ] && [ -z "$$PIP_CONSTRAINT" ] && [ ! -e /proc/driver/nvidia ] && ! command -v nvidia-smi >/dev/null; then \
-  echo 'No NVIDIA driver found. Without one the CPU build of torch does the same, and saves 2.5 GB:'; \
+  echo 'No NVIDIA driver found. torch for the CPU is then all that can be used:'; \
   echo '  make PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" $(MAKECMDGOALS)'; \
 fi
 endef
 
 $(INSTALLED): pyproject.toml
-	@echo 'Installing into $(VENV): torch, transformers, DuckDB, Polars, Plotly, HolisticTraceAnalysis and what they need, 3 GB'
+	@echo 'Installing into $(VENV): torch, transformers, DuckDB, Polars, Plotly, HolisticTraceAnalysis and what they need;'
+	@echo 'to download are 3.2 GB with torch for CUDA, 0.4 GB with torch for the CPU'
 	$(INSTALL) .
 	@touch $@
 
 $(TESTABLE): pyproject.toml
-	@echo 'Installing into $(VENV): Ridgeline and, for its tests, pytest, mypy, pyspark, a Java, playwright, atheris, 4 GB'
+	@echo 'Installing into $(VENV): what Ridgeline needs and, for its tests, pytest, mypy, pyspark, a Java, playwright, atheris;'
+	@echo 'to download are 3.8 GB with torch for CUDA, 1 GB with torch for the CPU'
 	$(INSTALL) '.[dev]'
 	@touch $(INSTALLED) $@
 
