@@ -1,10 +1,14 @@
-# A fresh machine needs Python 3.11 or later and nothing else: every target makes its own .venv first.
+# A fresh machine needs Python 3.11 or later and nothing else: every target installs first what it needs into .venv.
 #   make PYTHON=python3.12 test             another interpreter
 #   make PIP_ARGS="-c versions.txt" test    anything pip understands
+#   make PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" demo    torch without CUDA
 
 PYTHON   ?= python3
 PIP_ARGS ?=
+# Warnings are no errors here, as pyproject.toml has them for whoever changes the code: a new release may have one more.
+WARNINGS ?= -W default
 VENV     ?= .venv
+OLDEST   ?= .venv-oldest
 DEMO     ?= demo
 RUNS     ?= runs
 WORKERS  ?= logical
@@ -15,50 +19,85 @@ STUDY    := reports/study
 EXPERIMENTS := e4-roofline modes-8b e2-latency e6-throughput e5-block-size e7-steps e9-lengths e8-batch e3-intensity \
                precision sparse gqa scale
 
-BIN   := $(VENV)/bin
-STAMP := $(VENV)/.installed
+BIN    := $(VENV)/bin
+PYTEST := python -m pytest -n $(WORKERS) --dist worksteal $(WARNINGS)
+
+# Stamps: what the commands need is installed; what the tests and checks need besides.
+INSTALLED := $(VENV)/.installed
+TESTABLE  := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-exhaustive bench check format pages study capture-study smoke-gpu capture-8b clean
+.NOTPARALLEL: # one pip at a time
+.PHONY: help demo test test-exhaustive test-oldest bench check format pages study capture-study smoke-gpu capture-8b clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-$(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11: make PYTHON=python3.11 ..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e '.[dev]'
+define INSTALL
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11: make PYTHON=python3.11 ..." >&2; exit 1; }
+$(if $(PIP_ARGS),,@$(HINT))
+$(PYTHON) -m venv $(VENV)
+$(BIN)/python -m pip install $(PIP_ARGS) -e
+endef
+
+# For those on Linux who let pip choose torch: PyPI has it for CUDA.
+define HINT
+if [ ! -d $(VENV) ] && [ "$$(uname)" = Linux ] && [ -z "$$PIP_CONSTRAINT" ] && [ ! -e /proc/driver/nvidia ] && ! command -v nvidia-smi >/dev/null; then \
+  echo 'No NVIDIA driver found. torch for the CPU is then all that can be used:'; \
+  echo '  make PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" $(MAKECMDGOALS)'; \
+fi
+endef
+
+$(INSTALLED): pyproject.toml
+	@echo 'Installing into $(VENV): torch, transformers, DuckDB, Polars, Plotly, HolisticTraceAnalysis and what they need;'
+	@echo 'to download are 3.2 GB with torch for CUDA, 0.4 GB with torch for the CPU'
+	$(INSTALL) .
 	@touch $@
 
-demo: $(STAMP) ## every decoding mode with small models on this machine, from capture to a report in ./demo
+$(TESTABLE): pyproject.toml
+	@echo 'Installing into $(VENV): what Ridgeline needs and, for its tests, pytest, mypy, pyspark, a Java, playwright, atheris;'
+	@echo 'to download are 3.8 GB with torch for CUDA, 1 GB with torch for the CPU'
+	$(INSTALL) '.[dev]'
+	@touch $(INSTALLED) $@
+
+demo: $(INSTALLED) ## every decoding mode with small models on this machine, from capture to a report in ./demo
 	$(BIN)/ridgeline demo --out $(DEMO)
 	@find "$(CURDIR)/$(DEMO)" -name '*.html' | sed 's/^/Report: /'
 
-test: $(STAMP) ## the tests, a worker a core
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+test: $(TESTABLE) ## the tests, a worker a core
+	$(BIN)/$(PYTEST)
 
-test-exhaustive: $(STAMP) ## the tests with every sweep in full
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --exhaustive
+test-exhaustive: $(TESTABLE) ## the tests with every sweep in full
+	$(BIN)/$(PYTEST) --exhaustive
 
-bench: $(STAMP) ## ingest against HTA's load, and a warehouse of ten million kernels (BENCH="--sizes 120" ROWS=1000000 for less)
+$(OLDEST)/.installed-dev: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install uv
+	$(OLDEST)/bin/uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct -e '.[dev]'
+	@touch $@
+
+test-oldest: $(OLDEST)/.installed-dev ## the tests with the oldest versions that pyproject.toml declares
+	$(OLDEST)/bin/$(PYTEST)
+
+bench: $(INSTALLED) ## ingest against HTA's load, and a warehouse of ten million kernels (BENCH="--sizes 120" ROWS=1000000 for less)
 	$(BIN)/python tests/bench/bench_ingest.py $(BENCH)
 	$(BIN)/python tests/bench/bench_warehouse.py --rows $(ROWS)
 	$(BIN)/python tests/bench/bench_memory.py
 
-check: $(STAMP) ## ruff and mypy --strict
+check: $(TESTABLE) ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 
-format: $(STAMP) ## let ruff repair and format what it can
+format: $(TESTABLE) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pages: $(STAMP) ## warehouse/SCHEMA.md and COOKBOOK.md, from the database's comments and the cookbook's files
+pages: $(INSTALLED) ## warehouse/SCHEMA.md and COOKBOOK.md, from the database's comments and the cookbook's files
 	$(BIN)/python -m warehouse.documentation
 
-study: $(STAMP) ## the study's pages and FINDINGS.md from its lake; with RUNS=folder, of the captured runs there as well
+study: $(INSTALLED) ## the study's pages and FINDINGS.md from its lake; with RUNS=folder, of the captured runs there as well
 	$(if $(filter command line environment,$(origin RUNS)),$(BIN)/ridgeline analyze "$(RUNS)" --lake $(STUDY)/lake)
 	$(BIN)/ridgeline report --lake $(STUDY)/lake -o $(STUDY)
 	$(BIN)/python -m reports.findings $(STUDY)/lake FINDINGS.md
@@ -75,5 +114,5 @@ capture-8b: ## the 8B presets on a GPU machine that has torch and transformers a
 	$(PYTHON) ridgeline.py capture capture/configs/8b.toml --out $(RUNS)
 
 clean: ## remove what these targets made, the demo too; captured runs and warehouses stay
-	rm -rf $(VENV) $(DEMO) build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(DEMO) build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -404,8 +404,17 @@ def _headline(result: RunResult) -> str:
     if result.outcome != "ok" or result.tokens_per_s is None:
         return f"{result.name}: {result.outcome}: {result.message}"
     steps = ", ".join(f"{kind} {ms:.2f} ms" for kind, ms in result.step_ms.items())
-    weights = f", weights read at {result.weights_bytes_per_s / 1e9:.0f} GB/s" if result.weights_bytes_per_s else ""
+    weights = f", weights read at {_rate(result.weights_bytes_per_s)}" if result.weights_bytes_per_s else ""
     return f"{result.name}: {result.tokens_per_s:.1f} tokens/s, {steps}{weights}"
+
+
+def _rate(bytes_per_s: float) -> str:
+    """Three digits: tiny weights on a CPU are read at megabytes a second, large ones on a GPU at terabytes."""
+    units = iter(("B/s", "kB/s", "MB/s", "GB/s", "TB/s"))
+    unit = next(units)
+    while bytes_per_s >= 999.5 and unit != "TB/s":
+        bytes_per_s, unit = bytes_per_s / 1000, next(units)
+    return f"{bytes_per_s:.3g} {unit}"
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -19,6 +20,9 @@ from capture.modes.dlm_canvas import CanvasDiffusion
 from capture.presets import PRESETS
 
 from .conftest import make_point
+
+if not hasattr(transformers, "DiffusionGemmaForBlockDiffusion"):
+    pytest.skip("this release of transformers has no DiffusionGemma", allow_module_level=True)
 
 TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}  # processors sum in orders of their own
 CPU = torch.device("cpu")

@@ -124,3 +124,26 @@ def test_the_head_is_read_by_forwards_that_run_it(model: str, mode: str, headles
 def test_nobody_expects_counters_of_a_cpu() -> None:
     record = run_directory.unfinished(make_point("a"), PLACE.environment, outcome="ok", message="")
     assert sweep._uncounted(record, "auto") is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (512.0, "512 B/s"),
+        (45_678.0, "45.7 kB/s"),
+        (12_345_678.0, "12.3 MB/s"),
+        (999_400_000.0, "999 MB/s"),
+        (999_500_000.0, "1 GB/s"),
+        (3.84e12, "3.84 TB/s"),
+        (5e14, "500 TB/s"),
+    ],
+)
+def test_a_rate_has_the_unit_of_its_size(rate: float, said: str) -> None:
+    """Tiny weights on a CPU are not read at 0 GB/s."""
+    result = RunResult(name="a", outcome="ok", path=Path(), tokens_per_s=1.0, weights_bytes_per_s=rate)
+    assert ridgeline._headline(result).endswith(f", weights read at {said}")
+
+
+def test_no_rate_is_said_where_there_is_none() -> None:
+    result = RunResult(name="a", outcome="ok", path=Path(), tokens_per_s=1.0, step_ms={"decode": 2.0})
+    assert ridgeline._headline(result) == "a: 1.0 tokens/s, decode 2.00 ms"
