@@ -48,6 +48,10 @@ def quantize(module: nn.Module, precision: str) -> None:
         setattr(parent, name, QuantizedLinear(getattr(parent, name), TYPES[precision]))
 
 
+_CPU_SCALES_ROWS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
+"""True where a CPU's fp8 products take a scale a row; torch 2.11 takes one for the whole, 2.12 was not tried."""
+
+
 def linear(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor | None = None) -> Tensor:
     """A linear layer of `weight` `[out, in]`, with `scale` `[out]` one of 8 bits: `[..., in]` to `[..., out]`."""
     if scale is None:
@@ -75,6 +79,10 @@ def _product(values: Tensor, weight: Tensor, scales: Tensor, scale: Tensor, dtyp
     """`values` `[n, in]` by a weight's rows `[out, in]`, each with its scales: `[n, out]`."""
     if weight.dtype is torch.int8:
         return (torch._int_mm(values, weight.t()) * scales * scale).to(dtype)
+    if weight.device.type == "cpu" and not _CPU_SCALES_ROWS:
+        one = torch.ones((), dtype=torch.float32)
+        product = torch._scaled_mm(values, weight.t(), one, one, out_dtype=torch.float32)
+        return (product * scales * scale).to(dtype)
     return torch._scaled_mm(values, weight.t(), scales, scale[None], out_dtype=dtype, use_fast_accum=True)
 
 

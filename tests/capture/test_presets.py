@@ -32,9 +32,9 @@ def of_library(shape: Shape, **changes: Any) -> int:
         **changes,
     }
     with torch.device("meta"):
-        if shape.qkv_bias:
-            return int(Qwen2ForCausalLM(Qwen2Config(**sizes)).num_parameters())
-        return int(LlamaForCausalLM(LlamaConfig(**sizes)).num_parameters())
+        model = Qwen2ForCausalLM(Qwen2Config(**sizes)) if shape.qkv_bias else LlamaForCausalLM(LlamaConfig(**sizes))
+    model.tie_weights()  # which transformers 5.0 does not do on the meta device
+    return int(model.num_parameters())
 
 
 @pytest.mark.parametrize("name", COUNTS)
