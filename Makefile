@@ -12,6 +12,8 @@ OLDEST   ?= .venv-oldest
 DEMO     ?= demo
 RUNS     ?= runs
 WORKERS  ?= logical
+# What to run, and anything else that pytest understands: make PYTEST_ARGS="tests/analyze -k merged" test
+PYTEST_ARGS ?=
 BENCH    ?=
 ROWS     ?= 10000000
 STUDY    := reports/study
@@ -20,7 +22,7 @@ EXPERIMENTS := e4-roofline modes-8b e2-latency e6-throughput e5-block-size e7-st
                precision sparse gqa scale
 
 BIN    := $(VENV)/bin
-PYTEST := python -m pytest -n $(WORKERS) --dist worksteal $(WARNINGS)
+PYTEST := python -m pytest -n $(WORKERS) --dist worksteal $(WARNINGS) $(PYTEST_ARGS)
 
 # Stamps: what the commands need is installed; what the tests and checks need besides.
 INSTALLED := $(VENV)/.installed

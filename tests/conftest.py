@@ -37,7 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without ``--exhaustive``, leave out the tests that repeat a check which another test makes once."""
+    """Leave out the tests marked ``exhaustive`` unless they are asked for; Spark's, the longest, come first."""
+    items.sort(key=lambda item: item.get_closest_marker("spark") is None)
     if config.getoption("--exhaustive"):
         return
     repeated = [item for item in items if item.get_closest_marker("exhaustive")]

@@ -28,9 +28,15 @@ def decoded(decoder: Any, mode: str, device: torch.device, how: str, **keys: Any
     return generation.canvas.tokens
 
 
-@pytest.mark.parametrize("mode", [pytest.param("ar", marks=pytest.mark.exhaustive), "dlm_block_dual"])
+@pytest.mark.parametrize("mode", ["ar", "dlm_block_dual"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.exhaustive)])
 @torch._inductor.config.patch(compile_threads=1)  # no processes that import torch
-def test_compiled_decoding_equals_eager(mode: str) -> None:
+def test_compiled_decoding_equals_eager(mode: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a backend without code of its own all but the code is made: traced, its mutations and views resolved."""
+    if backend != "inductor":
+        real = torch.compile
+        plain = {"backend": backend, "fullgraph": True, "dynamic": False}
+        monkeypatch.setattr(execution.torch, "compile", lambda work, **_: real(work, **plain))
     decoder = models.random(PRESETS["tiny-llama"], torch.float32, CPU, capacity=28, seed=1, fused=True)
     decoder.depth = 1
     torch.compiler.reset()

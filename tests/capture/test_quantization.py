@@ -148,8 +148,15 @@ def test_generations_of_8_bits_run_in_every_mode(mode: str, precision: str) -> N
     generate(mode, precision)
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    ("precision", "backend"),
+    [
+        ("fp8", "eager"),
+        pytest.param("int8", "eager", marks=pytest.mark.exhaustive),
+        pytest.param("fp8", "inductor", marks=pytest.mark.exhaustive),
+        pytest.param("int8", "inductor", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_generations_of_8_bits_compile_whole(precision: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Queries shorten from block to block, so that they are symbolic, and from more rows than are padded to fewer.
 

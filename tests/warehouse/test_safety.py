@@ -134,16 +134,16 @@ def test_two_that_make_the_same_warehouse_both_load(
     """The slower one finds the other's when it is done with its own, and loses nothing of it."""
     path = tmp_path / "new.duckdb"
     other = run_directory(tmp_path / "other", RUN_JSON | {"name": "other", "outcome": "oom"}, trace=False)
-    make = database._create
+    make = database._adopt
 
-    def slow(connection: Any, *, commented: bool) -> None:
-        make(connection, commented=commented)
+    def slow(connection: Any) -> None:
+        make(connection)
         if not path.exists():
             process = start("analyze", other, "-w", path)
             process.communicate(timeout=300)
             assert process.returncode == 0
 
-    monkeypatch.setattr(database, "_create", slow)
+    monkeypatch.setattr(database, "_adopt", slow)
     assert [result.outcome for result in analyze([traces / "step2.json"], path)] == ["loaded"]
     assert query(path, "SELECT name FROM runs ORDER BY name") == [("other",), ("step2",)]
     assert [file.name for file in tmp_path.glob(".*")] == []
@@ -207,6 +207,7 @@ def _obey_permissions() -> None:
 # Killed.
 
 
+@pytest.mark.usefixtures("made_warehouses")  # which sweeps what a killed maker left
 def test_killed_at_any_moment_it_holds_what_was_committed(
     warehouse: Path, traces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

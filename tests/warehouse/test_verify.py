@@ -61,7 +61,7 @@ def test_what_was_loaded_is_whole(warehouse: Path) -> None:
     found, remarks = verify(warehouse)
     assert [run.findings for run in found] == [[], []]
     rows = {name: len(rows) for name, rows in dump(warehouse).items()}
-    shared = ("signatures", "sequences", "schema_version", "digests", *KEPT_TABLES)
+    shared = ("signatures", "sequences", "schema_version", "descriptions", "digests", *KEPT_TABLES)
     with connect(warehouse, read_only=True) as connection:
         datasheets = connection.execute("SELECT count(*) FROM ceilings WHERE run_id IS NULL").fetchall()[0][0]
     assert sum(run.rows for run in found) == sum(n for name, n in rows.items() if name not in shared) - datasheets

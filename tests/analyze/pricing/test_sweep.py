@@ -23,8 +23,6 @@ MM = ("aten::mm", b"[[4, 8], [8, 16]]", b'["float", "float"]', b"", b'["", ""]')
 ROOT = Path(__file__).parents[3]
 EVERY = int(os.environ.get("RIDGELINE_SWEEP", pick(12, 1)))
 NEVER_CALLED = ("aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim")
-CRASHES = "aten::fractional_max_pool2d_backward"
-"""With PyTorch 2.13 still, as the one of which ``test_pricer`` asks."""
 ENDLESS = ("aten::matrix_power", "aten::round.decimals", "aten::round.decimals_out", "aten::special_round.default")
 ENDLESS += ("aten::special_round.out", "aten::unfold_backward", "aten::unfold_backward.out")
 """PyTorch 2.11 takes as long over these as a number says."""
@@ -61,12 +59,10 @@ def test_what_has_effects_or_never_ends_is_never_called(operator: str) -> None:
     assert not any(bound.callable for bound in bounds)
 
 
+@pytest.mark.exhaustive  # test_pricer asks of one that crashes
 @pytest.mark.process
 @pytest.mark.usefixtures("pricer_process")
-@pytest.mark.parametrize(
-    "operator",
-    [CRASHES, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in sweep.CRASH if name != CRASHES)],
-)
+@pytest.mark.parametrize("operator", sweep.CRASH)
 def test_what_crashes_costs_its_own_price(operator: str) -> None:
     asked = [signature for overload in overloads(operator) for signature in sweep.signatures(overload)]
     with Pricer() as pricer:
