@@ -17,10 +17,10 @@ from analyze.ingest import analyze
 from tests.analyze.loading import dump
 from tests.command_line import ridgeline
 from tests.sampling import pick
-from warehouse import WarehouseError, connect
+from warehouse import WarehouseError, connect, database
 from warehouse.forget import forget
 from warehouse.rollups import KEPT_TABLES
-from warehouse.verify import SHARED, verify
+from warehouse.verify import CHECKED, SHARED, checks, verify
 
 DATA = Path(__file__).parents[1] / "data"
 RUNS = (
@@ -231,3 +231,8 @@ def test_traces_of_others_verify(tmp_path: Path) -> None:
     results: list[Any] = analyze([TRACES], tmp_path / "w.duckdb")
     assert findings(tmp_path / "w.duckdb") == {}
     assert len(results) == len(verify(tmp_path / "w.duckdb")[0])
+
+
+def test_the_views_that_checks_ask_are_computed_anew() -> None:
+    words = {word for check in checks() for word in re.findall(r"\w+", re.sub(r"--.*", "", check))}
+    assert set(CHECKED) == words & {name for name, _ in database._definitions()}
