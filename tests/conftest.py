@@ -37,8 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests marked ``exhaustive`` unless they are asked for; Spark's, the longest, come first."""
-    items.sort(key=lambda item: item.get_closest_marker("spark") is None)
+    """Leave out the tests marked ``exhaustive`` unless they are asked for.
+
+    Spark's tests come first, since they are the longest, then those of `capture`: the first of several workers has them
+    all, and makes alone what they share.
+    """
+    items.sort(key=lambda item: (not item.get_closest_marker("spark"), "tests/capture/" not in item.nodeid))
     if config.getoption("--exhaustive"):
         return
     repeated = [item for item in items if item.get_closest_marker("exhaustive")]

@@ -83,7 +83,15 @@ def test_each_end_costs_one_price_and_is_told() -> None:
 
 
 @pytest.mark.usefixtures("_faulty")
-@pytest.mark.parametrize("operator", ["faulty::abort", "faulty::sleep", "faulty::fill"])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "faulty::abort",
+        # how each of these ends is told by a test above
+        pytest.param("faulty::sleep", marks=pytest.mark.exhaustive),
+        pytest.param("faulty::fill", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_run_is_loaded_with_one_low_price_and_a_warning(tmp_path: Path, operator: str) -> None:
     with_it, without = tmp_path / "with.duckdb", tmp_path / "without.duckdb"
     path = kineto.write(tmp_path / "t.json", step_with("aten::exp", operator, "aten::neg"))
@@ -265,11 +273,11 @@ ridgeline.main()
 @pytest.mark.parametrize(
     ("operator", "number"),
     [
-        ("faulty::sleep", signal.SIGINT),
         ("faulty::hold", signal.SIGTERM),
         ("faulty::sleep", signal.SIGKILL),
         ("faulty::hold", signal.SIGKILL),
         # either signal unwinds the parent in the same way
+        pytest.param("faulty::sleep", signal.SIGINT, marks=pytest.mark.exhaustive),
         pytest.param("faulty::hold", signal.SIGINT, marks=pytest.mark.exhaustive),
         pytest.param("faulty::sleep", signal.SIGTERM, marks=pytest.mark.exhaustive),
     ],
