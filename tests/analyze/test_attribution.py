@@ -121,6 +121,17 @@ def test_annotations_on_the_device_are_not_activities(tmp_path: Path) -> None:
     assert len(attributed(tmp_path, events)) == 4
 
 
+def test_an_external_id_of_another_thread_yields_to_the_operator_around_the_launch(tmp_path: Path) -> None:
+    """Both operators ran when the launch came, and an id is stale where the launching thread has an operator itself."""
+    events = [
+        kineto.operator("aten::mm", 0.0, 20.0, 1),
+        kineto.operator("aten::add", 0.0, 20.0, 2) | {"tid": 401},
+        kineto.launch(5.0, 11) | {"tid": 401},
+        kineto.kernel("k", 30.0, 1.0, 11, **{"External id": 1}),
+    ]
+    assert attributed(tmp_path, events) == [("k", "aten::add", None, None, "launch")]
+
+
 def test_a_launch_on_a_thread_without_operators_keeps_its_external_id(tmp_path: Path) -> None:
     events = [
         kineto.operator("aten::mm", 5.0, 10.0, 2),
