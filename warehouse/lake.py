@@ -28,6 +28,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from warehouse import datasheets
 from warehouse.database import IN_MEMORY, SCHEMA_VERSION, connect, view_files
+from warehouse.documentation import describe
 from warehouse.errors import WarehouseError
 from warehouse.load import remove
 from warehouse.rollups import refresh
@@ -228,6 +229,7 @@ def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
                 for table in columns
             }
             _create_views(connection, columns)
+            describe(connection)
             connection.execute(f"CREATE TEMP TABLE {DATASHEETS} AS {_datasheets(columns['ceilings'])}")
             for table, each in columns.items():
                 connection.execute(f"DROP TABLE {table}")
@@ -254,6 +256,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, M
         "CREATE TEMP VIEW schema_version AS"
         f" SELECT CAST({SCHEMA_VERSION} AS INTEGER) AS version, CAST(NULL AS TIMESTAMP) AS created_at"
     )
+    connection.execute("CREATE TEMP TABLE descriptions (table_name VARCHAR, column_name VARCHAR, description VARCHAR)")
     for file in view_files():
         connection.execute(file.read_text().replace("CREATE OR REPLACE VIEW", "CREATE OR REPLACE TEMP VIEW"))
 

@@ -69,6 +69,13 @@ def test_every_table_and_view_answers_as_in_the_warehouse(
         assert differences(rows(opened, name), expected) == [], name
 
 
+def test_its_columns_are_described(opened: duckdb.DuckDBPyConnection) -> None:
+    described = "SELECT column_name, description FROM descriptions WHERE table_name = 'kernel_roofline'"
+    found = dict(opened.execute(described).fetchall())
+    assert found.keys() == {None, *(row[0] for row in opened.execute("DESCRIBE kernel_roofline").fetchall())}
+    assert all(found.values())
+
+
 def test_loaded_into_memory_it_answers_the_same_and_keeps_what_a_file_does(
     tables: duckdb.DuckDBPyConnection, lake: str
 ) -> None:

@@ -175,3 +175,16 @@ def test_a_bare_trace_has_no_unprofiled_step(run: duckdb.DuckDBPyConnection) -> 
     assert run.execute(query).fetchall() == [(None, 10.0, 20.0, None, None, None)]
     insert(run, "timings", run_id="r", metric="step", phase="decode", step=1, value_ns=80)
     assert run.execute("SELECT step_ns, busy_share FROM mode_summary").fetchall() == [(80.0, 0.625)]
+
+
+def test_bytes_are_of_the_best_source_that_a_kernel_has(run: duckdb.DuckDBPyConnection) -> None:
+    """Counted, then recorded in the trace, then modelled, then each distinct byte once."""
+    modelled = {"cache_read_bytes": 30, "cache_write_bytes": 5}
+    kernel(run, 1, 1000, bytes=40, trace_bytes=20, **modelled)
+    insert(run, "counters", run_id="r", kernel_id=1, metric="dram__bytes.sum", value=10.0, source="cupti")
+    kernel(run, 2, 1000, bytes=40, trace_bytes=20, **modelled)
+    kernel(run, 3, 1000, bytes=40, **modelled)
+    kernel(run, 4, 1000, bytes=40)
+    kernel(run, 5, 1000)
+    found = run.execute("SELECT dram_bytes, dram_bytes_source FROM kernel_roofline ORDER BY kernel_id").fetchall()
+    assert found == [(10, "counter"), (20, "trace"), (35, "cache_model"), (40, "compulsory"), (None, "none")]
