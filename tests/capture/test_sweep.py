@@ -114,7 +114,8 @@ def test_points_run_in_a_process_of_their_own(out: Path, monkeypatch: pytest.Mon
         path.name for path in results[1].path.iterdir()
     }
     assert f"2/2 {points[1].directory}: profiling" in messages
-    assert not [message for message in messages if message.startswith("ceilings")]
+    if not torch.cuda.is_available():  # the folder has the ceilings of a CPU
+        assert not [message for message in messages if message.startswith("ceilings")]
 
 
 def test_another_configuration_under_the_same_name_is_refused(captured: Captured) -> None:
