@@ -1,10 +1,11 @@
 # A fresh machine needs Python 3.11 or later and nothing else: every target installs first what it needs into .venv.
 #   make PYTHON=python3.12 test             another interpreter
 #   make PIP_ARGS="-c versions.txt" test    anything pip understands
-#   make PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" demo    torch without CUDA
+#   make TORCH=cpu demo                     torch without CUDA (or cu126, rocm6.4, auto: uv's names of PyTorch's builds)
 
 PYTHON   ?= python3
 PIP_ARGS ?=
+TORCH    ?=
 # Warnings are no errors here, as pyproject.toml has them for whoever changes the code: a new release may have one more.
 WARNINGS ?= -W default
 VENV     ?= .venv
@@ -38,16 +39,17 @@ help: ## this list
 
 define INSTALL
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11: make PYTHON=python3.11 ..." >&2; exit 1; }
-$(if $(PIP_ARGS),,@$(HINT))
+$(if $(PIP_ARGS)$(TORCH),,@$(HINT))
 $(PYTHON) -m venv $(VENV)
-$(BIN)/python -m pip install $(PIP_ARGS) -e
+$(if $(TORCH),$(BIN)/python -m pip install uv)
+$(if $(TORCH),$(BIN)/uv pip install --python $(BIN)/python --torch-backend $(TORCH),$(BIN)/python -m pip install) $(PIP_ARGS) -e
 endef
 
 # For those on Linux who let pip choose torch: PyPI has it for CUDA.
 define HINT
 if [ ! -d $(VENV) ] && [ "$$(uname)" = Linux ] && [ -z "$$PIP_CONSTRAINT" ] && [ ! -e /proc/driver/nvidia ] && ! command -v nvidia-smi >/dev/null; then \
-  echo 'No NVIDIA driver found. torch for the CPU is then all that can be used:'; \
-  echo '  make PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" $(MAKECMDGOALS)'; \
+  echo 'No NVIDIA driver found: torch for the CPU is a tenth of the download:'; \
+  echo '  make TORCH=cpu $(MAKECMDGOALS)'; \
 fi
 endef
 

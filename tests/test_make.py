@@ -24,8 +24,8 @@ BASE = "python -m pip install -e ."
 DEV = "python -m pip install -e .[dev]"
 DEMO = "ridgeline demo --out demo"
 CHECK = ["ruff check .", "ruff format --check .", "mypy --strict"]
-CPU = "--extra-index-url https://download.pytorch.org/whl/cpu"
-HINT = f'make PIP_ARGS="{CPU}" demo'
+HINT = "make TORCH=cpu demo"
+UV = ["python -m pip install uv", "uv pip install --python .venv/bin/python --torch-backend cpu -e ."]
 
 Make = Callable[..., tuple[list[str], str]]
 
@@ -102,9 +102,15 @@ def test_without_a_driver_the_way_to_the_cpu_build_is_said_and_not_taken(make: M
     assert HINT in said
     assert calls == [VENV, BASE, DEMO]
     shutil.rmtree(tmp_path / ".venv")
-    calls, said = make(f"PIP_ARGS={CPU}", "demo")
+    calls, said = make("TORCH=cpu", "demo")
     assert HINT not in said
-    assert calls == [VENV, BASE.replace("-e", f"{CPU} -e"), DEMO]
+    assert calls == [VENV, *UV, DEMO]
+
+
+def test_pip_is_told_what_its_user_says(make: Make) -> None:
+    calls, said = make("PIP_ARGS=-c versions.txt", "demo")
+    assert HINT not in said
+    assert calls == [VENV, BASE.replace("-e", "-c versions.txt -e"), DEMO]
 
 
 @pytest.mark.parametrize("known", ["driver", "constraint"])
