@@ -188,7 +188,7 @@ def _in_batches(loading: _Loading, pending: Iterable[_Pending]) -> Iterator[tupl
         if waiting and _is_large(each.source):
             yield from _commit(batch, waiting, loading.known)
         waiting.append((each.source, _finish(loading, each, batch.add)))
-        if batch.is_full or loading.wanted.hta:  # HTA's tables refer to a stored run
+        if batch.is_full or _is_large(each.source) or loading.wanted.hta:  # HTA's tables refer to a stored run
             yield from _commit(batch, waiting, loading.known)
     yield from _commit(batch, waiting, loading.known)
 

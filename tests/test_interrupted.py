@@ -153,7 +153,9 @@ def test_analyze_keeps_the_runs_that_it_named(
     kept = [line.split(": ")[1] for line in named]
     assert len(kept) < len(traces)
     statement = "SELECT name FROM runs WHERE name LIKE 't_' ORDER BY 1"
-    assert query(tmp_path / "ridgeline.duckdb", statement) == [(name,) for name in kept]
+    stored = [name for (name,) in query(tmp_path / "ridgeline.duckdb", statement)]
+    # a signal may come between a run's commit and its line
+    assert (stored[: len(kept)], len(stored) - len(kept) in (0, 1)) == (kept, True)
     assert left(tmp_path) == []
     run(tmp_path, "analyze", *traces)
     statement = "SELECT name, count(*) FROM kernels JOIN runs USING (run_id) WHERE name LIKE 't_' GROUP BY 1 ORDER BY 1"

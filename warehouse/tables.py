@@ -24,5 +24,5 @@ RUN_TABLES = (
 )
 """Every table with rows of a run; of ``ceilings`` some belong to none."""
 
-SHARED_TABLES = ("signatures", "sequences")
+SHARED_TABLES = ("signatures", "sequences", "descriptions")
 """Those whose rows belong to all runs."""

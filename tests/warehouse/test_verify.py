@@ -14,12 +14,13 @@ import duckdb
 import pytest
 
 from analyze.ingest import analyze
-from tests.analyze.loading import dump
+from tests.analyze.loading import dump, query
 from tests.command_line import ridgeline
 from tests.sampling import pick
 from warehouse import WarehouseError, connect, database
 from warehouse.forget import forget
 from warehouse.rollups import KEPT_TABLES
+from warehouse.tables import RUN_TABLES, SHARED_TABLES
 from warehouse.verify import CHECKED, SHARED, checks, verify
 
 DATA = Path(__file__).parents[1] / "data"
@@ -179,6 +180,21 @@ def test_a_flipped_byte_is_found_or_of_no_consequence(warehouse: Path) -> None:
         if not done.returncode:
             assert dump(warehouse) == before
     assert noticed >= pick(3, 7)
+
+
+def test_every_table_has_digests_but_those_that_every_command_reads(warehouse: Path) -> None:
+    stored = {name for (name,) in query(warehouse, "SELECT table_name FROM duckdb_tables()")}
+    assert stored == {*RUN_TABLES, *SHARED_TABLES, *KEPT_TABLES, "schema_version", "digests"}
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute(
+            "UPDATE descriptions SET description = 'x' WHERE table_name = 'runs' AND column_name IS NULL"
+        )
+    assert findings(warehouse) == {"all runs": [f"descriptions: not what was stored ({rows_of(warehouse)} rows)"]}
+
+
+def rows_of(warehouse: Path) -> int:
+    ((count,),) = query(warehouse, "SELECT count(*) FROM descriptions")
+    return int(count)
 
 
 def test_damage_is_one_line(warehouse: Path) -> None:

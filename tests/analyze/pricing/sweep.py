@@ -22,10 +22,11 @@ from analyze.pricing.price import price_all
 
 CRASH = (
     "aten::_nnpack_spatial_convolution", "aten::_thnn_fused_gru_cell", "aten::_thnn_fused_lstm_cell",
+    "aten::_thnn_differentiable_gru_cell_backward", "aten::_thnn_differentiable_lstm_cell_backward",
     "aten::fractional_max_pool2d", "aten::fractional_max_pool2d_backward", "aten::fractional_max_pool3d",
     "aten::fractional_max_pool3d_backward", "aten::quantized_lstm_cell", "aten::_new_zeros_with_same_feature_meta",
 )  # fmt: skip
-"""PyTorch 2.11 ends the process for some arguments of these."""
+"""PyTorch 2.11, or 2.13, ends the process for some arguments of these."""
 HUGE, SPARE_BYTES = 1 << 47, 1 << 30
 CODE = "__import__('os').system('touch planted')"
 STYLES: list[tuple[list[int], str, str]] = [
