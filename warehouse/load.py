@@ -106,6 +106,9 @@ class Batch:
 
         Raises :class:`StorageError` where nothing can be written.
         """
+        if self._runs and not self._alone and self._is_aborted():
+            self._roll_back()
+            self._alone = True
         runs, alone = self._runs, self._alone
         self._runs, self._kernels, self._alone = [], 0, False
         if runs and not alone:
@@ -115,10 +118,17 @@ class Batch:
                 return [None] * len(runs)
             except WarehouseError:
                 raise
-            except Exception as e:
-                if len(runs) == 1:
-                    return [e]
+            except Exception:
+                pass  # one run's fault, perhaps
         return [self._load_alone(run) for run in _self_contained(runs)]
+
+    def _is_aborted(self) -> bool:
+        """True where a query failed since the transaction began: DuckDB gives up the transaction for it."""
+        try:
+            self._connection.execute("SELECT 1")
+        except duckdb.Error:
+            return True
+        return False
 
     def _roll_back(self) -> None:
         with suppress(_RollBack), self._transaction:

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyze import ingest
+from analyze import ingest, run
 from analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
@@ -105,6 +105,24 @@ def test_a_run_that_cannot_be_stored_costs_no_other(
     monkeypatch.undo()
     (again,) = analyze([folder / f"{failing}.json"], tmp_path / "w.duckdb")
     assert again.outcome == "loaded"
+
+
+def test_a_question_that_fails_between_two_runs_costs_no_run_before_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB gives up the transaction for it."""
+    original = run.build
+
+    def build(connection: duckdb.DuckDBPyConnection, source: Any, *rest: Any) -> Any:
+        if source.name == "b":
+            connection.execute("SELECT * FROM nowhere")
+        return original(connection, source, *rest)
+
+    monkeypatch.setattr(run, "build", build)
+    results = analyze([folder / "a.json", folder / "b.json"], tmp_path / "w.duckdb")
+    assert [result.outcome for result in results] == ["loaded", "failed"]
+    assert query(tmp_path / "w.duckdb", "SELECT name FROM runs") == [("a",)]
+    assert [found.findings for found in verify(tmp_path / "w.duckdb")[0]] == [[]]
 
 
 def test_the_same_run_twice_in_a_batch_is_stored_once(folder: Path, tmp_path: Path) -> None:
