@@ -116,8 +116,9 @@ def _overloads(packet: Any, overload_name: str) -> Iterator[Any]:
         if overload_name in packet.overloads():
             yield getattr(packet, overload_name)
         return
-    for name in packet.overloads():
-        yield getattr(packet, name)
+    overloads = [getattr(packet, name) for name in packet.overloads()]
+    # a number could be the name of a dimension as well, and dimensions with names are hardly used
+    yield from sorted(overloads, key=lambda overload: "Dimname" in str(overload._schema))
 
 
 def _arguments(schema: Any, inputs: list[Value], *, undefined: bool) -> Iterator[tuple[str, Value]]:
