@@ -117,8 +117,8 @@ def _overloads(packet: Any, overload_name: str) -> Iterator[Any]:
             yield getattr(packet, overload_name)
         return
     overloads = [getattr(packet, name) for name in packet.overloads()]
-    # a number could be the name of a dimension as well, and dimensions with names are hardly used
-    yield from sorted(overloads, key=lambda overload: "Dimname" in str(overload._schema))
+    # a number could be the names of dimensions as well (text to TorchScript), and those are hardly used
+    yield from sorted(overloads, key=lambda overload: "List[str]" in str([a.type for a in overload._schema.arguments]))
 
 
 def _arguments(schema: Any, inputs: list[Value], *, undefined: bool) -> Iterator[tuple[str, Value]]:
