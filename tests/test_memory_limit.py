@@ -64,6 +64,8 @@ def test_what_was_not_foreseen_ends_at_the_limit(tmp_path: Path, large: Path, jo
     )
     assert int((tmp_path / "peak").read_text()) <= 1.05 * 300e6  # on a busy machine the watching thread looks late
     assert dump(tmp_path / "w.duckdb") == before
+    # where the limit came before the command had unwound, the next command sweeps its scratch folder
+    assert load(tmp_path / "w.duckdb", tmp_path / "good.json") == [("good", "unchanged")]
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"good.json", "large.json", "w.duckdb", "peak"}
 
