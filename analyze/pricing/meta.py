@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what it has to say of absurd sizes is nobody's news
@@ -111,14 +112,18 @@ def bind(call: Call) -> Bound | None:
     return None
 
 
-def _overloads(packet: Any, overload_name: str) -> Iterator[Any]:
+@cache
+def _overloads(packet: Any, overload_name: str) -> tuple[Any, ...]:
+    """The overloads to try, in order: the one named, or all, those with names of dimensions last.
+
+    TorchScript types names of dimensions as text, for which a recorded number could stand.
+    """
     if overload_name:
-        if overload_name in packet.overloads():
-            yield getattr(packet, overload_name)
-        return
+        return (getattr(packet, overload_name),) if overload_name in packet.overloads() else ()
     overloads = [getattr(packet, name) for name in packet.overloads()]
-    # a number could be the names of dimensions as well (text to TorchScript), and those are hardly used
-    yield from sorted(overloads, key=lambda overload: "List[str]" in str([a.type for a in overload._schema.arguments]))
+    return tuple(
+        sorted(overloads, key=lambda overload: "List[str]" in str([a.type for a in overload._schema.arguments]))
+    )
 
 
 def _arguments(schema: Any, inputs: list[Value], *, undefined: bool) -> Iterator[tuple[str, Value]]:

@@ -87,7 +87,7 @@ def test_each_end_costs_one_price_and_is_told() -> None:
     "operator",
     [
         "faulty::abort",
-        # how each of these ends is told by a test above
+        # test_each_end_costs_one_price_and_is_told covers how each of these ends
         pytest.param("faulty::sleep", marks=pytest.mark.exhaustive),
         pytest.param("faulty::fill", marks=pytest.mark.exhaustive),
     ],
