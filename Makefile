@@ -17,7 +17,7 @@ WORKERS  ?= logical
 PYTEST_ARGS ?=
 BENCH    ?=
 ROWS     ?= 10000000
-STUDY    := reports/study
+STUDY    := reports/study/results
 
 EXPERIMENTS := e4-roofline modes-8b e2-latency e6-throughput e5-block-size e7-steps e9-lengths e8-batch e3-intensity \
                precision sparse gqa scale
@@ -99,23 +99,23 @@ format: $(TESTABLE) ## let ruff repair and format what it can
 	$(BIN)/ruff format .
 
 pages: $(INSTALLED) ## warehouse/SCHEMA.md and COOKBOOK.md, from the database's comments and the cookbook's files
-	$(BIN)/python -m warehouse.documentation
+	$(BIN)/python -m ridgeline.warehouse.documentation
 
 study: $(INSTALLED) ## the study's pages and FINDINGS.md from its lake; with RUNS=folder, of the captured runs there as well
 	$(if $(filter command line environment,$(origin RUNS)),$(BIN)/ridgeline analyze "$(RUNS)" --lake $(STUDY)/lake)
 	$(BIN)/ridgeline report --lake $(STUDY)/lake -o $(STUDY)
-	$(BIN)/python -m reports.findings $(STUDY)/lake FINDINGS.md
+	$(BIN)/python -m ridgeline.reports.study.findings $(STUDY)/lake FINDINGS.md
 
 capture-study: ## every configuration of the study on a GPU machine, the least that counts first; again to go on; makes no .venv
 	@for name in $(EXPERIMENTS); do \
-	  $(PYTHON) ridgeline.py capture capture/configs/$$name.toml --out "$(RUNS)/$$name" || exit; \
+	  $(PYTHON) -m ridgeline capture capture/configs/$$name.toml --out "$(RUNS)/$$name" || exit; \
 	done
 
 smoke-gpu: ## does capture work on this GPU? every mode and execution on tiny models, within two minutes; makes no .venv
-	$(PYTHON) ridgeline.py capture capture/configs/smoke-gpu.toml --out $(RUNS)
+	$(PYTHON) -m ridgeline capture capture/configs/smoke-gpu.toml --out $(RUNS)
 
 capture-8b: ## the 8B presets on a GPU machine that has torch and transformers already; makes no .venv
-	$(PYTHON) ridgeline.py capture capture/configs/8b.toml --out $(RUNS)
+	$(PYTHON) -m ridgeline capture capture/configs/8b.toml --out $(RUNS)
 
 clean: ## remove what these targets made, the demo too; captured runs and warehouses stay
 	rm -rf $(VENV) $(OLDEST) $(DEMO) build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

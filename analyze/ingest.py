@@ -14,24 +14,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from analyze.bounded import SHARE, sha256_on_disk
-from analyze.decoders import Decoders
-from analyze.discovery import Source, discover
-from analyze.errors import AnalyzeError, TraceError, is_panic
-from analyze.memory import check, decoders_within, default_bytes, resident_bytes
-from analyze.pricing import RULES_VERSION
-from analyze.pricing.pricer import Pricer
-from analyze.reader import BLOCK_BYTES, GZIP_ERRORS, LARGEST_EVENT_BYTES, check_size, open_bytes
-from warehouse.errors import WarehouseError
+from ridgeline.analyze.companions.discovery import Source, discover
+from ridgeline.analyze.companions.size_limit import SHARE, sha256_on_disk
+from ridgeline.analyze.errors import AnalyzeError, TraceError, is_panic
+from ridgeline.analyze.pricing import RULES_VERSION
+from ridgeline.analyze.pricing.pricer import Pricer
+from ridgeline.analyze.reading.decoders import Decoders
+from ridgeline.analyze.reading.reader import BLOCK_BYTES, GZIP_ERRORS, LARGEST_EVENT_BYTES, check_size, open_bytes
+from ridgeline.analyze.resources.memory_limit import check, decoders_within, default_bytes, resident_bytes
+from ridgeline.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
     import duckdb
 
-    from analyze.columns import Columns
-    from analyze.run import Beside
-    from analyze.twins import Matched
-    from warehouse.lake import Commit
-    from warehouse.load import Batch, RunRows
+    from ridgeline.analyze.graph_twin import Matched
+    from ridgeline.analyze.reading.columns import Columns
+    from ridgeline.analyze.run import Beside
+    from ridgeline.warehouse.lake import Commit
+    from ridgeline.warehouse.load import Batch, RunRows
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
 
@@ -160,7 +160,7 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted)
         created = not warehouse.exists()
         if created and sources[0].trace:
             pricer.start()  # nothing is priced: it can import PyTorch meanwhile
-        from warehouse import connect
+        from ridgeline.warehouse import connect
 
         connection = connect(warehouse)
         kept = False
@@ -180,7 +180,7 @@ def _load_all(sources: list[Source], warehouse: Path, jobs: int, wanted: Wanted)
 
 def _in_batches(loading: _Loading, pending: Iterable[_Pending]) -> Iterator[tuple[Source, Result]]:
     """Load runs, small ones several in a transaction; yield each result once its run is stored."""
-    from warehouse.load import Batch
+    from ridgeline.warehouse.load import Batch
 
     batch = Batch(loading.connection)
     waiting: list[tuple[Source, Result]] = []
@@ -220,8 +220,8 @@ def _load_into_lake(sources: list[Source], jobs: int, wanted: Wanted) -> Iterato
     with _decoders(jobs, wanted) as decoders, Pricer() as pricer:
         if sources[0].trace:
             decoders.submit(sources[0].trace)
-        from warehouse import connect
-        from warehouse.lake import Lake, commits
+        from ridgeline.warehouse import connect
+        from ridgeline.warehouse.lake import Lake, commits
 
         known = {commit.run_id: _stored(commit) for commit in commits(Lake(wanted.lake))}
         if not known and sources[0].trace:
@@ -238,8 +238,8 @@ def _load_into_lake(sources: list[Source], jobs: int, wanted: Wanted) -> Iterato
 
 def _move(connection: duckdb.DuckDBPyConnection, lake: str, run: RunRows) -> None:
     """Store a run in a lake, by way of the warehouse in memory."""
-    from warehouse.lake import move
-    from warehouse.load import load
+    from ridgeline.warehouse.lake import move
+    from ridgeline.warehouse.load import load
 
     load(connection, run, passing=True)
     move(connection, lake, run.run_id)
@@ -250,7 +250,7 @@ def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str
 
     Raises ``WarehouseError`` if there is no reading the lake; what else goes wrong is the result.
     """
-    from warehouse.lake import Lake, commits
+    from ridgeline.warehouse.lake import Lake, commits
 
     run_id = _run_id_on_disk(source)
     known = {commit.run_id: _stored(commit) for commit in commits(Lake(lake), run_id)} if run_id else {}
@@ -339,7 +339,7 @@ def _failed(source: Source, e: BaseException) -> Result:
 
 def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Result, memory: int) -> Result:
     """The result with HTA's analyses added, where the run has a trace and is stored without them."""
-    from analyze.hta import SOURCE, examine, is_examined, store
+    from ridgeline.analyze.hta.tables import SOURCE, examine, is_examined, store
 
     run_id = result.run_id
     if not run_id or not source.trace or is_examined(connection, run_id):
@@ -351,7 +351,7 @@ def _examined(connection: duckdb.DuckDBPyConnection, source: Source, result: Res
 
 
 def _load_one(loading: _Loading, pending: _Pending, store: Callable[[RunRows], None]) -> Result:
-    from analyze.run import build
+    from ridgeline.analyze.run import build
 
     connection, workers, known, wanted = loading
     source = pending.source
@@ -387,7 +387,7 @@ def _load_one(loading: _Loading, pending: _Pending, store: Callable[[RunRows], N
 
 
 def _beside(decoders: Decoders, wanted: Wanted) -> Beside:
-    from analyze.run import Beside
+    from ridgeline.analyze.run import Beside
 
     def twin(path: Path) -> list[Columns]:
         parts = decoders.read(path)
@@ -404,7 +404,7 @@ def _parts(decoders: Decoders, source: Source, *, salvage: bool) -> list[Columns
     except TraceError:
         if not salvage or not source.trace:
             raise
-        from analyze.salvage import salvage as salvaged
+        from ridgeline.analyze.reading.salvage import salvage as salvaged
 
         return [salvaged(source.trace)]
 

@@ -25,25 +25,25 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from analyze.attribution import CATEGORIES
-from analyze.columns import Interned, Signature
-from analyze.dram_bytes import Modelled, from_recorded_shapes, known_devices, recall, sequence_rows
-from analyze.families import family
-from analyze.pricing import RULES_VERSION
-from analyze.pricing.pricer import Pricer
-from analyze.rows import busy_spans, shares
-from analyze.run import composite
-from analyze.sequences import Kernels
-from analyze.signatures import RECORDED, WARNS, Record, price_records, warnings
-from analyze.spans import ROOT, Int64, nearest, take
-from analyze.timeline import operator_gap_rows
-from analyze.units import unit_and_precision
-from warehouse import connect
-from warehouse.digests import seal_all
-from warehouse.errors import WarehouseError
-from warehouse.load import account_prices, insert, remember_sequences
-from warehouse.rollups import refresh
-from warehouse.transactions import transaction
+from ridgeline.analyze.attribution.operators import CATEGORIES
+from ridgeline.analyze.attribution.spans import ROOT, Int64, nearest, take
+from ridgeline.analyze.cache_model.run_bytes import Modelled, from_recorded_shapes, known_devices, recall, sequence_rows
+from ridgeline.analyze.cache_model.sequences import Kernels
+from ridgeline.analyze.pricing import RULES_VERSION
+from ridgeline.analyze.pricing.families import family
+from ridgeline.analyze.pricing.pricer import Pricer
+from ridgeline.analyze.pricing.stored_prices import RECORDED, WARNS, Record, price_records, warnings
+from ridgeline.analyze.pricing.units import unit_and_precision
+from ridgeline.analyze.reading.columns import Interned, Signature
+from ridgeline.analyze.run import composite
+from ridgeline.analyze.tables.gaps import operator_gap_rows
+from ridgeline.analyze.tables.kernels import busy_spans, shares
+from ridgeline.warehouse import connect
+from ridgeline.warehouse.digests import seal_all
+from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.load import account_prices, insert, remember_sequences
+from ridgeline.warehouse.rollups import refresh
+from ridgeline.warehouse.transactions import transaction
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
@@ -255,7 +255,8 @@ def _stand_ins(
     classes: Sequence[Record],
     prices: dict[str, Record],
 ) -> _StandIns:
-    """As :func:`analyze.attribution.operator_activities` chooses them, among those that stand there now."""
+    """As :func:`ridgeline.analyze.attribution.operators.operator_activities` chooses them, among those that stand there
+    now."""
     operators = _frame(
         connection,
         "SELECT parent_id, duration_ns FROM operators WHERE run_id = ? ORDER BY operator_id",

@@ -12,14 +12,14 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from analyze.attribution import attribute, build_tree, operator_activities, parse_labels, step_labels
-from analyze.bounded import LARGEST_BYTES
-from analyze.columns import Columns, read_part
-from analyze.companions import Ceilings, Memory, Run, read_ceilings, read_run, read_telemetry
-from analyze.counter_files import CounterFile, read_beside
-from analyze.counters import counter_rows
-from analyze.discovery import Source
-from analyze.dram_bytes import (
+from ridgeline.analyze.attribution.operators import (
+    attribute,
+    build_tree,
+    operator_activities,
+    parse_labels,
+    step_labels,
+)
+from ridgeline.analyze.cache_model.run_bytes import (
     Modelled,
     from_execution_trace,
     from_recorded_shapes,
@@ -27,19 +27,25 @@ from analyze.dram_bytes import (
     recall,
     sequence_rows,
 )
-from analyze.errors import CompanionError, TraceError
-from analyze.frames import Trace, assemble
-from analyze.ledger import attribution_account, recording_account
-from analyze.predictions import prediction_rows
-from analyze.pricing import RULES_VERSION
-from analyze.pricing.pricer import Pricer
-from analyze.rows import kernel_rows, operator_rows, step_rows
-from analyze.sequences import Kernels
-from analyze.signatures import WARNS, Record, assign, price_signatures
-from analyze.timeline import gap_rows, operator_gap_rows
-from analyze.twins import Annotated, Matched, Pricing, learn, matched, read_twin
-from warehouse import datasheets
-from warehouse.load import RunRows
+from ridgeline.analyze.cache_model.sequences import Kernels
+from ridgeline.analyze.companions.counter_files import CounterFile, read_beside
+from ridgeline.analyze.companions.discovery import Source
+from ridgeline.analyze.companions.run_files import Ceilings, Memory, Run, read_ceilings, read_run, read_telemetry
+from ridgeline.analyze.companions.size_limit import LARGEST_BYTES
+from ridgeline.analyze.errors import CompanionError, TraceError
+from ridgeline.analyze.graph_twin import Annotated, Matched, Pricing, learn, matched, read_twin
+from ridgeline.analyze.pricing import RULES_VERSION
+from ridgeline.analyze.pricing.pricer import Pricer
+from ridgeline.analyze.pricing.stored_prices import WARNS, Record, assign, price_signatures
+from ridgeline.analyze.reading.columns import Columns, read_part
+from ridgeline.analyze.reading.trace import Trace, assemble
+from ridgeline.analyze.tables.counters import counter_rows
+from ridgeline.analyze.tables.gaps import gap_rows, operator_gap_rows
+from ridgeline.analyze.tables.kernels import kernel_rows, operator_rows, step_rows
+from ridgeline.analyze.tables.ledger import attribution_account, recording_account
+from ridgeline.analyze.tables.predictions import prediction_rows
+from ridgeline.warehouse import datasheets
+from ridgeline.warehouse.load import RunRows
 
 
 def _decoded(path: Path) -> list[Columns]:

@@ -4,7 +4,7 @@ A task does on its executor what ``ridgeline analyze PATH --lake LAKE`` does, an
 run again, because its executor died, finds its run in the lake or writes it. Every executor needs Ridgeline installed,
 and traces and lake by the same path or URL.
 
-    python -m analyze.spark_ingest LAKE TRACE... [-f LIST] [--master URL]
+    python -m ridgeline.analyze.spark_ingest LAKE TRACE... [-f LIST] [--master URL]
     spark-submit analyze/spark_ingest.py LAKE -f LIST
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import duckdb
     from pyspark.sql import SparkSession
 
-    from analyze.ingest import Result
-    from analyze.pricing.pricer import Pricer
+    from ridgeline.analyze.ingest import Result
+    from ridgeline.analyze.pricing.pricer import Pricer
 
 
 class Ingested(NamedTuple):
@@ -45,7 +45,9 @@ def ingest(session: SparkSession, traces: Sequence[str], lake: str) -> list[Inge
 
     A trace that cannot be loaded is a row of its own and keeps no other from being loaded.
     """
-    from analyze.spark_ingest import task  # by its name, which executors know: this module may be __main__ here
+    from ridgeline.analyze.spark_ingest import (
+        task,  # by its name, which executors know: this module may be __main__ here
+    )
 
     if not traces:
         return []
@@ -56,8 +58,8 @@ def ingest(session: SparkSession, traces: Sequence[str], lake: str) -> list[Inge
 
 def task(trace: str, lake: str) -> Iterator[Ingested]:
     """Load what is at one path, in this process. Raises ``WarehouseError`` if there is no reading the lake."""
-    from analyze.discovery import discover
-    from analyze.ingest import Result, load_source
+    from ridgeline.analyze.companions.discovery import discover
+    from ridgeline.analyze.ingest import Result, load_source
 
     sources, errors = discover([Path(trace)])
     for error in errors:
@@ -69,7 +71,7 @@ def task(trace: str, lake: str) -> Iterator[Ingested]:
 @cache
 def _scratch() -> duckdb.DuckDBPyConnection:
     """A warehouse in memory by which runs pass: what this process has priced it does not price again."""
-    from warehouse import connect
+    from ridgeline.warehouse import connect
 
     return connect(":memory:")
 
@@ -77,7 +79,7 @@ def _scratch() -> duckdb.DuckDBPyConnection:
 @cache
 def _pricer() -> Pricer:
     """Its child, once there was something to price, stays as long as this process does."""
-    from analyze.pricing.pricer import Pricer
+    from ridgeline.analyze.pricing.pricer import Pricer
 
     return Pricer()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 import transformers
 
-from capture.errors import DeviceError
-from capture.records import Environment
+from ridgeline import IMPORT_ROOT
+from ridgeline.capture.errors import DeviceError
+from ridgeline.capture.records import Environment
 
 
 def resolve(device: str) -> torch.device:
@@ -48,7 +49,7 @@ def device_name(device: torch.device) -> str:
 
 def ridgeline_version() -> str:
     """The version of this tree, from the project file beside the package or else from the installed distribution."""
-    project = Path(__file__).parents[1] / "pyproject.toml"
+    project = IMPORT_ROOT / "pyproject.toml"
     if project.is_file():
         declared = tomllib.loads(project.read_text()).get("project", {})
         if declared.get("name") == "ridgeline":

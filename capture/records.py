@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from capture.steps import Step
+from ridgeline.capture.steps import Step
 
 FORMAT = 1
 """The version of run.json's layout."""

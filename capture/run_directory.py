@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from capture.config import Point
-from capture.presets import shape_of
-from capture.records import FORMAT, Environment, Record
-from capture.steps import Step
+from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.configuration.presets import shape_of
+from ridgeline.capture.records import FORMAT, Environment, Record
+from ridgeline.capture.steps import Step
 
 RETRIED = frozenset({"error"})
 """Outcomes that a second capture tries again; `ok` and `oom` are results."""

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reports.document import deflated
-from reports.names import clip
-from warehouse.whole_file import whole_file
+from ridgeline.reports.explorer.data import deflated
+from ridgeline.reports.names import clip
+from ridgeline.warehouse.atomic_file import whole_file
 
 _TEMPLATES = Path(__file__).with_name("templates")
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from typer.testing import CliRunner
 
-from ridgeline import app
+from ridgeline.cli import app
 
 
 class Done(NamedTuple):

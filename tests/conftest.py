@@ -19,8 +19,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from analyze.columns import Signature
-    from analyze.pricing.pricer import Answer, Pricer
+    from ridgeline.analyze.pricing.pricer import Answer, Pricer
+    from ridgeline.analyze.reading.columns import Signature
+
+# for `python -m ridgeline` in any folder
+ROOT = str(Path(__file__).parents[1])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -56,8 +60,8 @@ def _start(self: Pricer) -> None:
 
 
 def _price(self: Pricer, signatures: Iterable[Signature]) -> list[Answer]:
-    from analyze.pricing.price import price_all
-    from analyze.pricing.pricer import Answer
+    from ridgeline.analyze.pricing.price import price_all
+    from ridgeline.analyze.pricing.pricer import Answer
 
     return [Answer(price.in_doubles()) for price in price_all(signatures)]
 
@@ -67,7 +71,7 @@ def _priced_here() -> Iterator[pytest.MonkeyPatch]:
     """A child for each warehouse that a test makes would take hours."""
     with pytest.MonkeyPatch.context() as patch:
         if find_spec("duckdb"):
-            from analyze.pricing.pricer import Pricer
+            from ridgeline.analyze.pricing.pricer import Pricer
 
             patch.setattr(Pricer, "start", _start)
             patch.setattr(Pricer, "price", _price)
@@ -77,7 +81,7 @@ def _priced_here() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture
 def pricer_process(_priced_here: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests of the child itself."""
-    from analyze.pricing.pricer import Pricer
+    from ridgeline.analyze.pricing.pricer import Pricer
 
     _priced_here.undo()
     yield
@@ -90,7 +94,7 @@ def _copied_warehouses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pyt
     """Make one empty warehouse a worker, and every other new one a copy of it."""
     with pytest.MonkeyPatch.context() as patch:
         if find_spec("duckdb"):
-            from warehouse import database
+            from ridgeline.warehouse import database
 
             template = tmp_path_factory.mktemp("template") / "empty.duckdb"
             database._make(template)
@@ -109,7 +113,7 @@ def _copied_warehouses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pyt
 @pytest.fixture
 def made_warehouses(_copied_warehouses: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests of how a warehouse is made: no copies of a template."""
-    from warehouse import database
+    from ridgeline.warehouse import database
 
     copy = database._make
     _copied_warehouses.undo()
@@ -120,7 +124,7 @@ def made_warehouses(_copied_warehouses: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def h200_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse of runs captured on an H200 and of one small trace, `priced`; copy it to change it."""
-    from analyze.ingest import analyze
+    from ridgeline.analyze.ingest import analyze
     from tests.analyze import kineto
 
     folder = tmp_path_factory.mktemp("h200")

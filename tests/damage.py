@@ -52,7 +52,7 @@ def run(arguments: list[str], said: Path) -> int | str:
 
 
 def _become(arguments: list[str], said: Path) -> None:
-    import ridgeline
+    from ridgeline import cli as ridgeline
 
     try:
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)

@@ -15,8 +15,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from capture import sweep
-from capture.config import Mode
+from ridgeline.capture.configuration.points import Mode
+from ridgeline.capture.sweep import sweep
 from tests.analyze import kineto
 from tests.capture.quick import quicken
 from tests.command_line import ridgeline
@@ -36,12 +36,12 @@ COMMANDS = (
     "export",
 )
 H200 = ROOT / "tests" / "data" / "h200"
-DEMO = ROOT / "capture" / "configs" / "demo.toml"
+DEMO = ROOT / "ridgeline" / "capture" / "configs" / "demo.toml"
 
 
 def start(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    command = [sys.executable, str(ROOT / "ridgeline.py"), *map(str, arguments)]
+    command = [sys.executable, "-m", "ridgeline", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "200"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run(command, text=True, env=environment, timeout=300, **streams)

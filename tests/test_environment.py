@@ -33,7 +33,7 @@ def ridgeline(folder: Path, *arguments: object, path: Path | None = None, **opti
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, [path, ROOT])))}
     environment |= options.pop("env", {})
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    command = [sys.executable, str(ROOT / "ridgeline.py"), *map(str, arguments)]
+    command = [sys.executable, "-m", "ridgeline", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, env=environment, text=True, timeout=120, **streams)
 
 
@@ -148,7 +148,7 @@ def test_what_is_said_to_a_closed_stream_reaches_no_other(tmp_path: Path, folder
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(folder: Path) -> None:
-    command = [sys.executable, str(ROOT / "ridgeline.py"), *ALL]
+    command = [sys.executable, "-m", "ridgeline", *ALL]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from capture import sweep
+from ridgeline.capture.sweep import sweep
 from tests.analyze import kineto
 from tests.analyze.loading import query
 from tests.capture.quick import quicken
@@ -51,7 +51,7 @@ class Command:
         self._out, self._err = folder / "stdout.txt", folder / "stderr.txt"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, *python, str(ROOT / "ridgeline.py"), *map(str, arguments)],
+                [sys.executable, *python, "-m", "ridgeline", *map(str, arguments)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, start_new_session=True,
             )  # fmt: skip
 
@@ -213,7 +213,15 @@ def test_a_second_interrupt_changes_nothing(tmp_path: Path, traces: list[Path], 
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-@pytest.mark.parametrize("imported", ["interruption", "typer.main", "capture.config", "analyze.theory_table"])
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "ridgeline.interruption",
+        "typer.main",
+        "ridgeline.capture.configuration.points",
+        "ridgeline.analyze.theory.output",
+    ],
+)
 def test_an_interrupt_while_modules_are_imported_is_one_line(
     tmp_path: Path, imported: str, number: signal.Signals
 ) -> None:
@@ -228,13 +236,13 @@ def test_an_interrupt_while_modules_are_imported_is_one_line(
 
 def test_what_a_shell_lets_run_in_the_background_is_not_interrupted(tmp_path: Path) -> None:
     code = f"import signal, os, sys; signal.signal(2, signal.SIG_IGN); os.execv(sys.executable, {[sys.executable]!r}"
-    script = f"{code} + ['-X', 'importtime', {str(ROOT / 'ridgeline.py')!r}, *{THEORY!r}])"
+    script = f"{code} + ['-X', 'importtime', '-m', 'ridgeline', *{THEORY!r}])"
     pipe = subprocess.PIPE
     start = [sys.executable, "-c", script]
     command = subprocess.Popen(start, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
     assert command.stderr is not None
     for line in command.stderr:
-        if line.endswith(" interruption\n"):
+        if line.endswith(" ridgeline.interruption\n"):
             os.killpg(command.pid, signal.SIGINT)
     assert command.communicate(timeout=LIMIT_S)[0] != ""
     assert command.returncode == 0
@@ -309,7 +317,7 @@ def test_any_command_at_any_moment(tmp_path: Path, warehouse: Path, name: str) -
     moments = random.Random(name)
     for number in SIGNALS[:: (-1) ** NAMES.index(name)][: pick(1, 2)]:
         with under_way(tmp_path, *arguments, python=("-X", "importtime")) as command:
-            command.when(lambda: " interruption\n" in command.stderr)
+            command.when(lambda: " ridgeline.interruption\n" in command.stderr)
             time.sleep(moments.uniform(0, 1.5))
             command.interrupt(number)
             code = command.end()

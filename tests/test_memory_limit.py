@@ -12,26 +12,27 @@ from threading import Event
 
 import pytest
 
-from analyze import memory
-from analyze.hta import _run
-from analyze.memory_watch import WARN_SHARE, Held, watching
+from ridgeline.analyze.hta.tables import _run
+from ridgeline.analyze.resources import memory_limit as memory
+from ridgeline.analyze.resources.memory_watch import WARN_SHARE, Held, watching
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
 
 ROOT = Path(__file__).parents[1]
 UNESTIMATED = """
 import sys
-from analyze import ingest
+from ridgeline.analyze import ingest
 ingest.check = lambda *_: None
 sys.argv[0] = "ridgeline"
-import os, ridgeline
+import os
+from ridgeline import cli
 leave = os._exit
 def leaving(code):
     (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
     open("peak", "w").write(str(int(line.split()[1]) << 10))
     leave(code)
 os._exit = leaving
-ridgeline.main()
+cli.main()
 """
 """The command, with an estimate that lets everything pass; it says what it held at most."""
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say what is held")

@@ -22,16 +22,17 @@ def packed() -> set[Path]:
 
 def test_every_folder_of_code_and_data_is_packed(packed: set[Path]) -> None:
     needed = {
-        path.parent.relative_to(ROOT)
+        "ridgeline" / path.parent.relative_to(ROOT)
         for stage in ("capture", "analyze", "warehouse", "reports")
         for path in (ROOT / stage).rglob("*")
         if path.suffix in (".py", ".sql", ".toml", ".j2", ".js", ".css", ".json")
     }
     assert len(needed) > 10
     assert needed <= packed
+    assert {folder.parts[0] for folder in packed} == {"ridgeline"}
 
 
 def test_the_study_is_not_packed(packed: set[Path]) -> None:
-    study = Path("reports/study")
+    study = Path("ridgeline/reports/study/results")
     assert (ROOT / study).is_dir()
     assert [folder for folder in packed if folder.is_relative_to(study)] == []

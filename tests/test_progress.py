@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 from rich.progress import Progress
 
-import ridgeline
-from capture import sweep
-from capture.sweep import RunResult
+from ridgeline import cli as ridgeline
+from ridgeline.capture.sweep import sweep
+from ridgeline.capture.sweep.sweep import RunResult
 
 
 class Shown(NamedTuple):

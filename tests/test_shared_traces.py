@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyze.ingest import analyze
-from warehouse import connect
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import connect
 
 SHARED = Path(__file__).parents[2] / "shared"
 pytestmark = pytest.mark.skipif(

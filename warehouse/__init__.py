@@ -1,7 +1,7 @@
 """The DuckDB warehouse: facts in tables, placement in views.
 
->>> import warehouse
->>> connection = warehouse.connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
+>>> import ridgeline
+>>> connection = ridgeline.connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
 >>> connection.sql("SELECT name, outcome FROM runs")  # doctest: +SKIP
 
 An answer becomes a polars frame by ``polars.DataFrame(answer)``, without a copy. With pyarrow, which Ridgeline itself
@@ -10,11 +10,11 @@ does not need, ``answer.pl()`` is the same and ``answer.to_arrow_table()`` an Ar
 
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import QueryError, SelectionError, StorageError, WarehouseError
+from ridgeline.warehouse.errors import QueryError, SelectionError, StorageError, WarehouseError
 
 if TYPE_CHECKING:
-    from warehouse.database import SCHEMA_VERSION, connect, hold
-    from warehouse.rollups import refresh
+    from ridgeline.warehouse.database import SCHEMA_VERSION, connect, hold
+    from ridgeline.warehouse.rollups import refresh
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -36,4 +36,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"warehouse.{_MODULES[name]}"), name)
+    return getattr(import_module(f"ridgeline.warehouse.{_MODULES[name]}"), name)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse import datasheets, template
-from warehouse.digests import seal_all
-from warehouse.errors import WarehouseError
-from warehouse.rollups import KEPT, refresh
-from warehouse.transactions import transaction
+from ridgeline.warehouse import datasheets, template
+from ridgeline.warehouse.digests import seal_all
+from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.rollups import KEPT, refresh
+from ridgeline.warehouse.transactions import transaction
 
 SCHEMA_VERSION = 5
 """Raised with every change of a table or view; ``migrations`` has a step to each."""
@@ -134,8 +134,8 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path, *, read_on
 
 
 def _bring_forward(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> None:
-    from warehouse import migrations
-    from warehouse.documentation import describe
+    from ridgeline.warehouse import migrations
+    from ridgeline.warehouse.documentation import describe
 
     steps = migrations.steps(path, version, SCHEMA_VERSION)
     backup = migrations.back_up(connection, path, version)
@@ -228,7 +228,7 @@ def _definitions() -> tuple[tuple[str, str], ...]:
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
-    from warehouse.documentation import describe
+    from ridgeline.warehouse.documentation import describe
 
     with transaction(connection):
         connection.execute((_FOLDER / "schema.sql").read_text())

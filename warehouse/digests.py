@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from warehouse.tables import RUN_TABLES, SHARED_TABLES
+from ridgeline.warehouse.tables import RUN_TABLES, SHARED_TABLES
 
 _PROBE = "CAST(hash({'a': 1, 'b': 'text', 'c': CAST(0.5 AS DOUBLE), 'd': [CAST(NULL AS DOUBLE)]}) AS VARCHAR)"
 _DIGEST = "count(*) AS row_count, CAST(sum(CAST(hash({table}) AS HUGEINT)) AS VARCHAR) AS digest"

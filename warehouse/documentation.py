@@ -1,6 +1,6 @@
 """Descriptions of tables, views and columns (``comments.toml``): the table ``descriptions`` and the pages.
 
-``python -m warehouse.documentation`` writes SCHEMA.md, COOKBOOK.md and the empty warehouse (``template.py``).
+``python -m ridgeline.warehouse.documentation`` writes SCHEMA.md, COOKBOOK.md and the empty warehouse (``template.py``).
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def main() -> None:
     """Write the pages and the empty warehouse."""
     from tempfile import TemporaryDirectory
 
-    from warehouse import template
-    from warehouse.database import connect
+    from ridgeline.warehouse import template
+    from ridgeline.warehouse.database import connect
 
     with TemporaryDirectory() as folder:
         template.write()

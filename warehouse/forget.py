@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from warehouse.database import connect
-from warehouse.errors import WarehouseError
-from warehouse.load import remove
-from warehouse.selection import resolve
-from warehouse.transactions import transaction
+from ridgeline.warehouse.database import connect
+from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.load import remove
+from ridgeline.warehouse.selection import resolve
+from ridgeline.warehouse.transactions import transaction
 
 
 def forget(path: str | Path, runs: Sequence[str]) -> list[str]:
     """Remove runs (names, ids or unique prefixes of either), all or none, and return their names and ids.
 
-    What all runs share, such as prices, stays. Raises :class:`~warehouse.errors.SelectionError` for a run that is
-    unknown or ambiguous, :class:`WarehouseError` if there is no such warehouse or it cannot be written.
+    What all runs share, such as prices, stays. Raises :class:`~ridgeline.warehouse.errors.SelectionError` for a run
+    that is unknown or ambiguous, :class:`WarehouseError` if there is no such warehouse or it cannot be written.
     """
     path = Path(path)
     if not path.exists():

@@ -26,14 +26,14 @@ import duckdb
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from warehouse import datasheets
-from warehouse.database import IN_MEMORY, SCHEMA_VERSION, connect, view_files
-from warehouse.documentation import describe
-from warehouse.errors import WarehouseError
-from warehouse.load import remove
-from warehouse.rollups import refresh
-from warehouse.tables import RUN_TABLES
-from warehouse.transactions import transaction
+from ridgeline.warehouse import datasheets
+from ridgeline.warehouse.database import IN_MEMORY, SCHEMA_VERSION, connect, view_files
+from ridgeline.warehouse.documentation import describe
+from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.load import remove
+from ridgeline.warehouse.rollups import refresh
+from ridgeline.warehouse.tables import RUN_TABLES
+from ridgeline.warehouse.transactions import transaction
 
 COMMIT = "run.parquet"
 UNFINISHED = ".unfinished"

@@ -12,11 +12,11 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from warehouse.digests import seal
-from warehouse.errors import WarehouseError
-from warehouse.rollups import KEPT_TABLES, refresh
-from warehouse.tables import RUN_TABLES
-from warehouse.transactions import transaction
+from ridgeline.warehouse.digests import seal
+from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.rollups import KEPT_TABLES, refresh
+from ridgeline.warehouse.tables import RUN_TABLES
+from ridgeline.warehouse.transactions import transaction
 
 SLICE_ROWS = 1 << 18
 """Rows handed to DuckDB at once."""

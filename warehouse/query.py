@@ -16,9 +16,9 @@ from typing import Any, TextIO
 
 import duckdb
 
-from warehouse.database import connect
-from warehouse.errors import QueryError
-from warehouse.whole_file import whole_file
+from ridgeline.warehouse.atomic_file import whole_file
+from ridgeline.warehouse.database import connect
+from ridgeline.warehouse.errors import QueryError
 
 BATCH_ROWS = 10_000
 TABLE_ROWS = 10_000
@@ -59,7 +59,7 @@ def run(
 
 
 def _open_lake(location: str) -> duckdb.DuckDBPyConnection:
-    from warehouse.lake import open_lake
+    from ridgeline.warehouse.lake import open_lake
 
     return open_lake(location)
 

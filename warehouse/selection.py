@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from warehouse.errors import SelectionError
+from ridgeline.warehouse.errors import SelectionError
 
 if TYPE_CHECKING:
     import duckdb
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def resolve(connection: duckdb.DuckDBPyConnection, runs: Sequence[str] = ()) -> list[str]:
     """The ids of the runs asked for, in their order and once each; of all runs if none is named.
 
-    Raises :class:`~warehouse.errors.SelectionError` if one is unknown or ambiguous.
+    Raises :class:`~ridgeline.warehouse.errors.SelectionError` if one is unknown or ambiguous.
     """
     known = [
         (str(i), str(n))

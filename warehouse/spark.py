@@ -10,9 +10,9 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-from warehouse import datasheets
-from warehouse.database import SCHEMA_VERSION, view_files
-from warehouse.lake import SHARED_TABLE, Commit, Lake, newest_signatures, snapshot, table_columns
+from ridgeline.warehouse import datasheets
+from ridgeline.warehouse.database import SCHEMA_VERSION, view_files
+from ridgeline.warehouse.lake import SHARED_TABLE, Commit, Lake, newest_signatures, snapshot, table_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from warehouse.rollups import KEPT
+from ridgeline.warehouse.rollups import KEPT
 
 _FOLDER = Path(__file__).parent
 
@@ -35,7 +35,7 @@ def content() -> bytes | None:
 
 def write() -> None:
     """Write the template of the present sources, in place of any other."""
-    from warehouse.database import connect
+    from ridgeline.warehouse.database import connect
 
     for other in _FOLDER.glob("empty-*.duckdb.gz"):
         other.unlink()

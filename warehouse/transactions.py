@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import duckdb
 
-from warehouse.errors import StorageError
+from ridgeline.warehouse.errors import StorageError
 
 _STORAGE = (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException)
 """What DuckDB raises where a disk is full or a file cannot be written."""

@@ -1,6 +1,6 @@
 """See that a warehouse holds what was loaded: sums come out, references lead somewhere, rows are those stored.
 
-``checks.sql`` says what must hold of any warehouse, :mod:`warehouse.digests` what each run's rows were.
+``checks.sql`` says what must hold of any warehouse, :mod:`ridgeline.warehouse.digests` what each run's rows were.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import duckdb
 
-from warehouse.database import compute, connect
-from warehouse.digests import incomparable, mismatches
-from warehouse.errors import WarehouseError
-from warehouse.rollups import stale
+from ridgeline.warehouse.database import compute, connect
+from ridgeline.warehouse.digests import incomparable, mismatches
+from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.rollups import stale
 
 CHECKED = ("placed_kernels", "device_timeline")
 """The views that ``checks.sql`` asks."""

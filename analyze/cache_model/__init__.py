@@ -2,7 +2,7 @@
 
 **Use.** :func:`read_execution_trace` gives the tensors of every operator's call, :func:`operands` what each kernel
 touches, :func:`predict` its DRAM bytes. Without an execution trace :func:`guess` makes the calls up from recorded
-shapes and their order (its rules are in :mod:`analyze.cache_model.heuristic`).
+shapes and their order (its rules are in :mod:`ridgeline.analyze.cache_model.heuristic`).
 
 **The model**, in the order of its modules:
 
@@ -69,12 +69,12 @@ Without the execution trace the first four are within 0.9 % in total, at correla
 0.65 to 0.89); families whose tensors are mistaken for each other are off (attention of a full step -36 %).
 """
 
-from analyze.cache_model.execution_trace import read_execution_trace
-from analyze.cache_model.heuristic import Recorded, guess
-from analyze.cache_model.lru import Policy
-from analyze.cache_model.operands import SCHEMA, Tensor, Touch, frame, view
-from analyze.cache_model.predict import predict
-from analyze.cache_model.touches import Node, addresses, operands
+from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
+from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.lru import Policy
+from ridgeline.analyze.cache_model.operands import SCHEMA, Tensor, Touch, frame, view
+from ridgeline.analyze.cache_model.predict import predict
+from ridgeline.analyze.cache_model.touches import Node, addresses, operands
 
 VERSION = 2
 """Of what the model says; raised with every change of it, so that what was remembered is predicted anew."""

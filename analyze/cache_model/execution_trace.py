@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from analyze.bounded import LARGEST_BYTES, read_bounded
-from analyze.cache_model.operands import Tensor, view
-from analyze.cache_model.touches import Node, iterations
-from analyze.errors import CompanionError
+from ridgeline.analyze.cache_model.operands import Tensor, view
+from ridgeline.analyze.cache_model.touches import Node, iterations
+from ridgeline.analyze.companions.size_limit import LARGEST_BYTES, read_bounded
+from ridgeline.analyze.errors import CompanionError
 
 
 class _Attribute(msgspec.Struct, gc=False):

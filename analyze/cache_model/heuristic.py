@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from analyze.cache_model.operands import Tensor, view
-from analyze.cache_model.touches import Node, iterations
-from analyze.families import base_name
+from ridgeline.analyze.cache_model.operands import Tensor, view
+from ridgeline.analyze.cache_model.touches import Node, iterations
+from ridgeline.analyze.pricing.families import base_name
 
 _ITEMSIZES = {
     "double": 8, "float": 4, "c10::half": 2, "c10::bfloat16": 2, "long int": 8, "long": 8, "int": 4, "short int": 2,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analyze.cache_model.lru import Accesses, Floats, Ints, Policy
-from analyze.cache_model.operands import Touch
+from ridgeline.analyze.cache_model.lru import Accesses, Floats, Ints, Policy
+from ridgeline.analyze.cache_model.operands import Touch
 
 LARGEST_GRANULE = 1 << 20
 SMALLEST_GRANULE = 1 << 12

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from analyze.cache_model.code import code_bytes
-from analyze.cache_model.lru import Accesses, Cache, Floats, Ints, Policy
-from analyze.cache_model.operands import SCHEMA, Touch
-from analyze.cache_model.phases import granule_sizes, phases
+from ridgeline.analyze.cache_model.code import code_bytes
+from ridgeline.analyze.cache_model.lru import Accesses, Cache, Floats, Ints, Policy
+from ridgeline.analyze.cache_model.operands import SCHEMA, Touch
+from ridgeline.analyze.cache_model.phases import granule_sizes, phases
 
 _TOUCH = [name for name in SCHEMA if name not in ("kernel", "storage")]
 
@@ -41,7 +41,7 @@ def predict(
     order its operator lists them. Each step is taken to follow one like itself, and predicted once however often it
     comes; without steps the whole sequence is taken for one.
 
-    >>> from analyze.cache_model.operands import frame
+    >>> from ridgeline.analyze.cache_model.operands import frame
     >>> kernels = pl.DataFrame({"kernel": [0, 1]})
     >>> operands = frame([(0, Touch(1, 0, 4096, 4096, True)), (1, Touch(1, 0, 4096, 4096, False))])
     >>> predict(kernels, operands, 50 << 20)["dram_read_bytes"].to_list()

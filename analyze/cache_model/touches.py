@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from analyze.cache_model.operands import SECTOR_BYTES, Tensor, Touch, frame
-from analyze.cache_model.tiles import (
+from ridgeline.analyze.cache_model.operands import SECTOR_BYTES, Tensor, Touch, frame
+from ridgeline.analyze.cache_model.tiles import (
     Product,
     blocks,
     combines_parts,
@@ -20,7 +20,7 @@ from analyze.cache_model.tiles import (
     softmax_waves,
     splits_sums,
 )
-from analyze.families import base_name
+from ridgeline.analyze.pricing.families import base_name
 
 PARTIAL_SUMS = -1
 """The storage of partial sums: one workspace, used again by every product."""

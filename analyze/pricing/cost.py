@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from analyze.pricing.signature import Call
+from ridgeline.analyze.pricing.signature import Call
 
 LARGEST_COST = 10**24
 """FLOPs or bytes of one call beyond this are a damaged signature's."""

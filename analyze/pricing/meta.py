@@ -3,7 +3,7 @@
 A signature is somebody else's text, so only ``aten`` operators are ever called that the dispatcher knows (not those
 built into TorchScript, which save files and compute with plain values), on tensors without data or told to make such,
 and none that makes as many results, or takes as many steps, as a size says. What crashes or hangs all the same is the
-concern of :mod:`analyze.pricing.pricer`, in whose child process all this runs.
+concern of :mod:`ridgeline.analyze.pricing.pricer`, in whose child process all this runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what it has to say of absurd sizes is nobody's news
 import torch
 
-from analyze.pricing.signature import Arguments, Call, Tensor, Value
+from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value
 
 _TORCH_DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -51,7 +51,7 @@ NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_add_batch_dim", "at
                  "aten::special_round")  # fmt: skip
 """What these begin: what makes files, makes tensors one another or enters levels of vmap, and what takes as many steps
 as a number says, which would cost the whole time that an operator may take. What crashes is not among them: it costs
-its own price (:mod:`analyze.pricing.pricer`)."""
+its own price (:mod:`ridgeline.analyze.pricing.pricer`)."""
 _UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
 """These take a step for each element along a dimension."""
 LONGEST_LITERAL = 10_000

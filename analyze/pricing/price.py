@@ -1,20 +1,20 @@
 """Price signatures: several of them in, their costs out.
 
 PyTorch is asked in this very process, and some operator may end that, or take it for ever: who prices what others
-recorded does so by :mod:`analyze.pricing.pricer`.
+recorded does so by :mod:`ridgeline.analyze.pricing.pricer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from analyze.columns import Signature
-from analyze.families import family
-from analyze.pricing import meta
-from analyze.pricing.cost import Price, from_inputs
-from analyze.pricing.rules import find, find_engine, triton
-from analyze.pricing.rules.rule import EngineRule, Rule, fit
-from analyze.pricing.signature import Call, Tensor, parse
+from ridgeline.analyze.pricing import meta
+from ridgeline.analyze.pricing.cost import Price, from_inputs
+from ridgeline.analyze.pricing.families import family
+from ridgeline.analyze.pricing.rules import find, find_engine, triton
+from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, fit
+from ridgeline.analyze.pricing.signature import Call, Tensor, parse
+from ridgeline.analyze.reading.columns import Signature
 
 
 def price_all(signatures: Iterable[Signature]) -> list[Price]:

@@ -2,8 +2,8 @@
 
 An operator that ends its child, or says nothing for too long, costs its own price and no other: it is priced from its
 recorded inputs, with low confidence, and a new child goes on with the rest. The child is a plain Python process that
-runs ``analyze.pricing.pricer_process``; it is started when there is something to price, stays for more, and ends with
-its pricer, or with this process, however that ends.
+runs ``ridgeline.analyze.pricing.pricer_process``; it is started when there is something to price, stays for more, and
+ends with its pricer, or with this process, however that ends.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
 import msgspec
 
-from analyze.columns import Signature
-from analyze.errors import AnalyzeError
-from analyze.memory import in_words
-from analyze.pricing.cost import Price, from_inputs
-from analyze.pricing.pricer_process import OUT_OF_MEMORY, SPARE_BYTES, encode
-from analyze.pricing.signature import parse
+from ridgeline import IMPORT_ROOT
+from ridgeline.analyze.errors import AnalyzeError
+from ridgeline.analyze.pricing.cost import Price, from_inputs
+from ridgeline.analyze.pricing.pricer_process import OUT_OF_MEMORY, SPARE_BYTES, encode
+from ridgeline.analyze.pricing.signature import parse
+from ridgeline.analyze.reading.columns import Signature
+from ridgeline.analyze.resources.memory_limit import in_words
 
 LIMIT_S = 10.0
 """How long an operator may take: on the meta device it takes milliseconds."""
@@ -35,7 +35,7 @@ START_LIMIT_S = 300.0
 MOST_RESTARTS = 8
 """For the signatures of one run: what is left after that many is not asked for."""
 UNASKED = f"was not asked after it had ended {MOST_RESTARTS + 1} times"
-PROGRAM = "from analyze.pricing.pricer_process import main; main()"
+PROGRAM = "from ridgeline.analyze.pricing.pricer_process import main; main()"
 
 
 class PricingError(AnalyzeError):
@@ -114,8 +114,7 @@ class _Ended(Exception):
 
 class _Child:
     def __init__(self, start_limit_s: float) -> None:
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
+        path = os.pathsep.join(p for p in (str(IMPORT_ROOT), os.environ.get("PYTHONPATH", "")) if p)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", PROGRAM],
             stdin=subprocess.PIPE,

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from analyze.columns import Signature
+from ridgeline.analyze.reading.columns import Signature
 
 SPARE_BYTES = 1 << 30
 """Of address space, beyond what it has when PyTorch is imported."""
@@ -44,7 +44,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(sys.stdin.buffer, signatures), name="signatures", daemon=True).start()
     answers = _only_voice()
     try:
-        from analyze.pricing.price import price_all
+        from ridgeline.analyze.pricing.price import price_all
 
         price_all(_WARM)
     except Exception as e:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from analyze.columns import Signature
+from ridgeline.analyze.reading.columns import Signature
 
 DTYPES: dict[str, tuple[str, int]] = {
     "float": ("fp32", 4),

@@ -4,10 +4,18 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from capture.config import Point
-from capture.labels import Labels
-from capture.modes import ar, dlm_block_causal, dlm_block_dual, dlm_block_prefix, dlm_canvas, dlm_full, dlm_semi_ar
-from capture.steps import Kind, Step
+from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.modes import (
+    ar,
+    dlm_block_causal,
+    dlm_block_dual,
+    dlm_block_prefix,
+    dlm_canvas,
+    dlm_full,
+    dlm_semi_ar,
+)
+from ridgeline.capture.steps import Kind, Step
 
 
 class Tokens(Protocol):

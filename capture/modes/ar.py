@@ -2,13 +2,13 @@
 
 from torch import Tensor
 
-from capture.cache import Cached
-from capture.canvas import Canvas
-from capture.config import Point
-from capture.labels import Labels
-from capture.models import Decoder
-from capture.sampling import Sampler
-from capture.steps import Kind, Step
+from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.decoder.cache import Cached
+from ridgeline.capture.decoder.canvas import Canvas
+from ridgeline.capture.decoder.decoder import Decoder
+from ridgeline.capture.decoder.sampling import Sampler
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.steps import Kind, Step
 
 
 def schedule(point: Point) -> list[Step]:

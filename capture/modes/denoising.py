@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from capture.attention import View
-from capture.canvas import Canvas
-from capture.config import Point
-from capture.labels import Labels
-from capture.models import Decoder
-from capture.sampling import Sampler, guided
-from capture.steps import Kind, Step, share
+from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.decoder.attention import View
+from ridgeline.capture.decoder.canvas import Canvas
+from ridgeline.capture.decoder.decoder import Decoder
+from ridgeline.capture.decoder.sampling import Sampler, guided
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.steps import Kind, Step, share
 
 
 def blocks(point: Point) -> int:

@@ -7,13 +7,13 @@ decided, and its keys and values stay: no refresh, since nothing before a block 
 import torch
 from torch import Tensor
 
-from capture.attention import View
-from capture.cache import Cached
-from capture.config import Point
-from capture.labels import Labels
-from capture.models import Decoder
-from capture.modes.denoising import Denoising, blocks, denoising_steps
-from capture.steps import Kind, Step
+from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.decoder.attention import View
+from ridgeline.capture.decoder.cache import Cached
+from ridgeline.capture.decoder.decoder import Decoder
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.modes.denoising import Denoising, blocks, denoising_steps
+from ridgeline.capture.steps import Kind, Step
 
 
 def schedule(point: Point) -> list[Step]:

@@ -9,12 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from capture.config import Point
-from capture.diffusion_gemma import GemmaDecoder
-from capture.labels import Labels
-from capture.modes.denoising import Denoising
-from capture.modes.dlm_block_causal import schedule
-from capture.steps import Kind
+from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.decoder.diffusion_gemma import GemmaDecoder
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.modes.denoising import Denoising
+from ridgeline.capture.modes.dlm_block_causal import schedule
+from ridgeline.capture.steps import Kind
 
 
 class CanvasDiffusion(Denoising):

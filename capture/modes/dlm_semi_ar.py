@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from capture.attention import View, Whole
-from capture.config import Point
-from capture.labels import Labels
-from capture.models import Decoder
-from capture.modes.denoising import Denoising, denoising_steps
-from capture.steps import Kind, Step
+from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.decoder.attention import View, Whole
+from ridgeline.capture.decoder.decoder import Decoder
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.modes.denoising import Denoising, denoising_steps
+from ridgeline.capture.steps import Kind, Step
 
 
 def schedule(point: Point) -> list[Step]:

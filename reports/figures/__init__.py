@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import queries
-from reports.figures import bars, marks, roofs
-from reports.figures.layout import Spec
-from reports.machine import Machine
-from reports.points import placed
-from warehouse.selection import resolve
+from ridgeline.reports import queries
+from ridgeline.reports.figures import bars, marks, roofs
+from ridgeline.reports.figures.layout import Spec
+from ridgeline.reports.figures.machine import Machine
+from ridgeline.reports.figures.placement import placed
+from ridgeline.warehouse.selection import resolve
 
 if TYPE_CHECKING:
     import duckdb

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reports import families
-from reports.figures.layout import Spec, axis, layout
-from reports.names import clip, escape
-from reports.queries import Row
+from ridgeline.reports.figures import families
+from ridgeline.reports.figures.layout import Spec, axis, layout
+from ridgeline.reports.names import clip, escape
+from ridgeline.reports.queries import Row
 
 ROW = 26
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.machine import Decades
+from ridgeline.reports.figures.machine import Decades
 
 Spec = dict[str, Any]
 """A figure as Plotly's JSON: ``data`` and ``layout``."""
@@ -76,6 +76,6 @@ def _multiple(exponent: int, unit: str) -> str:
     >>> _multiple(12, "B/s"), _multiple(10, "FLOP/s")
     ('1 TB/s', '10 GFLOP/s')
     """
-    from reports.units import si
+    from ridgeline.reports.units import si
 
     return si(10.0**exponent, unit)

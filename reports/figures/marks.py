@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from reports import families, units
-from reports.figures.layout import QUIET, Spec
-from reports.names import escape
-from reports.points import EDGES
-from reports.queries import Row
+from ridgeline.reports import units
+from ridgeline.reports.figures import families
+from ridgeline.reports.figures.layout import QUIET, Spec
+from ridgeline.reports.figures.placement import EDGES
+from ridgeline.reports.names import escape
+from ridgeline.reports.queries import Row
 
 LARGEST = {"roofline": 46, "lane": 28}
 """Diameter in pixels of the point with the most time."""

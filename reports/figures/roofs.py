@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from reports.figures.layout import FONT, QUIET, Spec, axis, layout, log_axis
-from reports.machine import Frame, Machine, Roof
-from reports.names import escape
+from ridgeline.reports.figures.layout import FONT, QUIET, Spec, axis, layout, log_axis
+from ridgeline.reports.figures.machine import Frame, Machine, Roof
+from ridgeline.reports.names import escape
 
 HEIGHT, WIDTH = 620, 1180
 MARGIN = {"l": 84, "r": 246, "t": 14, "b": 52}

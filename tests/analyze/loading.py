@@ -11,10 +11,10 @@ from typing import Any
 
 import duckdb
 
-from analyze.ingest import Result, analyze
+from ridgeline.analyze.ingest import Result, analyze
+from ridgeline.warehouse import connect
+from ridgeline.warehouse.rollups import KEPT_TABLES
 from tests.analyze import kineto
-from warehouse import connect
-from warehouse.rollups import KEPT_TABLES
 
 
 def load(warehouse: Path, *paths: Path) -> list[tuple[str, str]]:

@@ -9,12 +9,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyze import ingest, run
-from analyze.ingest import analyze
+from ridgeline.analyze import ingest, run
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import load as loading
+from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
-from warehouse import load as loading
-from warehouse.verify import verify
 
 NAMES = ("a", "b", "c")
 

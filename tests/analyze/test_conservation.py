@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import connect
 from tests.analyze import kineto
 from tests.sampling import examples
-from warehouse import connect
 
 BF16, FP32 = "c10::BFloat16", "float"
 # name, dims, types, concrete; one that nobody knows and one that recorded nothing

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from analyze.ingest import analyze
-from analyze.pricing.price import price_all
+from ridgeline.analyze.ingest import analyze
+from ridgeline.analyze.pricing.price import price_all
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, load, query, run_directory
 from tests.command_line import ridgeline
@@ -80,7 +80,7 @@ def test_names_with_control_characters_and_markup_are_only_text(tmp_path: Path) 
     done = ridgeline("analyze", path, tmp_path / f"{name}2.json", "-w", "w.duckdb", cwd=tmp_path)
     sql = ["sql", "-w", "w.duckdb", "SELECT name, kernel FROM kernel_roofline"]
     shown = ridgeline(*sql, cwd=tmp_path)
-    command = [sys.executable, str(ROOT / "ridgeline.py"), *sql]
+    command = [sys.executable, "-m", "ridgeline", *sql]
     written = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=300)
     assert (written.stdout.decode(), written.stderr.decode()) == (shown.stdout, shown.stderr)
     compared = ridgeline("compare", "-w", "w.duckdb", name, name, cwd=tmp_path)
@@ -165,7 +165,7 @@ def test_signatures_only_say_shapes(tmp_path: Path) -> None:
     script = f"""
 import json, resource, sys
 import torch
-from analyze.pricing.price import price_all
+from ridgeline.analyze.pricing.price import price_all
 warm = ("aten::mm", b"[[4, 4], [4, 4]]", b'["float", "float"]', b"", b'["", ""]')
 price_all([warm])
 torch.manual_seed(1)

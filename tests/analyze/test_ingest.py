@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse.load import remove
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, load, query, run_directory
 from tests.sampling import examples
-from warehouse.load import remove
 
 
 def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:

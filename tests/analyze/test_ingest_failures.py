@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, failures, load, query, run_directory
 
@@ -79,7 +79,7 @@ def test_what_fails_makes_no_warehouse(tmp_path: Path, warehouse: Path) -> None:
 def test_a_surprise_in_one_trace_leaves_the_next_alone(
     tmp_path: Path, warehouse: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analyze import run
+    from ridgeline.analyze import run
 
     def build(connection: Any, source: Any, *rest: Any) -> Any:
         if source.name == "first":

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import connect
 from tests.analyze import kineto
 from tests.fuzz.fuzz_reader import check
 from tests.sampling import every
-from warehouse import connect
 
 VALUES: list[Any] = [None, "x", -5, 7.5, 2**70, 1e300, True, [], [1], {}, {"a": 1}, "\ud800", "\0", 2**63 - 1]
 PLACES = [(i, field) for i in (0, 2, 4, 9) for field in ("name", "cat", "ph", "ts", "dur", "pid", "tid", "args")]

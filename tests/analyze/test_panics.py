@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analyze.counter_files import read_beside
-from analyze.ingest import analyze
+from ridgeline.analyze.companions.counter_files import read_beside
+from ridgeline.analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.command_line import ridgeline
 
@@ -20,7 +20,7 @@ PANIC = pl.exceptions.PanicException
 
 
 def test_a_panic_fails_its_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analyze import run
+    from ridgeline.analyze import run
 
     assemble = run.assemble
 
@@ -53,7 +53,9 @@ def panic(*_: object, **__: object) -> None:
     raise PANIC("index out\nof bounds")
 
 
-@pytest.mark.parametrize("place", ["analyze.ingest.discover", "warehouse.load.insert", "analyze.run.assemble"])
+@pytest.mark.parametrize(
+    "place", ["ridgeline.analyze.ingest.discover", "ridgeline.warehouse.load.insert", "ridgeline.analyze.run.assemble"]
+)
 def test_a_panic_anywhere_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     kineto.write(tmp_path / "t.json", kineto.matmul_step())
     monkeypatch.setattr(place, panic)
@@ -70,18 +72,19 @@ def check(code: int, output: str, errors: str) -> None:
 
 @pytest.mark.process
 def test_a_panic_in_a_process_of_its_own_is_one_line(tmp_path: Path) -> None:
-    place = "analyze.ingest.discover"
+    place = "ridgeline.analyze.ingest.discover"
     kineto.write(tmp_path / "t.json", kineto.matmul_step())
     module, _, name = place.rpartition(".")
     script = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-import polars, {module}, ridgeline
+import polars, {module}
+from ridgeline import cli
 def panic(*_, **__):
     raise polars.exceptions.PanicException("index out\\nof bounds")
 {module}.{name} = panic
-sys.argv = ["ridgeline.py", "analyze", "t.json"]
-ridgeline.main()
+sys.argv = ["ridgeline", "analyze", "t.json"]
+cli.main()
 """
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120,

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from analyze import units
-from analyze.pricing import RULES_VERSION, rules
-from analyze.pricing.rules.rule import EngineRule, Rule, no_flops, unknown_flops
-from analyze.reprice import reprice
+from ridgeline.analyze.pricing import RULES_VERSION, rules, units
+from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, no_flops, unknown_flops
+from ridgeline.analyze.reprice import reprice
+from ridgeline.warehouse import connect
+from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.rollups import KEPT_TABLES
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
-from warehouse import connect
-from warehouse.errors import WarehouseError
-from warehouse.rollups import KEPT_TABLES
 
 BF16 = "c10::BFloat16"
 Doctor = Callable[[pytest.MonkeyPatch], None]
@@ -61,7 +60,7 @@ def no_tensor_units(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def other_families(monkeypatch: pytest.MonkeyPatch) -> None:
-    from analyze import families
+    from ridgeline.analyze.pricing import families
 
     monkeypatch.setattr(families, "_tables", lambda: ({"mm": "other"}, []))
     families.family.cache_clear()
@@ -74,7 +73,7 @@ def unknown_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing known of pointwise operators: another entry of the ledger."""
-    from analyze.pricing import price
+    from ridgeline.analyze.pricing import price
 
     monkeypatch.setattr(price, "_by_rule", lambda call: None)
     monkeypatch.setattr(price, "from_inputs", lambda call: price.Price(None, None, None, None, False, "none", "low"))
@@ -82,18 +81,18 @@ def no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def fresh_families() -> None:
-    from analyze import families
+    from ridgeline.analyze.pricing import families
 
     families.family.cache_clear()
 
 
 def filled_by(doctor: Doctor, warehouse: Path, traces: list[Path], version: int = RULES_VERSION - 1) -> None:
     """Load the traces under other rules and an older version of them."""
-    from analyze import families
+    from ridgeline.analyze.pricing import families
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("ingest", "run", "signatures"):
-            patch.setattr(f"analyze.{module}.RULES_VERSION", version)
+        for module in ("ingest", "run", "pricing.stored_prices"):
+            patch.setattr(f"ridgeline.analyze.{module}.RULES_VERSION", version)
         doctor(patch)
         assert {outcome for _, outcome in load(warehouse, *traces)} == {"loaded"}
     families.family.cache_clear()
@@ -200,7 +199,7 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pyte
     def fail(*_: object) -> None:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("analyze.reprice._store_times", fail)
+    monkeypatch.setattr("ridgeline.analyze.reprice._store_times", fail)
     with pytest.raises(RuntimeError, match="in the middle"):
         reprice(warehouse)
     assert dump(warehouse) == before

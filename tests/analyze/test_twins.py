@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.alignment import align_names
-from analyze.errors import TraceError
-from analyze.ingest import Result, analyze
-from analyze.spans import Int64
+from ridgeline.analyze.attribution.alignment import align_names
+from ridgeline.analyze.attribution.spans import Int64
+from ridgeline.analyze.errors import TraceError
+from ridgeline.analyze.ingest import Result, analyze
+from ridgeline.warehouse import connect
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, failures, query, run_directory
 from tests.command_line import ridgeline
 from tests.sampling import examples
-from warehouse import connect
 
 ROOT = Path(__file__).parents[2]
 COUNTED = ROOT / "tests" / "data" / "h200-counted"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import connect
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
 from tests.fuzz.fuzz_reader import check
 from tests.sampling import examples
-from warehouse import connect
 
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.sampled_from([2**63, -(2**63) - 1, 2**63 - 1, 1e308]),

@@ -16,7 +16,7 @@ import polars as pl
 
 path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from analyze.cache_model import Touch, frame, predict
+from ridgeline.analyze.cache_model import Touch, frame, predict
 
 L2_BYTES = 60 << 20
 KERNELS_A_LAYER = 40

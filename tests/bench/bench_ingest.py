@@ -35,7 +35,7 @@ import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFERRED = ROOT.parent / "shared/traces/h100-qwen1.5-0.5b-prefill.json.gz"
-OURS = [sys.executable, str(ROOT / "ridgeline.py")]
+OURS = [sys.executable, "-m", "ridgeline"]
 LOAD, CACHED, FIRST = "ridgeline, load", "ridgeline, whole command", "ridgeline, first sight"
 HTA, HTA_WHOLE = "HTA, load", "HTA, whole process"
 

@@ -19,7 +19,7 @@ import make_trace
 import processes
 from bench_ingest import OURS, default_source
 
-from analyze.memory import parse_size
+from ridgeline.analyze.resources.memory_limit import parse_size
 
 LINE = "{:>8}  {:>12}  {:>8}  {:>8}  {:>8}  {:>11}"
 

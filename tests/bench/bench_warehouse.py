@@ -27,8 +27,8 @@ from typing import NamedTuple
 import duckdb
 import made_runs
 
-from warehouse import connect
-from warehouse.load import load
+from ridgeline.warehouse import connect
+from ridgeline.warehouse.load import load
 
 KERNEL_VIEWS = {"kernel_counters", "placed_kernels", "kernel_roofline", "padding", "coverage", "launch_queue"}
 """A row of these is a kernel."""

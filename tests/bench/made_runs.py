@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from warehouse.load import RunRows
+from ridgeline.warehouse.load import RunRows
 
 Record = dict[str, Any]
 

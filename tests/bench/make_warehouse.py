@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.rollups import KEPT_TABLES, refresh
+from ridgeline.warehouse.rollups import KEPT_TABLES, refresh
 
 SHIFTED = {"kernels": ("start_ns", "launch_ns"), "gaps": ("start_ns",), "steps": ("start_ns", "end_ns")}
 """The times on a trace's clock that move with a copy."""

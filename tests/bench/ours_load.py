@@ -11,9 +11,9 @@ from pathlib import Path
 def main() -> None:
     start = time.perf_counter()
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    import analyze.run  # noqa: F401
-    import warehouse.load  # noqa: F401
-    from analyze.ingest import analyze as ingest
+    import ridgeline.analyze.run
+    import ridgeline.warehouse.load  # noqa: F401
+    from ridgeline.analyze.ingest import analyze as ingest
 
     imported = time.perf_counter()
     trace, target = Path(sys.argv[1]), Path(sys.argv[2])

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from capture import config, run_directory
-from capture.bench import Place
-from capture.errors import DeviceError
-from capture.point import Point
-from capture.records import Environment, Record, Scaled, Timing
+from ridgeline.capture import run_directory
+from ridgeline.capture.configuration import points as config
+from ridgeline.capture.configuration.point import Point
+from ridgeline.capture.errors import DeviceError
+from ridgeline.capture.records import Environment, Record, Scaled, Timing
+from ridgeline.capture.sweep.bench import Place
 
 MEMORY_BYTES = 10**9
 PLACE = Place(
@@ -45,7 +46,7 @@ def log(out: Path) -> list[tuple[int, str, str]]:
 
 
 class Fake:
-    """As capture.bench.Bench."""
+    """As ridgeline.capture.sweep.bench.Bench."""
 
     def places(self, points: list[Point], progress: Callable[[str], None]) -> dict[str, Place]:
         if any(point.name == "refused" for point in points):

@@ -7,16 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from capture import runtime
+from ridgeline.capture import runtime
 
 runtime.prepare()
 
 import torch  # noqa: E402
 
-from capture import config, models, sweep  # noqa: E402
-from capture.config import Point  # noqa: E402
-from capture.models import Decoder  # noqa: E402
-from capture.presets import PRESETS  # noqa: E402
+from ridgeline.capture.configuration import points as config  # noqa: E402
+from ridgeline.capture.configuration.points import Point  # noqa: E402
+from ridgeline.capture.configuration.presets import PRESETS  # noqa: E402
+from ridgeline.capture.decoder import decoder as models  # noqa: E402
+from ridgeline.capture.decoder.decoder import Decoder  # noqa: E402
+from ridgeline.capture.sweep import sweep  # noqa: E402
 
 from .quick import quicken  # noqa: E402
 

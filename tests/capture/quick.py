@@ -2,7 +2,7 @@
 
 import pytest
 
-from capture import ceilings_cpu
+from ridgeline.capture.ceilings import cpu as ceilings_cpu
 from tests import sampling
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from capture.modes import ar, dlm_block_dual, dlm_full
-from capture.run_directory import tokens_of
-from capture.steps import Step, profiled_window, share
+from ridgeline.capture.modes import ar, dlm_block_dual, dlm_full
+from ridgeline.capture.run_directory import tokens_of
+from ridgeline.capture.steps import Step, profiled_window, share
 
 from .conftest import make_point
 

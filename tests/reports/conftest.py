@@ -9,10 +9,9 @@ from typing import Any
 import duckdb
 import pytest
 
-import reports
-import warehouse
+from ridgeline import reports, warehouse
+from ridgeline.warehouse.transactions import transaction
 from tests.reports.browser import Ask, Browser
-from warehouse.transactions import transaction
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 DEVICE = "Test Device"
@@ -269,7 +268,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def study_report(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the study."""
-    from reports import study_page
+    from ridgeline.reports.study import page as study_page
 
     path = study_page.write(swept, tmp_path_factory.mktemp("study_report"))
     assert path

@@ -6,9 +6,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ridgeline.warehouse import connect
 from tests.warehouse import study
 from tests.warehouse.rows import define, insert
-from warehouse import connect
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse.rollups import KEPT
+from ridgeline.warehouse.rollups import KEPT
 
 _SIGNATURE = {"operator": "aten::mm", "family": "matmul", "confidence": "high", "flops": None}
 _CLASS = {

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import duckdb
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import connect, refresh
+from ridgeline.warehouse.database import view_files
+from ridgeline.warehouse.lake import table_columns
 from tests.analyze import kineto
 from tests.reports import rich, sweep
-from warehouse import connect, refresh
-from warehouse.database import view_files
-from warehouse.lake import table_columns
 
 DATA = Path(__file__).parents[1] / "data"
 EMPTY = frozenset({"hta_temporal", "hta_idle", "hta_launch", "hta_critical_path", "warnings"})

@@ -10,11 +10,18 @@ import duckdb
 import pytest
 import sqlglot
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import connect, refresh, template
+from ridgeline.warehouse.documentation import (
+    COOKBOOK_PAGE,
+    SCHEMA_PAGE,
+    _comments,
+    cookbook,
+    cookbook_page,
+    schema_page,
+)
+from ridgeline.warehouse.query import run
 from tests.reports import rich
-from warehouse import connect, refresh, template
-from warehouse.documentation import COOKBOOK_PAGE, SCHEMA_PAGE, _comments, cookbook, cookbook_page, schema_page
-from warehouse.query import run
 
 DATA = Path(__file__).parents[1] / "data"
 PUBLIC = "NOT internal AND {} NOT LIKE 'kept\\_%' ESCAPE '\\' AND {} NOT LIKE 'defined\\_%' ESCAPE '\\'"

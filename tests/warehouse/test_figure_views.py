@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from ridgeline.warehouse import connect
 from tests.warehouse.rows import insert, kernel
-from warehouse import connect
 
 Row = tuple[Any, ...]
 

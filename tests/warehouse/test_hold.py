@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from warehouse import connect, hold, refresh
+from ridgeline.warehouse import connect, hold, refresh
 
 
 def test_held_views_answer_as_before(tmp_path: Path) -> None:

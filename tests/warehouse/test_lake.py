@@ -11,15 +11,24 @@ import duckdb
 import fsspec
 import pytest
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import WarehouseError, connect
+from ridgeline.warehouse.lake import (
+    NO_EXPERIMENT,
+    Lake,
+    commits,
+    export,
+    load_lake,
+    open_lake,
+    partition,
+    table_columns,
+)
+from ridgeline.warehouse.query import QueryError, run
+from ridgeline.warehouse.rollups import stale
 from tests import sampling
 from tests.analyze import kineto
 from tests.warehouse import study
 from tests.warehouse.agreement import differences
-from warehouse import WarehouseError, connect
-from warehouse.lake import NO_EXPERIMENT, Lake, commits, export, load_lake, open_lake, partition, table_columns
-from warehouse.query import QueryError, run
-from warehouse.rollups import stale
 
 COUNTED = Path(__file__).parents[1] / "data/h200-counted/tiny-llama_ar_p64_g32_b1_bf16_eager"
 

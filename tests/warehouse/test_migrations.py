@@ -9,9 +9,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from ridgeline.warehouse import SCHEMA_VERSION, StorageError, WarehouseError, connect, migrations
+from ridgeline.warehouse.verify import verify
 from tests.analyze.loading import query
-from warehouse import SCHEMA_VERSION, StorageError, WarehouseError, connect, migrations
-from warehouse.verify import verify
 
 STORED = Path(__file__).parents[1] / "data" / "warehouses"
 LATER = ("schema_version", "digests", "descriptions")

@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from warehouse import QueryError, WarehouseError, connect
-from warehouse.query import run
+from ridgeline.warehouse import QueryError, WarehouseError, connect
+from ridgeline.warehouse.query import run
 
 SQL = (
     "SELECT 1234567 AS n, 0.5 AS x, 'a\u001b[31m' AS t, NULL AS nothing"

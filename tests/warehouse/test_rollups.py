@@ -11,12 +11,12 @@ import duckdb
 import made_runs
 import pytest
 
-from analyze.ingest import analyze
-from analyze.reprice import reprice
+from ridgeline.analyze.ingest import analyze
+from ridgeline.analyze.reprice import reprice
+from ridgeline.warehouse import connect, refresh
+from ridgeline.warehouse.load import load, remove
+from ridgeline.warehouse.rollups import KEPT, KEPT_TABLES, stale
 from tests.warehouse.rows import insert
-from warehouse import connect, refresh
-from warehouse.load import load, remove
-from warehouse.rollups import KEPT, KEPT_TABLES, stale
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 TRACES = [SHARED / "h200/ar_decode.json.gz", SHARED / "traces/h100-qwen1.5-0.5b-prefill.json.gz"]

@@ -18,20 +18,21 @@ from typing import IO, Any
 
 import pytest
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import WarehouseError, connect, database
+from ridgeline.warehouse.tables import RUN_TABLES
+from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, query, run_directory
 from tests.command_line import ridgeline
 from tests.sampling import pick
-from warehouse import WarehouseError, connect, database
-from warehouse.tables import RUN_TABLES
-from warehouse.verify import verify
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 KILLS = pick(6, 60)
 HOLD = """
-import sys, warehouse
+import sys
+from ridgeline import warehouse
 connection = warehouse.connect(sys.argv[1], read_only=len(sys.argv) > 2)
 print("open", flush=True)
 sys.stdin.read()
@@ -68,7 +69,7 @@ def warehouse(tmp_path: Path, loaded: Path) -> Path:
 def start(
     *arguments: object, before: Callable[[], None] | None = None, stderr: IO[str] | int = subprocess.PIPE
 ) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "ridgeline.py"), *map(str, arguments)]
+    command = [sys.executable, "-m", "ridgeline", *map(str, arguments)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True, preexec_fn=before
     )

@@ -3,9 +3,9 @@ from __future__ import annotations
 import duckdb
 import pytest
 
+from ridgeline.warehouse import SelectionError
+from ridgeline.warehouse.selection import resolve
 from tests.warehouse.rows import insert
-from warehouse import SelectionError
-from warehouse.selection import resolve
 
 RUNS = {
     "aaaa000000000001": "decode_b1",

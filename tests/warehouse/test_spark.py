@@ -16,14 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
+from ridgeline.warehouse import connect
+from ridgeline.warehouse.database import view_files
+from ridgeline.warehouse.lake import Lake, commits, export, open_lake, table_columns
 from tests import sampling
 from tests.analyze import kineto
 from tests.sampling import pick
 from tests.warehouse import java, study
 from tests.warehouse.agreement import differences
-from warehouse import connect
-from warehouse.database import view_files
-from warehouse.lake import Lake, commits, export, open_lake, table_columns
 
 pytest.importorskip("pyspark")
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_every_view_answers_as_in_the_warehouse_and_in_the_lake(
 
     In an exhaustive run from the files, and in the lake too, which `test_lake` compares with the warehouse as well.
     """
-    from warehouse import spark
+    from ridgeline.warehouse import spark
 
     defined = dict(spark.view_queries())
     if not sampling.exhaustive:  # Spark resolves each view anew within those above it: the first five files are enough
@@ -147,7 +147,7 @@ class Killer(threading.Thread):
 
 
 def test_a_killed_executor_loses_nothing_and_doubles_nothing(session: Any, tmp_path: Path) -> None:
-    from analyze.spark_ingest import ingest
+    from ridgeline.analyze.spark_ingest import ingest
 
     paths, lake = traces(tmp_path / "traces", TRACES), tmp_path / "lake"
     assert session.range(2).count() == 2
@@ -179,7 +179,7 @@ def test_a_killed_executor_loses_nothing_and_doubles_nothing(session: Any, tmp_p
 
 
 def test_a_bad_trace_does_not_fail_the_job(session: Any, tmp_path: Path) -> None:
-    from analyze.spark_ingest import ingest
+    from ridgeline.analyze.spark_ingest import ingest
 
     good, again = traces(tmp_path / "traces", 2)
     bad = tmp_path / "bad.json"

@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from warehouse import connect, template
-from warehouse.verify import verify
+from ridgeline.warehouse import connect, template
+from ridgeline.warehouse.verify import verify
 
 SHAPE = (
     "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE NOT internal ORDER BY ALL",

@@ -13,15 +13,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from analyze.ingest import analyze
+from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import WarehouseError, connect, database
+from ridgeline.warehouse.forget import forget
+from ridgeline.warehouse.rollups import KEPT_TABLES
+from ridgeline.warehouse.tables import RUN_TABLES, SHARED_TABLES
+from ridgeline.warehouse.verify import CHECKED, SHARED, checks, verify
 from tests.analyze.loading import dump, query
 from tests.command_line import ridgeline
 from tests.sampling import pick
-from warehouse import WarehouseError, connect, database
-from warehouse.forget import forget
-from warehouse.rollups import KEPT_TABLES
-from warehouse.tables import RUN_TABLES, SHARED_TABLES
-from warehouse.verify import CHECKED, SHARED, checks, verify
 
 DATA = Path(__file__).parents[1] / "data"
 RUNS = (
@@ -168,7 +168,7 @@ def test_a_flipped_byte_is_found_or_of_no_consequence(warehouse: Path) -> None:
     random.seed(4)
     # the file's header, and the two of the database, of which one is current
     positions = [8, BLOCK + 8, 2 * BLOCK + 8, *(random.randrange(len(whole)) for _ in range(pick(5, 25)))]
-    command = [sys.executable, str(DATA.parents[1] / "ridgeline.py"), "verify", "-w", str(warehouse)]
+    command = [sys.executable, "-m", "ridgeline", "verify", "-w", str(warehouse)]
     noticed = 0
     for position in positions:
         flipped = bytearray(whole)

@@ -10,8 +10,8 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from ridgeline.warehouse.database import view_files
 from tests.warehouse.rows import insert, kernel
-from warehouse.database import view_files
 
 STATEMENTS = [
     (file.name, statement)

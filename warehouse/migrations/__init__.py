@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.errors import StorageError, WarehouseError
+from ridgeline.warehouse.errors import StorageError, WarehouseError
 
 
 def steps(path: Path, version: int, wanted: int) -> list[Path]:

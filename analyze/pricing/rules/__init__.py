@@ -6,8 +6,8 @@ integer arithmetic and data movement are 0.
 
 from __future__ import annotations
 
-from analyze.families import base_name
-from analyze.pricing.rules import (
+from ridgeline.analyze.pricing.families import base_name
+from ridgeline.analyze.pricing.rules import (
     activation,
     allocation,
     attention,
@@ -23,7 +23,7 @@ from analyze.pricing.rules import (
     reduction,
     rotary,
 )
-from analyze.pricing.rules.rule import EngineRule, Rule
+from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule
 
 RULES: dict[str, Rule] = {
     name: rule

@@ -5,7 +5,7 @@ Counted by the operations of an element of the result: as many as the activation
 
 from __future__ import annotations
 
-from analyze.pricing.rules.rule import EngineRule, each
+from ridgeline.analyze.pricing.rules.rule import EngineRule, each
 
 ENGINE_RULES = (
     EngineRule(

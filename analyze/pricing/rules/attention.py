@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from analyze.pricing.rules.rule import EngineRule, Rule, contiguous, never, unknown_flops
-from analyze.pricing.signature import Arguments, Tensor
+from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, contiguous, never, unknown_flops
+from ridgeline.analyze.pricing.signature import Arguments, Tensor
 
 if TYPE_CHECKING:
-    from analyze.pricing.meta import Bound
+    from ridgeline.analyze.pricing.meta import Bound
 
 
 Corner = Literal["top left", "bottom right"]

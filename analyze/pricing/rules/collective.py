@@ -7,8 +7,8 @@ the number of ranks; which collective it was is in its kernel's name, which is w
 
 from __future__ import annotations
 
-from analyze.pricing.rules.rule import EngineRule, no_flops
-from analyze.pricing.signature import Arguments
+from ridgeline.analyze.pricing.rules.rule import EngineRule, no_flops
+from ridgeline.analyze.pricing.signature import Arguments
 
 _RANKS_GATHERED = {"AllGather": 1, "ReduceScatter": -1}
 """Whether the result is the input times the number of ranks, or divided by it; of other collectives it is as large."""

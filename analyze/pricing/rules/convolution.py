@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from analyze.pricing.rules.rule import Rule, contiguous
-from analyze.pricing.signature import Tensor
+from ridgeline.analyze.pricing.rules.rule import Rule, contiguous
+from ridgeline.analyze.pricing.signature import Tensor
 
 if TYPE_CHECKING:
-    from analyze.pricing.meta import Bound
+    from ridgeline.analyze.pricing.meta import Bound
 
 
 def _operands(bound: Bound) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-from analyze.pricing.rules.rule import EngineRule, each, never, no_flops, unknown_flops
-from analyze.pricing.signature import Arguments
+from ridgeline.analyze.pricing.rules.rule import EngineRule, each, never, no_flops, unknown_flops
+from ridgeline.analyze.pricing.signature import Arguments
 
 
 def _products(call: Arguments) -> int:

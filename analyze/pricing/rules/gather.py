@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from analyze.families import base_name
-from analyze.pricing.rules.rule import Bytes, Rule, contiguous, no_flops
-from analyze.pricing.signature import Tensor
+from ridgeline.analyze.pricing.families import base_name
+from ridgeline.analyze.pricing.rules.rule import Bytes, Rule, contiguous, no_flops
+from ridgeline.analyze.pricing.signature import Tensor
 
 if TYPE_CHECKING:
-    from analyze.pricing.meta import Bound
+    from ridgeline.analyze.pricing.meta import Bound
 
 
 def _index_bytes(bound: Bound) -> int:

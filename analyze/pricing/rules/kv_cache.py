@@ -5,8 +5,8 @@ A padded step has more keys than slots; only what has a slot is read and written
 
 from __future__ import annotations
 
-from analyze.pricing.rules.rule import EngineBytes, EngineRule, no_flops
-from analyze.pricing.signature import Arguments
+from ridgeline.analyze.pricing.rules.rule import EngineBytes, EngineRule, no_flops
+from ridgeline.analyze.pricing.signature import Arguments
 
 
 def _stored(*pairs: tuple[str, str]) -> EngineBytes:

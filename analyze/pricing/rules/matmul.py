@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from analyze.pricing.rules.rule import EngineFlops, EngineRule, Rule, contiguous
-from analyze.pricing.signature import Arguments, Tensor
+from ridgeline.analyze.pricing.rules.rule import EngineFlops, EngineRule, Rule, contiguous
+from ridgeline.analyze.pricing.signature import Arguments, Tensor
 
 if TYPE_CHECKING:
-    from analyze.pricing.meta import Bound
+    from ridgeline.analyze.pricing.meta import Bound
 
 _LEFT = ("self", "input", "mat1", "batch1", "mat_a", "mat")
 _LEFT_OF_SUM = ("mat1", "batch1", "mat")

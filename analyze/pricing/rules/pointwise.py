@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyze.pricing.rules.rule import Flops, Rule, no_flops
-from analyze.pricing.signature import Tensor
+from ridgeline.analyze.pricing.rules.rule import Flops, Rule, no_flops
+from ridgeline.analyze.pricing.signature import Tensor
 
 if TYPE_CHECKING:
-    from analyze.pricing.meta import Bound
+    from ridgeline.analyze.pricing.meta import Bound
 
 
 def _per_element(operations: int) -> Flops:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analyze.pricing.rules.rule import EngineRule, Rule, contiguous, each
-from analyze.pricing.signature import Arguments, Tensor
+from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, contiguous, each
+from ridgeline.analyze.pricing.signature import Arguments, Tensor
 
 if TYPE_CHECKING:
-    from analyze.pricing.meta import Bound
+    from ridgeline.analyze.pricing.meta import Bound
 
 
 def _one_each(bound: Bound, outputs: list[Tensor]) -> int:

@@ -6,8 +6,8 @@ heads the rotated part.
 
 from __future__ import annotations
 
-from analyze.pricing.rules.rule import EngineFlops, EngineRule
-from analyze.pricing.signature import Arguments
+from ridgeline.analyze.pricing.rules.rule import EngineFlops, EngineRule
+from ridgeline.analyze.pricing.signature import Arguments
 
 
 def _rotated(call: Arguments, name: str) -> int:

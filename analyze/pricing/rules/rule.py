@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyze.pricing.signature import Arguments, Call, Tensor
+from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor
 
 if TYPE_CHECKING:
-    from analyze.pricing.meta import Bound
+    from ridgeline.analyze.pricing.meta import Bound
 
 Flops = Callable[["Bound", list[Tensor]], int | None]
 Outputs = Callable[["Bound"], list[Tensor] | None]

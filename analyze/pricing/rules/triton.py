@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from analyze.pricing.signature import Call, Tensor
+from ridgeline.analyze.pricing.signature import Call, Tensor
 
 
 def bytes_moved(call: Call) -> tuple[int, int] | None:

@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analyze.cache_model import Node, Recorded, guess, operands, predict, read_execution_trace
-from analyze.families import family
+from ridgeline.analyze.cache_model import Node, Recorded, guess, operands, predict, read_execution_trace
+from ridgeline.analyze.pricing.families import family
 
 SHARED = Path(__file__).parents[4] / "shared" / "h200"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the reference captures are not beside the project")
@@ -112,7 +112,7 @@ def test_order_of_kernels(compared: pl.DataFrame) -> None:
 
 def test_without_an_execution_trace(capture: Capture) -> None:
     """The stated heuristic: totals hold, families of a full step do not all."""
-    writes = pytest.importorskip("analyze.pricing.price").price_all
+    writes = pytest.importorskip("ridgeline.analyze.pricing.price").price_all
     unique = {call["args"]["External id"]: call for call in capture.calls}
     texts = ("Input Dims", "Input type", "Input Strides", "Concrete Inputs")
     recorded = [(c["name"], *(json.dumps(c["args"].get(t, [])).encode() for t in texts)) for c in unique.values()]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from analyze.cache_model import Node, Tensor, read_execution_trace
-from analyze.errors import CompanionError
+from ridgeline.analyze.cache_model import Node, Tensor, read_execution_trace
+from ridgeline.analyze.errors import CompanionError
 
 
 def node(identifier: int, name: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from analyze.cache_model import Policy, Touch, frame, predict
+from ridgeline.analyze.cache_model import Policy, Touch, frame, predict
 
 MIB = 1 << 20
 L2 = 60 * MIB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from analyze.cache_model import Node, Recorded, guess
+from ridgeline.analyze.cache_model import Node, Recorded, guess
 
 BF16 = "c10::BFloat16"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.cache_model import Touch, frame, predict
+from ridgeline.analyze.cache_model import Touch, frame, predict
 from tests.sampling import examples
 
 MIB = 1 << 20

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 
-from analyze.columns import Signature
-from analyze.pricing import pricer_process
-from analyze.pricing.cost import Price
-from analyze.pricing.signature import parse
+from ridgeline.analyze.pricing import pricer_process
+from ridgeline.analyze.pricing.cost import Price
+from ridgeline.analyze.pricing.signature import parse
+from ridgeline.analyze.reading.columns import Signature
 
 PROGRAM = "from tests.analyze.pricing.faulty import main; main()"
 FAULTS: dict[str, Callable[[], object]] = {
@@ -42,7 +42,7 @@ def price_all(signatures: Iterable[Signature]) -> list[Price]:
 
 def main() -> None:
     """Serve."""
-    made_up = ModuleType("analyze.pricing.price")
+    made_up = ModuleType("ridgeline.analyze.pricing.price")
     made_up.price_all = price_all  # type: ignore[attr-defined]
     sys.modules[made_up.__name__] = made_up
     pricer_process.main()

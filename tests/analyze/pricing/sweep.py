@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from analyze.columns import Signature
-from analyze.pricing.price import price_all
+from ridgeline.analyze.pricing.price import price_all
+from ridgeline.analyze.reading.columns import Signature
 
 CRASH = (
     "aten::_nnpack_spatial_convolution", "aten::_thnn_fused_gru_cell", "aten::_thnn_fused_lstm_cell",

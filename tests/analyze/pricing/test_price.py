@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from analyze.pricing.price import Price, price, price_all
-from analyze.pricing.rules import attention
-from analyze.pricing.signature import parse
+from ridgeline.analyze.pricing.price import Price, price, price_all
+from ridgeline.analyze.pricing.rules import attention
+from ridgeline.analyze.pricing.signature import parse
 from tests.sampling import examples
 
 BF16, FP32, INT64, SCALAR = "c10::BFloat16", "float", "long int", "Scalar"

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from analyze.columns import Signature
-from analyze.ingest import analyze
-from analyze.pricing import RULES_VERSION, pricer
-from analyze.pricing.pricer import MOST_RESTARTS, UNASKED, Pricer, PricingError
-from analyze.pricing.signature import parse
-from analyze.reprice import reprice
+from ridgeline.analyze.ingest import analyze
+from ridgeline.analyze.pricing import RULES_VERSION, pricer
+from ridgeline.analyze.pricing.pricer import MOST_RESTARTS, UNASKED, Pricer, PricingError
+from ridgeline.analyze.pricing.signature import parse
+from ridgeline.analyze.reading.columns import Signature
+from ridgeline.analyze.reprice import reprice
+from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
 from tests.analyze.pricing import faulty
-from warehouse.verify import verify
 
 pytestmark = [pytest.mark.usefixtures("pricer_process"), pytest.mark.process]
 ROOT = Path(__file__).parents[3]
@@ -193,8 +193,8 @@ def test_a_real_crash_costs_one_price() -> None:
 def test_memory_that_pytorch_does_not_get_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from analyze.pricing import meta
-    from analyze.pricing.price import price_all
+    from ridgeline.analyze.pricing import meta
+    from ridgeline.analyze.pricing.price import price_all
 
     bound = meta.bind(parse(EXP))
     assert bound
@@ -225,7 +225,7 @@ def test_a_child_that_ended_with_nothing_to_do_is_no_signature_s_fault() -> None
 
 
 def test_prices_in_the_child_are_those_here() -> None:
-    from analyze.pricing.price import price_all
+    from ridgeline.analyze.pricing.price import price_all
 
     huge = signature("aten::relu", [1 << 40] * 20)
     odd = ("aten::mm", b"\xff", b"[", b"", b"{}")
@@ -259,14 +259,14 @@ def test_known_signatures_start_no_child(tmp_path: Path, monkeypatch: pytest.Mon
 
 PARENT = """
 import sys
-from analyze.pricing import pricer
+from ridgeline.analyze.pricing import pricer
 pricer.PROGRAM = {program!r}
 pricer.LIMIT_S = 600
-sys.argv = ["ridgeline.py", "analyze", "t.json"]
+sys.argv = ["ridgeline", "analyze", "t.json"]
 sys.path.insert(0, {root!r})
-import ridgeline
+from ridgeline import cli
 assert "torch" not in sys.modules
-ridgeline.main()
+cli.main()
 """
 
 
@@ -287,7 +287,7 @@ def test_no_child_outlives_its_parent(tmp_path: Path, operator: str, number: sig
     kineto.write(tmp_path / "t.json", step_with(operator))
     asked = tmp_path / "asked"
     longest_s = 3 if (operator, number) == ("faulty::hold", signal.SIGKILL) else 600
-    program = f"from analyze.pricing import pricer_process; pricer_process.LONGEST_S = {longest_s}; "
+    program = f"from ridgeline.analyze.pricing import pricer_process; pricer_process.LONGEST_S = {longest_s}; "
     program += "from pathlib import Path; from tests.analyze.pricing import faulty; "
     program += f"faulty.mark = Path({str(asked)!r}); faulty.main()"
     script = PARENT.format(program=program, root=str(ROOT))

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from analyze.pricing import meta
-from analyze.pricing.pricer import Pricer
-from analyze.pricing.signature import parse
+from ridgeline.analyze.pricing import meta
+from ridgeline.analyze.pricing.pricer import Pricer
+from ridgeline.analyze.pricing.signature import parse
 from tests.analyze.pricing import sweep
 from tests.sampling import pick
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from analyze.pricing.price import Price, price
-from analyze.pricing.signature import parse
+from ridgeline.analyze.pricing.price import Price, price
+from ridgeline.analyze.pricing.signature import parse
 from tests.analyze.pricing.test_price import BF16, FP32, INT64, priced
 
 CASES: list[tuple[str, list[Any], tuple[int, int]]] = [

@@ -1,0 +1,244 @@
+"""Whose work is it: every device activity's operator, module, phase and step, by two joins and one tree of spans.
+
+The tree nests operators, annotations and launches of every thread. A device activity is joined to an operator by its
+``External id``; where there is none, or where that operator was not running when the activity was launched (old writers
+put the correlation id there), to the innermost operator around its launch. Labels come from the annotations around the
+launch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ridgeline.analyze.attribution.id_lookup import find
+from ridgeline.analyze.attribution.labels import Label, parse_all
+from ridgeline.analyze.attribution.launches import launched
+from ridgeline.analyze.attribution.ranks import Processes, processes, ranks, running
+from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
+from ridgeline.analyze.reading.columns import DEVICE_CATEGORIES
+from ridgeline.analyze.reading.trace import Trace
+
+CATEGORIES = ("kernel", "memcpy", "memset", "profiler_range", "operator")
+"""What a device activity is; the first four in the order of the trace's own categories."""
+_ATTRIBUTION = pl.Enum(
+    ["before_recording", "cpu", "external_id", "graph_twin", "launch", "profiler_range", "unattributed"]
+)
+_RANGE = DEVICE_CATEGORIES.index("cuda_profiler_range")
+_ANNOTATION, _OPERATOR, _LAUNCH = range(3)
+
+
+@dataclass
+class Tree:
+    """All host spans of a trace: annotations, then operators, then launches, with each one's parent."""
+
+    offset: dict[int, int]
+    parent: Int32
+    operator: Int32
+    """Row in ``trace.operators`` of the nearest operator at or around each span."""
+    step: Int32
+    """Row in ``trace.annotations`` of the nearest step label; ``module`` likewise."""
+    module: Int32
+
+    def operator_parent(self) -> Int32:
+        """For each operator the row of the operator around it, or ``ROOT``."""
+        operators = slice(self.offset[_OPERATOR], self.offset[_LAUNCH])
+        return take(self.operator, self.parent[operators])
+
+
+def build_tree(trace: Trace, labels: list[Label]) -> Tree:
+    """Nest all host spans and find for each the operator, step label and module label it stands in."""
+    groups = (trace.annotations, trace.operators, trace.launches)
+    sizes = [len(group) for group in groups]
+    offset = {kind: sum(sizes[:kind]) for kind in range(3)}
+    start_ns = _concatenate(groups, "start_ns")
+    end_ns = start_ns + _concatenate(groups, "duration_ns")
+    rank = np.repeat(np.arange(3, dtype=np.int8), sizes)
+    parent = enclosing(_concatenate(groups, "thread"), start_ns, end_ns, rank)
+    del start_ns, end_ns
+    label_of = [labels[code] for code in trace.annotations["name"].to_list()]
+    steps, modules = np.zeros(len(rank), dtype=bool), np.zeros(len(rank), dtype=bool)
+    steps[: sizes[0]] = [label.marks_step for label in label_of]
+    modules[: sizes[0]] = [label.module is not None for label in label_of]
+    operator = nearest(parent, rank == _OPERATOR)
+    operator[operator != ROOT] -= offset[_OPERATOR]
+    return Tree(offset, parent, operator, nearest(parent, steps), nearest(parent, modules))
+
+
+def _concatenate(groups: tuple[pl.DataFrame, ...], column: str) -> Int64:
+    return np.concatenate([group[column].to_numpy() for group in groups])
+
+
+def parse_labels(trace: Trace) -> list[Label]:
+    """A label for every name code that annotations use, empty for the rest."""
+    used = set(trace.annotations["name"].to_list())
+    return parse_all([name if code in used else "" for code, name in enumerate(trace.names)])
+
+
+def step_labels(trace: Trace, tree: Tree, labels: list[Label]) -> dict[int, Label]:
+    """The label of each annotation that marks a step, by its row, with what the labels around it add.
+
+    An inner label says more than an outer one; ``ProfilerStep#3`` only fills gaps.
+    """
+    rows = trace.annotations.with_row_index("row").sort("start_ns", -pl.col("duration_ns"), "row")
+    found: dict[int, Label] = {}
+    for row, name in rows.select("row", "name").iter_rows():
+        label = labels[name]
+        if label.marks_step:
+            around = found.get(int(take(tree.step, tree.parent[[row]])[0]), Label())
+            inner, outer = (around, label) if trace.names[name].startswith("ProfilerStep#") else (label, around)
+            found[row] = Label(*(o if i is None else i for i, o in zip(inner, outer, strict=True)))
+    return found
+
+
+def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
+    """One row per device activity: the columns of ``trace.device`` (sorted by start), ``row`` there, and
+
+    ``operator`` (row in ``trace.operators``), ``step_label`` and ``module_label`` (rows in ``trace.annotations``),
+    ``launch`` (row in ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``doubt``, why
+    its launch may be another (of ``DOUBTS``); ``replay``, whether it is a graph's; ``carries_cost``, whether the
+    operator's cost falls on it; ``rank`` and ``device_index``. ``device`` is a number for each device of each rank.
+    Counter ranges are activities only where there are no kernels.
+    """
+    device = trace.device.drop("thread").with_row_index("row")
+    if (device["category"] != _RANGE).any():
+        device = device.filter(pl.col("category") != _RANGE)
+    device = device.sort("start_ns", "device", "stream", "row")
+    hosts = processes(trace)
+    launch, process, doubt = launched(trace, device, hosts)
+    by_id = _operators_by_id(trace, device, hosts, process)
+    device = _apart(trace, device, hosts, process)
+    launch_span = _shifted(launch, tree.offset[_LAUNCH])
+    launch_ns = take(trace.launches["start_ns"].to_numpy(), launch)
+    replay = (launch != ROOT) & _graph_launches(trace, launch)
+    around_launch = take(tree.operator, launch_span)
+    around_launch[replay] = ROOT
+    trusted = _trusted(trace, by_id, launch, launch_ns, around_launch)
+    operator = np.where(trusted, by_id, around_launch)
+    id_span = _shifted(np.where(trusted, by_id, np.int32(ROOT)), tree.offset[_OPERATOR])
+    span = np.where(launch_span != ROOT, launch_span, id_span)
+    attribution = _first(
+        {
+            "profiler_range": device["category"].to_numpy() == _RANGE,
+            "external_id": trusted,
+            "launch": around_launch != ROOT,
+            "before_recording": _before_recording(device, launch, by_id),
+        },
+        "unattributed",
+    )
+    return device.with_columns(
+        _nullable("operator", operator),
+        _nullable("step_label", take(tree.step, span)),
+        _nullable("module_label", take(tree.module, span)),
+        _nullable("launch", launch),
+        _nullable("launch_ns", launch_ns).cast(pl.Int64),
+        attribution,
+        doubt,
+        pl.Series("replay", replay),
+        carries_cost=pl.col("bytes").is_null(),
+    )
+
+
+def _operators_by_id(trace: Trace, device: pl.DataFrame, hosts: Processes, process: Int64) -> Int32:
+    """The operator that each activity's ``External id`` names: of its own process, if that has any."""
+    if len(hosts) < 2:
+        return find(device, trace.operators, "external_id").row
+    of_operator = hosts.of(trace.operators)
+    alone = ~np.isin(process, of_operator)
+    operators = trace.operators.with_columns(process=pl.Series(of_operator))
+    by_id = find(device.with_columns(process=pl.Series(process)), operators, "process", "external_id").row
+    return np.where(alone, find(device, operators, "external_id").row, by_id) if alone.any() else by_id
+
+
+def _apart(trace: Trace, device: pl.DataFrame, hosts: Processes, process: Int64) -> pl.DataFrame:
+    """With ``rank`` and ``device_index``; where there are several ranks, ``device`` becomes a number for each's."""
+    if len(hosts) < 2:
+        return device.with_columns(pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), device_index="device")
+    keys = np.stack([process, device["device"].to_numpy()], axis=1)
+    number = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    return device.with_columns(
+        pl.Series("rank", trace.rank + process), pl.Series("device", number), device_index="device"
+    )
+
+
+def _shifted(rows: Int32, offset: int) -> Int32:
+    """Rows of a group as places among all spans."""
+    return np.where(rows == ROOT, rows, rows + np.int32(offset))
+
+
+def _trusted(
+    trace: Trace, by_id: Int32, launch: Int32, launch_ns: Int64, around_launch: Int32
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether an id is believed: its operator ran when the launch came, on that thread or one without operators."""
+    operators, launches = trace.operators, trace.launches
+    ran = running(operators, by_id, launch_ns)
+    same_thread = take(operators["thread"].to_numpy(), by_id) == take(launches["thread"].to_numpy(), launch)
+    return np.asarray((by_id != ROOT) & ((launch == ROOT) | (ran & (same_thread | (around_launch == ROOT)))))
+
+
+def _first(conditions: dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]], otherwise: str) -> pl.Series:
+    """How each activity was attributed: the first condition that holds."""
+    codes = np.select(list(conditions.values()), np.arange(len(conditions), dtype=np.uint8), len(conditions))
+    return pl.Series("attribution", [*conditions, otherwise], dtype=_ATTRIBUTION).gather(codes)
+
+
+def _graph_launches(trace: Trace, launch: Int32) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which launches replay a graph: what surrounds those is not the operator of the kernels inside."""
+    replays = np.array(["GraphLaunch" in name for name in trace.names], dtype=np.int64)
+    return np.asarray(take(replays, take(trace.launches["name"].to_numpy(), launch)) == 1)
+
+
+def _before_recording(device: pl.DataFrame, launch: Int32, by_id: Int32) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """No launch in the trace, and started before the first activity of its stream that has one."""
+    known = (launch != ROOT) | (by_id != ROOT)
+    first_known = pl.when("known").then("start_ns").min()
+    stream_first = device.with_columns(known=pl.Series(known)).select(
+        pl.coalesce(first_known.over("device", "stream"), first_known.over("device")).alias("first_ns")
+    )["first_ns"]
+    before = (device["start_ns"] < stream_first).fill_null(False).to_numpy()
+    return np.asarray(before & ~known)
+
+
+def _nullable(name: str, values: Integers) -> pl.Series:
+    return pl.Series(name, values).replace(ROOT, None)
+
+
+def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFrame:
+    """On a machine without a device, operators in the place of kernels; same columns as :func:`attribute`.
+
+    The outermost operator that has a kernel of its own stands for all that runs inside it; the ones around it keep only
+    their self time. ``composite`` is 2 for signatures of composite operators, 1 for those nothing is known of
+    (wrappers, if they have operators inside) and 0 for the rest. Together they hold every operator's self time once.
+    """
+    n = len(trace.operators)
+    parent = tree.operator_parent()
+    duration_ns = trace.operators["duration_ns"].to_numpy()
+    has_inside = np.isin(np.arange(n), parent)
+    is_composite = composite[trace.operators["signature"].to_numpy()] + has_inside >= 2
+    inside_kernel = take(nearest(parent, ~is_composite), parent) != ROOT
+    children_ns = np.zeros(n, dtype=np.int64)
+    np.add.at(children_ns, parent[parent != ROOT], duration_ns[parent != ROOT])
+    own_ns = np.where(is_composite, np.maximum(duration_ns - children_ns, 0), duration_ns)
+    spans = np.arange(n) + tree.offset[_OPERATOR]
+    rank = ranks(trace)[trace.operators["thread"].to_numpy()]
+    rows = trace.operators.select("name", "start_ns", "external_id").with_columns(
+        row=pl.int_range(n, dtype=pl.UInt32),
+        category=pl.lit(CATEGORIES.index("operator"), dtype=pl.Int64),
+        duration_ns=pl.Series(own_ns),
+        device=pl.Series(rank),
+        rank=pl.Series(rank),
+        device_index=pl.lit(0, dtype=pl.Int64),
+        stream=trace.operators["thread"].cast(pl.Int64),
+        correlation=pl.lit(None, dtype=pl.Int64),
+        bytes=pl.lit(None, dtype=pl.Int64),
+        operator=pl.int_range(n, dtype=pl.Int64),
+        step_label=_nullable("step_label", take(tree.step, spans)),
+        module_label=_nullable("module_label", take(tree.module, spans)),
+        launch=pl.lit(None, dtype=pl.Int64),
+        launch_ns=pl.lit(None, dtype=pl.Int64),
+        attribution=pl.lit("cpu", dtype=_ATTRIBUTION),
+        carries_cost=pl.Series(~is_composite),
+    )
+    return rows.filter(pl.Series(~inside_kernel)).sort("start_ns", "row")

@@ -1,0 +1,226 @@
+"""FLOPs and bytes of one forward of a decoder in closed form, part by part, in two conventions.
+
+`as_authored` counts as the authors of arXiv 2510.04146 do, so that their figures come out to the digit:
+
+- Operators run one at a time: rotation, sums, activation and norms read their inputs and write their output. One
+  operation an element; a norm reads two vectors of its width, a sum or product two inputs.
+- Softmax moves nothing and takes one operation a score.
+- Causal attention, for each key-value head, is spared 2·hd·L(L-1)/2 of the first product, 2·L·hd(hd-1)/2 of the
+  second and L(L-1)/2 of the softmax. With several query heads to a key-value head that spares too little, and the
+  second product is spared along the wrong axis.
+- The head is computed for the last token of a LLaMA and not at all for others; there is no sampling.
+
+`corrected` counts what must be done by a decoder that runs operators one at a time:
+
+- Attention takes the query-key pairs that may see each other, exactly.
+- The head and the last norm are computed for the positions whose logits a mode asks for.
+- A norm takes 4 operations an element and reads one weight, a rotation 3 and reads cosines and sines, an activation 4,
+  a softmax 4 a score (the counts of `ridgeline.analyze.pricing`); softmax stays in the chip.
+- Embedding rows are read and written. Sampling reads the logits it needs once: for a likeliest token that is all, for a
+  confidence it takes 3 operations each (subtract, exponentiate, add).
+
+What runs may do more or less: attention with a mask for an argument computes hidden pairs as well (twice the FLOPs in a
+prefill by blocks), and a compiler leaves out what nobody reads (in the last layer of forwards that only write keys and
+values all but those).
+
+In both a product [m, k]×[k, n] takes 2·m·k·n FLOPs and p(mk + kn + mn) bytes; attention is flash-like: FLOPs
+4·pairs·heads·hd, bytes 2p(q·heads + kv·key-value heads)·hd a sequence. Weights are read once for all sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+import msgspec
+
+from ridgeline.capture.configuration.presets import Shape
+
+Convention = Literal["as_authored", "corrected"]
+CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
+
+Part = Literal[
+    "projections", "head", "attention", "softmax", "norm", "rotary", "pointwise", "embedding", "sampling"
+]  # fmt: skip
+"""What a forward is made of, each operation in one of them."""
+
+Component = Literal[
+    "linear", "head", "attention", "softmax", "norm", "rotary", "pointwise", "embedding", "sampling", "products", "all"
+]
+"""What is predicted: parts and sums of parts (`SUMS`)."""
+
+SUMS: Mapping[Component, frozenset[Part]] = {
+    "linear": frozenset({"projections", "head"}),
+    "products": frozenset({"projections", "head", "attention"}),
+    "all": frozenset(get_args(Part)),
+}
+"""Components of several parts: the authors' linear operators hold the head, `products` is what has a matrix product."""
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Operations and bytes moved."""
+
+    flops: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(self.flops * times, self.bytes * times)
+
+
+NOTHING = Cost()
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """One forward over `sequences` sequences, sized for each.
+
+    `query` positions are processed and `context` attended to, `pairs` of the two see each other; `logits` of the
+    positions have logits, and `sampled` of these are read by the choice of tokens, with a confidence if `confident`.
+    `causal` is where no position sees a later one.
+    """
+
+    query: int
+    context: int
+    pairs: int
+    logits: int
+    sampled: int = 0
+    confident: bool = False
+    causal: bool = False
+    sequences: int = 1
+    item_bytes: int = 2
+
+    @property
+    def tokens(self) -> int:
+        """Positions of all sequences."""
+        return self.query * self.sequences
+
+
+def linear_parameters(shape: Shape) -> int:
+    """P of the forward formula: the weights of all layers' projections; 6,979,321,856 of LLaMA-3-8B and LLaDA-8B."""
+    return shape.layers * shape.layer_parameters
+
+
+def forward_flops(shape: Shape, *, query: int, context: int, logits: int, sequences: int = 1) -> int:
+    """2·n·P + 4·q·kv·d·layers·B + 2·n_out·d·V: a forward's matrix products where every query sees all of `context`."""
+    attention = 4 * query * context * shape.heads * shape.head_dim * shape.layers
+    head = 2 * logits * shape.embedding_parameters
+    return sequences * (2 * query * linear_parameters(shape) + attention + head)
+
+
+def block_causal_pairs(length: int, block: int) -> int:
+    """Pairs that see each other among `length` positions cut into blocks backwards from their end.
+
+    >>> block_causal_pairs(5, 2)  # blocks of 1, 2 and 2 positions: 1·1 + 2·3 + 2·5
+    17
+    """
+    blocks, first = divmod(length, block)
+    return first * first + block * (blocks * first + block * blocks * (blocks + 1) // 2)
+
+
+def components(shape: Shape, work: Work, convention: Convention) -> dict[Component, Cost]:
+    """Every component of a forward that a convention has, in the order of `Component`."""
+    parts = PARTS[convention](shape, work)
+    costs: dict[Component, Cost] = {}
+    for component in get_args(Component):
+        members = SUMS.get(component, frozenset({component})) & parts.keys()
+        if members:
+            costs[component] = sum((parts[part] for part in members), NOTHING)
+    return costs
+
+
+def as_authored(shape: Shape, work: Work) -> dict[Part, Cost]:
+    """The parts of a forward as the authors count them."""
+    tokens, item_bytes = work.tokens, work.item_bytes
+    rotated = tokens * (shape.heads + shape.kv_heads) * shape.head_dim
+    norm = _elementwise(tokens * shape.hidden, item_bytes) + Cost(0, 2 * shape.hidden * item_bytes)
+    spared_products, spared_scores = _spared(shape, work) if work.causal else (0, 0)
+    scores = work.query * work.context * shape.heads
+    products = Cost(4 * scores * shape.head_dim - spared_products, _attention_bytes(shape, work))
+    head_tokens = work.sequences if shape.layout == "llama" else 0
+    return {
+        "projections": _projections(shape, tokens, item_bytes) * shape.layers,
+        "head": _product(head_tokens, shape.hidden, shape.vocabulary, item_bytes),
+        "attention": Cost(products.flops * work.sequences, products.bytes) * shape.layers,
+        "softmax": Cost((scores - spared_scores) * work.sequences * shape.layers),
+        "norm": norm * (2 * shape.layers + 1),
+        "rotary": _elementwise(rotated, item_bytes) * shape.layers,
+        "pointwise": _pointwise(shape, tokens, item_bytes, activation=1) * shape.layers,
+    }
+
+
+def corrected(shape: Shape, work: Work) -> dict[Part, Cost]:
+    """The parts of a forward as they must be done."""
+    tokens, item_bytes = work.tokens, work.item_bytes
+    scores = work.pairs * shape.heads * work.sequences
+    rotated = tokens * (shape.heads + shape.kv_heads) * shape.head_dim
+    tables = Cost(0, 2 * work.query * shape.head_dim * item_bytes)
+    biases = Cost(0, shape.bias_parameters * item_bytes)
+    logits = work.logits * work.sequences
+    sampled = work.sampled * work.sequences * shape.vocabulary
+    return {
+        "projections": (_projections(shape, tokens, item_bytes) + biases) * shape.layers,
+        "head": _product(logits, shape.hidden, shape.vocabulary, item_bytes),
+        "attention": Cost(4 * scores * shape.head_dim, _attention_bytes(shape, work)) * shape.layers,
+        "softmax": Cost(4 * scores * shape.layers),
+        "norm": _norm(shape, tokens, item_bytes) * (2 * shape.layers) + _norm(shape, logits, item_bytes),
+        "rotary": (_elementwise(rotated, item_bytes, operations=3) + tables) * shape.layers,
+        "pointwise": _pointwise(shape, tokens, item_bytes, activation=4) * shape.layers,
+        "embedding": _elementwise(tokens * shape.hidden, item_bytes, operations=0),
+        "sampling": Cost(3 * sampled if work.confident else 0, sampled * item_bytes),
+    }
+
+
+PARTS: Mapping[Convention, Callable[[Shape, Work], dict[Part, Cost]]] = {
+    "as_authored": as_authored,
+    "corrected": corrected,
+}
+
+
+def _product(rows: int, inner: int, outer: int, item_bytes: int) -> Cost:
+    """A matrix product [rows, inner]×[inner, outer]; nothing where there are no rows."""
+    if not rows:
+        return NOTHING
+    return Cost(2 * rows * inner * outer, item_bytes * (rows * inner + inner * outer + rows * outer))
+
+
+def _projections(shape: Shape, tokens: int, item_bytes: int) -> Cost:
+    """A layer's seven products: queries, keys, values, output; gate, up, down."""
+    attended, cached = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    sides = [(shape.hidden, attended), (shape.hidden, cached), (shape.hidden, cached), (attended, shape.hidden)]
+    sides += [(shape.hidden, shape.ffn), (shape.hidden, shape.ffn), (shape.ffn, shape.hidden)]
+    return sum((_product(tokens, inner, outer, item_bytes) for inner, outer in sides), NOTHING)
+
+
+def _attention_bytes(shape: Shape, work: Work) -> int:
+    """Queries and output, keys and values of a layer, each once."""
+    elements = (work.query * shape.heads + work.context * shape.kv_heads) * shape.head_dim
+    return 2 * work.item_bytes * elements * work.sequences
+
+
+def _spared(shape: Shape, work: Work) -> tuple[int, int]:
+    """FLOPs of the two products and scores that the authors spare a causal layer, each sequence."""
+    length, width = work.query, shape.head_dim
+    first = 2 * width * length * (length - 1) // 2
+    second = 2 * length * width * (width - 1) // 2
+    return shape.kv_heads * (first + second), shape.kv_heads * length * (length - 1) // 2
+
+
+def _elementwise(elements: int, item_bytes: int, *, inputs: int = 1, operations: int = 1) -> Cost:
+    """An operator over elements that reads its inputs and writes its output."""
+    return Cost(operations * elements, (inputs + 1) * elements * item_bytes)
+
+
+def _norm(shape: Shape, tokens: int, item_bytes: int) -> Cost:
+    """Square, add, scale, weight; nothing where there are no tokens."""
+    if not tokens:
+        return NOTHING
+    return _elementwise(tokens * shape.hidden, item_bytes, operations=4) + Cost(0, shape.hidden * item_bytes)
+
+
+def _pointwise(shape: Shape, tokens: int, item_bytes: int, *, activation: int) -> Cost:
+    """A layer's two residual sums, the activation with its operations an element, and the product with the gate."""
+    residual = _elementwise(tokens * shape.hidden, item_bytes, inputs=2)
+    activated = _elementwise(tokens * shape.ffn, item_bytes, operations=activation)
+    return residual * 2 + activated + _elementwise(tokens * shape.ffn, item_bytes, inputs=2)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from ridgeline.analyze.pricing.units import unit_and_precision
+
+
+@pytest.mark.parametrize(
+    ("family", "kernel", "precision", "expected"),
+    [
+        ("matmul", "nvjet_sm90_tst_128x8_64x12_2x1_v_bz_splitK_TNT", "bf16", ("tensor", "bf16")),
+        ("matmul", "void cublasLt::splitKreduce_kernel<32, 16, int, float>", "bf16", ("vector", "fp32")),
+        ("matmul", "void cutlass::Kernel2<cutlass_80_simt_sgemm_128x32_8x5_tn_align1>", "fp32", ("vector", "fp32")),
+        ("matmul", "void cutlass::Kernel2<cutlass_80_tensorop_s1688gemm_128x128>", "fp32", ("tensor", "tf32")),
+        ("matmul", "void gemv2T_kernel_val<int>", "bf16", ("vector", "fp32")),
+        ("matmul", "bmm_E4m3_E4m3E4m3_Fp32", "fp8", ("tensor", "fp8")),
+        ("matmul", "nvjet_sm90_qqtst_128x32_128x8_2x1_v_bz_TNT", "fp8", ("tensor", "fp8")),
+        ("matmul", "sm90_xmma_gemm_e4m3bf16_e4m3f32_f32_tn_n_tilesize64x64x128", "fp8", ("tensor", "fp8")),
+        ("matmul", "sm90_xmma_gemm_i8i32_i8i32_i32_tn_n_tilesize64x64x128", "int8", ("tensor", "int8")),
+        ("matmul", "void cutlass::Kernel2<cutlass_80_tensorop_i16832gemm_s8_256x128>", "int8", ("tensor", "int8")),
+        ("attention", "triton_tem_fused_flex_attention_0", "bf16", ("tensor", "bf16")),
+        ("attention", "cudnn_generated_fort_native_sdpa_sm90_flash_fprop", "bf16", ("tensor", "bf16")),
+        ("pointwise", "vectorized_elementwise_kernel", "bf16", ("vector", "fp32")),
+        ("pointwise", "vectorized_elementwise_kernel", "fp64", ("vector", "fp64")),
+        ("pointwise", "vectorized_elementwise_kernel", "int64", (None, None)),
+        ("matmul", "nvjet", None, (None, None)),
+    ],
+)
+def test_on_a_gpu(family: str, kernel: str, precision: str | None, expected: tuple[str | None, str | None]) -> None:
+    assert unit_and_precision(family, kernel, precision, on_cpu=False) == expected
+
+
+def test_on_a_cpu_there_are_vector_units_of_every_floating_precision() -> None:
+    assert unit_and_precision("matmul", "aten::mm", "bf16", on_cpu=True) == ("vector", "bf16")
+    assert unit_and_precision("copy", "aten::copy_", "int64", on_cpu=True) == (None, None)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ridgeline.analyze.errors import TraceError
+from ridgeline.analyze.reading import decoders, reader
+from ridgeline.analyze.reading.columns import read_part
+from ridgeline.analyze.reading.decoders import Decoders
+from ridgeline.analyze.reading.trace import assemble
+from tests.analyze import kineto
+
+
+def frames(parts: list[object]) -> list[list[tuple[object, ...]]]:
+    trace = assemble(parts)  # type: ignore[arg-type]
+    names = pl.Series(trace.names)
+    return [
+        sorted(
+            frame.with_columns(name=names.gather(frame["name"])).drop("thread", "signature", strict=False).rows(),
+            key=str,
+        )
+        for frame in (trace.device, trace.launches, trace.operators, trace.annotations)
+    ]
+
+
+def test_parts_put_together_equal_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 700)
+    path = kineto.write(tmp_path / "t.json.gz", kineto.matmul_step() * 7)
+    whole = frames([read_part(path)])
+    assert len(whole[0]) == 28
+    for parts in (2, 3):
+        assert frames([read_part(path, part, parts) for part in range(parts)]) == whole
+
+
+def test_children_answer_in_order_and_errors_stay_with_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
+    monkeypatch.setattr(decoders, "SPLIT_BYTES", 10_000)
+    small = kineto.write(tmp_path / "small.json", kineto.matmul_step())
+    large = kineto.write(tmp_path / "large.json", kineto.matmul_step() * 30)
+    broken = tmp_path / "broken.json"
+    broken.write_text(kineto.text(kineto.matmul_step())[:-60])
+    with Decoders(2) as pool:
+        for path in (large, broken, small, large):
+            pool.submit(path)
+        assert len(pool) == 4
+        assert [len(pool.take()), len(pool)] == [2, 3]
+        with pytest.raises(TraceError, match=r"broken\.json"):
+            pool.take()
+        assert sum(len(part.device["name"]) for part in pool.take()) == 4
+        assert sum(len(part.device["name"]) for part in pool.take()) == 120
+
+
+def test_a_child_that_dies_is_an_error_not_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
+    path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
+    with Decoders(2) as pool:
+        pool.submit(path)
+        pool._children[0]._process.kill()
+        with pytest.raises(TraceError, match="ended early"):
+            pool.take()
+
+
+def test_a_part_that_cannot_stand_alone_is_read_again_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
+    monkeypatch.setattr(decoders, "SPLIT_BYTES", 0)
+    nested = kineto.kernel("k", 1.0, 2.0, groups=[{"name": f"group {i}", "ts": 99} for i in range(40)])
+    path = kineto.write(tmp_path / "t.json", [nested, *kineto.matmul_step()], "compact")
+    with pytest.raises(TraceError):
+        [read_part(path, part, 2) for part in range(2)]
+    with Decoders(2) as pool:
+        # children cut at the usual size and see no problem: make one, as a wrong cut would
+        monkeypatch.setattr(pool, "submit", lambda _: pool._waiting.append((path, [Broken(), Broken()])))  # type: ignore
+        pool.submit(path)
+        (whole,) = pool.take()
+    assert len(whole.device["start_ns"]) == 5
+
+
+class Broken:
+    """A child whose part could not be decoded."""
+
+    def answer(self) -> TraceError:
+        return TraceError("cut inside an event")
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    gone, others = tmp_path / ".ridgeline-columns-gone", tmp_path / ".ridgeline-columns-x"
+    for folder in (gone, others):
+        (folder / "0").mkdir(parents=True)
+    (gone / "lock").touch()
+    (tmp_path / ".ridgeline-columns-empty").mkdir()
+    with Decoders(1, tmp_path):
+        (mine,) = set(tmp_path.iterdir()) - {others}
+        with Decoders(1, tmp_path):
+            assert mine.is_dir()
+            assert len(list(tmp_path.iterdir())) == 3
+    assert list(tmp_path.iterdir()) == [others]

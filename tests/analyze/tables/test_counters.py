@@ -1,0 +1,462 @@
+"""Hardware counters beside a trace: which kernels get them, which do not, and what the run says of that."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ridgeline.analyze.companions.counter_files import own_name, read_cupti, read_ncu, scale
+from ridgeline.analyze.ingest import analyze
+from ridgeline.analyze.tables.counters import LONGEST_ALIGNED, align_kernels
+from ridgeline.capture.counters import by_ncu as nsight
+from ridgeline.capture.counters.cupti import join
+from tests.analyze import kineto
+from tests.analyze.loading import RUN_JSON, failures, load, query
+
+SHARED = Path(__file__).parents[4] / "shared"
+COUNTED = sorted(path.parent for path in (Path(__file__).parents[2] / "data" / "h200-counted").glob("*/run.json"))
+READ, WRITE = "dram__bytes_read.sum", "dram__bytes_write.sum"
+COUNTERS = "SELECT kernel_id, metric, value, source FROM counters ORDER BY ALL"
+MESSAGE = "SELECT counters_message FROM runs"
+
+Row = tuple[int, int, str, float]
+
+
+def step(number: int, kernels: Sequence[str], kind: str = "decode", start_us: float = 0.0) -> list[kineto.Event]:
+    """A labelled step that launches kernels one after the other, between a fill and a copy."""
+    first = 100 * number
+    events = [kineto.annotation(f"phase=p step={number} kind={kind}", start_us, 50.0)]
+    names = ["Memset (Device)", *kernels, "Memcpy DtoD (Device -> Device)"]
+    for i, name in enumerate(names):
+        category = {0: "gpu_memset", len(names) - 1: "gpu_memcpy"}.get(i, "kernel")
+        at = start_us + 30 * i / len(names)
+        events += [kineto.launch(at, first + i), kineto.kernel(name, at + 10, 0.1, first + i, category=category)]
+    return events
+
+
+def trace(folder: Path, *steps: tuple[int, Sequence[str]] | tuple[int, Sequence[str], str]) -> Path:
+    events = [e for i, (number, *rest) in enumerate(steps) for e in step(number, *rest, start_us=1000.0 * i)]  # type: ignore[arg-type]
+    return kineto.write(folder / "t.json", events)
+
+
+def rows_of(number: int, kernels: Sequence[str], first: float = 0.0) -> list[Row]:
+    """A value for each kernel: the first is ``first``, the next one more."""
+    return [(number, i, name, first + i) for i, name in enumerate(kernels)]
+
+
+def ours(folder: Path, rows: Iterable[Row], name: str = "t.counters.csv.gz", metric: str = READ) -> Path:
+    lines = [f"{number},{i},{kernel},memory,{metric},{value:g}" for number, i, kernel, value in rows]
+    return write(folder / name, "\n".join(["step,launch_index,kernel,window,metric,value", *lines, ""]))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def given(warehouse: Path) -> list[tuple[int, float]]:
+    return query(warehouse, "SELECT kernel_id, value FROM counters ORDER BY ALL")
+
+
+# kernel ids count a step's activities: the fill is 0, its kernels 1, 2, ..., the copy comes after them
+
+
+def test_a_counted_step_applies_to_every_step_of_its_kind(tmp_path: Path, warehouse: Path) -> None:
+    path = trace(tmp_path, (1, "ab"), (2, "ab"))
+    rows = "1,0,a,memory,{},7\n1,0,a,memory,{},0\n1,1,b,memory,{},2.5\n1,1,b,memory,{},nan\n"
+    text = "step,launch_index,kernel,window,metric,value\n" + rows.format(READ, WRITE, READ, WRITE)
+    write(tmp_path / "t.counters.csv", text)
+    load(warehouse, path)
+    assert query(warehouse, COUNTERS) == [
+        (1, READ, 7.0, "cupti"), (1, WRITE, 0.0, "cupti"), (2, READ, 2.5, "cupti"),
+        (5, READ, 7.0, "cupti"), (5, WRITE, 0.0, "cupti"), (6, READ, 2.5, "cupti"),
+    ]  # fmt: skip
+    assert query(warehouse, MESSAGE) == [(None,)]
+
+
+def test_the_order_is_that_of_launches(tmp_path: Path, warehouse: Path) -> None:
+    events = [
+        kineto.annotation("phase=p step=1", 0.0, 50.0),
+        kineto.launch(1.0, 1), kineto.launch(2.0, 2),
+        kineto.kernel("k", 30.0, 1.0, 1),
+        kineto.kernel("k", 20.0, 1.0, 2, stream=8),
+    ]  # fmt: skip
+    ours(tmp_path, rows_of(1, "kk", 10))
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    assert query(
+        warehouse, "SELECT stream, value FROM counters JOIN kernels USING (run_id, kernel_id) ORDER BY ALL"
+    ) == [(7, 10.0), (8, 11.0)]
+
+
+def test_a_replay_s_kernels_are_in_start_order_behind_one_launch(tmp_path: Path, warehouse: Path) -> None:
+    events = [
+        kineto.annotation("phase=p step=1", 0.0, 50.0),
+        kineto.launch(1.0, 1, "cudaGraphLaunch"),
+        *(kineto.kernel(name, 20.0 - i, 0.5, 1) for i, name in enumerate("cba")),
+    ]
+    ours(tmp_path, rows_of(1, "abc"))
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    assert given(warehouse) == [(0, 0.0), (1, 1.0), (2, 2.0)]
+
+
+def test_a_renamed_kernel_costs_its_step_the_counters_and_the_run_says_so(tmp_path: Path, warehouse: Path) -> None:
+    path = trace(tmp_path, (1, "abc"), (2, "abX"))
+    ours(tmp_path, rows_of(1, "abc"))
+    load(warehouse, path)
+    assert given(warehouse) == [(1, 0.0), (2, 1.0), (3, 2.0)]
+    assert query(warehouse, MESSAGE) == [
+        (
+            "t.counters.csv.gz: 1 of 2 steps lack counters; phase=p kind=decode step=2: at most 66.7% of its 3 kernels"
+            " and the 3 counted agree in order and name, expected 95%: it has none",
+        )
+    ]
+
+
+def test_the_order_counts_not_only_the_names(tmp_path: Path, warehouse: Path) -> None:
+    names = [f"k{i}" for i in range(40)]
+    path = trace(tmp_path, (1, names[20:] + names[:20]))
+    ours(tmp_path, rows_of(1, names))
+    load(warehouse, path)
+    assert given(warehouse) == []
+    assert "at most 0.0% of its 40" in query(warehouse, MESSAGE)[0][0]
+
+
+NAMES = [f"k{i}" for i in range(40)]
+LONG = {
+    "renamed": ([*NAMES[:9], "new", *NAMES[10:]], [i for i in range(40) if i != 9], 1),
+    "inserted": ([*NAMES[:9], "new", *NAMES[9:]], list(range(40)), 1),
+    "missing": ([*NAMES[:9], *NAMES[10:]], [i for i in range(40) if i != 9], 0),
+    "renamed at both ends": (["new", *NAMES[1:39], "other"], list(range(1, 39)), 2),
+}
+
+
+@pytest.mark.parametrize(("names", "counted", "left"), LONG.values(), ids=LONG)
+def test_of_a_long_step_those_that_agree_have_counters(
+    tmp_path: Path, warehouse: Path, names: list[str], counted: list[int], left: int
+) -> None:
+    path = trace(tmp_path, (1, names))
+    ours(tmp_path, rows_of(1, NAMES))
+    load(warehouse, path)
+    rows = query(
+        warehouse,
+        "SELECT kernel, value FROM counters JOIN kernels USING (run_id, kernel_id)"
+        " JOIN kernel_classes USING (run_id, class_id) ORDER BY kernel_id",
+    )
+    assert rows == [(f"k{i}", float(i)) for i in counted]
+    assert query(warehouse, MESSAGE) == [
+        (
+            "t.counters.csv.gz: 1 of 1 steps lack counters; phase=p kind=decode step=1:"
+            f" {left} of its {len(names)} kernels fit none of the 40 counted for certain",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "certain"),
+    [
+        ("abc", "abc", [(0, 0), (1, 1), (2, 2)]),
+        ("aaaaaaaaaaaaaaaaaaaaab", "aaaaaaaaaaaaaaaaaaaab", [(21, 20)]),  # any of the a may be the new one
+        ("xaaaaaaaaaaaaaaaaaaaab", "xaaaaaaaaaaaaaaaaaaaac", [(i, i) for i in range(21)]),
+        ("abcdefghijklmnopqrstu", "acbdefghijklmnopqrstu", [(i, i) for i in range(21) if i not in (1, 2)]),
+        # the g is counted, but not known to be which
+        ("abcdefghijklmnopqrstu", "abcdefgghijklmnopqrstu", [(i, i + (i > 6)) for i in range(21) if i != 6]),
+        ("ab", "ba", []),
+    ],
+)
+def test_only_what_no_other_alignment_puts_elsewhere(ours: str, theirs: str, certain: list[tuple[int, int]]) -> None:
+    pairs = align_kernels(*(np.array([ord(c) for c in text]) for text in (ours, theirs)))
+    assert list(zip(pairs.ours.tolist(), pairs.theirs.tolist(), strict=True)) == certain
+    assert pairs.agree == (len(certain) >= 0.95 * max(len(ours), len(theirs)))
+
+
+def test_alignment_has_a_largest_step() -> None:
+    names = np.arange(LONGEST_ALIGNED + 1)
+    assert align_kernels(names, names).share == 1
+    assert align_kernels(names[1:], names[:-1]).agree
+    assert not align_kernels(names, names[:-1]).agree
+
+
+def test_kinds_are_kept_apart_and_the_nearest_step_counts(tmp_path: Path, warehouse: Path) -> None:
+    path = trace(tmp_path, (0, "a", "refresh"), (1, "a", "reuse"), (2, "a", "reuse"), (5, "a", "reuse"))
+    ours(tmp_path, [*rows_of(0, "a", 10), *rows_of(1, "a", 11), *rows_of(2, "a", 12)])
+    load(warehouse, path)
+    assert given(warehouse) == [(1, 10.0), (4, 11.0), (7, 12.0), (10, 12.0)]
+
+
+def test_a_step_of_a_kind_that_was_not_counted_has_none(tmp_path: Path, warehouse: Path) -> None:
+    path = trace(tmp_path, (0, "a", "refresh"), (1, "a", "reuse"))
+    ours(tmp_path, [*rows_of(1, "a", 11), *rows_of(7, "a", 17)])
+    load(warehouse, path)
+    assert given(warehouse) == [(4, 11.0)]
+    assert query(warehouse, MESSAGE)[0][0].endswith(
+        "1 of 2 steps lack counters; phase=p kind=refresh step=0: no counted step is known to be of its kind"
+    )
+
+
+def test_of_several_steps_not_in_the_trace_none_is_taken_for_one_that_is(tmp_path: Path, warehouse: Path) -> None:
+    path = trace(tmp_path, (1, "a"))
+    ours(tmp_path, [*rows_of(7, "a", 17), *rows_of(8, "a", 18)])
+    load(warehouse, path)
+    assert given(warehouse) == []
+    ours(tmp_path, rows_of(7, "a", 17))
+    load(warehouse, path)
+    assert given(warehouse) == [(1, 17.0)]
+
+
+def test_without_labels_the_whole_trace_is_a_step(tmp_path: Path, warehouse: Path) -> None:
+    path = kineto.write(tmp_path / "t.json", [kineto.kernel("a", 1.0, 0.5), kineto.kernel("b", 2.0, 0.5)])
+    file = ours(tmp_path, rows_of(3, "ab"))
+    load(warehouse, path)
+    assert given(warehouse) == [(0, 0.0), (1, 1.0)]
+    ours(tmp_path, rows_of(3, "ba"))
+    assert load(warehouse, path) == [("t", "replaced")]
+    assert given(warehouse) == []
+    assert query(warehouse, MESSAGE)[0][0].startswith(f"{file.name}: 1 of 1 steps lack counters; the whole trace: at")
+
+
+@pytest.mark.parametrize(
+    ("events", "rows", "message"),
+    [
+        ([kineto.kernel("a", 1.0, 0.5)], [], "t.counters.csv.gz: holds no counters"),
+        (
+            [kineto.operator("aten::mm", 1.0, 2.0, 1)],
+            rows_of(1, "a"),
+            "t.counters.csv.gz: the trace has no kernels to give them to",
+        ),
+    ],
+)
+def test_a_file_or_a_trace_without_anything(
+    tmp_path: Path, warehouse: Path, events: list[kineto.Event], rows: list[Row], message: str
+) -> None:
+    ours(tmp_path, rows)
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    assert query(warehouse, MESSAGE) == [(message,)]
+    assert given(warehouse) == []
+
+
+def test_a_new_counter_file_replaces_the_run_and_its_price(tmp_path: Path, warehouse: Path) -> None:
+    path = trace(tmp_path, (1, "ab"))
+    account = "SELECT entry, kernels, duration_ns FROM ledger WHERE account = 'price' ORDER BY ALL"
+    load(warehouse, path)
+    assert query(warehouse, account) == [("none", 4, 400)]
+    file = ours(tmp_path, rows_of(1, "ab"), metric="dram__bytes.sum")
+    assert load(warehouse, tmp_path) == [("t", "replaced")]
+    assert query(warehouse, account) == [("counter", 2, 200), ("none", 2, 200)]
+    assert load(warehouse, tmp_path) == [("t", "unchanged")]
+    file.unlink()
+    ncu(tmp_path / "t.ncu.csv", ["a", "b"])
+    assert load(warehouse, tmp_path) == [("t", "replaced")]
+    assert query(warehouse, "SELECT DISTINCT source FROM counters") == [("ncu",)]
+    (tmp_path / "t.ncu.csv").unlink()
+    assert load(warehouse, tmp_path) == [("t", "replaced")]
+    assert given(warehouse) == []
+
+
+NCU_HEADER = '"ID","Host Name","Kernel Name","dram__bytes_read.max","dram__bytes_read.sum","gpu__time_duration.sum"'
+
+
+def ncu(path: Path, kernels: Sequence[str]) -> Path:
+    lines = [f'"{i}","secret","{kernel}","9","1,{i:03}.5","2"' for i, kernel in enumerate(kernels)]
+    around = "==PROF== Connected\nhello, world\n", "==PROF== Disconnected\n"
+    return write(path, around[0] + "\n".join([NCU_HEADER, '"","","","byte","Kbyte","us"', *lines, ""]) + around[1])
+
+
+def test_nsight_compute_s_values_by_the_function_s_own_name(tmp_path: Path, warehouse: Path) -> None:
+    path = trace(tmp_path, (1, ["void at::native::(anonymous namespace)::f<float>(int)", "g"]), (2, "fg"))
+    ncu(tmp_path / "t.ncu.csv.gz", ["void at::<unnamed>::f<T1>(T2)", "void ns::g<(int)3>()"])
+    load(warehouse, path)
+    values = [(READ, 1000.5 * 1000), ("gpu__time_duration.sum", 2000.0)]
+    more = [(READ, 1001.5 * 1000), ("gpu__time_duration.sum", 2000.0)]
+    assert query(warehouse, COUNTERS) == [
+        (kernel_id, *value, "ncu") for kernel_id, rows in ((1, values), (2, more), (5, values), (6, more))
+        for value in rows
+    ]  # fmt: skip
+    assert query(warehouse, MESSAGE) == [(None,)]
+
+
+def test_a_step_counted_by_nsight_compute_is_of_no_kind_if_two_fit(tmp_path: Path, warehouse: Path) -> None:
+    ncu(tmp_path / "t.ncu.csv", ["a", "b"])
+    load(warehouse, trace(tmp_path, (1, "ab", "reuse"), (2, "abc", "commit"), (3, "ab", "reuse")))
+    assert [kernel_id for kernel_id, _ in given(warehouse)[::2]] == [1, 2, 10, 11]
+    load(warehouse, trace(tmp_path, (1, "ab", "reuse"), (2, "ab", "commit")))
+    query_ = "SELECT count(counters.run_id), counters_message FROM runs LEFT JOIN counters USING (run_id) GROUP BY ALL"
+    assert (
+        0,
+        "t.ncu.csv: 2 of 2 steps lack counters; phase=p kind=reuse step=1: no counted step is known to be of its kind",
+    ) in query(warehouse, query_)
+
+
+def test_run_json_says_which_step_nsight_compute_counted(tmp_path: Path, warehouse: Path) -> None:
+    described = {**RUN_JSON, "counters": {"outcome": "ok", "ncu": {"step": 2, "kernels": 2}}}
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    trace(tmp_path, (1, "ab", "reuse"), (2, "ab", "commit")).rename(tmp_path / "trace.json")
+    ncu(tmp_path / "trace.ncu.csv.gz", ["a", "b"])
+    ours(tmp_path, rows_of(1, "ab", 5), "trace.counters.csv.gz")
+    load(warehouse, tmp_path)
+    assert [row for row in query(warehouse, COUNTERS) if row[1] == READ] == [
+        (1, READ, 5.0, "cupti"), (2, READ, 6.0, "cupti"), (5, READ, 1000500.0, "ncu"), (6, READ, 1001500.0, "ncu")
+    ]  # fmt: skip
+
+
+HEADER = "step,launch_index,kernel,window,metric,value\n"
+BAD = {
+    "t.counters.csv": {
+        "": "empty",
+        "a,b\n1,2\n": "has the columns a, b: expected the columns step, launch_index,",
+        HEADER + "x,0,a,memory,m,1\n": "expected the columns step, launch_index,",
+        HEADER + ",0,a,memory,m,1\n": "has rows without a step, launch, kernel or metric",
+        HEADER + "1,0,a,memory,m,1\n1,0,b,tensor,n,1\n": "launch 0 of step 1 has two names",
+    },
+    "t.ncu.csv": {
+        "": "expected what `ncu --csv --page raw` writes",
+        "ID,Metric Name\n0,x\n": "expected what `ncu --csv --page raw` writes",
+        NCU_HEADER + '\n"0","h","a","1","1","1"\n': "has no units row",
+        '"ID","Kernel Name"\n"",""\n"0","a"\n': "no metric that is a sum",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"), [(name, *case) for name, cases in BAD.items() for case in cases.items()]
+)
+def test_a_file_of_another_form_is_not_used_and_the_run_says_why(
+    tmp_path: Path, warehouse: Path, name: str, text: str, message: str
+) -> None:
+    write(tmp_path / name, text)
+    other = "t.ncu.csv" if "counters" in name else "t.counters.csv"
+    ncu(tmp_path / other, ["a", "b"]) if "ncu" in other else ours(tmp_path, rows_of(1, "ab"), other)
+    load(warehouse, trace(tmp_path, (1, "ab")))
+    ((said,),) = query(warehouse, MESSAGE)
+    assert said.startswith(f"{name}: ")
+    assert message in said
+    sources = query(warehouse, "SELECT DISTINCT source FROM counters")
+    assert sources == [("ncu" if "ncu" in other else "cupti",)]
+
+
+def test_a_damaged_file_is_not_used_until_it_is_repaired(tmp_path: Path, warehouse: Path) -> None:
+    file = ours(tmp_path, rows_of(1, "ab"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-12])
+    path = trace(tmp_path, (1, "ab"))
+    assert load(warehouse, path) == [("t", "loaded")]
+    ((said,),) = query(warehouse, MESSAGE)
+    assert said.startswith("t.counters.csv.gz: cannot be read: gzip data cut off or damaged after ")
+    assert load(warehouse, path) == [("t", "unchanged")]
+    file.write_bytes(whole)
+    assert load(warehouse, path) == [("t", "replaced")]
+    assert given(warehouse) == [(1, 0.0), (2, 1.0)]
+    assert query(warehouse, MESSAGE) == [(None,)]
+
+
+@pytest.mark.parametrize("name", ["t.counters.csv", "t.counters.csv.gz", "t.ncu.csv", "t.ncu.csv.gz"])
+def test_a_counter_file_is_no_trace(tmp_path: Path, warehouse: Path, name: str) -> None:
+    file = ours(tmp_path, rows_of(1, "ab"), name)
+    (error,) = failures(analyze([file], warehouse))
+    assert error == f"{file}: belongs to a trace: name the trace beside it"
+
+
+def test_the_first_window_that_has_a_metric_counts(tmp_path: Path) -> None:
+    text = HEADER + "1,0,a,memory,m,1\n1,0,a,tensor,m,2\n1,0,a,tensor,n,3\n"
+    values = read_cupti(write(tmp_path / "t.counters.csv", text)).values
+    assert values.select("metric", "value").rows() == [("m", 1.0), ("n", 3.0)]
+
+
+@pytest.mark.parametrize("unit", ["", "byte", "Kbyte", "Mbyte", "Gbytes", "Kinst", "%", "s", "ms", "usecond", "nsecond",
+                                  "msec", "ns", "warp", "Tbyte", "register/thread", "hz"])  # fmt: skip
+def test_units_are_those_that_capture_reads(unit: str) -> None:
+    assert scale(unit) == nsight.scale(unit)
+
+
+@pytest.mark.parametrize("run", COUNTED, ids=lambda run: run.name)
+def test_ours_is_read_as_capture_reads_it(run: Path) -> None:
+    path = run / "trace.counters.csv.gz"
+    file = read_cupti(path)
+    found = file.values.join(file.kernels, on=["step", "launch_index"])
+    assert sorted(found.select("step", "launch_index", "kernel", "metric", "value").rows()) == sorted(
+        (row.step, row.launch_index, row.kernel, row.metric, row.value) for row in join.read(path)
+    )
+    assert [own_name(name) for name in found["kernel"]] == [nsight.own_name(name) for name in found["kernel"]]
+
+
+@pytest.mark.parametrize("run", COUNTED, ids=lambda run: run.name)
+def test_every_kernel_of_a_recorded_run_has_its_memory_counters(run: Path, warehouse: Path) -> None:
+    load(warehouse, run)
+    assert query(warehouse, MESSAGE) == [(None,)]
+    rows = query(
+        warehouse,
+        "SELECT t.step, c.category = 'kernel', r.counter_dram_bytes IS NOT NULL AND r.l2_bytes IS NOT NULL, count(*)"
+        " FROM kernel_roofline r JOIN kernels k USING (run_id, kernel_id)"
+        " JOIN kernel_classes c USING (run_id, class_id)"
+        " JOIN steps t ON t.run_id = r.run_id AND t.step_id = k.step_id GROUP BY ALL",
+    )
+    assert {is_kernel for _, is_kernel, counted, _ in rows if counted} == {True}
+    assert [row for row in rows if row[1] != row[2]] == []
+    sums = query(warehouse, "SELECT step, sum(counter_dram_bytes) FROM kernel_roofline GROUP BY step ORDER BY step")
+    expected: dict[int, float] = {}
+    for row in join.read(run / "trace.counters.csv.gz"):
+        if row.metric in (READ, WRITE):
+            expected[row.step] = expected.get(row.step, 0.0) + row.value
+    assert dict(sums) == pytest.approx(expected)
+
+
+needs_shared = pytest.mark.skipif(not (SHARED / "h200").is_dir(), reason="the reference traces are not at hand")
+STEPS = {  # kernels; DRAM and L2 bytes; tensor operations; kernels that move no DRAM bytes
+    "ar_decode": (1492, 15.29e9, 24.0e9, 0.123e12, 197),
+    "ar_decode_b16": (1460, 16.42e9, 27.0e9, 0.262e12, 164),
+    "dlm_full": (1244, 36.26e9, 156.8e9, 18.24e12, 0),
+    "dlm_prefix": (1339, 17.36e9, 39.4e9, 2.00e12, 1),
+}
+
+
+@needs_shared
+@pytest.mark.parametrize("name", STEPS)
+def test_nsight_compute_s_sums_of_reference_steps(reference: Callable[[str], Path], name: str) -> None:
+    kernels, dram, l2, tensor, none = STEPS[name]
+    warehouse = reference(name)
+    rows = query(
+        warehouse,
+        "SELECT count(*), count(counter_dram_bytes), count(l1_bytes), sum(counter_dram_bytes), sum(l2_bytes),"
+        " sum(counter_flops), count(*) FILTER (dram_bytes = 0 AND dram_bytes_source = 'counter') FROM kernel_roofline"
+        " WHERE dram_bytes_source <> 'trace' GROUP BY step",
+    )
+    assert rows == [
+        (kernels, kernels, kernels, pytest.approx(dram, rel=1e-3), pytest.approx(l2, rel=2e-3),
+         pytest.approx(tensor, rel=4e-3), none)
+    ] * 2  # fmt: skip
+    assert query(warehouse, MESSAGE) == [(None,)]
+
+
+@needs_shared
+@pytest.mark.parametrize("name", STEPS)
+def test_nsight_compute_s_file_is_read_as_capture_reads_it(name: str) -> None:
+    path = SHARED / "h200" / f"{name}.ncu.csv.gz"
+    file, expected = read_ncu(path), nsight.read(path)
+    assert file.kernels["kernel"].to_list() == [kernel.name for kernel in expected]
+    assert sorted(file.values.select("launch_index", "metric", "value").rows()) == sorted(
+        (i, metric, value)
+        for i, kernel in enumerate(expected)
+        for metric, value in kernel.metrics.items()
+        if metric.endswith(".sum")
+    )
+
+
+@needs_shared
+def test_a_replay_without_counters_of_its_own_is_given_none(reference: Callable[[str], Path]) -> None:
+    warehouse = reference("ar_decode_graph")
+    assert query(warehouse, "SELECT count(*) FROM counters") == [(0,)]
+    assert query(warehouse, MESSAGE) == [(None,)]
+
+
+@needs_shared
+def test_ranges_of_an_old_trace_keep_their_counters(warehouse: Path) -> None:
+    load(warehouse, SHARED / "traces" / "a100-cupti-counters.json.gz")
+    rows: list[Any] = query(warehouse, "SELECT source, count(DISTINCT kernel_id), count(*) FROM counters GROUP BY ALL")
+    assert rows == [("cuda_profiler_range", 77, 693)]
+    ((flops, counted),) = query(warehouse, "SELECT sum(counter_flops), count(counter_flops) FROM kernel_roofline")
+    assert (flops, counted) == (2 * (39142369720 + 275791872) + 964651656 + 430063616, 77)

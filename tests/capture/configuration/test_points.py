@@ -1,0 +1,538 @@
+"""Configurations: what they expand to, and the exact sentence for each that is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ridgeline.capture.configuration import points as config
+from ridgeline.capture.configuration.constraints import unsupported
+from ridgeline.capture.configuration.point import Point
+from ridgeline.capture.configuration.presets import PRESETS, shape_of
+from ridgeline.capture.errors import ConfigError
+
+AR = {"model": "tiny-llama", "mode": "ar", "prompt_tokens": 8, "generated_tokens": 16}
+TRAINED = {"llama-3-8b": 8192, "llada-8b": 4096, "llama-34b": 16_384, "llama-3-70b": 8192, "dream-7b": 2048}
+"""What the published models were trained for."""
+DLM = {**AR, "mode": "dlm_block_dual", "block": 4}
+
+
+def test_defaults_are_filled_in() -> None:
+    (point,) = config.points({**AR, "mode": "dlm_full"}, source="x.toml")
+    assert (point.batch, point.block, point.steps, point.dtype) == (1, 16, 16, "bf16")
+    assert (point.device, point.repeats, point.execution) == ("auto", 3, "eager")
+    assert (point.seed, point.experiment, point.length) == (0, "x", 24)
+
+
+def test_lists_expand_to_their_product_in_order() -> None:
+    points = config.points({**DLM, "block": [4, 8], "batch": [1, 2]})
+    assert [(point.batch, point.block) for point in points] == [(1, 4), (1, 8), (2, 4), (2, 8)]
+
+
+def test_runs_share_the_keys_at_the_top_and_override_them() -> None:
+    document = {**AR, "repeats": 5, "runs": [{"batch": [1, 2]}, {"mode": "dlm_full", "repeats": 1}]}
+    points = config.points(document)
+    assert [(point.mode, point.batch, point.repeats) for point in points] == [
+        ("ar", 1, 5),
+        ("ar", 2, 5),
+        ("dlm_full", 1, 1),
+    ]
+
+
+def test_keys_of_other_modes_do_not_multiply_a_sweep() -> None:
+    points = config.points({**AR, "mode": ["ar", "dlm_full"], "block": [4, 8], "steps": [8, 16]})
+    assert [point.mode for point in points] == ["ar"] + 4 * ["dlm_full"]
+    assert (points[0].block, points[0].steps) == (None, None)
+
+
+def test_names_tell_points_apart() -> None:
+    (ar,) = config.points({**AR, "dtype": "fp16"})
+    (dual,) = config.points({**DLM, "seed": 3})
+    assert ar.directory == "tiny-llama_ar_p8_g16_b1_fp16_eager"
+    assert dual.directory == "tiny-llama_dlm_block_dual_p8_g16_b1_block4_k16_bf16_eager_seed3"
+
+
+def test_a_given_name_is_the_directory() -> None:
+    (point,) = config.points({**AR, "name": "baseline"})
+    assert point.directory == "baseline"
+
+
+def one(**keys: Any) -> Point:
+    (point,) = config.points(keys)
+    return point
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"schedule": [[1, 3]], "steps": 8}, "k8_s1-3"),
+        ({"threshold": 0.9}, "block4_t0.9"),
+        ({"factor": 1.5}, "block4_f1.5"),
+        ({"variant": "faithful"}, "k16_faithful"),
+        ({"variant": "faithful", "sampling": "fp32"}, "k16_sampling-fp32_faithful"),
+        ({"variant": "unrotated"}, "k16_unrotated"),
+        ({"guidance": 1}, "k16_cfg1"),
+        ({"temperature": 0.7}, "k16_temp0.7"),
+        ({"remasking": "random"}, "k16_random"),
+        ({"sampling": "fp64"}, "k16_fp64"),
+        ({"layers": 2}, "k16_layers2"),
+        ({"heads": 4, "kv_heads": 4}, "k16_heads4_kv4"),
+        ({"attention": "flash"}, "k16_attn-flash"),
+        ({"linear": "int8", "attention": "math"}, "k16_linear-int8_attn-math"),
+        ({"fused": True}, "k16_fused"),
+        ({"fused": False}, "k16"),
+    ],
+)
+def test_a_directory_says_what_differs_from_the_defaults(change: dict[str, Any], part: str) -> None:
+    between = one(**DLM, **change).directory.removeprefix("tiny-llama_dlm_block_dual_p8_g16_b1_")
+    expected = part if part.startswith("block4") else f"block4_{part}"
+    assert between.removesuffix("_bf16_eager") == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "end"),
+    [({}, "k16_bf16_compile"), ({"fused": True}, "k16_bf16_compile"), ({"fused": False}, "k16_unfused_bf16_compile")],
+)
+def test_compiled_points_are_fused_by_default(change: dict[str, Any], end: str) -> None:
+    point = one(**DLM, execution="compile", **change)
+    assert point.directory.endswith(end)
+    assert point.fused is change.get("fused", True)
+
+
+def test_a_schedule_decides_the_steps() -> None:
+    point = one(**DLM, schedule=[[1, 1, 2]])
+    assert (point.schedule, point.steps) == ((1, 1, 2), 12)
+
+
+def test_schedules_are_an_axis() -> None:
+    assert [point.steps for point in config.points({**DLM, "schedule": [[4], [2, 2], [1, 1, 2]]})] == [4, 8, 12]
+
+
+def test_where_confidence_decides_there_are_no_steps() -> None:
+    assert [one(**DLM, **rule).steps for rule in ({"threshold": 1}, {"factor": 2.0})] == [None, None]
+
+
+def test_the_published_code_samples_in_float64_unless_told_otherwise() -> None:
+    points = config.points({**DLM, "variant": ["clean", "unrotated", "synchronous", "faithful"]})
+    assert [point.sampling for point in points] == ["fp32", "fp32", "fp32", "fp64"]
+    assert one(**DLM, variant="faithful", sampling="fp32").sampling == "fp32"
+
+
+def test_what_means_nothing_to_a_mode_is_dropped() -> None:
+    rest = {"guidance": 1.5, "remasking": "random", "schedule": [[4]], "variant": ["clean", "faithful"]}
+    points = config.points({**DLM, **rest, "mode": ["ar", "dlm_full", "dlm_block_dual"]})
+    assert [(point.mode, point.variant, point.guidance) for point in points] == [
+        ("ar", "clean", 0.0),
+        ("dlm_full", "clean", 1.5),
+        ("dlm_block_dual", "clean", 1.5),
+        ("dlm_block_dual", "faithful", 1.5),
+    ]
+    assert (points[0].schedule, points[0].remasking, points[0].sampling) == (None, "confidence", "fp32")
+
+
+def test_a_window_is_block_sparse_attention_s_alone() -> None:
+    points = config.points({**DLM, "mode": "dlm_full", "attention": ["auto", "block_sparse"], "window": [64, 512]})
+    assert [(point.attention, point.window) for point in points] == [
+        ("auto", None),
+        ("block_sparse", 64),
+        ("block_sparse", 512),
+    ]
+    assert points[2].directory == "tiny-llama_dlm_full_p8_g16_b1_block4_k16_attn-block_sparse_window512_bf16_eager"
+
+
+def test_zipped_lists_advance_together() -> None:
+    lengths = {"prompt_tokens": [8, 16], "generated_tokens": [4, 8], "zip": ["generated_tokens", "prompt_tokens"]}
+    points = config.points({**AR, **lengths, "batch": [1, 2]})
+    assert [(point.prompt_tokens, point.generated_tokens, point.batch) for point in points] == [
+        (8, 4, 1),
+        (8, 4, 2),
+        (16, 8, 1),
+        (16, 8, 2),
+    ]
+
+
+def test_several_groups_of_zipped_lists_multiply() -> None:
+    axes = {"prompt_tokens": [8, 16], "generated_tokens": [4, 8], "batch": [1, 2], "seed": [3, 4]}
+    points = config.points({**AR, **axes, "zip": [["prompt_tokens", "generated_tokens"], ["batch", "seed"]]})
+    assert [(point.prompt_tokens, point.generated_tokens, point.batch, point.seed) for point in points] == [
+        (8, 4, 1, 3),
+        (8, 4, 2, 4),
+        (16, 8, 1, 3),
+        (16, 8, 2, 4),
+    ]
+
+
+def test_runs_may_zip_for_themselves() -> None:
+    run = {"batch": [1, 2], "seed": [3, 4], "zip": ["batch", "seed"]}
+    assert [(point.batch, point.seed) for point in config.points({**AR, "runs": [run]})] == [(1, 3), (2, 4)]
+
+
+def test_heads_and_layers_take_the_place_of_the_presets() -> None:
+    shape = shape_of(one(**{**AR, "model": "llama-3-8b"}, layers=4, kv_heads=32))
+    assert (shape.layers, shape.heads, shape.kv_heads, shape.head_dim) == (4, 32, 32, 128)
+    assert shape_of(one(**AR, heads=16)).head_dim == 16
+    assert shape_of(one(**AR)) == PRESETS["tiny-llama"]
+
+
+@pytest.mark.parametrize(
+    ("change", "capability", "sentence"),
+    [
+        ({}, (8, 0), None),
+        ({}, None, None),
+        (
+            {},
+            (7, 5),
+            'dtype = "bf16" needs compute capability 8.0, the device has 7.5; expected dtype = "fp16".',
+        ),
+        ({"dtype": "fp16"}, (7, 5), None),
+        (
+            {"dtype": "fp16", "attention": "flash"},
+            (7, 5),
+            'attention = "flash" needs compute capability 8.0, the device has 7.5; expected "auto".',
+        ),
+        (
+            {"attention": "block_sparse", "window": 9, "mode": "dlm_full", "dtype": "fp16"},
+            (7, 5),
+            'attention = "block_sparse" needs compute capability 8.0, the device has 7.5; expected "auto".',
+        ),
+        ({"linear": "fp8"}, (8, 9), None),
+        ({"linear": "fp8"}, None, None),
+        (
+            {"linear": "fp8"},
+            (8, 0),
+            'linear = "fp8" needs compute capability 8.9, the device has 8.0; expected "int8" or "model".',
+        ),
+        ({"linear": "int8", "dtype": "fp16"}, (8, 0), None),
+        (
+            {"linear": "int8", "dtype": "fp16"},
+            (7, 5),
+            'linear = "int8" needs compute capability 8.0, the device has 7.5; expected "model".',
+        ),
+        (
+            {"dtype": "fp32", "execution": "compile"},
+            (6, 1),
+            'execution = "compile" needs compute capability 7.0, the device has 6.1; expected "eager" or "cuda_graph".',
+        ),
+        (
+            {"dtype": "fp32", "attention": "cudnn"},
+            (9, 0),
+            'attention = "cudnn" takes no fp32 on a CUDA device; expected dtype = "bf16" or "fp16".',
+        ),
+        (
+            {"execution": "cuda_graph"},
+            None,
+            'execution = "cuda_graph" needs a CUDA device; expected "eager" or "compile" on a CPU.',
+        ),
+        (
+            {"attention": "efficient"},
+            None,
+            'attention = "efficient" needs a CUDA device; expected "auto", "flash" or "math" on a CPU.',
+        ),
+    ],
+)
+def test_what_a_device_lacks(change: dict[str, Any], capability: tuple[int, int] | None, sentence: str | None) -> None:
+    assert unsupported(one(**{**AR, **change}), capability) == sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mode": "dlm_full"}, 'mode = "dlm_full" is not for {model}; expected "dlm_block_causal"'),
+        ({"execution": "compile"}, 'execution = "compile" is not for {model}; expected "eager"'),
+        ({"guidance": 1.5}, "guidance = 1.5 is not for {model}; expected 0.0"),
+        ({"attention": "math"}, 'attention = "math" is not for {model}; expected "auto"'),
+        ({"layers": 1}, "layers = 1 is not for {model}; expected none"),
+        ({"linear": "fp8"}, 'linear = "fp8" is not for {model}; expected "model"'),
+    ],
+)
+def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message: str) -> None:
+    (model,) = [name for name, shape in PRESETS.items() if shape.layout == "diffusion_gemma"]
+    base = {**DLM, "model": model, "mode": "dlm_block_causal"}
+    assert one(**base).model == model
+    with pytest.raises(ConfigError) as refused:
+        config.points({**base, **change}, source="c.toml")
+    assert str(refused.value) == f"c.toml: {message.format(model=model)}."
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"promt_tokens": 8}, 'c.toml: unknown key "promt_tokens"; did you mean "prompt_tokens"?'),
+        ({"Runs": []}, 'c.toml: unknown key "Runs"; did you mean "runs"?'),
+        (
+            {"zzz": 8},
+            'c.toml: unknown key "zzz"; expected one of model, mode, prompt_tokens, generated_tokens, batch, block, '
+            "steps, schedule, threshold, factor, variant, guidance, temperature, remasking, sampling, layers, heads, "
+            "kv_heads, dtype, linear, device, repeats, execution, attention, window, fused, counted, "
+            "beyond_training, checkpoint, seed, experiment, name.",
+        ),
+        ({"batch": "two"}, 'c.toml: batch = "two" is a string; expected an integer from 1 to 10000000.'),
+        ({"batch": [1, 2.5]}, "c.toml: batch = 2.5 is a float; expected an integer from 1 to 10000000."),
+        ({"batch": True}, "c.toml: batch = true is a boolean; expected an integer from 1 to 10000000."),
+        ({"prompt_tokens": 0}, "c.toml: prompt_tokens = 0 is an integer; expected an integer from 1 to 10000000."),
+        ({"seed": -1}, "c.toml: seed = -1 is an integer; expected an integer from 0 to 9223372036854775807."),
+        (
+            {"batch": 10_000_001},
+            "c.toml: batch = 10000001 is an integer; expected an integer from 1 to 10000000.",
+        ),
+        (
+            {"seed": 2**63},
+            "c.toml: seed = 9223372036854775808 is an integer; expected an integer from 0 to 9223372036854775807.",
+        ),
+        (
+            {"prompt_tokens": 10**30},
+            f"c.toml: prompt_tokens = {10**30} is an integer; expected an integer from 1 to 10000000.",
+        ),
+        (
+            {"seed": []},
+            "c.toml: seed is an empty list; expected an integer from 0 to 9223372036854775807, or a list of them.",
+        ),
+        ({"checkpoint": 3}, "c.toml: checkpoint = 3 is an integer; expected a string."),
+        ({"dtype": "bf61"}, 'c.toml: dtype = "bf61"; expected one of bf16, fp16, fp32 (nearest: bf16).'),
+        ({"device": 0}, "c.toml: device = 0 is an integer; expected one of auto, cpu, cuda."),
+        (
+            {"execution": "graph"},
+            'c.toml: execution = "graph"; expected one of eager, cuda_graph, compile (nearest: cuda_graph).',
+        ),
+        (
+            {"model": "llama-8b"},
+            f'c.toml: model = "llama-8b"; expected one of {", ".join(PRESETS)} (nearest: llama-3-8b).',
+        ),
+        ({"block": 5}, "c.toml: block = 5 does not divide generated_tokens = 16."),
+        ({"steps": 6}, "c.toml: steps = 6 is not a multiple of the 4 blocks of 4 tokens."),
+        (
+            {"steps": 32},
+            "c.toml: steps = 32 exceeds generated_tokens = 16; expected at least one token a step.",
+        ),
+        (
+            {"prompt_tokens": 131_072},
+            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of tiny-llama.",
+        ),
+        *(
+            (
+                {"model": model, "prompt_tokens": trained - 15},
+                f"c.toml: prompt_tokens + generated_tokens = {trained + 1} exceeds the {trained} positions {model} was "
+                "trained for; expected no more, or beyond_training = true, for times and bytes alone.",
+            )
+            for model, trained in TRAINED.items()
+        ),
+        (
+            {"model": "dream-7b", "prompt_tokens": 131_072, "beyond_training": True},
+            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of dream-7b.",
+        ),
+        (
+            {"model": "llada-8b", "prompt_tokens": 131_072, "beyond_training": True},
+            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of llada-8b.",
+        ),
+        ({"beyond_training": 1}, "c.toml: beyond_training = 1 is an integer; expected true or false."),
+        (
+            {"schedule": [4, 4]},
+            "c.toml: schedule = 4 is an integer; expected tokens for each step of a block, within a list as in "
+            "[[4, 4, 8, 16]].",
+        ),
+        (
+            {"schedule": [[]]},
+            "c.toml: schedule = [] is a list; expected tokens for each step of a block, within a list as in "
+            "[[4, 4, 8, 16]].",
+        ),
+        (
+            {"schedule": [[1, 2]]},
+            "c.toml: schedule = [1, 2] commits 3 tokens; expected the 4 of a block.",
+        ),
+        (
+            {"schedule": [[1, 3]], "steps": 4},
+            "c.toml: steps = 4 is given beside a schedule of 2 steps for each of 4 blocks; expected 8, or no steps.",
+        ),
+        (
+            {"schedule": [[4]], "factor": 1.5},
+            "c.toml: schedule and factor are given; expected at most one of schedule, threshold and factor.",
+        ),
+        (
+            {"threshold": 0.9, "steps": 16},
+            "c.toml: steps = 16 is given beside threshold, with which confidence decides; expected one of them.",
+        ),
+        ({"threshold": 0}, "c.toml: threshold = 0 is an integer; expected a number above 0 and up to 1."),
+        ({"threshold": 1.5}, "c.toml: threshold = 1.5 is a float; expected a number above 0 and up to 1."),
+        ({"factor": 0.0}, "c.toml: factor = 0.0 is a float; expected a number above 0 and up to 1000000."),
+        (
+            {"guidance": float("nan")},
+            "c.toml: guidance = NaN is a float; expected a number from 0 to 1000000.",
+        ),
+        ({"temperature": -1}, "c.toml: temperature = -1 is an integer; expected a number from 0 to 1000000."),
+        ({"fused": 1}, "c.toml: fused = 1 is an integer; expected true or false."),
+        ({"layers": 5}, "c.toml: layers = 5 exceeds the 4 layers of tiny-llama."),
+        ({"heads": 3}, "c.toml: heads = 3 does not divide the width 256 of tiny-llama."),
+        (
+            {"heads": 256},
+            "c.toml: heads = 256 makes heads of 1 elements; expected an even number, to be rotated.",
+        ),
+        ({"kv_heads": 16}, "c.toml: kv_heads = 16 exceeds heads = 8; expected a divisor of heads."),
+        ({"kv_heads": 3}, "c.toml: kv_heads = 3 does not divide heads = 8."),
+        (
+            {"device": "cpu", "execution": "cuda_graph"},
+            'c.toml: execution = "cuda_graph" needs a CUDA device; expected "eager" or "compile" on a CPU.',
+        ),
+        (
+            {"device": "cpu", "attention": "cudnn"},
+            'c.toml: attention = "cudnn" needs a CUDA device; expected "auto", "flash" or "math" on a CPU.',
+        ),
+        (
+            {"device": "cuda", "attention": "flash", "dtype": "fp32"},
+            'c.toml: attention = "flash" takes no fp32 on a CUDA device; expected dtype = "bf16" or "fp16".',
+        ),
+        (
+            {"variant": "faithful", "execution": "cuda_graph"},
+            'c.toml: execution = "cuda_graph" cannot run variant = "faithful", which waits for the device; '
+            'expected "eager".',
+        ),
+        (
+            {"variant": "synchronous", "execution": "compile"},
+            'c.toml: execution = "compile" cannot run variant = "synchronous", which waits for the device; '
+            'expected "eager".',
+        ),
+        (
+            {"threshold": 0.9, "execution": "compile"},
+            'c.toml: execution = "compile" cannot run threshold, which waits for the device; expected "eager".',
+        ),
+        (
+            {"factor": 1.5, "execution": "cuda_graph"},
+            'c.toml: execution = "cuda_graph" cannot run factor, which waits for the device; expected "eager".',
+        ),
+        (
+            {"mode": "dlm_block_causal", "attention": "flash"},
+            'c.toml: attention = "flash" takes no mask, which a prefill of 8 tokens in blocks of 4 needs; '
+            'expected "auto" or a prompt of one block at most.',
+        ),
+        (
+            {"zip": ["batch", "block"], "batch": [1, 2]},
+            "c.toml: zip joins lists of different lengths (batch has 2, block has 1); expected equal ones.",
+        ),
+        (
+            {"zip": ["batch", "block"]},
+            'c.toml: zip names "batch", which is not given; expected keys of the same run.',
+        ),
+        (
+            {"zip": [["mode", "block"], ["mode", "model"]]},
+            'c.toml: zip names "mode" 2 times; expected each key once.',
+        ),
+        *(
+            (
+                {"zip": wrong},
+                f"c.toml: zip = {shown}; expected keys that advance together, as in "
+                '["prompt_tokens", "generated_tokens"], or several lists of them.',
+            )
+            for wrong, shown in (
+                ("block", '"block" is a string'),
+                ([], "[] is a list"),
+                (["block"], '["block"] is a list'),
+                ([["block", 3]], '[["block", 3]] is a list'),
+            )
+        ),
+        (
+            {"linear": "fp8", "dtype": "fp16"},
+            'c.toml: linear = "fp8" gives bf16 where dtype = "fp16"; expected dtype = "bf16" or linear = "int8".',
+        ),
+        (
+            {"linear": "int8", "heads": 64, "kv_heads": 2},
+            'c.toml: linear = "int8" multiplies matrices of multiples of 16, the kv_heads of tiny-llama make 8; '
+            'expected "model".',
+        ),
+        (
+            {"attention": "block_sparse", "window": 8},
+            'c.toml: attention = "block_sparse" is not for mode = "dlm_block_dual"; expected "dlm_full".',
+        ),
+        (
+            {"attention": "block_sparse", "mode": "dlm_full"},
+            'c.toml: attention = "block_sparse" is given without a window; expected one.',
+        ),
+        ({"window": 0}, "c.toml: window = 0 is an integer; expected an integer from 1 to 10000000."),
+        (
+            {"checkpoint": "/nowhere"},
+            'c.toml: checkpoint = "/nowhere" holds no config.json; expected a directory in Hugging Face layout.',
+        ),
+        (
+            {"name": "a/b"},
+            'c.toml: name = "a/b" cannot name a directory; expected one without "/" and "\\" that starts with no ".".',
+        ),
+        (
+            {"name": ".."},
+            'c.toml: name = ".." cannot name a directory; expected one without "/" and "\\" that starts with no ".".',
+        ),
+        (
+            {"name": "a\\b"},
+            'c.toml: name = "a\\\\b" cannot name a directory; '
+            'expected one without "/" and "\\" that starts with no ".".',
+        ),
+        (
+            {"name": "a\n"},
+            'c.toml: name = "a\\n" has characters that cannot be printed; expected none.',
+        ),
+        (
+            {"experiment": "\x1b[31m"},
+            'c.toml: experiment = "\\u001b[31m" has characters that cannot be printed; expected none.',
+        ),
+        (
+            {"name": "a", "batch": [1, 2]},
+            'c.toml: name = "a" would name 2 points; expected one point, or no name so that each is named by what it '
+            "runs.",
+        ),
+        ({"runs": {}}, "c.toml: runs is a table; expected one or more [[runs]] tables."),
+        ({"runs": []}, "c.toml: runs is a list; expected one or more [[runs]] tables."),
+        (
+            {"runs": [{}, {"batch": 0}]},
+            "c.toml, run 2: batch = 0 is an integer; expected an integer from 1 to 10000000.",
+        ),
+        ({"runs": [{"modes": "ar"}]}, 'c.toml, run 1: unknown key "modes"; did you mean "mode"?'),
+        (
+            {"runs": [{}, {"repeats": 1}]},
+            "c.toml: 2 different points would be written to "
+            "tiny-llama_dlm_block_dual_p8_g16_b1_block4_k16_bf16_eager; expected one each: give them a name, or put "
+            "them in two files.",
+        ),
+    ],
+)
+def test_refusals(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.points({**DLM, **change}, source="c.toml")
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(("model", "trained"), TRAINED.items())
+def test_a_point_says_whether_it_is_beyond_what_its_model_was_trained_for(model: str, trained: int) -> None:
+    keys = {**AR, "model": model, "prompt_tokens": [trained - 16, trained - 15], "beyond_training": True}
+    within, beyond = config.points(keys)
+    assert (within.length, within.beyond_training) == (trained, False)
+    assert (beyond.length, beyond.beyond_training) == (trained + 1, True)
+    assert config.points({**keys, "prompt_tokens": trained - 16, "beyond_training": False}) == [within]
+
+
+def test_the_largest_integers_are_taken() -> None:
+    (point,) = config.points({**AR, "seed": 2**63 - 1, "batch": 10_000_000, "prompt_tokens": 131_072 - 16})
+    assert (point.seed, point.batch, point.length) == (2**63 - 1, 10_000_000, 131_072)
+
+
+def test_a_prompt_of_one_block_needs_no_mask() -> None:
+    assert one(**{**DLM, "mode": "dlm_block_causal", "block": 8}, attention="flash").attention == "flash"
+
+
+def test_a_checkpoint_has_its_own_heads(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert one(**AR, checkpoint=str(tmp_path), layers=2).layers == 2
+    with pytest.raises(ConfigError, match="heads or kv_heads is given beside a checkpoint"):
+        one(**AR, checkpoint=str(tmp_path), kv_heads=8)
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.points({"mode": "ar", "prompt_tokens": 8, "generated_tokens": 8}, source="c.toml")
+    assert str(refused.value) == f"c.toml: model is missing; expected one of {', '.join(PRESETS)}."
+
+
+def test_the_same_point_twice_is_one() -> None:
+    assert len(config.points({**AR, "runs": [{}, {"batch": [1, 1]}]})) == 1
+
+
+def test_a_canvas_model_s_weights_are_random(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"checkpoint = .* is not for tiny-diffusion-gemma; expected none"):
+        one(**{**DLM, "model": "tiny-diffusion-gemma", "mode": "dlm_block_causal", "checkpoint": str(tmp_path)})

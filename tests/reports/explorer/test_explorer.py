@@ -1,0 +1,205 @@
+"""The explorer in a real browser: what its selectors, clicks and slider do, and that its SQL gives what it shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from ridgeline import reports, warehouse
+from tests.reports import rich
+from tests.reports.browser import Ask, needed
+
+pytestmark = needed
+
+TOUR = Path(__file__).parents[1].joinpath("explorer.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def answer(stocked: Path, ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("explorer")
+    return ask(reports.write(stocked, folder), TOUR)
+
+
+@pytest.fixture(scope="module")
+def stock(stocked: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = warehouse.connect(stocked, read_only=True)
+    yield connection
+    connection.close()
+
+
+SEEN = (
+    *("first", "l2", "l1", "all", "counter", "cache_model", "compulsory", "counter_flops", "launch", "operator"),
+    *("module", "bf16", "decode", "slide", "one", "two", "none", "hostile", "sorted", "modules", "step", "both"),
+    *("graph", "bare"),
+)  # fmt: skip
+
+
+def found(stock: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    cursor = stock.execute(sql)
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def test_opens_and_answers_without_errors(answer: dict[str, Any]) -> None:
+    assert answer["errors"] == []
+    assert answer["images"] == 0
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_the_sql_of_the_table_gives_its_rows(
+    answer: dict[str, Any], stock: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    """Row by row and column by column, whatever is chosen."""
+    seen = answer[name]
+    shown = list(csv.DictReader(io.StringIO(seen["csv"])))
+    rows = found(stock, seen["sql"])
+    assert len(shown) == len(rows) > 0
+    key = [
+        column for column in shown[0] if column in ("run_id", "phase", "kind", "kernel", "operator", "module", "launch")
+    ]
+
+    def order(row: dict[str, Any]) -> list[str]:
+        return [str(row[column] if row[column] is not None else "") for column in key]
+
+    for mine, theirs in zip(sorted(shown, key=order), sorted(rows, key=order), strict=True):
+        for column, text in mine.items():
+            value = theirs[column]
+            if value is None or isinstance(value, str):
+                assert text == (value or ""), column
+            else:
+                assert math.isclose(float(text), float(value), rel_tol=1e-9), column
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_the_sql_of_the_other_panels_gives_what_they_show(
+    answer: dict[str, Any], stock: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    seen = answer[name]
+    families = {row["family"]: row["duration_ns"] for row in found(stock, seen["familiesSql"])}
+    assert seen["families"] == pytest.approx(families, abs=0.5)
+    assert seen["icicle"] == sum(row["duration_ns"] for row in found(stock, seen["icicleSql"]))
+    lost = [row for row in found(stock, seen["lostSql"]) if (row["lost_ns"] or 0) > 0]
+    for row in lost:
+        assert row["item"] in seen["lost"]
+    assert {row["family"] for row in found(stock, seen["bytesSql"])} == set(families)
+    steps = found(stock, seen["timelineSql"])
+    if name != "bare":
+        assert sum(seen["timeline"].values()) == len(steps) > 0
+
+
+def test_the_sql_of_whole_runs_runs(answer: dict[str, Any], stock: duckdb.DuckDBPyConnection) -> None:
+    assert {name: len(found(stock, sql)) for name, sql in answer["statics"].items()} == {
+        "timings": 4,
+        "telemetry": 3,
+        "ledger": 2,
+        "runs": 1,
+    }
+
+
+def test_time_lost_is_that_of_the_deviations_view(answer: dict[str, Any], stock: duckdb.DuckDBPyConnection) -> None:
+    mine = found(stock, answer["first"]["lostSql"])
+    view = found(stock, f"SELECT * FROM deviations WHERE run_id = '{rich.RUN}' AND level = 'operator'")
+
+    def told(rows: list[dict[str, Any]]) -> dict[Any, Any]:
+        return {(r["item"], r["kind"], r["basis"]): [r["duration_ns"], r["lost_ns"], r["saved_ns"]] for r in rows}
+
+    assert told(mine) == {
+        key: [pytest.approx(value, nan_ok=True) if value is not None else None for value in values]
+        for key, values in told(view).items()
+    }
+
+
+def test_points_stand_where_level_and_source_put_them(answer: dict[str, Any]) -> None:
+    def x(name: str, family: str = "matmul") -> list[float]:
+        return [row[1] for row in answer[name]["points"] if row[0] == family]
+
+    assert x("first") == pytest.approx([2e8 / 3.5e6, 1e8 / 1.9e6])
+    assert x("l2") == pytest.approx([25, 25])
+    assert x("l1") == pytest.approx([12.5, 12.5])
+    assert x("all") == pytest.approx([2e8 / 3.5e6, 25, 12.5, 1e8 / 1.9e6, 25, 12.5])
+    assert x("cache_model") == pytest.approx([2e8 / 3.7e6, 1e8 / 1.6e6])
+    assert x("compulsory") == pytest.approx([50, 50])
+    assert x("counter_flops") == pytest.approx([2.4e8 / 3.5e6, 1.2e8 / 1.9e6])
+    assert x("launch") == pytest.approx([1e8 / 1.8e6, 1e8 / 1.9e6, 1e8 / 1.7e6])
+    assert "byte of L2" in answer["l2"]["axis"]
+
+
+def test_selectors_choose(answer: dict[str, Any]) -> None:
+    assert answer["first"]["sum"].startswith("7 kernels · 9.05 µs")
+    assert answer["bf16"]["sum"].startswith("3 kernels · 6.8 µs")
+    assert answer["decode"]["sum"].startswith("2 kernels · 2.85 µs")
+    assert answer["both"]["sum"].startswith("14 kernels · 18.1 µs")
+    assert answer["executions"] == ["", "cuda_graph", "eager"]
+    assert answer["graph"]["sum"].startswith("7 kernels · 9.05 µs")
+    assert answer["module"]["table"].startswith("6 points of 6")
+    assert "one point an operator" in answer["operator"]["title"]
+
+
+def test_the_slider_hides_the_shortest(answer: dict[str, Any]) -> None:
+    assert len(answer["slide"]["points"]) == 2 < len(answer["first"]["points"])
+    assert "the slider leaves out 4 points of 2.25 µs" in answer["slide"]["table"]
+
+
+def test_a_click_isolates_and_ctrl_adds(answer: dict[str, Any]) -> None:
+    assert set(answer["one"]["families"]) == {"matmul"}
+    assert set(answer["two"]["families"]) == {"matmul", "pointwise"}
+    assert answer["one"]["sum"].startswith("2 kernels · 4.6 µs")
+    assert answer["one"]["table"].startswith("1 point of 1")
+    assert sorted(set(answer["one"]["opacity"])) == [0.1, 0.78]
+    assert answer["none"] == answer["first"]
+    assert "full name" in answer["detail"]
+
+
+def test_the_table_is_searched_and_sorted(answer: dict[str, Any]) -> None:
+    assert answer["search"]["table"].startswith("2 points of 6")
+    times = [float(row["duration_ns"]) for row in csv.DictReader(io.StringIO(answer["sorted"]["csv"]))]
+    assert times == sorted(times)
+
+
+def test_hostile_names_are_text_in_pages_and_in_sql(answer: dict[str, Any], stock: duckdb.DuckDBPyConnection) -> None:
+    assert answer["hostile"]["picked"].startswith("</script><img")
+    (row,) = found(stock, answer["hostile"]["sql"])
+    assert row["kernel"] == rich.CLASSES[4][0]
+    assert "<img" in answer["bare"]["title"]
+
+
+def test_the_timeline_explains_its_gaps(answer: dict[str, Any]) -> None:
+    assert answer["first"]["timeline"] == {
+        "matmul": 2,
+        "pointwise": 1,
+        "copy": 1,
+        "other": 1,
+        "host_late": 1,
+        "launch_latency": 1,
+    }
+    assert answer["step"]["timeline"] == {"matmul": 1, "pointwise": 1, "host_late": 1}
+    assert answer["timelineNote"].startswith("2 kernels in 3.65 µs under the profiler")
+    assert "host late: the host called too late800 ns, 21.9 %" in answer["timelineLegend"]
+
+
+def test_timings_and_telemetry_say_what_they_are(answer: dict[str, Any]) -> None:
+    assert "median 7 µs, 7 µs to 7 µs, 2 times" in answer["timings"]
+    assert "the clock was held back in 1 run" in answer["telemetry"]
+
+
+def test_hover_says_source_and_diagnosis_and_spans_the_sources(answer: dict[str, Any]) -> None:
+    assert "3.7 MB, cache model" in answer["hover"]
+    assert "cache model 3.7 MB · compulsory 4 MB" in answer["hover"]
+    assert answer["spread"] == [False, "countercache modelcompulsory"]
+
+
+def test_ridge_points_are_where_roofs_of_a_source_meet(answer: dict[str, Any]) -> None:
+    assert sorted(answer["ridges"]) == pytest.approx([10 / 3, 10, 100 / 3, 100, 125])
+
+
+def test_a_run_without_ceilings_or_steps_says_so(answer: dict[str, Any]) -> None:
+    assert "$" not in answer["bare"]["lostNote"]
+    assert answer["bare"]["lostNote"].startswith("No kernel here has a known roof")
+    assert answer["printed"] == "light"

@@ -1,0 +1,119 @@
+"""Pages of little or nothing: each opens without complaint and says what it lacks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from ridgeline import reports, warehouse
+from tests.reports import rich
+from tests.reports.browser import Ask, needed
+from tests.reports.conftest import add_kernels, add_signatures, insert, make
+
+pytestmark = needed
+
+SAYS = """
+answer.body = document.body.innerText;
+answer.points = $("roofline-figure").data ? marks("roofline-figure").reduce((n, t) => n + t.x.length, 0) : 0;
+answer.table = text("table-note");
+if ($("legend").children.length) { $("legend").children[0].click(); await drawn(); }
+$("theme").click();
+await drawn();
+"""
+
+
+def run(connection: duckdb.DuckDBPyConnection, **more: Any) -> None:
+    row = {"run_id": "aaaa000000000001", "name": "one", "content_sha256": "", "source": "kineto", "device_kind": "cuda"}
+    insert(connection, "runs", **row, **{"rank": 0, "outcome": "ok", "device_time_ns": 0, "rules_version": 1, **more})
+
+
+def nothing(connection: duckdb.DuckDBPyConnection) -> None:
+    pass
+
+
+def no_kernels(connection: duckdb.DuckDBPyConnection) -> None:
+    run(connection)
+
+
+def failed(connection: duckdb.DuckDBPyConnection) -> None:
+    run(connection, outcome="error", message="<b>CUDA error</b>: \u202ean illegal address")
+
+
+def out_of_memory(connection: duckdb.DuckDBPyConnection) -> None:
+    run(connection, outcome="oom", message="wanted 90 GB of 80 GB")
+
+
+def one_kernel_without_ceilings(connection: duckdb.DuckDBPyConnection) -> None:
+    run(connection, device_time_ns=700)
+    add_signatures(connection)
+    add_kernels(connection, "aaaa000000000001", [(0, 0, 0, 700, None)])
+
+
+def one_kernel_of_no_time(connection: duckdb.DuckDBPyConnection) -> None:
+    run(connection)
+    add_signatures(connection)
+    add_kernels(connection, "aaaa000000000001", [(0, 0, 0, 0, None)])
+
+
+@pytest.mark.parametrize(
+    ("fill", "says", "points"),
+    [
+        (nothing, "The warehouse holds no runs yet", 0),
+        (no_kernels, "one: no device activity", 0),
+        (failed, "one: error, <b>CUDA error</b>", 0),
+        (out_of_memory, "one: oom, wanted 90 GB of 80 GB", 0),
+        (one_kernel_without_ceilings, "no ceilings are known for this device", 1),
+        (one_kernel_of_no_time, "1 point of 1, 0 ns of 0 ns", 0),
+    ],
+)
+def test_a_page_of_little_is_sensible(
+    fill: Callable[[duckdb.DuckDBPyConnection], None], says: str, points: int, tmp_path: Path, ask: Ask
+) -> None:
+    answer = ask(reports.write(make(tmp_path / "w.duckdb", fill), tmp_path), SAYS)
+    assert answer["errors"] == []
+    assert says in answer["body"]
+    assert "NaN" not in answer["body"]
+    assert "undefined" not in answer["body"]
+    assert answer["points"] == points
+
+
+def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
+    stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
+    connection = warehouse.connect(shutil.copy(stocked, tmp_path))
+    classes = "100 + i * 10, kernel || i, category, family, signature_id, attribution, unit, precision, module"
+    connection.execute(
+        f"INSERT INTO kernel_classes SELECT run_id, {classes} FROM kernel_classes, range(2000) r(i) "
+        f"WHERE run_id = '{rich.RUN}' AND class_id = 0"
+    )
+    connection.execute(
+        "INSERT INTO kernels BY NAME SELECT * EXCLUDE (i) REPLACE (100 + i AS kernel_id, 100 + i * 10 AS class_id, "
+        f"duration_ns + i AS duration_ns) FROM kernels, range(2000) r(i) WHERE run_id = '{rich.RUN}' AND kernel_id = 0"
+    )
+    connection.execute("UPDATE ledger SET kernels = 2007")
+    warehouse.refresh(connection)
+    connection.close()
+    monkeypatch.setattr("ridgeline.reports.explorer.point_budget.ALONE", 100)
+    script = """
+    const drawnMarks = () => marks("roofline-figure").reduce((n, t) => n + t.x.length, 0);
+    document.querySelector('tr[data-run="dddd000000000005"]').click();
+    answer.marks = drawnMarks();
+    answer.note = text("roofline-note");
+    answer.listed = document.querySelectorAll("#table-body tr").length;
+    answer.csv = copy("#csv").split("\\n").length - 1;
+    $("table-more").click();
+    answer.all = document.querySelectorAll("#table-body tr").length;
+    choose("point", "launch");
+    answer.launch = text("roofline-note");
+    """
+    answer = ask(reports.write(tmp_path / "w.duckdb", tmp_path), script)
+    assert answer["errors"] == []
+    assert answer["marks"] <= 1500
+    assert f"drawn as {answer['marks']:,} mark" in answer["note"]
+    assert (answer["listed"], answer["csv"], answer["all"]) == (100, 2006, 2006)
+    assert "whose durations lie within 4.43 %" in answer["launch"]

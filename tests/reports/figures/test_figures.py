@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+from typing import Any
+
+import duckdb
+import pytest
+
+from ridgeline import reports
+from ridgeline.reports.figures import roofs
+from ridgeline.reports.figures.machine import NO_ROOFS, Machine
+from ridgeline.warehouse import SelectionError
+
+RUN = "decode_b1"
+
+
+def traces(figure: Any) -> dict[str, Any]:
+    return {trace.name: trace for trace in figure.data}
+
+
+def notes(figure: Any, name: str) -> list[str]:
+    return [note.text for note in figure.layout.annotations if note.name == name]
+
+
+def test_roofline_has_the_machines_roofs_and_the_runs_points(connection: duckdb.DuckDBPyConnection) -> None:
+    figure = reports.roofline(connection, RUN)
+    found = traces(figure)
+    assert list(found) == [
+        "DRAM 1 TB/s, measured",
+        "bf16 tensor 100 TFLOP/s, measured",
+        "fp32 vector 10 TFLOP/s, measured",
+        "matmul",
+        "pointwise",
+    ]
+    assert (list(found["matmul"].x), list(found["matmul"].y), list(found["matmul"].marker.size)) == (
+        [50.0],
+        [5e13],
+        [4000],
+    )
+    assert list(found["DRAM 1 TB/s, measured"].x) == pytest.approx([0.01, 100])
+    assert list(found["DRAM 1 TB/s, measured"].y) == pytest.approx([1e10, 1e14])
+    assert list(found["bf16 tensor 100 TFLOP/s, measured"].x) == [100, 10000]
+    assert notes(figure, "end") == ["bf16 tensor 100 TFLOP/s, measured", "fp32 vector 10 TFLOP/s, measured"]
+
+
+def test_out_of_frame_points_are_badged(connection: duckdb.DuckDBPyConnection) -> None:
+    figure = reports.roofline(connection, RUN)
+    assert notes(figure, "badge") == ["▼ 1 off the frame"]
+    assert list(traces(figure)["pointwise"].marker.symbol) == ["triangle-down"]
+    assert notes(reports.roofline(connection, "decode_b2"), "badge") == []
+
+
+def test_axes_follow_from_the_machine_not_from_the_data(connection: duckdb.DuckDBPyConnection) -> None:
+    one, other = (reports.roofline(connection, run).layout for run in (RUN, "decode_b2"))
+    assert one.xaxis.range == other.xaxis.range == (-2, 4)
+    assert one.yaxis.range == other.yaxis.range == (9, 15)
+
+
+def test_bandwidth_lane(connection: duckdb.DuckDBPyConnection) -> None:
+    figure = reports.bandwidth(connection, RUN)
+    assert (list(figure.data[0].x), list(figure.data[0].y)) == ([4e11], ["copy"])
+    assert figure.layout.shapes[0].x0 == 1e12
+    assert figure.layout.xaxis.range == (7, 13)
+
+
+@pytest.mark.parametrize(
+    ("plot", "bars"),
+    [
+        (reports.time_by_family, {"matmul": 4000, "pointwise": 600, "copy": 500, "other": 400}),
+        (reports.time_by_phase, {"decode": 5100, "no phase": 400}),
+        (reports.time_by_module, {"model.layers.*.mlp.up_proj": 4000, "model": 1100, "no module": 400}),
+        (reports.time_lost, {"aten::add.Tensor": 600, "aten::copy_": 300}),
+        (reports.ledger, {"decode_b1 · attribution": 5500, "decode_b1 · price": 5500}),
+    ],
+)
+def test_bars_sum_to_the_time(connection: duckdb.DuckDBPyConnection, plot: Any, bars: dict[str, int]) -> None:
+    found: dict[str, float] = {}
+    for trace in plot(connection, RUN).data:
+        for label, seconds in zip(trace.y, trace.x, strict=True):
+            found[label] = found.get(label, 0) + seconds * 1e9
+    assert found == pytest.approx(bars, abs=0.5)
+
+
+def test_hover_escapes_names(connection: duckdb.DuckDBPyConnection) -> None:
+    from ridgeline.reports.figures.machine import Machine
+    from ridgeline.reports.figures.marks import hover
+    from ridgeline.reports.figures.placement import placed
+    from ridgeline.reports.queries import rows
+
+    points = placed(rows(connection, "points", ["aaaa000000000001"]), Machine("", ()).frame)
+    hostile = next(point for point in points if point["attribution"] == "unattributed")
+    assert hover(hostile).startswith(
+        "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;<br>unattributed<br>1 launch, 400 ns"
+    )
+
+
+def test_unknown_run(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SelectionError, match="no such run"):
+        reports.roofline(connection, "nothing")
+
+
+def ceiling(value: float, **more: Any) -> dict[str, Any]:
+    row = {"resource": "compute", "level": None, "unit": "tensor", "precision": "bf16", "unit_of_value": "FLOP/s"}
+    return {**row, "value": value, "source": "datasheet", "method": None, "measured_on": None, **more}
+
+
+def test_roofs_of_one_value_are_one() -> None:
+    dram = ceiling(1e12, resource="bandwidth", level="dram", unit=None, precision=None)
+    machine = Machine.of("x", [dram, ceiling(1e15), ceiling(1e15, precision="fp16"), ceiling(9e14, source="measured")])
+    names = [trace["name"] for trace in roofs.skeleton(machine)["data"]]
+    assert names == [
+        "DRAM 1 TB/s, datasheet",
+        "bf16/fp16 tensor 1 PFLOP/s, datasheet",
+        "bf16 tensor 900 TFLOP/s, measured",
+    ]
+
+
+def test_end_labels_never_touch() -> None:
+    dram = ceiling(1e12, resource="bandwidth", level="dram", unit=None, precision=None)
+    machine = Machine.of("x", [dram, *(ceiling(1e15 + i * 1e12, precision=f"p{i}") for i in range(6))])
+    scale = (roofs.HEIGHT - roofs.MARGIN["t"] - roofs.MARGIN["b"]) / (
+        machine.frame.flops_per_s[1] - machine.frame.flops_per_s[0]
+    )
+    ends = [note for note in roofs.skeleton(machine)["layout"]["annotations"] if note["name"] == "end"]
+    heights = [note["y"] * scale + note["yshift"] for note in ends]
+    assert all(above - below >= roofs.LABEL_GAP - 1e-6 for above, below in pairwise(heights))
+
+
+def test_a_machine_without_ceilings_has_a_general_frame() -> None:
+    assert Machine("x", ()).frame == NO_ROOFS
+    assert roofs.skeleton(Machine("x", ()))["data"] == []
+
+
+def test_importing_reports_is_cheap() -> None:
+    code = "import sys, reports; print(sorted({'plotly', 'duckdb', 'jinja2', 'polars'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
