@@ -126,7 +126,7 @@ class FeedForward(nn.Module):
         return output
 
 
-def stored(values: Tensor) -> Tensor:
+def materialized(values: Tensor) -> Tensor:
     """The same values, a view; compiled code keeps them in memory here, and does not compute them anew at every use."""
     return values.as_strided(values.shape, values.stride())
 

@@ -7,7 +7,7 @@ import msgspec
 import torch
 
 from ridgeline.capture.configuration.presets import PRESETS, Shape
-from ridgeline.capture.decoder.decoder import Decoder, configuration, network_class, restore_rotary
+from ridgeline.capture.decoder.decoder import Decoder, network_class, network_config, restore_rotary
 from ridgeline.capture.errors import CheckpointError
 
 LLADA_KEYS = {
@@ -82,7 +82,7 @@ def load(
     Raises CheckpointError when the directory is of another shape or lacks weights.
     """
     check(directory, shape)
-    config = configuration(shape, capacity)
+    config = network_config(shape, capacity)
     mapping = LLADA_KEYS if shape.layout == "llada" else None
     library = network_class(shape)
     network, report = library.from_pretrained(

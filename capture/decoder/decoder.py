@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from ridgeline.capture.configuration.presets import Shape
-from ridgeline.capture.decoder.attention import Attention, FeedForward, Rotary, View, stored
+from ridgeline.capture.decoder.attention import Attention, FeedForward, Rotary, View, materialized
 from ridgeline.capture.decoder.cache import KeyValueCache
 from ridgeline.capture.decoder.quantization import quantize
 
@@ -87,7 +87,7 @@ class Decoder:
         """Cosines and sines of `positions` `[query]`, `[1, query, head_dim]` each."""
         body = self.network.model
         cosines, sines = body.rotary_emb(body.embed_tokens.weight, position_ids=positions[None])
-        return stored(cosines), stored(sines)
+        return materialized(cosines), materialized(sines)
 
     def hidden(self, tokens: Tensor, positions: Tensor, view: View) -> Tensor:
         """The last layer's output `[batch, query, hidden]` for `tokens` `[batch, query]` at `positions` `[query]`."""
@@ -132,7 +132,7 @@ def network_class(shape: Shape) -> Any:
     return Qwen2ForCausalLM if shape.qkv_bias else LlamaForCausalLM
 
 
-def configuration(shape: Shape, capacity: int) -> Any:
+def network_config(shape: Shape, capacity: int) -> Any:
     """The library's configuration of a shape."""
     library: Any = Qwen2Config if shape.qkv_bias else LlamaConfig
     return library(
@@ -151,10 +151,10 @@ def configuration(shape: Shape, capacity: int) -> Any:
     )
 
 
-def empty(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> Any:
+def empty_network(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> Any:
     """A network of the shape with its memory allocated on `device` and not yet filled; on the meta device, none."""
     with torch.device("meta"):
-        network: Any = network_class(shape)(configuration(shape, capacity))
+        network: Any = network_class(shape)(network_config(shape, capacity))
     network = network.to(dtype).to_empty(device=device)
     restore_rotary(network, device)
     return network.requires_grad_(False)
@@ -165,7 +165,7 @@ def restore_rotary(network: Any, device: torch.device) -> None:
     network.model.rotary_emb = LlamaRotaryEmbedding(config=network.config).to(device)
 
 
-def random(
+def random_decoder(
     shape: Shape,
     dtype: torch.dtype,
     device: torch.device,
@@ -181,7 +181,7 @@ def random(
 
     Raises torch.OutOfMemoryError when the device cannot hold them.
     """
-    network = empty(shape, dtype, device, capacity=capacity)
+    network = empty_network(shape, dtype, device, capacity=capacity)
     generator = torch.Generator(device).manual_seed(seed)
     for name, weight in network.named_parameters():
         if name.endswith("norm.weight"):

@@ -151,24 +151,22 @@ def causal_mask(context: Tensor, start: int, window: int | None) -> Tensor | Non
     return (seen if window is None else seen & (keys > queries - window))[None, None]
 
 
-def random(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int, seed: int) -> GemmaDecoder:
+def random_decoder(shape: Shape, dtype: torch.dtype, device: torch.device, *, seed: int) -> GemmaDecoder:
     """A decoder with random weights made where they stay: norms and scales one, all else normal with std 0.02.
 
     Raises torch.OutOfMemoryError when the device cannot hold them.
     """
-    network = empty(shape, dtype, device)
+    network = empty_network(shape, dtype, device)
     generator = torch.Generator(device).manual_seed(seed)
     for weight in network.parameters():
         if weight.dim() == 1:
             nn.init.ones_(weight)
         else:
             weight.normal_(0.0, INITIAL_STD, generator=generator)
-    decoder = GemmaDecoder(network, shape)
-    decoder.reserve(capacity)
-    return decoder
+    return GemmaDecoder(network, shape)
 
 
-def empty(shape: Shape, dtype: torch.dtype, device: torch.device) -> Any:
+def empty_network(shape: Shape, dtype: torch.dtype, device: torch.device) -> Any:
     """A network of the shape without vision, its weights allocated on `device`, shared where the library shares them.
 
     Buffers hold their values; weights are not yet filled. On the meta device there is no memory at all.
@@ -176,7 +174,7 @@ def empty(shape: Shape, dtype: torch.dtype, device: torch.device) -> Any:
     from transformers import DiffusionGemmaForBlockDiffusion  # Older versions, good for every other model, lack it.
 
     with torch.device("meta"):
-        network: Any = DiffusionGemmaForBlockDiffusion(configuration(shape, dtype, device))
+        network: Any = DiffusionGemmaForBlockDiffusion(network_config(shape, dtype, device))
         network.to(dtype)
     del network.model.encoder.vision_tower, network.model.encoder.embed_vision
     network.tie_weights()
@@ -206,7 +204,7 @@ def _restore_buffers(network: Any, device: torch.device) -> None:
             layer.layer_scalar.fill_(1.0)
 
 
-def configuration(shape: Shape, dtype: torch.dtype, device: torch.device) -> Any:
+def network_config(shape: Shape, dtype: torch.dtype, device: torch.device) -> Any:
     """The library's configuration of a shape, with PyTorch's scaled dot product attention.
 
     The vision network is as small as can be, as it has to be described in order to be left out.

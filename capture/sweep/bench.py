@@ -52,14 +52,15 @@ class Bench:
 
     def ceilings(self, point: Point, shared: Path, progress: Progress) -> dict[str, Any]:
         """The ceilings of a point's device: those in `shared` if they are its own, else measured into it."""
-        from ridgeline.capture.ceilings import measure as ceilings
+        from ridgeline.capture.ceilings import ceiling
+        from ridgeline.capture.ceilings.measure import measure
 
         device = self._device(point.device)
-        found = ceilings.stored(shared, device)
+        found = ceiling.stored(shared, device)
         if found is None:
             self._workshop.clear(device)
-            found = ceilings.measure(device.type, progress=progress)
-            ceilings.save(shared, found)
+            found = measure(device.type, progress=progress)
+            ceiling.save(shared, found)
         return found
 
     def record(self, point: Point, directory: Path, progress: Progress) -> Record:

@@ -11,7 +11,7 @@ from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.configuration.presets import PRESETS, shape_of
 from ridgeline.capture.counters import count as counting
 from ridgeline.capture.decoder import checkpoints, diffusion_gemma
-from ridgeline.capture.decoder import decoder as models
+from ridgeline.capture.decoder.decoder import DTYPES, quiet_transformers, random_decoder
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import energy, profiler_cost, profiling, scaling, telemetry, timing
@@ -196,14 +196,14 @@ def _at_depth(depth: int, point: Point, decoder: Any, device: torch.device, prog
 
 def _make(point: Point, device: torch.device) -> Any:
     """A decoder from the point's checkpoint, or of random weights."""
-    models.quiet_transformers()
-    shape, dtype = shape_of(point), models.DTYPES[point.dtype]
+    quiet_transformers()
+    shape, dtype = shape_of(point), DTYPES[point.dtype]
     if shape.layout == "diffusion_gemma":
-        return diffusion_gemma.random(shape, dtype, device, capacity=point.length, seed=point.seed)
+        return diffusion_gemma.random_decoder(shape, dtype, device, seed=point.seed)
     options: dict[str, Any] = {"capacity": point.length, "fused": bool(point.fused), "linear": point.linear}
     if point.checkpoint is not None:
         return checkpoints.load(Path(point.checkpoint), shape, dtype, device, **options)
-    return models.random(shape, dtype, device, seed=point.seed, **options)
+    return random_decoder(shape, dtype, device, seed=point.seed, **options)
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from ridgeline.capture import run_directory
-from ridgeline.capture.ceilings import measure as ceilings
+from ridgeline.capture.ceilings import ceiling
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.records import Record
@@ -135,7 +135,7 @@ class Session:
                 run_directory.write_record(directory, result)
             measured = self._ceilings.get(pinned.device)
             if measured:
-                ceilings.save(directory / ceilings.FILE_NAME, measured)
+                ceiling.save(directory / ceiling.FILE_NAME, measured)
         stored = run_directory.read(self._out / point.directory) or result  # another process may have been faster
         self._known.append(stored)
         return stored
@@ -173,7 +173,7 @@ class Session:
         if point.device in self._ceilings:
             return
         try:
-            found = self._bench.ceilings(point, self._out / ceilings.FILE_NAME, self._prefixed("ceilings: "))
+            found = self._bench.ceilings(point, self._out / ceiling.FILE_NAME, self._prefixed("ceilings: "))
         except Exception as error:
             self._progress(f"ceilings: not measured: {told(error)}")
             self._bench.close()

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ridgeline.capture import run_directory
-from ridgeline.capture.configuration import points as config
 from ridgeline.capture.configuration.point import Point
+from ridgeline.capture.configuration.points import points
 from ridgeline.capture.errors import DeviceError
 from ridgeline.capture.records import Environment, Record, Scaled, Timing
 from ridgeline.capture.sweep.bench import Place
@@ -35,7 +35,7 @@ PLACE = Place(
 def make_point(name: str = "", **keys: Any) -> Point:
     """A small point, named for what the bench shall do."""
     small = {"model": "tiny-llama", "mode": "ar", "prompt_tokens": 8, "generated_tokens": 4, "dtype": "fp32"}
-    (point,) = config.points({**small, **keys, **({"name": name} if name else {})})
+    (point,) = points({**small, **keys, **({"name": name} if name else {})})
     return point
 
 

@@ -13,11 +13,9 @@ runtime.prepare()
 
 import torch  # noqa: E402
 
-from ridgeline.capture.configuration import points as config  # noqa: E402
-from ridgeline.capture.configuration.points import Point  # noqa: E402
+from ridgeline.capture.configuration.points import Point, points  # noqa: E402
 from ridgeline.capture.configuration.presets import PRESETS  # noqa: E402
-from ridgeline.capture.decoder import decoder as models  # noqa: E402
-from ridgeline.capture.decoder.decoder import Decoder  # noqa: E402
+from ridgeline.capture.decoder.decoder import Decoder, random_decoder  # noqa: E402
 from ridgeline.capture.sweep import sweep  # noqa: E402
 
 from .quick import quicken  # noqa: E402
@@ -27,7 +25,7 @@ SMALL = {"prompt_tokens": 16, "generated_tokens": 12, "dtype": "fp32", "device":
 
 def make_point(**keys: Any) -> Point:
     """One validated point on the CPU, small unless told otherwise."""
-    (point,) = config.points({**SMALL, **keys})
+    (point,) = points({**SMALL, **keys})
     return point
 
 
@@ -40,19 +38,19 @@ def _inference() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def llama() -> Decoder:
     with torch.inference_mode():
-        return models.random(PRESETS["tiny-llama"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
+        return random_decoder(PRESETS["tiny-llama"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
 
 
 @pytest.fixture(scope="session")
 def llada() -> Decoder:
     with torch.inference_mode():
-        return models.random(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
+        return random_decoder(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
 
 
 @pytest.fixture(scope="session")
 def dream() -> Decoder:
     with torch.inference_mode():
-        return models.random(PRESETS["tiny-dream"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
+        return random_decoder(PRESETS["tiny-dream"], torch.float32, torch.device("cpu"), capacity=64, seed=1)
 
 
 class Captured(msgspec.Struct):

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 import torch
 
-from ridgeline.capture.ceilings import cpu as ceilings_cpu
-from ridgeline.capture.ceilings import measure as ceilings
+from ridgeline.capture.ceilings import cpu
+from ridgeline.capture.ceilings.ceiling import save, stored
+from ridgeline.capture.ceilings.measure import measure
 from tests.capture.conftest import Captured
 
 CPU = torch.device("cpu")
@@ -59,29 +60,30 @@ def test_ceilings_of_another_device_or_torch_are_measured_again(
     measured: dict[str, Any], change: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "ceilings.json"
-    ceilings.save(path, measured)
-    assert ceilings.stored(path, CPU) == measured
-    ceilings.save(path, {**measured, **change})
-    assert ceilings.stored(path, CPU) is None
+    save(path, measured)
+    assert stored(path, CPU) == measured
+    save(path, {**measured, **change})
+    assert stored(path, CPU) is None
 
 
 def test_a_file_that_is_no_json_is_measured_again(tmp_path: Path) -> None:
     path = tmp_path / "ceilings.json"
     path.write_text("{")
-    assert ceilings.stored(path, CPU) is None
+    assert stored(path, CPU) is None
 
 
 def test_a_set_in_dram_is_larger_than_any_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceilings_cpu, "BUDGET_S", 0.0)
-    monkeypatch.setattr(ceilings_cpu, "_cache_bytes", lambda level: 2**27)
-    read, _ = ceilings_cpu._dram()
+    monkeypatch.setattr(cpu, "BUDGET_S", 0.0)
+    monkeypatch.setattr(cpu, "_PRODUCT_SIZE", 64)
+    monkeypatch.setattr(cpu, "_cache_bytes", lambda level: 2**27 if level == 3 else 2**20)
+    read, *_ = cpu.measure(CPU, lambda _: None)
     assert read.method == "sum over 512 MiB of float32, best of repeats"
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_roofs_of_a_gpu_are_in_order() -> None:
-    rows = ceilings.measure("cuda")["ceilings"]
+    rows = measure("cuda")["ceilings"]
     bandwidth = {row["level"]: row["value"] for row in rows if row["resource"] == "bandwidth"}
     compute = {row["precision"]: row["value"] for row in rows if row["resource"] == "compute"}
     assert bandwidth["l2"] > bandwidth["dram"] > 1e11

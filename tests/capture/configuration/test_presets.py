@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from ridgeline.capture.configuration import presets
 from ridgeline.capture.configuration.presets import PRESETS, Shape
-from ridgeline.capture.decoder import decoder as models
+from ridgeline.capture.decoder.decoder import empty_network
 
 COUNTS = {
     "llama-3-8b": 8_030_261_248,
@@ -59,7 +59,7 @@ def test_parameters_of_tied_embeddings_and_of_heads_of_their_own_width() -> None
 
 @pytest.mark.parametrize("name", DENSE)
 def test_parameters_as_built(name: str) -> None:
-    network = models.empty(PRESETS[name], torch.bfloat16, torch.device("meta"), capacity=32)
+    network = empty_network(PRESETS[name], torch.bfloat16, torch.device("meta"), capacity=32)
     assert sum(weight.numel() for weight in network.parameters()) == PRESETS[name].parameters
 
 

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder import checkpoints
-from ridgeline.capture.decoder import decoder as models
 from ridgeline.capture.decoder.attention import Whole
 from ridgeline.capture.decoder.checkpoints import LLADA_KEYS
-from ridgeline.capture.decoder.decoder import Decoder
+from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.errors import CheckpointError
 from tests.capture import reference
 
@@ -76,7 +75,7 @@ def test_llada_layout(llada: Decoder, llada_directory: Path) -> None:
 
 def test_dream_layout(tmp_path: Path) -> None:
     """Dream's checkpoints have Qwen2's keys, biases among them."""
-    weights = models.random(PRESETS["tiny-dream"], torch.float32, CPU, capacity=32, seed=5).network.state_dict()
+    weights = random_decoder(PRESETS["tiny-dream"], torch.float32, CPU, capacity=32, seed=5).network.state_dict()
     assert weights["model.layers.0.self_attn.k_proj.bias"].any()
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     shape = PRESETS["tiny-dream"]

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from ridgeline.capture.configuration.presets import PRESETS
-from ridgeline.capture.decoder import decoder as models
 from ridgeline.capture.decoder.attention import Whole
-from ridgeline.capture.decoder.decoder import Decoder
+from ridgeline.capture.decoder.decoder import Decoder, empty_network, network_config, random_decoder
 from tests.capture import reference
 
 TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
@@ -18,7 +17,7 @@ TOKENS = torch.randint(0, 4000, (2, 11), generator=torch.Generator().manual_seed
 
 
 def make(name: str, *, fused: bool = False) -> Decoder:
-    decoder = models.random(PRESETS[name], torch.float32, torch.device("cpu"), capacity=32, seed=1, fused=fused)
+    decoder = random_decoder(PRESETS[name], torch.float32, torch.device("cpu"), capacity=32, seed=1, fused=fused)
     for parameter_name, weight in decoder.network.named_parameters():
         if parameter_name.endswith("norm.weight"):
             weight.uniform_(0.5, 1.5)
@@ -53,7 +52,7 @@ def test_our_forward_is_the_plain_one(name: str, sees: str, fused: bool) -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_our_forward_is_the_library_s(name: str) -> None:
     decoder = make(name)
-    library = models.empty(decoder.shape, torch.float32, torch.device("cpu"), capacity=32)
+    library = empty_network(decoder.shape, torch.float32, torch.device("cpu"), capacity=32)
     library.load_state_dict(decoder.network.state_dict())
     expected = library(input_ids=TOKENS, use_cache=False).logits
     ours = decoder.forward(TOKENS, decoder.positions[:11], Whole(causal=True))
@@ -83,7 +82,7 @@ def test_a_shallower_decoder_stops_early() -> None:
     with decoder.shallower(3):
         ours = decoder.forward(TOKENS, decoder.positions[:11], Whole())
         assert len(decoder.cache(batch=1, capacity=4).keys) == 3
-    shape = models.configuration(decoder.shape, 32)
+    shape = network_config(decoder.shape, 32)
     assert shape.num_hidden_layers == 4 == decoder.depth
     import msgspec
 

@@ -33,7 +33,7 @@ NARROW = msgspec.structs.replace(SHAPE, sliding_window=6)
 @pytest.fixture(scope="module")
 def gemma() -> GemmaDecoder:
     with torch.inference_mode():
-        return diffusion_gemma.random(NARROW, torch.float32, CPU, capacity=28, seed=1)
+        return diffusion_gemma.random_decoder(NARROW, torch.float32, CPU, seed=1)
 
 
 def make_canvas_point(**keys: Any) -> Point:
@@ -82,7 +82,7 @@ def random_tokens(length: int, seed: int = 0) -> Tensor:
 
 
 def test_parameters_are_those_declared_and_none_is_of_vision() -> None:
-    network = diffusion_gemma.empty(SHAPE, torch.bfloat16, torch.device("meta"))
+    network = diffusion_gemma.empty_network(SHAPE, torch.bfloat16, torch.device("meta"))
     assert sum(weight.numel() for weight in network.parameters()) == SHAPE.parameters == 9_855_984
     assert not [name for name, _ in network.named_modules() if "vision" in name]
 
@@ -105,8 +105,8 @@ def test_weights_are_filled_experts_and_all(gemma: GemmaDecoder) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_buffers_are_what_the_library_makes(dtype: torch.dtype) -> None:
-    made = diffusion_gemma.empty(SHAPE, dtype, CPU)
-    library = type(made)(diffusion_gemma.configuration(SHAPE, dtype, CPU))
+    made = diffusion_gemma.empty_network(SHAPE, dtype, CPU)
+    library = type(made)(diffusion_gemma.network_config(SHAPE, dtype, CPU))
     expected = {name: buffer for name, buffer in library.named_buffers() if "vision" not in name}
     found = dict(made.named_buffers())
     assert found.keys() == expected.keys()
@@ -269,7 +269,7 @@ class Waiting(TorchDispatchMode):
 
 @pytest.mark.parametrize(("experts", "waits"), [("grouped_mm", False), ("batched_mm", False), ("eager", True)])
 def test_no_step_asks_for_a_value(experts: str, waits: bool) -> None:
-    decoder = diffusion_gemma.random(NARROW, torch.float32, CPU, capacity=28, seed=0)
+    decoder = diffusion_gemma.random_decoder(NARROW, torch.float32, CPU, seed=0)
     decoder.network.set_experts_implementation(experts)
     generation, direct = make_generation(decoder)
     with Waiting() as waiting:
@@ -289,7 +289,7 @@ def test_experts_are_multiplied_without_waiting() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_no_step_waits_for_the_device(dtype: torch.dtype) -> None:
-    decoder = diffusion_gemma.random(NARROW, dtype, torch.device("cuda"), capacity=28, seed=0)
+    decoder = diffusion_gemma.random_decoder(NARROW, dtype, torch.device("cuda"), seed=0)
     generation, direct = make_generation(decoder)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
@@ -305,7 +305,7 @@ def test_no_step_waits_for_the_device(dtype: torch.dtype) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_replayed_graphs_decode_what_launched_kernels_do() -> None:
-    decoder = diffusion_gemma.random(NARROW, torch.bfloat16, torch.device("cuda"), capacity=28, seed=0)
+    decoder = diffusion_gemma.random_decoder(NARROW, torch.bfloat16, torch.device("cuda"), seed=0)
     generation, _ = make_generation(decoder)
     prepared = prepare(generation, decoder.device, execution="cuda_graph", progress=lambda _: None)
     seen = []
@@ -322,5 +322,5 @@ def test_replayed_graphs_decode_what_launched_kernels_do() -> None:
 
 def test_its_cache_is_as_large_as_predicted() -> None:
     shape = PRESETS["tiny-diffusion-gemma"]
-    decoder = diffusion_gemma.random(shape, torch.float32, torch.device("cpu"), capacity=28, seed=0)
+    decoder = diffusion_gemma.random_decoder(shape, torch.float32, torch.device("cpu"), seed=0)
     assert decoder.cache(batch=2, capacity=28).nbytes == shape.cache_elements(28) * 2 * 4

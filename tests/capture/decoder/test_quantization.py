@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ridgeline.capture.configuration.presets import PRESETS
-from ridgeline.capture.decoder import decoder as models
 from ridgeline.capture.decoder import quantization
 from ridgeline.capture.decoder.attention import Whole, join
+from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.decoder.quantization import QuantizedLinear, quantized
 from ridgeline.capture.forecast.footprint import forward_seconds, predict
 from ridgeline.capture.forecast.forwards import dram_bytes, flops, forwards, linear_flops
@@ -90,8 +90,8 @@ def test_a_joined_layer_does_what_its_parts_do(precision: str) -> None:
     assert parts[1].weight.untyped_storage().data_ptr() == whole[0].untyped_storage().data_ptr()
 
 
-def decoder(name: str, linear: str, *, fused: bool = False) -> models.Decoder:
-    return models.random(PRESETS[name], torch.bfloat16, CPU, capacity=64, seed=1, fused=fused, linear=linear)
+def decoder(name: str, linear: str, *, fused: bool = False) -> Decoder:
+    return random_decoder(PRESETS[name], torch.bfloat16, CPU, capacity=64, seed=1, fused=fused, linear=linear)
 
 
 @pytest.mark.parametrize("fused", [False, True])

@@ -12,7 +12,7 @@ import torch
 
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.configuration.presets import PRESETS
-from ridgeline.capture.decoder import decoder as models
+from ridgeline.capture.decoder.decoder import random_decoder
 from ridgeline.capture.forecast import roofs
 from ridgeline.capture.forecast.footprint import forward_seconds, predict, predict_time
 from ridgeline.capture.forecast.forwards import dram_bytes, flops, forwards
@@ -36,7 +36,7 @@ def llada(mode: str, **keys: Any) -> Point:
 @pytest.mark.parametrize("block", [{"block": 4}, {"block": 12}, {"block": 4, "schedule": [[1, 3]]}, {"factor": 1.5}])
 def test_forwards_are_those_of_the_mode(mode: str, block: dict[str, Any]) -> None:
     point = make_point(model="tiny-llada", mode=mode, **block)
-    decoder = models.random(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=28, seed=0)
+    decoder = random_decoder(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=28, seed=0)
     steps = MODES[mode](decoder, point, Labels()).steps
     predicted: Counter[tuple[str, int, int]] = Counter()
     for forward in forwards(point):
@@ -98,7 +98,7 @@ def test_fewer_layers_need_less_of_everything() -> None:
 
 def test_predicted_memory_of_weights_and_cache_is_what_is_made() -> None:
     point = make_point(model="tiny-llama", mode="ar", batch=3)
-    decoder = models.random(PRESETS["tiny-llama"], torch.float32, torch.device("cpu"), capacity=28, seed=0)
+    decoder = random_decoder(PRESETS["tiny-llama"], torch.float32, torch.device("cpu"), capacity=28, seed=0)
     made = sum(weight.nbytes for weight in decoder.network.parameters())
     assert predict(point).weights_bytes == made
     assert predict(point).cache_bytes == decoder.cache(batch=3, capacity=point.length).nbytes
@@ -108,7 +108,7 @@ def test_predicted_memory_of_weights_and_cache_is_what_is_made() -> None:
 def test_predicted_caches_are_those_of_the_mode(mode: str) -> None:
     guidance = {} if mode == "ar" else {"guidance": 1.5}
     point = make_point(model="tiny-llada", mode=mode, batch=2, **guidance)
-    decoder = models.random(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=28, seed=0)
+    decoder = random_decoder(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=28, seed=0)
     generation = MODES[mode](decoder, point, Labels())
     assert predict(point).cache_bytes == generation.cache_bytes
     assert predict(point).logits_bytes >= generation.logits_bytes

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ridgeline.capture.configuration.presets import PRESETS
-from ridgeline.capture.decoder import decoder as models
+from ridgeline.capture.decoder.decoder import random_decoder
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import execution
 from ridgeline.capture.measuring.execution import Direct, prepare, shape, walk
@@ -37,14 +37,14 @@ def test_compiled_decoding_equals_eager(mode: str, backend: str, monkeypatch: py
         real = torch.compile
         plain = {"backend": backend, "fullgraph": True, "dynamic": False}
         monkeypatch.setattr(execution.torch, "compile", lambda work, **_: real(work, **plain))
-    decoder = models.random(PRESETS["tiny-llama"], torch.float32, CPU, capacity=28, seed=1, fused=True)
+    decoder = random_decoder(PRESETS["tiny-llama"], torch.float32, CPU, capacity=28, seed=1, fused=True)
     decoder.depth = 1
     torch.compiler.reset()
     assert torch.equal(decoded(decoder, mode, CPU, "compile"), decoded(decoder, mode, CPU, "eager"))
 
 
 def test_lengths_that_vary_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = models.random(PRESETS["tiny-llama"], torch.float32, CPU, capacity=28, seed=1, fused=True)
+    decoder = random_decoder(PRESETS["tiny-llama"], torch.float32, CPU, capacity=28, seed=1, fused=True)
     decoder.depth = 1
     compiled = []
 
@@ -64,7 +64,7 @@ def test_lengths_that_vary_are_compiled_once(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_step_s_work_depends_on_its_shape_alone() -> None:
-    decoder = models.random(PRESETS["tiny-llada"], torch.float32, CPU, capacity=28, seed=1)
+    decoder = random_decoder(PRESETS["tiny-llada"], torch.float32, CPU, capacity=28, seed=1)
     generation = MODES["dlm_block_dual"](
         decoder, make_point(model="tiny-llada", mode="dlm_block_dual", block=4), Labels()
     )
@@ -85,6 +85,6 @@ def test_a_step_s_work_depends_on_its_shape_alone() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_graphs_and_compiled_code_decode_what_eager_code_does(mode: str, how: str) -> None:
     cuda = torch.device("cuda")
-    decoder = models.random(PRESETS["tiny-llama"], torch.float32, cuda, capacity=28, seed=1, fused=True)
+    decoder = random_decoder(PRESETS["tiny-llama"], torch.float32, cuda, capacity=28, seed=1, fused=True)
     torch.compiler.reset()
     assert torch.equal(decoded(decoder, mode, cuda, how), decoded(decoder, mode, cuda, "eager"))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ridgeline.capture.decoder.attention import Whole
-from ridgeline.capture.decoder.decoder import Decoder
+from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct, walk
 from ridgeline.capture.modes import MODES
@@ -280,10 +280,9 @@ def test_memory_told_by_a_generation(llada: Decoder) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_no_step_waits_for_the_device(mode: str) -> None:
     from ridgeline.capture.configuration.presets import PRESETS
-    from ridgeline.capture.decoder import decoder as models
 
     cuda = torch.device("cuda")
-    decoder = models.random(PRESETS["tiny-llada"], torch.bfloat16, cuda, capacity=28, seed=0)
+    decoder = random_decoder(PRESETS["tiny-llada"], torch.bfloat16, cuda, capacity=28, seed=0)
     generation = MODES[mode](decoder, make_point(model="tiny-llada", mode=mode), Labels())
     runner = Direct(generation, cuda)
     with warnings.catch_warnings():

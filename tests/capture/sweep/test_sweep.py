@@ -15,11 +15,10 @@ import torch
 from ridgeline.capture import run_directory
 from ridgeline.capture.ceilings import measure as ceilings
 from ridgeline.capture.configuration import points as config
-from ridgeline.capture.decoder import decoder as models
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import CaptureError, ConfigError, DeviceError
 from ridgeline.capture.measuring import profiling, timing
-from ridgeline.capture.sweep import sweep
+from ridgeline.capture.sweep import recording, sweep
 from tests.capture.conftest import Captured, make_point
 
 ROOT = Path(__file__).parents[3]
@@ -84,7 +83,7 @@ def test_a_dry_run_names_and_sizes_the_points() -> None:
 
 def test_a_second_capture_skips_what_is_there(captured: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in captured.folder.rglob("*")}
-    monkeypatch.setattr(models, "random", refuse)
+    monkeypatch.setattr(recording, "random_decoder", refuse)
     monkeypatch.setattr(ceilings, "measure", refuse)
     again = sweep.run(captured.points, captured.folder, isolate=False)
     assert [result.skipped for result in again] == [True, True, True]
@@ -110,7 +109,7 @@ def test_a_folder_that_is_complete_starts_nothing(captured: Captured) -> None:
 
 @pytest.mark.process
 def test_points_run_in_a_process_of_their_own(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "random", refuse)
+    monkeypatch.setattr(recording, "random_decoder", refuse)
     points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1, device="auto") for batch in (1, 2)]
     messages: list[str] = []
     results = sweep.run(points, out, progress=messages.append, counters="off")
@@ -139,14 +138,14 @@ def test_a_directory_that_is_no_run_is_refused(out: Path) -> None:
 def test_out_of_memory_is_an_outcome_and_the_sweep_goes_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1) for batch in (2, 1)]
     made = []
-    real = models.random
+    real = recording.random_decoder
 
     def remember(*arguments: Any, **keys: Any) -> Decoder:
         decoder = real(*arguments, **keys)
         made.append(weakref.ref(decoder.network))
         return decoder
 
-    monkeypatch.setattr(models, "random", remember)
+    monkeypatch.setattr(recording, "random_decoder", remember)
     with monkeypatch.context() as patch:
         patch.setattr(timing, "measure", out_of_memory)
         failed, second = sweep.run(points, out, isolate=False)
