@@ -1,16 +1,14 @@
 """A run directory: written under a temporary name, renamed when complete, so that it is either whole or absent."""
 
-import fcntl
-import glob
-import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ridgeline.atomic_file import atomic_directory
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.configuration.presets import shape_of
 from ridgeline.capture.records import FORMAT, Environment, Record
@@ -117,51 +115,20 @@ def empty(directory: Path, *, but: Collection[Path] = ()) -> None:
             path.unlink()
 
 
-@contextmanager
-def written(final: Path) -> Iterator[Path]:
-    """A temporary sibling to write into: it becomes `final` when the block ends, and vanishes when the block raises.
+def written(final: Path) -> AbstractContextManager[Path]:
+    """Yield a temporary directory that becomes the run directory `final` when the block ends.
 
-    It vanishes as well where another process has made a `final` that needs no second try. It is locked meanwhile.
-    Others of the same point that nobody has locked are what a killed machine left: they go.
+    It is deleted instead if the block raises, or if another process has written a `final` that needs no second try.
+    Raises OSError for a `final` that is no run directory, and leaves it as it is.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    # Hidden, so that a folder searched for runs passes it over, and of this process, so that two never meet.
-    temporary = final.parent / f".{final.name}.{os.getpid()}.partial"
-    for left in final.parent.glob(f".{glob.escape(final.name)}.*.partial"):
-        held = _is_held(left)
-        if held is False or (held is None and left == temporary):
-            shutil.rmtree(left, ignore_errors=True)
-    temporary.mkdir()
-    lock = os.open(temporary, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # Some network file systems lock no directories; nobody removes it there.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield temporary
-        there = read(final)
-        if there is None or there.outcome in RETRIED:
-            if there is not None:
-                shutil.rmtree(final)
-            temporary.rename(final)  # which raises for a directory that is no run, and removes nothing
-    except OSError as error:
-        error.filename = error.filename or os.fspath(final)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        os.close(lock)
+    return atomic_directory(final, _publish)
 
 
-def _is_held(directory: Path) -> bool | None:
-    """Whether a living process has a directory locked; None where the file system cannot tell."""
-    try:
-        lock = os.open(directory, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    finally:
-        os.close(lock)
-    return False
+def _publish(temporary: Path, final: Path) -> None:
+    existing = read(final)
+    if existing is not None and existing.outcome in RETRIED:
+        shutil.rmtree(final)
+        existing = None
+    if existing is None:
+        temporary.rename(final)

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ridgeline.atomic_file import atomic_file
 from ridgeline.reports.explorer.data import deflated
 from ridgeline.reports.names import clip
-from ridgeline.warehouse.atomic_file import whole_file
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -49,6 +49,6 @@ def _text(name: str) -> str:
 def write(path: Path, text: str) -> Path:
     """Write beside the path, then take its place: a reader finds the old page or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path

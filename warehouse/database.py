@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 
+from ridgeline.atomic_file import atomic_directory
 from ridgeline.warehouse import datasheets, template
 from ridgeline.warehouse.digests import seal_all
 from ridgeline.warehouse.errors import WarehouseError
@@ -65,25 +65,26 @@ def connect(path: str | Path, *, read_only: bool = False, external_access: bool 
 
 def _make(path: Path) -> None:
     """Make an empty warehouse, which is there whole or not at all."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # of processes that were killed at it
-        if not Path("/proc", left.name.removesuffix(".wal").rpartition(".")[2]).exists():
-            left.unlink(missing_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if empty := template.content():
-            _write(part, empty)
-        connection = _open(part, read_only=False)
-        try:
-            _adopt(connection) if empty else _create(connection)
-        finally:
-            connection.close()
+
+    def publish(folder: Path, path: Path) -> None:
         with suppress(FileExistsError):  # another process was faster: its warehouse is as good
-            os.link(part, path)
+            os.link(folder / path.name, path)
+
+    try:
+        # a directory, since DuckDB writes a log beside the file and locks the file itself
+        with atomic_directory(path, publish) as folder:
+            part = folder / path.name
+            if empty := template.content():
+                part.write_bytes(empty)
+            connection = _open(part, read_only=False)
+            try:
+                _adopt(connection) if empty else _create(connection)
+            finally:
+                connection.close()
+    except OSError as e:
+        raise WarehouseError(f"{path}: cannot be opened: {e.strerror}") from None
     except WarehouseError as e:
         raise type(e)(str(e).replace(str(part), str(path))) from None
-    finally:
-        for file in (part, part.with_name(part.name + ".wal")):
-            file.unlink(missing_ok=True)
 
 
 def _open(path: Path, *, read_only: bool, external_access: bool = False) -> duckdb.DuckDBPyConnection:
@@ -239,14 +240,6 @@ def _create(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"INSERT INTO ceilings VALUES {values}", list(chain.from_iterable(rows)))
         _sign(connection)
         seal_all(connection)
-
-
-def _write(part: Path, empty: bytes) -> None:
-    """Write the bytes of an empty warehouse. Raises :class:`WarehouseError`."""
-    try:
-        part.write_bytes(empty)
-    except OSError as e:
-        raise WarehouseError(f"{part}: cannot be opened: {e.strerror}") from None
 
 
 def _adopt(connection: duckdb.DuckDBPyConnection) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ import duckdb
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from ridgeline.atomic_file import atomic_file
 from ridgeline.warehouse import datasheets
 from ridgeline.warehouse.database import IN_MEMORY, SCHEMA_VERSION, connect, view_files
 from ridgeline.warehouse.documentation import describe
@@ -36,8 +36,6 @@ from ridgeline.warehouse.tables import RUN_TABLES
 from ridgeline.warehouse.transactions import transaction
 
 COMMIT = "run.parquet"
-UNFINISHED = ".unfinished"
-"""Where a local lake's files are written before they take their place: nothing lists them there."""
 NO_EXPERIMENT = "__HIVE_DEFAULT_PARTITION__"
 SHARED_TABLE = "signatures"
 """Its rows belong to all runs; each run's folder has those that it refers to."""
@@ -149,17 +147,10 @@ class Lake:
         if not self.is_local:  # a store puts a file as one
             _copy(connection, query, self.address(file))
             return int(self.files.size(path))
-        target, part = Path(path), Path(self.root, UNFINISHED, uuid.uuid4().hex)
-        for folder in (target.parent, part.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        try:
-            _copy(connection, query, str(part))
-            size = part.stat().st_size
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        return size
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(Path(path)) as temporary:
+            _copy(connection, query, str(temporary))
+            return temporary.stat().st_size
 
     def remove(self, files: Iterable[str]) -> None:
         """Delete files, and the local folders that this leaves empty."""
@@ -477,6 +468,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, query: str, address: str) -> No
     # The encodings of the second version take a third off: they store times as differences. Nobody looks rows up by a
     # value that a Bloom filter would tell of, and higher levels take much longer for one part in a hundred.
     options = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 9, WRITE_BLOOM_FILTER false"
+    options += ", USE_TMP_FILE false"  # the file is a temporary already, and replacing it would lose its lock
     connection.execute(f"COPY ({query}) TO {_literal(address)} ({options})")
 
 

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import duckdb
 
-from ridgeline.warehouse.atomic_file import whole_file
+from ridgeline.atomic_file import atomic_file
 from ridgeline.warehouse.database import connect
 from ridgeline.warehouse.errors import QueryError
 
@@ -126,8 +126,8 @@ def _target(path: Path) -> Iterator[Path]:
     if _written_in_place(path):
         yield path
         return
-    with whole_file(path) as part:
-        yield part
+    with atomic_file(path) as temporary:
+        yield temporary
 
 
 def _written_in_place(path: Path) -> bool:

@@ -1,11 +1,11 @@
 """A device's roofs as rows, and the file `ceilings.json` that keeps them. Imports no torch."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from ridgeline.atomic_file import atomic_file
 
 FORMAT = 1
 """The version of the layout of ceilings.json."""
@@ -40,16 +40,8 @@ def bandwidth(level: str, size_bytes: int, seconds: float, method: str) -> Ceili
 
 def save(path: Path, measured: dict[str, Any]) -> None:
     """Write measured ceilings to `path`, completely or not at all. Raises OSError that names `path`."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")
-        part.replace(path)
-    except OSError as error:
-        error.filename = os.fspath(path)
-        raise
-    finally:
-        with suppress(OSError):  # The folder may be read-only.
-            part.unlink(missing_ok=True)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")
 
 
 def stored(path: Path, device: Any) -> dict[str, Any] | None:

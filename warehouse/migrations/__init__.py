@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from ridgeline.atomic_file import atomic_file
 from ridgeline.warehouse.errors import StorageError, WarehouseError
 
 
@@ -30,11 +31,13 @@ def back_up(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> 
     """
     names = (path.with_name(f"{path.name}.v{version}.backup{f'.{n}' if n else ''}") for n in count())
     backup = next(name for name in names if not name.exists())
-    part = backup.with_name(backup.name + ".part")
     connection.execute("CHECKPOINT")
-    # a process of its own: closing the file in this one would give up DuckDB's lock on it
-    done = subprocess.run(["cp", "--", str(path), str(part)], capture_output=True, text=True)
-    if done.returncode:
-        part.unlink(missing_ok=True)
-        raise StorageError(f"{backup}: cannot be written, and without a copy nothing is changed: {done.stderr.strip()}")
-    return part.rename(backup)
+    try:
+        with atomic_file(backup) as temporary:
+            # a process of its own: closing the file in this one would give up DuckDB's lock on it
+            command = ["cp", "--", str(path), str(temporary)]
+            subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as e:
+        reason = e.strerror if isinstance(e, OSError) else e.stderr.strip()
+        raise StorageError(f"{backup}: cannot be written, and without a copy nothing is changed: {reason}") from None
+    return backup

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ridgeline.atomic_file import atomic_file
 from ridgeline.capture.errors import CaptureError
 
 COLUMNS = ("step", "launch_index", "kernel", "window", "metric", "value")
@@ -172,15 +173,10 @@ def rows(
 
 def write(path: Path, rows: Iterable[Row]) -> None:
     """Write a gzipped CSV, whole or not at all: under a temporary name, then renamed."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with gzip.open(partial, "wt", compresslevel=6, newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows((*row[:-1], _text(row.value)) for row in rows)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path) as temporary, gzip.open(temporary, "wt", compresslevel=6, newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((*row[:-1], _text(row.value)) for row in rows)
 
 
 def _text(value: float) -> str:
