@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from ridgeline.analyze.hta.tables import _run
+from ridgeline.analyze.hta import tables
 from ridgeline.analyze.resources import memory_limit as memory
 from ridgeline.analyze.resources.memory_watch import WARN_SHARE, Held, watching
 from tests.analyze import kineto
@@ -122,10 +122,10 @@ def test_giving_up_comes_first_and_the_end_after_its_time() -> None:
 
 
 @pytest.mark.process
-def test_hta_is_stopped_at_its_share(tmp_path: Path) -> None:
-    hold = [sys.executable, "-c", "x = b'x' * 100_000_000; import time; time.sleep(60)"]
-    with (tmp_path / "out").open("w") as out, pytest.raises(MemoryError):
-        _run(hold, dict(os.environ), out, 60, 50_000_000)
+def test_hta_is_stopped_at_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "PROGRAM", "x = b'x' * 100_000_000; import time; time.sleep(60)")
+    findings = tables.examine(tmp_path / "t.json", 60, 50_000_000)
+    assert findings == tables.Findings({}, ["load: stopped at 50 MB of memory: try a larger --memory"])
 
 
 def test_limits_of_the_groups_around_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,75 +1,60 @@
-"""HolisticTraceAnalysis over one trace, in a process of its own: `python -m ridgeline.analyze.hta.process TRACE`.
+"""The program of HTA's process: it receives the path of a trace, and sends the rows of each analysis as it completes.
 
-Writes a line of JSON when it begins an analysis, ``{"begin": analysis}``, and one when it has it, ``{"rows": [...]}``
-or ``{"error": message}``, so that what is done when it crashes or is stopped is not lost. What HTA itself prints goes
-nowhere. When standard input ends, so does this process, with all it started. HTA reads ``HTA_DISABLE_NS_ROUNDING`` at
-import: unless that is set it rounds times to whole microseconds.
+Messages are ``("begin", analysis)``, then ``("rows", rows)`` or ``("error", message)``, so that the analyses completed
+before a crash are not lost.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import signal
-import sys
-import threading
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ridgeline.child_process import Parent
+
 Rows = list[dict[str, Any]]
 _RANK = 0
-"""What HTA is told; the run's own rank is put in its place afterwards."""
+"""The rank that HTA is given; the run's own rank replaces it in the tables."""
 
 
 def main() -> None:
-    """Analyze the trace named on the command line."""
-    threading.Thread(target=_end_with_parent, name="end", daemon=True).start()
-    results = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    """Analyze one trace."""
     warnings.simplefilter("ignore")
-
-    def say(what: dict[str, Any]) -> None:
-        print(json.dumps(what, allow_nan=False), file=results, flush=True)
-
-    say({"begin": "load"})
+    parent = Parent()
+    trace: Path = parent.receive().resolve()
+    parent.send(("begin", "load"))
     try:
-        analysis = _load(Path(sys.argv[1]).resolve())
+        _accept_axis_beside_columns()
+        from hta.trace_analysis import TraceAnalysis
+
+        logging.disable(logging.CRITICAL)
+        analysis = TraceAnalysis(trace_files={_RANK: str(trace)}, trace_dir=str(trace.parent))
     except Exception as e:
-        say({"error": _message(e)})
+        parent.send(("error", _message(e)))
         return
     for name, analyze in _ANALYSES.items():
-        say({"begin": name})
+        parent.send(("begin", name))
         try:
-            say({"rows": analyze(analysis)})
+            rows = analyze(analysis)
+            if any(isinstance(value, float) and not math.isfinite(value) for row in rows for value in row.values()):
+                raise ValueError("a result is not a finite number")
+            parent.send(("rows", rows))
         except Exception as e:
-            say({"error": _message(e)})
-
-
-def _end_with_parent() -> None:
-    """Standard input is a pipe that the parent holds open as long as it lives."""
-    os.read(0, 1)
-    os.killpg(0, signal.SIGKILL)
+            parent.send(("error", _message(e)))
 
 
 def _message(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":").strip()[:500]
 
 
-def _load(trace: Path) -> Any:
-    _allow_axis_beside_columns()
-    from hta.trace_analysis import TraceAnalysis
+def _accept_axis_beside_columns() -> None:
+    """Let ``DataFrame.drop`` accept ``axis`` beside ``columns``.
 
-    logging.disable(logging.CRITICAL)
-    return TraceAnalysis(trace_files={_RANK: str(trace)}, trace_dir=str(trace.parent))
-
-
-def _allow_axis_beside_columns() -> None:
-    """HTA 0.5 calls ``drop(axis=1, columns=...)``, which pandas refuses from 3 on: there goes its critical path."""
+    HTA 0.5 calls ``drop(axis=1, columns=...)`` for its critical path, which pandas refuses from version 3 on.
+    """
     import pandas as pd
 
     drop = pd.DataFrame.drop
@@ -111,11 +96,10 @@ def _launch(analysis: Any) -> Rows:
 
 
 def _critical_path(analysis: Any) -> Rows:
-    """Of the whole trace, the edges of one kind summed."""
-    found = analysis.critical_path_analysis(rank=_RANK, annotation="", instance_id=0)
-    if found is None or not found[1]:
-        raise RuntimeError("found no critical path")
-    frame = found[0].get_critical_path_breakdown()
+    """Return the edges of the whole trace's critical path, summed by kind."""
+    graph: Any
+    graph, succeeded = analysis.critical_path_analysis(rank=_RANK, annotation="", instance_id=0) or (None, False)
+    frame = graph.get_critical_path_breakdown() if succeeded else None
     if frame is None:
         raise RuntimeError("found no critical path")
     frame = frame.rename(columns={"type": "edge_type", "s_name": "event"})
@@ -144,9 +128,5 @@ def _columns(frame: Any, *names: str) -> Any:
 
 
 def _finite(value: float, factor: float = 1) -> float | None:
-    """Null for the ratio of a stream without idle time."""
+    """Return None for NaN, the ratio of a stream without idle time."""
     return None if value != value else value * factor
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
-"""What a pricer process runs: read signatures, answer each with its price, a line of JSON for each.
+"""The program of a pricer process: it receives signatures and sends the price of each.
 
-The first line it says is ``null``, once PyTorch is there, or why it is not: ``[module, message]``. From then on it may
-hold a bounded amount of memory more. What PyTorch itself prints goes nowhere.
+Its first message is None once PyTorch is imported, or ``(module, message)`` if that failed. From then on it may
+allocate a bounded amount of memory more.
 """
 
 from __future__ import annotations
@@ -10,16 +10,11 @@ import errno
 import os
 import resource
 import signal
-import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, BinaryIO
-
-import msgspec
 
 from ridgeline.analyze.reading.columns import Signature
+from ridgeline.child_process import Parent
 
 SPARE_BYTES = 1 << 30
 """Of address space, beyond what it has when PyTorch is imported."""
@@ -37,67 +32,28 @@ _WARM: tuple[Signature, ...] = (
 
 
 def main() -> None:
-    """Serve until the pipe of signatures closes: nobody is left to answer then, and what is under way is dropped."""
+    """Price signatures until the parent ends."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(LONGEST_S)
-    signatures: SimpleQueue[Signature] = SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, signatures), name="signatures", daemon=True).start()
-    answers = _only_voice()
+    parent = Parent()
     try:
         from ridgeline.analyze.pricing.price import price_all
 
         price_all(_WARM)
     except Exception as e:
-        _say(answers, ((e.name if isinstance(e, ImportError) else None) or "torch", str(e)))
+        parent.send(((e.name if isinstance(e, ImportError) else None) or "torch", str(e)))
         return
     _bound_memory()
-    _say(answers, None)
+    parent.send(None)
     while True:
         signal.alarm(0)
-        signature = signatures.get()
+        signature = parent.receive()
         signal.alarm(LONGEST_S)
         try:
             (price,) = price_all([signature])
         except MemoryError:
-            os._exit(OUT_OF_MEMORY)  # whatever it holds by now goes with it
-        _say(answers, price.in_doubles())
-
-
-def encode(signature: Signature) -> bytes:
-    """A line; a name may be what is no text."""
-    name, *recorded = signature
-    return msgspec.json.encode([name.encode("utf-8", "surrogatepass"), *recorded]) + b"\n"
-
-
-def _decode(line: bytes) -> Signature:
-    name, *recorded = msgspec.json.decode(line, type=tuple[bytes, bytes, bytes, bytes, bytes])
-    dims, types, strides, concrete = recorded
-    return (name.decode("utf-8", "surrogatepass"), dims, types, strides, concrete)
-
-
-def _listen(file: BinaryIO, signatures: SimpleQueue[Signature]) -> None:
-    """Queue what is asked for; where that ends, however the parent ended, end this process."""
-    with suppress(msgspec.MsgspecError):  # cut off as it was written
-        for line in file:
-            signatures.put(_decode(line))
-    os._exit(0)
-
-
-def _only_voice() -> BinaryIO:
-    """Standard output for answers alone: what libraries print on it, or on standard error, goes nowhere."""
-    answers = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    return answers
-
-
-def _say(answers: BinaryIO, what: Any) -> None:
-    try:
-        answers.write(msgspec.json.encode(what) + b"\n")
-        answers.flush()
-    except BrokenPipeError:
-        os._exit(1)
+            os._exit(OUT_OF_MEMORY)  # the operator's memory is freed with the process
+        parent.send(price.in_doubles())
 
 
 def _bound_memory() -> None:

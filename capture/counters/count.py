@@ -20,6 +20,7 @@ from ridgeline.capture.counters import by_ncu as nsight
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring.execution import Direct, walk
 from ridgeline.capture.steps import Step
+from ridgeline.child_process import describe, last_line
 
 Progress = Callable[[str], None]
 CUPTI_FILE = "trace.counters.csv.gz"
@@ -160,9 +161,9 @@ def _run(command: list[str], log: Path, say: Progress) -> None:
     """
     started = heard = time.monotonic()
     written = -1
-    with tempfile.TemporaryFile("w+") as noise:
+    with tempfile.TemporaryFile() as noise:
         with subprocess.Popen(
-            command, cwd=IMPORT_ROOT, stdin=subprocess.PIPE, stdout=noise, stderr=subprocess.STDOUT, text=True
+            command, cwd=IMPORT_ROOT, stdin=subprocess.PIPE, stdout=noise, stderr=subprocess.STDOUT
         ) as child:
             try:
                 while child.poll() is None:
@@ -175,9 +176,8 @@ def _run(command: list[str], log: Path, say: Progress) -> None:
             finally:
                 child.kill()
         if child.returncode != 0:
-            noise.seek(0)
-            last = (noise.read().strip().splitlines() or ["it said nothing"])[-1]
-            raise CaptureError(f"Nsight Compute ended with exit code {child.returncode}: {last}")
+            message = last_line(noise) or "it printed nothing"
+            raise CaptureError(f"Nsight Compute {describe(child.returncode)}: {message}")
 
 
 def _size(path: Path) -> int:

@@ -1,28 +1,15 @@
-"""The process that points run in: how it is asked, and what is said when it dies.
+"""The process that points run in: the requests it answers, and the message when it dies.
 
-A Worker has the methods of a Bench and forwards them to one in a child process, which a crash, a kill or a hang may
-take without taking the sweep; the next request starts a fresh child. They speak pickles over a socket: a Request down;
-any number of Said, then Returned or Raised, up. When the socket closes, for whatever reason, the child ends at once and
-takes the directory it was writing along.
+A Worker has the methods of a Bench and forwards them to one in a child process. A crash, a kill or a hang ends the
+child but not the sweep; the next request starts a fresh child. A Request goes down; any number of Said, then Returned
+or Raised, come back. A child whose parent died removes the directory it was writing.
 """
 
-import os
-import queue
-import re
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from contextlib import suppress
 from importlib import import_module
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
-from pickle import PickleError
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -30,19 +17,17 @@ from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.records import Record
 from ridgeline.capture.sweep.bench import Place, Progress
+from ridgeline.child_process import Child, ChildEnded, Parent
 
 BENCH = "ridgeline.capture.sweep.bench:Bench"
-"""Where the class is found that does the work."""
+"""The class that does the work, as `module:name`."""
 
 COUNTERS_LIMIT_S = 120.0
-"""Seconds that reading counters may say nothing, before it is taken to hang."""
-
-LAST_WORDS_S = 2.0
-"""Seconds that a child whose socket has closed may take to end, before it is killed."""
+"""Time limit between two messages while counters are read; a longer silence is a hang."""
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A method of the bench and its arguments but `progress`; `directory` is what a child left alone removes."""
+    """A method of the bench and its arguments but `progress`; an orphaned child removes `directory`."""
 
     method: str
     arguments: tuple[Any, ...]
@@ -50,19 +35,19 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What is under way."""
+    """A line of progress."""
 
     text: str
 
 
 class Returned(msgspec.Struct, frozen=True):
-    """What the method returned."""
+    """The method's return value."""
 
     value: Any
 
 
 class Raised(msgspec.Struct, frozen=True):
-    """What the method raised, as one of capture's own errors."""
+    """The method's exception, as one of capture's own errors."""
 
     error: CaptureError
 
@@ -76,144 +61,36 @@ def told(error: Exception) -> str:
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
-def serve(descriptor: int, bench: str) -> None:
-    """Answer requests until the socket closes: what the child runs."""
-    os.set_inheritable(descriptor, False)  # Or a process of ours would keep the socket open.
+def serve(bench: str) -> None:
+    """Answer requests with an object of the class named `bench`, in the child, until the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(descriptor)
-    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, requests), name="requests", daemon=True).start()
-    made: Any = None
+    parent = Parent(orphaned=_remove_directory)
+    module, _, name = bench.partition(":")
+    instance: Any = None
     while True:
-        request = requests.get()
+        request = parent.receive()
+        answer: Returned | Raised
         try:
-            made = made or _made(bench)
-            answer: Returned | Raised = Returned(
-                getattr(made, request.method)(*request.arguments, lambda text: connection.send(Said(text)))
-            )
+            instance = instance or getattr(import_module(module), name)()
+            method = getattr(instance, request.method)
+            answer = Returned(method(*request.arguments, lambda text: parent.send(Said(text))))
         except Exception as error:
             answer = Raised(error if isinstance(error, CaptureError) else CaptureError(told(error)))
-            answer.error.__traceback__ = None  # It would keep alive what failed.
-        with suppress(OSError):  # Nobody is left to hear it: the other thread is about to end us.
-            connection.send(answer)
+            answer.error.__traceback__ = None  # its frames would keep the failed point's tensors alive
+        parent.send(answer)
 
 
-def _made(bench: str) -> Any:
-    """The object of a class named `module:name`."""
-    module, _, name = bench.partition(":")
-    return getattr(import_module(module), name)()
-
-
-def _listen(connection: Connection, requests: "queue.SimpleQueue[Request]") -> None:
-    """Queue what is asked for; when nobody is left to ask, end this process and all it started, whatever they do."""
-    directory = None
-    try:
-        while True:
-            request = connection.recv()
-            directory = request.directory
-            requests.put(request)
-    except Exception:  # The end of it, or what cannot be understood.
-        if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
-        _kill_group(os.getpid())
-
-
-def _kill_group(leader: int) -> None:
-    """Kill a process that leads its group, and the group."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-class _Child:
-    """A running child and what connects us to it."""
-
-    def __init__(self, bench: str) -> None:
-        # What native libraries write goes to a file without a name: it must not garble the terminal.
-        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- It lives as long as the child.
-        self._heard = 0
-        self._connection, theirs = Pipe()
-        code = f"import sys; sys.path[:] = {sys.path!r}; from ridgeline.capture.sweep.worker import serve"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"{code}; serve({theirs.fileno()}, {bench!r})"],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            pass_fds=[theirs.fileno()],
-            process_group=0,  # Of its own, so that Ctrl-C is ours to handle and what it starts ends with it.
-        )
-        theirs.close()
-
-    def has_ended(self) -> bool:
-        """Whether nobody is left to ask. The process stays a zombie, so that its number remains its own."""
-        try:
-            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
-
-    def send(self, request: Request) -> None:
-        """Ask. Where nobody is left to ask, `receive` tells."""
-        self._heard = self._written()
-        with suppress(OSError):
-            self._connection.send(request)
-
-    def receive(self, doing: str, limit_s: float | None) -> Said | Returned | Raised:
-        """The next message. Raises CaptureError when the child is dead, or silent for `limit_s`."""
-        try:
-            if self._connection.poll(limit_s):
-                return cast(Said | Returned | Raised, self._connection.recv())
-        except (EOFError, OSError, PickleError):
-            raise CaptureError(self._obituary(doing)) from None
-        raise CaptureError(f"the worker said nothing for {limit_s:g} s while {doing}")
-
-    def end(self) -> None:
-        """Kill it and all it started, and let go of what it wrote."""
-        self._kill()
-        self._connection.close()
-        self._output.close()
-
-    def _kill(self) -> int:
-        """The exit status."""
-        if self._process.returncode is None:
-            _kill_group(self._process.pid)
-        return self._process.wait()
-
-    def _obituary(self, doing: str) -> str:
-        """How it died, and the last it had to say."""
-        deadline = time.monotonic() + LAST_WORDS_S
-        while not self.has_ended() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        last = self._last_line()
-        return f"the worker {_cause(self._kill())} while {doing}" + (f"; it wrote: {last}" if last else "")
-
-    def _last_line(self) -> str | None:
-        """The last line written since the request, without folders: these are the machine's own."""
-        start = max(self._heard, self._written() - 4096)
-        lines = os.pread(self._output.fileno(), 4096, start).decode(errors="replace").splitlines()
-        written = [line.strip() for line in lines if line.strip()]
-        return re.sub(r"(?:/[^\s/:'\"]+)+/", "", written[-1])[:300] if written else None
-
-    def _written(self) -> int:
-        """Bytes written so far."""
-        return os.fstat(self._output.fileno()).st_size
-
-
-def _cause(status: int) -> str:
-    """An exit status in words."""
-    if status >= 0:
-        return f"ended with exit code {status}"
-    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-    hint = ", as the system does when host memory runs out," if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"
+def _remove_directory(request: Request | None) -> None:
+    if request and request.directory:
+        shutil.rmtree(request.directory, ignore_errors=True)
 
 
 class Worker:
-    """A bench in a child process. Its methods raise CaptureError when the child dies or is silent for too long."""
+    """A bench in a child process. Its methods raise CaptureError if the child dies or exceeds a time limit."""
 
     def __init__(self, bench: str = BENCH) -> None:
         self._bench = bench
-        self._child: _Child | None = None
+        self._child: Child | None = None
 
     def places(self, points: list[Point], progress: Progress) -> dict[str, Place]:
         """As of the bench."""
@@ -234,25 +111,32 @@ class Worker:
         return cast(Record | None, answer)
 
     def close(self) -> None:
-        """End the child; another request starts a fresh one."""
+        """Kill the child; the next request starts a fresh one."""
         child, self._child = self._child, None
         if child is not None:
-            child.end()
+            child.kill()
 
     def _ask(self, request: Request, doing: str | None, progress: Progress, *, limit_s: float | None = None) -> Any:
-        """What the bench returned. `doing` says in an error what was under way; None for what it said last."""
-        if self._child is None or self._child.has_ended():
+        """Return what the bench returned. Errors name what was `doing`, or else the last line of progress."""
+        if self._child is None or self._child.has_exited():
             self.close()
-            self._child = _Child(self._bench)
+            code = f"from ridgeline.capture.sweep.worker import serve; serve({self._bench!r})"
+            self._child = Child(code)
         child, said = self._child, "starting"
         try:
             child.send(request)
-            while isinstance(message := child.receive(doing or said, limit_s), Said):
+            while isinstance(message := child.receive(limit_s), Said):
                 said = message.text.partition(",")[0]
                 progress(message.text)
+        except ChildEnded as error:
+            printed = child.last_line()
+            self.close()
+            ending = f"the worker {error} while {doing or said}"
+            raise CaptureError(f"{ending}; it wrote: {printed}" if printed else ending) from None
         except BaseException:
-            self.close()  # Dead, hanging or interrupted: in no state to be asked again.
+            self.close()  # an interrupted child is in no state to be asked again
             raise
-        if isinstance(message, Raised):
-            raise message.error
-        return message.value
+        answer = cast(Returned | Raised, message)
+        if isinstance(answer, Raised):
+            raise answer.error
+        return answer.value

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ridgeline.analyze.hta import tables as hta
 from ridgeline.analyze.ingest import Result, analyze
+from ridgeline.child_process import ChildEnded
 from ridgeline.warehouse import connect
 from tests.analyze import kineto
 from tests.analyze.loading import query
@@ -152,21 +154,25 @@ def test_a_trace_hta_cannot_load_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "end", "expected"),
+    ("messages", "end", "expected"),
     [
-        (['{"begin": "load"}', '{"begin": "idle"}', '{"rows": [{"stream": 7}]}'], "",
+        ([("begin", "load"), ("begin", "idle"), ("rows", [{"stream": 7}])], ChildEnded("ended with exit code 0", 0),
          hta.Findings({"hta_idle": [{"stream": 7}]}, [])),
-        (['{"begin": "idle"}', '{"rows": [{"str'], "ended with exit code -9",
-         hta.Findings({}, ["idle: ended with exit code -9"])),
-        (['{"begin": "idle"}', '{"rows": []}', '{"begin": "launch"}'], "",
+        ([("begin", "idle")], ChildEnded("was killed by SIGKILL", -9),
+         hta.Findings({}, ["idle: was killed by SIGKILL"])),
+        ([("begin", "idle"), ("rows", []), ("begin", "launch")], ChildEnded("ended with exit code 0", 0),
          hta.Findings({"hta_idle": []}, ["launch: ended without an answer"])),
-        (['{"begin": "idle"}', '{"error": "KeyError: 1"}'], "ended with exit code 3",
+        ([("begin", "idle"), ("error", "KeyError: 1")], ChildEnded("ended with exit code 3", 3),
          hta.Findings({}, ["idle: KeyError: 1", "ended with exit code 3"])),
-        ([], "ended with exit code 1", hta.Findings({}, ["load: ended with exit code 1"])),
+        ([], ChildEnded("ended with exit code 1", 1), hta.Findings({}, ["load: ended with exit code 1"])),
     ],
 )  # fmt: skip
-def test_answers_before_the_end_count(lines: list[str], end: str, expected: hta.Findings) -> None:
-    assert hta._findings(lines, end) == expected
+def test_answers_before_the_end_count(messages: list[hta.Message], end: ChildEnded, expected: hta.Findings) -> None:
+    def received() -> Iterator[hta.Message]:
+        yield from messages
+        raise end
+
+    assert hta._collect(received()) == expected
 
 
 @pytest.mark.process
