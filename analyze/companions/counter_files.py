@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import polars as pl
 
 from ridgeline.analyze.companions.size_limit import LARGEST_BYTES, read_bounded
 from ridgeline.analyze.errors import CompanionError
+from ridgeline.capture.counters import ncu_csv
 
 COLUMNS = {
     "step": pl.Int64, "launch_index": pl.Int64, "kernel": pl.String, "window": pl.String, "metric": pl.String,
@@ -21,8 +21,6 @@ COLUMNS = {
 }  # fmt: skip
 """The columns of ``X.counters.csv``; ``launch_index`` numbers the kernels of a step, without copies and fills."""
 
-MOST_COLUMNS = 5_000
-"""More than Nsight Compute has metrics: each costs a reader of CSV a thousand times its byte."""
 _LONGEST_HEADER = 1 << 10
 
 KEYS = ["step", "launch_index"]
@@ -83,74 +81,37 @@ def read_cupti(path: Path, *, most_bytes: int = LARGEST_BYTES) -> CounterFile:
 
 
 def read_ncu(path: Path, step: int | None = None, *, most_bytes: int = LARGEST_BYTES) -> CounterFile:
-    """Nsight Compute's ``--csv --page raw`` of one step, whose number it does not say: the metrics that are sums.
+    """Return the metrics that are sums in Nsight Compute's raw CSV of one step, which does not name its ``step``.
 
-    Values in bytes, nanoseconds and counts, whatever the units row says. Raises :class:`CompanionError`.
+    Values are in bytes, nanoseconds and counts. Raises :class:`CompanionError` for a file that is not such a CSV.
     """
-    form = "expected what `ncu --csv --page raw` writes"
     try:
-        data = read_bounded(path, most_bytes)
-        header = _NCU_HEADER.search(data)
-        if header and header[0].count(b",") > MOST_COLUMNS:
-            raise CompanionError(f"{path.name}: has {header[0].count(b',') + 1:,} columns: {form}")
-        table = pl.read_csv(
-            data[header.start() :] if header else b"",
-            infer_schema=False,
-            comment_prefix="==",
-            truncate_ragged_lines=True,
-        )
+        kernels = ncu_csv.parse(read_bounded(path, most_bytes).decode())
+    except ncu_csv.NsightError as e:
+        raise CompanionError(f"{path.name}: {e}") from None
     except _UNREADABLE as e:
-        raise CompanionError(f"{path.name}: {_said(e, form)}") from None
-    sums = [name for name in table.columns if "__" in name and name.endswith(".sum")]
-    if not sums or table.is_empty() or table["Kernel Name"][0]:
-        raise CompanionError(f"{path.name}: has no units row, or no metric that is a sum: {form}")
-    units = table.select(sums).row(0)
-    rows = (
-        table.slice(1)
-        .select("Kernel Name", *(_number(name, unit or "") for name, unit in zip(sums, units, strict=True)))
-        .filter((pl.col("Kernel Name").fill_null("") != "") & pl.any_horizontal(pl.col(sums).is_not_null()))
+        raise CompanionError(f"{path.name}: {_said(e, ncu_csv.EXPECTED)}") from None
+    launches = list(enumerate(kernel for kernel in kernels if kernel.name))
+    values = [
+        (step, launch_index, metric, value)
+        for launch_index, kernel in launches
+        for metric, value in kernel.metrics.items()
+        if metric.endswith(".sum")
+    ]
+    if not values:
+        raise CompanionError(f"{path.name}: has no metric that is a sum: {ncu_csv.EXPECTED}")
+    keys = {"step": pl.Int64, "launch_index": pl.Int64}
+    return CounterFile(
+        path.name,
+        "ncu",
+        pl.DataFrame(
+            [(step, launch_index, kernel.name) for launch_index, kernel in launches],
+            schema={**keys, "kernel": pl.String},
+            orient="row",
+        ),
+        pl.DataFrame(values, schema={**keys, "metric": pl.String, "value": pl.Float64}, orient="row"),
+        ncu_csv.own_name,
     )
-    rows = rows.select(
-        pl.lit(step, dtype=pl.Int64).alias("step"), pl.int_range(pl.len()).alias("launch_index"),
-        pl.col("Kernel Name").alias("kernel"), *sums,
-    )  # fmt: skip
-    values = rows.unpivot(sums, index=KEYS, variable_name="metric").filter(pl.col("value").is_finite())
-    kernels = rows.select(*KEYS, "kernel")
-    return CounterFile(path.name, "ncu", kernels, values, own_name)
-
-
-_NCU_HEADER = re.compile(rb'^(?:.*,)?"?Kernel Name"?(?:,.*)?$', re.MULTILINE)
-_PREFIXED = re.compile(r"([KMGT]?)(?:byte|inst|sector|request|cycle|warp|thread)s?")
-_PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_SECOND = re.compile(r"([mun]?)s(?:ec(?:ond)?)?")
-_NS = {"": 1e9, "m": 1e6, "u": 1e3, "n": 1.0}
-
-
-def _number(name: str, unit: str) -> pl.Expr:
-    return pl.col(name).str.replace_all(",", "", literal=True).cast(pl.Float64, strict=False) * scale(unit)
-
-
-def scale(unit: str) -> float:
-    """What a value in Nsight Compute's unit is multiplied with to be in bytes, nanoseconds or counts.
-
-    >>> scale("Kbyte"), scale("usecond"), scale("")
-    (1000.0, 1000.0, 1.0)
-    """
-    if found := _PREFIXED.fullmatch(unit):
-        return _PREFIXES[found[1]]
-    seconds = _SECOND.fullmatch(unit)
-    return _NS[seconds[1]] if seconds else 1.0
-
-
-def own_name(kernel: str) -> str:
-    """A kernel's function without result, namespaces, template and arguments.
-
-    >>> own_name("void at::native::(anonymous namespace)::reduce<float>(int)")
-    'reduce'
-    """
-    plain = re.sub(r"\(anonymous namespace\)|<unnamed>", "unnamed", kernel)
-    words = re.split(r"[<(]", plain, maxsplit=1)[0].split("::")[-1].split()
-    return words[-1] if words else ""
 
 
 def _columns(data: bytes) -> list[str]:

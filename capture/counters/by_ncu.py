@@ -3,10 +3,7 @@
 It replays nothing for these metrics but takes some 40 ms a kernel, and runs the program as its child.
 """
 
-import csv
 import gzip
-import io
-import math
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from ridgeline.capture.counters import ncu_csv
 from ridgeline.capture.counters.cupti.join import Row
-from ridgeline.capture.errors import CaptureError
+from ridgeline.capture.counters.ncu_csv import NcuKernel, NsightError, own_name
 
 METRICS = (
     "dram__bytes_read.sum",
@@ -31,25 +29,6 @@ METRICS = (
 
 _DRAM = METRICS[:2]
 _PLACES = ("/usr/local/cuda*/bin/ncu", "/opt/nvidia/nsight-compute/*/ncu")
-_PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_TIMES_NS = {
-    **dict.fromkeys(("s", "sec", "second"), 1e9),
-    **dict.fromkeys(("ms", "msec", "msecond"), 1e6),
-    **dict.fromkeys(("us", "usec", "usecond"), 1e3),
-    **dict.fromkeys(("ns", "nsec", "nsecond"), 1.0),
-}
-_PREFIXED = re.compile(r"([KMGT]?)(byte|inst|sector|request|cycle|warp|thread)s?")
-
-
-class NsightError(CaptureError):
-    """A file is not Nsight Compute's raw CSV, in one line."""
-
-
-class NcuKernel(msgspec.Struct, frozen=True):
-    """A kernel as Nsight Compute saw it: its shortened name, and its metrics in bytes, nanoseconds or counts."""
-
-    name: str
-    metrics: dict[str, float]
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -127,48 +106,12 @@ def profiled_range() -> Iterator[None]:
 
 
 def read(path: Path) -> list[NcuKernel]:
-    """The kernels of a raw CSV, plain or gzipped, in launch order. Raises NsightError for another file."""
+    """Return the kernels of a raw CSV, plain or gzipped, in launch order. Raises NsightError for another file."""
     data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    # The program's own output and ncu's messages (==PROF==) may come before and after.
-    lines = csv.reader(line for line in io.StringIO(text, newline="") if not line.startswith("=="))
-    header = next((line for line in lines if "Kernel Name" in line), None)
-    units = next(lines, None)
-    if header is None or units is None or len(units) != len(header):
-        raise NsightError(f"{path.name} has no header and units row; expected ncu --csv --page raw")
-    return [_kernel(header, units, line) for line in lines if len(line) == len(header)]
-
-
-def _kernel(header: Sequence[str], units: Sequence[str], line: Sequence[str]) -> NcuKernel:
-    values = {
-        name: value
-        for name, unit, text in zip(header, units, line, strict=True)
-        if "__" in name and (value := _number(text, unit)) is not None
-    }
-    return NcuKernel(line[header.index("Kernel Name")], values)
-
-
-def _number(text: str, unit: str) -> float | None:
-    """A value in bytes, nanoseconds or counts; None for what is no number."""
     try:
-        value = float(text.replace(",", ""))
-    except ValueError:
-        return None
-    return value * scale(unit) if math.isfinite(value) else None
-
-
-def scale(unit: str) -> float:
-    """What a value in ncu's `unit` is multiplied with to be in bytes, nanoseconds or counts: 1000 for `Kbyte`."""
-    if prefixed := _PREFIXED.fullmatch(unit):
-        return _PREFIXES[prefixed[1]]
-    return _TIMES_NS.get(unit, 1.0)
-
-
-def own_name(kernel: str) -> str:
-    """A kernel's function without result, namespaces, template and arguments: `f` of `void a::f<T>(int)`."""
-    plain = re.sub(r"\(anonymous namespace\)|<unnamed>", "unnamed", kernel)
-    words = re.split(r"[<(]", plain, maxsplit=1)[0].split("::")[-1].split()
-    return words[-1] if words else ""
+        return ncu_csv.parse((gzip.decompress(data) if path.suffix == ".gz" else data).decode())
+    except NsightError as error:
+        raise NsightError(f"{path.name}: {error}") from None
 
 
 def agree(ours: Iterable[Row], theirs: Sequence[NcuKernel], *, worst: int = 5) -> Agreement:

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.cache_model import read_execution_trace
-from ridgeline.analyze.companions.counter_files import MOST_COLUMNS, read_cupti, read_ncu
+from ridgeline.analyze.companions.counter_files import read_cupti, read_ncu
 from ridgeline.analyze.companions.run_files import read_ceilings, read_run, read_telemetry
 from ridgeline.analyze.companions.size_limit import SHARE, read_bounded
 from ridgeline.analyze.errors import CompanionError
 from ridgeline.analyze.ingest import Result, analyze
+from ridgeline.capture.counters.ncu_csv import MOST_COLUMNS
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, query, run_directory
 from tests.sampling import every

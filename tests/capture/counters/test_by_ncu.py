@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ridgeline.capture.counters import by_ncu as nsight
-from ridgeline.capture.counters.by_ncu import NcuKernel, NsightError
+from ridgeline.capture.counters import ncu_csv
 from ridgeline.capture.counters.cupti import join
 from ridgeline.capture.counters.cupti.join import Row
+from ridgeline.capture.counters.ncu_csv import NcuKernel, NsightError
 
 SHARED = Path(__file__).parents[4] / "shared" / "h200"
 reference = pytest.mark.skipif(not SHARED.is_dir(), reason="the reference counters are not beside the project")
@@ -43,11 +44,21 @@ def test_raw_csv_comes_out_in_bytes_and_nanoseconds(tmp_path: Path) -> None:
     assert nsight.read(tmp_path / "x.ncu.csv.gz") == expected
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", '"ID","Kernel Name"\n'])
-def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("", "header"),
+        ("a,b\n1,2\n", "header"),
+        ('"ID","Kernel Name"\n', "units row"),
+        ("Kernel Name\nf\n", "units row"),
+    ],
+)
+def test_another_file_is_refused_by_name(tmp_path: Path, text: str, missing: str) -> None:
     path = tmp_path / "other.csv"
     path.write_text(text)
-    with pytest.raises(NsightError, match=r"other\.csv has no header and units row"):
+    with pytest.raises(
+        NsightError, match=rf"^other\.csv: has no {missing}: expected what `ncu --csv --page raw` writes$"
+    ):
         nsight.read(path)
 
 
@@ -69,10 +80,15 @@ def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
         ("%", 1),
         ("", 1),
         ("warp", 1),
+        ("Gbytes", 1e9),
+        ("s", 1e9),
+        ("msec", 1e6),
+        ("hz", 1),
+        ("register/thread", 1),
     ],
 )
 def test_units_are_scaled(unit: str, factor: float) -> None:
-    assert nsight.scale(unit) == factor
+    assert ncu_csv.scale(unit) == factor
 
 
 @pytest.mark.parametrize(
@@ -87,7 +103,7 @@ def test_units_are_scaled(unit: str, factor: float) -> None:
     ],
 )
 def test_a_function_has_a_name_of_its_own(kernel: str, own: str) -> None:
-    assert nsight.own_name(kernel) == own
+    assert ncu_csv.own_name(kernel) == own
 
 
 def test_the_command_runs_the_child_and_leaves_caches_and_clocks() -> None:
