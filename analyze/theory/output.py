@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from ridgeline.analyze.theory.generation import Total, per_generation, per_step,
 from ridgeline.capture.configuration import points as config
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.errors import ConfigError
-from ridgeline.capture.forecast.roofs import DATASHEETS, Roofs, find
+from ridgeline.capture.forecast.roofs import Roofs, find, measured, of_rows
+from ridgeline.warehouse import datasheets
 
 COLUMNS = (
     "model", "mode", "prompt_tokens", "generated_tokens", "block", "steps", "batch", "roofs",
@@ -72,47 +73,28 @@ def roofs_of(device: str | None) -> Roofs:
     if device is None:
         return find()
     if Path(device).suffix == ".json":
-        return _measured(Path(device))
-    entries: list[dict[str, Any]] = msgspec.json.decode(DATASHEETS.read_bytes())["devices"]
+        try:
+            return measured(Path(device))
+        except OSError as e:
+            raise ConfigError(f"theory: device = {device} cannot be read: {e.strerror}.") from None
+        except ValueError:
+            raise ConfigError(
+                f"theory: device = {device} does not have the form that ridgeline ceilings writes."
+            ) from None
+    entries = datasheets.devices()
     words = _words(device)
     exact = [each for each in entries if any(re.search(pattern, device) for pattern in each["match"])]
     found = exact or [each for each in entries if words and words <= _words(each["device"])]
     if not found:
         names = ", ".join(each["device"] for each in entries)
         raise ConfigError(f"theory: device = {device} has no datasheet; expected a ceilings.json or one of {names}.")
-    fitting = [(each["device"], _of_rows(each["ceilings"], f"{each['device']} by its datasheet")) for each in found]
+    fitting = [(each["device"], of_rows(each["ceilings"], f"{each['device']} by its datasheet")) for each in found]
     return max(fitting, key=lambda fit: (_words(fit[0]) == words, "SXM" in fit[0], fit[1].bytes_per_s))[1]
 
 
 def _words(name: str) -> set[str]:
     """What tells a device's name from others: its words without the maker's."""
     return set(re.findall(r"[a-z0-9]+", re.sub(r"sxm\d", "sxm", name.lower()))) - MAKERS_WORDS
-
-
-def _of_rows(ceilings: Iterable[Mapping[str, Any]], of: str) -> Roofs:
-    """Roofs from rows of ceilings, the highest of several."""
-    compute: dict[str, float] = {}
-    bandwidths = []
-    for row in ceilings:
-        if row["resource"] == "compute" and row["unit_of_value"] == "FLOP/s":
-            compute[row["precision"]] = max(row["value"], compute.get(row["precision"], 0.0))
-        elif row["resource"] == "bandwidth" and row["level"] == "dram":
-            bandwidths.append(row["value"])
-    return Roofs(of=of, compute=compute, bytes_per_s=max(bandwidths))
-
-
-def _measured(path: Path) -> Roofs:
-    """The roofs of a ceilings.json."""
-    try:
-        stored = msgspec.json.decode(path.read_bytes())
-        roofs = _of_rows(stored["ceilings"], f"{stored['device']} as measured in {path.name}")
-        if roofs.compute:
-            return roofs
-        raise ValueError("no peak")
-    except OSError as e:
-        raise ConfigError(f"theory: device = {path} cannot be read: {e.strerror}.") from None
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-        raise ConfigError(f"theory: device = {path} does not have the form that ridgeline ceilings writes.") from None
 
 
 def _totals(point: Point, roofs: Roofs) -> dict[Convention, list[Total]]:

@@ -1,87 +1,76 @@
-"""The roofs a prediction is made with, found without importing torch: measured in a folder, else from a datasheet."""
+"""The roofs that a prediction uses, without torch: measured in a folder, else those of a datasheet."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-MEASURED = "ceilings.json"
-DATASHEETS = Path(__file__).parents[2] / "warehouse" / "datasheets.json"
-"""Read as a file: importing `warehouse` would import DuckDB, which a machine that only captures need not have."""
+from ridgeline.warehouse import datasheets
 
+MEASURED = "ceilings.json"
 STAND_IN = "NVIDIA H200"
-"""The device to predict for where none is found."""
+"""The device that predictions assume where no device is found."""
 
 
 class Roofs(msgspec.Struct, frozen=True, kw_only=True):
-    """A device's rates: FLOP/s by precision, and bytes a second of its memory. `of` says whose, and how known."""
+    """A device's peaks: FLOP/s by precision, and bytes per second of its DRAM. `of` names the device and the source."""
 
     of: str
     compute: Mapping[str, float]
     bytes_per_s: float
 
     def flops_per_s(self, dtype: str) -> float:
-        """The peak for a dtype; for one without a row of its own, the highest there is."""
+        """Return the peak of `dtype`, or the highest of all precisions if `dtype` has none of its own."""
         return self.compute.get(dtype) or max(self.compute.values())
 
 
 def find(folder: Path | None = None) -> Roofs:
-    """The roofs measured in a folder, else those of this machine's device by its datasheet, else an H200's."""
-    measured = _measured(folder / MEASURED) if folder is not None else None
-    if measured is not None:
-        return measured
+    """Return the roofs measured in `folder`, else those of this machine's device by its datasheet, else an H200's."""
+    if folder is not None:
+        with suppress(OSError, ValueError):
+            return measured(folder / MEASURED)
     device = _device()
-    entry = _datasheet(*device) if device is not None else None
-    if entry is None:
-        (entry,) = [entry for entry in _entries() if entry["device"] == STAND_IN]
-        return _roofs(entry["ceilings"], f"{STAND_IN} by its datasheet, for want of one known here")
-    return _roofs(entry["ceilings"], f"{entry['device']} by its datasheet")
+    entry = datasheets.match(*device) if device is not None else None
+    if entry is not None:
+        return of_rows(entry["ceilings"], f"{entry['device']} by its datasheet")
+    (entry,) = [entry for entry in datasheets.devices() if entry["device"] == STAND_IN]
+    return of_rows(entry["ceilings"], f"{STAND_IN} by its datasheet, for want of one known here")
 
 
-def _measured(path: Path) -> Roofs | None:
-    """The roofs of a ceilings.json; None where there is none that says enough."""
+def measured(path: Path) -> Roofs:
+    """Return the roofs of a ceilings.json.
+
+    Raises OSError for a file that cannot be read, and ValueError for one without a bandwidth and a peak.
+    """
     try:
-        stored = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        return _roofs(stored["ceilings"], f"{stored['device']} as measured in {path.name}")
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
-        return None
+        stored = msgspec.json.decode(path.read_bytes())
+        return of_rows(stored["ceilings"], f"{stored['device']} as measured in {path.name}")
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} does not have the form that ridgeline ceilings writes.") from error
 
 
-def _roofs(rows: list[dict[str, Any]], of: str) -> Roofs:
-    """Roofs from rows of Ceiling: the highest of several. Raises ValueError where there is no bandwidth or no peak."""
+def of_rows(rows: Iterable[Mapping[str, Any]], of: str) -> Roofs:
+    """Return the roofs in rows of `ceilings`: the highest of each precision, and of DRAM.
+
+    Raises ValueError for rows without a DRAM bandwidth or without a peak in FLOP/s; integer peaks do not count.
+    """
     compute: dict[str, float] = {}
+    bandwidths: list[float] = []
     for row in rows:
         if row["resource"] == "compute" and row["unit_of_value"] == "FLOP/s":
             compute[row["precision"]] = max(row["value"], compute.get(row["precision"], 0.0))
-    bandwidth = max(row["value"] for row in rows if row["resource"] == "bandwidth" and row.get("level") == "dram")
-    if not compute:
-        raise ValueError(f"{of}: no peak rate of any precision.")
-    return Roofs(of=of, compute=compute, bytes_per_s=bandwidth)
-
-
-def _entries() -> list[dict[str, Any]]:
-    """The devices of the datasheets."""
-    entries: list[dict[str, Any]] = msgspec.json.decode(DATASHEETS.read_bytes())["devices"]
-    return entries
-
-
-def _datasheet(name: str, memory_bytes: int) -> dict[str, Any] | None:
-    """The one entry that fits a device's name and memory; None for none or several."""
-    found = [
-        entry
-        for entry in _entries()
-        if any(re.search(pattern, name) for pattern in entry["match"])
-        and (not entry.get("memory_bytes") or entry["memory_bytes"][0] <= memory_bytes <= entry["memory_bytes"][1])
-    ]
-    return found[0] if len(found) == 1 else None
+        elif row["resource"] == "bandwidth" and row.get("level") == "dram":
+            bandwidths.append(row["value"])
+    if not compute or not bandwidths:
+        raise ValueError(f"{of}: no peak in FLOP/s or no DRAM bandwidth; expected both.")
+    return Roofs(of=of, compute=compute, bytes_per_s=max(bandwidths))
 
 
 def _device() -> tuple[str, int] | None:
-    """Name and memory of the first NVIDIA device, or None."""
-    with suppress(Exception):  # No library, no driver, no device: all the same here.
+    """Return name and memory in bytes of the first NVIDIA device, or None."""
+    with suppress(Exception):  # No library, no driver and no device all mean that the device is unknown.
         import pynvml
 
         pynvml.nvmlInit()

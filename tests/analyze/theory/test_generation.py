@@ -441,7 +441,7 @@ def test_devices_by_name(name: str, of: str, flops_per_s: float, bytes_per_s: fl
     assert roofs.bytes_per_s == bytes_per_s
 
 
-def test_of_several_devices_the_one_whose_whole_name_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_devices_the_one_whose_whole_name_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Integer rates are no FLOP/s."""
 
     def entry(device: str, bandwidth: float) -> dict[str, Any]:
@@ -453,9 +453,9 @@ def test_of_several_devices_the_one_whose_whole_name_it_is(tmp_path: Path, monke
         names = ("resource", "level", "precision", "value", "unit_of_value")
         return {"device": device, "match": ["^x$"], "ceilings": [dict(zip(names, r, strict=True)) for r in rates]}
 
-    path = tmp_path / "datasheets.json"
-    path.write_text(json.dumps({"devices": [entry("NVIDIA T9 SXM", 3e12), entry("NVIDIA T9", 1e12)]}))
-    monkeypatch.setattr(theory_table, "DATASHEETS", path)
+    monkeypatch.setattr(
+        theory_table.datasheets, "devices", lambda: [entry("NVIDIA T9 SXM", 3e12), entry("NVIDIA T9", 1e12)]
+    )
     roofs = theory_table.roofs_of("t9")
     assert (roofs.of, roofs.bytes_per_s) == ("NVIDIA T9 by its datasheet", 1e12)
     assert roofs.compute == {"fp16": 1e12}
