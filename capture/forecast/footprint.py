@@ -1,4 +1,4 @@
-"""What a point will need, from its shape alone: memory, and at least how much time. For `--dry-run`."""
+"""A point's predicted memory and least time, from its shape alone, for `--dry-run`."""
 
 import msgspec
 
@@ -9,20 +9,21 @@ from ridgeline.capture.forecast.roofs import Roofs
 
 CACHELESS = frozenset({"dlm_full", "dlm_semi_ar"})
 SAMPLING_BYTES = {"fp32": 4, "fp64": 16}
-"""Bytes of a logit's softmax; in float64 the logits are converted first. `model` takes those of the dtype."""
+"""Bytes of softmax per logit. In float64 the logits are converted first. `model` uses the dtype of the weights."""
 
 NOISE_COPIES = 4
-"""Further copies of the logits, in the softmax's precision, that Gumbel noise makes."""
+"""Copies of the logits, in the precision of the softmax, that Gumbel noise adds."""
 
 WARM_UP_S = 1.0
+"""The time limit of a warm-up, in seconds."""
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     """Predicted bytes on the device. Weights and cache are exact, the others estimates.
 
-    `activations_bytes` is the peak inside a layer and `logits_bytes` the peak at token selection, which follows it and
-    takes its place. `static_bytes` is what CUDA graphs keep for their replays beside the eager steps they are compared
-    with. `making_bytes` is what weights need while they are made: 8-bit ones are made of others, which come first.
+    `activations_bytes` is the peak inside a layer. `logits_bytes` is the peak at token selection, when the layers'
+    activations are free again. `static_bytes` is what CUDA graphs keep for their replays beside the eager twin.
+    `making_bytes` is needed while weights are made: 8-bit weights are converted from weights of the model's dtype.
     """
 
     weights_bytes: int
@@ -34,19 +35,21 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def total_bytes(self) -> int:
-        """What the device must hold at once."""
+        """Bytes that the device must hold at once."""
         working = max(self.activations_bytes, self.logits_bytes)
         return max(self.weights_bytes + self.cache_bytes + working + self.static_bytes, self.making_bytes)
 
 
 def predict(point: Point) -> Footprint:
-    """The memory a point needs, without the framework's own context."""
+    """Return the memory that a point needs, without the CUDA context."""
     shape, item = shape_of(point), ITEM_BYTES[point.dtype]
-    # The block-causal cache has a slot more than is ever seen.
+    # The cache of `dlm_block_causal` has one slot that is never visible.
     spare = point.mode == "dlm_block_causal" and shape.layout != "diffusion_gemma"
     cached = 0 if point.mode in CACHELESS else point.length + spare
+    # A feed-forward block holds the residual stream, its normalized copy and three activations of its own width.
+    width = 2 * shape.hidden + 3 * shape.ffn
     steps = forwards(point)
-    activations = max(_activations_bytes(step, point) for step in steps)
+    activations = max(point.sequences * step.query * width * item for step in steps)
     logits = max(_logits_bytes(step, point) for step in steps)
     return Footprint(
         weights_bytes=weights_bytes(point),
@@ -59,37 +62,30 @@ def predict(point: Point) -> Footprint:
 
 
 def predict_time(point: Point, roofs: Roofs) -> float:
-    """Seconds to capture a point if every forward met its roof: a lower bound.
+    """Return the seconds that a capture takes if every forward meets its roof, which is a lower bound.
 
-    That is `repeats` generations, one to warm up and one under the profiler; neither of these two is counted for more
-    than the seconds that warming up is cut off at. Making weights, compiling and writing files come on top, and at a
-    batch of 1 most eager steps take several times as long as at the roof.
+    Counted are `repeats` timed generations, a warm-up and a profiled generation; the last two for at most WARM_UP_S
+    each, since they are cut short. Making weights, compilation and writing files are not counted. At a batch of 1 most
+    eager steps take several times as long as at the roof.
     """
     generation = sum(step.count * forward_seconds(step, point, roofs) for step in forwards(point))
     return point.repeats * generation + 2 * min(generation, WARM_UP_S)
 
 
 def forward_seconds(step: Forward, point: Point, roofs: Roofs) -> float:
-    """The time of one forward at the roof: of its FLOPs or of its bytes, whichever is longer."""
-    narrow = 0 if point.linear == "model" else linear_flops(step, point)
-    computing = (flops(step, point) - narrow) / roofs.flops_per_s(point.dtype) + narrow / roofs.flops_per_s(
-        point.linear
-    )
+    """Return the seconds of one forward at the roof: those of its FLOPs or of its bytes, whichever is longer."""
+    eight_bit = 0 if point.linear == "model" else linear_flops(step, point)
+    computing = (flops(step, point) - eight_bit) / roofs.flops_per_s(point.dtype)
+    computing += eight_bit / roofs.flops_per_s(point.linear)
     return max(computing, dram_bytes(step, point) / roofs.bytes_per_s)
 
 
-def _activations_bytes(step: Forward, point: Point) -> int:
-    """Inside a feed-forward block: the residual stream, its normalized copy, and three activations of its width."""
-    shape = shape_of(point)
-    return point.sequences * step.query * (2 * shape.hidden + 3 * shape.ffn) * ITEM_BYTES[point.dtype]
-
-
 def _logits_bytes(step: Forward, point: Point) -> int:
-    """At token selection: the residual stream, the logits with the copies that guidance and shifting make, softmax."""
+    """Return the bytes at token selection: residual stream, logits and their copies, softmax and noise."""
     shape, item = shape_of(point), ITEM_BYTES[point.dtype]
-    copies = point.sequences * (2 if shape.shifted and point.mode != "ar" else 1) + (
-        3 * point.batch if point.guidance else 0
-    )
+    # Shifting concatenates the logits into a second tensor. Guidance makes three tensors of a batch's logits.
+    copies = point.sequences * (2 if shape.shifted and point.mode != "ar" else 1)
+    copies += 3 * point.batch if point.guidance else 0
     width = SAMPLING_BYTES.get(point.sampling, item)
     noisy = step.logits if point.mode == "ar" else step.confident
     softmax = step.confident * width + (noisy * NOISE_COPIES * width if point.temperature else 0)

@@ -1,4 +1,4 @@
-"""Decoding modes, one module each: a schedule of labelled steps, and what one step runs."""
+"""Decoding modes, one module each: what a step of `schedules.schedule` runs on the device."""
 
 from typing import Any, Protocol
 
@@ -19,17 +19,17 @@ from ridgeline.capture.steps import Kind, Step
 
 
 class Tokens(Protocol):
-    """The tokens of a generation on its device: `tokens` `[batch, length]`, `masked` of that shape the undecided."""
+    """The tokens of a generation on its device: `tokens` `[batch, length]`, and where they are undecided, `masked`."""
 
     tokens: Tensor
     masked: Tensor
 
 
 class Generation(Protocol):
-    """One generation under way: its steps to run in order, and its tokens on the device.
+    """A generation in progress: its steps, to be run in order, and its tokens on the device.
 
-    `adaptive` generations skip the steps that `finished` says are not needed; `learn`, at a step's end, waits for the
-    device to know.
+    In an `adaptive` generation the caller skips a step if `finished` is true for it, and calls `learn` after each step,
+    which waits for the device.
     """
 
     steps: list[Step]
@@ -37,38 +37,38 @@ class Generation(Protocol):
 
     @property
     def canvas(self) -> Tokens:
-        """The tokens."""
+        """The tokens and which of them are undecided."""
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of keys and values kept between steps."""
+        """Bytes of the key and value cache."""
 
     @property
     def logits_bytes(self) -> int:
         """Bytes of the largest logits of a step."""
 
     def reset(self) -> None:
-        """Go back to the prompt, keeping all memory."""
+        """Return to the prompt and keep all allocated memory."""
 
     def place(self, step: Step) -> None:
-        """Tell the device which step comes. Steps go in order."""
+        """Copy what differs between steps of a shape to the device, before `work`. Steps run in order."""
 
     def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
-        """Issue the placed step's work; never waits for the device unless the mode's definition demands it.
+        """Issue the work of the placed step, without waiting for the device unless the mode is defined to wait.
 
-        `offsets` `[query]` and `visible` `[context]` count from 0: their lengths are the step's, and nothing else
-        about a step is known to the host here, so that the same work serves every step of the same shape.
+        `offsets` `[query]` and `visible` `[context]` count from 0. The host passes only their lengths, so that one
+        CUDA graph serves every step of the same shape.
         """
 
     def learn(self, step: Step) -> None:
-        """Where confidence decides, learn what a step that was issued decided. Waits for the device then."""
+        """In adaptive generations, wait for the device and record whether the block of `step` is decided."""
 
     def finished(self, step: Step) -> bool:
-        """Whether a step is not needed any more, by what was learnt."""
+        """Whether `step` can be skipped, as far as `learn` has recorded."""
 
 
 class Start(Protocol):
-    """How a mode begins: state for a point on a decoder's device."""
+    """Constructor of a mode's generation on the device of `decoder`."""
 
     def __call__(self, decoder: Any, point: Point, labels: Labels) -> Generation: ...
 
@@ -81,11 +81,11 @@ MODES: dict[str, Start] = {
     "dlm_block_dual": dlm_block_dual.DualCacheDiffusion,
     "dlm_block_causal": dlm_block_causal.BlockCausalDiffusion,
 }
-"""Every mode that `mode = "..."` may name."""
+"""The modes of a configuration's key `mode`."""
 
 
 def start(decoder: Any, point: Point, labels: Labels) -> Generation:
-    """A point's generation on a decoder. A model that diffuses a canvas of its own does so in `dlm_block_causal`."""
+    """Return a generation of `point` on `decoder`. DiffusionGemma has a class of its own for `dlm_block_causal`."""
     if decoder.shape.layout == "diffusion_gemma":
         return dlm_canvas.CanvasDiffusion(decoder, point, labels)
     return MODES[point.mode](decoder, point, labels)

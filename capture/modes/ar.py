@@ -1,4 +1,4 @@
-"""Autoregressive decoding: one causal prefill, then one token a step against a key and value cache."""
+"""Autoregressive decoding: one causal prefill, then one token per step with a key and value cache."""
 
 from torch import Tensor
 
@@ -8,22 +8,12 @@ from ridgeline.capture.decoder.canvas import Canvas
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.decoder.sampling import Sampler
 from ridgeline.capture.labels import Labels
+from ridgeline.capture.schedules import schedule
 from ridgeline.capture.steps import Kind, Step
 
 
-def schedule(point: Point) -> list[Step]:
-    """Prefill commits the first token; each of the others takes a decoding step, which attends to itself as well."""
-    prompt = point.prompt_tokens
-    prefill = Step(phase="prefill", index=0, kind="prefill", query=prompt, context=prompt, tokens=1)
-    decode = [
-        Step(phase="decode", index=index, kind="decode", query=1, context=prompt + index, tokens=1)
-        for index in range(1, point.generated_tokens)
-    ]
-    return [prefill, *decode]
-
-
 class Autoregressive:
-    """A generation in mode `ar`. End-of-sequence tokens are ignored, so that every run has the length it asks for."""
+    """A generation in mode `ar`. It ignores end-of-sequence tokens, so that every run has the configured length."""
 
     adaptive = False
 
@@ -36,32 +26,32 @@ class Autoregressive:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of keys and values kept between steps."""
+        """Bytes of the key and value cache."""
         return self._cache.nbytes
 
     @property
     def logits_bytes(self) -> int:
-        """Bytes of a step's logits: the last position's of every sequence."""
+        """Bytes of a step's logits, which are those of the last position of every sequence."""
         return len(self.canvas.tokens) * self._decoder.shape.vocabulary * self._decoder.dtype.itemsize
 
     def reset(self) -> None:
-        """Go back to the prompt; slots past it are written before they are read."""
+        """Return to the prompt. The cache stays as it is: every slot is written before it is read."""
         self.canvas.reset()
 
     def place(self, step: Step) -> None:
-        """Tell the device which step comes."""
+        """Copy the first position of `step` to where the work reads it."""
         self.canvas.place(step)
 
     def learn(self, step: Step) -> None:
-        """Nothing: every position takes a step."""
+        """Do nothing: no step is ever skipped."""
 
     def finished(self, step: Step) -> bool:
-        """Never: every position takes a step."""
+        """Return False: no step is ever skipped."""
         del step
         return False
 
     def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
-        """Forward the positions from the step's first, and commit the token after the last."""
+        """Forward the step's positions and commit the token after the last one."""
         positions = offsets + self.canvas.first
         logits = self.logits(kind, positions, visible)
         with self._labels.range("module=sampling"):
@@ -70,7 +60,7 @@ class Autoregressive:
             self.canvas.write(positions[-1:] + 1, chosen, undecided)
 
     def logits(self, kind: Kind, positions: Tensor, visible: Tensor) -> Tensor:
-        """Logits `[batch, 1, vocabulary]` of the step's last position."""
+        """Return the logits `[batch, 1, vocabulary]` of the step's last position."""
         tokens, _ = self.canvas.read(positions)
         view = Cached(self._cache, positions, visible.shape[0], causal=kind == "prefill")
         return self._decoder.forward(tokens, positions, view, last=True)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from ridgeline.capture.modes import ar, dlm_block_dual, dlm_full
 from ridgeline.capture.run_directory import tokens_of
+from ridgeline.capture.schedules import schedule
 from ridgeline.capture.steps import Step, profiled_window, share
 
 from .conftest import make_point
 
 
 def test_ar_prefills_then_decodes() -> None:
-    steps = ar.schedule(make_point(model="tiny-llama", mode="ar"))
+    steps = schedule(make_point(model="tiny-llama", mode="ar"))
     assert [step.label for step in steps[:2]] == [
         "phase=prefill step=0 kind=prefill query=16 context=16 tokens=1",
         "phase=decode step=1 kind=decode query=1 context=17 tokens=1",
@@ -21,13 +21,13 @@ def test_ar_prefills_then_decodes() -> None:
 
 
 def test_every_full_step_processes_every_position() -> None:
-    steps = dlm_full.schedule(make_point(model="tiny-llada", mode="dlm_full", block=6, steps=4))
+    steps = schedule(make_point(model="tiny-llada", mode="dlm_full", block=6, steps=4))
     assert [(step.block, step.tokens) for step in steps] == [(0, 3), (0, 3), (1, 3), (1, 3)]
     assert {(step.kind, step.query, step.context) for step in steps} == {("denoise", 28, 28)}
 
 
 def test_a_block_is_refreshed_once_and_then_reused() -> None:
-    steps = dlm_block_dual.schedule(make_point(model="tiny-llada", mode="dlm_block_dual", block=4))
+    steps = schedule(make_point(model="tiny-llada", mode="dlm_block_dual", block=4))
     assert [step.kind for step in steps] == 3 * ["refresh", "reuse", "reuse", "reuse"]
     assert steps[5].label == "phase=denoise step=5 block=1 kind=reuse query=4 context=28 tokens=1"
     assert steps[4].label == "phase=denoise step=4 block=1 kind=refresh query=28 context=28 tokens=1"
@@ -66,7 +66,7 @@ def test_the_window_has_every_kind_and_the_commonest_twice(kinds: list[str], exp
 @pytest.mark.parametrize(("guidance", "sequences"), [(0.0, 3), (1.5, 6)])
 def test_guidance_processes_each_sequence_twice_and_commits_it_once(guidance: float, sequences: int) -> None:
     point = make_point(model="tiny-llada", mode="dlm_block_dual", block=4, batch=3, guidance=guidance)
-    tokens = tokens_of(point, dlm_block_dual.schedule(point), 3 * 12)
+    tokens = tokens_of(point, schedule(point), 3 * 12)
     assert tokens["processed"] == sequences * (3 * 28 + 9 * 4)
     assert tokens["attended"] == sequences * (3 * 28 + 9 * 4) * 28
     assert tokens["committed"] == 36

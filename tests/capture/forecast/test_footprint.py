@@ -1,4 +1,4 @@
-"""Predictions: forwards against the modes' own schedules, memory against what is made, time against hand arithmetic."""
+"""Predictions: forwards against a decoder's own, memory against what is made, time against hand arithmetic."""
 
 import json
 import subprocess
@@ -18,6 +18,7 @@ from ridgeline.capture.forecast.footprint import forward_seconds, predict, predi
 from ridgeline.capture.forecast.forwards import dram_bytes, flops, forwards
 from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.execution import Direct
 from ridgeline.capture.modes import MODES
 from ridgeline.capture.modes.dlm_block_causal import block_causal
 from ridgeline.capture.sweep import sweep
@@ -34,14 +35,35 @@ def llada(mode: str, **keys: Any) -> Point:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("block", [{"block": 4}, {"block": 12}, {"block": 4, "schedule": [[1, 3]]}, {"factor": 1.5}])
-def test_forwards_are_those_of_the_mode(mode: str, block: dict[str, Any]) -> None:
+def test_forwards_are_those_that_the_decoder_runs(
+    mode: str, block: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     point = make_point(model="tiny-llada", mode=mode, **block)
-    decoder = random_decoder(PRESETS["tiny-llada"], torch.float32, torch.device("cpu"), capacity=28, seed=0)
-    steps = MODES[mode](decoder, point, Labels()).steps
-    predicted: Counter[tuple[str, int, int]] = Counter()
-    for forward in forwards(point):
-        predicted[forward.kind, forward.query, forward.context] += forward.count
-    assert predicted == Counter((step.kind, step.query, step.context) for step in steps)
+    device = torch.device("cpu")
+    decoder = random_decoder(PRESETS["tiny-llada"], torch.float32, device, capacity=28, seed=0)
+    generation: Any = MODES[mode](decoder, point, Labels())
+    ran: list[tuple[int, int]] = []  # the positions and the logits of each forward
+    hidden, forward = decoder.hidden, decoder.forward
+
+    def forward_hidden(tokens: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        ran.append((tokens.shape[1], 0))
+        return hidden(tokens, *arguments)
+
+    def forward_logits(*arguments: Any, **keys: Any) -> torch.Tensor:
+        logits = forward(*arguments, **keys)
+        ran[-1] = (ran[-1][0], logits.shape[1])
+        return logits
+
+    monkeypatch.setattr(decoder, "hidden", forward_hidden)
+    monkeypatch.setattr(decoder, "forward", forward_logits)
+    runner = Direct(generation, device)
+    for step in generation.steps:
+        runner.run(step)
+    steps = zip(generation.steps, ran, strict=True)
+    predicted: Counter[tuple[str, int, int, int]] = Counter()
+    for each in forwards(point):
+        predicted[each.kind, each.query, each.context, each.logits] += each.count
+    assert predicted == Counter((step.kind, query, step.context, logits) for step, (query, logits) in steps)
 
 
 def test_flops_and_bytes_of_a_step_are_those_of_the_closed_form() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ridgeline.capture.measuring import timing
-from ridgeline.capture.modes import ar, dlm_block_causal, dlm_block_dual
+from ridgeline.capture.schedules import schedule
 from ridgeline.capture.steps import Step
 from tests.capture.conftest import make_point
 
@@ -19,7 +19,7 @@ class Recorded:
     def __init__(self, unneeded: int = -1) -> None:
         self.generation = self
         self.unneeded = unneeded
-        self.steps = dlm_block_dual.schedule(make_point(model="tiny-llada", mode="dlm_block_dual", block=4))
+        self.steps = schedule(make_point(model="tiny-llada", mode="dlm_block_dual", block=4))
         self.ran: list[int] = []
 
     def reset(self) -> None:
@@ -69,7 +69,7 @@ def test_a_warm_up_sees_every_kind_twice_even_when_time_is_short(limit_s: float,
 
 def test_a_warm_up_sees_every_length() -> None:
     generation: Any = Recorded()
-    generation.steps = ar.schedule(make_point(model="tiny-llama", mode="ar"))
+    generation.steps = schedule(make_point(model="tiny-llama", mode="ar"))
     timing.warm_up(generation, CPU, limit_s=0.0)
     assert generation.ran == list(range(12))
 
@@ -85,7 +85,7 @@ def test_a_first_block_ends_when_it_is_decided(monkeypatch: pytest.MonkeyPatch) 
     """The prefill commits nothing, and the step that caches the block comes after it."""
     monkeypatch.setattr(timing, "clock", lambda device, marks: Ticking())
     generation: Any = Recorded()
-    generation.steps = dlm_block_causal.schedule(make_point(model="tiny-llada", mode="dlm_block_causal", block=4))
+    generation.steps = schedule(make_point(model="tiny-llada", mode="dlm_block_causal", block=4))
     assert [step.kind for step in generation.steps][:6] == ["prefill", *4 * ["reuse"], "commit"]
     timings, _ = timing.measure(generation, CPU, 1, progress=lambda _: None)
     assert {entry.metric: entry.value_ns for entry in timings if entry.metric in ("ttft", "first_block")} == {
