@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.alignment import Pairs, align_names, common_length, remembering
+from ridgeline.analyze.attribution.alignment import Pairs, align_names, common_length, memoized
 from ridgeline.analyze.attribution.labels import NOTHING, Label
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels, step_labels
 from ridgeline.analyze.attribution.spans import ROOT, Int64, Integers, take
@@ -237,7 +237,7 @@ def _pair(run: Annotated, twin: Annotated) -> tuple[Int64, Int64, Int64]:
     twin_steps, whole = _sequences(twin, theirs, labelled), _ordered(twin, theirs)
     position = np.argsort(whole.rows)
     is_replay = run.activities["replay"].to_numpy()
-    align, stretches = remembering(align_names), remembering(_stretches)
+    align, stretches = memoized(align_names), memoized(_stretches)
     found, cursor = [(_NONE, _NONE, _NONE)], 0
     for number, replayed in enumerate(replays):
         if replayed.label and twin_steps:
@@ -325,12 +325,12 @@ def _partners(replayed: _Sequence, groups: Iterable[Sequence[_Sequence]], align:
         best, candidate = Pairs(_NONE, _NONE), replayed
         for other in group:
             pairs = align(replayed.names, other.names)
-            if len(pairs.ours) > len(best.ours):
+            if len(pairs.first) > len(best.first):
                 best, candidate = pairs, other
-            if len(best.ours) == len(replayed.names):
+            if len(best.first) == len(replayed.names):
                 break
-        if len(best.ours) and len(best.ours) >= AGREEMENT * min(len(replayed.names), len(candidate.names)):
-            return replayed.rows[best.ours], candidate.rows[best.theirs]
+        if len(best.first) and len(best.first) >= AGREEMENT * min(len(replayed.names), len(candidate.names)):
+            return replayed.rows[best.first], candidate.rows[best.second]
     return _NONE, _NONE
 
 

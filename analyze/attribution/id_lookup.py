@@ -1,4 +1,4 @@
-"""Rows found by the identifiers that events carry: which row of one frame has the same as each row of another."""
+"""Joins by the ids that events carry: for each row of one frame, the row of another frame with the same id."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import polars as pl
 from ridgeline.analyze.attribution.spans import ROOT, Int32
 
 
-class Found(NamedTuple):
-    """For each row the row that was found, ``ROOT`` where there is none, and whether any other could have been."""
+class Matches(NamedTuple):
+    """For each row its matching row, ``ROOT`` where there is none; ``ambiguous`` if several target rows share keys."""
 
     row: Int32
-    several: bool
+    ambiguous: bool
 
 
-def find(rows: pl.DataFrame, target: pl.DataFrame, *keys: str) -> Found:
-    """The row of ``target`` with the same ``keys``, the earliest one if several share them; nulls are like none."""
-    known = target.select(*keys, "start_ns").with_row_index("found").drop_nulls(keys)
-    if not known["start_ns"].is_sorted():
-        known = known.sort("start_ns", "found")
-    first = known.select(*keys, "found").unique(keys, keep="first", maintain_order=True)
-    found = rows.select(keys).join(first, on=keys, how="left", maintain_order="left")["found"]
-    return Found(found.cast(pl.Int32).fill_null(ROOT).to_numpy(), len(first) < len(known))
+def match_first(rows: pl.DataFrame, target: pl.DataFrame, *keys: str) -> Matches:
+    """The earliest row of ``target`` by ``start_ns`` with the same ``keys``; a null key matches nothing."""
+    candidates = target.select(*keys, "start_ns").with_row_index("match").drop_nulls(keys)
+    if not candidates["start_ns"].is_sorted():
+        candidates = candidates.sort("start_ns", "match")
+    first = candidates.select(*keys, "match").unique(keys, keep="first", maintain_order=True)
+    match = rows.select(keys).join(first, on=keys, how="left", maintain_order="left")["match"]
+    return Matches(match.cast(pl.Int32).fill_null(ROOT).to_numpy(), len(first) < len(candidates))
 
 
 def repeated(rows: pl.DataFrame, target: pl.DataFrame, *keys: str) -> pl.Series:
-    """Whether several rows of ``target`` have the keys of each row."""
-    known = target.select(keys).drop_nulls()
-    twice = known.filter(known.is_duplicated()).unique().with_columns(twice=pl.lit(value=True))
+    """True for each row whose ``keys`` several rows of ``target`` have."""
+    present = target.select(keys).drop_nulls()
+    twice = present.filter(present.is_duplicated()).unique().with_columns(twice=pl.lit(value=True))
     return rows.select(keys).join(twice, on=keys, how="left", maintain_order="left")["twice"].fill_null(value=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 _PAIRS = re.compile(r"\w+=\S+(?:\s+\w+=\S+)*")
@@ -11,7 +10,7 @@ _PROFILER_STEP = re.compile(r"ProfilerStep#(\d+)")
 
 
 class Label(NamedTuple):
-    """What a span's name says of the work inside it; None where it says nothing."""
+    """The step and module that a span's name gives to the work inside it; None for each key the name lacks."""
 
     phase: str | None = None
     kind: str | None = None
@@ -42,13 +41,10 @@ def parse(name: str) -> Label:
     if "=" not in name or not _PAIRS.fullmatch(name):
         return NOTHING
     pairs = dict(pair.split("=", 1) for pair in name.split())
-    known = {key: value if key in _TEXT else _number(value) for key, value in pairs.items() if key in Label._fields}
-    return Label(**known)  # type: ignore[arg-type]
+    fields = {key: value if key in _TEXT else _number(value) for key, value in pairs.items() if key in Label._fields}
+    return Label(**fields)  # type: ignore[arg-type]
 
 
 def _number(text: str) -> int | None:
+    # 19 digits may exceed the 64-bit integers of the tables
     return int(text) if text.isdecimal() and len(text) < 19 else None
-
-
-def parse_all(names: Sequence[str]) -> list[Label]:
-    return [parse(name) for name in names]

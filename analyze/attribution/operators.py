@@ -1,9 +1,9 @@
-"""Whose work is it: every device activity's operator, module, phase and step, by two joins and one tree of spans.
+"""Attribution: the operator, module, phase and step of every device activity, by two joins and one tree of spans.
 
-The tree nests operators, annotations and launches of every thread. A device activity is joined to an operator by its
-``External id``; where there is none, or where that operator was not running when the activity was launched (old writers
-put the correlation id there), to the innermost operator around its launch. Labels come from the annotations around the
-launch.
+The tree nests the operators, annotations and launches of every thread. The first join takes the operator that the
+activity's ``External id`` names. The second takes the innermost operator around the activity's launch, where the id is
+missing or its operator was not running at the launch (old writers put the correlation id there). Labels come from the
+annotations around the launch.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.id_lookup import find
-from ridgeline.analyze.attribution.labels import Label, parse_all
+from ridgeline.analyze.attribution.id_lookup import match_first
+from ridgeline.analyze.attribution.labels import Label, parse
 from ridgeline.analyze.attribution.launches import launched
-from ridgeline.analyze.attribution.ranks import Processes, processes, ranks, running
+from ridgeline.analyze.attribution.ranks import Mask, Processes, processes, ranks, running
 from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
 from ridgeline.analyze.reading.columns import DEVICE_CATEGORIES
 from ridgeline.analyze.reading.trace import Trace
 
 CATEGORIES = ("kernel", "memcpy", "memset", "profiler_range", "operator")
-"""What a device activity is; the first four in the order of the trace's own categories."""
+"""The categories of activities; the first four in the order of the trace's own categories."""
 _ATTRIBUTION = pl.Enum(
     ["before_recording", "cpu", "external_id", "graph_twin", "launch", "profiler_range", "unattributed"]
 )
@@ -32,7 +32,7 @@ _ANNOTATION, _OPERATOR, _LAUNCH = range(3)
 
 @dataclass
 class Tree:
-    """All host spans of a trace: annotations, then operators, then launches, with each one's parent."""
+    """All host spans of a trace: annotations, then operators, then launches. ``parent`` is the span around each."""
 
     offset: dict[int, int]
     parent: Int32
@@ -49,7 +49,7 @@ class Tree:
 
 
 def build_tree(trace: Trace, labels: list[Label]) -> Tree:
-    """Nest all host spans and find for each the operator, step label and module label it stands in."""
+    """The tree of all host spans, with the operator, step label and module label around each span."""
     groups = (trace.annotations, trace.operators, trace.launches)
     sizes = [len(group) for group in groups]
     offset = {kind: sum(sizes[:kind]) for kind in range(3)}
@@ -72,35 +72,36 @@ def _concatenate(groups: tuple[pl.DataFrame, ...], column: str) -> Int64:
 
 
 def parse_labels(trace: Trace) -> list[Label]:
-    """A label for every name code that annotations use, empty for the rest."""
+    """A label for each name code: parsed where an annotation uses the name, empty otherwise."""
     used = set(trace.annotations["name"].to_list())
-    return parse_all([name if code in used else "" for code, name in enumerate(trace.names)])
+    return [parse(name if code in used else "") for code, name in enumerate(trace.names)]
 
 
 def step_labels(trace: Trace, tree: Tree, labels: list[Label]) -> dict[int, Label]:
-    """The label of each annotation that marks a step, by its row, with what the labels around it add.
+    """The label of each annotation that marks a step, by its row, with keys added from the labels around it.
 
-    An inner label says more than an outer one; ``ProfilerStep#3`` only fills gaps.
+    An inner label overrides an outer one; ``ProfilerStep#3`` only fills gaps.
     """
+    # outer annotations first, so that the label around each one is complete
     rows = trace.annotations.with_row_index("row").sort("start_ns", -pl.col("duration_ns"), "row")
-    found: dict[int, Label] = {}
+    complete: dict[int, Label] = {}
     for row, name in rows.select("row", "name").iter_rows():
         label = labels[name]
         if label.marks_step:
-            around = found.get(int(take(tree.step, tree.parent[[row]])[0]), Label())
+            around = complete.get(int(take(tree.step, tree.parent[[row]])[0]), Label())
             inner, outer = (around, label) if trace.names[name].startswith("ProfilerStep#") else (label, around)
-            found[row] = Label(*(o if i is None else i for i, o in zip(inner, outer, strict=True)))
-    return found
+            complete[row] = Label(*(o if i is None else i for i, o in zip(inner, outer, strict=True)))
+    return complete
 
 
 def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
-    """One row per device activity: the columns of ``trace.device`` (sorted by start), ``row`` there, and
+    """One row per device activity, sorted by start: the columns of ``trace.device``, its ``row`` there, and
 
     ``operator`` (row in ``trace.operators``), ``step_label`` and ``module_label`` (rows in ``trace.annotations``),
     ``launch`` (row in ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``doubt``, why
-    its launch may be another (of ``DOUBTS``); ``replay``, whether it is a graph's; ``carries_cost``, whether the
-    operator's cost falls on it; ``rank`` and ``device_index``. ``device`` is a number for each device of each rank.
-    Counter ranges are activities only where there are no kernels.
+    the launch may be wrong (one of ``DOUBTS``); ``replay``, true for a graph's activities; ``carries_cost``, true where
+    the activity bears its operator's cost; ``rank`` and ``device_index``. ``device`` numbers the devices of all ranks.
+    Counter ranges are activities only in a trace without kernels.
     """
     device = trace.device.drop("thread").with_row_index("row")
     if (device["category"] != _RANGE).any():
@@ -108,91 +109,71 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     device = device.sort("start_ns", "device", "stream", "row")
     hosts = processes(trace)
     launch, process, doubt = launched(trace, device, hosts)
-    by_id = _operators_by_id(trace, device, hosts, process)
-    device = _apart(trace, device, hosts, process)
-    launch_span = _shifted(launch, tree.offset[_LAUNCH])
+    device, by_id = _by_process(trace, device, hosts, process)
+
+    launch_span = np.where(launch == ROOT, launch, launch + np.int32(tree.offset[_LAUNCH]))
     launch_ns = take(trace.launches["start_ns"].to_numpy(), launch)
-    replay = (launch != ROOT) & _graph_launches(trace, launch)
+    # The operator around a graph launch is not the operator of the kernels inside the graph.
+    replays = np.array(["GraphLaunch" in name for name in trace.names], dtype=np.int64)
+    replay = (launch != ROOT) & (take(replays, take(trace.launches["name"].to_numpy(), launch)) == 1)
     around_launch = take(tree.operator, launch_span)
     around_launch[replay] = ROOT
-    trusted = _trusted(trace, by_id, launch, launch_ns, around_launch)
+
+    # An id is right if its operator was running at the launch, on that thread or on a thread without operators.
+    operator_thread = take(trace.operators["thread"].to_numpy(), by_id)
+    same_thread = operator_thread == take(trace.launches["thread"].to_numpy(), launch)
+    ran = running(trace.operators, by_id, launch_ns) & (same_thread | (around_launch == ROOT))
+    trusted = (by_id != ROOT) & ((launch == ROOT) | ran)
     operator = np.where(trusted, by_id, around_launch)
-    id_span = _shifted(np.where(trusted, by_id, np.int32(ROOT)), tree.offset[_OPERATOR])
+    id_span = np.where(trusted, by_id + np.int32(tree.offset[_OPERATOR]), np.int32(ROOT))
     span = np.where(launch_span != ROOT, launch_span, id_span)
-    attribution = _first(
-        {
-            "profiler_range": device["category"].to_numpy() == _RANGE,
-            "external_id": trusted,
-            "launch": around_launch != ROOT,
-            "before_recording": _before_recording(device, launch, by_id),
-        },
-        "unattributed",
-    )
+
+    # the first condition that holds
+    conditions = {
+        "profiler_range": device["category"].to_numpy() == _RANGE,
+        "external_id": trusted,
+        "launch": around_launch != ROOT,
+        "before_recording": _before_recording(device, (launch != ROOT) | (by_id != ROOT)),
+    }
+    codes = np.select(list(conditions.values()), np.arange(len(conditions), dtype=np.uint8), len(conditions))
     return device.with_columns(
         _nullable("operator", operator),
         _nullable("step_label", take(tree.step, span)),
         _nullable("module_label", take(tree.module, span)),
         _nullable("launch", launch),
         _nullable("launch_ns", launch_ns).cast(pl.Int64),
-        attribution,
+        pl.Series("attribution", [*conditions, "unattributed"], dtype=_ATTRIBUTION).gather(codes),
         doubt,
         pl.Series("replay", replay),
         carries_cost=pl.col("bytes").is_null(),
     )
 
 
-def _operators_by_id(trace: Trace, device: pl.DataFrame, hosts: Processes, process: Int64) -> Int32:
-    """The operator that each activity's ``External id`` names: of its own process, if that has any."""
+def _by_process(trace: Trace, device: pl.DataFrame, hosts: Processes, process: Int64) -> tuple[pl.DataFrame, Int32]:
+    """The activities with ``rank`` and ``device_index``, and the operator that each one's ``External id`` names.
+
+    In a merged trace the operator is one of the activity's own process, if that has any, and ``device`` becomes a
+    number for each device of each rank.
+    """
     if len(hosts) < 2:
-        return find(device, trace.operators, "external_id").row
+        by_id = match_first(device, trace.operators, "external_id").row
+        return device.with_columns(pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), device_index="device"), by_id
     of_operator = hosts.of(trace.operators)
-    alone = ~np.isin(process, of_operator)
     operators = trace.operators.with_columns(process=pl.Series(of_operator))
-    by_id = find(device.with_columns(process=pl.Series(process)), operators, "process", "external_id").row
-    return np.where(alone, find(device, operators, "external_id").row, by_id) if alone.any() else by_id
-
-
-def _apart(trace: Trace, device: pl.DataFrame, hosts: Processes, process: Int64) -> pl.DataFrame:
-    """With ``rank`` and ``device_index``; where there are several ranks, ``device`` becomes a number for each's."""
-    if len(hosts) < 2:
-        return device.with_columns(pl.lit(trace.rank, dtype=pl.Int64).alias("rank"), device_index="device")
+    by_id = match_first(device.with_columns(process=pl.Series(process)), operators, "process", "external_id").row
+    without_operators = ~np.isin(process, of_operator)
+    if without_operators.any():
+        by_id = np.where(without_operators, match_first(device, operators, "external_id").row, by_id)
     keys = np.stack([process, device["device"].to_numpy()], axis=1)
     number = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-    return device.with_columns(
+    ranked = device.with_columns(
         pl.Series("rank", trace.rank + process), pl.Series("device", number), device_index="device"
     )
+    return ranked, by_id
 
 
-def _shifted(rows: Int32, offset: int) -> Int32:
-    """Rows of a group as places among all spans."""
-    return np.where(rows == ROOT, rows, rows + np.int32(offset))
-
-
-def _trusted(
-    trace: Trace, by_id: Int32, launch: Int32, launch_ns: Int64, around_launch: Int32
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether an id is believed: its operator ran when the launch came, on that thread or one without operators."""
-    operators, launches = trace.operators, trace.launches
-    ran = running(operators, by_id, launch_ns)
-    same_thread = take(operators["thread"].to_numpy(), by_id) == take(launches["thread"].to_numpy(), launch)
-    return np.asarray((by_id != ROOT) & ((launch == ROOT) | (ran & (same_thread | (around_launch == ROOT)))))
-
-
-def _first(conditions: dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]], otherwise: str) -> pl.Series:
-    """How each activity was attributed: the first condition that holds."""
-    codes = np.select(list(conditions.values()), np.arange(len(conditions), dtype=np.uint8), len(conditions))
-    return pl.Series("attribution", [*conditions, otherwise], dtype=_ATTRIBUTION).gather(codes)
-
-
-def _graph_launches(trace: Trace, launch: Int32) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which launches replay a graph: what surrounds those is not the operator of the kernels inside."""
-    replays = np.array(["GraphLaunch" in name for name in trace.names], dtype=np.int64)
-    return np.asarray(take(replays, take(trace.launches["name"].to_numpy(), launch)) == 1)
-
-
-def _before_recording(device: pl.DataFrame, launch: Int32, by_id: Int32) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """No launch in the trace, and started before the first activity of its stream that has one."""
-    known = (launch != ROOT) | (by_id != ROOT)
+def _before_recording(device: pl.DataFrame, known: Mask) -> Mask:
+    """True for each activity without a known origin that started before the first known one of its stream."""
     first_known = pl.when("known").then("start_ns").min()
     stream_first = device.with_columns(known=pl.Series(known)).select(
         pl.coalesce(first_known.over("device", "stream"), first_known.over("device")).alias("first_ns")
@@ -206,11 +187,11 @@ def _nullable(name: str, values: Integers) -> pl.Series:
 
 
 def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFrame:
-    """On a machine without a device, operators in the place of kernels; same columns as :func:`attribute`.
+    """Operators as activities, for a machine without a device; same columns as :func:`attribute`.
 
-    The outermost operator that has a kernel of its own stands for all that runs inside it; the ones around it keep only
-    their self time. ``composite`` is 2 for signatures of composite operators, 1 for those nothing is known of
-    (wrappers, if they have operators inside) and 0 for the rest. Together they hold every operator's self time once.
+    The outermost operator that has a kernel of its own stands for all operators inside it; the operators around it keep
+    only their self time, so that the durations hold every operator's self time once. ``composite`` is 2 for signatures
+    of composite operators, 1 for unknown ones (composite if they have operators inside) and 0 for the rest.
     """
     n = len(trace.operators)
     parent = tree.operator_parent()

@@ -1,18 +1,18 @@
-"""The processes in one trace: ranks whose traces were merged into one file, and whose device each device is.
+"""The processes in one trace, and the process that owns each device: ranks whose traces were merged into one file.
 
-Every process counts its launches and its operators from 1, so that in a merged trace the same ids stand for other calls
-in each. Device activities carry no host process; those of one device, as the file names it (``pid`` and ``device``),
-are one process's together. Against each candidate speak, counted by activity:
+Every process numbers its launches and operators from 1, so the same ids name different calls of a merged trace. Device
+activities carry no host process. All activities of one device, as the file names it (``pid`` and ``device``), belong to
+one process. Evidence against a candidate process is counted by activity:
 
 - it has no launch with the activity's correlation id,
-- or one that began after the activity started,
-- or the stream had started what was launched later before,
-- the operator that the ``External id`` names was not running in it when the launch came,
-- whoever made the pids distinct marked the device's otherwise than the process's,
-- and an activity of a device that is known to be its own has the same correlation id.
+- or its launch began after the activity started,
+- or its launch began before that of an activity which started earlier on the same stream,
+- the operator that the ``External id`` names was not running in it at the time of the launch,
+- the tool that merged the traces marked the pids of device and process differently,
+- and a device already assigned to it has an activity with the same correlation id.
 
-The device about which these tell most is given to the candidate against which the least speaks, then the next, until
-all are given or two candidates explain what is left equally well.
+The device with the clearest evidence is assigned first, to the candidate with the least evidence against it; then the
+next device. Assignment stops when two candidates explain the remaining devices equally well.
 """
 
 from __future__ import annotations
@@ -25,47 +25,45 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ridgeline.analyze.attribution.id_lookup import find
+from ridgeline.analyze.attribution.id_lookup import match_first
 from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, take
 from ridgeline.analyze.reading.trace import Trace
 
 Mask = NDArray[np.bool_]
-_LARGEST = 1 << 62
-"""Beyond which a pid is none."""
+_LARGEST_PID = 1 << 62
 _MOST = 256
-"""Processes or devices of a trace beyond which they are not told apart: the time grows with their product."""
+"""Most processes or devices that are told apart: the time grows with their product."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The host processes of a trace, numbered; fewer than two are not told apart."""
+    """The host processes of a trace, numbered; a trace with fewer than two needs no numbers."""
 
     pids: list[object]
-    """Of those that launch (of those that run operators, without a device), in order; the same numbers in each."""
+    """The processes that launch (without a device, that run operators), in order of their pids."""
     of_thread: Int64
-    """The number of each thread's process by the thread's code, 0 where it is none of them."""
+    """The process number of each thread by the thread's code, 0 for a thread of no listed process."""
 
     def __len__(self) -> int:
         return len(self.pids)
 
     def of(self, rows: pl.DataFrame) -> Int64:
-        """The number of the process of each row, which has a ``thread``."""
+        """The process number of each row of ``rows``, which has a column ``thread``."""
         return take(self.of_thread, rows["thread"].to_numpy())
 
 
 def processes(trace: Trace) -> Processes:
-    """Number the processes in the order of their pids, first those that launch, then those that only run operators."""
+    """The processes in order of their pids: first those that launch, then those that only run operators."""
     working = _pids(trace, trace.operators if trace.on_cpu else trace.launches)
     if len(working) < 2:
         return Processes(working, np.zeros(len(trace.threads), dtype=np.int64))
-    known = set(working)
-    others = [pid for pid in _pids(trace, trace.operators) if pid not in known]
+    others = [pid for pid in _pids(trace, trace.operators) if pid not in set(working)]
     number = {pid: code for code, pid in enumerate(working + others)}
     return Processes(working, np.array([number.get(pid, 0) for pid, _ in trace.threads], dtype=np.int64))
 
 
 def ranks(trace: Trace) -> Int64:
-    """The rank of each thread's process by the thread's code: a merged trace's are numbered from the header's on."""
+    """The rank of each thread's process by the thread's code; a merged trace counts up from its header's rank."""
     return trace.rank + processes(trace).of_thread
 
 
@@ -74,7 +72,7 @@ def _pids(trace: Trace, rows: pl.DataFrame) -> list[object]:
 
 
 def _natural(pid: object) -> tuple[bool, float, list[object]]:
-    """Numbers in their order, then texts with the numbers inside them in theirs."""
+    """A sort key: numbers by value, then texts with the numbers inside them by value."""
     if isinstance(pid, int | float):
         return False, pid, []
     parts = re.split(r"([0-9]{1,18})", str(pid))
@@ -83,105 +81,87 @@ def _natural(pid: object) -> tuple[bool, float, list[object]]:
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a merged trace as its events name them, numbered, and whose each is."""
+    """The devices of a merged trace as its events name them, numbered, and the process that owns each."""
 
     of_row: Int64
     """The device of each activity."""
     owner: Int64
-    """The process of each device, ``ROOT`` where that is not known or several share it."""
+    """The process of each device, ``ROOT`` where it is unknown or several share the device."""
 
 
 def devices(trace: Trace, device: pl.DataFrame, hosts: Processes) -> Devices:
-    """Whose each device is; ``device`` as :func:`ridgeline.analyze.attribution.operators.attribute` sorts it."""
-    named, of_row = _named(trace, device)
-    count = len(named)
-    if max(count, len(hosts)) > _MOST:
-        return Devices(of_row, np.full(count, ROOT))
-    launched = np.zeros((count, len(hosts)), dtype=np.int64)
-    against = np.bincount(of_row, minlength=count)[:, None] * _marked_otherwise(named, hosts.pids)
-    anywhere = np.zeros(len(device), dtype=bool)
-    for number in range(len(hosts)):
-        here, speaks = _examined(trace, device, of_row, hosts, number)
-        launched[:, number] = _count(of_row, here, count)
-        against[:, number] += _count(of_row, speaks, count)
-        anywhere |= here
-    ids = np.where(anywhere, _codes(device["correlation"]), ROOT)
-    owner, has = _given(against, of_row, ids)
-    mixed = _mixed(owner, has, launched, _count(of_row, anywhere, count), _count(of_row, _twice(of_row, ids), count))
-    return Devices(of_row, np.where(mixed, ROOT, owner))
-
-
-def _count(of_row: Int64, values: NDArray[np.int8] | Mask, count: int) -> Int64:
-    """The sum over the activities of each device."""
-    return np.bincount(of_row, values, count).astype(np.int64)
-
-
-def _codes(ids: pl.Series) -> Int64:
-    return np.unique(_or_root(ids), return_inverse=True)[1].reshape(-1)
-
-
-def _twice(of_row: Int64, ids: Int64) -> Mask:
-    """Which activities have an id that another of their device has."""
-    keys = pl.DataFrame({"device": of_row, "id": ids})
-    return np.asarray(keys.is_duplicated().to_numpy() & (ids != ROOT))
-
-
-def _mixed(owner: Int64, has: Mask, launched: Int64, known: Int64, twice: Int64) -> Mask:
-    """Devices that several processes share, as the file names them.
-
-    Most of what ran on them was not launched by their owner; or most ids come twice, and one of the processes that have
-    them has no device.
-    """
-    own = launched[np.arange(len(owner)), owner]
-    return np.asarray((2 * own < known) | (launched[:, ~has].any(axis=1) & (2 * twice > known)))
-
-
-def _named(trace: Trace, device: pl.DataFrame) -> tuple[list[tuple[object, int]], Int64]:
-    """(pid, index) of each device, in order, and which of them each activity ran on."""
+    """The owner of each device; ``device`` as :func:`ridgeline.analyze.attribution.operators.attribute` sorts it."""
+    # A device is named by its pid in the file and its index.
     codes = trace.device["thread"].gather(device["row"]).to_numpy()
     pids = sorted({trace.threads[code][0] for code in np.unique(codes)}, key=_natural)
     place = {pid: at for at, pid in enumerate(pids)}
     pid_of = np.array([place.get(pid, 0) for pid, _ in trace.threads], dtype=np.int64)
     keys = np.stack([pid_of[codes], device["device"].to_numpy()], axis=1)
-    named, of_row = np.unique(keys, axis=0, return_inverse=True)
-    return [(pids[pid], index) for pid, index in named.tolist()], of_row.reshape(-1)
+    unique, inverse = np.unique(keys, axis=0, return_inverse=True)
+    named, of_row = [(pids[pid], index) for pid, index in unique.tolist()], inverse.reshape(-1)
+    count = len(named)
+    if max(count, len(hosts)) > _MOST:
+        return Devices(of_row, np.full(count, ROOT))
+
+    launched = np.zeros((count, len(hosts)), dtype=np.int64)
+    against = np.bincount(of_row, minlength=count)[:, None] * _marked_differently(named, hosts.pids)
+    anywhere = np.zeros(len(device), dtype=bool)
+    for number in range(len(hosts)):
+        has_launch, evidence = _evidence_against(trace, device, of_row, hosts, number)
+        launched[:, number] = _count(of_row, has_launch, count)
+        against[:, number] += _count(of_row, evidence, count)
+        anywhere |= has_launch
+    codes_of_ids = np.unique(_or_root(device["correlation"]), return_inverse=True)[1].reshape(-1)
+    ids = np.where(anywhere, codes_of_ids, ROOT)
+    owner, has_device = _assign(against, of_row, ids)
+
+    # Several processes share a device, as the file names it, where its owner did not launch most of its activities;
+    # or where most ids occur twice, and a process that has launches with these ids owns no device.
+    repeats = pl.DataFrame({"device": of_row, "id": ids}).is_duplicated().to_numpy() & (ids != ROOT)
+    total, twice = _count(of_row, anywhere, count), _count(of_row, repeats, count)
+    own = launched[np.arange(count), owner]
+    shared = (2 * own < total) | (launched[:, ~has_device].any(axis=1) & (2 * twice > total))
+    return Devices(of_row, np.where(shared, ROOT, owner))
 
 
-def _examined(
+def _count(of_row: Int64, values: NDArray[np.int8] | Mask, count: int) -> Int64:
+    """The sum of ``values`` over the activities of each device."""
+    return np.bincount(of_row, values, count).astype(np.int64)
+
+
+def _evidence_against(
     trace: Trace, device: pl.DataFrame, of_row: Int64, hosts: Processes, number: int
 ) -> tuple[Mask, NDArray[np.int8]]:
-    """Which activities have a launch in a process, and how much speaks against each one's being its work."""
+    """For each activity: True where a process has its launch, and the count of the facts that speak against it."""
     launches, operators = (
         rows.filter(pl.Series(hosts.of(rows) == number)) for rows in (trace.launches, trace.operators)
     )
-    launch = find(device, launches, "correlation").row
-    launched = launch != ROOT
+    launch = match_first(device, launches, "correlation").row
+    has_launch = launch != ROOT
     launch_ns = take(launches["start_ns"].to_numpy(), launch)
-    against = (~launched).astype(np.int8)
-    against += launched & (launch_ns > device["start_ns"].to_numpy())
-    against[launched] += _overtaken(of_row[launched], _or_root(device["stream"])[launched], launch_ns[launched])
+    against = (~has_launch).astype(np.int8)
+    against += has_launch & (launch_ns > device["start_ns"].to_numpy())
+
+    # Streams run in launch order: compare each activity with the one before it on its stream.
+    at = np.flatnonzero(has_launch)
+    stream, of_device, began_ns = _or_root(device["stream"])[at], of_row[at], launch_ns[at]
+    order = np.lexsort((stream, of_device))
+    ahead, behind = order[:-1], order[1:]
+    same_stream = (of_device[ahead] == of_device[behind]) & (stream[ahead] == stream[behind])
+    against[at[behind]] += same_stream & (began_ns[behind] < began_ns[ahead])
+
     if len(operators):
-        by_id = find(device, operators, "external_id").row
-        named = launched & device["external_id"].is_not_null().to_numpy()
+        by_id = match_first(device, operators, "external_id").row
+        named = has_launch & device["external_id"].is_not_null().to_numpy()
         against += named & ~running(operators, by_id, launch_ns)
-    return launched, against
+    return has_launch, against
 
 
 def running(operators: pl.DataFrame, row: Int32, at_ns: Int64) -> Mask:
-    """Whether an operator was running at a moment; none was not."""
+    """True where the operator in ``row`` was running at ``at_ns``; False where ``row`` is ``ROOT``."""
     start_ns = take(operators["start_ns"].to_numpy(), row)
     end_ns = start_ns + take(operators["duration_ns"].to_numpy(), row, 0)
     return np.asarray((row != ROOT) & (start_ns <= at_ns) & (at_ns <= end_ns))
-
-
-def _overtaken(of_row: Int64, stream: Int64, launch_ns: Int64) -> Mask:
-    """Which activities, sorted by start, were launched before the one ahead of them on their stream."""
-    order = np.lexsort((stream, of_row))
-    ahead, behind = order[:-1], order[1:]
-    found = np.zeros(len(order), dtype=bool)
-    same = (of_row[ahead] == of_row[behind]) & (stream[ahead] == stream[behind])
-    found[behind] = same & (launch_ns[behind] < launch_ns[ahead])
-    return found
 
 
 def _or_root(ids: pl.Series) -> Int64:
@@ -189,66 +169,63 @@ def _or_root(ids: pl.Series) -> Int64:
     return filled
 
 
-def _given(against: Int64, of_row: Int64, ids: Int64) -> tuple[Int64, Mask]:
-    """The process of each device, and which processes have one: first the device about which the evidence is clearest.
+def _assign(against: Int64, of_row: Int64, ids: Int64) -> tuple[Int64, Mask]:
+    """The process of each device, and True for each process that owns one; the clearest evidence decides first.
 
-    Where the best is not clear, but there is a device for each of those that are best, they have no other.
+    Where several candidates are equally good for as many devices, these processes own no other device.
     """
     against, owner = against.copy(), np.full(len(against), ROOT, dtype=np.int64)
-    placed, has = np.zeros(len(against), dtype=bool), np.zeros(against.shape[1], dtype=bool)
+    placed, has_device = np.zeros(len(against), dtype=bool), np.zeros(against.shape[1], dtype=bool)
     while (left := np.flatnonzero(~placed)).size:
         best = against[left] == against[left].min(axis=1, keepdims=True)
+        # the margin between the best and the second-best candidate of each device
         two = np.partition(against[left], 1, axis=1)
-        clear = two[:, 1] - two[:, 0]
-        first = clear.argmax() if clear.any() else best.sum(axis=1).argmin()
-        alike = left[(best == best[first]).all(axis=1)] if not clear.any() else left[[first]]
-        its = np.flatnonzero(best[first])
-        if len(alike) < len(its):
+        margin = two[:, 1] - two[:, 0]
+        first = margin.argmax() if margin.any() else best.sum(axis=1).argmin()
+        group = left[[first]] if margin.any() else left[(best == best[first]).all(axis=1)]
+        candidates = np.flatnonzero(best[first])
+        if len(group) < len(candidates):
             break
-        if len(its) == 1:
-            owner[alike] = its
-        placed[alike], has[its] = True, True
-        against[:, its] += _in_common(of_row, ids, alike, len(against))[:, None]
-    return owner, has
+        if len(candidates) == 1:
+            owner[group] = candidates
+        placed[group], has_device[candidates] = True, True
+        # A process uses an id once: other devices with the ids of this one are less likely to be its own.
+        seen = np.zeros(int(ids.max(initial=0)) + 2, dtype=bool)  # the last entry stands for ROOT
+        seen[ids[np.isin(of_row, group)]] = True
+        seen[ROOT] = False
+        against[:, candidates] += _count(of_row, seen[ids], len(against))[:, None]
+    return owner, has_device
 
 
-def _in_common(of_row: Int64, ids: Int64, given: Int64, count: int) -> Int64:
-    """How many activities of each device have the id of one of the given devices'."""
-    seen = np.zeros(int(ids.max(initial=0)) + 2, dtype=bool)  # the last is that of ROOT
-    seen[ids[np.isin(of_row, given)]] = True
-    seen[ROOT] = False
-    return _count(of_row, seen[ids], count)
+def _marked_differently(named: Sequence[tuple[object, int]], pids: Sequence[object]) -> Mask:
+    """For each device and process: True where the marks that made pids distinct are another process's."""
+    if (process := _process_by_offset(named, pids)) is not None:
+        return np.asarray(process[:, None] != np.arange(len(pids)))
+
+    def same_mark(device: object, index: str, host: object) -> bool:
+        """True where the text around a device's number is also around the host's: ``rank1 0`` and ``rank1 408``."""
+        if not isinstance(device, str) or not isinstance(host, str):
+            return False
+        before, after = device.removesuffix(index), device.removeprefix(index)
+        starts = before not in ("", device) and host.startswith(before)
+        return starts or (after not in ("", device) and host.endswith(after))
+
+    same = np.array([[same_mark(pid, str(index), host) for host in pids] for pid, index in named])
+    return np.asarray(~same & same.any(axis=1, keepdims=True))
 
 
-def _marked_otherwise(named: Sequence[tuple[object, int]], pids: Sequence[object]) -> Mask:
-    """For each device and process, whether the marks that made pids distinct are another process's."""
-    shifted = _shifts(named, pids)
-    if shifted is not None:
-        return np.asarray(shifted[:, None] != np.arange(len(pids)))
-    alike = np.array([[_same_text(pid, str(index), host) for host in pids] for pid, index in named])
-    return np.asarray(~alike & alike.any(axis=1, keepdims=True))
+def _process_by_offset(named: Sequence[tuple[object, int]], pids: Sequence[object]) -> Int64 | None:
+    """The process of each device by the offset that a merge added to its pids, or None where offsets do not tell.
 
-
-def _shifts(named: Sequence[tuple[object, int]], pids: Sequence[object]) -> Int64 | None:
-    """The process of each device if what was added to the pids tells: Kineto's own pid of a device is its index.
-
-    It tells if without it the processes' pids lie closer together than what was added to one lies to another.
+    Kineto's own pid of a device is its index, so the rest is the offset. Offsets tell if, without them, the pids of the
+    processes lie closer together than two offsets do.
     """
-    numbers = [pid for pid in (*pids, *(pid for pid, _ in named)) if isinstance(pid, int) and abs(pid) < _LARGEST]
+    numbers = [pid for pid in (*pids, *(pid for pid, _ in named)) if isinstance(pid, int) and abs(pid) < _LARGEST_PID]
     if len(numbers) < len(pids) + len(named):
         return None
     hosts = np.array(numbers[: len(pids)], dtype=np.int64)
     of_device = np.array(numbers[len(pids) :], dtype=np.int64) - np.array([index for _, index in named])
-    shifts = np.unique(of_device)
-    if len(shifts) != len(hosts) or shifts[0] < 0 or np.ptp(hosts - shifts) >= np.diff(shifts).min():
+    offsets = np.unique(of_device)
+    if len(offsets) != len(hosts) or offsets[0] < 0 or np.ptp(hosts - offsets) >= np.diff(offsets).min():
         return None
-    return np.asarray(np.searchsorted(shifts, of_device))
-
-
-def _same_text(device: object, index: str, host: object) -> bool:
-    """Whether a process has the text before or after its number that a device has: ``rank1 0`` and ``rank1 408``."""
-    if not isinstance(device, str) or not isinstance(host, str):
-        return False
-    before, after = device.removesuffix(index), device.removeprefix(index)
-    starts = before not in ("", device) and host.startswith(before)
-    return starts or (after not in ("", device) and host.endswith(after))
+    return np.asarray(np.searchsorted(offsets, of_device))

@@ -1,6 +1,6 @@
-"""Nesting of spans: which span encloses which, for all spans of all threads at once.
+"""Nesting of spans: the enclosing span of every span, for all threads at once.
 
-Everything is a few numpy passes with pointer jumping, O(n log n) whatever the depth; no Python per span.
+A few numpy passes with pointer jumping take O(n log n) at any depth, without Python code per span.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ def enclosing(thread: Integers, start_ns: Int64, end_ns: Int64, rank: Integers) 
     Equal spans nest by ``rank``, the lower outside. A span that only overlaps another is not inside it.
     """
     n = len(start_ns)
+    # Sorted by start, the longer of two spans first, so that every span comes after the spans that contain it.
     order = np.lexsort((rank, -end_ns, start_ns, thread)).astype(np.int32)
-    # candidate[i]: everything between it and i ends before i does. Jump while the candidate ends too early.
+    # Start with the span just before. All spans between candidate[i] and i end before i does, so while the candidate
+    # ends too early as well, jump to the candidate's own candidate.
     candidate = np.arange(-1, n - 1, dtype=np.int32)
     sorted_thread = thread[order]
     candidate[:1] = ROOT
@@ -47,8 +49,9 @@ def enclosing(thread: Integers, start_ns: Int64, end_ns: Int64, rank: Integers) 
 
 
 def nearest(parent: Integers, chosen: NDArray[np.bool_]) -> Int32:
-    """For each span the index of the nearest chosen one among itself and its ancestors, or ``ROOT``."""
+    """For each span the index of the nearest chosen span among itself and its ancestors, or ``ROOT``."""
     n = len(parent)
+    # Pointers to chosen spans stay. All others follow their ancestor's pointer, which doubles the distance each pass.
     pointer = np.where(chosen, np.arange(n, dtype=np.int32), parent.astype(np.int32, copy=False))
     pending = np.flatnonzero(~chosen & (parent >= 0)).astype(np.int32)
     while len(pending):

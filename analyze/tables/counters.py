@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.alignment import remembering
+from ridgeline.analyze.attribution.alignment import memoized
 from ridgeline.analyze.attribution.labels import Label
 from ridgeline.analyze.attribution.operators import CATEGORIES
 from ridgeline.analyze.attribution.spans import Int64
@@ -148,7 +148,7 @@ def _counted(kernels: pl.DataFrame, codes: _Codes) -> Iterator[_Counted]:
 
 def _matches(steps: Sequence[_Step], counted: Sequence[_Counted]) -> list[_Match | None]:
     """For each step the counted step of its kind that agrees best, of equals the nearest by number."""
-    align = remembering(align_kernels)
+    align = memoized(align_kernels)
     kinds = [_kind(one, steps, alone=len(counted) == 1, align=align) for one in counted]
 
     def rank(step: _Step, match: _Match) -> tuple[float, int]:

@@ -324,13 +324,13 @@ codes = st.lists(st.integers(0, 4), max_size=40).map(lambda values: np.array(val
 @given(ours=codes, theirs=codes)
 def test_an_alignment_is_a_longest_common_subsequence(ours: Int64, theirs: Int64) -> None:
     pairs = align_names(ours, theirs)
-    assert ours[pairs.ours].tolist() == theirs[pairs.theirs].tolist()
+    assert ours[pairs.first].tolist() == theirs[pairs.second].tolist()
     assert all((np.diff(side) > 0).all() for side in pairs)
     lengths = np.zeros((len(ours) + 1, len(theirs) + 1), dtype=int)
     for i, name in enumerate(ours):
         for j, other in enumerate(theirs):
             lengths[i + 1, j + 1] = max(lengths[i, j + 1], lengths[i + 1, j], lengths[i, j] + (name == other))
-    assert len(pairs.ours) == lengths[-1, -1]
+    assert len(pairs.first) == lengths[-1, -1]
 
 
 def test_a_long_replay_is_aligned_quickly() -> None:
@@ -342,7 +342,7 @@ def test_a_long_replay_is_aligned_quickly() -> None:
     start = time.perf_counter()
     pairs = align_names(extra, theirs)
     assert time.perf_counter() - start < 3
-    assert len(pairs.ours) == len(ours)
+    assert len(pairs.first) == len(ours)
 
 
 # Files.
