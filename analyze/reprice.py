@@ -30,14 +30,15 @@ from ridgeline.analyze.attribution.spans import ROOT, Int64, nearest, take
 from ridgeline.analyze.cache_model.run_bytes import Modelled, from_recorded_shapes, known_devices, recall, sequence_rows
 from ridgeline.analyze.cache_model.sequences import Kernels
 from ridgeline.analyze.pricing import RULES_VERSION
+from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import RECORDED, WARNS, Record, price_records, warnings
-from ridgeline.analyze.pricing.units import unit_and_precision
 from ridgeline.analyze.reading.columns import Interned, Signature
 from ridgeline.analyze.run import composite
 from ridgeline.analyze.tables.gaps import operator_gap_rows
-from ridgeline.analyze.tables.kernels import busy_spans, shares
+from ridgeline.analyze.tables.kernels import shares
+from ridgeline.analyze.tables.steps import busy_spans
 from ridgeline.warehouse import connect
 from ridgeline.warehouse.digests import seal_all
 from ridgeline.warehouse.errors import WarehouseError

@@ -41,9 +41,11 @@ from ridgeline.analyze.reading.columns import Columns, read_part
 from ridgeline.analyze.reading.trace import Trace, assemble
 from ridgeline.analyze.tables.counters import counter_rows
 from ridgeline.analyze.tables.gaps import gap_rows, operator_gap_rows
-from ridgeline.analyze.tables.kernels import kernel_rows, operator_rows, step_rows
+from ridgeline.analyze.tables.kernels import kernel_rows
 from ridgeline.analyze.tables.ledger import attribution_account, recording_account
+from ridgeline.analyze.tables.operators import operator_rows
 from ridgeline.analyze.tables.predictions import prediction_rows
+from ridgeline.analyze.tables.steps import step_rows
 from ridgeline.warehouse import datasheets
 from ridgeline.warehouse.load import RunRows
 

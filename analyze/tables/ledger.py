@@ -1,6 +1,6 @@
-"""The ledger's attribution account: every nanosecond of device time under how it found its operator.
+"""Rows of the table ``ledger``: the attribution account holds all device time by how its operator was found.
 
-The price account is closed in SQL from the same view that prices the kernels, so the two cannot disagree.
+The price account is computed in SQL from the view that prices the kernels, so the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import polars as pl
 
 
 def attribution_account(activities: pl.DataFrame) -> list[dict[str, Any]]:
-    """Entries whose ``duration_ns`` sum to that of the activities."""
+    """An entry for each attribution; their ``duration_ns`` sum to the duration of all activities."""
     entries = (
         activities.group_by("attribution")
         .agg(kernels=pl.len(), duration_ns=pl.col("duration_ns").sum())
@@ -24,7 +24,7 @@ def attribution_account(activities: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def recording_account(activities: pl.DataFrame, broken: str | None) -> list[dict[str, Any]]:
-    """Of a run whose trace breaks off, all of its device time as ``partial``; a whole run has no such account."""
+    """All device time as ``partial`` where ``broken`` says why the trace breaks off; no entry for a whole trace."""
     if broken is None:
         return []
     duration_ns = int(activities["duration_ns"].sum())

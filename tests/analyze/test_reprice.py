@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ridgeline.analyze.pricing import RULES_VERSION, rules, units
+from ridgeline.analyze.pricing import RULES_VERSION, compute_unit, rules
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, no_flops, unknown_flops
 from ridgeline.analyze.reprice import reprice
 from ridgeline.warehouse import connect
@@ -56,7 +56,7 @@ def no_products(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def no_tensor_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shares too: the reduction after a split product is no overhead then."""
-    monkeypatch.setattr(units, "TENSOR_FAMILIES", frozenset())
+    monkeypatch.setattr(compute_unit, "TENSOR_FAMILIES", frozenset())
 
 
 def other_families(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.rules import ENGINE_RULES
-from ridgeline.analyze.pricing.units import unit_and_precision
 from tests.analyze.pricing.test_price import BF16, FP8, FP32, INT64, priced
 
 INT32, BYTE = "int", "unsigned char"

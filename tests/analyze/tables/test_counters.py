@@ -170,16 +170,16 @@ def test_of_a_long_step_those_that_agree_have_counters(
     ],
 )
 def test_only_what_no_other_alignment_puts_elsewhere(ours: str, theirs: str, certain: list[tuple[int, int]]) -> None:
-    pairs = align_kernels(*(np.array([ord(c) for c in text]) for text in (ours, theirs)))
-    assert list(zip(pairs.ours.tolist(), pairs.theirs.tolist(), strict=True)) == certain
-    assert pairs.agree == (len(certain) >= 0.95 * max(len(ours), len(theirs)))
+    alignment = align_kernels(*(np.array([ord(c) for c in text]) for text in (ours, theirs)))
+    assert list(zip(alignment.kernels.tolist(), alignment.counted.tolist(), strict=True)) == certain
+    assert alignment.agrees == (len(certain) >= 0.95 * max(len(ours), len(theirs)))
 
 
 def test_alignment_has_a_largest_step() -> None:
     names = np.arange(LONGEST_ALIGNED + 1)
     assert align_kernels(names, names).share == 1
-    assert align_kernels(names[1:], names[:-1]).agree
-    assert not align_kernels(names, names[:-1]).agree
+    assert align_kernels(names[1:], names[:-1]).agrees
+    assert not align_kernels(names, names[:-1]).agrees
 
 
 def test_kinds_are_kept_apart_and_the_nearest_step_counts(tmp_path: Path, warehouse: Path) -> None:

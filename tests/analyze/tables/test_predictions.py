@@ -229,32 +229,32 @@ FORM = "its configuration is not of a known form: "
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": "somebody's"}, '''model "somebody's" is none of the presets'''),
+        ({"model": "somebody's"}, '''model "somebody's" is not one of the presets'''),
         (
             {"model": "tiny-diffusion-gemma", "mode": "dlm_block_causal"},
-            "tiny-diffusion-gemma has experts and windows: closed forms are of dense decoders",
+            "tiny-diffusion-gemma has experts and windows; the closed forms cover only dense decoders",
         ),
         ({"mode": "other"}, FORM + "Invalid enum value 'other' - at `$.config.mode`"),
         ({"batch": "2"}, FORM + "Expected `int`, got `str` - at `$.config.batch`"),
         ({"batch": 0}, FORM + "Expected `int` >= 1 - at `$.config.batch`"),
         ({"sparse": 1}, FORM + "Object contains unknown field `sparse` - at `$.config`"),
-        ({"block": None}, "dlm_block_dual without a block"),
+        ({"block": None}, "mode dlm_block_dual needs a block"),
         ({"block": 7}, "block = 7 does not divide generated_tokens = 32"),
-        ({"steps": None}, "dlm_block_dual with steps = None and no threshold or factor"),
-        ({"threshold": 0.9}, "dlm_block_dual with steps = 32 beside threshold or factor"),
+        ({"steps": None}, "mode dlm_block_dual with steps = None and no threshold or factor"),
+        ({"threshold": 0.9}, "mode dlm_block_dual with steps = 32 beside threshold or factor"),
         ({"heads": 3}, "heads = 3 does not divide the width 256 of tiny-llada"),
         (
             {"generated_tokens": 10_000_000, "block": 5_000_000},
             "prompt_tokens + generated_tokens = 10000048 exceeds the 131072 positions of tiny-llada",
         ),
         ({"generated_tokens": 5000, "block": 1, "steps": 5000}, f"5000 blocks, more than {MOST_BLOCKS}"),
-        ({"mode": "ar"}, "block = 16 means nothing to ar"),
-        ({"linear": "int8"}, "linear = 'int8', of whose bytes the closed forms know nothing"),
+        ({"mode": "ar"}, "block = 16 has no effect in mode ar"),
+        ({"linear": "int8"}, "the closed forms do not cover the bytes of linear = 'int8'"),
         (
             {"mode": "dlm_full", "attention": "block_sparse", "window": 64},
-            "window = 64, of whose pairs the closed forms know nothing",
+            "the closed forms do not cover the pairs of window = 64",
         ),
-        ({"mode": "dlm_full", "variant": "faithful"}, "variant = 'faithful' means nothing to dlm_full"),
+        ({"mode": "dlm_full", "variant": "faithful"}, "variant = 'faithful' has no effect in mode dlm_full"),
     ],
     ids=str,
 )  # fmt: skip
@@ -393,7 +393,7 @@ def test_a_run_without_predictions_says_why(warehouse: Path, tmp_path: Path) -> 
     assert query(warehouse, "SELECT name, predictions_message FROM runs ORDER BY name") == [
         ("bare", None),
         ("other", "the trace has a decode step of query 1 and context 99, the run's configuration none"),
-        ("unknown", "model 'tiny' is none of the presets"),
+        ("unknown", "model 'tiny' is not one of the presets"),
     ]
     assert query(warehouse, "SELECT * FROM predictions") == []
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ridgeline.analyze.pricing.units import unit_and_precision
+from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 
 
 @pytest.mark.parametrize(
