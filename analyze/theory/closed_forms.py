@@ -1,30 +1,31 @@
 """FLOPs and bytes of one forward of a decoder in closed form, part by part, in two conventions.
 
-`as_authored` counts as the authors of arXiv 2510.04146 do, so that their figures come out to the digit:
+`as_authored` counts like the authors of arXiv 2510.04146, and reproduces their figures to the digit:
 
 - Operators run one at a time: rotation, sums, activation and norms read their inputs and write their output. One
   operation an element; a norm reads two vectors of its width, a sum or product two inputs.
 - Softmax moves nothing and takes one operation a score.
-- Causal attention, for each key-value head, is spared 2·hd·L(L-1)/2 of the first product, 2·L·hd(hd-1)/2 of the
-  second and L(L-1)/2 of the softmax. With several query heads to a key-value head that spares too little, and the
-  second product is spared along the wrong axis.
+- Causal attention saves, for each key-value head, 2·hd·L(L-1)/2 of the first product, 2·L·hd(hd-1)/2 of the second and
+  L(L-1)/2 of the softmax. With several query heads to a key-value head that saves too little, and the saving of the
+  second product is along the wrong axis.
 - The head is computed for the last token of a LLaMA and not at all for others; there is no sampling.
 
-`corrected` counts what must be done by a decoder that runs operators one at a time:
+`corrected` counts the work that a decoder must do if it runs operators one at a time:
 
-- Attention takes the query-key pairs that may see each other, exactly.
+- Attention takes exactly the query-key pairs that may see each other.
 - The head and the last norm are computed for the positions whose logits a mode asks for.
 - A norm takes 4 operations an element and reads one weight, a rotation 3 and reads cosines and sines, an activation 4,
-  a softmax 4 a score (the counts of `ridgeline.analyze.pricing`); softmax stays in the chip.
-- Embedding rows are read and written. Sampling reads the logits it needs once: for a likeliest token that is all, for a
-  confidence it takes 3 operations each (subtract, exponentiate, add).
+  a softmax 4 a score (the counts of `ridgeline.analyze.pricing`); softmax stays on the chip.
+- Embedding rows are read and written. Sampling reads the logits it needs once. The most likely token costs nothing
+  more; a confidence costs 3 operations a logit (subtract, exponentiate, add).
 
-What runs may do more or less: attention with a mask for an argument computes hidden pairs as well (twice the FLOPs in a
-prefill by blocks), and a compiler leaves out what nobody reads (in the last layer of forwards that only write keys and
-values all but those).
+A real run may do more or less. Attention that takes a mask as an argument computes hidden pairs as well (twice the
+FLOPs in a prefill by blocks). A compiler drops results that nobody reads (in forwards that only write keys and values,
+all of the last layer but these).
 
-In both a product [m, k]×[k, n] takes 2·m·k·n FLOPs and p(mk + kn + mn) bytes; attention is flash-like: FLOPs
-4·pairs·heads·hd, bytes 2p(q·heads + kv·key-value heads)·hd a sequence. Weights are read once for all sequences.
+In both conventions a product [m, k]×[k, n] takes 2·m·k·n FLOPs and p(mk + kn + mn) bytes. Attention is flash-like:
+4·pairs·heads·hd FLOPs and 2p(q·heads + kv·key-value heads)·hd bytes a sequence. All sequences share one read of the
+weights.
 """
 
 from __future__ import annotations
@@ -42,19 +43,19 @@ CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 Part = Literal[
     "projections", "head", "attention", "softmax", "norm", "rotary", "pointwise", "embedding", "sampling"
 ]  # fmt: skip
-"""What a forward is made of, each operation in one of them."""
+"""The parts of a forward; each operation belongs to one part."""
 
 Component = Literal[
     "linear", "head", "attention", "softmax", "norm", "rotary", "pointwise", "embedding", "sampling", "products", "all"
 ]
-"""What is predicted: parts and sums of parts (`SUMS`)."""
+"""Predicted quantities: parts, and the sums of parts in `SUMS`."""
 
 SUMS: Mapping[Component, frozenset[Part]] = {
     "linear": frozenset({"projections", "head"}),
     "products": frozenset({"projections", "head", "attention"}),
     "all": frozenset(get_args(Part)),
 }
-"""Components of several parts: the authors' linear operators hold the head, `products` is what has a matrix product."""
+"""Components of several parts. The authors count the head as linear; `products` holds all matrix products."""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -76,9 +77,9 @@ NOTHING = Cost()
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """One forward over `sequences` sequences, sized for each.
 
-    `query` positions are processed and `context` attended to, `pairs` of the two see each other; `logits` of the
-    positions have logits, and `sampled` of these are read by the choice of tokens, with a confidence if `confident`.
-    `causal` is where no position sees a later one.
+    `query` counts the processed positions, `context` the attended ones and `pairs` the query-key pairs that see each
+    other. `logits` positions have logits; `sampled` of these are read to choose tokens, with a confidence if
+    `confident`. With `causal` no position sees a later one.
     """
 
     query: int
@@ -98,7 +99,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def linear_parameters(shape: Shape) -> int:
-    """P of the forward formula: the weights of all layers' projections; 6,979,321,856 of LLaMA-3-8B and LLaDA-8B."""
+    """P of the forward formula: the weights of all layers' projections; 6,979,321,856 in LLaMA-3-8B and LLaDA-8B."""
     return shape.layers * shape.layer_parameters
 
 
@@ -110,17 +111,18 @@ def forward_flops(shape: Shape, *, query: int, context: int, logits: int, sequen
 
 
 def block_causal_pairs(length: int, block: int) -> int:
-    """Pairs that see each other among `length` positions cut into blocks backwards from their end.
+    """The pairs that see each other among `length` positions, cut into blocks from the end.
 
     >>> block_causal_pairs(5, 2)  # blocks of 1, 2 and 2 positions: 1·1 + 2·3 + 2·5
     17
     """
+    # The first, shorter block sees itself; the i-th full block sees the first one and i full blocks.
     blocks, first = divmod(length, block)
     return first * first + block * (blocks * first + block * blocks * (blocks + 1) // 2)
 
 
 def components(shape: Shape, work: Work, convention: Convention) -> dict[Component, Cost]:
-    """Every component of a forward that a convention has, in the order of `Component`."""
+    """The cost of each component that a convention has, in the order of `Component`."""
     parts = PARTS[convention](shape, work)
     costs: dict[Component, Cost] = {}
     for component in get_args(Component):
@@ -135,15 +137,18 @@ def as_authored(shape: Shape, work: Work) -> dict[Part, Cost]:
     tokens, item_bytes = work.tokens, work.item_bytes
     rotated = tokens * (shape.heads + shape.kv_heads) * shape.head_dim
     norm = _elementwise(tokens * shape.hidden, item_bytes) + Cost(0, 2 * shape.hidden * item_bytes)
-    spared_products, spared_scores = _spared(shape, work) if work.causal else (0, 0)
-    scores = work.query * work.context * shape.heads
-    products = Cost(4 * scores * shape.head_dim - spared_products, _attention_bytes(shape, work))
+    length, width = work.query, shape.head_dim
+    scores, products = length * work.context * shape.heads, 4 * length * work.context * shape.heads * width
+    if work.causal:  # the authors' savings, as in the module's docstring
+        products -= shape.kv_heads * (width * length * (length - 1) + length * width * (width - 1))
+        scores -= shape.kv_heads * length * (length - 1) // 2
     head_tokens = work.sequences if shape.layout == "llama" else 0
+    # one norm before attention and one before the products of each layer, and one at the end
     return {
         "projections": _projections(shape, tokens, item_bytes) * shape.layers,
         "head": _product(head_tokens, shape.hidden, shape.vocabulary, item_bytes),
-        "attention": Cost(products.flops * work.sequences, products.bytes) * shape.layers,
-        "softmax": Cost((scores - spared_scores) * work.sequences * shape.layers),
+        "attention": Cost(products * work.sequences, _attention_bytes(shape, work)) * shape.layers,
+        "softmax": Cost(scores * work.sequences * shape.layers),
         "norm": norm * (2 * shape.layers + 1),
         "rotary": _elementwise(rotated, item_bytes) * shape.layers,
         "pointwise": _pointwise(shape, tokens, item_bytes, activation=1) * shape.layers,
@@ -155,6 +160,7 @@ def corrected(shape: Shape, work: Work) -> dict[Part, Cost]:
     tokens, item_bytes = work.tokens, work.item_bytes
     scores = work.pairs * shape.heads * work.sequences
     rotated = tokens * (shape.heads + shape.kv_heads) * shape.head_dim
+    # cosines and sines of each position, shared by all sequences and heads
     tables = Cost(0, 2 * work.query * shape.head_dim * item_bytes)
     biases = Cost(0, shape.bias_parameters * item_bytes)
     logits = work.logits * work.sequences
@@ -179,7 +185,7 @@ PARTS: Mapping[Convention, Callable[[Shape, Work], dict[Part, Cost]]] = {
 
 
 def _product(rows: int, inner: int, outer: int, item_bytes: int) -> Cost:
-    """A matrix product [rows, inner]×[inner, outer]; nothing where there are no rows."""
+    """A matrix product [rows, inner]×[inner, outer]; zero without rows."""
     if not rows:
         return NOTHING
     return Cost(2 * rows * inner * outer, item_bytes * (rows * inner + inner * outer + rows * outer))
@@ -194,17 +200,9 @@ def _projections(shape: Shape, tokens: int, item_bytes: int) -> Cost:
 
 
 def _attention_bytes(shape: Shape, work: Work) -> int:
-    """Queries and output, keys and values of a layer, each once."""
+    """Bytes of a layer's queries, output, keys and values, each once."""
     elements = (work.query * shape.heads + work.context * shape.kv_heads) * shape.head_dim
     return 2 * work.item_bytes * elements * work.sequences
-
-
-def _spared(shape: Shape, work: Work) -> tuple[int, int]:
-    """FLOPs of the two products and scores that the authors spare a causal layer, each sequence."""
-    length, width = work.query, shape.head_dim
-    first = 2 * width * length * (length - 1) // 2
-    second = 2 * length * width * (width - 1) // 2
-    return shape.kv_heads * (first + second), shape.kv_heads * length * (length - 1) // 2
 
 
 def _elementwise(elements: int, item_bytes: int, *, inputs: int = 1, operations: int = 1) -> Cost:
@@ -213,14 +211,14 @@ def _elementwise(elements: int, item_bytes: int, *, inputs: int = 1, operations:
 
 
 def _norm(shape: Shape, tokens: int, item_bytes: int) -> Cost:
-    """Square, add, scale, weight; nothing where there are no tokens."""
+    """A norm: square, add, scale, weight; zero without tokens."""
     if not tokens:
         return NOTHING
     return _elementwise(tokens * shape.hidden, item_bytes, operations=4) + Cost(0, shape.hidden * item_bytes)
 
 
 def _pointwise(shape: Shape, tokens: int, item_bytes: int, *, activation: int) -> Cost:
-    """A layer's two residual sums, the activation with its operations an element, and the product with the gate."""
+    """A layer's two residual sums, the activation at `activation` operations an element, the product with the gate."""
     residual = _elementwise(tokens * shape.hidden, item_bytes, inputs=2)
     activated = _elementwise(tokens * shape.ffn, item_bytes, operations=activation)
     return residual * 2 + activated + _elementwise(tokens * shape.ffn, item_bytes, inputs=2)

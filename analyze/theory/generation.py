@@ -1,12 +1,12 @@
 """Predictions of a generation in closed form: FLOPs, bytes, intensity and least time, by kind of step and component.
 
-The forwards are those `capture` runs (`ridgeline.capture.forecast.forwards`), their costs those of
-`ridgeline.analyze.theory.closed_forms`. Neither torch nor a warehouse is needed.
+The forwards are those that `capture` runs (`ridgeline.capture.forecast.forwards`); their costs come from
+`ridgeline.analyze.theory.closed_forms`. This needs neither torch nor a warehouse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -20,10 +20,10 @@ from ridgeline.capture.steps import Kind
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One component of `forwards` like forwards of a generation; `flops` and `bytes` are of all of them.
+    """One component of `forwards` similar forwards of a generation; `flops` and `bytes` cover all of them.
 
-    Each processes `query` positions and attends to `context`; decoding steps differ by a position each and are taken
-    together, with the mean of theirs.
+    Each forward processes `query` positions and attends to `context`. Decoding steps, which differ by one position
+    each, form one prediction with their mean context.
     """
 
     convention: Convention
@@ -37,12 +37,12 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def intensity(self) -> float:
-        """FLOPs a byte; infinite where nothing is moved."""
+        """FLOPs per byte; infinite where no bytes move."""
         return _intensity(self.flops, self.bytes)
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True):
-    """One component of a kind's mean step, or of a whole generation (`kind` is None); `forwards` says of how many."""
+    """One component of a kind's mean step or, where `kind` is None, of a whole generation of `forwards` forwards."""
 
     convention: Convention
     kind: Kind | None
@@ -54,7 +54,7 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def intensity(self) -> float:
-        """FLOPs a byte; infinite where nothing is moved."""
+        """FLOPs per byte; infinite where no bytes move."""
         return _intensity(self.flops, self.bytes)
 
 
@@ -72,136 +72,146 @@ def predict(
 ) -> list[Prediction]:
     """Predictions of one generation; `block` and `steps` default to `generate`, as in a configuration.
 
-    Raises ConfigError for lengths that cannot be and for a model that is not a dense decoder.
+    Raises ConfigError for impossible lengths and for a model that is not a dense decoder.
 
     >>> linear, *_ = predict(PRESETS["llada-8b"], mode="dlm_full", prompt=1024, generate=128, steps=64)
     >>> linear.kind, linear.component, linear.forwards, f"{linear.flops / linear.forwards:.4g}"
     ('denoise', 'linear', 64, '1.727e+13')
     """
-    _check(mode, {"prompt": prompt, "generate": generate, "block": block, "steps": steps, "batch": batch})
-    point = Point(
-        model=shape.name, mode=mode, prompt_tokens=prompt, generated_tokens=generate, batch=batch,
-        block=None if mode == "ar" else block or generate, steps=None if mode == "ar" else steps or generate,
-    )  # fmt: skip
-    return list(_predictions(shape, point, item_bytes, convention))
-
-
-def predict_point(point: Point, convention: Convention, *, contexts: Collection[int] = ()) -> list[Prediction]:
-    """Predictions of a point of a sweep, guidance, schedules and its own layers and heads included.
-
-    Decoding steps that attend to one of `contexts` are predicted on their own, those between them together.
-    """
-    return list(_predictions(shape_of(point), point, ITEM_BYTES[point.dtype], convention, contexts))
-
-
-def floor_s(prediction: Prediction, roofs: Roofs, dtype: str = "bf16") -> float:
-    """The least time of all its forwards: in each the slower of its operations at the peak and its bytes at the DRAM's.
-
-    The floor of a sum of components is that of their sums: it grants that they overlap perfectly.
-    """
-    return max(prediction.flops / roofs.flops_per_s(dtype), prediction.bytes / roofs.bytes_per_s)
-
-
-def per_step(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16") -> list[Total]:
-    """The mean step of each kind, by component."""
-    return [_total(group, roofs, dtype, whole=False) for group in _grouped(predictions, by_kind=True)]
-
-
-def per_generation(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16") -> list[Total]:
-    """The whole generation, by component."""
-    return [_total(group, roofs, dtype, whole=True) for group in _grouped(predictions, by_kind=False)]
-
-
-def _predictions(
-    shape: Shape, point: Point, item_bytes: int, convention: Convention, contexts: Collection[int] = ()
-) -> Iterator[Prediction]:
-    """Every group of like forwards, by component."""
-    if shape.layout == "diffusion_gemma":
-        raise ConfigError(f"{shape.name} has experts and windows; expected a dense decoder, such as llada-8b.")
-    for first, last, count in _alike(point, contexts):
-        lowest, highest = (components(shape, _work(point, each, item_bytes), convention) for each in (first, last))
-        for component, cost in lowest.items():
-            both = cost + highest[component]
-            yield Prediction(
-                convention=convention, kind=first.kind, component=component, query=first.query,
-                context=(first.context + last.context) / 2, forwards=count,
-                flops=both.flops * count // 2, bytes=both.bytes * count // 2,
-            )  # fmt: skip
-
-
-def _alike(point: Point, contexts: Collection[int]) -> Iterator[tuple[Forward, Forward, int]]:
-    """First, last and number of like forwards. Costs grow evenly from one decoding step to the next, so two say all."""
-    found = forwards(point)
-    decoding = [forward for forward in found if forward.kind == "decode"]
-    counts: dict[Forward, int] = {}
-    for forward in found if not decoding else found[: -len(decoding)]:
-        one = msgspec.structs.replace(forward, count=1)
-        counts[one] = counts.get(one, 0) + forward.count
-    yield from ((forward, forward, count) for forward, count in counts.items())
-    for stretch in _stretches(decoding, frozenset(contexts)):
-        yield stretch[0], stretch[-1], len(stretch)
-
-
-def _stretches(decoding: list[Forward], contexts: frozenset[int]) -> list[list[Forward]]:
-    """Decoding steps in order, cut so that those of `contexts` stand alone."""
-    stretches: list[list[Forward]] = []
-    for forward in decoding:
-        if not stretches or forward.context in contexts or stretches[-1][-1].context in contexts:
-            stretches.append([])
-        stretches[-1].append(forward)
-    return stretches
-
-
-def _work(point: Point, forward: Forward, item_bytes: int) -> Work:
-    """A forward as its closed form takes it."""
-    causal = point.mode == "ar" and forward.kind == "prefill"
-    in_blocks = point.mode == "dlm_block_causal" and forward.kind == "prefill"
-    return Work(
-        query=forward.query, context=forward.context, logits=forward.logits,
-        pairs=block_causal_pairs(forward.query, point.block or 1) if in_blocks else forward.pairs,
-        sampled=forward.confident or forward.logits, confident=forward.confident > 0,
-        causal=causal, sequences=point.sequences, item_bytes=item_bytes,
-    )  # fmt: skip
-
-
-def _grouped(predictions: Iterable[Prediction], *, by_kind: bool) -> list[list[Prediction]]:
-    """Predictions of the same convention, component and, if so wanted, kind, in the order they first come."""
-    groups: dict[tuple[str, ...], list[Prediction]] = {}
-    for each in predictions:
-        groups.setdefault((each.convention, each.kind if by_kind else "", each.component), []).append(each)
-    return list(groups.values())
-
-
-def _total(group: list[Prediction], roofs: Roofs, dtype: str, *, whole: bool) -> Total:
-    """The sum of predictions, or the mean of their forwards."""
-    count = sum(each.forwards for each in group)
-    share = 1 if whole else count
-    cost = sum((Cost(each.flops, each.bytes) for each in group), Cost())
-    return Total(
-        convention=group[0].convention, kind=None if whole else group[0].kind, component=group[0].component,
-        forwards=count, flops=cost.flops / share, bytes=cost.bytes / share,
-        floor_s=sum(floor_s(each, roofs, dtype) for each in group) / share,
-    )  # fmt: skip
-
-
-def _intensity(flops: float, moved_bytes: float) -> float:
-    if moved_bytes:
-        return flops / moved_bytes
-    return float("inf") if flops else 0.0
-
-
-def _check(mode: str, numbers: Mapping[str, int | None]) -> None:
-    """Raise ConfigError for lengths that cannot be."""
-    for name, number in numbers.items():
+    lengths = {"prompt": prompt, "generate": generate, "block": block, "steps": steps, "batch": batch}
+    for name, number in lengths.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name} = {number}; expected at least 1.")
-    generate = numbers["generate"] or 1
-    block, steps = numbers["block"] or generate, numbers["steps"] or generate
     if mode == "ar":
-        return
+        point = Point(model=shape.name, mode=mode, prompt_tokens=prompt, generated_tokens=generate, batch=batch)
+        return list(_predictions(shape, point, item_bytes, convention))
+    block, steps = block or generate, steps or generate
     if generate % block:
         raise ConfigError(f"block = {block} does not divide generate = {generate}.")
     if steps > generate or steps % (generate // block):
         raise ConfigError(
             f"steps = {steps}; expected a multiple of the {generate // block} blocks, {generate} at most."
         )
+    point = Point(
+        model=shape.name,
+        mode=mode,
+        prompt_tokens=prompt,
+        generated_tokens=generate,
+        batch=batch,
+        block=block,
+        steps=steps,
+    )
+    return list(_predictions(shape, point, item_bytes, convention))
+
+
+def predict_point(point: Point, convention: Convention, *, contexts: Collection[int] = ()) -> list[Prediction]:
+    """Predictions of a point of a sweep, with its guidance, schedules, layers and heads.
+
+    Decoding steps that attend to one of `contexts` get predictions of their own; the steps between them share one.
+    """
+    return list(_predictions(shape_of(point), point, ITEM_BYTES[point.dtype], convention, contexts))
+
+
+def floor_s(prediction: Prediction, roofs: Roofs, dtype: str = "bf16") -> float:
+    """The least time of all forwards: for each the longer of its FLOPs at the peak and its bytes at DRAM bandwidth.
+
+    The floor of a sum of components comes from their summed FLOPs and bytes, as if they overlapped perfectly.
+    """
+    return max(prediction.flops / roofs.flops_per_s(dtype), prediction.bytes / roofs.bytes_per_s)
+
+
+def per_step(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16") -> list[Total]:
+    """The mean step of each kind, by component."""
+    return _totals(predictions, roofs, dtype, by_kind=True)
+
+
+def per_generation(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16") -> list[Total]:
+    """The whole generation, by component."""
+    return _totals(predictions, roofs, dtype, by_kind=False)
+
+
+def _predictions(
+    shape: Shape, point: Point, item_bytes: int, convention: Convention, contexts: Collection[int] = ()
+) -> Iterator[Prediction]:
+    """A prediction for each component of each group of similar forwards."""
+    if shape.layout == "diffusion_gemma":
+        raise ConfigError(f"{shape.name} has experts and windows; expected a dense decoder, such as llada-8b.")
+
+    def cost(forward: Forward) -> dict[Component, Cost]:
+        prefill = forward.kind == "prefill"
+        in_blocks = prefill and point.mode == "dlm_block_causal"
+        work = Work(
+            query=forward.query,
+            context=forward.context,
+            logits=forward.logits,
+            pairs=block_causal_pairs(forward.query, point.block or 1) if in_blocks else forward.pairs,
+            sampled=forward.confident or forward.logits,
+            confident=forward.confident > 0,
+            causal=prefill and point.mode == "ar",
+            sequences=point.sequences,
+            item_bytes=item_bytes,
+        )
+        return components(shape, work, convention)
+
+    for first, last, count in _similar(point, contexts):
+        # Costs grow evenly from one decoding step to the next: the mean of the first and the last is that of all.
+        lowest, highest = cost(first), cost(last)
+        for component in lowest:
+            both = lowest[component] + highest[component]
+            yield Prediction(
+                convention=convention,
+                kind=first.kind,
+                component=component,
+                query=first.query,
+                context=(first.context + last.context) / 2,
+                forwards=count,
+                flops=both.flops * count // 2,
+                bytes=both.bytes * count // 2,
+            )
+
+
+def _similar(point: Point, contexts: Collection[int]) -> Iterator[tuple[Forward, Forward, int]]:
+    """The first, the last and the number of each group of similar forwards; one of `contexts` stands alone."""
+    schedule = forwards(point)
+    decoding = [forward for forward in schedule if forward.kind == "decode"]
+    counts: dict[Forward, int] = {}
+    for forward in schedule[: len(schedule) - len(decoding)]:
+        # equal but for how often they run
+        one = msgspec.structs.replace(forward, count=1)
+        counts[one] = counts.get(one, 0) + forward.count
+    yield from ((forward, forward, count) for forward, count in counts.items())
+    # cut the decoding steps, which are in order, around each of `contexts`
+    stretches: list[list[Forward]] = []
+    for forward in decoding:
+        if not stretches or forward.context in contexts or stretches[-1][-1].context in contexts:
+            stretches.append([])
+        stretches[-1].append(forward)
+    yield from ((stretch[0], stretch[-1], len(stretch)) for stretch in stretches)
+
+
+def _totals(predictions: Iterable[Prediction], roofs: Roofs, dtype: str, *, by_kind: bool) -> list[Total]:
+    """By convention and component, in order of appearance: the mean step of each kind, or the sum of all forwards."""
+    groups: dict[tuple[str, ...], list[Prediction]] = {}
+    for each in predictions:
+        groups.setdefault((each.convention, each.kind if by_kind else "", each.component), []).append(each)
+    totals = []
+    for group in groups.values():
+        count = sum(each.forwards for each in group)
+        divisor = count if by_kind else 1
+        total = Total(
+            convention=group[0].convention,
+            kind=group[0].kind if by_kind else None,
+            component=group[0].component,
+            forwards=count,
+            flops=sum(each.flops for each in group) / divisor,
+            bytes=sum(each.bytes for each in group) / divisor,
+            floor_s=sum(floor_s(each, roofs, dtype) for each in group) / divisor,
+        )
+        totals.append(total)
+    return totals
+
+
+def _intensity(flops: float, moved_bytes: float) -> float:
+    if moved_bytes:
+        return flops / moved_bytes
+    return float("inf") if flops else 0.0

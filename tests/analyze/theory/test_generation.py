@@ -481,7 +481,7 @@ def test_measured_ceilings_are_roofs_as_well(tmp_path: Path) -> None:
     assert roofs.flops_per_s("bf16") == best
     assert roofs.of == f"{stored['device']} as measured in h200.json"
     path.write_text('{"device": "x", "ceilings": [{"resource": "latency"}]}')
-    with pytest.raises(ConfigError, match=r"does not have the form"):
+    with pytest.raises(ConfigError, match=r"is no ceilings file"):
         theory_table.roofs_of(str(path))
     with pytest.raises(ConfigError, match=r"cannot be read: No such file"):
         theory_table.roofs_of(str(tmp_path / "none.json"))
