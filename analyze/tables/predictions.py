@@ -187,7 +187,8 @@ def _uncovered(point: Point) -> str | None:
     if point.block is None:
         return f"mode {point.mode} needs a block"
     if (point.steps is None) != point.adaptive:
-        return f"mode {point.mode} with steps = {point.steps} {'beside' if point.adaptive else 'and no'} threshold or factor"
+        settings = "both" if point.adaptive else "neither"
+        return f"mode {point.mode} needs either steps or a threshold or factor, and has {settings}"
     if point.blocks > MOST_BLOCKS:
         return f"{point.blocks} blocks, more than {MOST_BLOCKS}"
     return None

@@ -240,8 +240,8 @@ FORM = "its configuration is not of a known form: "
         ({"sparse": 1}, FORM + "Object contains unknown field `sparse` - at `$.config`"),
         ({"block": None}, "mode dlm_block_dual needs a block"),
         ({"block": 7}, "block = 7 does not divide generated_tokens = 32"),
-        ({"steps": None}, "mode dlm_block_dual with steps = None and no threshold or factor"),
-        ({"threshold": 0.9}, "mode dlm_block_dual with steps = 32 beside threshold or factor"),
+        ({"steps": None}, "mode dlm_block_dual needs either steps or a threshold or factor, and has neither"),
+        ({"threshold": 0.9}, "mode dlm_block_dual needs either steps or a threshold or factor, and has both"),
         ({"heads": 3}, "heads = 3 does not divide the width 256 of tiny-llada"),
         (
             {"generated_tokens": 10_000_000, "block": 5_000_000},
