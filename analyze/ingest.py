@@ -238,11 +238,11 @@ def _load_into_lake(sources: list[Source], jobs: int, wanted: Wanted) -> Iterato
 
 def _move(connection: duckdb.DuckDBPyConnection, lake: str, run: RunRows) -> None:
     """Store a run in a lake, by way of the warehouse in memory."""
-    from ridgeline.warehouse.lake import move
+    from ridgeline.warehouse.lake import move_run
     from ridgeline.warehouse.load import load
 
-    load(connection, run, passing=True)
-    move(connection, lake, run.run_id)
+    load(connection, run, for_lake=True)
+    move_run(connection, lake, run.run_id)
 
 
 def load_source(connection: duckdb.DuckDBPyConnection, source: Source, lake: str, pricer: Pricer) -> Result:

@@ -40,11 +40,11 @@ from ridgeline.analyze.tables.gaps import operator_gap_rows
 from ridgeline.analyze.tables.kernels import shares
 from ridgeline.analyze.tables.steps import busy_spans
 from ridgeline.warehouse import connect
-from ridgeline.warehouse.digests import seal_all
+from ridgeline.warehouse.database import transaction
+from ridgeline.warehouse.digests import store_digests
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.load import account_prices, insert, remember_sequences
+from ridgeline.warehouse.load import account_prices, insert, store_sequences
 from ridgeline.warehouse.rollups import refresh
-from ridgeline.warehouse.transactions import transaction
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
@@ -77,7 +77,7 @@ def reprice(warehouse: Path) -> Repriced:
     try:
         with transaction(connection), Pricer() as pricer:
             done = _reprice(connection, pricer)
-            seal_all(connection)
+            store_digests(connection)
     finally:
         connection.close()
     return done
@@ -217,7 +217,7 @@ def _remodel(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[st
     known = known_devices(rows_of_devices, {code: place for place, code in devices.items()})
     kernels = Kernels(frame, list(names), [_signature(row) for row in used], dict(enumerate(used)), known)
     modelled = from_recorded_shapes(kernels, partial(recall, connection))
-    remember_sequences(connection, sequence_rows(modelled.new))
+    store_sequences(connection, sequence_rows(modelled.new))
     _store_modelled(connection, run_id, modelled)
 
 

@@ -574,7 +574,7 @@ def forget(
     Example: ridgeline forget decode_eager decode_graph -w ridgeline.duckdb
     """
     with errors_in_one_line(warehouse), progress("forgetting"):
-        from ridgeline.warehouse.forget import forget as remove
+        from ridgeline.warehouse.load import forget as remove
 
         gone = remove(warehouse, runs)
     for name in gone:

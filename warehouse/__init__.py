@@ -1,11 +1,11 @@
-"""The DuckDB warehouse: facts in tables, placement in views.
+"""The DuckDB warehouse: facts in tables, placement under the roofs in views.
 
 >>> import ridgeline
 >>> connection = ridgeline.connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
 >>> connection.sql("SELECT name, outcome FROM runs")  # doctest: +SKIP
 
-An answer becomes a polars frame by ``polars.DataFrame(answer)``, without a copy. With pyarrow, which Ridgeline itself
-does not need, ``answer.pl()`` is the same and ``answer.to_arrow_table()`` an Arrow table.
+``polars.DataFrame(answer)`` makes a frame of an answer without a copy. With pyarrow, which Ridgeline does not need,
+``answer.pl()`` does the same and ``answer.to_arrow_table()`` gives an Arrow table.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ridgeline.warehouse.errors import QueryError, SelectionError, StorageError, WarehouseError
 
 if TYPE_CHECKING:
-    from ridgeline.warehouse.database import SCHEMA_VERSION, connect, hold
+    from ridgeline.warehouse.database import SCHEMA_VERSION, connect
     from ridgeline.warehouse.rollups import refresh
+    from ridgeline.warehouse.views import materialize
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -23,15 +24,15 @@ __all__ = [
     "StorageError",
     "WarehouseError",
     "connect",
-    "hold",
+    "materialize",
     "refresh",
 ]
 
-_MODULES = {"SCHEMA_VERSION": "database", "connect": "database", "hold": "database", "refresh": "rollups"}
+_MODULES = {"SCHEMA_VERSION": "database", "connect": "database", "materialize": "views", "refresh": "rollups"}
 
 
 def __getattr__(name: str) -> Any:
-    """DuckDB is imported with the first use of what needs it, so that importing the package is cheap."""
+    """Import DuckDB with the first use of a name that needs it: importing the package and its errors stays cheap."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -165,3 +165,14 @@ SELECT run_id, COUNT(*) || ' gaps whose parts do not sum to them'
 FROM gaps
 WHERE sync_ns + host_ns + call_ns + queue_ns <> duration_ns
 GROUP BY run_id;
+
+
+-- Rows are those that were stored. verify.py makes both tables; a digest by another version of DuckDB is not comparable.
+SELECT
+  COALESCE(s.run_id, c.run_id) AS run_id,
+  COALESCE(s.table_name, c.table_name) || ': not what was stored (' || COALESCE(c.row_count, 0) || ' rows'
+    || CASE WHEN c.row_count = s.row_count THEN '' ELSE ' of ' || COALESCE(s.row_count, 0) END || ')' AS finding
+FROM stored_digests s
+FULL JOIN current_digests c ON COALESCE(s.run_id, '') = COALESCE(c.run_id, '') AND s.table_name = c.table_name
+WHERE COALESCE(s.comparable, true) AND (s.row_count IS DISTINCT FROM c.row_count OR s.digest IS DISTINCT FROM c.digest)
+ORDER BY run_id, COALESCE(s.table_name, c.table_name);

@@ -1,4 +1,7 @@
-"""Peaks from vendors' datasheets (``datasheets.json``): dense rates, each with its source."""
+"""Peaks from vendors' datasheets (``datasheets.json``): dense rates, each with its source.
+
+This module imports no DuckDB, so a machine that only captures can read it.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,27 @@ from typing import Any
 
 @cache
 def devices() -> list[dict[str, Any]]:
-    """The entries of ``datasheets.json``."""
+    """Return the entries of ``datasheets.json``: ``device``, ``match``, ``memory_bytes``, ``source``, ``ceilings``."""
     entries: list[dict[str, Any]] = json.loads(Path(__file__).with_name("datasheets.json").read_text())["devices"]
     return entries
 
 
 def match(name: str, memory_bytes: int | None = None) -> dict[str, Any] | None:
-    """The entry whose patterns fit a device's name and, where both are known, its memory; None for none or several."""
-    found = [entry for entry in devices() if _fits(entry, name, memory_bytes)]
-    return found[0] if len(found) == 1 else None
+    """Return the only entry that fits a device's name and memory in bytes; None if none fits or several do.
 
-
-def _fits(entry: dict[str, Any], name: str, memory_bytes: int | None) -> bool:
-    if not any(re.search(pattern, name) for pattern in entry["match"]):
-        return False
-    low, high = entry.get("memory_bytes") or (0, 1 << 62)
-    return memory_bytes is None or low <= memory_bytes <= high
+    Devices of one name differ by memory (H100 80GB and 94GB). An entry without a range of memory fits any.
+    """
+    matches = []
+    for entry in devices():
+        low, high = entry.get("memory_bytes") or (0, 1 << 62)
+        fits_memory = memory_bytes is None or low <= memory_bytes <= high
+        if fits_memory and any(re.search(pattern, name) for pattern in entry["match"]):
+            matches.append(entry)
+    return matches[0] if len(matches) == 1 else None
 
 
 def ceiling_rows() -> Iterator[tuple[Any, ...]]:
-    """Rows for the table ``ceilings``, in its columns' order."""
+    """Yield the rows of the table ``ceilings`` that datasheets give, in the order of its columns."""
     for entry in devices():
         for c in entry["ceilings"]:
             method = f"{entry['source']}: {c['method']}"

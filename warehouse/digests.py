@@ -1,75 +1,43 @@
-"""A digest of every run's rows, table by table, as they were stored: what changes them behind our back is found.
+"""Digests of the stored rows, by run and table; ``ridgeline verify`` compares them with the rows that are there."""
 
-A digest is the sum of DuckDB's hashes of the rows, so that their order does not matter. It guards against accidents,
-not against forgery. The hash is DuckDB's own and may change with its versions: each digest has that of a known row
-beside it (``probe``), and is compared only where that still comes out the same.
-"""
+# Why digests stay: transactions keep every load whole and DuckDB checksums its blocks, so neither a crash nor a damaged
+# disk needs them. Only they show that another program changed facts by a valid SQL statement, such as an UPDATE of
+# telemetry, where no sum or reference contradicts it. They guard against accidents, not against forgery.
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import duckdb
 
-from ridgeline.warehouse.tables import RUN_TABLES, SHARED_TABLES
+from ridgeline.warehouse.schema.tables import RUN_TABLES, SHARED_TABLES
 
-_PROBE = "CAST(hash({'a': 1, 'b': 'text', 'c': CAST(0.5 AS DOUBLE), 'd': [CAST(NULL AS DOUBLE)]}) AS VARCHAR)"
-_DIGEST = "count(*) AS row_count, CAST(sum(CAST(hash({table}) AS HUGEINT)) AS VARCHAR) AS digest"
-
-
-class Mismatch(NamedTuple):
-    """A table whose rows of a run (None: of all runs) are not those that were stored."""
-
-    run_id: str | None
-    table: str
-    sealed_rows: int
-    rows: int
+PROBE = "CAST(hash({'a': 1, 'b': 'text', 'c': CAST(0.5 AS DOUBLE), 'd': [CAST(NULL AS DOUBLE)]}) AS VARCHAR)"
+"""SQL for the hash of a constant row. DuckDB's hash may change with its version: digests are comparable where this is
+the same."""
 
 
-def seal(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
-    """Store digests of the runs' rows, and of what belongs to all, inside the caller's transaction."""
-    runs = "(run_id IS NULL OR list_contains($runs, run_id))"
-    wanted = {"runs": list(run_ids)}
-    connection.execute(f"DELETE FROM digests WHERE {runs}", wanted)
-    connection.execute(f"INSERT INTO digests SELECT *, {_PROBE} FROM ({_digests(runs)})", wanted)
+def store_digests(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str] | None = None) -> None:
+    """Replace the digests of the runs and of all shared rows, or all digests if ``run_ids`` is None.
+
+    Runs inside the caller's transaction.
+    """
+    if run_ids is None:
+        connection.execute("DELETE FROM digests")
+        connection.execute(f"INSERT INTO digests SELECT *, {PROBE} FROM ({digests_query()})")
+        return
+    condition, parameters = "(run_id IS NULL OR list_contains($runs, run_id))", {"runs": list(run_ids)}
+    connection.execute(f"DELETE FROM digests WHERE {condition}", parameters)
+    connection.execute(f"INSERT INTO digests SELECT *, {PROBE} FROM ({digests_query(condition)})", parameters)
 
 
-def seal_all(connection: duckdb.DuckDBPyConnection) -> None:
-    """Store digests of everything, inside the caller's transaction."""
-    connection.execute("DELETE FROM digests")
-    connection.execute(f"INSERT INTO digests SELECT *, {_PROBE} FROM ({_digests('true')})")
-
-
-def mismatches(connection: duckdb.DuckDBPyConnection) -> list[Mismatch]:
-    """The tables whose rows are not those that digests were made of."""
-    found = connection.execute(
-        "SELECT COALESCE(d.run_id, n.run_id), COALESCE(d.table_name, n.table_name),"
-        " COALESCE(d.row_count, 0), COALESCE(n.row_count, 0)"
-        f" FROM digests d FULL JOIN ({_digests('true')}) n"
-        " ON COALESCE(d.run_id, '') = COALESCE(n.run_id, '') AND d.table_name = n.table_name"
-        f" WHERE COALESCE(d.probe, {_PROBE}) = {_PROBE}"
-        " AND (d.row_count IS DISTINCT FROM n.row_count OR d.digest IS DISTINCT FROM n.digest)"
-        " ORDER BY ALL"
-    )
-    return [Mismatch(*row) for row in found.fetchall()]
-
-
-def incomparable(connection: duckdb.DuckDBPyConnection) -> int:
-    """How many digests are of another hash than this DuckDB's."""
-    (count,) = connection.execute(f"SELECT count(*) FROM digests WHERE probe <> {_PROBE}").fetchone() or (0,)
-    return int(count)
-
-
-def _digests(wanted: str) -> str:
-    """A query of run_id, table_name, row_count and digest of everything stored, where the condition holds of runs."""
+def digests_query(condition: str = "true") -> str:
+    """Return a query for run_id, table_name, row_count and digest of the rows whose run fulfils ``condition``."""
+    # A sum of the rows' hashes does not depend on their order. HUGEINT holds 2^63 hashes of 64 bits.
+    digest = "count(*) AS row_count, CAST(sum(CAST(hash({0}) AS HUGEINT)) AS VARCHAR) AS digest FROM {0}"
     of_runs = [
-        f"SELECT run_id, '{table}' AS table_name, {_DIGEST.format(table=table)}"
-        f" FROM {table} WHERE {wanted} GROUP BY run_id"
+        f"SELECT run_id, '{table}' AS table_name, {digest.format(table)} WHERE {condition} GROUP BY run_id"
         for table in RUN_TABLES
     ]
-    shared = [
-        f"SELECT NULL, '{table}', {_DIGEST.format(table=table)} FROM {table} HAVING count(*) > 0"
-        for table in SHARED_TABLES
-    ]
+    shared = [f"SELECT NULL, '{table}', {digest.format(table)} HAVING count(*) > 0" for table in SHARED_TABLES]
     return " UNION ALL ".join(of_runs + shared)

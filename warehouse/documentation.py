@@ -1,29 +1,31 @@
-"""Descriptions of tables, views and columns (``comments.toml``): the table ``descriptions`` and the pages.
+"""Write SCHEMA.md, COOKBOOK.md and the empty warehouse that new ones are copies of.
 
-``python -m ridgeline.warehouse.documentation`` writes SCHEMA.md, COOKBOOK.md and the empty warehouse (``template.py``).
+Run as ``python -m ridgeline.warehouse.documentation``.
 """
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
+import gzip
 from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import duckdb
+
+from ridgeline.warehouse.database import connect, template_path
 
 _FOLDER = Path(__file__).parent
 SCHEMA_PAGE, COOKBOOK_PAGE = _FOLDER / "SCHEMA.md", _FOLDER / "COOKBOOK.md"
 
 _SCHEMA_HEAD = """# Tables and views
 
-Made by `make pages` from the table `descriptions`, whose source is `comments.toml`. In any warehouse:
+`make pages` writes this page from the table `descriptions`, whose source is `schema/comments.toml`. In any warehouse:
 `ridgeline sql "SELECT column_name, description FROM descriptions WHERE table_name = 'kernel_roofline'"`.
 """
 _COOKBOOK_HEAD = """# Cookbook
 
-Made by `make pages` from `cookbook/`, where each question is a file for `ridgeline sql -f FILE`.
+`make pages` writes this page from `cookbook/`. Each question is a file: `ridgeline sql -f warehouse/cookbook/FILE`.
 """
 
 
@@ -36,85 +38,58 @@ class Question(NamedTuple):
     sql: str
 
 
-@cache
-def _comments() -> dict[str, dict[str, str]]:
-    with (_FOLDER / "comments.toml").open("rb") as file:
-        return tomllib.load(file)
-
-
-def describe(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fill the table ``descriptions``, inside the caller's transaction; a column without a description has no row."""
-    comments = _comments()
-    rows: list[tuple[str, str | None, str]] = [
-        (name, None, text) for kind in ("tables", "views") for name, text in comments[kind].items()
-    ]
-    columns = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
-    for name, column in connection.execute(columns).fetchall():
-        text = comments.get(name, {}).get(column) or comments["columns"].get(column)
-        if text and (name in comments["tables"] or name in comments["views"]):
-            rows.append((name, column, text))
-    connection.execute("DELETE FROM descriptions")
-    insert = "INSERT INTO descriptions SELECT unnest(?), unnest(?), unnest(?)"
-    connection.execute(insert, [list(values) for values in zip(*rows, strict=True)])
-
-
 def schema_page(connection: duckdb.DuckDBPyConnection) -> str:
-    """A table of columns for each table and view, from ``descriptions``."""
-    parts = [_SCHEMA_HEAD]
-    for kind, title in (("view", "Views"), ("table", "Tables")):
-        query = (
+    """Return the text of SCHEMA.md: for each view and table its description and a table of its columns."""
+    lines = [_SCHEMA_HEAD]
+    for kind in ("view", "table"):
+        lines.append(f"## {kind.title()}s\n")
+        described = connection.execute(
             "SELECT d.table_name, d.description FROM descriptions d"
             f" JOIN duckdb_{kind}s() t ON t.{kind}_name = d.table_name"
             " WHERE d.column_name IS NULL AND NOT t.internal ORDER BY ALL"
         )
-        parts.append(f"## {title}\n")
-        parts += [_section(connection, *row) for row in connection.execute(query).fetchall()]
-    return "\n".join(parts)
-
-
-def _section(connection: duckdb.DuckDBPyConnection, name: str, text: str) -> str:
-    columns = connection.execute(
-        "SELECT column_name, data_type, description FROM duckdb_columns()"
-        " LEFT JOIN descriptions USING (table_name, column_name)"
-        " WHERE NOT internal AND table_name = ? ORDER BY column_index",
-        [name],
-    ).fetchall()
-    rows = [f"| `{column}` | {data_type} | {description} |" for column, data_type, description in columns]
-    return "\n".join([f"### {name}\n", f"{text}\n", "| column | type | what it is |", "| --- | --- | --- |", *rows, ""])
+        for name, text in described.fetchall():
+            lines += [f"### {name}\n", f"{text}\n", "| column | type | meaning |", "| --- | --- | --- |"]
+            columns = connection.execute(
+                "SELECT column_name, data_type, description FROM duckdb_columns()"
+                " LEFT JOIN descriptions USING (table_name, column_name)"
+                " WHERE NOT internal AND table_name = ? ORDER BY column_index",
+                [name],
+            )
+            lines += [f"| `{column}` | {data_type} | {meaning} |" for column, data_type, meaning in columns.fetchall()]
+            lines.append("")
+    return "\n".join(lines)
 
 
 def cookbook() -> list[Question]:
-    """The questions, in the order of their files' names."""
-    return [_question(path) for path in sorted((_FOLDER / "cookbook").glob("*.sql"))]
-
-
-def _question(path: Path) -> Question:
-    lines = path.read_text().splitlines()
-    head = list(takewhile(lambda line: line.startswith("--"), lines))
-    question, *meaning = [line.removeprefix("--").strip() for line in head]
-    return Question(path, question, " ".join(meaning), "\n".join(lines[len(head) :]).strip())
+    """Return the questions of the cookbook, in the order of their files' names."""
+    questions = []
+    for path in sorted((_FOLDER / "cookbook").glob("*.sql")):
+        lines = path.read_text().splitlines()
+        head = list(takewhile(lambda line: line.startswith("--"), lines))
+        question, *meaning = [line.removeprefix("--").strip() for line in head]
+        questions.append(Question(path, question, " ".join(meaning), "\n".join(lines[len(head) :]).strip()))
+    return questions
 
 
 def cookbook_page() -> str:
-    """Every question with its SQL and what the answer means."""
-    return "\n".join([_COOKBOOK_HEAD, *map(_entry, cookbook())])
-
-
-def _entry(one: Question) -> str:
-    return f"## {one.question}\n\n{one.meaning}\n\n`cookbook/{one.path.name}`\n\n```sql\n{one.sql}\n```\n"
+    """Return the text of COOKBOOK.md: each question, what its answer means, and its SQL."""
+    entries = [
+        f"## {one.question}\n\n{one.meaning}\n\n`cookbook/{one.path.name}`\n\n```sql\n{one.sql}\n```\n"
+        for one in cookbook()
+    ]
+    return "\n".join([_COOKBOOK_HEAD, *entries])
 
 
 def main() -> None:
-    """Write the pages and the empty warehouse."""
-    from tempfile import TemporaryDirectory
-
-    from ridgeline.warehouse import template
-    from ridgeline.warehouse.database import connect
-
+    """Write the pages, and the template in place of any other."""
+    for old in _FOLDER.glob("empty-*.duckdb.gz"):
+        old.unlink()
     with TemporaryDirectory() as folder:
-        template.write()
-        with connect(Path(folder) / "empty.duckdb") as connection:
+        empty = Path(folder) / "empty.duckdb"
+        with connect(empty) as connection:  # no template is left, so this one is made from SQL
             SCHEMA_PAGE.write_text(schema_page(connection))
+        template_path().write_bytes(gzip.compress(empty.read_bytes(), mtime=0))
     COOKBOOK_PAGE.write_text(cookbook_page())
 
 

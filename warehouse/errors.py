@@ -1,19 +1,19 @@
-"""What can go wrong with a warehouse."""
+"""Errors of the warehouse. Each message is one line: what was found, what was expected, what to do next."""
 
 from __future__ import annotations
 
 
 class WarehouseError(Exception):
-    """The warehouse cannot be opened or used; the message says why and what to do."""
+    """The warehouse or lake cannot be opened or used."""
 
 
 class QueryError(WarehouseError):
-    """The SQL cannot be run, or its result not written."""
+    """The SQL cannot be run, or its result cannot be written."""
 
 
 class SelectionError(WarehouseError):
-    """A run that was named is unknown or ambiguous."""
+    """A named run does not exist, or the name is ambiguous."""
 
 
 class StorageError(WarehouseError):
-    """The warehouse's file cannot be written: a full disk, a read-only place."""
+    """The file cannot be written: the disk is full or the place read-only."""

@@ -1,25 +1,27 @@
-"""Load runs, each whole or not at all, in place of what the warehouse had of them."""
+"""Load runs into a warehouse, each complete or not at all, and remove runs from it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
 
-from ridgeline.warehouse.digests import seal
+from ridgeline.warehouse.database import connect, transaction
+from ridgeline.warehouse.digests import store_digests
 from ridgeline.warehouse.errors import WarehouseError
 from ridgeline.warehouse.rollups import KEPT_TABLES, refresh
-from ridgeline.warehouse.tables import RUN_TABLES
-from ridgeline.warehouse.transactions import transaction
+from ridgeline.warehouse.schema.tables import RUN_TABLES
+from ridgeline.warehouse.selection import resolve
 
 SLICE_ROWS = 1 << 18
-"""Rows handed to DuckDB at once."""
+"""Rows that DuckDB inserts by one statement."""
 FEW_ROWS = 1000
 
 BATCH_RUNS = 32
@@ -29,29 +31,27 @@ BATCH_S = 1.0
 
 @dataclass
 class RunRows:
-    """All rows of one run, by table; absent columns are NULL.
-
-    Large tables are frames without ``run_id``, small ones records.
-    """
+    """All rows of one run, by table. Columns that are absent are NULL."""
 
     run_id: str
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Rows of small tables, without ``run_id``."""
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    """Rows of large tables, without ``run_id``."""
     signatures: list[dict[str, Any]] = field(default_factory=list)
-    """Newly priced ones."""
+    """Newly priced signatures."""
     sequences: list[dict[str, Any]] = field(default_factory=list)
-    """Newly modelled ones."""
+    """Newly modelled sequences."""
 
 
-def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, passing: bool = False) -> None:
-    """Replace the run and close its ledger's price account, all or nothing.
+def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, for_lake: bool = False) -> None:
+    """Insert the rows of ``run`` and the ledger's price account in one transaction, in place of earlier rows.
 
-    One that is only ``passing`` through, on its way into a lake, gets neither digests nor rollups but those of which
-    its prices are.
+    With ``for_lake`` the run gets no digests, and only the rollups that its price account needs: a lake stores neither.
     """
     with transaction(connection):
         _insert_facts(connection, run)
-        if passing:
+        if for_lake:
             refresh(connection, [run.run_id], ["kernel_counters"])
             account_prices(connection, [run.run_id], "defined_kernel_groups")
         else:
@@ -73,6 +73,7 @@ class Batch:
         self._kernels = 0
         self._begun_s = 0.0
         self._alone = False
+        """True once the transaction is rolled back: from then on runs only wait for ``commit``."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -97,18 +98,22 @@ class Batch:
         except BaseException as e:
             self._alone = True
             self._roll_back()
-            if not isinstance(e, Exception):
+            if not isinstance(e, Exception):  # an interruption, not the run's fault
                 self._runs.pop()
                 raise
 
     def commit(self) -> list[Exception | None]:
-        """Store the batch and empty it; for each run the error that kept it out of the warehouse, or None.
+        """Store the batch and empty it; return for each run the error that kept it out of the warehouse, or None.
 
-        Raises :class:`StorageError` where nothing can be written.
+        Raises :class:`StorageError` if the file cannot be written.
         """
-        if self._runs and not self._alone and self._is_aborted():
-            self._roll_back()
-            self._alone = True
+        if self._runs and not self._alone:
+            try:
+                # The caller's own queries run in the transaction too. If one failed, DuckDB has given it up.
+                self._connection.execute("SELECT 1")
+            except duckdb.Error:
+                self._roll_back()
+                self._alone = True
         runs, alone = self._runs, self._alone
         self._runs, self._kernels, self._alone = [], 0, False
         if runs and not alone:
@@ -119,75 +124,69 @@ class Batch:
             except WarehouseError:
                 raise
             except Exception:
-                pass  # one run's fault, perhaps
-        return [self._load_alone(run) for run in _self_contained(runs)]
+                pass  # perhaps the fault of one run: the others can still be loaded
+        return self._load_one_by_one(runs)
 
-    def _is_aborted(self) -> bool:
-        """True where a query failed since the transaction began: DuckDB gives up the transaction for it."""
-        try:
-            self._connection.execute("SELECT 1")
-        except duckdb.Error:
-            return True
-        return False
+    def _load_one_by_one(self, runs: Sequence[RunRows]) -> list[Exception | None]:
+        """Load each run in a transaction of its own; return the errors as :meth:`commit` does."""
+        signatures: dict[str, dict[str, Any]] = {}
+        sequences: dict[str, dict[str, Any]] = {}
+        errors: list[Exception | None] = []
+        for run in runs:
+            # A run refers to prices that came with the runs before it, which may fail to load: each brings them all.
+            signatures |= {row["signature_id"]: row for row in run.signatures}
+            sequences |= {row["sequence_id"]: row for row in run.sequences}
+            complete = replace(run, signatures=list(signatures.values()), sequences=list(sequences.values()))
+            try:
+                load(self._connection, complete)
+            except WarehouseError:
+                raise
+            except Exception as e:
+                errors.append(e)
+            else:
+                errors.append(None)
+        return errors
 
     def _roll_back(self) -> None:
         with suppress(_RollBack), self._transaction:
             raise _RollBack
-
-    def _load_alone(self, run: RunRows) -> Exception | None:
-        try:
-            load(self._connection, run)
-        except WarehouseError:
-            raise
-        except Exception as e:
-            return e
-        return None
-
-
-def _self_contained(runs: Sequence[RunRows]) -> Iterator[RunRows]:
-    """The runs, each with the prices of those before it, which it may refer to."""
-    signatures: dict[str, dict[str, Any]] = {}
-    sequences: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        signatures |= {row["signature_id"]: row for row in run.signatures}
-        sequences |= {row["sequence_id"]: row for row in run.sequences}
-        yield replace(run, signatures=list(signatures.values()), sequences=list(sequences.values()))
 
 
 class _RollBack(Exception):
     """Ends a transaction without a commit."""
 
 
-def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
-    """Insert the run's rows in place of any that the warehouse has of it, inside the caller's transaction."""
-    if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
-        remove(connection, [run.run_id])
-    if run.signatures:
-        frame = pl.DataFrame(run.signatures, infer_schema_length=None)
-        insert(connection, "signatures", frame, verb="INSERT OR REPLACE")
-    remember_sequences(connection, run.sequences)
-    for table, frame in run.frames.items():
-        insert(connection, table, frame, run.run_id)
-    for table, records in run.records.items():
-        insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
+def forget(path: str | Path, runs: Sequence[str]) -> list[str]:
+    """Remove ``runs`` (names, ids or unique prefixes of either), all or none; return them as ``name (id)``.
 
-
-def _summarize(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
-    """Make the rollups, the price accounts and the digests of runs, inside the caller's transaction."""
-    refresh(connection, run_ids)
-    account_prices(connection, run_ids)
-    seal(connection, run_ids)
+    What runs share, such as prices, stays. Raises :class:`SelectionError` for a run that is unknown or ambiguous,
+    :class:`WarehouseError` if the warehouse does not exist or cannot be written.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise WarehouseError(f"{path}: no such warehouse: name one with -w")
+    connection = connect(path)
+    try:
+        run_ids = resolve(connection, runs) if runs else []
+        removed = connection.execute(
+            "SELECT run_id, name FROM runs WHERE list_contains(?, run_id) ORDER BY name, run_id", [run_ids]
+        ).fetchall()
+        with transaction(connection):
+            remove(connection, run_ids)
+    finally:
+        connection.close()
+    return [f"{name} ({run_id})" for run_id, name in removed]
 
 
 def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
     """Delete every row of the runs, inside the caller's transaction."""
-    places = ", ".join("?" for _ in run_ids)
+    placeholders = ", ".join("?" for _ in run_ids)
     for table in (*RUN_TABLES, *KEPT_TABLES, "digests") if run_ids else ():
-        connection.execute(f"DELETE FROM {table} WHERE run_id IN ({places})", list(run_ids))
+        connection.execute(f"DELETE FROM {table} WHERE run_id IN ({placeholders})", list(run_ids))
 
 
-def remember_sequences(connection: duckdb.DuckDBPyConnection, records: Sequence[dict[str, Any]]) -> None:
-    """Store rows of ``sequences``, inside the caller's transaction."""
+def store_sequences(connection: duckdb.DuckDBPyConnection, records: Sequence[dict[str, Any]]) -> None:
+    """Insert or replace rows of ``sequences``, inside the caller's transaction."""
     for record in records:
         values = [record[column] for column in ("sequence_id", "read_bytes", "write_bytes")]
         connection.execute("INSERT OR REPLACE INTO sequences VALUES (?, ?, ?)", values)
@@ -196,7 +195,9 @@ def remember_sequences(connection: duckdb.DuckDBPyConnection, records: Sequence[
 def account_prices(
     connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str], groups: str = "kernel_groups"
 ) -> None:
-    """Make the accounts of prices of runs from their rollups, inside the caller's transaction."""
+    """Replace the ledger's price account of the runs by sums over the view ``groups``, inside the caller's
+    transaction.
+    """
     of_runs = f"run_id IN ({', '.join('?' for _ in run_ids)})"
     connection.execute(f"DELETE FROM ledger WHERE {of_runs} AND account = 'price'", list(run_ids))
     connection.execute(
@@ -214,44 +215,45 @@ def insert(
     *,
     verb: str = "INSERT",
 ) -> None:
-    """Add a frame's rows, with the run they belong to: a slice at a time, each text of a long column once."""
+    """Insert the rows of ``frame`` into ``table``, with ``run_id`` unless it is None.
+
+    ``verb`` is INSERT or INSERT OR REPLACE.
+    """
     if frame.is_empty():
         return
-    frame = pl.DataFrame(_coded(series) for series in frame if series.dtype != pl.Null)
-    texts = {}
+    # A long column of texts becomes codes of its distinct texts, which a join puts back: DuckDB would copy each row's
+    # Python string, and 10 million kernels have a few hundred names. A column of only NULL has no type to insert.
+    frame = pl.DataFrame(
+        series.cast(pl.Enum(series.drop_nulls().unique().sort()))
+        if series.dtype == pl.String and len(series) >= FEW_ROWS
+        else series
+        for series in frame
+        if series.dtype != pl.Null
+    )
+    values, joins, registered = [], [], ["new_rows"]
     for i, (column, kind) in enumerate(frame.schema.items()):
         if isinstance(kind, pl.Enum):
-            texts[column] = f"texts_{i}"
-            connection.register(texts[column], _texts(kind))
-    values = [f"{texts[column]}.text" if column in texts else f'new_rows."{column}"' for column in frame.columns]
-    joins = [f'LEFT JOIN {name} ON {name}.code = new_rows."{column}"' for column, name in texts.items()]
-    into = ", ".join(f'"{column}"' for column in frame.columns)
-    source = f"{', '.join(values)} FROM new_rows {' '.join(joins)}"
+            name, texts = f"texts_{i}", kind.categories.to_list()
+            connection.register(name, {"code": np.arange(len(texts)), "text": np.array(texts, dtype=object)})
+            registered.append(name)
+            values.append(f"{name}.text")
+            joins.append(f'LEFT JOIN {name} ON {name}.code = new_rows."{column}"')
+        else:
+            values.append(f'new_rows."{column}"')
+    columns = ", ".join(f'"{column}"' for column in frame.columns)
+    selected = f"{', '.join(values)} FROM new_rows {' '.join(joins)}"
+    statement, parameters = f"{verb} INTO {table} ({columns}) SELECT {selected}", []
+    if run_id is not None:
+        statement, parameters = f"{verb} INTO {table} (run_id, {columns}) SELECT ?, {selected}", [run_id]
     for rows in frame.iter_slices(SLICE_ROWS):
         connection.register("new_rows", {series.name: _array(series) for series in rows})
-        if run_id is None:
-            connection.execute(f"{verb} INTO {table} ({into}) SELECT {source}")
-        else:
-            connection.execute(f"{verb} INTO {table} (run_id, {into}) SELECT ?, {source}", [run_id])
-    for name in ("new_rows", *texts.values()):
+        connection.execute(statement, parameters)
+    for name in registered:
         connection.unregister(name)
 
 
-def _coded(series: pl.Series) -> pl.Series:
-    """A long column of texts as codes of its distinct ones, or no row's text would be shared with another's."""
-    if series.dtype != pl.String or len(series) < FEW_ROWS:
-        return series
-    return series.cast(pl.Enum(series.drop_nulls().unique().sort()))
-
-
-def _texts(kind: pl.Enum) -> dict[str, Any]:
-    """What the codes of a column stand for, as a table."""
-    texts = kind.categories.to_list()
-    return {"code": np.arange(len(texts)), "text": np.array(texts, dtype=object)}
-
-
 def _array(series: pl.Series) -> Any:
-    """A numpy array, masked where null: DuckDB reads those in place."""
+    """Return a numpy array, masked where null, which DuckDB reads in place; frames it reads only through pyarrow."""
     if series.dtype == pl.String:
         return np.array(series.to_list(), dtype=object)
     if series.dtype == pl.Enum:
@@ -259,3 +261,26 @@ def _array(series: pl.Series) -> Any:
     if not series.null_count():
         return series.to_numpy()
     return np.ma.masked_array(series.fill_null(0).to_numpy(), mask=series.is_null().to_numpy())
+
+
+def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
+    """Insert the run's rows in place of earlier ones, inside the caller's transaction."""
+    if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
+        remove(connection, [run.run_id])
+    if run.signatures:
+        frame = pl.DataFrame(run.signatures, infer_schema_length=None)
+        insert(connection, "signatures", frame, verb="INSERT OR REPLACE")
+    store_sequences(connection, run.sequences)
+    for table, frame in run.frames.items():
+        insert(connection, table, frame, run.run_id)
+    for table, records in run.records.items():
+        insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
+
+
+def _summarize(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
+    """Write the rollups, then the price accounts that they sum to, then digests of it all; in the caller's
+    transaction.
+    """
+    refresh(connection, run_ids)
+    account_prices(connection, run_ids)
+    store_digests(connection, run_ids)

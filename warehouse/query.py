@@ -1,4 +1,4 @@
-"""Run SQL over a warehouse and write the rows as a table, CSV, JSON or Parquet."""
+"""Run SQL over a warehouse or a lake and write the rows as a table, CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,87 +22,88 @@ from ridgeline.warehouse.database import connect
 from ridgeline.warehouse.errors import QueryError
 
 BATCH_ROWS = 10_000
+"""Rows fetched at once."""
 TABLE_ROWS = 10_000
-"""A table must know its widths before it prints; longer results are cut here and say so."""
-
+"""Rows of a table, whose widths must be known before it prints; a longer result is cut and says so."""
 CELL_CHARACTERS = 80
-"""Longer text is cut in a table; the other formats have it whole."""
+"""Characters of a cell of a table, which cuts longer text; the other formats write it whole."""
 
 Rows = Iterator[Sequence[Any]]
-
-_WORD = re.compile(r"\w+")
 
 
 def run(
     warehouse: Path, sql: str, *, output_format: str = "table", out: Path | None = None, lake: str | None = None
 ) -> None:
-    """Run one or more statements, read-only and with external access off, and write the last one's rows.
+    """Run one or more statements on the warehouse, or on ``lake`` if it is named, and write the rows of the last one.
 
-    They ask the lake, where one is named, instead of the warehouse. ``output_format`` is table, csv, json or parquet;
-    Parquet needs ``out``. Raises :class:`WarehouseError`.
+    The connection is read-only and reaches no other files. ``output_format`` is table, csv, json or parquet; Parquet
+    needs ``out``, the others default to stdout. Raises :class:`WarehouseError`.
     """
     if output_format == "parquet" and out is None:
         raise QueryError("Parquet goes to a file: name one with -o FILE")
-    connection = _open_lake(lake) if lake else connect(warehouse, read_only=True)
+    if lake:
+        from ridgeline.warehouse.lake import open_lake
+
+        connection = open_lake(lake)
+    else:
+        connection = connect(warehouse, read_only=True)
     try:
         statements = connection.extract_statements(sql)
         if not statements:
             raise QueryError("no statement: expected SQL, found nothing or only comments")
-        if lake:
-            _refuse_writing(sql, statements)
+        if lake and _writes_files(sql, statements):
+            raise QueryError("a lake is only read here, without COPY, EXPORT and ATTACH: write a result with -o FILE")
         cursor = connection.execute(sql)
         columns = [column[0] for column in cursor.description or []]
-        _write(columns, _rows(cursor), output_format, out)
+        rows = (row for batch in iter(lambda: cursor.fetchmany(BATCH_ROWS), []) for row in batch)
+        if out is None:
+            _write(columns, rows, output_format, sys.stdout)
+        else:
+            with _replacing(out) as target:
+                if output_format == "parquet":
+                    _write_parquet(columns, rows, target)
+                else:
+                    with target.open("w", newline="", encoding="utf-8") as file:
+                        _write(columns, rows, output_format, file)
     except duckdb.Error as e:
-        raise QueryError(_message(e)) from None
+        # One line: without those that quote the statement and point into it.
+        lines = [line for line in str(e).splitlines() if line.strip(" \t^") and not line.startswith("LINE ")]
+        raise QueryError(" ".join(lines)) from None
     finally:
         connection.close()
 
 
-def _open_lake(location: str) -> duckdb.DuckDBPyConnection:
-    from ridgeline.warehouse.lake import open_lake
-
-    return open_lake(location)
-
-
-def _refuse_writing(sql: str, statements: Sequence[duckdb.Statement]) -> None:
-    """DuckDB lets a connection that may read the files of a lake write there as well."""
-    keyword = duckdb.token_type.keyword
-    words = {
-        found[0].lower() for at, kind in duckdb.tokenize(sql) if kind == keyword and (found := _WORD.match(sql, at))
-    }
-    if words & {"copy", "export"} or any(each.type == duckdb.StatementType.ATTACH for each in statements):
-        raise QueryError("a lake is only read here, without COPY, EXPORT and ATTACH: write a result with -o FILE")
+def _writes_files(sql: str, statements: Sequence[duckdb.Statement]) -> bool:
+    """Return whether SQL would write files: DuckDB lets a connection that reads the lake's files write there too."""
+    # By keyword as well as by type of statement, which is EXPLAIN for EXPLAIN ANALYZE COPY.
+    words = set()
+    for position, kind in duckdb.tokenize(sql):
+        if kind == duckdb.token_type.keyword and (match := re.compile(r"\w+").match(sql, position)):
+            words.add(match[0].lower())
+    return bool(words & {"copy", "export"}) or any(each.type == duckdb.StatementType.ATTACH for each in statements)
 
 
-def _message(error: duckdb.Error) -> str:
-    """DuckDB's message without the lines that point into the statement."""
-    lines = str(error).splitlines()
-    return " ".join(line for line in lines if line.strip(" \t^") and not line.startswith("LINE "))
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling that replaces ``path`` when the block ends.
 
-
-def _rows(cursor: duckdb.DuckDBPyConnection) -> Rows:
-    while batch := cursor.fetchmany(BATCH_ROWS):
-        yield from batch
-
-
-def _write(columns: list[str], rows: Rows, output_format: str, out: Path | None) -> None:
-    if output_format in ("json", "parquet"):
-        columns = _distinct(columns)
-    if output_format == "parquet":
-        assert out
-        _write_parquet(columns, rows, out)
-        return
-    writer = {"csv": _write_csv, "json": _write_json, "table": _write_table}[output_format]
-    if out is None:
-        writer(columns, rows, sys.stdout)
-        return
-    with _target(out) as target, target.open("w", newline="", encoding="utf-8") as file:
-        writer(columns, rows, file)
+    A device, a pipe or the name of an open file is yielded itself. Raises :class:`QueryError` for a folder.
+    """
+    if path.is_dir():
+        raise QueryError(f"{path}: a folder: name a file with -o")
+    if not path.parent.is_dir():
+        raise QueryError(f"{path.parent}: no such folder")
+    # /dev/stdout is a link to whatever stdout is: a file in its place would not reach it.
+    is_open_file = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
+    if path.exists() and (is_open_file or not path.is_file()):
+        yield path
+    else:
+        with atomic_file(path) as temporary:
+            yield temporary
 
 
 def _distinct(columns: list[str]) -> list[str]:
-    """The names with a number after each that would repeat one, where names must be keys.
+    """Return the names with a number after each that repeats an earlier one.
 
     >>> _distinct(["a", "a", "b", "a"])
     ['a', 'a_1', 'b', 'a_2']
@@ -109,6 +111,7 @@ def _distinct(columns: list[str]) -> list[str]:
     taken, distinct = set(columns), dict[str, None]()
     for column in columns:
         name, number = column, 0
+        # A numbered name may not take one that a later column has.
         while name in distinct or (number and name in taken):
             number += 1
             name = f"{column}_{number}"
@@ -116,98 +119,59 @@ def _distinct(columns: list[str]) -> list[str]:
     return list(distinct)
 
 
-@contextmanager
-def _target(path: Path) -> Iterator[Path]:
-    """Where to write: a temporary sibling that takes a file's place when all went well, or a device or pipe itself."""
-    if path.is_dir():
-        raise QueryError(f"{path}: a folder: name a file with -o")
-    if not path.parent.is_dir():
-        raise QueryError(f"{path.parent}: no such folder")
-    if _written_in_place(path):
-        yield path
-        return
-    with atomic_file(path) as temporary:
-        yield temporary
+def _write(columns: list[str], rows: Rows, output_format: str, file: TextIO) -> None:
+    if output_format == "table":
+        _write_table(columns, rows, file)
+    elif output_format == "csv":
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+    else:
+        import msgspec
+
+        # An array of objects, one a line. JSON has no NaN and no infinity: they become null.
+        names = _distinct(columns)
+        file.write("[")
+        for i, row in enumerate(rows):
+            record: dict[str, Any] = {}
+            for name, value in zip(names, row, strict=True):
+                value = float(value) if isinstance(value, decimal.Decimal) else value
+                record[name] = None if isinstance(value, float) and not math.isfinite(value) else value
+            file.write((",\n" if i else "\n") + msgspec.json.encode(record).decode())
+        file.write("\n]\n")
 
 
-def _written_in_place(path: Path) -> bool:
-    """Whether a path is a device, a pipe or, like `/dev/stdout` sent to a file, the name of something already open."""
-    names_open_file = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
-    return path.exists() and (names_open_file or not path.is_file())
-
-
-def _write_csv(columns: list[str], rows: Rows, file: TextIO) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-
-
-def _write_json(columns: list[str], rows: Rows, file: TextIO) -> None:
-    """An array of objects, a row a line; NaN and infinity, which JSON lacks, become null."""
-    import msgspec
-
-    file.write("[")
-    separator = "\n"
-    for row in rows:
-        record = dict(zip(columns, map(_plain, row), strict=True))
-        file.write(separator + msgspec.json.encode(record).decode())
-        separator = ",\n"
-    file.write("\n]\n")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return float(value) if isinstance(value, decimal.Decimal) else value
-
-
-def _write_parquet(columns: list[str], rows: Rows, out: Path) -> None:
+def _write_parquet(columns: list[str], rows: Rows, target: Path) -> None:
     import polars as pl
 
-    with _target(out) as target, target.open("wb") as file:
-        frame = pl.DataFrame(list(rows), schema=columns, orient="row", infer_schema_length=None)
-        frame.write_parquet(written := io.BytesIO())  # its own errors are not the system's
-        file.write(written.getbuffer())
+    frame = pl.DataFrame(list(rows), schema=_distinct(columns), orient="row", infer_schema_length=None)
+    # By way of memory: polars raises its own errors for a full disk, Python's file an OSError.
+    frame.write_parquet(buffer := io.BytesIO())
+    target.write_bytes(buffer.getbuffer())
 
 
 def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:
-    """Aligned columns: numbers to the right with thousands separators, text to the left."""
-    shown: list[list[str]] = []
-    numeric = [True] * len(columns)
-    cut = False
-    for row in rows:
-        if len(shown) == TABLE_ROWS:
-            cut = True
-            break
-        shown.append([_cell(value) for value in row])
-        numeric = [
-            n and (v is None or isinstance(v, int | float | decimal.Decimal)) for n, v in zip(numeric, row, strict=True)
-        ]
-    widths = [max([len(name), *(len(row[i]) for row in shown)]) for i, name in enumerate(columns)]
-    print(_line(columns, widths, numeric), file=file)
-    rule = "─" if _can_encode("─", file) else "-"
-    print("  ".join(rule * width for width in widths), file=file)
-    for row in shown:
-        print(_line(row, widths, numeric), file=file)
-    if cut:
+    """Write aligned columns: numbers to the right with thousands separators, text to the left."""
+    values = list(islice(rows, TABLE_ROWS + 1))
+    is_cut = len(values) > TABLE_ROWS
+    cells = [[_cell(value) for value in row] for row in values[:TABLE_ROWS]]
+    widths, is_numeric = [], []
+    for i, name in enumerate(columns):
+        widths.append(max([len(name), *(len(row[i]) for row in cells)]))
+        is_numeric.append(all(isinstance(row[i], int | float | decimal.Decimal | None) for row in values[:TABLE_ROWS]))
+    encoding = file.encoding or "utf-8"
+    rule = "─" if "─".encode(encoding, "ignore") else "-"  # a terminal may be ASCII only
+    lines = [columns, [rule * width for width in widths], *cells]
+    for line in lines:
+        aligned = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, widths, is_numeric, strict=True))
+        print("  ".join(aligned).rstrip(), file=file)
+    if is_cut:
         print(f"ridgeline: only the first {TABLE_ROWS:,} rows: use --format csv for all", file=sys.stderr)
 
 
-def _can_encode(text: str, file: TextIO) -> bool:
-    try:
-        text.encode(file.encoding or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _line(cells: Sequence[str], widths: list[int], numeric: list[bool]) -> str:
-    parts = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, numeric, strict=True))
-    return "  ".join(parts).rstrip()
-
-
 def _cell(value: Any) -> str:
-    """
+    """Return a value as a table shows it.
+
     >>> _cell(1234567), _cell(0.123456), _cell(None), _cell(1.5e13)
     ('1,234,567', '0.1235', '·', '1.5e+13')
     """
@@ -219,11 +183,10 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float | decimal.Decimal):
         return f"{float(value):.4g}"
-    return _printable(str(value) if len(str(value)) <= CELL_CHARACTERS else str(value)[: CELL_CHARACTERS - 1] + "…")
-
-
-def _printable(text: str) -> str:
-    """Control characters would move the terminal's cursor."""
+    text = str(value)
+    if len(text) > CELL_CHARACTERS:
+        text = text[: CELL_CHARACTERS - 1] + "…"
+    # Control characters would move the terminal's cursor.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""The warehouse's views in Apache Spark, over a lake: the one set of ``.sql`` files, transpiled."""
+"""The warehouse's views in Apache Spark over a lake: the same ``.sql`` files, transpiled."""
 
 from __future__ import annotations
 
@@ -11,31 +11,42 @@ import sqlglot
 from sqlglot import exp
 
 from ridgeline.warehouse import datasheets
-from ridgeline.warehouse.database import SCHEMA_VERSION, view_files
-from ridgeline.warehouse.lake import SHARED_TABLE, Commit, Lake, newest_signatures, snapshot, table_columns
+from ridgeline.warehouse.database import SCHEMA_VERSION
+from ridgeline.warehouse.lake import Lake, newest_signatures, snapshot, table_columns
+from ridgeline.warehouse.views import view_files
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 
 def views(session: SparkSession, location: str | Path) -> list[str]:
-    """Register the tables of a lake, as it is now, and the views over them in the session; the views' names.
+    """Register the tables and views of a lake as it is now in the session; return the names of the views.
 
-    The lake must be where the driver and the executors reach it by the same path or URL. Raises ``WarehouseError`` if
-    there is no lake.
+    The driver and the executors must reach the lake by the same path or URL. Raises ``WarehouseError`` if there is no
+    lake.
     """
     lake = Lake(location)
-    connection = duckdb.connect(":memory:")
-    try:
-        found = snapshot(connection, lake)
+    with duckdb.connect(":memory:") as connection:
+        commits = snapshot(connection, lake)
         runs = connection.execute("SELECT * FROM runs").fetchall()
-    finally:
-        connection.close()
-    columns = table_columns()
-    session.createDataFrame(runs, _schema(columns["runs"])).createOrReplaceTempView("runs")
-    for table in columns:
-        if table != "runs":
-            _table(session, lake, found, table).createOrReplaceTempView(table)
+    for table, columns in table_columns().items():
+        schema = _schema(columns)
+        # Hadoop wants a scheme on local paths.
+        prefix = "file://" if lake.is_local else ""
+        files = [prefix + lake.address(commit.file(table)) for commit in commits if commit.rows.get(table)]
+        if table == "runs":
+            rows = session.createDataFrame(runs, schema)
+        elif files:
+            rows = session.read.schema(schema).parquet(*files)
+        else:
+            rows = session.createDataFrame([], schema)
+        if table == "ceilings":
+            rows = rows.unionAll(session.createDataFrame(list(datasheets.ceiling_rows()), schema))
+        elif table == "signatures":
+            rows.createOrReplaceTempView("lake_signatures")
+            query = sqlglot.transpile(newest_signatures("lake_signatures"), read="duckdb", write="spark")[0]
+            rows = session.sql(query)
+        rows.createOrReplaceTempView(table)
     version = f"SELECT CAST({SCHEMA_VERSION} AS INT) AS version, CAST(NULL AS TIMESTAMP) AS created_at"
     session.sql(version).createOrReplaceTempView("schema_version")
     names = []
@@ -46,40 +57,19 @@ def views(session: SparkSession, location: str | Path) -> list[str]:
 
 
 def view_queries() -> Iterator[tuple[str, str]]:
-    """Every view's name and its query in Spark's SQL, each after those it asks."""
+    """Yield the name of each view and its query in Spark's SQL, each after those it reads."""
     for file in view_files():
         for statement in sqlglot.parse(file.read_text(), dialect="duckdb"):
-            if isinstance(statement, exp.Create):
-                yield statement.this.name, statement.expression.transform(_portable).sql("spark")
-
-
-def _portable(node: exp.Expression) -> exp.Expression:
-    """What sqlglot writes for Spark in a form that Spark does not read."""
-    if isinstance(node, exp.PercentileCont) and node.expression:  # QUANTILE_CONT(x, q)
-        return exp.Quantile(this=node.this, quantile=node.expression)
-    return node
-
-
-def _table(session: SparkSession, lake: Lake, found: list[Commit], table: str) -> DataFrame:
-    """The rows of a table over the whole lake."""
-    schema = _schema(table_columns()[table])
-    files = [_address(lake, commit.file(table)) for commit in found if commit.rows.get(table)]
-    rows = session.read.schema(schema).parquet(*files) if files else session.createDataFrame([], schema)
-    if table == "ceilings":
-        return rows.unionAll(session.createDataFrame(list(datasheets.ceiling_rows()), schema))
-    if table == SHARED_TABLE:
-        rows.createOrReplaceTempView("lake_signatures")
-        return session.sql(sqlglot.transpile(newest_signatures("lake_signatures"), read="duckdb", write="spark")[0])
-    return rows
-
-
-def _address(lake: Lake, file: str) -> str:
-    """A file of the lake as Hadoop names it."""
-    return f"file://{lake.address(file)}" if lake.is_local else lake.address(file)
+            if not isinstance(statement, exp.Create):
+                continue
+            for node in list(statement.find_all(exp.PercentileCont)):
+                if node.expression:  # QUANTILE_CONT(x, q), which sqlglot writes in a form that Spark cannot parse
+                    node.replace(exp.Quantile(this=node.this, quantile=node.expression))
+            yield statement.this.name, statement.expression.sql("spark")
 
 
 def _schema(columns: Mapping[str, str]) -> str:
-    """A table's columns as Spark writes them.
+    """Return a table's columns as Spark writes them.
 
     >>> _schema({"run_id": "VARCHAR", "step": "BIGINT"})
     '`run_id` STRING, `step` BIGINT'

@@ -1,30 +1,30 @@
-"""See that a warehouse holds what was loaded: sums come out, references lead somewhere, rows are those stored.
+"""Check that a warehouse holds what was loaded: sums agree, references resolve, rows are those that were stored.
 
-``checks.sql`` says what must hold of any warehouse, :mod:`ridgeline.warehouse.digests` what each run's rows were.
+``checks.sql`` has what must hold of any warehouse.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
-from ridgeline.warehouse.database import compute, connect
-from ridgeline.warehouse.digests import incomparable, mismatches
+from ridgeline.warehouse.database import connect
+from ridgeline.warehouse.digests import PROBE, digests_query
 from ridgeline.warehouse.errors import WarehouseError
 from ridgeline.warehouse.rollups import stale
+from ridgeline.warehouse.views import bypass_rollups
 
 CHECKED = ("placed_kernels", "device_timeline")
-"""The views that ``checks.sql`` asks."""
+"""The views that ``checks.sql`` reads."""
 SHARED = "all runs"
-"""Stands for what belongs to no run in particular."""
+"""Stands for a run's name where rows belong to no single run."""
 
 
 class Verified(NamedTuple):
-    """A run (or ``SHARED``) and what is wrong with it, a sentence each."""
+    """A run (or ``SHARED``), the sentences that say what is wrong with it, and its number of rows."""
 
     name: str
     findings: list[str]
@@ -32,43 +32,45 @@ class Verified(NamedTuple):
 
 
 def verify(path: str | Path) -> tuple[list[Verified], list[str]]:
-    """Every run with what is wrong with it, in the order of names, and remarks on what could not be seen.
+    """Return every run of the warehouse in the order of names, and remarks on what could not be checked.
 
-    Reads everything there is. Raises :class:`WarehouseError` if the file itself is damaged or no warehouse.
+    Reads every block of the file. Raises :class:`WarehouseError` if the file is damaged or not a warehouse.
     """
     connection = connect(path, read_only=True)
+    findings: dict[str | None, list[str]] = {}
     try:
-        found: dict[str | None, list[str]] = {}
-        for run_id, finding in _findings(connection):
-            found.setdefault(run_id, []).append(finding)
+        # The rollups first: from bypass_rollups on, the views no longer read them.
+        for run_id, view in stale(connection):
+            findings.setdefault(run_id, []).append(
+                f"kept_{view}: not what the facts say: `ridgeline reprice` computes it anew"
+            )
+        bypass_rollups(connection, *CHECKED)
+        # The last check of checks.sql reads these two.
+        connection.execute(f"CREATE TEMP TABLE current_digests AS {digests_query()}")
+        connection.execute(f"CREATE TEMP TABLE stored_digests AS SELECT *, probe = {PROBE} AS comparable FROM digests")
+        for check in checks():
+            for run_id, finding in connection.execute(check).fetchall():
+                findings.setdefault(run_id, []).append(finding)
         stored = connection.execute(
             "SELECT run_id, name, (SELECT COALESCE(SUM(row_count), 0) FROM digests d WHERE d.run_id = r.run_id)"
             " FROM runs r ORDER BY name, run_id"
         ).fetchall()
-        other = incomparable(connection)
+        ((incomparable,),) = connection.execute("SELECT count(*) FROM stored_digests WHERE NOT comparable").fetchall()
     except duckdb.Error as e:
         reason = str(e).splitlines()[0]
         raise WarehouseError(f"{path}: damaged: {reason}: restore a copy, or analyze into a new file") from None
     finally:
         connection.close()
-    runs = [Verified(f"{name} ({run_id})", found.pop(run_id, []), int(rows)) for run_id, name, rows in stored]
-    runs += [Verified(run_id or SHARED, findings, 0) for run_id, findings in found.items()]
-    remark = f"{other} digests by another version of DuckDB were not compared: `ridgeline reprice` makes new ones"
-    return runs, [remark] if other else []
-
-
-def _findings(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str | None, str]]:
-    for run_id, view in stale(connection):
-        yield run_id, f"kept_{view}: not what the facts say: `ridgeline reprice` computes it anew"
-    compute(connection, *CHECKED)
-    for check in checks():
-        yield from connection.execute(check).fetchall()
-    for of in mismatches(connection):
-        counts = f"{of.rows} rows" if of.rows == of.sealed_rows else f"{of.rows} rows of {of.sealed_rows}"
-        yield of.run_id, f"{of.table}: not what was stored ({counts})"
+    runs = [Verified(f"{name} ({run_id})", findings.pop(run_id, []), int(rows)) for run_id, name, rows in stored]
+    # What is left belongs to no run of the table `runs`: to all of them, or to a run that is missing.
+    runs += [Verified(run_id or SHARED, sentences, 0) for run_id, sentences in findings.items()]
+    remark = (
+        f"{incomparable} digests by another version of DuckDB were not compared: `ridgeline reprice` makes new ones"
+    )
+    return runs, [remark] if incomparable else []
 
 
 def checks() -> list[str]:
-    """The statements of ``checks.sql``."""
+    """Return the statements of ``checks.sql``."""
     text = Path(__file__).with_name("checks.sql").read_text()
     return [part for part in re.split(r";\s*$", text, flags=re.MULTILINE) if part.strip()]

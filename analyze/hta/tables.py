@@ -96,9 +96,9 @@ def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings
     """Replace HTA's rows and warnings of a loaded run with ``findings``, in one transaction."""
     import polars as pl
 
-    from ridgeline.warehouse.digests import seal
+    from ridgeline.warehouse.database import transaction
+    from ridgeline.warehouse.digests import store_digests
     from ridgeline.warehouse.load import insert
-    from ridgeline.warehouse.transactions import transaction
 
     ((rank,),) = connection.execute("SELECT rank FROM runs WHERE run_id = ?", [run_id]).fetchall()
     with transaction(connection):
@@ -109,4 +109,4 @@ def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings
         connection.execute("DELETE FROM warnings WHERE run_id = ? AND source = ?", [run_id, SOURCE])
         lines = pl.DataFrame({"source": [SOURCE] * len(findings.warnings), "message": findings.warnings})
         insert(connection, "warnings", lines, run_id)
-        seal(connection, [run_id])
+        store_digests(connection, [run_id])

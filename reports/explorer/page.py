@@ -54,12 +54,12 @@ def write(
     Raises :class:`~ridgeline.warehouse.errors.SelectionError` for a run that is unknown or ambiguous, and
     :class:`warehouse.WarehouseError` for a warehouse or a lake that cannot be read.
     """
-    from ridgeline.warehouse import hold
+    from ridgeline.warehouse import materialize
 
     progress("reading")
     connection = _opened(warehouse, lake)
     try:
-        hold(connection, *study_page.HELD)
+        materialize(connection, *study_page.HELD)
         run_ids = resolve(connection, runs)
         progress("every kernel")
         page = html.write(Path(out) / "report.html", render(gather(connection, run_ids)))

@@ -49,12 +49,12 @@ def _said(value: Any) -> str:
 def main(lake: str, page: str) -> None:
     """Put the lake's answers into a page, if they are others."""
     from ridgeline.reports.study.page import HELD
-    from ridgeline.warehouse import hold
+    from ridgeline.warehouse import materialize
     from ridgeline.warehouse.lake import load_lake
 
     connection = load_lake(lake)
     try:
-        hold(connection, *HELD)
+        materialize(connection, *HELD)
         before = Path(page).read_text(encoding="utf-8")
         after = answered(before, connection)
     finally:

@@ -28,11 +28,11 @@ def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> P
     None, and no file, where the runs make no figure. Raises :class:`~ridgeline.warehouse.errors.SelectionError` for a
     run that is unknown or ambiguous, and :class:`warehouse.WarehouseError` for a warehouse that cannot be read.
     """
-    from ridgeline.warehouse import connect, hold
+    from ridgeline.warehouse import connect, materialize
 
     connection = connect(warehouse, read_only=True)
     try:
-        hold(connection, *HELD)
+        materialize(connection, *HELD)
         return write_of(connection, out, resolve(connection, runs))
     finally:
         connection.close()

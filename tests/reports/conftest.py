@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from ridgeline import reports, warehouse
-from ridgeline.warehouse.transactions import transaction
+from ridgeline.warehouse.database import transaction
 from tests.reports.browser import Ask, Browser
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

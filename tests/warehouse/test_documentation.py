@@ -11,16 +11,17 @@ import pytest
 import sqlglot
 
 from ridgeline.analyze.ingest import analyze
-from ridgeline.warehouse import connect, refresh, template
+from ridgeline.warehouse import connect, refresh
+from ridgeline.warehouse.database import template_path
 from ridgeline.warehouse.documentation import (
     COOKBOOK_PAGE,
     SCHEMA_PAGE,
-    _comments,
     cookbook,
     cookbook_page,
     schema_page,
 )
 from ridgeline.warehouse.query import run
+from ridgeline.warehouse.schema.comments import comments
 from tests.reports import rich
 
 DATA = Path(__file__).parents[1] / "data"
@@ -51,20 +52,15 @@ def test_every_table_view_and_column_is_described(connection: duckdb.DuckDBPyCon
 
 
 def test_nothing_else_is_described_and_nothing_twice(connection: duckdb.DuckDBPyConnection) -> None:
-    comments = _comments()
+    texts = comments()
     there = {(table, column) for table, column, _ in connection.execute(COLUMNS).fetchall()}
     said = {
-        (table, column)
-        for table in comments
-        if table not in ("tables", "views", "columns")
-        for column in comments[table]
+        (table, column) for table in texts if table not in ("tables", "views", "columns") for column in texts[table]
     }
     assert said <= there
-    assert set(comments["columns"]) <= {column for table, column in there if (table, column) not in said}
-    assert [
-        (table, column) for table, column in said if comments["columns"].get(column) == comments[table][column]
-    ] == []
-    assert {*comments["tables"], *comments["views"]} == {name for name, _ in connection.execute(TABLES).fetchall()}
+    assert set(texts["columns"]) <= {column for table, column in there if (table, column) not in said}
+    assert [(table, column) for table, column in said if texts["columns"].get(column) == texts[table][column]] == []
+    assert {*texts["tables"], *texts["views"]} == {name for name, _ in connection.execute(TABLES).fetchall()}
 
 
 def test_each_is_described_once(connection: duckdb.DuckDBPyConnection) -> None:
@@ -83,7 +79,7 @@ def test_the_pages_are_current(connection: duckdb.DuckDBPyConnection) -> None:
     """If not: make pages."""
     assert SCHEMA_PAGE.read_text() == schema_page(connection)
     assert COOKBOOK_PAGE.read_text() == cookbook_page()
-    assert list(template.path().parent.glob("empty-*.duckdb.gz")) == [template.path()]
+    assert list(template_path().parent.glob("empty-*.duckdb.gz")) == [template_path()]
 
 
 @pytest.fixture(scope="module")

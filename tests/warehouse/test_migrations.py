@@ -77,7 +77,7 @@ def test_a_step_that_fails_changes_nothing(old: Path, tmp_path: Path, monkeypatc
     before = rows(old)
     half = tmp_path / "half.sql"
     half.write_text("DELETE FROM kernels; CREATE TABLE more (a INTEGER); SELECT * FROM nowhere")
-    monkeypatch.setattr(migrations, "steps", lambda *_: [half])
+    monkeypatch.setattr(migrations, "files", lambda *_: [half])
     with pytest.raises(duckdb.CatalogException):
         connect(old)
     assert rows(old) == before

@@ -20,7 +20,7 @@ import pytest
 
 from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse import WarehouseError, connect, database
-from ridgeline.warehouse.tables import RUN_TABLES
+from ridgeline.warehouse.schema.tables import RUN_TABLES
 from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, query, run_directory
@@ -135,7 +135,7 @@ def test_two_that_make_the_same_warehouse_both_load(
     """The slower one finds the other's when it is done with its own, and loses nothing of it."""
     path = tmp_path / "new.duckdb"
     other = run_directory(tmp_path / "other", RUN_JSON | {"name": "other", "outcome": "oom"}, trace=False)
-    make = database._adopt
+    make = database._adopt_template
 
     def slow(connection: Any) -> None:
         make(connection)
@@ -144,7 +144,7 @@ def test_two_that_make_the_same_warehouse_both_load(
             process.communicate(timeout=300)
             assert process.returncode == 0
 
-    monkeypatch.setattr(database, "_adopt", slow)
+    monkeypatch.setattr(database, "_adopt_template", slow)
     assert [result.outcome for result in analyze([traces / "step2.json"], path)] == ["loaded"]
     assert query(path, "SELECT name FROM runs ORDER BY name") == [("other",), ("step2",)]
     assert [file.name for file in tmp_path.glob(".*")] == []

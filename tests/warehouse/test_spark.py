@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from ridgeline.warehouse import connect
-from ridgeline.warehouse.database import view_files
 from ridgeline.warehouse.lake import Lake, commits, export, open_lake, table_columns
+from ridgeline.warehouse.views import view_files
 from tests import sampling
 from tests.analyze import kineto
 from tests.sampling import pick

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ridgeline.warehouse import connect, template
+from ridgeline.warehouse import connect, database
 from ridgeline.warehouse.verify import verify
 
 SHAPE = (
@@ -28,9 +28,9 @@ def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.usefixtures("made_warehouses")
 def test_a_copy_of_the_template_is_what_sql_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert template.content()
+    assert database.template_path().exists()
     connect(tmp_path / "copied.duckdb").close()
-    monkeypatch.setattr(template, "content", lambda: None)
+    monkeypatch.setattr(database, "template_path", lambda: tmp_path / "none")
     connect(tmp_path / "made.duckdb").close()
     copied, made = (content(tmp_path / f"{name}.duckdb") for name in ("copied", "made"))
     assert copied.pop("schema_version") != made.pop("schema_version")  # the times
@@ -50,14 +50,15 @@ def test_a_copy_has_digests_by_the_hash_of_this_duckdb(tmp_path: Path) -> None:
 
 
 def test_a_template_of_other_sources_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    current = template.path()
-    for name in ("schema.sql", "comments.toml", "datasheets.json"):
+    current = database.template_path()
+    for folder in ("schema", "views"):
+        (tmp_path / folder).mkdir()
+    for name in ("schema/schema.sql", "schema/comments.toml", "datasheets.json"):
         (tmp_path / name).write_bytes((current.parent / name).read_bytes())
-    (tmp_path / "views").mkdir()
     for view in (current.parent / "views").glob("*.sql"):
         (tmp_path / "views" / view.name).write_bytes(view.read_bytes())
-    monkeypatch.setattr(template, "_FOLDER", tmp_path)
-    assert template.path().name == current.name
+    monkeypatch.setattr(database, "_FOLDER", tmp_path)
+    assert database.template_path().name == current.name
     (tmp_path / "views" / "70_figures.sql").write_text("-- another\n")
-    assert template.path().name != current.name
-    assert template.content() is None
+    assert database.template_path().name != current.name
+    assert not database.template_path().exists()

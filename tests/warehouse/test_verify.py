@@ -14,11 +14,12 @@ import duckdb
 import pytest
 
 from ridgeline.analyze.ingest import analyze
-from ridgeline.warehouse import WarehouseError, connect, database
-from ridgeline.warehouse.forget import forget
+from ridgeline.warehouse import WarehouseError, connect
+from ridgeline.warehouse.load import forget
 from ridgeline.warehouse.rollups import KEPT_TABLES
-from ridgeline.warehouse.tables import RUN_TABLES, SHARED_TABLES
+from ridgeline.warehouse.schema.tables import RUN_TABLES, SHARED_TABLES
 from ridgeline.warehouse.verify import CHECKED, SHARED, checks, verify
+from ridgeline.warehouse.views import definitions
 from tests.analyze.loading import dump, query
 from tests.command_line import ridgeline
 from tests.sampling import pick
@@ -251,4 +252,4 @@ def test_traces_of_others_verify(tmp_path: Path) -> None:
 
 def test_the_views_that_checks_ask_are_computed_anew() -> None:
     words = {word for check in checks() for word in re.findall(r"\w+", re.sub(r"--.*", "", check))}
-    assert set(CHECKED) == words & {name for name, _ in database._definitions()}
+    assert set(CHECKED) == words & {name for name, _ in definitions()}

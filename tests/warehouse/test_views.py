@@ -10,7 +10,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from ridgeline.warehouse.database import view_files
+from ridgeline.warehouse.views import view_files
 from tests.warehouse.rows import insert, kernel
 
 STATEMENTS = [

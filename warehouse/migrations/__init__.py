@@ -1,8 +1,4 @@
-"""From an older schema to this one: ``N.sql`` changes the tables of schema N - 1 to those of N.
-
-Steps know tables only. Views are dropped before the first and made anew after the last, then digests are; all of it is
-one transaction, after a copy of the file.
-"""
+"""Migrations: ``N.sql`` changes the tables of schema N - 1 to those of schema N."""
 
 from __future__ import annotations
 
@@ -16,28 +12,41 @@ from ridgeline.atomic_file import atomic_file
 from ridgeline.warehouse.errors import StorageError, WarehouseError
 
 
-def steps(path: Path, version: int, wanted: int) -> list[Path]:
-    """The files that bring ``path`` from a version to a later one; raises :class:`WarehouseError` if one is missing."""
-    files = [Path(__file__).with_name(f"{step}.sql") for step in range(version + 1, wanted + 1)]
-    if not all(file.is_file() for file in files):
-        raise WarehouseError(f"{path}: schema {version} is too old to be brought to {wanted}: analyze into a new file")
-    return files
+def files(path: Path, version: int, target: int) -> list[Path]:
+    """Return the files that migrate the warehouse at ``path`` from schema ``version`` to ``target``, in order.
+
+    Raises :class:`WarehouseError` if one is missing.
+    """
+    steps = [Path(__file__).with_name(f"{step}.sql") for step in range(version + 1, target + 1)]
+    if not all(step.is_file() for step in steps):
+        raise WarehouseError(f"{path}: schema {version} is too old to be brought to {target}: analyze into a new file")
+    return steps
 
 
 def back_up(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> Path:
-    """Copy a warehouse that is open for writing to ``path.vN.backup``, or a free name after it.
+    """Copy the warehouse at ``path``, open for writing, to ``path.vN.backup`` or the first free name after it.
 
-    Raises :class:`StorageError` where the copy cannot be written whole.
+    Raises :class:`StorageError` if the copy cannot be written.
     """
     names = (path.with_name(f"{path.name}.v{version}.backup{f'.{n}' if n else ''}") for n in count())
     backup = next(name for name in names if not name.exists())
     connection.execute("CHECKPOINT")
     try:
         with atomic_file(backup) as temporary:
-            # a process of its own: closing the file in this one would give up DuckDB's lock on it
+            # A process of its own: if this process opened and closed the file, it would give up DuckDB's lock (POSIX).
             command = ["cp", "--", str(path), str(temporary)]
             subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as e:
         reason = e.strerror if isinstance(e, OSError) else e.stderr.strip()
         raise StorageError(f"{backup}: cannot be written, and without a copy nothing is changed: {reason}") from None
     return backup
+
+
+def remove_comments(connection: duckdb.DuckDBPyConnection) -> None:
+    """Remove the database's own comments on tables and columns, which the table ``descriptions`` replaces."""
+    columns = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND comment IS NOT NULL"
+    for table, column in connection.execute(columns).fetchall():
+        connection.execute(f'COMMENT ON COLUMN "{table}"."{column}" IS NULL')
+    tables = "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND comment IS NOT NULL"
+    for (table,) in connection.execute(tables).fetchall():
+        connection.execute(f'COMMENT ON TABLE "{table}" IS NULL')

@@ -14,7 +14,7 @@ from ridgeline.reports.explorer.data import gather
 from ridgeline.reports.study import figures as study
 from ridgeline.reports.study import page as study_page
 from ridgeline.reports.study.findings import QUESTION, answered
-from ridgeline.warehouse import hold
+from ridgeline.warehouse import materialize
 from ridgeline.warehouse.lake import load_lake
 
 ROOT = Path(__file__).parents[3]
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = load_lake(ROOT / "reports/study/results/lake")
-    hold(connection, *study_page.HELD)
+    materialize(connection, *study_page.HELD)
     yield connection
     connection.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ridgeline.warehouse import connect, hold, refresh
+from ridgeline.warehouse import connect, materialize, refresh
 
 
 def test_held_views_answer_as_before(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_held_views_answer_as_before(tmp_path: Path) -> None:
     connection.close()
     asked = "SELECT run_id, kernel_id, dram_bytes FROM kernel_counters"
     reader, holder = (connect(path, read_only=True) for _ in range(2))
-    hold(holder, "kernel_counters", "step_costs")
+    materialize(holder, "kernel_counters", "step_costs")
     assert reader.execute(asked).fetchall() == holder.execute(asked).fetchall() == [("r", 1, 5.0)]
     for (view,) in reader.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
         described = f"DESCRIBE {view}"

@@ -1,4 +1,4 @@
-"""Which tables hold rows of runs."""
+"""The tables that hold facts: those with rows of one run, and those whose rows all runs share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUN_TABLES = (
     "hta_critical_path",
     "warnings",
 )
-"""Every table with rows of a run; of ``ceilings`` some belong to none."""
+"""Tables with a ``run_id``. In ``ceilings`` it is NULL for datasheets."""
 
 SHARED_TABLES = ("signatures", "sequences", "descriptions")
-"""Those whose rows belong to all runs."""
+"""Tables without a ``run_id``."""

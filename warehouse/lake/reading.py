@@ -1,0 +1,122 @@
+"""Open a lake with the warehouse's tables and views: in place, or loaded into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from ridgeline.warehouse import datasheets
+from ridgeline.warehouse.database import IN_MEMORY, SCHEMA_VERSION, connect, transaction
+from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.lake.commits import Commit, newest, read_commits
+from ridgeline.warehouse.lake.files import Lake, literal, names, one_line_errors, parquet, table_columns
+from ridgeline.warehouse.rollups import refresh
+from ridgeline.warehouse.schema.comments import describe
+from ridgeline.warehouse.views import as_temporary, definitions
+
+
+def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection with the warehouse's tables and views over a lake as it is now.
+
+    Queries read the lake's files; the connection reaches no others. Raises :class:`WarehouseError` if there is no lake.
+    """
+    lake = Lake(location)
+    connection = duckdb.connect(":memory:")
+    try:
+        with one_line_errors(lake):
+            commits = snapshot(connection, lake)
+            # Create the views over empty tables, then put views of the files in the tables' place. DuckDB binds a
+            # view's query when it is created, and again inside each view above it: over Parquet each binding opens
+            # files, and 40 views take ten times as long.
+            tables = {table: columns for table, columns in table_columns().items() if table != "runs"}
+            for table, columns in tables.items():
+                types = ", ".join(f'"{column}" {data_type}' for column, data_type in columns.items())
+                connection.execute(f"CREATE TEMP TABLE {table} ({types})")
+            connection.execute(
+                "CREATE TEMP VIEW schema_version AS"
+                f" SELECT CAST({SCHEMA_VERSION} AS INTEGER) AS version, CAST(NULL AS TIMESTAMP) AS created_at"
+            )
+            connection.execute("CREATE TEMP TABLE descriptions (table_name TEXT, column_name TEXT, description TEXT)")
+            for _, statement in definitions():
+                connection.execute(as_temporary(statement))
+            describe(connection)
+            # A table of its own: the views read these rows many times.
+            connection.execute("CREATE TEMP TABLE datasheet_ceilings AS FROM ceilings")
+            rows = ", ".join(f"({', '.join(map(literal, row))})" for row in datasheets.ceiling_rows())
+            connection.execute(f"INSERT INTO datasheet_ceilings VALUES {rows}")
+            allowed = []
+            for table, columns in tables.items():
+                files = [lake.address(commit.file(table)) for commit in commits if commit.rows.get(table)]
+                query = f"SELECT {names(columns)} FROM ({parquet(columns, files)})"
+                if table == "signatures":
+                    query = newest_signatures(f"({query})")
+                elif table == "ceilings":
+                    query += " UNION ALL FROM datasheet_ceilings"
+                connection.execute(f"DROP TABLE {table}")
+                connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
+                allowed += files
+            connection.execute(f"SET allowed_paths = [{', '.join(map(literal, allowed))}]")
+            connection.execute("SET enable_external_access = false")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def load_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
+    """Return a warehouse in memory with all rows of a lake as it is now, for many questions of all its runs.
+
+    Raises :class:`WarehouseError` if there is no lake.
+    """
+    lake = Lake(location)
+    connection = connect(IN_MEMORY)
+    try:
+        with one_line_errors(lake):
+            commits = snapshot(connection, lake)
+            with transaction(connection):
+                connection.execute("INSERT INTO memory.main.runs SELECT * FROM temp.runs")
+                for table, columns in table_columns().items():
+                    files = [lake.address(commit.file(table)) for commit in commits if commit.rows.get(table)]
+                    if table == "runs" or not files:
+                        continue
+                    query = f"SELECT {names(columns)} FROM ({parquet(columns, files)})"
+                    if table == "signatures":
+                        query = newest_signatures(f"({query})")
+                    connection.execute(f"INSERT INTO memory.main.{table} {query}")
+            connection.execute("DROP TABLE temp.runs")  # it would hide the warehouse's own
+            refresh(connection)
+            connection.execute("SET enable_external_access = false")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def snapshot(connection: duckdb.DuckDBPyConnection, lake: Lake) -> list[Commit]:
+    """Return the newest commits of a lake and create a temporary table ``runs`` of their rows.
+
+    Raises :class:`WarehouseError` if the lake has no runs.
+    """
+    commits = newest(read_commits(connection, lake))
+    if not commits:
+        raise WarehouseError(
+            f"{lake.name}: no runs in this lake: `ridgeline export {lake.name}` or `analyze PATH --lake {lake.name}`"
+        )
+    files = [lake.address(commit.file("runs")) for commit in commits]
+    columns = names(table_columns()["runs"])
+    query = f"SELECT {columns} FROM commits WHERE filename IN (SELECT unnest(?))"
+    connection.execute(f"CREATE TEMP TABLE runs AS {query}", [files])
+    connection.execute("DROP TABLE commits")
+    return commits
+
+
+def newest_signatures(table: str) -> str:
+    """Return a query for the signatures of ``table``, each once, as the newest pricing rules price it."""
+    columns = table_columns()["signatures"]
+    # Every column takes part in the order, so that readers agree where rows of one version differ.
+    ties = ", ".join(column for column in columns if column not in ("signature_id", "rules_version"))
+    return (
+        f"SELECT {', '.join(columns)} FROM (SELECT *, ROW_NUMBER() OVER"
+        f" (PARTITION BY signature_id ORDER BY rules_version DESC, {ties}) AS place FROM {table}) WHERE place = 1"
+    )
