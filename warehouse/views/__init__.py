@@ -69,16 +69,18 @@ def materialize(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
 
     Views that read them read the kept rows too. For many questions to a warehouse that does not change meanwhile.
     """
-    for name, statement in statements():
-        # All views again, as temporary ones: a view of the file is bound to the file's views, not to temporary ones.
-        connection.execute(as_temporary(statement))
+    for name, _ in definitions():
         if name in names:
             connection.execute(f"CREATE TEMP TABLE held_{name} AS SELECT * FROM {name}")
+            # DuckDB looks up the names in a view's query when the view is used, temporary views first.
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM held_{name}")
 
 
 def bypass_rollups(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
-    """Let the views ``names`` compute their rows from the facts alone for as long as the connection lasts."""
+    """Let the views ``names`` compute their rows from the facts alone for as long as the connection lasts.
+
+    By the definitions of this version, whatever those in the file.
+    """
     remaining = set(names)
     for name, statement in definitions():
         connection.execute(as_temporary(statement))
