@@ -85,9 +85,9 @@ test-oldest: $(OLDEST)/.installed-dev ## the tests with the oldest versions that
 	$(OLDEST)/bin/$(PYTEST)
 
 bench: $(INSTALLED) ## ingest against HTA's load, and a warehouse of ten million kernels (BENCH="--sizes 120" ROWS=1000000 for less)
-	$(BIN)/python tests/bench/bench_ingest.py $(BENCH)
-	$(BIN)/python tests/bench/bench_warehouse.py --rows $(ROWS)
-	$(BIN)/python tests/bench/bench_memory.py
+	$(BIN)/python -m tests.bench.bench_ingest $(BENCH)
+	$(BIN)/python -m tests.bench.bench_warehouse --rows $(ROWS)
+	$(BIN)/python -m tests.bench.bench_memory
 
 check: $(TESTABLE) ## ruff and mypy --strict
 	$(BIN)/ruff check .

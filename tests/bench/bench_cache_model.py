@@ -1,7 +1,7 @@
 """How many kernels a second the cache model predicts, over steps that repeat and over ones never seen before.
 
-python tests/bench/bench_cache_model.py
-python tests/bench/bench_cache_model.py --layers 32 --steps 100
+python -m tests.bench.bench_cache_model
+python -m tests.bench.bench_cache_model --layers 32 --steps 100
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ours, from the file to a loaded warehouse, against HTA's load alone, on the same files in the same run.
 
-    python tests/bench/bench_ingest.py
-    python tests/bench/bench_ingest.py --trace TRACE --sizes 120 590 --json results.json
+    python -m tests.bench.bench_ingest
+    python -m tests.bench.bench_ingest --trace TRACE --sizes 120 590 --json results.json
 
 A real trace is repeated to each size. Every measurement is a process of its own, the best of its repeats:
 
@@ -30,8 +30,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import make_trace
-import processes
+from tests.bench import make_trace, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFERRED = ROOT.parent / "shared/traces/h100-qwen1.5-0.5b-prefill.json.gz"

@@ -1,7 +1,7 @@
 """Peak memory and time of `ridgeline analyze --memory` at several sizes: both should grow linearly at most.
 
-    python tests/bench/bench_memory.py
-    python tests/bench/bench_memory.py --trace TRACE --sizes 600 1200 2500 5000 --memory 2GB
+    python -m tests.bench.bench_memory
+    python -m tests.bench.bench_memory --trace TRACE --sizes 600 1200 2500 5000 --memory 2GB
 
 A real trace is repeated to each size. Memory is the sum over the process tree, sampled as it runs. The source trace is
 in the warehouse already, so that its signatures are priced, as in daily use. Exits with 1 if a peak is above the limit.
@@ -15,11 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import make_trace
-import processes
-from bench_ingest import OURS, default_source
-
 from ridgeline.analyze.resources.memory_limit import parse_size
+from tests.bench import make_trace, processes
+from tests.bench.bench_ingest import OURS, default_source
 
 LINE = "{:>8}  {:>12}  {:>8}  {:>8}  {:>8}  {:>11}"
 

@@ -1,7 +1,7 @@
 """A warehouse of millions of kernels: how fast runs load, what a kernel takes on disk, and how soon each view answers.
 
-    python tests/bench/bench_warehouse.py                     ten million kernels in runs of 100,000
-    python tests/bench/bench_warehouse.py --rows 1000000 --keep million.duckdb --json results.json
+    python -m tests.bench.bench_warehouse                     ten million kernels in runs of 100,000
+    python -m tests.bench.bench_warehouse --rows 1000000 --keep million.duckdb --json results.json
 
 Runs are made in memory, in the proportions of captured ones (made_runs.py), and loaded one by one as `ridgeline
 analyze` does: the time is of loading alone, with the account of prices, rollups and each run's commit. Views are asked
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
-import made_runs
 
 from ridgeline.warehouse import connect
 from ridgeline.warehouse.load import load
+from tests.bench import made_runs
 
 KERNEL_VIEWS = {"kernel_counters", "placed_kernels", "kernel_roofline", "padding", "coverage", "launch_queue"}
 """A row of these is a kernel."""

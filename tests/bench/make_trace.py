@@ -1,7 +1,7 @@
 """Repeat a real Kineto trace until it has the wanted size, in Kineto's own multi-line layout.
 
-    python tests/bench/make_trace.py SOURCE OUT --megabytes 120
-    python tests/bench/make_trace.py SOURCE OUT --repeats 20
+    python -m tests.bench.make_trace SOURCE OUT --megabytes 120
+    python -m tests.bench.make_trace SOURCE OUT --repeats 20
 
 Each repeat starts where the one before ended. Whatever tells events apart stays distinct: correlation, external and
 flow ids, sequence numbers, and the numbers of steps. Process and thread names are written once. The output is streamed,

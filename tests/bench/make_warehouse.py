@@ -1,6 +1,6 @@
 """A warehouse of a million kernel launches, from a real one: every run again, later and under a new id.
 
-    python tests/bench/make_warehouse.py ridgeline.duckdb million.duckdb --launches 1000000
+    python -m tests.bench.make_warehouse ridgeline.duckdb million.duckdb --launches 1000000
 
 Everything of a run is repeated: steps, gaps, counters, telemetry and the ledger.
 """

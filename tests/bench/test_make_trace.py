@@ -4,8 +4,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import make_trace
 import pytest
+
+from tests.bench import make_trace
 
 SOURCE: dict[str, Any] = {
     "schemaVersion": 1,

@@ -1,7 +1,8 @@
 import sys
 
-import processes
 import pytest
+
+from tests.bench import processes
 
 pytestmark = pytest.mark.process
 

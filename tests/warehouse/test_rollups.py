@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import made_runs
 import pytest
 
 from ridgeline.analyze.ingest import analyze
@@ -16,6 +15,7 @@ from ridgeline.analyze.reprice import reprice
 from ridgeline.warehouse import connect, refresh
 from ridgeline.warehouse.load import load, remove
 from ridgeline.warehouse.rollups import KEPT, KEPT_TABLES, stale
+from tests.bench import made_runs
 from tests.warehouse.rows import insert
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
