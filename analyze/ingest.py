@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ridgeline.analyze.companions.discovery import Source, discover
@@ -73,6 +74,27 @@ class Result:
     """What went wrong without keeping the run from being loaded, a line each."""
     examined: bool = False
     """Whether HTA's analyses were added."""
+
+    def headline(self) -> str:
+        """One line for a terminal: the outcome, the device time, and what was left out or not used."""
+        if self.error:
+            return str(self.error)
+        added = ", HTA's analyses added" if self.examined else ""
+        if self.outcome == "unchanged":
+            same = f", the same trace as {self.same_as}" if self.same_as else ""
+            return f"{self.name}: unchanged{same}{added}"
+        parts = [self.outcome, f"{self.kernels:,} kernels", f"{self.device_time_ns / 1e6:,.3f} ms of device time"]
+        if self.matched and not self.matched.of_kernels:
+            parts.append("no graph replays for its twin to match")
+        elif self.matched:
+            share = self.matched.duration_ns / max(self.matched.of_duration_ns, 1)
+            kernels = f"{self.matched.kernels:,} of {self.matched.of_kernels:,} replayed kernels"
+            parts.append(f"the twin matched {kernels}, {share:.1%} of their time")
+        if self.malformed_events:
+            parts.append(f"{self.malformed_events:,} malformed events left out")
+        # `runs.counters_message` has the whole message
+        counters = f"; counters: {shorten(self.uncounted, 120, placeholder=' ...')}" if self.uncounted else ""
+        return f"{self.name}: {', '.join(parts)}{added}{counters}"
 
 
 def analyze(

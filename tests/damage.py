@@ -52,14 +52,14 @@ def run(arguments: list[str], said: Path) -> int | str:
 
 
 def _become(arguments: list[str], said: Path) -> None:
-    from ridgeline import cli as ridgeline
+    from ridgeline import cli
 
     try:
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
         sys.argv[1:] = arguments
-        ridgeline.main()
+        cli.main()
     finally:
         os._exit(99)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from ridgeline.capture.sweep import sweep
+from ridgeline.terminal import INTERRUPTED as LINE
 from tests.analyze import kineto
 from tests.analyze.loading import query
 from tests.capture.quick import quicken
@@ -30,7 +31,6 @@ from tests.sampling import pick
 ROOT = Path(__file__).parents[1]
 H200 = ROOT / "tests" / "data" / "h200"
 pytestmark = pytest.mark.process
-LINE = "ridgeline: interrupted: what was complete is kept, the rest is not there: run the same command again for it"
 LIMIT_S = 30
 """No command may take longer to end."""
 
@@ -216,7 +216,7 @@ def test_a_second_interrupt_changes_nothing(tmp_path: Path, traces: list[Path], 
 @pytest.mark.parametrize(
     "imported",
     [
-        "ridgeline.interruption",
+        "ridgeline.terminal",
         "typer.main",
         "ridgeline.capture.configuration.points",
         "ridgeline.analyze.theory.output",
@@ -242,7 +242,7 @@ def test_what_a_shell_lets_run_in_the_background_is_not_interrupted(tmp_path: Pa
     command = subprocess.Popen(start, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
     assert command.stderr is not None
     for line in command.stderr:
-        if line.endswith(" ridgeline.interruption\n"):
+        if line.endswith(" ridgeline.terminal\n"):
             os.killpg(command.pid, signal.SIGINT)
     assert command.communicate(timeout=LIMIT_S)[0] != ""
     assert command.returncode == 0
@@ -317,7 +317,7 @@ def test_any_command_at_any_moment(tmp_path: Path, warehouse: Path, name: str) -
     moments = random.Random(name)
     for number in SIGNALS[:: (-1) ** NAMES.index(name)][: pick(1, 2)]:
         with under_way(tmp_path, *arguments, python=("-X", "importtime")) as command:
-            command.when(lambda: " ridgeline.interruption\n" in command.stderr)
+            command.when(lambda: " ridgeline.terminal\n" in command.stderr)
             time.sleep(moments.uniform(0, 1.5))
             command.interrupt(number)
             code = command.end()
@@ -393,12 +393,14 @@ def test_a_report_while_runs_are_loaded_waits_or_says_who_has_the_file(
 def test_what_swallows_the_interrupt_is_ended(tmp_path: Path) -> None:
     """As native code may, and a catch-all."""
     code = (
-        "import time, interruption\n"
-        "interruption.GRACE_S = 0.1\n"
-        "interruption.unwind()\n"
-        "while True:\n"
-        "    try: print('ready', flush=True), time.sleep(60)\n"
-        "    except BaseException: pass\n"
+        "import time\n"
+        "from ridgeline import terminal\n"
+        "terminal.GRACE_S = 0.1\n"
+        "def swallow():\n"
+        "    while True:\n"
+        "        try: print('ready', flush=True), time.sleep(60)\n"
+        "        except BaseException: pass\n"
+        "terminal.run(swallow)\n"
     )
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:

@@ -60,8 +60,8 @@ def test_what_was_not_foreseen_ends_at_the_limit(tmp_path: Path, large: Path, jo
     done = analyze_unestimated(tmp_path, "large.json", "-w", "w.duckdb", "--memory", "300MB", "--jobs", jobs)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "ridgeline: more than 300 MB of memory would be needed: what was complete is kept: give more by --memory, "
-        "fewer --jobs or shorter traces\n"
+        "ridgeline: more than 300 MB of memory would be needed: completed work was saved: allow more with --memory, "
+        "or use fewer --jobs or shorter traces\n"
     )
     assert int((tmp_path / "peak").read_text()) <= 1.05 * 300e6  # on a busy machine the watching thread looks late
     assert dump(tmp_path / "w.duckdb") == before

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from rich.progress import Progress
 
-from ridgeline import cli as ridgeline
+from ridgeline import cli, terminal
 from ridgeline.capture.sweep import sweep
 from ridgeline.capture.sweep.sweep import RunResult
 
@@ -63,7 +63,7 @@ def test_a_bar_counts_points_and_tells_what_is_under_way(
     monkeypatch.setattr(sweep, "run", run)
     monkeypatch.setattr(sys, "stderr", Terminal())
     points: list[Any] = ["a", "b"]
-    ridgeline._capture(points, tmp_path)
+    cli._capture(points, tmp_path)
     assert shown == [
         Shown("capturing: a: making weights", 0, 2),
         Shown("capturing: a: warming up", 0, 2),
@@ -76,14 +76,14 @@ def test_a_bar_counts_points_and_tells_what_is_under_way(
 
 def test_what_is_named_alone_is_done(shown: list[Shown], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with ridgeline.progress("analyzing") as advance:
+    with terminal.progress("analyzing") as advance:
         advance("a")
         advance("b")
     assert shown == [Shown("analyzing: a", 1, None), Shown("analyzing: b", 2, None)]
 
 
 def test_a_pipe_stays_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with ridgeline.progress("analyzing") as advance:
+    with terminal.progress("analyzing") as advance:
         advance("a")
         advance("b", done=0)
     assert capsys.readouterr() == ("", "")

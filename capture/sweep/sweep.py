@@ -50,6 +50,22 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     weights_bytes_per_s: float | None = None
     peak_memory_bytes: int | None = None
 
+    def headline(self) -> str:
+        """One line for a terminal: tokens per second and milliseconds per step, or why there are none."""
+        if self.skipped:
+            return f"{self.name}: captured before, skipped" + (f"; {self.note}" if self.note else "")
+        if self.outcome != "ok" or self.tokens_per_s is None:
+            return f"{self.name}: {self.outcome}: {self.message}"
+        parts = [f"{self.tokens_per_s:.1f} tokens/s", *(f"{kind} {ms:.2f} ms" for kind, ms in self.step_ms.items())]
+        if rate := self.weights_bytes_per_s:
+            # tiny weights on a CPU are read at megabytes a second, large ones on a GPU at terabytes
+            units = iter(("B/s", "kB/s", "MB/s", "GB/s", "TB/s"))
+            unit = next(units)
+            while rate >= 999.5 and unit != "TB/s":
+                rate, unit = rate / 1000, next(units)
+            parts.append(f"weights read at {rate:.3g} {unit}")
+        return f"{self.name}: {', '.join(parts)}"
+
 
 def load(path: Path | str) -> list[Point]:
     """The validated points of a TOML file, in order.

@@ -443,7 +443,7 @@ def test_the_command_line_names_the_twin_and_says_what_matched(tmp_path: Path) -
         return done.returncode, done.stdout, done.stderr
 
     line = (
-        "r: loaded, 3 kernels, 0.009 ms of device time, the twin tells of 2 of 3 replayed kernels, 66.7% of their time"
+        "r: loaded, 3 kernels, 0.009 ms of device time, the twin matched 2 of 3 replayed kernels, 66.7% of their time"
     )
     assert said(replay) == (0, "", f"ridgeline: {line}\n")
     alone = "ridgeline: --twin belongs to one trace: expected a single PATH that is a file\n"

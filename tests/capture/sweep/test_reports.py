@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ridgeline import cli as ridgeline
+from ridgeline import cli
 from ridgeline.capture import run_directory
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.records import Timing
@@ -49,7 +49,7 @@ def test_a_line_is_printed_as_soon_as_its_point_is_done(
         return real(self, *arguments)
 
     monkeypatch.setattr(Fake, "record", record)
-    ridgeline._capture([make_point("first"), make_point("second")], tmp_path, "off")
+    cli._capture([make_point("first"), make_point("second")], tmp_path, "off")
     assert "ridgeline: first" not in printed[0]
     assert "ridgeline: first: 4000000000.0 tokens/s" in printed[1]
 
@@ -74,7 +74,7 @@ def test_a_point_that_lacks_the_counters_asked_for_is_not_skipped_silently(
     sweep.run([make_point("a")], tmp_path, counters=counted, isolate=False)
     (again,) = sweep.run([make_point("a")], tmp_path, counters=asked, isolate=False)
     assert (again.skipped, again.note) == (True, note)
-    assert ridgeline._headline(again) == "a: captured before, skipped" + (f"; {note}" if note else "")
+    assert again.headline() == "a: captured before, skipped" + (f"; {note}" if note else "")
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_nobody_expects_counters_of_a_cpu() -> None:
 def test_a_rate_has_the_unit_of_its_size(rate: float, said: str) -> None:
     """Tiny weights on a CPU are not read at 0 GB/s."""
     result = RunResult(name="a", outcome="ok", path=Path(), tokens_per_s=1.0, weights_bytes_per_s=rate)
-    assert ridgeline._headline(result).endswith(f", weights read at {said}")
+    assert result.headline().endswith(f", weights read at {said}")
 
 
 def test_no_rate_is_said_where_there_is_none() -> None:
     result = RunResult(name="a", outcome="ok", path=Path(), tokens_per_s=1.0, step_ms={"decode": 2.0})
-    assert ridgeline._headline(result) == "a: 1.0 tokens/s, decode 2.00 ms"
+    assert result.headline() == "a: 1.0 tokens/s, decode 2.00 ms"

@@ -1,0 +1,131 @@
+"""Arguments and options of the command line: their types, names and help texts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Exit, Option
+
+import ridgeline
+
+
+class CounterMethod(StrEnum):
+    """How `ridgeline capture` reads hardware counters."""
+
+    auto = "auto"
+    cupti = "cupti"
+    ncu = "ncu"
+    off = "off"
+
+
+class TextFormat(StrEnum):
+    """How `ridgeline theory` and `ridgeline compare` print."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+class Format(StrEnum):
+    """How `ridgeline sql` prints."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        print(f"ridgeline {ridgeline.__version__}")
+        raise Exit
+
+
+# Of no command, and of several
+
+Version = Annotated[
+    bool, Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+]
+
+Warehouse = Annotated[Path, Option("-w", "--warehouse", help="The DuckDB file.", metavar="FILE")]
+WarehouseOrLake = Annotated[
+    Path | None, Option("-w", "--warehouse", help="The DuckDB file; ridgeline.duckdb by default.", metavar="FILE")
+]
+"""For commands that also take --lake; None unless the user named a file."""
+Lake = Annotated[str | None, Option("--lake", help="A Parquet lake instead: a folder or a URL.", metavar="DIR")]
+FormatOfText = Annotated[TextFormat, Option("--format", help="table, csv or json.", metavar="FORMAT")]
+
+# demo, capture and ceilings
+
+DemoFolder = Annotated[Path, Option("--out", help="Folder for runs, warehouse and report.", metavar="DIR")]
+Configuration = Annotated[
+    Path, Argument(help="A TOML file that says what to run; lists make a sweep.", metavar="CONFIG.toml")
+]
+RunsFolder = Annotated[Path, Option("--out", help="Folder for run directories.", metavar="RUNS")]
+DryRun = Annotated[bool, Option("--dry-run", help="Print each point with its predicted memory and time; run nothing.")]
+Counters = Annotated[
+    CounterMethod, Option(help="auto, cupti, ncu (reads both and compares them) or off.", metavar="METHOD")
+]
+CeilingsFile = Annotated[Path, Option("--out", help="File to write.", metavar="FILE")]
+
+# analyze
+
+TracePaths = Annotated[list[Path], Argument(help="Run directories, folders of them, or Kineto traces.", metavar="PATH")]
+Jobs = Annotated[int, Option(help="Decoder processes; 0 for one per core.", min=0, metavar="N")]
+Memory = Annotated[
+    str | None, Option(help="Memory limit, such as 2GB; by default 60 % of this machine's.", metavar="SIZE")
+]
+Twin = Annotated[
+    Path | None, Option(help="Eager trace of the same steps, for one PATH with graph replays.", metavar="TRACE")
+]
+Hta = Annotated[bool, Option("--hta", help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")]
+Salvage = Annotated[bool, Option("--salvage", help="Load the events before the break of a truncated or damaged trace.")]
+
+# sql
+
+Query = Annotated[str | None, Argument(help="The statement.", metavar="QUERY")]
+QueryFile = Annotated[Path | None, Option("-f", "--file", help="Read the statement from a file.", metavar="FILE.sql")]
+FormatOfRows = Annotated[Format, Option("--format", help="table, csv, json or parquet.", metavar="FORMAT")]
+RowsFile = Annotated[Path | None, Option("-o", "--out", help="Write to a file instead of stdout.", metavar="FILE")]
+
+# report and compare
+
+ReportFolder = Annotated[Path, Option("-o", "--out", help="Folder for the page.", metavar="DIR")]
+ReportedRuns = Annotated[list[str] | None, Option(help="Only these runs: names, ids or prefixes.", metavar="NAME")]
+OpenPage = Annotated[bool, Option("--open", help="Open the page in the browser.")]
+Base = Annotated[str, Argument(help="A run, or several: A,B or a pattern 'A*' or experiment:NAME.", metavar="BASE")]
+Other = Annotated[str, Argument(help="The run or runs to compare with BASE.", metavar="OTHER")]
+ComparisonFolder = Annotated[
+    Path | None, Option("-o", "--out", help="Folder for the page compare.html.", metavar="DIR")
+]
+FailAbove = Annotated[
+    float | None,
+    Option(
+        help="Exit 1 if a kind of step is slower by more than this and by more than noise.", min=0, metavar="PERCENT"
+    ),
+]
+
+# theory
+
+Model = Annotated[
+    str, Option(help="A shape of capture/configuration/presets.toml, such as llama-3-8b.", metavar="NAME")
+]
+Mode = Annotated[str, Option(help="Decoding mode: ar, dlm_full, dlm_block_dual, ...", metavar="MODE")]
+Prompt = Annotated[int, Option(help="Tokens of the prompt.", metavar="N")]
+Generate = Annotated[int, Option(help="Tokens to generate.", metavar="N")]
+Block = Annotated[int | None, Option(help="Tokens of a block; all by default.", metavar="G")]
+Steps = Annotated[int | None, Option(help="Denoising steps over all blocks; one per token by default.", metavar="K")]
+Batch = Annotated[int, Option(help="Sequences.", metavar="B")]
+TheoryDevice = Annotated[
+    str | None,
+    Option(
+        help="A device with a datasheet (A100, H200) or a ceilings.json; this machine's by default.", metavar="NAME"
+    ),
+]
+
+# export and forget
+
+LakeLocation = Annotated[str, Argument(help="A folder, or a URL of an object store.", metavar="LAKE")]
+ForgottenRuns = Annotated[list[str], Argument(help="Names, ids, or unique prefixes of either.", metavar="RUN")]
