@@ -138,7 +138,8 @@ def analyze(
 ) -> None:
     """Attribute and price every kernel of traces.
 
-    The rows are loaded into the warehouse or written into a lake. A trace that is there already and has not changed is left alone.
+    The rows are loaded into the warehouse or written into a lake. A trace that is there already and has
+    not changed is left alone.
 
     Example: ridgeline analyze runs/ trace.json.gz -w ridgeline.duckdb
     """
@@ -196,7 +197,8 @@ def _memory_limit(size: str | None) -> Iterator[int]:
 def reprice(warehouse: options.Warehouse = DEFAULT_WAREHOUSE) -> None:
     """Apply the current pricing rules to stored runs.
 
-    All runs are repriced or none, without their traces. Runs that need their traces again are named: analyze those again.
+    All runs are repriced or none, without their traces. Runs that need their traces again are
+    named: analyze those again.
 
     Example: ridgeline reprice -w ridgeline.duckdb
     """
@@ -336,7 +338,8 @@ def export(
 ) -> None:
     """Write the warehouse's runs into a Parquet lake.
 
-    Files are partitioned by experiment and run. Any number of machines add runs to one lake. A run that is there already with the same rows is left alone.
+    Files are partitioned by experiment and run. Any number of machines add runs to one lake. A run
+    that is there already with the same rows is left alone.
 
     Example: ridgeline export -w ridgeline.duckdb lake
     """
