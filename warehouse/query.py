@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import decimal
 import io
-import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +16,7 @@ from typing import Any, TextIO
 import duckdb
 
 from ridgeline.atomic_file import atomic_file
+from ridgeline.formats import table_lines, write_csv, write_json
 from ridgeline.warehouse.database import connect
 from ridgeline.warehouse.errors import QueryError
 
@@ -120,25 +119,12 @@ def _distinct(columns: list[str]) -> list[str]:
 
 
 def _write(columns: list[str], rows: Rows, output_format: str, file: TextIO) -> None:
-    if output_format == "table":
-        _write_table(columns, rows, file)
-    elif output_format == "csv":
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    if output_format == "csv":
+        write_csv(columns, rows, file)
+    elif output_format == "json":
+        write_json(_distinct(columns), rows, file)
     else:
-        import msgspec
-
-        # An array of objects, one a line. JSON has no NaN and no infinity: they become null.
-        names = _distinct(columns)
-        file.write("[")
-        for i, row in enumerate(rows):
-            record: dict[str, Any] = {}
-            for name, value in zip(names, row, strict=True):
-                value = float(value) if isinstance(value, decimal.Decimal) else value
-                record[name] = None if isinstance(value, float) and not math.isfinite(value) else value
-            file.write((",\n" if i else "\n") + msgspec.json.encode(record).decode())
-        file.write("\n]\n")
+        _write_table(columns, rows, file)
 
 
 def _write_parquet(columns: list[str], rows: Rows, target: Path) -> None:
@@ -154,17 +140,15 @@ def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:
     """Write aligned columns: numbers to the right with thousands separators, text to the left."""
     values = list(islice(rows, TABLE_ROWS + 1))
     is_cut = len(values) > TABLE_ROWS
-    cells = [[_cell(value) for value in row] for row in values[:TABLE_ROWS]]
-    widths, is_numeric = [], []
-    for i, name in enumerate(columns):
-        widths.append(max([len(name), *(len(row[i]) for row in cells)]))
-        is_numeric.append(all(isinstance(row[i], int | float | decimal.Decimal | None) for row in values[:TABLE_ROWS]))
+    del values[TABLE_ROWS:]
+    is_numeric = (
+        all(isinstance(row[i], int | float | decimal.Decimal | None) for row in values) for i in range(len(columns))
+    )
+    justify = "".join("r" if numeric else "l" for numeric in is_numeric)
     encoding = file.encoding or "utf-8"
     rule = "─" if "─".encode(encoding, "ignore") else "-"  # a terminal may be ASCII only
-    lines = [columns, [rule * width for width in widths], *cells]
-    for line in lines:
-        aligned = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(line, widths, is_numeric, strict=True))
-        print("  ".join(aligned).rstrip(), file=file)
+    for line in table_lines(columns, [[_cell(value) for value in row] for row in values], justify, rule):
+        print(line, file=file)
     if is_cut:
         print(f"ridgeline: only the first {TABLE_ROWS:,} rows: use --format csv for all", file=sys.stderr)
 

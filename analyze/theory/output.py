@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-
-import msgspec
 
 from ridgeline.analyze.theory.closed_forms import CONVENTIONS, Component, Convention
 from ridgeline.analyze.theory.generation import Total, per_generation, per_step, predict_point
@@ -16,6 +13,7 @@ from ridgeline.capture.configuration import points as config
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.errors import ConfigError
 from ridgeline.capture.forecast.roofs import Roofs, find, measured, of_rows
+from ridgeline.formats import table_lines, write_csv, write_json
 from ridgeline.warehouse import datasheets
 
 COLUMNS = (
@@ -30,8 +28,6 @@ SUM_OF: Mapping[Component, str] = {
     "head": "  of which head",
     "products": "linear and attention",
 }
-WIDTH = 22
-CELL_WIDTHS = (16, 12, 11, 12)
 MAKERS_WORDS = {"nvidia", "amd", "instinct", "geforce", "rtx", "tesla"}
 
 
@@ -87,12 +83,8 @@ def theory(
         for of_convention in totals.values()
         for each in of_convention
     ]
-    if output_format == "json":
-        return msgspec.json.encode(records).decode() + "\n"
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    write = write_json if output_format == "json" else write_csv
+    write(COLUMNS, (list(record.values()) for record in records), text := io.StringIO())
     return text.getvalue()
 
 
@@ -140,25 +132,25 @@ def _text(point: Point, roofs: Roofs, totals: Mapping[Convention, list[Total]]) 
         f"{roofs.of}: {peak / 1e12:.1f} TFLOP/s and {bandwidth / 1e12:.3f} TB/s, "
         f"which meet at {peak / bandwidth:.1f} FLOP/byte; a step is the mean of its kind",
         "",
-        " " * WIDTH + "".join(f"{name.replace('_', ' '):>{sum(CELL_WIDTHS)}}" for name in CONVENTIONS),
     ]
-    units = zip(("GFLOP", "GB", "FLOP/byte", "floor ms") * 2, CELL_WIDTHS * 2, strict=True)
-    units_line = " " * WIDTH + "".join(f"{unit:>{width}}" for unit, width in units)
     authored, corrected = ({(each.kind, each.component): each for each in totals[name]} for name in CONVENTIONS)
+    units = ["GFLOP", "GB", "FLOP/byte", "floor ms"]
+    head = [cell for name in ("", *CONVENTIONS) for cell in ("", "", "", name.replace("_", " "))][3:]
+    rows: list[list[str]] = []
     heading: str | None = ""  # None is the heading of the generation
     for (kind, component), right in corrected.items():
         if heading != kind:
             heading = kind
-            lines += ["", f"{kind or 'generation'}, {right.forwards:,} forward{'s' * (right.forwards > 1)}", units_line]
+            forwards = f"{kind or 'generation'}, {right.forwards:,} forward{'s' * (right.forwards > 1)}"
+            rows += [[""] * 9, [forwards, *[""] * 8], ["", *units, *units]]
         left = authored.get((kind, component))
-        lines.append(f"{SUM_OF.get(component, component):{WIDTH}}{_cells(left)}{_cells(right)}")
-    return "\n".join(lines) + "\n"
+        rows.append([SUM_OF.get(component, component), *_cells(left), *_cells(right)])
+    return "\n".join([*lines, *table_lines(head, rows, "lrrrrrrrr")]) + "\n"
 
 
-def _cells(total: Total | None) -> str:
+def _cells(total: Total | None) -> list[str]:
     """Four cells, with dashes for a component that a convention lacks and for an intensity without bytes."""
     if total is None:
-        return "".join(f"{'-':>{width}}" for width in CELL_WIDTHS)
+        return ["-"] * 4
     intensity = f"{total.intensity:.4f}" if total.bytes else "-"
-    cells = (f"{total.flops / 1e9:.3f}", f"{total.bytes / 1e9:.4f}", intensity, f"{total.floor_s * 1e3:.4f}")
-    return "".join(f" {cell:>{width - 1}}" for cell, width in zip(cells, CELL_WIDTHS, strict=True))
+    return [f"{total.flops / 1e9:.3f}", f"{total.bytes / 1e9:.4f}", intensity, f"{total.floor_s * 1e3:.4f}"]
