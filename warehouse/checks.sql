@@ -1,6 +1,7 @@
--- What must hold of every warehouse. Each statement finds what does not: the run it is of (NULL: of none) and what is wrong.
+-- What must hold of every warehouse. Each statement returns violations: the run (NULL for none in particular) and what is
+-- wrong.
 
--- Both accounts of the ledger sum to the run's device time and count its kernels, which do so themselves.
+-- Both accounts of the ledger, and the kernels themselves, sum to the run's device time and count its kernels.
 WITH sums AS (
   SELECT run_id, 'account ' || account AS of_what, SUM(kernels) AS kernels, SUM(duration_ns) AS duration_ns
   FROM ledger
@@ -29,7 +30,7 @@ CROSS JOIN (SELECT 'account attribution' AS of_what UNION ALL SELECT 'account pr
 LEFT JOIN sums s ON s.run_id = e.run_id AND s.of_what = a.of_what
 WHERE COALESCE(s.kernels, 0) <> e.kernels OR COALESCE(s.duration_ns, 0) <> e.device_time_ns;
 
--- Every entry of the ledger is what its kernels say, by attribution and by source of bytes.
+-- Each entry of the ledger equals the sum of its kernels, by attribution and by source of bytes.
 WITH counted AS (
   SELECT run_id, 'attribution' AS account, attribution AS entry, COUNT(*) AS kernels, SUM(duration_ns) AS duration_ns
   FROM placed_kernels
@@ -39,7 +40,7 @@ WITH counted AS (
   FROM placed_kernels
   GROUP BY run_id, dram_bytes_source
 ),
--- a run that is partial has a third account, which says so of all of its time
+-- a partial run has a third account, with all of its time in one entry
 entries AS (
   SELECT * FROM ledger WHERE account <> 'recording'
 )
@@ -51,7 +52,7 @@ FROM entries l
 FULL JOIN counted c ON c.run_id = l.run_id AND c.account = l.account AND c.entry = l.entry
 WHERE COALESCE(l.kernels, 0) <> COALESCE(c.kernels, 0) OR COALESCE(l.duration_ns, 0) <> COALESCE(c.duration_ns, 0);
 
--- Ids are unique in their run.
+-- Ids are unique within their run.
 WITH ids AS (
   SELECT run_id, 'kernels' AS in_table, CAST(kernel_id AS VARCHAR) AS id FROM kernels
   UNION ALL
@@ -79,7 +80,7 @@ SELECT run_id, in_table || ': ' || COUNT(*) || ' ids more than once, ' || MIN(id
 FROM repeated
 GROUP BY run_id, in_table;
 
--- What a row names is there.
+-- Every reference leads to a row.
 WITH missing AS (
   SELECT k.run_id, 'kernels without their class' AS what FROM kernels k ANTI JOIN kernel_classes c USING (run_id, class_id)
   UNION ALL
@@ -114,7 +115,7 @@ SELECT run_id, COUNT(*) || ' ' || what AS finding
 FROM missing
 GROUP BY run_id, what;
 
--- Rows belong to a run.
+-- Every row belongs to a run of the table runs.
 SELECT run_id, table_name || ': rows of a run that is not there' AS finding
 FROM (
   SELECT DISTINCT run_id, 'kernels' AS table_name FROM kernels
@@ -145,7 +146,7 @@ FROM (
 )
 ANTI JOIN runs USING (run_id);
 
--- Prices are amounts, and shares of a price are shares.
+-- Prices are not negative, and shares of a price lie between 0 and 1.
 SELECT CAST(NULL AS VARCHAR) AS run_id, 'signatures: ' || COUNT(*) || ' with negative FLOPs or bytes' AS finding
 FROM signatures
 WHERE flops < 0 OR read_bytes < 0 OR write_bytes < 0
@@ -156,7 +157,7 @@ FROM kernels
 WHERE share < 0 OR share > 1.000000001 OR duration_ns < 0 OR trace_bytes < 0 OR cache_read_bytes < 0 OR cache_write_bytes < 0
 GROUP BY run_id;
 
--- A device's time is busy or idle, and what a gap is made of sums to it.
+-- A device's wall time is busy plus idle, and the parts of a gap sum to its duration.
 SELECT run_id, 'device ' || device_index || ': busy and idle sum to ' || busy_ns + idle_ns || ' of ' || wall_ns || ' ns' AS finding
 FROM device_timeline
 WHERE busy_ns + idle_ns <> wall_ns
@@ -166,8 +167,7 @@ FROM gaps
 WHERE sync_ns + host_ns + call_ns + queue_ns <> duration_ns
 GROUP BY run_id;
 
-
--- Rows are those that were stored. verify.py makes both tables; a digest by another version of DuckDB is not comparable.
+-- Rows are those that were stored. verify.py creates both tables; a digest by another version of DuckDB is not comparable.
 SELECT
   COALESCE(s.run_id, c.run_id) AS run_id,
   COALESCE(s.table_name, c.table_name) || ': not what was stored (' || COALESCE(c.row_count, 0) || ' rows'

@@ -1,6 +1,6 @@
--- What is slow?
--- Operators by device time. share is of the run's device time; lost_ms is beyond the roof, where roof and price are
--- known.
+-- Which operators are slow?
+-- Operators by device time. share is of the run's device time; lost_ms is time beyond the roof, where roof and price
+-- are known.
 SELECT
   r.name, o.operator, o.family, o.phase, o.kernels, o.duration_ns / 1e6 AS duration_ms, o.share,
   o.lost_ns / 1e6 AS lost_ms

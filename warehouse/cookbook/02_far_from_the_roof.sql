@@ -1,6 +1,6 @@
--- What is far from its roof, and worth the work?
--- Operators by the time that reaching the roof would save. saved_us is of one step, and 0 where the step waits for
--- the host.
+-- Which operators are far from the roof and worth optimizing?
+-- Operators by the time lost against the roof. saved_us is an upper limit for the time that one step would save, and 0
+-- if the step waits for the host.
 SELECT
   r.name, d.item AS operator, d.kind, d.share, d.lost_ns / d.duration_ns AS lost_share, d.bound,
   d.saved_ns / 1e3 AS saved_us, d.worth

@@ -1,6 +1,6 @@
 -- What changed between two runs?
--- Operators of a kind of step, side by side: time of one step in each. Name the two runs in the first lines; as it
--- stands those with the most device time are taken.
+-- Operators of a kind of step side by side, with the time of one step in each run. Set the names of the two runs in
+-- the first lines; as written, the two runs with the most device time are compared.
 WITH sides AS (
   SELECT MIN(name) AS base, MAX(name) AS other
   FROM (SELECT name FROM runs ORDER BY device_time_ns DESC LIMIT 2) two

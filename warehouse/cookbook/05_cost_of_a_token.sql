@@ -1,6 +1,6 @@
 -- What does a token cost?
--- Device time, FLOPs and DRAM bytes of the main kind of step per committed token, and the energy where telemetry
--- lasted a second. Steps that commit none do not count.
+-- Device time, FLOPs and DRAM bytes of each kind of step per committed token, and energy where telemetry lasted a
+-- second. Steps that commit no token are left out.
 SELECT
   r.name, s.kind,
   SUM(s.busy_ns) / SUM(s.tokens) / 1e3 AS device_us_per_token,

@@ -1,6 +1,6 @@
--- Where is host time?
--- Idle time of the device by cause. Under the profiler the host is several times slower than without: step_diagnosis
--- says what holds without it.
+-- Why is the device idle?
+-- Idle time of the device by cause. The profiler slows the host several times: step_diagnosis has the bound without
+-- it.
 SELECT
   r.name, d.device_index, d.wall_ns / 1e6 AS wall_ms, d.idle_ns / d.wall_ns AS idle_share,
   d.host_late_ns / 1e6 AS host_late_ms,

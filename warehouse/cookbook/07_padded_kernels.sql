@@ -1,5 +1,5 @@
 -- Which kernels are padded?
--- Executed FLOPs that the algorithm does not need: 0.875 where one row fills a tile of eight. Needs counters.
+-- Executed FLOPs that the algorithm does not need: 0.875 if one row fills a tile of eight. Needs counters.
 SELECT
   r.name, p.kernel, p.operator, COUNT(*) AS launches,
   1 - SUM(p.algorithm_flops) / SUM(p.counter_flops) AS padding, SUM(p.duration_ns) / 1e3 AS us

@@ -1,6 +1,6 @@
 -- What does the L2 save?
--- Bytes of inputs and outputs that never reached DRAM, by family: by counters where a run has them, else by the model
--- of the L2. Negative where tiles are read again.
+-- Bytes of inputs and outputs that never reached DRAM, by family: by counters where a run has them, else by the L2
+-- model. Negative if tiles are read again.
 SELECT
   r.name, b.family, b.kernels, b.compulsory_bytes / 1e6 AS compulsory_mb,
   COALESCE(b.counter_dram_bytes, b.cache_model_bytes) / 1e6 AS dram_mb,

@@ -1,5 +1,5 @@
 -- Is a step bound by the device or by the host?
--- By the unprofiled step where it was timed; confidence is low where only the trace says so.
+-- By the unprofiled step if it was timed. confidence is low where only the trace supports the answer.
 SELECT
   r.name, d.kind, d.bound, d.confidence, d.step_ns / 1e3 AS step_us, d.busy_ns / 1e3 AS busy_us, d.idle_share,
   d.diagnosis

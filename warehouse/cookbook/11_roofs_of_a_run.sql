@@ -1,5 +1,5 @@
--- Which roofs does a run answer to?
--- Ceilings that hold for it, and whether they were measured or are a datasheet's.
+-- Which roofs apply to a run?
+-- The ceilings that apply to it, and whether they were measured or come from a datasheet.
 SELECT r.name, f.resource, f.level, f.unit, f.precision, f.value, f.source
 FROM roofs f
 JOIN runs r ON r.run_id = f.run_id

@@ -1,5 +1,5 @@
 -- What runs above its roof, and why?
--- A kernel cannot beat the device: each says which of its numbers is wrong, or what the L2 served.
+-- No kernel can exceed the device: diagnosis names the wrong number, or what the L2 served.
 SELECT
   name, diagnosis, dram_bytes_source, COUNT(*) AS kernels, SUM(duration_ns) / 1e3 AS us,
   MAX(roof_fraction) AS worst

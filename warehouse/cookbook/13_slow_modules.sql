@@ -1,5 +1,5 @@
 -- Which modules take the time?
--- Layers taken together: digits in a module's name stand as *.
+-- Modules by device time. Layers are aggregated: digits in a module's name become *.
 SELECT
   r.name, REGEXP_REPLACE(m.module, '[0-9]+', '*', 'g') AS module, SUM(m.kernels) AS kernels,
   SUM(m.duration_ns) / 1e6 AS duration_ms,

@@ -1,5 +1,6 @@
 -- What does the profiler add?
--- A kind of step with it and without; of replayed steps also what is left when each node's share is taken off.
+-- Time of a kind of step with the profiler and without. For replayed steps expected_error is the difference that
+-- remains after each node's share is subtracted.
 SELECT
   r.name, o.kind, o.wall_ns / 1e3 AS profiled_us, o.unprofiled_ns / 1e3 AS unprofiled_us,
   o.profiler_overhead_ns / 1e3 AS overhead_us, o.expected_error

@@ -1,5 +1,6 @@
 -- How much time is bound by memory, compute or latency?
--- latency is time in kernels too short for any roof to matter: fewer, larger kernels help them, not faster memory.
+-- latency is time of kernels too short for any roof to matter: fewer and larger kernels reduce it, faster memory does
+-- not.
 SELECT
   name, bound, COUNT(*) AS kernels, SUM(duration_ns) / 1e6 AS duration_ms,
   AVG(roof_fraction) AS mean_roof_fraction

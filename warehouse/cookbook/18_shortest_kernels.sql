@@ -1,5 +1,5 @@
--- Which kernels would be worth fusing?
--- Kernels so short that launching them is what they cost, by how many there are.
+-- Which kernels should be fused?
+-- Kernels so short that the launch is most of their cost, by number of launches.
 SELECT
   name, operator, kernel, COUNT(*) AS launches, MEDIAN(duration_ns) AS median_ns,
   SUM(duration_ns) / 1e6 AS duration_ms

@@ -1,5 +1,5 @@
--- How far are modelled bytes from counted ones?
--- Relative errors over the kernels that have both; needs counters.
+-- How far are modelled bytes from counted bytes?
+-- Relative errors over the kernels that have both. Needs counters.
 SELECT
   r.name, b.family, b.counted_kernels, b.counter_dram_bytes / 1e6 AS counted_mb, b.compulsory_error,
   b.cache_model_error

@@ -1,5 +1,5 @@
--- How far are closed forms from what was traced?
--- FLOPs and bytes of a step as predicted and as priced, by part; errors are prediction over the other, less 1.
+-- How far are closed forms from the trace?
+-- FLOPs and bytes of a step as predicted and as priced, by part. Errors are prediction over the other value, minus 1.
 SELECT
   name, convention, kind, query, context, component, predicted_flops, flops_error, predicted_bytes,
   compulsory_error, cache_model_error

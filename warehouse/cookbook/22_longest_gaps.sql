@@ -1,5 +1,5 @@
 -- Where are the longest gaps, and between which kernels?
--- The device was idle from the end of one kernel to the start of the next; cause says what it waited for.
+-- The device was idle from the end of one kernel to the start of the next. cause names what it waited for.
 SELECT
   r.name, g.duration_ns / 1e3 AS us, g.cause, b.kernel AS before_kernel, a.kernel AS after_kernel, g.step_id
 FROM gaps g

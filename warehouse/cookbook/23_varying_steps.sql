@@ -1,5 +1,5 @@
 -- How much do steps of a kind vary?
--- Unprofiled times over steps and repeats: the spread is what a difference must exceed to mean something.
+-- Unprofiled times over steps and repeats. A difference smaller than this spread means nothing.
 SELECT
   r.name, t.kind, COUNT(*) AS samples, MEDIAN(t.value_ns) / 1e3 AS median_us,
   MIN(t.value_ns) / 1e3 AS least_us, MAX(t.value_ns) / 1e3 AS most_us,

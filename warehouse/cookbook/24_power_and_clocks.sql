@@ -1,5 +1,5 @@
--- Did power or heat hold the device back?
--- Telemetry while the run generated; throttled is the share of samples with a reason.
+-- Did power or heat throttle the device?
+-- Telemetry while the run generated. throttled is the share of samples with a throttle reason.
 SELECT
   r.name, COUNT(*) AS samples, AVG(t.power_w) AS mean_w, MAX(t.power_w) AS most_w,
   MIN(t.sm_clock_hz) / 1e6 AS least_mhz, MAX(t.temperature_c) AS hottest_c,

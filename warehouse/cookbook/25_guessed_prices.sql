@@ -1,5 +1,5 @@
 -- Which prices are guesses?
--- Operators priced with low confidence, by the time of their kernels: what to distrust first, or to write a rule for.
+-- Operators priced with low confidence, by the time of their kernels: the first to check, or to write a rule for.
 SELECT k.name, k.operator, s.method, COUNT(*) AS kernels, SUM(k.duration_ns) / 1e6 AS duration_ms
 FROM kernel_roofline k
 JOIN kernels f ON f.run_id = k.run_id AND f.kernel_id = k.kernel_id

@@ -1,5 +1,5 @@
--- Facts. Times are nanoseconds on the trace's clock, units are in the names, rank and device_index are in the keys.
--- comments.toml says what each column is; descriptions holds it.
+-- The facts. Times are nanoseconds on the trace's clock, units are in the names, rank and device_index are in the keys.
+-- comments.toml describes every column; the table descriptions has its texts.
 
 CREATE TABLE schema_version (version INTEGER NOT NULL, created_at TIMESTAMP NOT NULL);
 
@@ -125,7 +125,8 @@ CREATE TABLE telemetry (
   temperature_c DOUBLE, memory_used_bytes BIGINT, throttle_reasons VARCHAR
 );
 
--- Accounts attribution and price, of every run; recording, with the one entry partial, of one whose trace breaks off.
+-- Every run has the accounts attribution and price. A run whose trace breaks off has a third, recording, with one entry:
+-- partial.
 CREATE TABLE ledger (
   run_id VARCHAR NOT NULL, account VARCHAR NOT NULL, entry VARCHAR NOT NULL, kernels BIGINT NOT NULL, duration_ns BIGINT NOT NULL
 );

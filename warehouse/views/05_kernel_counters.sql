@@ -1,10 +1,10 @@
--- What the hardware counted of each kernel. Counters measure what happened: a kernel that moved no DRAM bytes has 0 of them.
--- They count the FLOPs executed, those of padded tiles too: tensor operations, and vector instructions (add, multiply, 2 for a
--- multiply-add) if those were counted; where they were not, a kernel without tensor operations has no count, and others lack
+-- Hardware counters of each kernel, one row per kernel. A counted kernel without DRAM traffic has 0 bytes, not NULL.
+-- FLOPs are executed ones, padded tiles included: tensor operations, and vector instructions (add, multiply, 2 for a
+-- multiply-add) if those were counted. Without vector counters, a kernel without tensor operations has NULL and others lack
 -- their vector part.
 CREATE OR REPLACE VIEW kernel_counters AS
 WITH
--- a metric that several sources counted is taken from the first of: ours, Nsight Compute, the trace
+-- if several sources counted a metric: Ridgeline's own, then Nsight Compute, then the trace
 counted AS (
   SELECT
     run_id,

@@ -1,5 +1,5 @@
--- Where the time went, by operator and by module. roof_fraction and lost_ns, the time beyond the roof, are of the kernels
--- that have a roof and a price of high confidence.
+-- Device time by operator and by module. roof_fraction and lost_ns (time beyond the roof) are of the kernels that have a
+-- roof and a price of high confidence.
 CREATE OR REPLACE VIEW operator_summary AS
 SELECT
   run_id,
@@ -42,8 +42,8 @@ SELECT
 FROM kernel_groups
 GROUP BY run_id, module, family, phase;
 
--- One row per labelled step: from its first device activity to its last, and how much of that the device was busy.
--- A sum that leaves out more than a tenth of the step's time would look like little work: then it is NULL.
+-- One row per labelled step, from its first device activity to its last, with the time in which the device was busy.
+-- A sum that leaves out more than a tenth of the step's time is NULL: it would look like little work.
 CREATE OR REPLACE VIEW step_summary AS
 WITH work AS (
   SELECT
@@ -91,10 +91,10 @@ SELECT
 FROM kernel_groups
 GROUP BY run_id, family;
 
--- Wall time of the labelled steps into kernels and gaps, next to the time of the same steps without the profiler, or where
--- none of those was timed, of their kind: steps of a kind may differ in length.
--- Where graphs replay steps, expected_ns is the profiled time less what the profiler adds to each node, and expected_error
--- says how far that is from the unprofiled time; NULL where nothing is replayed or the cost of a node is not known.
+-- Wall time of labelled steps, split into kernels and gaps, against the time of the same steps without the profiler. If none
+-- of these steps was timed, all timed steps of the kind are used, which may differ in length.
+-- expected_ns, where graphs replay the steps, is the profiled time minus what the profiler adds to each node; expected_error
+-- compares it with the unprofiled time. NULL if nothing is replayed or the cost of a node is unknown.
 CREATE OR REPLACE VIEW overhead AS
 WITH profiled AS (
   SELECT

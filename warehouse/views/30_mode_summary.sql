@@ -1,8 +1,10 @@
--- One row per run. The step is the kind the run is mostly made of (decode, denoise, reuse), its time the unprofiled median:
--- a bare trace has none, and no MFU, MBU or busy share either, since the profiler stretches its steps (step_summary has
--- them). FLOPs and bytes are of one such step; MFU and MBU set them over the step's time and the highest matmul rate at the
--- run's precision and the DRAM bandwidth. The busy share sets the kernels' time over the step's; where operators stand for
--- kernels the profiler stretches both, so over the profiled one's.
+-- One row per run. The step is the main kind of the run (decode, denoise, reuse) and its time the unprofiled median. FLOPs
+-- and bytes are of one such step; MFU and MBU divide them by the step's time and by the highest matmul rate at the run's
+-- precision and the DRAM bandwidth.
+-- A foreign trace has no unprofiled step, so no MFU, MBU or busy share either: the profiler stretches its steps
+-- (step_summary has their profiled times).
+-- The busy share is the kernels' time over the step's. Where operators stand for kernels (on a CPU), the profiler stretches
+-- both, so it is over the profiled step's.
 CREATE OR REPLACE VIEW mode_summary AS
 WITH timed AS (
   SELECT run_id, phase, kind, COUNT(*) AS samples, MEDIAN(value_ns) AS step_ns

@@ -1,9 +1,11 @@
--- Prediction, model and measurement side by side: for each kind and length of step of a run, in both conventions, what the
--- closed forms say of its linear operators (the head with them), its attention, the rest and all of it, next to what its
--- kernels are priced at, moved and took, for one step. Where no such step was profiled (profiled_steps = 0) they are NULL, and
--- so is a sum that leaves out more than a tenth of the kernels' time. Errors are prediction over the other, minus 1.
--- floor_ns is the least time at the run's roofs, roof_ns the sum of its kernels' and kernels_ns what they took. step_ns is
--- the unprofiled median of all steps of the kind that process as many positions, for all components together.
+-- Prediction, model and measurement side by side, for one step of each kind and length of a run, in both conventions: the
+-- closed forms of its linear operators (with the head), its attention, the rest and all of it, against the prices, bytes and
+-- times of its kernels.
+-- Kernels' columns are NULL if no such step was profiled (profiled_steps = 0), or if a sum leaves out more than a tenth of
+-- the kernels' time. Errors are prediction over the other value, minus 1.
+-- floor_ns is the minimum time at the run's roofs, roof_ns the sum of the kernels' minimum times, kernels_ns their measured
+-- time. step_ns is the unprofiled median of all steps of the kind that process as many positions, for all components
+-- together.
 CREATE OR REPLACE VIEW predicted_steps AS
 WITH leaves AS (
   SELECT run_id, convention, kind, query, context, forwards, component, flops, bytes, time_ns
@@ -26,7 +28,8 @@ both_levels AS (
     cache_model_over_ns, counter_dram_bytes, counter_over_ns, dram_bytes, dram_over_ns, roof_ns, roof_over_ns
   FROM step_parts
   UNION ALL
-  -- of compiled kernels only the bytes are known: a step's FLOPs are hardly less for it, those of the rest are unknown
+  -- compiled kernels have known bytes only; their share of a step's FLOPs is negligible, so the whole step counts their
+  -- FLOPs as known, its parts do not
   SELECT run_id, step_id, 'all' AS component, duration_ns, work_flops, priced_over_ns, work_bytes, bytes_over_ns,
     cache_model_bytes, cache_model_over_ns, counter_dram_bytes, counter_over_ns, dram_bytes, dram_over_ns, roof_ns, roof_over_ns
   FROM step_parts
@@ -64,8 +67,9 @@ seen AS (
     CASE WHEN roof_over_ns >= 0.9 * duration_ns THEN roof_ns / steps END AS roof_ns
   FROM summed
 ),
--- Timings know the kind of a step and its place among those of its kind, predictions how many come before those of a
--- length: contexts grow and what is processed shrinks through a generation. Of a kind with one width all steps count.
+-- A timing has the kind of its step and its position among steps of that kind; predictions have the number of steps of each
+-- length. In a generation contexts grow and the number of processed positions shrinks, so sorting by (context, query) gives
+-- the positions. If a kind has only one width, all its steps count.
 widths AS (
   SELECT
     run_id, kind, query, context, forwards,

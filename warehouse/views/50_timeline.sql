@@ -1,5 +1,5 @@
--- Time on devices, to the nanosecond. A time covered twice is busy once: each activity adds what none that began before it
--- on the same device, stream or step has covered yet, so that sums over these columns are lengths of unions.
+-- Time on devices, to the nanosecond. Time covered twice is busy once: each activity contributes only what no activity that
+-- started earlier on its device, stream or step covers. Sums of these columns are therefore lengths of unions.
 CREATE OR REPLACE VIEW coverage AS
 WITH ends AS (
   SELECT
@@ -10,7 +10,7 @@ WITH ends AS (
     ) AS device_until_ns
   FROM kernels
 ),
--- devices that ever did two things at once: on others streams and steps need no look of their own
+-- only devices that ever ran two activities at once need the windows by stream and step
 parallel AS (
   SELECT DISTINCT run_id, rank, device_index FROM ends WHERE start_ns < device_until_ns
 ),
@@ -42,7 +42,7 @@ FROM ends e
 LEFT JOIN parallel p ON p.run_id = e.run_id AND p.rank = e.rank AND p.device_index = e.device_index
 WHERE p.run_id IS NULL;
 
--- Gaps of a device by cause and by part; a step's are those between two of its activities, others have no step.
+-- Gaps of a device by cause and by part. A gap belongs to a step if both its neighbours do; others have step_id NULL.
 CREATE OR REPLACE VIEW gap_summary AS
 SELECT
   run_id, rank, device_index, step_id,
@@ -61,7 +61,7 @@ SELECT
 FROM gaps
 GROUP BY run_id, rank, device_index, step_id;
 
--- What activities cover, by stream and step of a device: each sum of fresh time is of a union.
+-- Time that activities cover, by stream and step of a device; each sum is the length of a union.
 CREATE OR REPLACE VIEW covered_time AS
 SELECT
   run_id, rank, device_index, stream, step_id,
@@ -75,7 +75,7 @@ SELECT
 FROM coverage
 GROUP BY run_id, rank, device_index, stream, step_id;
 
--- How long a stream worked while another of its device did too; devices with one stream have no row.
+-- Time in which a stream worked while another stream of its device did. Devices with one stream have no row.
 CREATE OR REPLACE VIEW shared_time AS
 WITH several AS (
   SELECT run_id, rank, device_index
@@ -93,7 +93,7 @@ covered AS (
   FROM kernels k
   JOIN several v ON v.run_id = k.run_id AND v.rank = k.rank AND v.device_index = k.device_index
 ),
--- a stream's fresh pieces are disjoint, so that counting those under way counts streams
+-- the pieces of one stream are disjoint, so the number of pieces under way is the number of busy streams
 pieces AS (
   SELECT run_id, rank, device_index, stream, GREATEST(start_ns, COALESCE(until_ns, start_ns)) AS start_ns, end_ns
   FROM covered
@@ -131,8 +131,8 @@ SELECT run_id, rank, device_index, stream, CAST(SUM(-change * shared_ns) AS BIGI
 FROM shared_until
 GROUP BY run_id, rank, device_index, stream;
 
--- A stream from its first activity to its last: wall = busy + idle. overlap is what activities of the stream itself cover
--- more than once; shared the part of busy in which another stream of the device worked as well.
+-- One row per stream, from its first activity to its last: wall = busy + idle. overlap is time that activities of the stream
+-- cover more than once; shared is the part of busy in which another stream of the device worked too.
 CREATE OR REPLACE VIEW stream_summary AS
 WITH streams AS (
   SELECT
@@ -157,8 +157,8 @@ LEFT JOIN shared_time h
   ON h.run_id = s.run_id AND h.rank = s.rank AND h.device_index = s.device_index
   AND COALESCE(h.stream, -1) = COALESCE(s.stream, -1);
 
--- A device from its first activity to its last: wall = busy + idle, idle = the sum of its gaps by cause. overlap is what
--- its activities cover more than once: the sum of their durations = busy + overlap.
+-- One row per device, from its first activity to its last: wall = busy + idle, idle = the sum of its gaps by cause. overlap
+-- is time that activities cover more than once: the sum of durations = busy + overlap.
 CREATE OR REPLACE VIEW device_timeline AS
 WITH work AS (
   SELECT
@@ -199,8 +199,8 @@ SELECT
 FROM work w
 LEFT JOIN idle i ON i.run_id = w.run_id AND i.rank = w.rank AND i.device_index = w.device_index;
 
--- A labelled step on a device, from its first activity to its last: wall = busy + the causes + outside. outside is the time
--- around activities in between that are not of the step (another step's, or of none): theirs, and the gaps next to them.
+-- One row per labelled step and device, from its first activity to its last: wall = busy + causes + outside. outside is time
+-- of activities in between that belong to another step or to none, with the gaps next to them.
 CREATE OR REPLACE VIEW step_timeline AS
 WITH work AS (
   SELECT
@@ -229,8 +229,9 @@ JOIN steps s ON s.run_id = w.run_id AND s.rank = w.rank AND s.step_id = w.step_i
 LEFT JOIN gap_summary i
   ON i.run_id = w.run_id AND i.rank = w.rank AND i.device_index = w.device_index AND i.step_id = w.step_id;
 
--- How long each activity waited: queue from the start of its launch call, delay from the call's end (negative where the
--- activity began before the call returned). Nodes of a graph wait from the graph's launch, behind the nodes before them.
+-- Wait of each activity after its launch: queue from the start of the launching call, delay from its end (negative if the
+-- activity started before the call returned). Nodes of a graph wait from the launch of the graph, behind the nodes before
+-- them.
 CREATE OR REPLACE VIEW launch_queue AS
 SELECT
   k.run_id, k.kernel_id, k.rank, k.device_index, k.stream, c.kernel, c.category, k.step_id, s.phase, s.kind, s.step,

@@ -1,12 +1,12 @@
--- What a kind of step waits for, and what it would be worth to bring its kernels to their roofs.
-
--- One row per kind of step. A step is host-bound when the device is idle for more than a fifth of it: then shorter kernels
--- do not shorten it, and idle_ns is what launching faster (graphs, compiling) would be worth. Kernels leave gaps of their
--- own between them, under a tenth of a step, so less is device-bound; a replay that waits still waits for the host.
--- The step is the unprofiled one where it was timed (basis unprofiled), else the traced one, with the gaps of the trace.
--- The profiler slows launching several times, so that a trace alone says device-bound and means it, but says host-bound of
--- steps launched kernel by kernel with low confidence. Kernels of one launch are a graph's replay. On a CPU operators stand
--- for kernels and nothing else launches them: no bound but the device's.
+-- One row per kind of step: what it waits for. A step is host-bound if the device is idle for more than a fifth of it: then
+-- shorter kernels do not shorten it, and idle_ns is the gain of faster launching (graphs, compilation). Kernels leave gaps
+-- of under a tenth of a step between them, so a smaller idle share means device-bound. A replay that waits also waits for
+-- the host.
+-- The step is the unprofiled one if it was timed (basis unprofiled), else the traced one with its gaps. The profiler slows
+-- launching several times: device-bound in a trace alone is certain, host-bound has low confidence unless graphs replay the
+-- step.
+-- Several kernels of one launch are the replay of a graph. On a CPU operators stand for kernels and nothing launches them,
+-- so the bound is always the device.
 CREATE OR REPLACE VIEW step_diagnosis AS
 WITH profiled AS (
   SELECT
@@ -69,14 +69,15 @@ SELECT
   END AS diagnosis
 FROM judged;
 
--- The costliest deviations from the roof, at four levels: operator, module, family, and step (a kind of step as a whole). At
+-- Deviations from the roof by lost time, at four levels: operator, module, family, and step (a kind of step as a whole). At
 -- each level the rows sum to the run's device time. basis says what a row can tell:
---   roof      a roof and a price of high confidence: duration_ns = roof_ns + lost_ns; above the roof nothing is lost
+--   roof      a roof and a price of high confidence: duration_ns = roof_ns + lost_ns; above the roof lost_ns is 0
 --   guess     the same by prices of low confidence
---   no roof   neither price nor roof: what its time could be is unknown
--- Ranks and cumulative shares of what is lost are within a run, level and basis. bound and diagnosis are those of the kernels
--- that lose most. saved_ns is what one step of the kind would become shorter by, were all of it at the roof (Amdahl), at
--- most: the kernels' time lost, in the proportion in which the step is made of kernels, and 0 where the step is host-bound.
+--   no roof   neither price nor roof: the minimum time is unknown
+-- Ranks and cumulative shares of lost time are within a run, level and basis. bound and diagnosis are those of the kernels
+-- that lose most.
+-- saved_ns is an upper limit (Amdahl) for the time that one step of the kind would save if the item ran at its roof: the
+-- kernels' lost time, scaled by the step's time over its kernels' time, and 0 if the step is host-bound.
 CREATE OR REPLACE VIEW deviations AS
 WITH levelled AS (
   SELECT

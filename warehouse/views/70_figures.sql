@@ -1,11 +1,11 @@
--- The figures of the study, one view each, ready to plot. All are of captured runs (those with a mode), carry the settings
--- that tell their series apart, and join to runs by run_id. Times come from unprofiled generations: medians over the repeats
--- with the least and the most; where parts must sum, they are those of one repeat, the one with the (lower) median latency.
+-- The figures of the study, one view each, ready to plot. All are of captured runs (those with a mode), have the settings
+-- that distinguish their series, and join to runs by run_id. Times are of unprofiled generations: medians over repeats with
+-- minimum and maximum. Where parts must sum, all are of one repeat, the one with the (lower) median latency.
 
--- A captured run: its settings, and how long a generation took. options is what its name says beyond the settings in the
--- columns: a variant, a schedule, a number of layers. block is NULL for the naive mode, of which it only orders what is
--- committed: no step's work depends on it. throttled_share is of the samples of telemetry while it was timed, those in which
--- something held the clocks back (a power cap, heat; not idleness).
+-- One row per captured run: its settings and the latency of a generation. options is the rest of the run's name without the
+-- settings that have columns: a variant, a schedule, a number of layers. block is NULL for the naive mode, where it only
+-- orders the commits and changes no step's work. throttled_share is of the telemetry samples taken while the run was timed:
+-- a power cap or heat counts, idleness does not.
 CREATE OR REPLACE VIEW generations AS
 WITH whole AS (
   SELECT
@@ -22,12 +22,14 @@ timed AS (
     MIN(value_ns) AS low_ns,
     MAX(value_ns) AS high_ns,
     COUNT(*) AS repeats,
+    -- the (lower) median: place n/2 of an even number of repeats, (n + 1)/2 of an odd one
     MAX(CASE WHEN 2 * place IN (repeats, repeats + 1) THEN "repeat" END) AS median_repeat,
     MAX(CASE WHEN 2 * place IN (repeats, repeats + 1) THEN value_ns END) AS median_repeat_ns
   FROM whole
   GROUP BY run_id
 ),
 held AS (
+  -- bit 0 of NVML's throttle reasons is idleness
   SELECT run_id, AVG(CASE WHEN (TRY_CAST(throttle_reasons AS BIGINT) & ~1) <> 0 THEN 1.0 ELSE 0.0 END) AS throttled_share
   FROM telemetry
   GROUP BY run_id
@@ -48,6 +50,7 @@ SELECT
   r.device_kind, r.model, r.mode, r.execution, r.dtype, r.batch, r.prompt_tokens, r.generated_tokens,
   CASE WHEN r.mode <> 'dlm_full' THEN r.block END AS block,
   r.steps,
+  -- remove each setting from the name: _p256_g64_b1_... becomes what is left between underscores
   TRIM(REPLACE(
     REPLACE(
       REPLACE(
@@ -79,11 +82,11 @@ LEFT JOIN timed t ON t.run_id = r.run_id
 LEFT JOIN held h ON h.run_id = r.run_id
 WHERE r.mode IS NOT NULL;
 
--- The steps of the repeat with the median latency, by kind, with what the traced steps of the kind say of one step: the time
--- the device was busy, and the share of its kernels' time that chose tokens (module or family sampling; NULL where no kernel
--- says so: a compiler fuses it with the rest). traced_steps is 0, and what
--- is traced NULL, where no step of the kind was. On a CPU the profiler stretches operators and steps alike: busy_ns is the
--- busy share of the traced step times the unprofiled one.
+-- Steps of the repeat with the median latency, by kind, with two values of the traced steps of the kind: busy time of the
+-- device, and the share of the kernels' time that samples tokens (module or family sampling; NULL if no kernel has it, since
+-- a compiler fuses sampling with other work). Without a traced step of the kind traced_steps is 0 and these are NULL. On a
+-- CPU the profiler stretches operators and steps alike, so busy_ns is the busy share of the traced step times the unprofiled
+-- time.
 CREATE OR REPLACE VIEW generation_steps AS
 WITH repeated AS (
   SELECT
@@ -122,10 +125,10 @@ JOIN generations g ON g.run_id = p.run_id
 LEFT JOIN traced t
   ON t.run_id = p.run_id AND COALESCE(t.phase, '') = COALESCE(p.phase, '') AND COALESCE(t.kind, '') = COALESCE(p.kind, '');
 
--- What a kind of step of a run costs: FLOPs and DRAM bytes of the traced ones (by the best source each kernel has,
--- bytes_source says which most of the run's time has), the closed forms' in both conventions over all steps of a generation,
--- the time of an unprofiled step (median over the repeats of each one's median, with the least and the most), and the least time
--- at the device's roofs. length is the mean number of positions attended to.
+-- Cost of a kind of step of a run: FLOPs and DRAM bytes of the traced steps (each kernel by its best source; bytes_source is
+-- the one that covers most of the run's time), the closed forms in both conventions over all steps of a generation, the time
+-- of an unprofiled step (median over repeats of each repeat's median, with minimum and maximum), and the minimum time at the
+-- device's roofs. length is the mean number of positions attended to.
 CREATE OR REPLACE VIEW step_costs AS
 WITH priced AS (
   SELECT
@@ -199,7 +202,7 @@ LEFT JOIN predicted m ON m.run_id = k.run_id AND m.kind = k.kind
 LEFT JOIN timed t ON t.run_id = k.run_id AND t.kind = k.kind
 LEFT JOIN sources s ON s.run_id = k.run_id AND s.place = 1;
 
--- E1: closed forms against traces, for each kind and length of step and each part of it.
+-- E1: closed forms against traces, for each kind, length and part of a step.
 CREATE OR REPLACE VIEW figure_e1_costs AS
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
@@ -210,9 +213,9 @@ FROM predicted_steps p
 JOIN generations g ON g.run_id = p.run_id
 WHERE p.profiled_steps > 0;
 
--- E2: latency of a generation against its length. Every step of the naive mode costs the same, so one that took fewer steps
--- than tokens is projected to one token a step: its times are multiplied by the tokens of a step, and projected_from is the
--- number of steps it took. None is projected where one token a step was measured.
+-- E2: latency of a generation against its length. Every step of the naive mode costs the same, so a run with fewer steps
+-- than tokens is projected to one token a step: its times are multiplied by the tokens of a step, and projected_from is its
+-- number of steps. Where a run with one token a step was measured, nothing is projected.
 CREATE OR REPLACE VIEW figure_e2_latency AS
 WITH whole AS (
   SELECT device, model, execution, dtype, batch, prompt_tokens, generated_tokens
@@ -244,10 +247,10 @@ SELECT
 FROM scaled
 WHERE latency_ns IS NOT NULL;
 
--- E2: where the latency goes, in the repeat with the median one: the parts of a run sum to it exactly. Kernels of each kind of
--- step take what the traced ones did, at most the step itself; sampling is apart, where
--- kernels say so; host is the rest of the steps and what lies
--- outside them. A kind of which no step was traced is one part, whole (basis: not traced).
+-- E2: parts of the latency in the repeat with the median latency; the parts of a run sum to it exactly. A kind's kernels
+-- take the busy time of its traced steps, at most the step's time; sampling is a part of its own where kernels are known to
+-- sample; host is the rest of the steps and the time outside them. A kind without a traced step is one undivided part
+-- (basis: not traced).
 CREATE OR REPLACE VIEW figure_e2_split AS
 WITH kinds AS (
   SELECT
@@ -292,7 +295,7 @@ SELECT
 FROM step_costs
 WHERE COALESCE(intensity, predicted_intensity) IS NOT NULL;
 
--- E4: every kind of step on the roofline: FLOPs of its kernels over the unprofiled time of the step.
+-- E4: each kind of step on the roofline: FLOPs of its kernels over the unprofiled time of the step.
 CREATE OR REPLACE VIEW figure_e4_roofline AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
@@ -301,7 +304,7 @@ SELECT
 FROM step_costs
 WHERE intensity > 0 AND achieved_flops_per_s > 0;
 
--- E5: block size against latency and intensity.
+-- E5: latency and intensity against block size.
 CREATE OR REPLACE VIEW figure_e5_block_size AS
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
@@ -314,7 +317,7 @@ FROM generations g
 LEFT JOIN step_costs c ON c.run_id = g.run_id AND c.kind = 'reuse'
 WHERE g.block IS NOT NULL AND g.mode LIKE 'dlm_block_%' AND g.latency_ns IS NOT NULL;
 
--- E6: throughput against the batch, what did not fit, and peak memory by part. capacity_bytes is the device's.
+-- E6: throughput against batch, with the points that ran out of memory, and peak memory by part.
 CREATE OR REPLACE VIEW figure_e6_throughput AS
 WITH sizes AS (
   SELECT name AS device, MAX(memory_bytes) AS capacity_bytes
@@ -332,7 +335,7 @@ JOIN runs r ON r.run_id = g.run_id
 LEFT JOIN sizes s ON s.device = g.device
 WHERE g.batch IS NOT NULL AND (g.tokens_per_s IS NOT NULL OR g.outcome = 'oom');
 
--- E7: latency and throughput against the number of steps. AR has none to choose: steps is NULL, it is the line to beat.
+-- E7: latency and throughput against the number of steps. AR is the baseline: it has no such setting, and steps is NULL.
 CREATE OR REPLACE VIEW figure_e7_steps AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
@@ -341,7 +344,7 @@ SELECT
 FROM generations
 WHERE latency_ns IS NOT NULL AND (steps IS NOT NULL OR mode = 'ar');
 
--- E8: arithmetic intensity against the batch.
+-- E8: arithmetic intensity against batch.
 CREATE OR REPLACE VIEW figure_e8_batch AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
@@ -350,8 +353,8 @@ SELECT
 FROM step_costs
 WHERE batch IS NOT NULL AND COALESCE(intensity, predicted_intensity) IS NOT NULL;
 
--- E9: the time of a step against the length it attends to: a prefill by its prompt, a decoding step by its mean position, a
--- diffusion step by the sequence.
+-- E9: time of a step against the length it attends to: the prompt for a prefill, the mean position for a decoding step, the
+-- whole sequence for a diffusion step.
 CREATE OR REPLACE VIEW figure_e9_lengths AS
 SELECT
   run_id, name, experiment, device, model, mode, execution, dtype, batch, prompt_tokens, generated_tokens, block, options,
@@ -360,18 +363,16 @@ SELECT
 FROM step_costs
 WHERE step_ns IS NOT NULL;
 
--- The gap between the ideal and the measured step, as a waterfall: a generation over its steps, in the repeat with the median
--- latency. The bars of a run, in the order of place, start where the one before ends, and the last ends at the measured
--- step:
---   1 ideal      the least time of the most frequent kind of step, by the closed forms at the device's roofs
---   2 steps      what other kinds (refreshes, a prefill) add to the mean step, by the same least times
---   3 work       what kernels move and compute beyond the closed forms, at their roofs (what is not fused; negative where a
---                closed form asks for more than was done, or kernels' FLOPs are not known)
---   4 family     kernels beyond their roofs, by family of operators
---   5 no roof    kernels that have neither roof nor price, whole
---   6 host       the rest: gaps between kernels, launching, waiting, and what the profiler adds to kernels (which makes it
---                less, and may make it negative)
--- Of a run in which a kind of step has no least time or was not traced there is no waterfall.
+-- Waterfall from the ideal to the measured step: a generation over its steps, in the repeat with the median latency. The
+-- bars of a run, ordered by place, each start where the previous one ends; the last ends at the measured step:
+--   1 ideal      minimum time of the most frequent kind of step, by the closed forms at the device's roofs
+--   2 steps      what other kinds (refreshes, a prefill) add to the mean step, by the same minimum times
+--   3 work       work of the kernels beyond the closed forms, at their roofs (unfused operators; negative if a closed form has
+--                more work than was done, or the kernels' FLOPs are unknown)
+--   4 family     kernels' time beyond their roofs, by family of operators
+--   5 no roof    all time of kernels without a roof or price
+--   6 host       the rest: gaps, launches and waits, minus the time that the profiler adds to kernels, so it may be negative
+-- A run has no waterfall if a kind of its steps has no minimum time or was not traced.
 CREATE OR REPLACE VIEW figure_gap AS
 WITH families AS (
   SELECT run_id, phase, kind, item AS family, SUM(duration_ns) AS duration_ns, SUM(roof_ns) AS roof_ns, SUM(lost_ns) AS lost_ns,
@@ -463,10 +464,10 @@ FROM ordered o
 JOIN generations g ON g.run_id = o.run_id
 JOIN at_floors f ON f.run_id = o.run_id;
 
--- How much faster blocks with a cache are than the naive mode, stage by stage of the waterfall: as if every step were the
--- ideal one, with the other kinds of steps, with the kernels' own work at its roofs, with the kernels as they ran, and as
--- measured. A run is paired with a naive one of the same device, model, options, lengths, batch, steps and execution, of its
--- own experiment where there are several; times are of whole generations.
+-- Speedup of cached blocks over the naive mode, at each stage of the waterfall: if every step were the ideal one, with the
+-- other kinds of steps, with the kernels' own work at its roofs, with the kernels as they ran, and as measured. A run is
+-- paired with a naive run of the same device, model, options, lengths, batch, steps and execution, preferably of its own
+-- experiment. Times are of whole generations.
 CREATE OR REPLACE VIEW figure_speedup AS
 WITH levels AS (
   SELECT g.run_id, l.stage, l.level, SUM(g.value_ns) * MAX(g.steps) AS total_ns
@@ -511,7 +512,7 @@ JOIN levels l ON l.run_id = p.run_id
 JOIN levels d ON d.run_id = p.naive_run_id AND d.stage = l.stage
 WHERE p.place = 1;
 
--- Energy of a committed token: the mean power while generating, over at least a second of it, times the latency.
+-- Energy of a committed token: mean power while generating, over at least a second of telemetry, times the latency.
 CREATE OR REPLACE VIEW figure_energy AS
 WITH drawn AS (
   SELECT
