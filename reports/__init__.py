@@ -1,9 +1,10 @@
-"""Reports from a warehouse: one self-contained page, and each of its figures for notebooks.
+"""Self-contained HTML pages about the runs of a warehouse, and each figure alone for notebooks.
 
->>> import ridgeline
->>> ridgeline.write("ridgeline.duckdb", "report")  # doctest: +SKIP
+>>> from ridgeline import reports
+>>> reports.write("ridgeline.duckdb", "report")  # doctest: +SKIP
 """
 
+from ridgeline.reports import study
 from ridgeline.reports.errors import ReportError
 from ridgeline.reports.explorer.page import write
 from ridgeline.reports.figures import (
@@ -15,7 +16,6 @@ from ridgeline.reports.figures import (
     time_by_phase,
     time_lost,
 )
-from ridgeline.reports.study import figures as study
 
 __all__ = [
     "ReportError",

@@ -1,7 +1,7 @@
-"""What can go wrong with a report."""
+"""The exception that reports raise."""
 
 from __future__ import annotations
 
 
 class ReportError(Exception):
-    """The report cannot be written as asked; the message says what was found and what to do."""
+    """A page, figure or comparison cannot be made; the message says what was found and what to do next."""

@@ -1,4 +1,4 @@
-"""One HTML file a page: its template with style, scripts, Plotly and data inside, written whole or not at all."""
+"""Write a page as one HTML file: a template with its style, scripts, Plotly and data inside."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ridgeline.atomic_file import atomic_file
-from ridgeline.reports.explorer.data import deflated
+from ridgeline.reports.embedding import deflated
 from ridgeline.reports.names import clip
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence[str], **shown: Any) -> str:
-    """A template of ``templates/`` with all it needs; ``data`` is what its scripts read, safe inside ``<script>``."""
+def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence[str], **context: Any) -> str:
+    """Return the page of ``templates/<template>``.
+
+    ``styles`` and ``scripts`` name files of ``templates/`` without their endings; ``data`` is what the scripts read,
+    encoded by :mod:`ridgeline.reports.embedding`; ``context`` holds the template's other variables.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -27,13 +31,14 @@ def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Markup is not escaped: our own files, and data that is already safe.
     return environment.get_template(template).render(
         clip=clip,
-        css=Markup("".join(_text(f"{name}.css") for name in styles)),
+        css=Markup("".join(_source(f"{name}.css") for name in styles)),
         plotly=Markup(_plotly()),
-        script=Markup("\n".join(_text(f"{name}.js") for name in scripts)),
+        script=Markup("\n".join(_source(f"{name}.js") for name in scripts)),
         data=Markup(data),
-        **shown,
+        **context,
     )
 
 
@@ -42,12 +47,12 @@ def _plotly() -> str:
     return deflated((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
 
 
-def _text(name: str) -> str:
+def _source(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def write(path: Path, text: str) -> Path:
-    """Write beside the path, then take its place: a reader finds the old page or the new one."""
+    """Write a page atomically: a reader sees the old file or the new one. Return ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

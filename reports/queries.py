@@ -1,8 +1,8 @@
-"""The SQL behind each panel: files of ``sql/``, run for chosen runs, or printed to be run by hand."""
+"""Run the SQL behind the pages and figures: the files of ``sql/``, with lists of run ids as parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,72 +12,56 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]
+Parameter = int | Sequence[str]
 
 _FOLDER = Path(__file__).with_name("sql")
 
 
 @cache
 def text(name: str) -> str:
-    """The statement of ``sql/<name>.sql``, with ``$runs`` for the list of run ids."""
+    """Return the statement of ``sql/<name>.sql``, its parameters (``$runs`` and others) still in it."""
     return (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
-Parameter = int | Sequence[str]
-
-
-def rows(
-    connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str], **parameters: Parameter
-) -> list[Row]:
-    """The rows of ``sql/<name>.sql`` for these runs, and for what else it asks."""
-    return fetch(connection, text(name), runs=run_ids, **parameters)
-
-
-def rows_of(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Parameter) -> list[Row]:
-    """The rows of ``sql/<name>.sql``, which knows its runs by other names."""
+def rows(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Parameter) -> list[Row]:
+    """Return the rows of ``sql/<name>.sql``, each a dictionary by column."""
     return fetch(connection, text(name), **parameters)
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, statement: str, **parameters: Parameter) -> list[Row]:
-    """The rows of a statement; parameters it does not ask for are left out."""
-    found = _columns(connection, statement, parameters)
-    return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    """Return the rows of a statement, each a dictionary by column."""
+    columns = fetch_columns(connection, statement, **parameters)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def columns(
-    connection: duckdb.DuckDBPyConnection, name: str, run_ids: Sequence[str], **parameters: Parameter
-) -> Columns:
-    """The same by column, which is how a page holds many rows."""
-    return _columns(connection, text(name), {"runs": run_ids, **parameters})
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, statement: str, parameters: Mapping[str, Parameter]) -> Columns:
-    asked = {key: value for key, value in parameters.items() if f"${key}" in statement}
-    cursor = connection.execute(statement, {k: v if isinstance(v, int) else list(v) for k, v in asked.items()})
+def fetch_columns(connection: duckdb.DuckDBPyConnection, statement: str, **parameters: Parameter) -> Columns:
+    """Return the rows of a statement as one list a column. Parameters that the statement does not name are ignored."""
+    used = {
+        name: value if isinstance(value, int) else list(value)
+        for name, value in parameters.items()
+        if f"${name}" in statement  # DuckDB refuses a parameter that the statement does not name
+    }
+    cursor = connection.execute(statement, used)
     names = [column[0] for column in cursor.description or []]
-    found = cursor.fetchall()
-    return {name: [row[i] for row in found] for i, name in enumerate(names)}
+    stored = cursor.fetchall()
+    return {name: [row[i] for row in stored] for i, name in enumerate(names)}
 
 
-def runnable(name: str, run_ids: Sequence[str]) -> str:
-    """The statement as `ridgeline sql -f` takes it, the run ids written out."""
-    return written_out(text(name), runs=run_ids)
+def runnable(statement: str, **run_ids: Sequence[str]) -> str:
+    """Return the statement with lists of run ids as literals, ready for ``ridgeline sql -f``.
 
-
-def runnable_of(name: str, **run_ids: Sequence[str]) -> str:
-    """The statement of ``sql/<name>.sql`` with these lists of run ids written out in place of its parameters."""
-    return written_out(text(name), **run_ids)
-
-
-def written_out(statement: str, **run_ids: Sequence[str]) -> str:
-    """A statement with these lists of run ids written out in place of its parameters."""
+    >>> runnable("SELECT $runs", runs=["a", "it's"])
+    "SELECT ['a', 'it''s']"
+    """
     for parameter, ids in run_ids.items():
-        statement = statement.replace(f"${parameter}", f"[{', '.join(map(_literal, ids))}]")
+        literals = ", ".join("'" + run_id.replace("'", "''") + "'" for run_id in ids)
+        statement = statement.replace(f"${parameter}", f"[{literals}]")
     return statement
 
 
-def _literal(value: str) -> str:
-    """
-    >>> _literal("it's")
-    "'it''s'"
-    """
-    return "'" + value.replace("'", "''") + "'"
+def by_column(rows: Iterable[Row], column: str) -> dict[Any, list[Row]]:
+    """Group rows by their value in a column, groups in the order of their first rows."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return groups

@@ -1,4 +1,4 @@
-"""Which runs each side of a comparison is made of."""
+"""Select the runs of each side of a comparison."""
 
 from __future__ import annotations
 
@@ -13,46 +13,44 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "experiment:"
 
-Known = tuple[str, str, str | None]
-"""Id, name and experiment of a run."""
 
-
-def group(connection: duckdb.DuckDBPyConnection, wanted: str) -> list[str]:
-    """The ids of the runs a side names, in their order and once each.
+def side_run_ids(connection: duckdb.DuckDBPyConnection, side: str) -> list[str]:
+    """Return the ids of the runs that ``side`` names, in their order and without repeats.
 
     A side is a run (name, id or unique prefix of either), a pattern of names with ``*`` and ``?``, ``experiment:NAME``,
-    or several of these with commas between. A name that holds a comma or a star is itself before anything else. Raises
-    :class:`~ridgeline.warehouse.errors.SelectionError` if a part is unknown or ambiguous.
+    or several of these separated by commas. A run whose whole name is ``side`` comes before any other reading, since a
+    name may contain a comma or a star.
+
+    Raises :class:`~ridgeline.warehouse.errors.SelectionError` if a part is unknown or ambiguous.
     """
-    known = [(str(i), str(n), e) for i, n, e in connection.execute(_RUNS).fetchall()]
-    exact = [run_id for run_id, name, _ in known if wanted in (run_id, name)]
-    if len(exact) == 1 or (exact := _of_experiment(known, wanted)):
+    stored = connection.execute("SELECT run_id, name, experiment FROM runs ORDER BY name, run_id").fetchall()
+    exact = [run_id for run_id, name, _ in stored if side in (run_id, name)]
+    if len(exact) == 1:
         return exact
-    parts = [_part(connection, known, part.strip()) for part in wanted.split(",")]
-    return list(dict.fromkeys(run_id for part in parts for run_id in part))
+    # An experiment's name may contain a comma too, so the whole side is tried as one before it is split.
+    experiments: dict[str, list[str]] = {}
+    for run_id, _, experiment in stored:
+        if experiment:
+            experiments.setdefault(EXPERIMENT + experiment, []).append(run_id)
+    if side in experiments:
+        return experiments[side]
+    matched: list[str] = []
+    for part in map(str.strip, side.split(",")):
+        if any(part in (run_id, name) for run_id, name, _ in stored):
+            matched += resolve(connection, [part])
+        elif part.startswith(EXPERIMENT):
+            names = {name.removeprefix(EXPERIMENT) for name in experiments}
+            matched += experiments.get(part) or _no_match(part, "experiments", names)
+        elif "*" in part or "?" in part:
+            # Names of runs hold brackets, which are not a part of our patterns.
+            pattern = part.replace("[", "[[]")
+            fitting = [run_id for run_id, name, _ in stored if fnmatchcase(name, pattern)]
+            matched += fitting or _no_match(part, "runs", {name for _, name, _ in stored})
+        else:
+            matched += resolve(connection, [part])
+    return list(dict.fromkeys(matched))
 
 
-_RUNS = "SELECT run_id, name, experiment FROM runs ORDER BY name, run_id"
-
-
-def _part(connection: duckdb.DuckDBPyConnection, known: list[Known], part: str) -> list[str]:
-    if any(part in (run_id, name) for run_id, name, _ in known):
-        return resolve(connection, [part])
-    if part.startswith(EXPERIMENT):
-        return _of_experiment(known, part) or _none(
-            part, "experiments", {experiment for *_, experiment in known if experiment}
-        )
-    if "*" in part or "?" in part:
-        pattern = part.replace("[", "[[]")
-        found = [run_id for run_id, name, _ in known if fnmatchcase(name, pattern)]
-        return found or _none(part, "runs", {name for _, name, _ in known})
-    return resolve(connection, [part])
-
-
-def _of_experiment(known: list[Known], wanted: str) -> list[str]:
-    return [run_id for run_id, _, experiment in known if experiment and wanted == EXPERIMENT + experiment]
-
-
-def _none(part: str, of: str, there: set[str]) -> list[str]:
-    some = ", ".join(sorted(there)[:4]) + (", ..." if len(there) > 4 else "")
-    raise SelectionError(f"{part}: fits none of the {len(there)} {of}{f' ({some})' if there else ''}")
+def _no_match(part: str, kind: str, names: set[str]) -> list[str]:
+    some = ", ".join(sorted(names)[:4]) + (", ..." if len(names) > 4 else "")
+    raise SelectionError(f"{part}: fits none of the {len(names)} {kind}{f' ({some})' if names else ''}")

@@ -1,22 +1,22 @@
-"""Write the report: one HTML file that needs nothing else, not even a network."""
+"""Write the explorer: ``report.html``, one file that needs no network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ridgeline.reports import html, units
+from ridgeline.reports import html
+from ridgeline.reports.embedding import pack
 from ridgeline.reports.explorer import run_table
-from ridgeline.reports.explorer.data import Gathered, device, document, gather, pack
-from ridgeline.reports.figures.machine import Machine
+from ridgeline.reports.explorer.data import Gathered, document, gather
+from ridgeline.reports.figures.machine import Machine, device_name
+from ridgeline.reports.formatting import duration
 from ridgeline.reports.queries import Row
 from ridgeline.reports.study import page as study_page
 from ridgeline.warehouse.selection import resolve
 
-if TYPE_CHECKING:
-    import duckdb
-
+# In the order in which they are concatenated: each uses only names of the scripts before it when it is first run.
 SCRIPTS = (
     "format",
     "state",
@@ -46,74 +46,58 @@ def write(
     lake: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Write ``<out>/report.html`` about the runs (names, ids or unique prefixes; all if none) and return its path.
+    """Write ``<out>/report.html`` about ``runs`` (names, ids or unique prefixes; all if empty) and return its path.
 
-    Beside it, where the runs make figures of the study, stands ``study.html``. With a ``lake`` the runs are its own and
-    no warehouse is read.
+    If the runs make figures of the study, ``study.html`` is written beside it. With a ``lake``, runs are read from it
+    and ``warehouse`` is ignored. ``progress`` is called with the name of each stage of the work.
 
     Raises :class:`~ridgeline.warehouse.errors.SelectionError` for a run that is unknown or ambiguous, and
-    :class:`warehouse.WarehouseError` for a warehouse or a lake that cannot be read.
+    :class:`~ridgeline.warehouse.errors.WarehouseError` for a warehouse or a lake that cannot be read.
     """
-    from ridgeline.warehouse import materialize
+    from ridgeline.warehouse import connect, materialize
+    from ridgeline.warehouse.lake import load_lake
 
     progress("reading")
-    connection = _opened(warehouse, lake)
-    try:
+    with closing(connect(warehouse, read_only=True) if lake is None else load_lake(lake)) as connection:
         materialize(connection, *study_page.HELD)
         run_ids = resolve(connection, runs)
         progress("every kernel")
         page = html.write(Path(out) / "report.html", render(gather(connection, run_ids)))
         progress("the study")
         study_page.write_of(connection, out, run_ids)
-    finally:
-        connection.close()
     return page
 
 
-def _opened(warehouse: str | Path, lake: str | Path | None) -> duckdb.DuckDBPyConnection:
-    if lake is None:
-        from ridgeline.warehouse import connect
-
-        return connect(warehouse, read_only=True)
-    from ridgeline.warehouse.lake import load_lake
-
-    return load_lake(lake)
-
-
 def render(gathered: Gathered) -> str:
-    """The page of what was gathered."""
-    rows = gathered.rows
+    """Return the page of the gathered data."""
+    runs = gathered.rows["runs"]
     return html.render(
         "report.html",
         pack(document(gathered)),
         styles=["page"],
         scripts=SCRIPTS,
-        table=run_table.table(rows["runs"]),
-        devices=list(dict.fromkeys(device(run) for run in rows["runs"])),
-        ceilings=_ceilings(rows),
+        table=run_table.table(runs),
+        devices=list(dict.fromkeys(map(device_name, runs))),
+        ceilings=_ceilings_by_device(gathered.rows),
     )
 
 
-def _ceilings(rows: dict[str, list[Row]]) -> list[tuple[str, list[Row]]]:
-    """Every roof by device, with its source, method and date; the same ceilings of several runs once."""
+def _ceilings_by_device(rows: dict[str, list[Row]]) -> list[tuple[str, list[Row]]]:
+    """Return for each device the rows of its table of ceilings: rate, source, method and date of every roof."""
+    device_of = {run["run_id"]: device_name(run) for run in rows["runs"]}
     by_device: dict[str, list[Row]] = {}
-    names = {run["run_id"]: device(run) for run in rows["runs"]}
     for row in rows["ceilings"]:
-        by_device.setdefault(names[row["run_id"]], []).append(row)
-    return [(name, _roof_rows(name, own)) for name, own in by_device.items()]
-
-
-def _roof_rows(name: str, ceilings: Sequence[Row]) -> list[Row]:
-    roofs = [roof for roof in Machine.of(name, ceilings).roofs if roof.resource in ("compute", "bandwidth")]
-    shortest = [row for row in ceilings if row["resource"] == "latency"][:1]
-    listed = [
-        {
-            "what": roof.what,
-            "rate": roof.rate,
-            "source": roof.source,
-            "method": roof.method,
-            "measured_on": roof.measured_on,
-        }
-        for roof in roofs
-    ]
-    return listed + [{**row, "what": "shortest kernel", "rate": units.duration(row["value"] * 1e9)} for row in shortest]
+        by_device.setdefault(device_of[row["run_id"]], []).append(row)
+    listed = []
+    for device, ceilings in by_device.items():
+        # Runs of one device repeat its ceilings; Machine keeps one of each kind and source.
+        own: list[Row] = [
+            {"what": r.what, "rate": r.rate, "source": r.source, "method": r.method, "measured_on": r.measured_on}
+            for r in Machine.of(device, ceilings).roofs
+            if r.resource in ("compute", "bandwidth")
+        ]
+        shortest = next((row for row in ceilings if row["resource"] == "latency"), None)
+        if shortest:
+            own.append({**shortest, "what": "shortest kernel", "rate": duration(shortest["value"] * 1e9)})
+        listed.append((device, own))
+    return listed

@@ -1,25 +1,24 @@
-"""How many points a page can hold: launches one by one where they are few, else put together in a stated grid."""
+"""How many points a page can hold: single launches where they are few, otherwise bins of similar duration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ridgeline.reports.queries import Row
+from ridgeline.reports.queries import Row, by_column
 
+# Up to this many launches, each is a point of its own.
 ALONE = 10_000
-"""Up to so many launches each is a point of its own."""
+# Bins of duration an octave, and the number of launches up to which bins are this fine.
 FINE = 16, 300_000
-"""Intervals of duration to an octave, and up to how many launches they are as narrow."""
 COARSE = 2
-
+# Kernels whose place in a step the page holds, over all runs.
 TIMELINE = 80_000
-"""Kernels whose place in a step the page holds, over all runs."""
 
 
-def grid(launches: int) -> int:
-    """The intervals to an octave by whose durations launches go together; 0 where each stays alone.
+def bins_per_octave(launches: int) -> int:
+    """Return how many bins of duration an octave has, by which launches are grouped; 0 if none is grouped.
 
-    >>> grid(10_000), grid(10_001), grid(1_000_000)
+    >>> bins_per_octave(10_000), bins_per_octave(10_001), bins_per_octave(1_000_000)
     (0, 16, 2)
     """
     if launches <= ALONE:
@@ -28,15 +27,17 @@ def grid(launches: int) -> int:
 
 
 def timelines(steps: Iterable[Row], run_ids: Sequence[str], most: int = TIMELINE) -> list[str]:
-    """The steps to show, ``run_id/step_id``: of runs in this order, whole runs, as long as all their kernels fit."""
-    own: dict[str, list[Row]] = {}
-    for step in steps:
-        own.setdefault(step["run_id"], []).append(step)
+    """Return the steps whose timelines the page holds, as ``run_id/step_id``.
+
+    ``steps`` are rows of ``sql/steps.sql``. Runs are taken whole, in the order of ``run_ids``, while the kernels of all
+    their steps together are at most ``most``.
+    """
+    by_run = by_column(steps, "run_id")
     chosen: list[str] = []
     for run_id in run_ids:
-        found = own.get(run_id, [])
-        most -= sum(step["kernels"] for step in found)
+        own = by_run.get(run_id, [])
+        most -= sum(step["kernels"] for step in own)
         if most < 0:
             break
-        chosen += [f"{run_id}/{step['step_id']}" for step in found]
+        chosen += [f"{run_id}/{step['step_id']}" for step in own]
     return chosen

@@ -1,4 +1,8 @@
-"""One function a plot, each returning a ``plotly.graph_objects.Figure`` for notebooks; the page shows the same."""
+"""One function a figure, each returning a ``plotly.graph_objects.Figure`` for notebooks.
+
+Every function takes a connection to a warehouse and a run (name, id or unique prefix), and raises
+:class:`~ridgeline.warehouse.errors.SelectionError` if the run is unknown or ambiguous.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ridgeline.reports import queries
 from ridgeline.reports.figures import bars, marks, roofs
-from ridgeline.reports.figures.layout import Spec
+from ridgeline.reports.figures.layout import notebook_figure
 from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.figures.placement import placed
 from ridgeline.warehouse.selection import resolve
@@ -19,81 +23,71 @@ if TYPE_CHECKING:
 
 
 def roofline(connection: Connection, run: str) -> go.Figure:
-    """Every kernel and shape of a run under its device's roofs.
+    """Draw every kernel and shape of a run under the roofs of its device.
 
-    >>> import reports, warehouse
-    >>> reports.roofline(warehouse.connect("ridgeline.duckdb", read_only=True), "dlm_full").show()  # doctest: +SKIP
+    >>> import ridgeline
+    >>> connection = ridgeline.connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
+    >>> ridgeline.roofline(connection, "dlm_full").show()  # doctest: +SKIP
     """
-    machine, points = _load(connection, run)
+    machine, points = _machine_and_points(connection, run)
     used = {(point["unit"], point["precision"]) for point in points if point["place"] == "roofline"}
     spec = roofs.skeleton(machine, used)
     spec["data"] += marks.traces(points, "roofline")
     spec["layout"]["annotations"] += marks.badges(points)
-    return _figure(spec)
+    return notebook_figure(spec)
 
 
 def bandwidth(connection: Connection, run: str) -> go.Figure:
-    """Kernels without FLOPs by the DRAM bandwidth they reach.
-
-    >>> reports.bandwidth(connection, "dlm_full").show()  # doctest: +SKIP
-    """
-    machine, points = _load(connection, run)
+    """Draw kernels without FLOPs by the DRAM bandwidth that they reach."""
+    machine, points = _machine_and_points(connection, run)
     traces = marks.traces(points, "lane")
     spec = roofs.lane(machine, [trace["name"] for trace in traces])
     spec["data"] += traces
     spec["layout"]["annotations"] += marks.badges(points, "lane")
-    return _figure(spec)
+    return notebook_figure(spec)
 
 
 def time_by_family(connection: Connection, run: str) -> go.Figure:
-    """Device time by operator family."""
-    return _times(connection, run, "family")
+    """Draw device time by operator family."""
+    rows = _rows(connection, "kernel_shapes", run)
+    return notebook_figure(bars.stacked((row["family"], row["family"], row["duration_ns"]) for row in rows))
 
 
 def time_by_phase(connection: Connection, run: str) -> go.Figure:
-    """Device time by phase, stacked by family."""
-    return _times(connection, run, "phase")
+    """Draw device time by phase, stacked by family."""
+    rows = _rows(connection, "kernel_shapes", run)
+    labelled = ((row["phase"] or "no phase", row["family"], row["duration_ns"]) for row in rows)
+    return notebook_figure(bars.stacked(labelled))
 
 
 def time_by_module(connection: Connection, run: str) -> go.Figure:
-    """Device time by module, layers taken together, stacked by family."""
-    (run_id,) = resolve(connection, [run])
-    rows = queries.rows(connection, "modules", [run_id])
-    return _figure(bars.stacked((row["module"] or "no module", row["family"], row["duration_ns"]) for row in rows))
+    """Draw device time by module, the layers of a model summed, stacked by family."""
+    rows = _rows(connection, "modules", run)
+    labelled = ((row["module"] or "no module", row["family"], row["duration_ns"]) for row in rows)
+    return notebook_figure(bars.stacked(labelled))
 
 
 def time_lost(connection: Connection, run: str) -> go.Figure:
-    """Time beyond the roof, by operator."""
-    _, points = _load(connection, run)
+    """Draw the time beyond the roof by operator; kernels without an operator by their own name."""
+    _, points = _machine_and_points(connection, run)
     lost = [point for point in points if point["lost_ns"]]
-    return _figure(bars.stacked((p["operator"] or p["short"], p["family"], round(p["lost_ns"])) for p in lost))
+    return notebook_figure(bars.stacked((p["operator"] or p["short"], p["family"], round(p["lost_ns"])) for p in lost))
 
 
 def ledger(connection: Connection, run: str) -> go.Figure:
-    """Both accounts of a run: how its device time was attributed, and how its bytes were priced."""
+    """Draw both accounts of a run: how its device time was attributed, and how its bytes were priced."""
     (run_id,) = resolve(connection, [run])
-    rows = queries.rows(connection, "ledger", [run_id])
     (name,) = connection.execute("SELECT name FROM runs WHERE run_id = ?", [run_id]).fetchone() or (run,)
-    return _figure(bars.accounts(rows, {run_id: name}))
+    return notebook_figure(bars.accounts(queries.rows(connection, "ledger", runs=[run_id]), name))
 
 
-def _times(connection: Connection, run: str, column: str) -> go.Figure:
-    (run_id,) = resolve(connection, [run])
-    rows = queries.rows(connection, "points", [run_id])
-    return _figure(bars.stacked((row[column] or f"no {column}", row["family"], row["duration_ns"]) for row in rows))
+def _rows(connection: Connection, query: str, run: str) -> list[queries.Row]:
+    return queries.rows(connection, query, runs=resolve(connection, [run]))
 
 
-def _load(connection: Connection, run: str) -> tuple[Machine, list[queries.Row]]:
-    (run_id,) = resolve(connection, [run])
-    machine = Machine.of("", queries.rows(connection, "ceilings", [run_id]))
-    return machine, placed(queries.rows(connection, "points", [run_id]), machine.frame)
-
-
-def _figure(spec: Spec) -> go.Figure:
-    import plotly.graph_objects as go
-
-    spec["layout"] |= {"paper_bgcolor": "white", "plot_bgcolor": "white"}
-    return go.Figure(spec)
+def _machine_and_points(connection: Connection, run: str) -> tuple[Machine, list[queries.Row]]:
+    machine = Machine.of("", _rows(connection, "ceilings", run))
+    return machine, placed(_rows(connection, "kernel_shapes", run), machine.frame)
 
 
 __all__ = ["bandwidth", "ledger", "roofline", "time_by_family", "time_by_module", "time_by_phase", "time_lost"]

@@ -1,4 +1,4 @@
-"""Times as horizontal bars: stacked by family, or by entry of the ledger."""
+"""Horizontal bars of time: stacked by family, or by entry of the ledger."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from ridgeline.reports.figures.layout import Spec, axis, layout
 from ridgeline.reports.names import clip, escape
 from ridgeline.reports.queries import Row
 
+# Height of a bar in pixels.
 ROW = 26
 
+# Colours of the ledger's entries: cool colours are accounted for, warm colours are not.
 ENTRIES = {
     "external_id": "#4574b8",
     "launch": "#74ace7",
@@ -25,14 +27,13 @@ ENTRIES = {
     "trace": "#2a8e9a",
     "none": "#e0783c",
 }
-"""Colours of the ledger's entries: cool is accounted for, warm is not."""
 
+# Label, family and nanoseconds.
 Bar = tuple[str, str, int]
-"""Label, family and nanoseconds."""
 
 
 def frame(rows: int) -> Spec:
-    """Axes for so many bars; times are in seconds, ticks choose their prefix."""
+    """Return the layout of this many bars; times are in seconds, ticks choose their SI prefix."""
     return layout(
         58 + ROW * max(rows, 1),
         margin={"l": 8, "r": 16, "t": 4, "b": 40},
@@ -44,7 +45,7 @@ def frame(rows: int) -> Spec:
 
 
 def stacked(bars: Iterable[Bar], most: int = 24) -> Spec:
-    """The longest bars, each the sum over its label, stacked by family in the fixed order; the rest are one bar."""
+    """Return one bar a label, longest first, stacked by family; labels beyond ``most`` become one bar."""
     totals = _totals(bars)
     labels = sorted(totals, key=lambda label: (-sum(totals[label].values()), label))
     if len(labels) > most:
@@ -64,21 +65,23 @@ def _totals(bars: Iterable[Bar]) -> dict[str, dict[str, int]]:
     return totals
 
 
-def accounts(rows: Sequence[Row], names: dict[str, str]) -> Spec:
-    """Two bars a run, one for each account; both are as long as the run's device time."""
-    labels = list(dict.fromkeys(_account(row, names) for row in rows))
-    found = {(row["entry"], _account(row, names)): row["duration_ns"] for row in rows}
+def accounts(rows: Sequence[Row], name: str) -> Spec:
+    """Return one bar an account of a run's ledger, from rows of ``sql/ledger.sql``; each is its device time long."""
+    # A Plotly category is identified by its text.
+    labels = list(dict.fromkeys(f"{name} · {row['account']}" for row in rows))
+    durations = {(row["entry"], f"{name} · {row['account']}"): row["duration_ns"] for row in rows}
     entries = [*ENTRIES, *sorted({row["entry"] for row in rows} - ENTRIES.keys())]
     data = [
-        _bar(entry, ENTRIES.get(entry, families.COLORS["other"]), labels, [found.get((entry, x), 0) for x in labels])
+        _bar(
+            entry,
+            ENTRIES.get(entry, families.COLORS["other"]),
+            labels,
+            [durations.get((entry, label), 0) for label in labels],
+        )
         for entry in entries
-        if any((entry, label) in found for label in labels)
+        if any((entry, label) in durations for label in labels)
     ]
     return {"data": data, "layout": frame(len(labels))}
-
-
-def _account(row: Row, names: dict[str, str]) -> str:
-    return f"{names[row['run_id']]} · {row['account']}"
 
 
 def _bar(name: str, color: str, labels: Sequence[str], values_ns: Sequence[float]) -> Spec:

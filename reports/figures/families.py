@@ -1,11 +1,12 @@
-"""Operator families and their colours and marks, the same in every figure.
+"""Colours, symbols and order of operator families, the same in every figure.
 
-Chosen so that any two that often meet stay apart in normal, deuteranopic and protanopic sight, on white and on dark;
-families that only move data are squares, so the shape tells them from arithmetic without any colour.
+Families that often meet stay distinguishable in normal, deuteranopic and protanopic sight, on white and on dark.
+Families that only move data are squares, so that the shape alone distinguishes them from arithmetic.
 """
 
 from __future__ import annotations
 
+# In the order in which families are stacked and listed.
 COLORS = {
     "matmul": "#4574b8",
     "attention": "#e0783c",
@@ -26,18 +27,18 @@ COLORS = {
     "communication": "#e7b1da",
     "other": "#4a586b",
 }
-"""In the order families are stacked and listed."""
 
 MOVEMENT = frozenset({"embedding", "gather", "copy", "memcpy", "memset", "communication"})
 
 
 def color(family: str) -> str:
-    """A family's colour; that of ``other`` for one this version does not know."""
+    """Return a family's colour; for a family that this version does not know, the colour of ``other``."""
     return COLORS.get(family, COLORS["other"])
 
 
 def symbol(family: str) -> str:
-    """
+    """Return the Plotly symbol of a family.
+
     >>> symbol("matmul"), symbol("copy")
     ('circle', 'square')
     """
@@ -45,5 +46,5 @@ def symbol(family: str) -> str:
 
 
 def order(family: str) -> int:
-    """A family's place in every stack and list."""
+    """Return a family's place in every stack and list."""
     return list(COLORS).index(family if family in COLORS else "other")

@@ -1,21 +1,25 @@
-"""What all figures share: type, grid and margins, in the light theme; a page repaints them in its own."""
+"""The look that all figures share: font, grid and margins, in the light theme; pages repaint them in their own."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ridgeline.reports.figures.machine import Decades
+from ridgeline.reports.formatting import si
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# A figure, or a part of one, as Plotly's JSON: `data` and `layout`.
 Spec = dict[str, Any]
-"""A figure as Plotly's JSON: ``data`` and ``layout``."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK, QUIET, GRID = "#1f2430", "#667080", "#e7eaee"
-POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def layout(height: int, **more: Any) -> Spec:
-    """A figure's frame, without title or legend."""
+    """Return a figure's layout, ``height`` in pixels, without title or legend; ``more`` overrides."""
     return {
         "height": height,
         "font": {"family": FONT, "size": 12, "color": INK},
@@ -30,7 +34,7 @@ def layout(height: int, **more: Any) -> Spec:
 
 
 def axis(title: str, **more: Any) -> Spec:
-    """A quiet axis."""
+    """Return an axis with a quiet grid; ``more`` overrides."""
     return {
         "title": {"text": title, "font": {"size": 12, "color": QUIET}, "standoff": 10},
         "gridcolor": GRID,
@@ -43,12 +47,20 @@ def axis(title: str, **more: Any) -> Spec:
 
 
 def log_axis(title: str, decades: Decades, unit: str = "") -> Spec:
-    """A logarithmic axis over whole decades, which zooming may leave and a double click restores.
+    """Return a logarithmic axis between two exponents of ten, with a tick at every decade.
 
-    ``unit`` gives ticks as SI multiples of it, else they are powers of ten.
+    With a ``unit`` ticks are SI multiples of it, without one powers of ten.
+
+    >>> log_axis("", (3, 6))["ticktext"], log_axis("", (-2, -1))["ticktext"]
+    (['1,000', '10,000', '10⁵', '10⁶'], ['0.01', '0.1'])
+    >>> log_axis("", (9, 12), "B/s")["ticktext"]
+    ['1 GB/s', '10 GB/s', '100 GB/s', '1 TB/s']
     """
-    exponents = list(range(decades[0], decades[1] + 1))
-    text = [_multiple(e, unit) for e in exponents] if unit else [_power(e) for e in exponents]
+    exponents = range(decades[0], decades[1] + 1)
+    if unit:
+        text = [si(10.0**e, unit) for e in exponents]
+    else:
+        text = [f"{10.0**e:,g}" if -4 < e < 5 else "10" + str(e).translate(SUPERSCRIPTS) for e in exponents]
     return axis(
         title,
         type="log",
@@ -63,19 +75,9 @@ def log_axis(title: str, decades: Decades, unit: str = "") -> Spec:
     )
 
 
-def _power(exponent: int) -> str:
-    """
-    >>> _power(-2), _power(0), _power(3), _power(9)
-    ('0.01', '1', '1,000', '10⁹')
-    """
-    return f"{10.0**exponent:,g}" if -4 < exponent < 5 else "10" + str(exponent).translate(POWERS)
+def notebook_figure(spec: Spec) -> go.Figure:
+    """Return a specification as a Plotly figure on white, since a notebook may have any background."""
+    import plotly.graph_objects as go
 
-
-def _multiple(exponent: int, unit: str) -> str:
-    """
-    >>> _multiple(12, "B/s"), _multiple(10, "FLOP/s")
-    ('1 TB/s', '10 GFLOP/s')
-    """
-    from ridgeline.reports.units import si
-
-    return si(10.0**exponent, unit)
+    white = {"paper_bgcolor": "white", "plot_bgcolor": "white"}
+    return go.Figure({**spec, "layout": spec["layout"] | white})

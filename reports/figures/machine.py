@@ -1,4 +1,4 @@
-"""A machine's roofs, and the frame they give every figure: reports of one device can be laid over each other."""
+"""The roofs of a machine, and the axes that follow from them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from ridgeline.reports.formatting import si
 from ridgeline.reports.queries import Row
-from ridgeline.reports.units import si
 
+# The exponents of ten between which a logarithmic axis runs.
 Decades = tuple[int, int]
 
 LEVELS = {"dram": "DRAM", "l2": "L2", "l1": "L1"}
 
 
+def device_name(run: Row) -> str:
+    """Return the device that a run names, or else its kind."""
+    return str(run["device"] or {"cpu": "CPU"}.get(run["device_kind"], run["device_kind"]))
+
+
 @dataclass(frozen=True)
 class Roof:
-    """One ceiling: a peak rate of arithmetic, or a bandwidth."""
+    """One ceiling: a peak rate of arithmetic, a bandwidth, or the shortest kernel (``resource`` latency)."""
 
     resource: str
     level: str | None
@@ -31,45 +37,46 @@ class Roof:
 
     @property
     def what(self) -> str:
-        """``bf16 tensor`` or ``DRAM``."""
+        """What the roof limits: ``bf16 tensor`` or ``DRAM``."""
         if self.resource == "bandwidth":
             return LEVELS.get(self.level or "", self.level or "memory")
         return " ".join(part for part in (self.precision, self.unit) if part) or "compute"
 
     @property
     def rate(self) -> str:
-        """``801 TFLOP/s`` or ``4.46 TB/s``."""
+        """The value with its unit: ``801 TFLOP/s`` or ``4.46 TB/s``."""
         return si(self.value, "B/s" if self.resource == "bandwidth" else self.unit_of_value)
 
     @property
     def label(self) -> str:
-        """``bf16 tensor 801 TFLOP/s, measured``."""
+        """The label in a figure: ``bf16 tensor 801 TFLOP/s, measured``."""
         return f"{self.what} {self.rate}, {self.source}"
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The exponents between which a figure's axes run."""
+    """The axes of a roofline and of the bandwidth lane."""
 
     intensity: Decades
     flops_per_s: Decades
     bytes_per_s: Decades
 
 
+# The frame of a device without ceilings.
 NO_ROOFS = Frame(intensity=(-2, 4), flops_per_s=(9, 16), bytes_per_s=(7, 13))
-"""Of a device without ceilings."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A device and its roofs: of each kind and source the highest (for DRAM that is the read rate)."""
+    """A device and its roofs, highest first within each resource."""
 
     device: str
     roofs: tuple[Roof, ...]
 
     @classmethod
     def of(cls, device: str, ceilings: Iterable[Row]) -> Machine:
-        """From rows of ``sql/ceilings.sql``."""
+        """Build a machine from rows of ``sql/ceilings.sql``."""
+        # Several methods measure one ceiling; the highest value is the roof. For DRAM that is the read rate.
         best: dict[tuple[str | None, ...], Roof] = {}
         for row in ceilings:
             roof = Roof(**{name: row[name] for name in Roof.__dataclass_fields__})
@@ -88,25 +95,27 @@ class Machine:
         """Memory roofs, highest first."""
         return [roof for roof in self.roofs if roof.resource == "bandwidth" and roof.value > 0]
 
-    @property
-    def dram(self) -> Roof | None:
-        """The DRAM roof that counts: measured if it was."""
-        found = [roof for roof in self.bandwidths if roof.level == "dram"]
-        return min(found, key=lambda r: r.source != "measured", default=None)
-
-    def diagonal(self, source: str) -> float | None:
-        """The highest bandwidth from this source, or from any: where compute roofs begin."""
+    def fastest_bandwidth(self, source: str) -> float | None:
+        """Return the highest bandwidth (byte/s) from this source, or from any source if it has none."""
         values = [roof.value for roof in self.bandwidths if roof.source == source]
         return max(values or [roof.value for roof in self.bandwidths], default=None)
 
     @cached_property
     def frame(self) -> Frame:
-        """Decades around the ridge points, and those that arithmetic on any machine needs; data have no say in it."""
-        dram, peaks = self.dram, [roof.value for roof in self.peaks]
-        if not dram or not peaks:
+        """The axes of every figure of this machine.
+
+        They depend on the ceilings alone, never on data, so that figures of one device can be laid over each other.
+        """
+        peaks = [roof.value for roof in self.peaks]
+        drams = [roof for roof in self.bandwidths if roof.level == "dram"]
+        if not drams or not peaks:
             return NO_ROOFS
-        low = min(math.floor(math.log10(min(peaks) / dram.value)) - 2, NO_ROOFS.intensity[0])
-        high = max(math.ceil(math.log10(max(peaks) / dram.value)) + 1, NO_ROOFS.intensity[1])
-        bottom = math.floor(math.log10(dram.value) + low) - 1
+        dram = min(drams, key=lambda roof: roof.source != "measured").value
+        # Two decades left of the lowest ridge point and one right of the highest, but at least the general frame.
+        left = min(math.floor(math.log10(min(peaks) / dram)) - 2, NO_ROOFS.intensity[0])
+        right = max(math.ceil(math.log10(max(peaks) / dram)) + 1, NO_ROOFS.intensity[1])
+        # The lowest decade lies one below the DRAM roof at the left edge; 1.3 leaves room above the highest roofs.
+        bottom = math.floor(math.log10(dram) + left) - 1
+        top = math.ceil(math.log10(max(peaks) * 1.3))
         fastest = math.ceil(math.log10(max(roof.value for roof in self.bandwidths) * 1.3))
-        return Frame((low, high), (bottom, math.ceil(math.log10(max(peaks) * 1.3))), (fastest - 6, fastest))
+        return Frame((left, right), (bottom, top), (fastest - 6, fastest))

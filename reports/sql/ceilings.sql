@@ -1,4 +1,4 @@
--- Every ceiling that could hold for a run: measured for it, and its device's datasheet.
+-- All ceilings of a run: measured on its device, and from the datasheet of its device.
 SELECT c.run_id, c.resource, c.level, c.unit, c.precision, c.value, c.unit_of_value, c.source, c.method, c.measured_on
 FROM ceilings c
 WHERE list_contains($runs, c.run_id)

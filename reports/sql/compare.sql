@@ -1,16 +1,16 @@
--- Two groups of runs beside each other. Times, launches, FLOPs and bytes are per step of a kind (of a run, where kernels
--- belong to no step), the mean over the steps that were traced; at every level the rows of a kind sum to its device time.
---   unprofiled  a kind of step without the profiler: the median, its samples the medians of each repeat
---   step        a kind of step's device time, from the trace, as are the levels below
---   family, module (layers taken together), operator, and row: operator and shapes within a module
--- Kernels' names align nothing. Modules align rows of a kind in which each side names them for half of the time or more;
--- of an operator's shapes those that both sides have align, of the others the n-th launched with the n-th, or all of them
--- with all where their numbers differ.
--- noise_ns is the half width of a 99 % interval of the difference (Student's t, pooled variance): over runs where both
--- sides have several, else over steps (unprofiled, over repeats). A run says little of the next one, so over steps it is
--- at least 1 % of a step, and of a part of it 3 %, or 100 ns a launch: two runs of one configuration differ by so much.
--- With a single sample on a side noise is unknown, and taken for 5 %, or 200 ns a launch.
-WITH chosen AS (
+-- The differences between two groups of runs, base and other. Times, launches, FLOPs and bytes are means per traced step
+-- of a kind (per run for kernels outside of steps). At every level the rows of a kind of step sum to its device time:
+--   unprofiled  a kind of step without the profiler: the median; its samples are the medians of the repeats
+--   step        the device time of a kind of step, from the trace, as at the levels below
+--   family, module (all layers summed), operator, and row: operator and shapes within a module
+-- Rows never align by kernel name. They align by module only if both sides name modules for at least half of the time of
+-- the kind. Shapes of an operator that both sides have align with themselves. The others align in the order of their first
+-- launch if both sides have equally many, otherwise all together.
+-- noise_ns is half the width of a 99 % interval of the difference (Student's t, pooled variance): over runs if both sides
+-- have several, otherwise over steps (unprofiled: over repeats). Two runs of one configuration differ by more than their
+-- steps do, so noise over steps is at least 1 % of a step; for a part of a step at least 3 %, or 100 ns a launch.
+-- If a side has a single sample, noise is unknown and assumed to be 5 %, or 200 ns a launch.
+WITH compared_runs AS (
   SELECT 'base' AS side, run_id FROM runs WHERE LIST_CONTAINS($base, run_id)
   UNION ALL
   SELECT 'other' AS side, run_id FROM runs WHERE LIST_CONTAINS($other, run_id)
@@ -26,13 +26,13 @@ launched AS (
       ELSE CONCAT_WS(' · ', k.phase, k.kind)
     END AS own_stage,
     REGEXP_REPLACE(k.module, '\.[0-9]+', '.*', 'g') AS module,
-    -- what is written into an operand, and what a compiler numbers, is called as it would be otherwise
+    -- One name for an operator and its `.out` variant, and for a Triton kernel whatever number the compiler gave it.
     REGEXP_REPLACE(REGEXP_REPLACE(COALESCE(k.operator, k.kernel), '\.out$', ''), '^(triton_.*)_[0-9]+$', '\1') AS operator,
     CASE
       WHEN k.operator LIKE '%.out' THEN REGEXP_REPLACE(k.shapes, ', \[[^][]*\]\]$', ']')
       ELSE COALESCE(k.shapes, '')
     END AS shapes
-  FROM chosen c
+  FROM compared_runs c
   JOIN placed_kernels k ON k.run_id = c.run_id
 ),
 run_steps AS (
@@ -49,7 +49,7 @@ kinds AS (
   FROM run_steps
   GROUP BY side, own_stage
 ),
--- Kinds of the same name are compared; where the sides share none, the kinds they are mostly made of.
+-- Kinds of the same name are compared. If the sides share none, the most frequent kind of each is compared.
 main_kinds AS (
   SELECT
     MAX(CASE WHEN side = 'base' THEN own_stage END) AS base_stage,
@@ -89,6 +89,7 @@ staged AS (
   JOIN stages s ON s.side = l.side AND s.own_stage = l.own_stage
   LEFT JOIN with_modules w ON w.stage = s.stage
 ),
+-- `sides` is 2 for shapes that both sides have.
 shape_sides AS (
   SELECT
     side, stage, row_module, operator, shapes,
@@ -145,6 +146,7 @@ per_run AS (
   JOIN run_steps r ON r.side = p.side AND r.own_stage = p.own_stage AND r.run_id = p.run_id
   GROUP BY p.level, p.stage, p.key_family, p.key_module, p.key_operator, p.key_shapes, p.side, p.run_id
 ),
+-- VAR_POP * COUNT is the sum of squared deviations, which pools over sides.
 over_steps AS (
   SELECT
     level, stage, key_family, key_module, key_operator, key_shapes, side,
@@ -181,6 +183,7 @@ summed AS (
   JOIN stages s ON s.side = l.side AND s.own_stage = l.own_stage
   GROUP BY l.level, l.stage, l.key_family, l.key_module, l.key_operator, l.key_shapes, l.side
 ),
+-- A row that some runs lack is zero in them: their share adds (mean)^2 each to the squares.
 measured AS (
   SELECT s.*, s.duration_ns / s.steps AS ns_per_step,
     t.step_samples, t.step_squares, t.low_ns, t.high_ns, t.step_samples / s.steps AS step_presence,
@@ -194,7 +197,7 @@ timed AS (
   SELECT
     c.side, t.run_id, t."repeat", t.value_ns,
     COALESCE(s.stage, CASE WHEN t.phase = t.kind THEN t.kind ELSE CONCAT_WS(' · ', t.phase, t.kind) END) AS stage
-  FROM chosen c
+  FROM compared_runs c
   JOIN timings t ON t.run_id = c.run_id AND t.metric = 'step'
   LEFT JOIN stages s
     ON s.side = c.side
@@ -233,7 +236,7 @@ sampled AS (
 ),
 clocks AS (
   SELECT c.side, MEDIAN(t.sm_clock_hz) AS sm_clock_hz
-  FROM chosen c
+  FROM compared_runs c
   JOIN telemetry t ON t.run_id = c.run_id
   GROUP BY c.side
 ),
@@ -273,7 +276,7 @@ joined AS (
   LEFT JOIN (SELECT stage, steps FROM stages WHERE side = 'base') bs USING (stage)
   LEFT JOIN (SELECT stage, steps FROM stages WHERE side = 'other') os USING (stage)
 ),
--- The factors are Student's t, both tails 1 %, for the least freedom of each branch.
+-- The factors are Student's t, both tails 1 %, for the fewest degrees of freedom of each branch.
 bounded AS (
   SELECT
     j.*,

@@ -1,12 +1,12 @@
--- What was asked of the runs and where they ran, to say in what they differ.
+-- Settings and environment of the runs, to list how they differ. `used_peaks` are pairs of compute unit and precision.
 SELECT
   r.run_id, r.name, r.experiment, r.device, r.device_kind, r.mode, r.execution, r.model, r.dtype, r.batch, r.prompt_tokens,
   r.generated_tokens, r.block, r.steps, r.parameters, r.torch_version, r.transformers_version, r.cuda_version,
-  r.driver_version, t.sm_clock_hz, t.repeats, r.outcome, r.message, COALESCE(k.kernels, 0) AS kernels, u.units
+  r.driver_version, t.sm_clock_hz, t.repeats, r.outcome, r.message, COALESCE(k.kernels, 0) AS kernels, u.used_peaks
 FROM runs r
 LEFT JOIN (SELECT run_id, COUNT(*) AS kernels FROM kernels GROUP BY run_id) k ON k.run_id = r.run_id
 LEFT JOIN (
-  SELECT run_id, STRING_AGG(DISTINCT unit || ' ' || precision, ', ') AS units FROM kernel_classes GROUP BY run_id
+  SELECT run_id, STRING_AGG(DISTINCT unit || ' ' || precision, ', ') AS used_peaks FROM kernel_classes GROUP BY run_id
 ) u ON u.run_id = r.run_id
 LEFT JOIN (
   SELECT c.run_id, c.sm_clock_hz, n.repeats

@@ -1,4 +1,4 @@
--- Both accounts of every run; in each, the entries sum to the run's device time.
+-- Both accounts of every run. The entries of each account sum to the run's device time.
 SELECT run_id, account, entry, kernels, duration_ns, device_time_ns
 FROM ledger_summary
 WHERE list_contains($runs, run_id)

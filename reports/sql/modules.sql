@@ -1,4 +1,4 @@
--- Time by module, the layers of a model taken together.
+-- Time by module, all layers of a model summed.
 SELECT
   run_id, phase, kind, family,
   REGEXP_REPLACE(module, '\.[0-9]+', '.*', 'g') AS module,

@@ -1,4 +1,4 @@
--- One row per run, failed ones too: what ran, how fast, and how close to the machine.
+-- One row per run, including failed runs: settings, speed, and shares of the machine's peaks.
 SELECT
   r.run_id, r.name, r.device, r.device_kind, r.mode, r.execution, r.model, r.dtype, r.batch, r.prompt_tokens,
   r.generated_tokens, r.block, r.steps, m.step_ns, m.tokens_per_s, m.ttft_ns, l.kernels, r.device_time_ns, m.intensity,

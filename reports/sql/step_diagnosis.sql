@@ -1,4 +1,4 @@
--- Every kind of step: how long, what it waits for, and what a shorter kernel would be worth in it.
+-- For every kind of step its time, what limits it, and a diagnosis.
 SELECT
   run_id, phase, kind, steps, kernels, device_time_ns, busy_ns, wall_ns, unprofiled_ns, step_ns, basis, idle_ns, bound,
   confidence, diagnosis

@@ -1,4 +1,4 @@
--- Of every kind of step the one whose length is nearest to the median of its kind.
+-- For every kind of step, the step whose wall time is nearest to the median of its kind.
 WITH lengths AS (
   SELECT
     run_id, step_id, phase, kind, step, start_ns, end_ns, busy_ns,

@@ -1,4 +1,4 @@
--- Power, clocks and temperature while the run was timed, from its first sample.
+-- Power, clocks and temperature during timing; at_ns counts from the first sample.
 SELECT
   run_id,
   time_ns - MIN(time_ns) OVER (PARTITION BY run_id) AS at_ns,

@@ -1,5 +1,5 @@
--- What a device did in a step, and why it did nothing in between. Steps are named run_id/step_id; times are from a
--- step's first activity.
+-- Kernels and gaps of steps, with the cause of each gap. Steps are named run_id/step_id; at_ns counts from the step's first
+-- activity. Kernels have a NULL cause.
 SELECT
   k.run_id, k.step_id, k.device_index, k.stream, NULL AS cause, k.start_ns - s.start_ns AS at_ns, k.duration_ns,
   c.kernel, c.family, g.operator, g.shapes, REGEXP_REPLACE(c.module, '\.[0-9]+', '.*', 'g') AS module, c.attribution,

@@ -1,4 +1,4 @@
--- Times of the runs without the profiler, every repeat.
+-- Times without the profiler, every repeat.
 SELECT run_id, metric, phase, kind, step, "repeat", value_ns
 FROM timings
 WHERE list_contains($runs, run_id)

@@ -1,26 +1,21 @@
-"""The study's figures, E1 to E9 and what follows from them: a function a plot for notebooks, and what the page needs.
-
->>> import reports, warehouse
->>> connection = warehouse.connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
->>> ridgeline.reports.study.figures.latency(connection).show()  # doctest: +SKIP
->>> ridgeline.reports.study.figures.waterfall(connection, panel="dlm_block_dual · compile").show()  # doctest: +SKIP
-"""
+"""The figures of the study: how each is queried and drawn, and one function a figure for notebooks."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ridgeline.reports import queries
 from ridgeline.reports.errors import ReportError
+from ridgeline.reports.figures.layout import notebook_figure
 from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study import drawings as drawing
-from ridgeline.reports.study import paper
-from ridgeline.reports.study.drawings.series import Panel
+from ridgeline.reports.study import drawings, paper
+from ridgeline.reports.study.drawings.panels import Panel
 from ridgeline.warehouse.selection import resolve
 
 if TYPE_CHECKING:
@@ -29,12 +24,13 @@ if TYPE_CHECKING:
 
     Connection = duckdb.DuckDBPyConnection
 
+# From rows of a figure's view and entries of paper.toml to panels.
 Draw = Callable[[Sequence[Row], Sequence[Row]], list[Panel]]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the study: its view (``figure_<key>``), what it says and does not, and what captures its data."""
+    """An entry of ``study.toml``: a figure of the view ``figure_<key>``."""
 
     key: str
     number: str
@@ -46,74 +42,64 @@ class Figure:
 
     @property
     def statement(self) -> str:
-        """The SQL behind it, with ``$runs`` for the list of run ids."""
-        return f"SELECT * FROM figure_{self.key}\nWHERE list_contains($runs, run_id)\nORDER BY {self.order}"
+        """The figure's SQL, with ``$runs`` for the list of run ids."""
+        template = queries.text("study_figure").strip()
+        return template.replace("$view", f"figure_{self.key}").replace("$order", self.order)
 
 
-def _figures() -> tuple[Figure, ...]:
-    described = tomllib.loads(Path(__file__).with_name("study.toml").read_text(encoding="utf-8"))
-    return tuple(Figure(**figure) for figure in described["figures"])
-
-
-FIGURES = _figures()
+FIGURES = tuple(
+    Figure(**entry)
+    for entry in tomllib.loads(Path(__file__).with_name("study.toml").read_text(encoding="utf-8"))["figures"]
+)
 
 
 def rows(connection: Connection, figure: Figure, run_ids: Sequence[str]) -> list[Row]:
-    """The rows of a figure's view for these runs, in the figure's order."""
+    """Return the rows of a figure's view for these runs, in the figure's order."""
     return queries.fetch(connection, figure.statement, runs=run_ids)
 
 
-def drawings(connection: Connection, run_ids: Sequence[str]) -> dict[str, Draw]:
-    """How each figure is drawn; the roofline knows the devices' ceilings."""
-    machines = _machines(connection, run_ids)
+def draw_functions(connection: Connection, run_ids: Sequence[str]) -> dict[str, Draw]:
+    """Return the function that draws each figure, by key; the roofline's holds the ceilings of the runs' devices."""
+    device_of = {row["run_id"]: row["device"] for row in queries.rows(connection, "captured_runs", runs=run_ids)}
+    ceilings: dict[str, list[Row]] = {}
+    for row in queries.rows(connection, "ceilings", runs=run_ids):
+        if row["run_id"] in device_of:
+            ceilings.setdefault(device_of[row["run_id"]], []).append(row)
+    machines = {device: Machine.of(device, own) for device, own in ceilings.items()}
     return {
-        "e1_costs": drawing.costs,
-        "e2_latency": drawing.latency,
-        "e2_split": drawing.split,
-        "e3_intensity": drawing.intensity,
-        "e4_roofline": lambda rows, marks: drawing.roofline(rows, marks, machines),
-        "e5_block_size": drawing.block_sizes,
-        "e6_throughput": drawing.throughput,
-        "e7_steps": drawing.steps,
-        "e8_batch": drawing.batches,
-        "e9_lengths": drawing.lengths,
-        "gap": drawing.gap,
-        "speedup": drawing.speedup,
-        "energy": drawing.energy,
+        "e1_costs": drawings.costs,
+        "e2_latency": drawings.latency,
+        "e2_split": drawings.split,
+        "e3_intensity": drawings.intensity,
+        "e4_roofline": partial(drawings.roofline, machines=machines),
+        "e5_block_size": drawings.block_sizes,
+        "e6_throughput": drawings.throughput,
+        "e7_steps": drawings.steps,
+        "e8_batch": drawings.batches,
+        "e9_lengths": drawings.lengths,
+        "gap": drawings.gap,
+        "speedup": drawings.speedup,
+        "energy": drawings.energy,
     }
-
-
-def _machines(connection: Connection, run_ids: Sequence[str]) -> dict[str, Machine]:
-    """Each device with the ceilings of all its runs."""
-    found: dict[str, list[Row]] = {}
-    devices = {
-        row["run_id"]: row["device"]
-        for row in queries.fetch(
-            connection, "SELECT run_id, device FROM generations WHERE list_contains($runs, run_id)", runs=run_ids
-        )
-    }
-    for row in queries.rows(connection, "ceilings", run_ids):
-        if row["run_id"] in devices:
-            found.setdefault(devices[row["run_id"]], []).append(row)
-    return {device: Machine.of(device, own) for device, own in found.items()}
 
 
 def latency(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
     """E2: seconds of a generation against generated tokens.
 
-    ``panel`` chooses among several (devices, lengths) by the beginning of its title. This and all functions here raise
-    :class:`~ridgeline.reports.errors.ReportError` where the runs (all, if none is named) make no such figure.
+    ``runs`` are names, ids or prefixes, all if empty. A figure of several devices or lengths has a panel for each;
+    ``panel`` is the beginning of a title. This function and all below raise
+    :class:`~ridgeline.reports.errors.ReportError` if the runs do not make the figure.
     """
     return _figure(connection, "e2_latency", runs, panel)
 
 
 def latency_split(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E2: seconds of a generation by part, kernels of each kind of step, sampling and host."""
+    """E2: seconds of a generation by part: kernels of each kind of step, sampling and host."""
     return _figure(connection, "e2_split", runs, panel)
 
 
 def costs(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E1: intensity by closed form and by trace, in FLOP per byte."""
+    """E1: intensity of traced kernels against intensity by closed form, in FLOP per byte."""
     return _figure(connection, "e1_costs", runs, panel)
 
 
@@ -133,7 +119,7 @@ def block_size(connection: Connection, runs: Sequence[str] = (), panel: str = ""
 
 
 def throughput(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E6: tokens/s against the batch with what did not fit, and bytes of peak memory by part."""
+    """E6: tokens/s and bytes of peak memory against the batch, with the first batch that ran out of memory."""
     return _figure(connection, "e6_throughput", runs, panel)
 
 
@@ -153,32 +139,29 @@ def lengths(connection: Connection, runs: Sequence[str] = (), panel: str = "") -
 
 
 def waterfall(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """Seconds of a run's mean step, from the ideal to the measured one; name the run, or its panel."""
+    """Seconds of a run's mean step, from the ideal step to the measured one; choose the run or its panel."""
     return _figure(connection, "gap", runs, panel)
 
 
 def speedup(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """How many times faster than the naive mode blocks are, from the ideal to the measured."""
+    """Speed-up of block modes over the naive mode, from the ideal to the measured one."""
     return _figure(connection, "speedup", runs, panel)
 
 
 def energy(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """Joules a committed token."""
+    """Joules per committed token."""
     return _figure(connection, "energy", runs, panel)
 
 
 def _figure(connection: Connection, key: str, runs: Sequence[str], panel: str) -> go.Figure:
-    import plotly.graph_objects as go
-
-    (figure,) = (one for one in FIGURES if one.key == key)
+    (figure,) = (figure for figure in FIGURES if figure.key == key)
     run_ids = resolve(connection, runs)
-    found = rows(connection, figure, run_ids)
-    panels = drawings(connection, run_ids)[key](found, paper.marks(key, found)) if found else []
+    stored = rows(connection, figure, run_ids)
+    panels = draw_functions(connection, run_ids)[key](stored, paper.marks(key, stored)) if stored else []
     if not panels:
         raise ReportError(f"{figure.title}: needs {figure.needs}: capture capture/configs/{figure.config}")
     chosen = next((one for one in panels if one.title.startswith(panel)), None)
     if chosen is None:
-        raise ReportError(f"{panel}: no such panel, there are {', '.join(one.title for one in panels[:8])}")
-    return go.Figure(
-        {**chosen.spec, "layout": chosen.spec["layout"] | {"paper_bgcolor": "white", "plot_bgcolor": "white"}}
-    )
+        titles = ", ".join(one.title for one in panels[:8])
+        raise ReportError(f"{panel}: no such panel, there are {titles}")
+    return notebook_figure(chosen.spec)

@@ -1,4 +1,4 @@
-"""What papers say, as data, and what of ours stands beside it."""
+"""Values that papers state, as data, and our values beside them."""
 
 from __future__ import annotations
 
@@ -8,56 +8,65 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from ridgeline.reports import units
+from ridgeline.reports.formatting import digits
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.series import stated
 
 
 @cache
-def _values() -> tuple[Row, ...]:
+def values() -> tuple[Row, ...]:
+    """Return all entries of ``paper.toml``."""
     return tuple(tomllib.loads(Path(__file__).with_name("paper.toml").read_text(encoding="utf-8"))["values"])
 
 
-def values(figure: str) -> list[Row]:
-    """The entries of ``paper.toml`` beside a figure."""
-    return [dict(value) for value in _values() if value["figure"] == figure]
-
-
 def marks(figure: str, rows: Sequence[Row]) -> list[Row]:
-    """Those entries that a drawing of these rows may show: of a model that is among them, where they are of one."""
+    """Return the entries that a drawing of ``rows`` may show: those about no model, or about a model of the rows."""
     models = {row["model"] for row in rows}
-    return [value for value in values(figure) if value.get("where", {}).get("model", None) in (None, *models)]
+    own = [value for value in values() if value["figure"] == figure]
+    return [value for value in own if value.get("where", {}).get("model", None) in (None, *models)]
 
 
-def beside(figure: str, rows: Sequence[Row]) -> list[Row]:
-    """A table's rows, in words: ``what``, ``paper``, ``device``, ``source``, and ``ours`` of how many runs."""
+def stated(mark: Row) -> str:
+    """Return the value, or the range, that an entry states, with its unit.
+
+    >>> stated({"value": 31.1, "unit": "FLOP/B"}), stated({"low": 2, "high": 3, "unit": "times"})
+    ('31.1 FLOP/B', '2 to 3 times')
+    """
+    number = f"{mark['value']:g}" if "value" in mark else f"{mark['low']:g} to {mark['high']:g}"
+    return f"{number} {mark['unit']}"
+
+
+def table(figure: str, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of a figure's table as text: ``what``, ``paper``, ``ours``, ``device`` and ``source``."""
     return [
         {
             "what": value["what"],
             "paper": stated(value),
             "device": value["device"],
             "source": value["source"],
-            "ours": _ours(value, rows),
+            "ours": _our_value(value, rows),
         }
-        for value in values(figure)
+        for value in values()
+        if value["figure"] == figure
     ]
 
 
-def _ours(value: Row, rows: Sequence[Row]) -> str:
+def _our_value(value: Row, rows: Sequence[Row]) -> str:
+    """Return the median and the range of our rows that an entry is comparable with, and the number of their runs."""
     column = value.get("column")
     if column is None:
-        return "not ours to measure in this form"
-    found = [row for row in rows if _agrees(value, row) and row.get(column) is not None]
-    if not found:
+        return "not measured by Ridgeline in this form"
+    matched = []
+    for row in rows:
+        # Captured lengths are rarely those of the paper to the token.
+        near = "length" not in value or abs(row["length"] - value["length"]) <= 0.02 * value["length"]
+        same = near and all(row.get(key) == required for key, required in value["where"].items())
+        if same and row.get(column) is not None:
+            matched.append(row)
+    if not matched:
         return "not captured"
-    numbers = [row[column] for row in found]
-    runs = len({row["run_id"] for row in found})
-    text = f"{units.digits(statistics.median(numbers))} {value['unit']}"
+    numbers = [row[column] for row in matched]
+    runs = len({row["run_id"] for row in matched})
+    text = f"{digits(statistics.median(numbers))} {value['unit']}"
     if max(numbers) > min(numbers):
-        text += f" ({units.digits(min(numbers))} to {units.digits(max(numbers))})"
+        text += f" ({digits(min(numbers))} to {digits(max(numbers))})"
     return f"{text}, {runs} run{'s' if runs != 1 else ''}"
-
-
-def _agrees(value: Row, row: Row) -> bool:
-    near = "length" not in value or abs(row["length"] - value["length"]) <= 0.02 * value["length"]
-    return near and all(row.get(key) == wanted for key, wanted in value["where"].items())

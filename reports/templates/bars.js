@@ -1,4 +1,4 @@
-// Times as bars, stacked by family; the shortest beyond `most` become one.
+// Bars of time, stacked by family; beyond `most`, the shortest bars are merged.
 function stack(rows, label, value, most) {
   const sorted = [...groupBy(rows, label)]
     .map(([name, own]) => ({ name, own, total: sum(own, value) }))
@@ -20,7 +20,7 @@ function barLayout(rows, longest) {
 
 const ticks = (names) => names.map((name) => escaped(clip(name, narrow() ? 22 : 44)));
 
-// A category for every bar, so that two names that shorten to the same text stay apart.
+// A position for every bar, so that two names that shorten to the same text stay separate.
 function named(layout, names) {
   Object.assign(layout.yaxis, { type: "linear", tickvals: names.map((_, i) => i), ticktext: ticks(names), range: [names.length - 0.5, -0.5], autorange: false });
   return layout;
@@ -34,7 +34,7 @@ function totals(bars, whole) {
   };
 }
 
-// `where` says of a bar which rows it is made of, so that a click picks them.
+// `where` returns the condition of a bar's rows, which a click selects.
 function drawBars(id, rows, label, value, where, most = 16) {
   const bars = stack(rows, label, value, most);
   const whole = sum(rows, "duration_ns");
@@ -45,7 +45,7 @@ function drawBars(id, rows, label, value, where, most = 16) {
   const data = families.map((family) => ({
     type: "bar", orientation: "h", name: escaped(family), hoverinfo: "none", marker: { color: familyOf(family).color },
     x: parts.map((part) => (part.get(family) || 0) / 1e9), y: bars.map((_, i) => i),
-    customdata: bars.map((bar, i) => ({ title: bar.name, family, where: bar.rest ? null : where(bar.own[0]), rows: [["family", family], ["time", `${duration(parts[i].get(family) || 0)}, ${percent((parts[i].get(family) || 0) / whole)} of what is chosen`], ["whole bar", duration(bar.total)]] })),
+    customdata: bars.map((bar, i) => ({ title: bar.name, family, where: bar.rest ? null : where(bar.own[0]), rows: [["family", family], ["time", `${duration(parts[i].get(family) || 0)}, ${percent((parts[i].get(family) || 0) / whole)} of the selection`], ["whole bar", duration(bar.total)]] })),
   }));
   draw(id, [...data, totals(bars, whole)], named(barLayout(bars.length, bars[0].total / 1e9), bars.map((bar) => bar.name)));
   return bars;

@@ -1,4 +1,4 @@
-// The three kinds of bytes against each other: predictions over what counters saw, point by point and by family.
+// The three kinds of bytes: predictions against counters, point by point and by family.
 function drawBytes(rows, points) {
   const counted = points.filter((point) => point.counter_bytes > 0);
   const predictions = [["cache_model", "circle"], ["compulsory", "circle-open"]];
@@ -12,7 +12,7 @@ function drawBytes(rows, points) {
     const exponents = Array.from({ length: range[1] - range[0] + 1 }, (_, i) => range[0] + i).filter((e) => range[1] - range[0] < 5 || e % 3 === 0);
     const axis = (own, text) => Object.assign(own, { type: "log", range, tickvals: exponents.map((e) => 10 ** e), ticktext: exponents.map((e) => si(10 ** e, "B")), title: { ...own.title, text } });
     const layout = painted(DATA.plain);
-    axis(layout.xaxis, "counted DRAM bytes");
+    axis(layout.xaxis, "measured DRAM bytes");
     axis(layout.yaxis, "predicted");
     layout.height = 380;
     const longest = most(counted.map((point) => point.duration_ns));
@@ -31,12 +31,12 @@ function drawBytes(rows, points) {
   const size = (value) => (value == null ? "" : si(value, "B"));
   const error = (value) => (value == null ? "" : `${value > 0 ? "+" : ""}${digits(Math.round(value * 1e4) / 100)} %`);
   const body = families.map((row) => h("tr", {}, h("th", { scope: "row" }, row.family), ...[count(row.counted), count(row.launches), size(row.counter_bytes), size(row.cache_model_bytes), error(row.cache_model_error), size(row.compulsory_bytes), error(row.compulsory_error)].map((text) => h("td", { class: "number" }, text))));
-  const head = ["family", "counted", "of launches", "counter", "cache model", "error", "compulsory", "error"];
+  const head = ["family", "measured", "of launches", "counter", "cache model", "error", "compulsory", "error"];
   $("bytes-table").replaceChildren(h("thead", {}, h("tr", {}, ...head.map((title, i) => h("th", { scope: "col", class: i ? "number" : null }, title)))), h("tbody", {}, ...body));
-  const says = known.length ? ["filled points are the model of the L2, rings compulsory bytes; on the line a prediction is right; errors are of the launches that have both"] : ["nothing here was counted: the predictions stand alone"];
+  const says = known.length ? ["filled points are the cache model, rings compulsory bytes; on the line a prediction is exact; errors cover launches with both values"] : ["no launch here was measured, so predictions cannot be checked"];
   const cut = known.filter(([, , own]) => own.length > MOST_MARKS).map(([name, , own]) => `${SOURCES[name]} ${count(own.length - MOST_MARKS)}`);
   if (below) says.push(`${plural(below, "prediction")} of less than a byte lie off the frame`);
-  if (cut.length) says.push(`of the shortest points are left out: ${cut.join(", ")}`);
+  if (cut.length) says.push(`shortest points left out: ${cut.join(", ")}`);
   $("bytes-note").textContent = `${says.join("; ")}.`;
 }
 

@@ -1,4 +1,4 @@
-// Controls, and drawing everything that depends on what is chosen.
+// Controls, and drawing of everything that depends on them.
 function drawControls() {
   const options = (id, entries, chosen) => $(id).replaceChildren(...entries.map(([value, title]) => { const node = h("option", { value }, title); node.selected = value === chosen; return node; }));
   options("stage", DATA.stages.map((stage) => [stage, stage]), state.stage);

@@ -54,7 +54,7 @@ function changeLayout(bars) {
 
 const sidesOf = (row, place) => ["base", "other"].filter((side) => row[`${side}_place`] === place);
 
-// One trace of lines a family, from hollow to filled, and one of marks.
+// For each family a trace of lines from hollow to filled marks, and a trace of the marks.
 function moves(rows, place) {
   const present = rows.filter((row) => sidesOf(row, place).length);
   const most = Math.max(1, ...present.flatMap((row) => sidesOf(row, place).map((side) => row[`${side}_ns_per_step`])));
@@ -95,11 +95,11 @@ function drawMoves(rows) {
   const families = [...new Set(rows.map((row) => row.family))].sort((a, b) => familyOrder(a) - familyOrder(b));
   $("legend").replaceChildren(h("span", {}, h("i", { class: "hollow" }), "before"), h("span", {}, h("i", { class: "filled" }), "after"), ...families.map((family) => h("span", {}, h("i", { class: familyOf(family).symbol, style: { background: familyOf(family).color } }), family)));
   const says = [`${DATA.device}`];
-  if (!DATA.has_roofs) says.push("no ceilings are known, so the frame is a general one: measure them with ridgeline ceilings");
-  else if (!DATA.one_device) says.push("the frame and roofs are of both devices' highest ceilings; each side's share of the roof is of its own device");
+  if (!DATA.has_roofs) says.push("no ceilings are known, so the axes are generic: measure ceilings with ridgeline ceilings");
+  else if (!DATA.one_device) says.push("axes and roofs show the higher ceilings of both devices; each side's share of the roof uses its own device");
   if (narrow() && data.length) says.push(`roofs: ${data.map((trace) => trace.name).join("; ")}`);
   const nowhere = rows.filter((row) => ["base", "other"].some((side) => row[`${side}_place`] === "none" && row[`${side}_ns_per_step`]));
-  if (nowhere.length) says.push(`${plural(nowhere.length, "row")} without known bytes on a side, and so no place there`);
+  if (nowhere.length) says.push(`${plural(nowhere.length, "row")} without known bytes on one side, not drawn there`);
   $("roofline-note").textContent = `${says.join("; ")}.`;
   drawMovesInLane(rows);
 }

@@ -1,4 +1,4 @@
-// The data, and what of them is chosen.
+// The data, and the current selection.
 const DATA = JSON.parse($("data").textContent);
 const FAMILIES = Object.keys(DATA.families);
 const OTHER = DATA.families.other;
@@ -33,7 +33,7 @@ const change = (share) => (share == null ? "" : `${share > 0 ? "+" : ""}${digits
 const noise = (row) => (row.noise_ns == null || !row.base_ns_per_step ? "" : `±${percent(row.noise_ns / row.base_ns_per_step)}${row.noise_basis === "unknown" ? "?" : ""}`);
 const rounded = (value) => (value == null ? "0" : digits(value));
 
-// One value where both sides agree, else both.
+// One value if both sides agree, otherwise both.
 function both(before, after, show) {
   const [a, b] = [before, after].map((value) => (value == null ? "" : show(value)));
   return a === b || !a || !b ? b || a : `${a} → ${b}`;

@@ -1,4 +1,4 @@
-// The table of rows, and what is said of one: briefly under the pointer, in full on a click.
+// The table of rows, and the facts about one: in brief under the pointer, in full after a click.
 const COLUMNS = [
   { title: "operator", levels: ["operator", "row"], key: "label", show: (row) => row.label, long: true },
   { title: "family", levels: ["family"], key: "family", show: (row) => row.family },
@@ -36,7 +36,7 @@ function drawTable(rows) {
   $("rows-head").replaceChildren(h("tr", {}, ...headers));
   $("rows-body").replaceChildren(...sortedRows(rows).map(tableRow));
   const hidden = inView().length - rows.length;
-  $("rows-note").textContent = hidden ? `${plural(hidden, "row")} not shown by what is searched or chosen above.` : `All ${plural(rows.length, "row")}.`;
+  $("rows-note").textContent = hidden ? `${plural(hidden, "row")} hidden by the search or selection above.` : `All ${plural(rows.length, "row")}.`;
 }
 
 function tableRow(row) {

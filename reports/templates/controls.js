@@ -4,9 +4,9 @@ const adding = (event) => event.ctrlKey || event.metaKey || event.shiftKey;
 function drawRunMenu() {
   const names = [...state.runs].map((id) => RUNS.get(id).name);
   $("run-label").textContent = names.length === 1 ? clip(names[0], 40) : `${names.length} runs`;
-  $("run-list").replaceChildren(...DATA.groups.flatMap((machine, index) => [
-    h("h3", {}, machine.device, machine.runs.length > 1 ? h("button", { type: "button", class: "link", onclick: () => { chooseGroup(index); render(); } }, `all ${machine.runs.length}`) : null),
-    ...DATA.runs.filter((run) => run.group === index).map(runChoice),
+  $("run-list").replaceChildren(...DATA.machines.flatMap((machine, index) => [
+    h("h3", {}, machine.device, machine.runs.length > 1 ? h("button", { type: "button", class: "link", onclick: () => { chooseMachine(index); render(); } }, `all ${machine.runs.length}`) : null),
+    ...DATA.runs.filter((run) => run.machine === index).map(runChoice),
   ]));
   for (const row of document.querySelectorAll("tr[data-run]")) {
     row.classList.toggle("chosen", state.runs.has(row.dataset.run));
@@ -20,7 +20,7 @@ function runChoice(run) {
   return h("label", {}, box, h("bdi", {}, run.name), h("small", {}, run.outcome === "ok" ? duration(run.device_time_ns) : run.outcome));
 }
 
-// Choices there are; a selector with a single one is not shown.
+// A selector with a single choice is hidden.
 function drawChoices(id, values, says = String) {
   const known = [...new Set(values.filter((value) => value != null))].sort();
   const option = (value, text) => { const node = h("option", { value }, text); node.selected = value === (state[id] || ""); return node; };
@@ -31,7 +31,7 @@ function drawChoices(id, values, says = String) {
 function drawSelectors(own) {
   const runs = DATA.runs.filter((run) => state.runs.has(run.id));
   for (const name of ["mode", "execution"]) drawChoices(name, runs.map((run) => run[name]));
-  drawChoices("phase", chosenRuns().flatMap((run) => ALIKE_OF.get(run.id) || []).map(phaseOf));
+  drawChoices("phase", chosenRuns().flatMap((run) => GROUPS_OF.get(run.id) || []).map(phaseOf));
   drawChoices("precision", own.map((row) => row.precision));
   const knows = (name) => own.some((row) => row[name] != null);
   offer("level", { l2: knows("l2_bytes"), l1: knows("l1_bytes"), all: knows("l2_bytes") || knows("l1_bytes") }, "dram");
@@ -40,7 +40,7 @@ function drawSelectors(own) {
   $("share-says").textContent = percent(state.share);
 }
 
-// What nothing here knows cannot be chosen, and is not.
+// Disable a source that no row has, and leave it if it is selected.
 function offer(id, known, otherwise) {
   for (const option of $(id).options) option.disabled = known[option.value] === false;
   if (known[state[id]] === false) { state[id] = otherwise; repriced(); }
@@ -73,7 +73,7 @@ function drawSum(rows) {
   if (flops) parts.push(`${si((flops / total) * 1e9, "FLOP/s")} on average`);
   if (state.families.size) parts.push(`only ${[...state.families].join(", ")}`);
   $("sum").textContent = parts.join(" · ");
-  $("picked").replaceChildren(...state.picked.map(({ label, where }) => h("button", { type: "button", title: "Let go", onclick: () => { pick(label, where, true); hideDetail(); render(); } }, h("bdi", {}, clip(label, 44)), " ×")));
+  $("picked").replaceChildren(...state.picked.map(({ label, where }) => h("button", { type: "button", title: "Deselect", onclick: () => { pick(label, where, true); hideDetail(); render(); } }, h("bdi", {}, clip(label, 44)), " ×")));
 }
 
 function listen() {
@@ -89,7 +89,7 @@ function listen() {
   on("search", "input", (node) => { state.search = node.value; tableLimit = MOST_ROWS; });
   on("step", "change", (node) => { state.step = node.value; });
   $("table-more").addEventListener("click", () => { tableLimit = Infinity; render(); });
-  $("csv").addEventListener("click", (event) => { copy(csv(tabled)); told(event.target, "copied"); });
+  $("csv").addEventListener("click", (event) => { copy(csv(tabled)); flash(event.target, "copied"); });
   for (const button of document.querySelectorAll("button[data-save]")) button.addEventListener("click", () => save($(button.dataset.save), button.dataset.format));
   $("theme").addEventListener("click", () => { setTheme(theme === "dark" ? "light" : "dark"); render(); });
   systemDark.addEventListener("change", (event) => { setTheme(event.matches ? "dark" : "light"); render(); });
@@ -102,7 +102,7 @@ function listen() {
   addEventListener("resize", () => { if ((width < 700) !== narrow() || document.body.classList.contains("only-roofline")) render(); width = innerWidth; });
 }
 
-// Keys where nothing is being typed: / searches, [ and ] move the slider, Escape lets go of everything.
+// Keys outside of text fields: / searches, [ and ] move the slider, Escape resets the selection.
 function keyed(event) {
   if (event.key === "Escape") {
     hideDetail();

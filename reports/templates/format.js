@@ -25,14 +25,14 @@ function duration(ns) {
 }
 
 function percent(share) {
-  if (!Number.isFinite(share)) return "–"; // of nothing
+  if (!Number.isFinite(share)) return "–"; // 0 of 0
   return share > 0 && share < 5e-5 ? "<0.01 %" : `${digits(Math.round(share * 1e4) / 100)} %`;
 }
 
 const count = (value) => value.toLocaleString("en-US");
 const plural = (n, noun, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : many}`;
 
-// Plotly reads a few tags in labels.
+// Plotly interprets a few HTML tags in labels.
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const unescaped = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
 const spoken = (entry) => entry.replace(/_/g, " ");

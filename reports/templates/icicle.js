@@ -1,7 +1,7 @@
-// Time from the whole down modules and operators to kernels; a click picks what it is of, and goes there.
+// Time by module, operator and kernel; a click selects a block and zooms to it.
 const MOST_LEAVES = 600;
 
-// Every node: its parent, its time, and the rows it is made of as a condition. Modules with one child are one with it.
+// A tree of modules, operators and kernels with their rows. A module with a single child module is merged with it.
 function icicleNodes(rows) {
   const root = { id: "all", label: "all", parts: new Map(), rows: [], depth: 0 };
   const child = (node, label, kind) => {
@@ -61,7 +61,7 @@ function drawIcicle(rows) {
     labels: shown.map(({ node }) => escaped(clip(node.label, 60))), text: shown.map(({ total }) => percent(total / whole)), textinfo: "label+text",
     marker: { colors: shown.map(({ node }) => (node.kind === "operator" || node.kind === "kernel" ? colors(node) : ink("rule"))), line: { width: 1, color: ink("surface") } },
     outsidetextfont: { color: ink("ink") },
-    customdata: shown.map(({ node, total }) => ({ title: node.label, where: icicleWhere(node), rows: [["", node.kind || "everything chosen"], ["time", `${duration(total)}, ${percent(total / whole)}`], ["launches", count(sum(node.rows, "launches"))]] })),
+    customdata: shown.map(({ node, total }) => ({ title: node.label, where: icicleWhere(node), rows: [["", node.kind || "everything selected"], ["time", `${duration(total)}, ${percent(total / whole)}`], ["launches", count(sum(node.rows, "launches"))]] })),
   }], layout);
   const left = nodes.length - shown.length;
   $("icicle-note").textContent = left ? `${plural(left, "node")} of at most ${duration(least)} each are left blank.` : "";

@@ -1,4 +1,4 @@
-// Both accounts of each chosen run, and by name what they leave open.
+// Both accounts of each selected run, and the names of kernels that they leave unexplained.
 const entryColor = (entry) => DATA.entries[entry] || OTHER.color;
 
 function drawLedger() {
@@ -15,7 +15,7 @@ function drawLedger() {
     $("ledger-legend").replaceChildren(...entries.map((entry) => h("span", {}, h("i", { style: { background: entryColor(entry) } }), spoken(entry))));
   }
   $("ledger-tables").replaceChildren(...chosenRuns().map((run) => ledgerTable(run, rows.filter((row) => row.run_id === run.id))));
-  drawNamed([...runs].flatMap((id) => ALIKE_OF.get(id) || []));
+  drawNamed([...runs].flatMap((id) => GROUPS_OF.get(id) || []));
 }
 
 function ledgerTrace(entry, bars) {

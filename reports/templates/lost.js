@@ -1,4 +1,4 @@
-// Time lost against the roof, ranked, and what a step would gain were it not.
+// Time lost against the roof, ranked, and what a step would gain at the roof.
 const ITEMS = {
   operator: { of: (row) => row.operator || `(${row.attribution})`, where: (row) => (row.operator ? { operator: row.operator } : { operator: null, attribution: row.attribution }), sql: "COALESCE(operator, '(' || attribution || ')')" },
   module: { of: (row) => row.module || "(no module)", where: (row) => ({ module: row.module }), sql: "COALESCE(module, '(no module)')" },
@@ -21,7 +21,7 @@ function lostItems(rows) {
   return items.sort((a, b) => (a.lost_ns == null) - (b.lost_ns == null) || b.lost_ns - a.lost_ns || b.duration_ns - a.duration_ns);
 }
 
-// What one step of the kind would become shorter by, at most (Amdahl): nothing while the host is what it waits for.
+// By how much one step of the kind could become shorter (Amdahl): by nothing while it waits for the host.
 function saved(item) {
   const step = DIAGNOSIS.get(stepsKey(item));
   if (item.lost_ns == null) return { saved_ns: null, worth: "unknown: no roof" };
@@ -29,7 +29,7 @@ function saved(item) {
   if (step.bound === "host" && step.confidence === "high") return { saved_ns: 0, step_ns: step.step_ns, worth: "nothing while the step is host-bound" };
   if (step.bound === "host") return { saved_ns: null, worth: "unknown: the trace alone does not say whether the step is host-bound" };
   const saved_ns = (item.lost_ns / step.steps) * Math.min(1, step.device_time_ns ? step.step_ns / step.device_time_ns : 1);
-  return { saved_ns, step_ns: step.step_ns, worth: `at most ${duration(saved_ns)} of a step of ${duration(step.step_ns)}, ${percent(saved_ns / step.step_ns)}${item.basis === "guess" ? ", by a guessed price" : ""}` };
+  return { saved_ns, step_ns: step.step_ns, worth: `at most ${duration(saved_ns)} of a step of ${duration(step.step_ns)}, ${percent(saved_ns / step.step_ns)}${item.basis === "guess" ? ", at a low-confidence price" : ""}` };
 }
 
 function drawLost(rows) {
@@ -50,7 +50,7 @@ function drawLost(rows) {
   $("lost-table").replaceChildren(h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title)))), h("tbody", {}, ...body));
   $("lost-table").hidden = !body.length;
   const unknown = rows.filter((row) => row.roof_ns == null);
-  const says = bars.length ? [`${duration(all)} of ${duration(sum(rows, "duration_ns"))}`] : [known.length ? "Nothing here is below its roof" : "No kernel here has a known roof to lose against"];
+  const says = bars.length ? [`${duration(all)} of ${duration(sum(rows, "duration_ns"))}`] : [known.length ? "Nothing here is below its roof" : "No kernel here has a known roof"];
   if (items.length > MOST_LOST) says.push(`the first ${MOST_LOST} of ${count(items.length)} are listed, the rest lose ${duration(all - so_far)}`);
   if (bars.length && unknown.length) says.push(`${duration(sum(unknown, "duration_ns"))} have no known roof and are left out`);
   $("lost-note").textContent = `${says.join("; ")}.`;

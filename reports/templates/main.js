@@ -1,4 +1,4 @@
-// Draw everything that depends on what is chosen: the roofline and the table at once, other panels when they are in sight.
+// Draw everything that depends on the selection: the roofline and the table at once, other panels when they are in view.
 const PANELS = {
   lane: ({ shown }) => drawLane(shown),
   families: ({ rows }) => drawFamilies(rows),
@@ -17,7 +17,7 @@ const waiting = new Set();
 const inSight = new Set();
 let drawing = null;
 
-// Whoever prints or tests the page reads here whether everything in sight is drawn.
+// Tests and printing read here whether everything in view is drawn.
 const ready = (yes) => { document.documentElement.dataset.ready = String(yes); };
 
 function render() {
@@ -43,7 +43,7 @@ function render() {
   requestAnimationFrame(() => setTimeout(drawInSight));
 }
 
-// Once a frame however often it is asked for, as while the slider is drawn.
+// At most once a frame, since a dragged slider asks more often.
 let asked = false;
 function renderSoon() {
   if (asked) return;
@@ -57,7 +57,7 @@ function drawOne(name) {
   PANELS[name](drawing);
 }
 
-// One panel at a time, so that a click in between is heard.
+// One panel at a time, so that clicks are handled in between.
 function drawInSight() {
   const next = Object.keys(PANELS).find((name) => waiting.has(name) && inSight.has(name));
   ready(!next && !asked);
@@ -73,7 +73,7 @@ const sight = new IntersectionObserver((entries) => {
   drawInSight();
 }, { rootMargin: "300px" });
 
-// The statement of every panel as it is now.
+// The current statement of every panel.
 function drawSql() {
   for (const details of document.querySelectorAll("details[data-sql]")) {
     const show = () => { if (details.open) details.querySelector("code").textContent = SQL[details.dataset.sql](); };

@@ -1,5 +1,5 @@
-// From launches that are alike to points: by what they go together, with which FLOPs and bytes, and where they stand.
-// Everything here is what sql/panels/points.sql says; the page's test compares the two.
+// Merge launch groups into points, with the selected sources of FLOPs and bytes, and place the points.
+// Everything here repeats sql/panels/points.sql; a test of the page compares the two.
 const POINT = {
   launch: ["run_id", "phase", "kind", "family", "operator", "shapes", "kernel", "module", "unit", "precision", "attribution", "confidence", "flops_source", "dram_bytes_source", "launch"],
   shape: ["run_id", "phase", "kind", "family", "operator", "shapes", "kernel", "unit", "precision", "attribution", "confidence", "flops_source", "dram_bytes_source"],
@@ -13,7 +13,7 @@ const LEVEL_BYTES = { dram: "dram_bytes", l2: "l2_bytes", l1: "l1_bytes" };
 const SOURCES = { best: "best known", counter: "counter", cache_model: "cache model", compulsory: "compulsory", algorithm: "algorithm" };
 const BYTES = ["counter", "cache_model", "compulsory"];
 
-// FLOPs, bytes, and time at the roof by the chosen sources. A launch without a roof by its best sources has none by any.
+// FLOPs, bytes and time at the roof by the selected sources. A launch that has no roof by its best sources has none at all.
 function price(row) {
   row.flops = row[`${state.flops}_flops`];
   row.bytes = row[`${state.bytes}_bytes`];
@@ -28,18 +28,18 @@ function price(row) {
   row.lost_ns = known ? Math.max(row.duration_ns - row.roof_ns, 0) : null;
 }
 
-// Of the chosen runs alone, and again only where the sources are others.
+// Only the selected runs, and only if the sources changed since their last pricing.
 const pricedBy = new Map();
 function repriced() {
   const sources = `${state.flops} ${state.bytes}`;
   for (const run of state.runs) {
     if (pricedBy.get(run) === sources) continue;
-    (ALIKE_OF.get(run) || []).forEach(price);
+    (GROUPS_OF.get(run) || []).forEach(price);
     pricedBy.set(run, sources);
   }
 }
 
-// Sums as in SQL: what is unknown adds nothing, and a sum of nothing known is unknown.
+// Sums as in SQL: null adds nothing, and a sum of nulls alone is null.
 const SUMS = ["launches", "duration_ns", "flops", "dram_bytes", "l2_bytes", "l1_bytes", "compulsory_bytes", "cache_model_bytes", "counter_bytes", "roof_ns", "lost_ns"];
 const FROM = { dram_bytes: "bytes" };
 const plus = (total, value) => (value == null ? total : (total || 0) + value);
@@ -85,9 +85,9 @@ function derived(point) {
   return Object.assign(point, place(point.flops, bytes, point.duration_ns));
 }
 
-// By arithmetic where there are FLOPs and bytes, by bandwidth where there are bytes only.
+// With FLOPs and bytes on the roofline, with bytes alone in the bandwidth lane.
 function place(flops, bytes, ns) {
-  const frame = group().frame;
+  const frame = machine().frame;
   if (!bytes || !ns) return { place: "none", x: null, y: null, edge: null };
   if (!flops) {
     const [x, edge] = within((bytes / ns) * 1e9, frame.bytes_per_s, "left", "right");
@@ -116,25 +116,25 @@ function longestFirst(points) {
   return points;
 }
 
-// Every point of these rows, the longest first.
+// All points of these rows, longest first.
 const pointsOf = (rows) => longestFirst(grouped(rows));
 
-// A run's points are made once for each way to make them: a selection that keeps or drops them whole only filters.
+// Cache of a run's points by the settings that define them. A selection that keeps or drops whole points only filters them.
 const made = new Map();
 
 function madeOf(run) {
   const key = [run, state.point, state.level, state.flops, state.bytes].join(" ");
-  if (!made.has(key)) made.set(key, grouped(ALIKE_OF.get(run) || []));
+  if (!made.has(key)) made.set(key, grouped(GROUPS_OF.get(run) || []));
   return made.get(key);
 }
 
 function chosenPoints(rows) {
   const { run_id: runs, ...where } = chosenWhere();
   if (!Object.keys(where).every((name) => POINT[state.point].includes(name))) return pointsOf(rows);
-  return longestFirst(runs.flatMap(madeOf).filter(meeting(where)));
+  return longestFirst(runs.flatMap(madeOf).filter(matching(where)));
 }
 
-// Those that make up the chosen share of the time: the longest ones, up to the one that reaches it.
+// The longest points, up to the point at which they reach the selected share of the time.
 function heaviest(points) {
   if (state.share === 1) return points;
   const limit = state.share * sum(points, "duration_ns");

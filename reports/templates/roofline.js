@@ -1,11 +1,12 @@
-// The roofline and the bandwidth lane: frames and roofs from the page's data, points from what is chosen.
+// The roofline and the bandwidth lane: axes and roofs from the page's data, points from the current selection.
 const MOST_MARKS = 1500;
 const SYMBOLS = { l2: "diamond", l1: "hexagon" };
 
-// Where points would be more than a browser draws swiftly, those of a family within a few pixels are one mark: the longest.
+// A browser draws a few thousand marks quickly. Beyond that, points of a family within a few pixels become one mark, at the
+// longest of them; the cell grows until few enough marks remain.
 function thinned(points) {
   let marks = points.map((point) => ({ point, others: 0, ns: point.duration_ns }));
-  const frame = group().frame;
+  const frame = machine().frame;
   for (let cell = 3; marks.length > MOST_MARKS; cell *= 1.6) {
     const at = (value, decades, pixels) => (value == null ? 0 : Math.round(((Math.log10(value) - decades[0]) / (decades[1] - decades[0])) * (pixels / cell)));
     const key = ({ x, y, family, level, edge }) => ((familyOrder(family) * 4 + Object.keys(LEVELS).indexOf(level)) * 6 + Object.keys(DATA.marks.edges).indexOf(edge)) * 1e7 + at(x, y == null ? frame.bytes_per_s : frame.intensity, 850) * 3e3 + at(y, frame.flops_per_s, 550);
@@ -15,7 +16,7 @@ function thinned(points) {
   return marks;
 }
 
-// All three levels: a point of its own at each that is known, at the same height.
+// All levels at once: a point at each level whose bytes are known, all at the same height.
 function levelled(points) {
   if (state.level !== "all") return points;
   return points.flatMap((point) => Object.keys(LEVELS).map((level) => ({ ...point, ...place(point.flops, point[LEVEL_BYTES[level]], point.duration_ns), level }))
@@ -67,7 +68,7 @@ function badges(points, place) {
 
 const narrow = () => innerWidth < 700;
 
-// Roofs are labelled beside the plot where there is room, else in the note beneath it.
+// A wide page labels roofs beside the plot, a narrow page in the note beneath it.
 function fitted(layout, points, place) {
   layout.annotations = [...layout.annotations, ...badges(points, place)];
   if (!narrow()) return layout;
@@ -79,9 +80,9 @@ function fitted(layout, points, place) {
   return layout;
 }
 
-// All memory roofs, and of the compute roofs those that what is shown runs under; memory roofs end at the highest of them.
+// All memory roofs, and the compute roofs of the units and precisions shown. Memory roofs end at the highest of these.
 function roofsShown(points) {
-  const { data, layout } = group().roofline;
+  const { data, layout } = machine().roofline;
   const used = new Set(points.filter((point) => point.place === "roofline").flatMap((point) => (point.precision || "").split(" + ").flatMap((precision) => (point.unit || "").split(" + ").map((unit) => `${unit} ${precision}`))));
   const isPeak = (trace) => trace.meta.resource === "compute";
   const wanted = (trace) => trace.meta.precision.split("/").some((precision) => used.has(`${trace.meta.unit} ${precision}`));
@@ -93,14 +94,14 @@ function roofsShown(points) {
     return Math.max(0, ...(own.length ? own : shown).map((peak) => peak.meta.value)) / roof.meta.value || Infinity;
   };
   const memory = data.filter((trace) => !isPeak(trace)).map((trace) => {
-    const x = [trace.x[0], Math.min(10 ** group().frame.intensity[1], end(trace))];
+    const x = [trace.x[0], Math.min(10 ** machine().frame.intensity[1], end(trace))];
     return { ...trace, x, y: x.map((at) => at * trace.meta.value) };
   });
   const names = new Set([...memory, ...shown].map((trace) => trace.name));
   const turned = (note) => {
     const trace = memory.find((roof) => roof.name === note.text);
     if (!trace) return note;
-    const x = Math.min(0.44 * group().frame.intensity[1] + 0.56 * group().frame.intensity[0], Math.log10(trace.x[1]) - 0.6);
+    const x = Math.min(0.44 * machine().frame.intensity[1] + 0.56 * machine().frame.intensity[0], Math.log10(trace.x[1]) - 0.6);
     return { ...note, x, y: x + Math.log10(trace.meta.value) };
   };
   return { traces: [...memory, ...shown], notes: layout.annotations.filter((note) => names.has(note.text)).map(turned), ridges: ridges(memory, shown) };
@@ -112,7 +113,7 @@ function ridges(memory, peaks) {
   return {
     type: "scatter", mode: "markers", name: "ridge points", hoverinfo: "none", meta: { role: "ridge" },
     x: pairs.map(([, , x]) => x), y: pairs.map(([, peak]) => peak.meta.value),
-    customdata: pairs.map(([roof, peak, x]) => ({ title: "ridge point", rows: [["memory", unescaped(roof.name)], ["compute", unescaped(peak.name)], ["intensity", `${digits(x)} FLOP/B: with less, the memory limits; with more, the arithmetic`]] })),
+    customdata: pairs.map(([roof, peak, x]) => ({ title: "ridge point", rows: [["memory", unescaped(roof.name)], ["compute", unescaped(peak.name)], ["intensity", `${digits(x)} FLOP/B: below it memory is the limit, above it arithmetic`]] })),
     marker: { symbol: "circle", size: 7, color: ink("surface"), line: { width: 1.4, color: ink("roof") } },
   };
 }
@@ -122,7 +123,7 @@ function drawRoofline(points) {
   const data = roofs.traces.map((trace) => ({ ...trace, line: { ...trace.line, color: ink("roof") } }));
   const at = levelled(points);
   const marks = thinned(at.filter((point) => point.place === "roofline"));
-  const layout = painted({ ...group().roofline.layout, annotations: roofs.notes });
+  const layout = painted({ ...machine().roofline.layout, annotations: roofs.notes });
   layout.xaxis.title.text = state.level === "all" ? "arithmetic intensity, FLOP per byte of each level" : `arithmetic intensity, FLOP per byte of ${LEVELS[state.level]} traffic`;
   const frame = fitted(layout, at, "roofline");
   if (document.body.classList.contains("only-roofline")) frame.height = Math.max(420, innerHeight - $("roofline-figure").getBoundingClientRect().top - 16);
@@ -130,21 +131,21 @@ function drawRoofline(points) {
   const linked = state.level === "all" ? [links(at)] : [];
   draw("roofline-figure", [...data, roofs.ridges, ...linked, ...pointTraces(marks, "roofline")], frame, { onDrawn: alignLabels, tools: true });
   const names = chosenRuns().map((run) => run.name);
-  $("roofline-title").textContent = `${names.length < 2 ? names.join(", ") : plural(names.length, "run")} on ${group().device}: one point ${POINT_SAYS[state.point]}, its area the total time`;
+  $("roofline-title").textContent = `${names.length < 2 ? names.join(", ") : plural(names.length, "run")} on ${machine().device}: one point per ${POINT_SAYS[state.point]}; area is total time`;
   $("roofline-note").textContent = `${rooflineSays(points, marks, roofs).join("; ")}.`;
 }
 
-const POINT_SAYS = { launch: "a launch", shape: "a kernel and shape", operator: "an operator", module: "a module and family" };
+const POINT_SAYS = { launch: "launch", shape: "kernel and shape", operator: "operator", module: "module and family" };
 
 function rooflineSays(points, marks, roofs) {
   const shown = points.filter((point) => point.place === "roofline");
   const parts = [`${plural(shown.length, "point")}, ${plural(sum(shown, "launches"), "launch", "launches")}, ${duration(sum(shown, "duration_ns"))}`];
-  if (state.level === "all") parts.push("circles are of DRAM, diamonds of L2, hexagons of L1");
-  if (shown.some((point) => point.bound === "latency")) parts.push(`hollow points are bound by latency${group().floor_ns ? `: no launch takes less than ${duration(group().floor_ns)}` : ""}`);
-  if (marks.cell) parts.push(`drawn as ${plural(marks.length, "mark")}, points of a family within ${digits(marks.cell)} pixels being one at the longest of them`);
-  if (state.point === "launch" && DATA.grid) parts.push(`launches are too many to stand alone: those of a kernel, shape and module go together whose durations lie within ${percent(2 ** (1 / DATA.grid) - 1)}`);
+  if (state.level === "all") parts.push("circles show DRAM, diamonds L2, hexagons L1");
+  if (shown.some((point) => point.bound === "latency")) parts.push(`hollow points are bound by latency${machine().floor_ns ? `: no launch takes less than ${duration(machine().floor_ns)}` : ""}`);
+  if (marks.cell) parts.push(`drawn as ${plural(marks.length, "mark")}: points of a family within ${digits(marks.cell)} pixels are merged at the longest`);
+  if (state.point === "launch" && DATA.bins) parts.push(`too many launches for single points: launches of a kernel, shape and module are merged if their durations lie within ${percent(2 ** (1 / DATA.bins) - 1)}`);
   if (narrow() && roofs.traces.length) parts.push(`roofs: ${roofs.traces.map((trace) => unescaped(trace.name)).join("; ")}`);
-  if (!group().has_roofs) parts.push("no ceilings are known for this device, so the frame is a general one: measure them with ridgeline ceilings");
+  if (!machine().has_roofs) parts.push("no ceilings are known for this device, so the axes are generic: measure ceilings with ridgeline ceilings");
   return parts;
 }
 
@@ -153,7 +154,7 @@ function drawLane(points) {
   const without = points.filter((point) => point.place === "none");
   $("lane-figure").hidden = shown.length === 0;
   if (shown.length) {
-    const layout = fitted(painted(group().lane.layout), points, "lane");
+    const layout = fitted(painted(machine().lane.layout), points, "lane");
     const present = layout.yaxis.categoryarray.filter((family) => shown.some((point) => point.family === family));
     layout.height -= 30 * (layout.yaxis.categoryarray.length - present.length);
     layout.xaxis.title.text = `achieved ${LEVELS[state.level] || "DRAM"} bandwidth`;
@@ -163,12 +164,12 @@ function drawLane(points) {
   const says = [shown.length ? `${plural(shown.length, "point")}, ${duration(sum(shown, "duration_ns"))}` : "No kernel here moves bytes without arithmetic"];
   const left = (rows, what) => rows.length && says.push(`${plural(sum(rows, "launches"), "kernel")} of ${duration(sum(rows, "duration_ns"))} ${what}`);
   const bytes = (point) => point[LEVEL_BYTES[state.level] || "dram_bytes"];
-  left(without.filter((point) => bytes(point) === 0), "move no bytes at all and have a place in neither figure");
-  left(without.filter((point) => bytes(point) == null), `have no ${state.bytes === "best" || state.level in SYMBOLS ? "known bytes" : `bytes by ${SOURCES[state.bytes]}`}${state.level in SYMBOLS ? ` of ${LEVELS[state.level]}` : ""} and so no place in either figure: ${state.bytes === "best" && !(state.level in SYMBOLS) ? "the ledger names them" : "the table lists them"}`);
+  left(without.filter((point) => bytes(point) === 0), "move no bytes and are in neither figure");
+  left(without.filter((point) => bytes(point) == null), `have no ${state.bytes === "best" || state.level in SYMBOLS ? "known bytes" : `bytes by ${SOURCES[state.bytes]}`}${state.level in SYMBOLS ? ` of ${LEVELS[state.level]}` : ""} and are in neither figure: ${state.bytes === "best" && !(state.level in SYMBOLS) ? "the ledger names them" : "the table lists them"}`);
   $("lane-note").textContent = `${says.join("; ")}.`;
 }
 
-// Slopes are known once the plot has its size: turn their labels along them, and push the roofs' end labels apart.
+// Slopes are known only after layout: turn labels along memory roofs, and push the labels of compute roofs apart.
 function alignLabels(figure) {
   const { xaxis, yaxis, annotations } = figure._fullLayout;
   const [across, along] = [xaxis, yaxis].map((axis) => axis._length / (axis.range[1] - axis.range[0]));

@@ -1,4 +1,4 @@
-// The SQL of each panel for what is chosen, as `ridgeline sql` runs it.
+// The SQL of each panel for the current selection, as `ridgeline sql` runs it.
 const literal = (value) => (value == null ? "NULL" : typeof value === "number" ? String(value) : `'${String(value).replace(/'/g, "''")}'`);
 const listed = (values) => `[${values.map(literal).join(", ")}]`;
 
@@ -17,21 +17,21 @@ function filled(text, values) {
   return Object.entries(values).reduce((sql, [name, value]) => sql.replace(new RegExp(`\\$${name}\\b`, "g"), () => value), text.trim());
 }
 
-const runsOf = (name) => filled(DATA.sql[name], { runs: listed(chosenRuns().map((run) => run.id)), grid: String(DATA.grid) });
+const runsOf = (name) => filled(DATA.sql[name], { runs: listed(chosenRuns().map((run) => run.id)), bins: String(DATA.bins) });
 
-function chosenSql() {
+function selectionSql() {
   const best = state.flops === "best" && state.bytes === "best";
   const [flops, bytes] = [`${state.flops}_flops`, `${state.bytes}_bytes`];
   const time = (amount, rate) => `COALESCE(${amount} / ${rate}, 0)`;
   const roof = `GREATEST(${time(flops, "roof_flops_per_s")}, ${time(bytes, "dram_bytes_per_s")}, ${time("l2_bytes", "l2_bytes_per_s")}) * 1e9`;
   const isolated = state.picked.length ? `\n    AND (${anyOf(state.picked)})` : "";
-  return filled(DATA.templates.chosen, {
-    flops, bytes, roof: best ? "best_roof_ns" : roof, lost: best ? "best_lost_ns" : "CASE WHEN roof_ns IS NOT NULL THEN GREATEST(duration_ns - roof_ns, 0) END", alike: runsOf("alike"), where: condition(chosenWhere()) + isolated,
+  return filled(DATA.templates.selection, {
+    flops, bytes, roof: best ? "best_roof_ns" : roof, lost: best ? "best_lost_ns" : "CASE WHEN roof_ns IS NOT NULL THEN GREATEST(duration_ns - roof_ns, 0) END", launch_groups: runsOf("launch_groups"), where: condition(chosenWhere()) + isolated,
   });
 }
 
-// What comes from traces is filled in last, so that nothing in it is filled in again.
-const panel = (name, values) => filled(DATA.templates[name], { ...values, chosen: chosenSql() });
+// The selection holds text from traces. It is filled in last, so that a `$name` in that text is not filled in again.
+const panel = (name, values) => filled(DATA.templates[name], { ...values, selection: selectionSql() });
 
 const SQL = {
   points: () => panel("points", {
@@ -67,14 +67,14 @@ async function copy(text) {
   }
 }
 
-// Every panel's heading ends in a button that copies its statement.
+// The button in every panel's heading copies its statement.
 function sqlButtons() {
   for (const button of document.querySelectorAll("button[data-sql]")) {
-    button.addEventListener("click", () => { copy(SQL[button.dataset.sql]()); told(button, "copied"); });
+    button.addEventListener("click", () => { copy(SQL[button.dataset.sql]()); flash(button, "copied"); });
   }
 }
 
-function told(button, text) {
+function flash(button, text) {
   const before = button.dataset.label || (button.dataset.label = button.textContent);
   button.textContent = text;
   setTimeout(() => { button.textContent = before; }, 1200);

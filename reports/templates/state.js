@@ -1,4 +1,4 @@
-// The data, unpacked, and what of them is chosen.
+// The unpacked data, and the current selection.
 const DATA = await inflated("data").json();
 const FAMILIES = Object.keys(DATA.families);
 const OTHER = DATA.families.other;
@@ -20,12 +20,12 @@ function decode(columns) {
 }
 
 const RUNS = new Map(DATA.runs.map((run) => [run.id, run]));
-const ALIKE = decode(DATA.alike);
-const ALIKE_OF = groupBy(ALIKE, (row) => row.run_id);
+const LAUNCH_GROUPS = decode(DATA.launch_groups);
+const GROUPS_OF = groupBy(LAUNCH_GROUPS, (row) => row.run_id);
 const TIMELINE = decode(DATA.timeline);
 
-// A filter is a condition: columns and the value each must have, or a list of those it may have. `picked` holds what was
-// clicked: rows that meet any of its conditions.
+// A filter is a condition: for each column the value that it must have, or a list of values that it may have. `picked` holds
+// the conditions of clicked marks; a row matches if it fulfils any of them.
 const state = {
   runs: new Set(), mode: null, execution: null, phase: null, precision: null, level: "dram", bytes: "best", flops: "best",
   point: "shape", share: 1, families: new Set(), picked: [], allRoofs: false, search: "", sort: ["duration_ns", -1], lost: "operator", step: null,
@@ -36,22 +36,22 @@ function phaseOf({ phase, kind }) {
   const own = PHASE_NAMES.get(phase) || PHASE_NAMES.set(phase, new Map()).get(phase);
   return own.get(kind) || own.set(kind, [phase, kind].filter(Boolean).join(" · ") || "no phase").get(kind);
 }
-const group = () => DATA.groups[RUNS.get([...state.runs][0]).group];
+const machine = () => DATA.machines[RUNS.get([...state.runs][0]).machine];
 const fits = (run, name) => state[name] === null || run[name] === state[name];
 const chosenRuns = () => DATA.runs.filter((run) => state.runs.has(run.id) && fits(run, "mode") && fits(run, "execution"));
 
 // Whether a row meets a condition; whether it meets any of what was picked.
-function meeting(condition) {
+function matching(condition) {
   const tests = Object.entries(condition).map(([name, value]) => [name, Array.isArray(value) ? new Set(value) : null, value]);
   return (row) => tests.every(([name, set, value]) => (set ? set.has(row[name]) : row[name] === value));
 }
 
 function picking() {
-  const tests = state.picked.map(({ where }) => meeting(where));
+  const tests = state.picked.map(({ where }) => matching(where));
   return (row) => tests.some((test) => test(row));
 }
 
-// What holds of every row that a panel is about, whatever was clicked.
+// The condition of the selectors, which every row of a panel fulfils, independent of clicks.
 function chosenWhere() {
   const where = { run_id: chosenRuns().map((run) => run.id) };
   if (state.phase) Object.assign(where, PHASES.get(state.phase));
@@ -60,17 +60,17 @@ function chosenWhere() {
   return where;
 }
 
-const PHASES = new Map(ALIKE.map((row) => [phaseOf(row), { phase: row.phase, kind: row.kind }]));
+const PHASES = new Map(LAUNCH_GROUPS.map((row) => [phaseOf(row), { phase: row.phase, kind: row.kind }]));
 
 function chosenRows({ families = true, precision = true } = {}) {
   const { run_id: runs, ...where } = chosenWhere();
   if (!precision) delete where.precision;
   if (!families) delete where.family;
-  const own = runs.flatMap((id) => ALIKE_OF.get(id) || []);
-  return Object.keys(where).length ? own.filter(meeting(where)) : own;
+  const own = runs.flatMap((id) => GROUPS_OF.get(id) || []);
+  return Object.keys(where).length ? own.filter(matching(where)) : own;
 }
 
-// A click picks one thing alone, or lets it go; adding, it joins or leaves the others.
+// A click selects one mark alone, or deselects it; with `add` the mark is added to the others, or removed from them.
 function pick(label, where, add) {
   const key = JSON.stringify(where);
   const had = state.picked.findIndex((other) => JSON.stringify(other.where) === key);
@@ -79,42 +79,42 @@ function pick(label, where, add) {
   else state.picked = had >= 0 && state.picked.length === 1 ? [] : [{ label, where }];
 }
 
-// The first run with the most device time under known roofs, or, where there is none, with the most device time.
+// The run with the most device time under known roofs; without any roofs, with the most device time.
 function defaultRun() {
-  const roofed = new Map([...ALIKE_OF].map(([id, own]) => [id, sum(own.filter((row) => row.best_flops && row.best_bytes), "duration_ns")]));
-  const score = (run) => [DATA.groups[run.group].has_roofs ? roofed.get(run.id) || 0 : 0, run.device_time_ns];
+  const roofed = new Map([...GROUPS_OF].map(([id, own]) => [id, sum(own.filter((row) => row.best_flops && row.best_bytes), "duration_ns")]));
+  const score = (run) => [DATA.machines[run.machine].has_roofs ? roofed.get(run.id) || 0 : 0, run.device_time_ns];
   return DATA.runs.reduce((best, run) => {
     const [a, b] = [score(run), score(best)];
     return a[0] > b[0] || (a[0] === b[0] && a[1] > b[1]) ? run : best;
   }, DATA.runs[0]);
 }
 
-// One device at a time: its roofs are the frame. `add` keeps runs of the same device.
+// One device at a time, because its roofs define the axes. `add` keeps the selected runs of the same device.
 function chooseRun(id, add) {
   const run = RUNS.get(id);
-  const together = add && [...state.runs].every((other) => RUNS.get(other).group === run.group);
+  const together = add && [...state.runs].every((other) => RUNS.get(other).machine === run.machine);
   if (together && state.runs.has(id) && state.runs.size > 1) state.runs.delete(id);
   else if (together) state.runs.add(id);
   else state.runs = new Set([id]);
   settle();
 }
 
-function chooseGroup(index) {
-  state.runs = new Set(DATA.runs.filter((run) => run.group === index).map((run) => run.id));
+function chooseMachine(index) {
+  state.runs = new Set(DATA.runs.filter((run) => run.machine === index).map((run) => run.id));
   settle();
 }
 
-// Let go of what the chosen runs do not have.
+// Reset selectors whose value the selected runs do not have.
 function settle() {
   const runs = DATA.runs.filter((run) => state.runs.has(run.id));
   for (const name of ["mode", "execution"]) if (!runs.some((run) => run[name] === state[name])) state[name] = null;
-  const own = chosenRuns().flatMap((run) => ALIKE_OF.get(run.id) || []);
+  const own = chosenRuns().flatMap((run) => GROUPS_OF.get(run.id) || []);
   if (!own.some((row) => phaseOf(row) === state.phase)) state.phase = null;
   if (!own.some((row) => row.precision === state.precision)) state.precision = null;
   if (state.picked.length && !own.some(picking())) state.picked = [];
 }
 
-// #roofline shows the roofline alone; #roofline&run=NAME&theme=dark chooses too.
+// #roofline shows the roofline alone; #roofline&run=NAME&theme=dark also selects run and theme.
 const FRAGMENT = new URLSearchParams(location.hash.slice(1));
 
 function chooseFromFragment() {

@@ -1,4 +1,4 @@
-// Draw every figure of the study from its panels; text from traces was escaped where the panels were made.
+// Draw every figure of the study from its panels. Python has escaped all text from traces.
 const $ = (id) => document.getElementById(id);
 const DATA = JSON.parse($("data").textContent);
 const FRAGMENT = new URLSearchParams(location.hash.slice(1));
@@ -26,13 +26,13 @@ function painted({ data, layout }) {
     if (trace.meta?.role === "text") trace.textfont.color = ink("quiet");
     if (trace.error_x) trace.error_x.color = ink("quiet");
   }
-  own.layout.margin.t = Math.max(own.layout.margin.t, narrow() ? 12 : 34); // the tools' place
+  own.layout.margin.t = Math.max(own.layout.margin.t, narrow() ? 12 : 34); // room for Plotly's buttons
   own.layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: ink("faint"), activecolor: ink("ink") };
   own.layout.hoverlabel = { bgcolor: ink("surface"), bordercolor: ink("rule"), font: { color: ink("ink"), size: 12 }, align: "left" };
   return own;
 }
 
-// On a narrow page the legend lies beneath, in height of its own, and labels are shorter.
+// A narrow page has the legend beneath the plot, with extra height, and shorter labels.
 function fitted(own) {
   if (!narrow()) return own;
   const { layout } = own;
@@ -50,7 +50,7 @@ function fitted(own) {
     const lines = (name) => name.split(/ · (.*)| (?=beyond|without)/s).filter(Boolean).map((line) => (line.length > 20 ? `${line.slice(0, 19)}…` : line)).join("<br>");
     Object.assign(layout.yaxis, { tickvals: names, ticktext: names.map(lines) });
     layout.yaxis.tickfont.size = 9.5;
-    // the longest bar leaves room for its label
+    // room for the label of the longest bar
     if (layout.xaxis.range && own.data.some((trace) => trace.textposition === "outside")) layout.xaxis.range = [layout.xaxis.range[0], layout.xaxis.range[1] * 1.35];
   }
   layout.annotations = (layout.annotations || []).filter((note) => !/^(end|slope)/.test(note.name || ""));
@@ -75,7 +75,7 @@ const config = (key) => ({
   ],
 });
 
-// One drawing of a figure at a time: Plotly does not bear another while it fits margins.
+// One drawing of a figure at a time: Plotly fails if another starts while it fits margins.
 const busy = new Set();
 const again = new Set();
 

@@ -1,4 +1,4 @@
-// The table of what is shown: every point, sortable, searchable, as CSV.
+// The table of points: sortable, searchable, and as CSV.
 const MOST_ROWS = 100;
 
 const COLUMNS = [
@@ -35,7 +35,7 @@ function searched(points) {
   return points.filter((point) => { const own = text(point); return words.every((word) => own.includes(word)); });
 }
 
-// Values that are missing come last, whichever way it is sorted.
+// Missing values come last in both directions.
 function sorted(points) {
   const [key, way] = state.sort;
   if (key === "duration_ns" && way < 0) return points;
@@ -70,7 +70,7 @@ function drawTable(points) {
 const POINT_NAMES = { launch: "kernel", shape: "kernel", operator: "operator", module: "module" };
 let tableLimit = MOST_ROWS;
 
-// Numbers as they are; text that a spreadsheet would run as a formula gets an apostrophe before it.
+// An apostrophe before text that a spreadsheet would run as a formula.
 function csv(points) {
   const keys = [...POINT[state.point], ...merged(), ...SUMS, "shortest_ns", "longest_ns", "share", "intensity", "flops_per_s", "bytes_per_s", "roof_fraction", "bound", "diagnosis"];
   const cell = (value) => {

@@ -1,7 +1,7 @@
-// Steps as they were timed without the profiler, every repeat, and beneath them what the card drew and how fast it ran.
+// Steps timed without the profiler, every repeat; beneath them power and clocks of the device.
 const SERIES = ["#4574b8", "#e0783c", "#2a8e9a", "#7745e9", "#e4b93d", "#bb162c", "#74ace7", "#257065"];
 
-const IDLE = 1; // NVML's bit for an idle card, which holds nothing back
+const IDLE = 1; // NVML's throttle reason of an idle device, which is no throttling
 
 function drawTimings() {
   const rows = ofChosen(DATA.timings).filter((row) => row.metric === "step");
@@ -49,7 +49,7 @@ function drawTelemetry() {
   Object.assign(layout, { height: 320, margin: { l: 8, r: 16, t: 6, b: 40 } });
   layout.yaxis2 = { ...structuredClone(layout.yaxis), domain: [0, 0.44], ticksuffix: "Hz", tickformat: "~s", anchor: "x" };
   Object.assign(layout.yaxis, { domain: [0.56, 1], ticksuffix: " W", rangemode: "tozero" });
-  Object.assign(layout.xaxis, { ticksuffix: "s", anchor: "y2", title: { ...layout.xaxis.title, text: "while it was timed" } });
+  Object.assign(layout.xaxis, { ticksuffix: "s", anchor: "y2", title: { ...layout.xaxis.title, text: "since the first sample" } });
   const line = (own, id, key, color, dash, yaxis) => ({
     type: "scatter", mode: "lines+markers", yaxis, hoverinfo: "none", x: own.map((row) => row.at_ns / 1e9), y: own.map((row) => row[key]), line: { color, dash, width: 1.6 }, marker: { size: 4 },
     customdata: own.map((row) => ({ title: RUNS.get(id).name, rows: [["at", duration(row.at_ns)], ["power", row.power_w == null ? "" : `${digits(row.power_w)} W`], ["SM clock", si(row.sm_clock_hz, "Hz")], ["memory clock", si(row.memory_clock_hz, "Hz")], ["temperature", row.temperature_c == null ? "" : `${row.temperature_c} °C`], ["throttle reasons", row.throttle_reasons || ""]].filter(([, value]) => value) })),
@@ -59,6 +59,6 @@ function drawTelemetry() {
     return [line(own, id, "power_w", color, "solid", "y"), line(own, id, "sm_clock_hz", color, "solid", "y2"), line(own, id, "memory_clock_hz", color, "dot", "y2")];
   }), layout, { tools: true });
   const held = runs.filter(([, own]) => own.some((row) => Number(row.throttle_reasons) & ~IDLE));
-  const says = ["watts above; below, the SM clock (line) and the memory clock (dots)", held.length ? `the clock was held back in ${plural(held.length, "run")}` : "nothing held the clock back"];
+  const says = ["watts above; below, the SM clock (line) and the memory clock (dots)", held.length ? `clocks were throttled in ${plural(held.length, "run")}` : "clocks were never throttled"];
   $("telemetry-note").textContent = `${says.join("; ")}.`;
 }

@@ -1,4 +1,4 @@
-// Light and dark. Figures come in light colours and are repainted from the page's own.
+// Light and dark themes. Figures arrive in light colours and are repainted with the page's.
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 let theme = FRAGMENT.get("theme") || (systemDark.matches ? "dark" : "light");
 
@@ -26,7 +26,7 @@ function painted(layout) {
 
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] };
 
-// A picture has a ground of its own, so that it can be read wherever it is put.
+// A saved picture has an opaque background, so that it is legible anywhere.
 function save(figure, format) {
   const name = [...chosenRuns().map((run) => run.name), figure.id.replace("-figure", "")].join("-");
   const ground = { paper_bgcolor: ink("surface"), plot_bgcolor: ink("surface") };

@@ -1,4 +1,4 @@
-// One step, kernel by kernel, and why the device did nothing in between.
+// One step, kernel by kernel, and the causes of the gaps between kernels.
 const CAUSES = { host_late: "#bb162c", synchronisation: "#e0783c", launch_latency: "#e4b93d", dependency: "#8f80ea", replay: "#74ace7", unknown: "#a2a2a2" };
 const CAUSE_SAYS = {
   host_late: "the host called too late", synchronisation: "the host was waiting for the device", launch_latency: "the launch call itself",
@@ -11,7 +11,7 @@ const stepChoices = () => chosenRuns().flatMap((run) => DATA.steps.filter((step)
 
 const stepsDrawn = () => stepChoices().filter((step) => EVENTS_OF.has(stepKey(step)));
 
-// The step asked for, or while that is not among the chosen, the longest.
+// The requested step; if it is not in the selection, the longest.
 function stepShown() {
   const drawn = stepsDrawn();
   return drawn.find((step) => state.step === stepKey(step)) || drawn.reduce((best, step) => (!best || step.wall_ns > best.wall_ns ? step : best), null);
@@ -27,7 +27,7 @@ function drawTimeline() {
   $("timeline-figure").hidden = !step;
   $("timeline-legend").hidden = !step;
   if (!step) {
-    $("timeline-note").textContent = choices.length ? "The page holds no timeline of these runs, since the longest runs fill it: report fewer with --run." : "These runs have no labelled steps, and so no timeline of one.";
+    $("timeline-note").textContent = choices.length ? "The page has no room for timelines of these runs: report fewer runs with --run." : "These runs have no labelled steps, so there is no timeline.";
     return;
   }
   const events = EVENTS_OF.get(stepKey(step));
@@ -53,7 +53,7 @@ function drawTimeline() {
 }
 
 const laneOf = (event) => `stream ${event.stream ?? "?"}`;
-const isShown = (event, step) => (!state.families.size || state.families.has(event.family)) && (state.picked.length === 0 || state.picked.some(({ where }) => meeting(Object.fromEntries(Object.entries(where).filter(([name]) => name in event || name === "phase" || name === "kind")))({ ...event, phase: step.phase, kind: step.kind })));
+const isShown = (event, step) => (!state.families.size || state.families.has(event.family)) && (state.picked.length === 0 || state.picked.some(({ where }) => matching(Object.fromEntries(Object.entries(where).filter(([name]) => name in event || name === "phase" || name === "kind")))({ ...event, phase: step.phase, kind: step.kind })));
 
 function eventMark(event) {
   if (event.cause == null) {
@@ -69,8 +69,8 @@ function drawGaps(step, byCause, kernels) {
   const sorted = byCause.map(([cause, own]) => [cause, sum(own, "duration_ns")]).sort((a, b) => b[1] - a[1]);
   $("timeline-legend").replaceChildren(item(ink("quiet"), "busy", step.busy_ns), ...sorted.map(([cause, ns]) => item(CAUSES[cause] || OTHER.color, `${spoken(cause)}: ${CAUSE_SAYS[cause] || ""}`, ns)));
   const kind = DIAGNOSIS.get(stepsKey(step));
-  const says = [`${plural(kernels.length, "kernel")} in ${duration(step.wall_ns)} under the profiler`, step.steps > 1 ? `of ${count(step.steps)} steps of its kind the one nearest to the median` : "the only step of its kind"];
-  if (kind && kind.unprofiled_ns != null) says.push(`${duration(kind.unprofiled_ns)} without it`);
+  const says = [`${plural(kernels.length, "kernel")} in ${duration(step.wall_ns)} under the profiler`, step.steps > 1 ? `nearest to the median of ${count(step.steps)} steps of its kind` : "the only step of its kind"];
+  if (kind && kind.unprofiled_ns != null) says.push(`${duration(kind.unprofiled_ns)} without the profiler`);
   if (kind) says.push(kind.diagnosis);
   const missing = stepChoices().filter((other) => !EVENTS_OF.has(stepKey(other))).length;
   if (missing) says.push(`${plural(missing, "kind")} of step of these runs did not fit into the page: report fewer runs with --run`);

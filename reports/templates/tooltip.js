@@ -1,9 +1,9 @@
-// What is said of a mark: briefly under the pointer, in full on a click.
+// The facts about a mark: in brief under the pointer, in full after a click.
 function facts(point) {
   const total = sum(chosenRuns(), "device_time_ns");
-  const roof = point.roofed_ns < point.duration_ns && point.roofed_ns ? `, of the ${percent(point.roofed_ns / point.duration_ns)} that has one` : "";
+  const roof = point.roofed_ns < point.duration_ns && point.roofed_ns ? `, for the ${percent(point.roofed_ns / point.duration_ns)} of its time with a roof` : "";
   const partly = point.priced_ns && point.priced_ns < point.duration_ns ? `, known for ${percent(point.priced_ns / point.duration_ns)} of its time` : "";
-  const floor = group().floor_ns;
+  const floor = machine().floor_ns;
   const mean = point.duration_ns / point.launches;
   const source = (chosen, own) => (state[chosen] === "best" ? spoken(own || "none") : SOURCES[state[chosen]]);
   return [
@@ -13,7 +13,7 @@ function facts(point) {
     ["module", point.module],
     ["phase", point.phase ? phaseOf(point) : null],
     ["launches", count(point.launches) + (point.modules > 1 ? ` in ${plural(point.modules, "module")}` : "")],
-    ["time", `${duration(point.duration_ns)}, ${percent(point.duration_ns / total)} of what runs${point.launches > 1 ? `; mean ${duration(mean)}, ${duration(point.shortest_ns)} to ${duration(point.longest_ns)}` : ""}`],
+    ["time", `${duration(point.duration_ns)}, ${percent(point.duration_ns / total)} of device time${point.launches > 1 ? `; mean ${duration(mean)}, ${duration(point.shortest_ns)} to ${duration(point.longest_ns)}` : ""}`],
     ["FLOPs", point.flops == null ? "unknown" : `${si(point.flops, "FLOP")}, ${source("flops", point.flops_source)}`],
     ["DRAM bytes", point.dram_bytes == null ? "unknown" : `${si(point.dram_bytes, "B")}, ${source("bytes", point.dram_bytes_source)}${partly}`],
     ["by source", spread(point)],
@@ -29,7 +29,7 @@ function facts(point) {
   ].filter(([, value]) => value);
 }
 
-// The byte sources against each other, where there are several.
+// The byte sources side by side, if there are several.
 function spread(point) {
   const known = BYTES.filter((name) => point[`${name}_bytes`] != null).map((name) => `${SOURCES[name]} ${si(point[`${name}_bytes`], "B")}`);
   return known.length > 1 ? known.join(" · ") : null;
@@ -42,7 +42,7 @@ function showTooltip(mark, event, figure) {
   if (mark == null) return;
   const { point } = mark;
   const body = point ? [heading(point.short, point.family), list(facts(point))] : [heading(mark.title, mark.family), list(mark.rows)];
-  if (mark.others) body.push(h("p", { class: "note" }, `and ${plural(mark.others, "point")} that would be drawn on top of it`));
+  if (mark.others) body.push(h("p", { class: "note" }, `and ${plural(mark.others, "overlapping point")}`));
   if (point && figure) drawSpread(figure, point);
   const tip = $("tooltip");
   tip.replaceChildren(...body);
@@ -58,7 +58,7 @@ function hideTooltip() {
   $("spread").hidden = true;
 }
 
-// An error bar from the fewest to the most bytes that any source says: where the point would stand by each.
+// A bar from the fewest to the most bytes of all sources: the places that the point would have by each.
 function drawSpread(figure, point) {
   const bar = $("spread");
   const known = BYTES.filter((name) => point[`${name}_bytes`]).map((name) => [name, place(point.flops, point[`${name}_bytes`], point.duration_ns).x]);

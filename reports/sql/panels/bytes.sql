@@ -1,4 +1,4 @@
-$chosen
+$selection
 SELECT
   family,
   SUM(launches) AS launches,
@@ -11,6 +11,6 @@ SELECT
     / NULLIF(SUM(CASE WHEN compulsory_bytes IS NOT NULL THEN counter_bytes END), 0) - 1 AS compulsory_error,
   SUM(CASE WHEN counter_bytes IS NOT NULL THEN cache_model_bytes END)
     / NULLIF(SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN counter_bytes END), 0) - 1 AS cache_model_error
-FROM chosen
+FROM selection
 GROUP BY family
 ORDER BY duration_ns DESC

@@ -1,4 +1,4 @@
-$chosen,
+$selection,
 items AS (
   SELECT
     run_id, $item AS item, phase, kind,
@@ -6,7 +6,7 @@ items AS (
     SUM(launches) AS launches,
     SUM(duration_ns) AS duration_ns,
     SUM(lost_ns) AS lost_ns
-  FROM chosen
+  FROM selection
   GROUP BY
     run_id, $item, phase, kind,
     CASE WHEN roof_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END

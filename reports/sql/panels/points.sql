@@ -1,4 +1,4 @@
-$chosen,
+$selection,
 points AS (
   SELECT
     $keys,
@@ -20,7 +20,7 @@ points AS (
     SUM(lost_ns) AS lost_ns,
     ARG_MAX(bound, duration_ns) AS bound,
     ARG_MAX(diagnosis, duration_ns) AS diagnosis
-  FROM chosen
+  FROM selection
   GROUP BY $keys
 ),
 ranked AS (

@@ -1,4 +1,4 @@
-"""What each figure of the study draws from the rows of its view: panels, or none where the rows make no figure."""
+"""Draw each figure of the study from the rows of its view: panels, or none if the rows make no figure."""
 
 from ridgeline.reports.study.drawings.energy import energy
 from ridgeline.reports.study.drawings.latency_split import split

@@ -1,4 +1,4 @@
-"""The mark of each kind of step."""
+"""The symbol of each kind of step."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from collections.abc import Sequence
 
 from ridgeline.reports.queries import Row
 
-KINDS = {"prefill": "square", "decode": "circle", "denoise": "star", "refresh": "triangle-up", "reuse": "diamond"}
-"""The mark of each kind of step; a cross for another."""
+# Other kinds are crosses.
+SYMBOLS = {"prefill": "square", "decode": "circle", "denoise": "star", "refresh": "triangle-up", "reuse": "diamond"}
+
+
+def symbol(kind: str) -> str:
+    """Return the Plotly symbol of a kind of step."""
+    return SYMBOLS.get(kind, "cross")
 
 
 def legend(rows: Sequence[Row]) -> str:
-    """What the marks mean.
+    """Return a sentence that explains the symbols of the rows' kinds.
 
     >>> legend([{"kind": "decode"}, {"kind": "commit"}])
     'Marks: decode circle, commit cross.'
     """
-    kinds = sorted(
-        {row["kind"] for row in rows}, key=lambda kind: (list(KINDS).index(kind) if kind in KINDS else 9, kind)
-    )
-    marks = [f"{kind} {mark(kind).removesuffix('-up')}" for kind in kinds]
+    order = list(SYMBOLS)
+    kinds = sorted({row["kind"] for row in rows}, key=lambda kind: (order.index(kind) if kind in order else 9, kind))
+    marks = [f"{kind} {symbol(kind).removesuffix('-up')}" for kind in kinds]
     return f"Marks: {', '.join(marks)}."
-
-
-def mark(kind: str) -> str:
-    """The symbol of a kind of step."""
-    return KINDS.get(kind, "cross")

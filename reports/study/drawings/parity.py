@@ -1,4 +1,4 @@
-"""Intensity by closed form against that of the kernels."""
+"""Draw the intensity of kernels against the intensity by closed form."""
 
 from __future__ import annotations
 
@@ -6,67 +6,65 @@ import math
 from collections.abc import Sequence
 
 from ridgeline.reports.figures.layout import QUIET, Spec, layout, log_axis
+from ridgeline.reports.names import hover_text
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.kinds import legend, mark
-from ridgeline.reports.study.drawings.series import LEGEND, Panel, panels
-from ridgeline.reports.study.drawings.settings import hover
+from ridgeline.reports.study.drawings.kinds import legend, symbol
+from ridgeline.reports.study.drawings.lines import LEGEND
+from ridgeline.reports.study.drawings.panels import Panel, panels
 
 COMPONENTS = {"linear": "#4574b8", "attention": "#e0783c", "other": "#e4b93d", "all": "#1f9e89"}
 
 
 def costs(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E1: intensity by the closed forms against that of the traced kernels; on the diagonal they agree."""
+    """E1: draw the intensity of the traced kernels against the closed forms; on the diagonal they agree."""
 
     def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
-        known = [row for row in own if row["predicted_intensity"] and row["intensity"]]
-        if not known:
+        priced = [row for row in own if row["predicted_intensity"] and row["intensity"]]
+        if not priced:
             return None
-        ends = _decades([row[key] for row in known for key in ("predicted_intensity", "intensity")])
-        data: list[Spec] = [_diagonal(ends)]
-        for component, paint in COMPONENTS.items():
-            data += _parity([row for row in known if row["component"] == component], component, paint)
-        frame = layout(520, margin={"l": 74, "r": 16, "t": 12, "b": 52}, showlegend=True, legend=LEGEND)
-        frame["xaxis"] = log_axis("closed form, FLOP per byte", ends)
-        frame["yaxis"] = log_axis("kernels, FLOP per byte of DRAM traffic", ends)
-        unknown = len(own) - len(known)
-        left_out = f"{unknown} of {len(own)} points left out: no intensity by trace." if unknown else ""
-        return {"data": data, "layout": frame}, [legend(known), left_out]
-
-    found = panels(rows, ["device", "convention"], draw)
-    return sorted(found, key=lambda panel: "corrected" not in panel.title)
-
-
-def _decades(values: Sequence[float]) -> tuple[int, int]:
-    return math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-
-
-def _diagonal(ends: tuple[int, int]) -> Spec:
-    line = [10.0**e for e in ends]
-    stroke = {"color": QUIET, "width": 1.2}
-    look = {"mode": "lines", "line": stroke, "hoverinfo": "skip", "showlegend": False, "meta": {"role": "roof"}}
-    return {"type": "scatter", "x": line, "y": line, "name": "equal", **look}
-
-
-def _parity(rows: Sequence[Row], component: str, paint: str) -> list[Spec]:
-    if not rows:
-        return []
-    text = [
-        hover(row["name"], f"{row['kind']}, {row['query']:,} of {row['context']:,.0f}, {component}") for row in rows
-    ]
-    return [
-        {
+        values = [row[key] for row in priced for key in ("predicted_intensity", "intensity")]
+        decades = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+        ends = [10.0**e for e in decades]
+        diagonal = {
             "type": "scatter",
-            "mode": "markers",
-            "name": component,
-            "x": [row["predicted_intensity"] for row in rows],
-            "y": [row["intensity"] for row in rows],
-            "marker": {
-                "color": paint,
-                "size": 8,
-                "opacity": 0.8,
-                "symbol": [mark(r["kind"]) for r in rows],
-            },
-            "text": text,
-            "hovertemplate": "%{text}<br>closed form %{x:.4g}, kernels %{y:.4g} FLOP/B<extra></extra>",
+            "mode": "lines",
+            "x": ends,
+            "y": ends,
+            "name": "equal",
+            "line": {"color": QUIET, "width": 1.2},
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "meta": {"role": "roof"},  # the page repaints it as it repaints roofs
         }
-    ]
+        parts = [(part, [row for row in priced if row["component"] == part]) for part in COMPONENTS]
+        frame = layout(520, margin={"l": 74, "r": 16, "t": 12, "b": 52}, showlegend=True, legend=LEGEND)
+        frame["xaxis"] = log_axis("closed form, FLOP per byte", decades)
+        frame["yaxis"] = log_axis("kernels, FLOP per byte of DRAM traffic", decades)
+        unknown = len(own) - len(priced)
+        left_out = f"{unknown} of {len(own)} points left out: no intensity by trace." if unknown else ""
+        data = [diagonal, *(_points(part, rows) for part, rows in parts if rows)]
+        return {"data": data, "layout": frame}, [legend(priced), left_out]
+
+    # The convention that corrects the paper's closed forms comes first.
+    return sorted(panels(rows, ["device", "convention"], draw), key=lambda panel: "corrected" not in panel.title)
+
+
+def _points(component: str, rows: Sequence[Row]) -> Spec:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": component,
+        "x": [row["predicted_intensity"] for row in rows],
+        "y": [row["intensity"] for row in rows],
+        "marker": {
+            "color": COMPONENTS[component],
+            "size": 8,
+            "opacity": 0.8,
+            "symbol": [symbol(row["kind"]) for row in rows],
+        },
+        "text": [
+            hover_text(row["name"], f"{row['kind']}, {row['query']:,} of {row['context']:,.0f}, {component}")
+            for row in rows
+        ],
+        "hovertemplate": "%{text}<br>closed form %{x:.4g}, kernels %{y:.4g} FLOP/B<extra></extra>",
+    }

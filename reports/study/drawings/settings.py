@@ -1,18 +1,112 @@
-"""The options that tell runs apart, and the words of a hover."""
+"""The settings of runs: which of them distinguish rows, and how labels name them."""
 
 from __future__ import annotations
 
-from ridgeline.reports.names import clip, escape
-from ridgeline.reports.study.drawings.series import KEYS
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from ridgeline.reports.names import clip
+from ridgeline.reports.queries import Row
+
+# Colours of decoding modes, distinguishable in normal, deuteranopic and protanopic sight.
+MODES = {
+    "ar": "#4574b8",
+    "dlm_full": "#bb162c",
+    "dlm_semi_ar": "#e0783c",
+    "dlm_block_prefix": "#e4b93d",
+    "dlm_block_dual": "#2a8e9a",
+    "dlm_block_causal": "#8f80ea",
+}
+OTHER_MODE = "#7f7f7f"
+
+# Settings that may distinguish series, and the format of each in a label. An earlier key is preferred to a later one.
+KEYS = {
+    "mode": "{}",
+    "kind": "{}",
+    "model": "{}",
+    "execution": "{}",
+    "block": "block {}",
+    "options": "{}",
+    "batch": "batch {:,}",
+    "prompt_tokens": "prompt {:,}",
+    "generated_tokens": "{:,} generated",
+    "tokens_per_step": "{:.3g} tokens a step",
+    "dtype": "{}",
+    "component": "{}",
+    "device": "{}",
+}
 SETTINGS = tuple(key for key in KEYS if key not in ("kind", "component", "device"))
+
+# The label of rows that no setting distinguishes.
+DEFAULT_LABEL = ("mode", "execution")
+# Settings that a label names wherever they differ, even if an earlier key distinguishes the same rows.
+ALWAYS = (*DEFAULT_LABEL, "tokens_per_step")
+
+
+def color(mode: str) -> str:
+    """Return the colour of a decoding mode."""
+    return MODES.get(mode, OTHER_MODE)
 
 
 def all_but(*axes: str) -> tuple[str, ...]:
-    """What tells lines apart where the others are axes."""
+    """Return the settings that distinguish lines when ``axes`` are the settings on the axes."""
     return tuple(key for key in SETTINGS if key not in axes)
 
 
-def hover(*text: str) -> str:
-    """Lines of what a hover says, each of a bounded length."""
-    return "<br>".join(escape(clip(line, 96)) for line in text)
+def wording(key: str, value: Any) -> str:
+    """Return a setting as a label names it, empty for NULL.
+
+    >>> wording("batch", 4), wording("mode", "ar"), wording("block", None), wording("tokens_per_step", 1)
+    ('batch 4', 'ar', '', '1 token a step')
+    """
+    if value is None or value == "":
+        return ""
+    text = KEYS.get(key, "{}").format(value)
+    return clip("1 token a step" if text == "1 tokens a step" else text, 48)
+
+
+def distinguishing(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
+    """Return the keys, in their order, that distinguish rows which the keys before them do not; and ``ALWAYS``."""
+    chosen: list[str] = []
+    for key in keys:
+        # A key is worth naming if it splits some group of the rows that the chosen keys leave together.
+        splits = len(by_keys(rows, [*chosen, key])) > len(by_keys(rows, chosen))
+        if splits or (key in ALWAYS and len(by_keys(rows, [key])) > 1):
+            chosen.append(key)
+    return chosen
+
+
+def label(row: Row, keys: Iterable[str], default: Iterable[str] = DEFAULT_LABEL) -> str:
+    """Return the values of ``keys`` in a row as a label; if all are empty, the values of ``default``."""
+    words = [text for key in keys if (text := wording(key, row.get(key)))]
+    return " · ".join(words or [text for key in default if (text := wording(key, row.get(key)))])
+
+
+def in_all(rows: Sequence[Row], keys: Iterable[str]) -> str:
+    """Return a sentence about the settings that all rows share, empty if there are none."""
+    shared = [
+        wording(key, rows[0][key])
+        for key in keys
+        if rows and rows[0].get(key) not in (None, "") and len({row.get(key) for row in rows}) == 1
+    ]
+    return f"In all: {', '.join(shared)}." if shared else ""
+
+
+def labelled_groups(rows: Sequence[Row], keys: Sequence[str]) -> list[tuple[str, list[Row]]]:
+    """Group rows by the settings among ``keys`` that distinguish them; each group has its label."""
+    chosen = distinguishing(rows, keys)
+    return [(label(own[0], chosen, keys), own) for own in by_keys(rows, chosen).values()]
+
+
+def by_keys(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    """Group rows by the values of ``keys``, in order: NULL, then numbers by size, modes in their order, other words."""
+
+    def rank(value: Any) -> tuple[bool, float, str]:
+        if value is None or isinstance(value, int | float):
+            return (value is not None, float(value or 0), "")
+        return (True, list(MODES).index(value) if value in MODES else len(MODES), str(value))
+
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(key) for key in keys), []).append(row)
+    return dict(sorted(groups.items(), key=lambda group: [rank(value) for value in group[0]]))

@@ -1,45 +1,48 @@
-"""How many times faster than the naive mode, stage by stage."""
+"""Draw the speed-up over the naive mode, stage by stage."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ridgeline.reports import units
 from ridgeline.reports.figures.layout import Spec, axis, layout
-from ridgeline.reports.names import escape
+from ridgeline.reports.formatting import digits
+from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.series import LEGEND, Panel, Series, in_all, panels, papers, series
-from ridgeline.reports.study.drawings.settings import SETTINGS, hover
+from ridgeline.reports.study.drawings.lines import LEGEND, paper_marks
+from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.series import series
+from ridgeline.reports.study.drawings.settings import SETTINGS, in_all
 
 
 def speedup(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """How many times faster than the naive mode, stage by stage."""
+    """Draw the speed-up over the naive mode, from the ideal step to the measured latency."""
 
     def draw(own: list[Row]) -> tuple[Spec, list[str]]:
         levels = [level for _, level in sorted({(row["stage"], row["level"]) for row in own})]
         frame = layout(420, margin={"l": 74, "r": 16, "t": 12, "b": 52}, showlegend=True, legend=LEGEND)
         frame["xaxis"] = axis("", type="category", categoryarray=levels, categoryorder="array", range=[-0.3, 4.3])
-        frame["yaxis"] = axis("naive latency over this one", rangemode="tozero", ticksuffix="×")
-        data = [_ladder(one) for one in series(own, SETTINGS)]
-        claims = papers([mark | {"x": levels[-1]} for mark in marks])
+        frame["yaxis"] = axis("speed-up over the naive mode", rangemode="tozero", ticksuffix="×")
+        data: list[Spec] = []
+        for one in series(own, SETTINGS):
+            stages = sorted(one.rows, key=lambda row: row["stage"])
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": escape(one.label),
+                    "x": [row["level"] for row in stages],
+                    "y": [row["speedup"] for row in stages],
+                    "line": {"color": one.color, "dash": one.dash, "width": 1.8},
+                    "marker": {"color": one.color, "symbol": one.symbol, "size": 8},
+                    "text": [
+                        hover_text(row["name"], f"{row['level']}: {digits(row['speedup'])} times {row['naive_name']}")
+                        for row in stages
+                    ],
+                    "hovertemplate": "%{text}<extra></extra>",
+                }
+            )
+        # Papers state the measured speed-up, which is the last level.
+        claims = paper_marks([mark | {"x": levels[-1]} for mark in marks])
         return {"data": data + claims, "layout": frame}, [in_all(own, SETTINGS)]
 
     return panels(rows, ["device", "model", "batch", "prompt_tokens", "generated_tokens"], draw)
-
-
-def _ladder(one: Series) -> Spec:
-    rows = sorted(one.rows, key=lambda row: row["stage"])
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": escape(one.label),
-        "x": [row["level"] for row in rows],
-        "y": [row["speedup"] for row in rows],
-        "line": {"color": one.color, "dash": one.dash, "width": 1.8},
-        "marker": {"color": one.color, "symbol": one.symbol, "size": 8},
-        "text": [
-            hover(row["name"], f"{row['level']}: {units.digits(row['speedup'])} times {row['naive_name']}")
-            for row in rows
-        ],
-        "hovertemplate": "%{text}<extra></extra>",
-    }

@@ -1,4 +1,4 @@
-"""A quantity against one option that runs differ in: latency, intensity, the time of a step."""
+"""Draw a quantity against one setting that runs differ in: latency, intensity, the time of a step."""
 
 from __future__ import annotations
 
@@ -7,26 +7,19 @@ from collections.abc import Sequence
 from ridgeline.reports.figures.layout import Spec
 from ridgeline.reports.names import escape
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.series import (
-    Measure,
-    Panel,
-    Series,
-    curves,
-    in_all,
-    lines,
-    panels,
-    papers,
-    series,
-)
-from ridgeline.reports.study.drawings.settings import all_but
+from ridgeline.reports.study.drawings.lines import Measure, lines, paper_marks
+from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.series import curves, series
+from ridgeline.reports.study.drawings.settings import all_but, in_all
 
 LATENCY = Measure("latency", "latency_ns", ("low_ns", "high_ns"), 1e-9, "s")
 THROUGHPUT = Measure("tokens/s", "tokens_per_s", ("low_tokens_per_s", "high_tokens_per_s"))
-INTENSITY = Measure("FLOP per byte", "intensity", beside=("predicted_intensity", "closed form"))
+INTENSITY = Measure("FLOP per byte", "intensity", reference=("predicted_intensity", "closed form"))
+STEP = Measure("step", "step_ns", ("low_ns", "high_ns"), 1e-9, "s", ("floor_ns", "at the roofs"))
 
 
 def latency(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E2: latency against the generated length."""
+    """E2: draw latency against the generated length."""
     keys = all_but("generated_tokens")
     return panels(
         rows, ["device"], lambda own: _curves(own, "generated_tokens", "generated tokens", [LATENCY], keys, marks)
@@ -34,7 +27,7 @@ def latency(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
 
 def intensity(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E3: intensity against the attended length."""
+    """E3: draw intensity against the attended length."""
     keys = ("mode", "kind", *all_but("mode", "prompt_tokens", "generated_tokens", "tokens_per_step"))
     return panels(
         rows, ["device", "batch"], lambda own: _curves(own, "length", "attended length", [INTENSITY], keys, marks)
@@ -42,7 +35,7 @@ def intensity(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
 
 def batches(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E8: intensity against the batch."""
+    """E8: draw intensity against the batch."""
     keys = ("mode", "kind", *all_but("mode", "batch", "tokens_per_step"))
     return panels(
         rows, ["device", "prompt_tokens"], lambda own: _curves(own, "batch", "batch", [INTENSITY], keys, marks)
@@ -50,79 +43,75 @@ def batches(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
 
 def block_sizes(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E5: latency, and the intensity of a step within a block, against the block size."""
+    """E5: draw latency, and the intensity of a step within a block, against the block size."""
     keys = all_but("block")
     measures = [LATENCY, INTENSITY]
     return panels(rows, ["device"], lambda own: _curves(own, "block", "block size", measures, keys, marks))
 
 
-def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E7: latency and throughput against the number of steps; AR, which has none to choose, as a level line.
-
-    Of AR only what shares an option with a curve, lest a model of a few layers be set beside a whole one.
-    """
-    keys = all_but("tokens_per_step")
-
-    def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
-        found = _curves(own, "steps", "steps", [LATENCY, THROUGHPUT], keys, marks)
-        if found:
-            places = [row["steps"] for row in own if row["steps"] is not None]
-            drawn, _ = curves([row for row in own if row["steps"] is not None], keys, "steps")
-            options = {row["options"] for one in drawn for row in one.rows}
-            levels = [row for row in own if row["mode"] == "ar" and row["steps"] is None and row["options"] in options]
-            for level in series(levels, keys):
-                found[0]["data"] += _levels(level, min(places), max(places))
-        return found
-
-    return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)
-
-
 def lengths(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E9: the time of a step against the length it attends to."""
-    measure = Measure("step", "step_ns", ("low_ns", "high_ns"), 1e-9, "s", ("floor_ns", "at the roofs"))
+    """E9: draw the time of a step against its attended length."""
     keys = all_but("prompt_tokens", "generated_tokens", "tokens_per_step")
     return panels(
-        rows, ["device", "kind", "batch"], lambda own: _curves(own, "length", "attended length", [measure], keys, marks)
+        rows, ["device", "kind", "batch"], lambda own: _curves(own, "length", "attended length", [STEP], keys, marks)
     )
 
 
-def _levels(one: Series, low: float, high: float) -> list[Spec]:
-    row = one.rows[0]
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": escape(f"{one.label}, any number of steps"),
-            "legendgroup": escape(f"level {one.label}"),
-            "showlegend": y == "y",
-            "x": [low, high],
-            "y": [value, value],
-            "yaxis": y,
-            "line": {"color": one.color, "dash": one.dash, "width": 1.4},
-            "hovertemplate": "%{fullData.name}: %{y:.4s}<extra></extra>",
-        }
-        for y, value in (("y", row["latency_ns"] / 1e9), ("y2", row["tokens_per_s"]))
-    ]
+def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
+    """E7: draw latency and throughput against the number of steps; AR, which has no such setting, as level lines."""
+    keys = all_but("tokens_per_step")
+
+    def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
+        drawing = _curves(own, "steps", "steps", [LATENCY, THROUGHPUT], keys, marks)
+        if drawing is None:
+            return None
+        with_steps = [row for row in own if row["steps"] is not None]
+        low, high = min(row["steps"] for row in with_steps), max(row["steps"] for row in with_steps)
+        # Only AR runs with the options of some curve: a model of a few layers is not comparable with a whole one.
+        drawn, _ = curves(with_steps, keys, "steps")
+        options = {row["options"] for one in drawn for row in one.rows}
+        ar = [row for row in own if row["mode"] == "ar" and row["steps"] is None and row["options"] in options]
+        for one in series(ar, keys):
+            row = one.rows[0]
+            drawing[0]["data"] += [
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": escape(f"{one.label}, any number of steps"),
+                    "legendgroup": escape(f"level {one.label}"),
+                    "showlegend": y == "y",
+                    "x": [low, high],
+                    "y": [value, value],
+                    "yaxis": y,
+                    "line": {"color": one.color, "dash": one.dash, "width": 1.4},
+                    "hovertemplate": "%{fullData.name}: %{y:.4s}<extra></extra>",
+                }
+                for y, value in (("y", row["latency_ns"] / 1e9), ("y2", row["tokens_per_s"]))
+            ]
+        return drawing
+
+    return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)
 
 
 def _curves(
     rows: Sequence[Row], x: str, title: str, measures: Sequence[Measure], keys: Sequence[str], marks: Sequence[Row] = ()
 ) -> tuple[Spec, list[str]] | None:
-    """Lines over an axis, of the series that have at least two places on it; None where none has."""
-    rows = [row for row in rows if row.get(x) is not None]
-    drawn, rest = curves(rows, keys, x)
+    """Return lines over the axis ``x`` and notes; None if no series has two places on it."""
+    drawn, rest = curves([row for row in rows if row.get(x) is not None], keys, x)
     if not drawn:
         return None
     spec = lines(drawn, x, title, measures)
     shown = [row for one in drawn for row in one.rows]
+    # A paper's value beyond our data would stretch the axis.
     low, high = min(row[x] for row in shown), max(row[x] for row in shown)
     within = [mark for mark in marks if low <= mark.get("x", low - 1) <= high]
-    spec["data"] += papers(within, "y" if len(measures) == 1 else f"y{len(measures)}")
+    spec["data"] += paper_marks(within, "y" if len(measures) == 1 else f"y{len(measures)}")
     return spec, [in_all(shown, keys), *left_out(rest, title)]
 
 
 def left_out(rest: Sequence[Row], title: str) -> list[str]:
-    """How many runs are on no line over this axis."""
+    """Return a note about the number of runs that are on no line over this axis."""
     runs = len({row["run_id"] for row in rest})
-    several = "s" if runs != 1 else ""
-    return [f"{runs} run{several} left out: no other differs in {title} alone."] if runs else []
+    if not runs:
+        return []
+    return [f"{runs} run{'s' if runs != 1 else ''} left out: no other run differs in {title} alone."]

@@ -14,7 +14,7 @@ import pytest
 from ridgeline import warehouse
 from ridgeline.reports import ReportError, queries
 from ridgeline.reports.comparison.compare import Comparison, Side, above, compare, unseen
-from ridgeline.reports.comparison.sides import group
+from ridgeline.reports.comparison.sides import side_run_ids
 from ridgeline.reports.comparison.text import text
 from ridgeline.warehouse import SelectionError
 
@@ -202,7 +202,7 @@ def test_main_kinds_are_paired_where_none_is_shared(runs: duckdb.DuckDBPyConnect
     found = compare(runs, "wide", "denoising")
     assert found.stages == ["decode → denoise"]
     assert found.warnings == [
-        "no kind of step is in both, so those they are mostly made of are compared: decode → denoise"
+        "the sides share no kind of step, so the most frequent kinds are compared: decode → denoise"
     ]
     assert statuses(found, "row") == {"aten::mm": ("same", 0)}
 
@@ -241,7 +241,7 @@ def test_what_cannot_be_compared_is_one_sentence(runs: duckdb.DuckDBPyConnection
 
 @pytest.mark.parametrize("wanted", ["old_1,old_2", "old_1, old_2,old_1", "old_?", "old_*", "experiment:old, *"])
 def test_groups_are_lists_patterns_or_experiments(runs: duckdb.DuckDBPyConnection, wanted: str) -> None:
-    names = [runs.execute("SELECT name FROM runs WHERE run_id = ?", [i]).fetchone() for i in group(runs, wanted)]
+    names = [runs.execute("SELECT name FROM runs WHERE run_id = ?", [i]).fetchone() for i in side_run_ids(runs, wanted)]
     assert names == [("old_1",), ("old_2",)]
 
 
@@ -253,7 +253,12 @@ def test_a_name_with_a_comma_or_a_star_is_itself_first(tmp_path: Path) -> None:
             " rules_version) VALUES (?, ?, '', 'kineto', 'cuda', 0, 'ok', 0, 1)",
             [run_id, name],
         )
-    assert [group(connection, wanted) for wanted in ("a,b", "b,a", "a*", "a[?]")] == [["3"], ["2", "1"], ["4"], ["5"]]
+    assert [side_run_ids(connection, wanted) for wanted in ("a,b", "b,a", "a*", "a[?]")] == [
+        ["3"],
+        ["2", "1"],
+        ["4"],
+        ["5"],
+    ]
     connection.close()
 
 
@@ -269,7 +274,7 @@ def test_fail_above_takes_the_unprofiled_step_and_asks_for_more_than_noise(
 
 def test_noise_wider_than_the_percent_is_said(before_after: Comparison) -> None:
     assert unseen(before_after, 7) == []
-    assert unseen(before_after, 6) == ["decode: its noise is ±6.98 %, so what is slower by less passes --fail-above 6"]
+    assert unseen(before_after, 6) == ["decode: its noise is ±6.98 %, so a smaller slowdown passes --fail-above 6"]
 
 
 def test_fail_above_takes_device_time_where_steps_were_not_timed(runs: duckdb.DuckDBPyConnection) -> None:
@@ -306,5 +311,7 @@ def test_hostile_names_cannot_move_the_cursor_or_leave_their_cell(runs: duckdb.D
 
 
 def test_the_sql_written_out_gives_the_same_rows(runs: duckdb.DuckDBPyConnection, before_after: Comparison) -> None:
-    statement = queries.runnable_of("compare", base=before_after.base.run_ids, other=before_after.other.run_ids)
+    statement = queries.runnable(
+        queries.text("compare"), base=before_after.base.run_ids, other=before_after.other.run_ids
+    )
     assert len(runs.execute(statement).fetchall()) == len(before_after.rows)

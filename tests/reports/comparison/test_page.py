@@ -174,7 +174,7 @@ def test_before_is_hollow_after_filled_and_a_line_between(answer: dict[str, Any]
 @in_a_browser
 def test_sorts_filters_searches_and_says_what_is_hidden(answer: dict[str, Any]) -> None:
     assert answer["sorted"] == ["aten::add.Tensor", "aten::sdpa", "aten::mm", "aten::norm", "aten::silu"]
-    assert answer["gone"] == [["aten::norm"], "4 rows not shown by what is searched or chosen above."]
+    assert answer["gone"] == [["aten::norm"], "4 rows hidden by the search or selection above."]
     assert answer["searched"] == ["aten::mm"]
     assert "gemm_64x8" in answer["detail"]
     assert "gemm_128x8" in answer["detail"]

@@ -139,7 +139,7 @@ def test_selectors_choose(answer: dict[str, Any]) -> None:
     assert answer["executions"] == ["", "cuda_graph", "eager"]
     assert answer["graph"]["sum"].startswith("7 kernels · 9.05 µs")
     assert answer["module"]["table"].startswith("6 points of 6")
-    assert "one point an operator" in answer["operator"]["title"]
+    assert "one point per operator" in answer["operator"]["title"]
 
 
 def test_the_slider_hides_the_shortest(answer: dict[str, Any]) -> None:
@@ -186,7 +186,7 @@ def test_the_timeline_explains_its_gaps(answer: dict[str, Any]) -> None:
 
 def test_timings_and_telemetry_say_what_they_are(answer: dict[str, Any]) -> None:
     assert "median 7 µs, 7 µs to 7 µs, 2 times" in answer["timings"]
-    assert "the clock was held back in 1 run" in answer["telemetry"]
+    assert "clocks were throttled in 1 run" in answer["telemetry"]
 
 
 def test_hover_says_source_and_diagnosis_and_spans_the_sources(answer: dict[str, Any]) -> None:

@@ -116,4 +116,4 @@ def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
     assert answer["marks"] <= 1500
     assert f"drawn as {answer['marks']:,} mark" in answer["note"]
     assert (answer["listed"], answer["csv"], answer["all"]) == (100, 2006, 2006)
-    assert "whose durations lie within 4.43 %" in answer["launch"]
+    assert "if their durations lie within 4.43 %" in answer["launch"]

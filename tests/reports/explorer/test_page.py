@@ -11,8 +11,8 @@ import pytest
 
 from ridgeline import reports, warehouse
 from ridgeline.reports import queries
-from ridgeline.reports.explorer import point_budget as launches
-from ridgeline.reports.explorer.data import encode, unpack
+from ridgeline.reports.embedding import encode, unpack
+from ridgeline.reports.explorer.point_budget import timelines
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -46,7 +46,7 @@ def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_every_launch_is_there_with_exact_values(page: str) -> None:
-    found = [row for row in rows(data(page)["alike"]) if row["run_id"] == "aaaa000000000001"]
+    found = [row for row in rows(data(page)["launch_groups"]) if row["run_id"] == "aaaa000000000001"]
     assert sorted((row["launch"], row["kernel"], row["duration_ns"]) for row in found) == [
         (0, "void gemm_kernel<bf16>(float*)", 2000),
         (1, "void gemm_kernel<bf16>(float*)", 2000),
@@ -63,7 +63,7 @@ def test_every_launch_is_there_with_exact_values(page: str) -> None:
 
 def test_many_launches_go_together_by_duration(filled: Path) -> None:
     connection = warehouse.connect(filled, read_only=True)
-    found = queries.rows(connection, "alike", ["aaaa000000000001"], grid=16)
+    found = queries.rows(connection, "launch_groups", runs=["aaaa000000000001"], bins=16)
     connection.close()
     matmul = [row for row in found if row["family"] == "matmul"]
     assert [(row["launches"], row["duration_ns"], row["best_flops"], row["launch"]) for row in matmul] == [
@@ -114,7 +114,7 @@ def test_columns_without_values_are_left_out(page: str) -> None:
 def test_names_from_traces_stay_text(page: str) -> None:
     assert "<img" not in page.replace("<image", "")
     assert page.count(HOSTILE) == 0
-    assert HOSTILE in {row["kernel"] for row in rows(data(page)["alike"])}
+    assert HOSTILE in {row["kernel"] for row in rows(data(page)["launch_groups"])}
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "\u2028", "\u2029", "]]>", "&amp;"])
@@ -140,9 +140,9 @@ class Resources(HTMLParser):
 
 def test_timelines_are_of_whole_runs_as_long_as_they_fit() -> None:
     steps = [{"run_id": run, "step_id": i, "kernels": 40} for run in ("a", "b") for i in range(2)]
-    assert launches.timelines(steps, ["b", "a"], most=100) == ["b/0", "b/1"]
-    assert launches.timelines(steps, ["b", "a"], most=160) == ["b/0", "b/1", "a/0", "a/1"]
-    assert launches.timelines(steps, ["b", "a"], most=79) == []
+    assert timelines(steps, ["b", "a"], most=100) == ["b/0", "b/1"]
+    assert timelines(steps, ["b", "a"], most=160) == ["b/0", "b/1", "a/0", "a/1"]
+    assert timelines(steps, ["b", "a"], most=79) == []
 
 
 def test_nothing_is_fetched(page: str) -> None:
@@ -170,8 +170,8 @@ def test_the_same_rows_make_the_same_page(stocked: Path, tmp_path: Path) -> None
 def test_only_the_runs_asked_for(filled: Path, tmp_path: Path) -> None:
     content = data(reports.write(filled, tmp_path, ["laptop"]).read_text(encoding="utf-8"))
     assert [run["name"] for run in content["runs"]] == ["laptop"]
-    assert {row["run_id"] for row in rows(content["alike"])} == {"cccc000000000004"}
-    assert [group["has_roofs"] for group in content["groups"]] == [False]
+    assert {row["run_id"] for row in rows(content["launch_groups"])} == {"cccc000000000004"}
+    assert [machine["has_roofs"] for machine in content["machines"]] == [False]
 
 
 def test_the_page_is_replaced_whole(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_hover_escapes_names(connection: duckdb.DuckDBPyConnection) -> None:
     from ridgeline.reports.figures.placement import placed
     from ridgeline.reports.queries import rows
 
-    points = placed(rows(connection, "points", ["aaaa000000000001"]), Machine("", ()).frame)
+    points = placed(rows(connection, "kernel_shapes", runs=["aaaa000000000001"]), Machine("", ()).frame)
     hostile = next(point for point in points if point["attribution"] == "unattributed")
     assert hover(hostile).startswith(
         "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;<br>unattributed<br>1 launch, 400 ns"
@@ -134,6 +134,6 @@ def test_a_machine_without_ceilings_has_a_general_frame() -> None:
 
 
 def test_importing_reports_is_cheap() -> None:
-    code = "import sys, reports; print(sorted({'plotly', 'duckdb', 'jinja2', 'polars'} & set(sys.modules)))"
+    code = "import sys, ridgeline.reports; print(sorted({'plotly', 'duckdb', 'jinja2', 'polars'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -8,8 +8,7 @@ import pytest
 
 from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.study import drawings as drawing
-from ridgeline.reports.study.drawings.series import grouped
-from ridgeline.reports.study.drawings.settings import SETTINGS
+from ridgeline.reports.study.drawings.settings import SETTINGS, labelled_groups
 
 RUN = {
     "run_id": "r", "name": "a run", "device": "D", "model": "m", "mode": "dlm_block_dual", "execution": "eager",
@@ -110,7 +109,7 @@ def test_labels_say_no_more_than_tells_apart() -> None:
     rows = [
         RUN, RUN | {"options": "faithful"}, RUN | {"mode": "ar", "block": None, "batch": 1},
     ]  # fmt: skip
-    assert [label for label, _ in grouped(rows, SETTINGS)] == [
+    assert [label for label, _ in labelled_groups(rows, SETTINGS)] == [
         "ar",
         "dlm_block_dual",
         "dlm_block_dual · faithful",
@@ -143,8 +142,8 @@ def test_held_clocks_are_said_of_the_panel_and_of_the_point() -> None:
         point | {"generated_tokens": 8, "throttled_share": 0.25, "run_id": "s"},
     ]
     (panel,) = drawing.latency(rows, [])
-    assert panel.notes[-1] == "Clocks were held back at times (power cap, heat) in 1 of 2 runs."
-    assert ["held back in 25 %" in text for text in panel.spec["data"][0]["text"]] == [False, True]
+    assert panel.notes[-1] == "Clocks were throttled at times (power cap, heat) in 1 of 2 runs."
+    assert ["throttled in 25 %" in text for text in panel.spec["data"][0]["text"]] == [False, True]
 
 
 def timed(**more: Any) -> dict[str, Any]:

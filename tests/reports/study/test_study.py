@@ -53,7 +53,7 @@ def test_what_is_left_out_of_a_drawing_is_said(page: str) -> None:
     (panel,) = data(page)["e2_latency"]
     assert panel["notes"] == [
         "In all: dlm_block_dual, llada-8b, cuda_graph, block 32, batch 1, prompt 1,024, 1 token a step, bf16.",
-        "7 runs left out: no other differs in generated tokens alone.",
+        "7 runs left out: no other run differs in generated tokens alone.",
     ]
 
 
@@ -110,7 +110,7 @@ def test_papers_are_left_out_beside_another_model() -> None:
 
 def test_ours_stands_beside_the_papers() -> None:
     row = {"model": "llada-8b", "mode": "dlm_block_dual", "block": 8, "batch": 1, "run_id": "a"}
-    beside = paper.beside("e5_block_size", [row | {"authored_intensity": 8.0}, row | {"authored_intensity": 7.0}])
+    beside = paper.table("e5_block_size", [row | {"authored_intensity": 8.0}, row | {"authored_intensity": 7.0}])
     assert [line["ours"] for line in beside[:2]] == ["7.5 FLOP/B (7 to 8), 1 run", "not captured"]
     assert beside[0]["paper"] == "7.94 FLOP/B"
 
@@ -124,13 +124,13 @@ def test_ours_is_of_the_papers_length() -> None:
         "run_id": "a",
         "authored_intensity": 709.0,
     }
-    assert paper.beside("e3_intensity", [row | {"length": 2040.0}])[0]["ours"] == "709 FLOP/B, 1 run"
-    assert paper.beside("e3_intensity", [row | {"length": 1024.0}])[0]["ours"] == "not captured"
+    assert paper.table("e3_intensity", [row | {"length": 2040.0}])[0]["ours"] == "709 FLOP/B, 1 run"
+    assert paper.table("e3_intensity", [row | {"length": 1024.0}])[0]["ours"] == "not captured"
 
 
 def test_every_value_of_a_paper_names_a_figure_and_its_columns(connection: duckdb.DuckDBPyConnection) -> None:
     keys = {figure.key for figure in study.FIGURES}
-    for value in paper._values():
+    for value in paper.values():
         assert value["figure"] in keys
         assert value["source"]
         assert value["device"]
@@ -140,7 +140,7 @@ def test_every_value_of_a_paper_names_a_figure_and_its_columns(connection: duckd
 
 
 def test_a_figure_without_data_says_what_captures_them(connection: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(reports.ReportError, match=r"needs a second of telemetry at least: .*modes-8b\.toml"):
+    with pytest.raises(reports.ReportError, match=r"needs at least a second of telemetry: .*modes-8b\.toml"):
         study.energy(connection)
     with pytest.raises(reports.ReportError, match="nowhere: no such panel, there are"):
         study.latency(connection, panel="nowhere")

@@ -49,7 +49,7 @@ def test_every_figure_is_drawn(answer: dict[str, Any]) -> None:
 
 
 def test_notes_stand_beneath(answer: dict[str, Any]) -> None:
-    assert "left out: no other differs in generated tokens alone" in answer["note"]
+    assert "left out: no other run differs in generated tokens alone" in answer["note"]
 
 
 def test_another_panel_is_drawn_when_chosen(answer: dict[str, Any]) -> None:

@@ -1,5 +1,5 @@
-WITH alike AS (
-$alike
+WITH launch_groups AS (
+$launch_groups
 ),
 priced AS (
   SELECT
@@ -10,10 +10,10 @@ priced AS (
       WHEN best_roof_ns IS NOT NULL AND ($flops IS NOT NULL OR $bytes IS NOT NULL OR l2_bytes IS NOT NULL)
       THEN $roof
     END AS roof_ns
-  FROM alike
+  FROM launch_groups
   WHERE $where
 ),
-chosen AS (
+selection AS (
   SELECT *, $lost AS lost_ns
   FROM priced
 )

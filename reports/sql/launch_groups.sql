@@ -1,12 +1,12 @@
--- Launches that are alike in everything but time, added up: what every panel about kernels is made of.
--- A sum is of launches that all know it, or NULL. The grid is 0 where every launch stays by itself (launch is its kernel_id);
--- else those go together whose durations lie in the same of so many intervals to an octave (launch numbers the interval).
--- In the order of their names they take the least room.
+-- Groups of launches that are equal in everything but time, from which every panel about kernels is computed.
+-- With bins = 0 every launch is a group of its own, and `launch` is its kernel_id. Otherwise a group is a bin of duration,
+-- bins to an octave, and `launch` is the bin's number. A launch with a NULL never shares a group with one that has a value,
+-- so that a sum is over all launches of the group, or NULL. Sorted by name the rows compress best.
 SELECT
   kernel, shapes, REGEXP_REPLACE(module, '\.[0-9]+', '.*', 'g') AS module,
   k.run_id, mode, execution, phase, kind, family, operator,
   k.unit, k.precision, attribution, confidence, flops_source, dram_bytes_source,
-  CASE WHEN $grid = 0 THEN kernel_id ELSE CAST(FLOOR($grid * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END AS launch,
+  CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END AS launch,
   COUNT(*) AS launches,
   CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
   MIN(duration_ns) AS shortest_ns,
@@ -41,7 +41,7 @@ WHERE list_contains($runs, k.run_id)
 GROUP BY
   k.run_id, mode, execution, phase, kind, family, operator, shapes, kernel, REGEXP_REPLACE(module, '\.[0-9]+', '.*', 'g'),
   k.unit, k.precision, attribution, confidence, flops_source, dram_bytes_source,
-  CASE WHEN $grid = 0 THEN kernel_id ELSE CAST(FLOOR($grid * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END,
+  CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END,
   flops IS NULL, counter_flops IS NULL, compulsory_bytes IS NULL, cache_model_bytes IS NULL, counter_dram_bytes IS NULL,
   l2_bytes IS NULL, l1_bytes IS NULL, roof_time_ns IS NULL
 ORDER BY ALL

@@ -1,5 +1,5 @@
--- One row per kernel and shape: the points of the roofline and of the bandwidth lane, and, summed, the time by family,
--- by phase and lost against the roof.
+-- One row per kernel and shape, for figures in notebooks: the points of the roofline and of the bandwidth lane, and the
+-- parts of the time by family, by phase and lost against the roof.
 SELECT
   run_id, phase, kind, family, operator, shapes, kernel, unit, precision, attribution, confidence, flops_source,
   dram_bytes_source,
