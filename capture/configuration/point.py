@@ -1,7 +1,7 @@
-"""One point of a sweep: everything that decides what is run."""
+"""One point of a sweep: all settings that decide what is run."""
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -19,29 +19,31 @@ IRRELEVANT: dict[str, frozenset[str]] = {
     **{mode: frozenset({"variant"}) for mode in get_args(Mode) if mode != "dlm_block_dual"},
     "ar": frozenset({"block", "steps", "schedule", "threshold", "factor", "variant", "guidance", "remasking"}),
 }
-"""Keys that mean nothing to a mode: they are dropped, so that a list of them does not multiply its points."""
+"""Keys that a mode ignores. They are dropped, so that a list of their values does not multiply the mode's points."""
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One point of a sweep. Lengths are in tokens, for each sequence. `name` and `experiment` are labels, no more.
+    """One point of a sweep. Lengths are in tokens per sequence. `name` and `experiment` are labels only.
 
-    - `block` is how many positions a diffusion mode decodes together, `steps` its denoising steps over all blocks. How
-      many tokens a step commits is an even share, or what `schedule` says for the steps of each block, or as many as
-      are sure enough: at least `threshold`, or by Fast-dLLM's `factor`. With those two `steps` is None.
+    - `block` is the number of positions that a diffusion mode decodes together, `steps` its denoising steps over all
+      blocks. A step commits an even share of its block; or what `schedule` lists for the steps of each block; or every
+      token whose confidence is at least `threshold`, or high enough by Fast-dLLM's `factor`. With the last two `steps`
+      is None.
     - `variant` says which costs of Fast-dLLM's published code `dlm_block_dual` pays: `unrotated` keys in its cache,
       `synchronous` waits of the host, or, `faithful`, both and a softmax in float64.
-    - `guidance` is the scale of classifier-free guidance, and `sampling` the precision of softmax, confidence and
-      Gumbel noise. LLaDA's published code draws its noise in float64: that is `fp64`; see `sampling.Sampler`.
-    - `layers`, `heads` and `kv_heads` take the place of the preset's; see `presets.shape_of`.
-    - `counted` says which hardware counters are read, where any are: those of `memory`, besides them those of the
-      `tensor` units and the L1, or `all`, with the FLOPs of vector instructions. Each set takes a window of its own.
-    - `beyond_training` lets a sequence be longer than what the model was trained for: times and bytes are as real, its
-      text would not be. Of a point it says that it is.
-    - `linear` is what the seven products of every layer compute with: numbers of the model's `dtype`, or of 8 bits with
-      a scale for each output and each token; see `quantization`.
-    - `attention` is the backend of scaled dot product attention; `block_sparse`, of `dlm_full`, sees up to `window`
-      positions either side and the first of all; see `sparsity`. With another, `window` means nothing: it is dropped.
-    - `fused` makes one matrix product of queries, keys and values, and one of gate and up; None is as `execution` does.
+    - `guidance` is the scale of classifier-free guidance. `sampling` is the precision of softmax, confidence and Gumbel
+      noise; LLaDA's published code draws its noise in float64, which is `fp64`. See `sampling.Sampler`.
+    - `layers`, `heads` and `kv_heads` replace those of the preset; see `presets.shape_of`.
+    - `counted` selects hardware counters: `memory` counts DRAM and L2 bytes, `tensor` adds tensor operations and L1
+      bytes, `all` adds the FLOPs of vector instructions. Each set of counters needs a window of its own.
+    - `beyond_training` permits sequences longer than the model was trained for. Times and bytes are valid then, the
+      text is not. In a point it is true only for such sequences.
+    - `linear` is the precision of the seven matrix products of a layer: the model's `dtype`, or 8 bits with a scale for
+      each output and each token; see `quantization`.
+    - `attention` is the backend of scaled dot product attention. `block_sparse`, for `dlm_full` only, attends to
+      `window` positions on either side and to the first block; see `sparsity`. Other backends drop `window`.
+    - `fused` computes queries, keys and values in one matrix product, and gate and up in another. None means the
+      default of `execution`.
     """
 
     model: str
@@ -79,68 +81,61 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def length(self) -> int:
-        """Positions a sequence ends with: prompt and generated tokens."""
+        """Positions of a finished sequence: prompt and generated tokens."""
         return self.prompt_tokens + self.generated_tokens
 
     @property
     def blocks(self) -> int:
-        """How many blocks a generation has; 0 where a mode has none."""
+        """Blocks of a generation; 0 for a mode without blocks."""
         return self.generated_tokens // self.block if self.block is not None else 0
 
     @property
     def sequences(self) -> int:
-        """Sequences of a forward: the batch, and with guidance each once more without its prompt."""
+        """Sequences of a forward: the batch, which guidance doubles by a copy without the prompt."""
         return self.batch * (2 if self.guidance else 1)
 
     @property
     def adaptive(self) -> bool:
-        """Whether the model's confidence decides how many tokens a step commits."""
+        """Whether confidence decides how many tokens a step commits."""
         return self.threshold is not None or self.factor is not None
 
     @property
     def directory(self) -> str:
-        """The run's directory: `name` where given, else what is run: `llama-3-8b_ar_p1024_g128_b1_bf16_eager`."""
+        """The run's directory: `name` if set, else its settings: `llama-3-8b_ar_p1024_g128_b1_bf16_eager`.
+
+        Settings with a default are named only where they differ from it.
+        """
         if self.name:
             return self.name
-        parts = [self.model, self.mode, f"p{self.prompt_tokens}", f"g{self.generated_tokens}", f"b{self.batch}"]
-        parts += [f"block{self.block}"] if self.block is not None else []
-        parts += [f"k{self.steps}"] if self.steps is not None else []
-        parts += [*self._acceptance_parts(), *self._choice_parts(), self.dtype, self.execution]
-        parts += [f"seed{self.seed}"] if self.seed else []
-        parts += [f"checkpoint-{Path(self.checkpoint).name}"] if self.checkpoint is not None else []
-        return "_".join(parts)
-
-    def _acceptance_parts(self) -> list[str]:
-        """What a directory says of tokens and how they are taken, beyond the defaults."""
-        numbers = {
-            "t": self.threshold,
-            "f": self.factor,
-            "cfg": self.guidance or None,
-            "temp": self.temperature or None,
-        }
-        parts = [f"s{'-'.join(map(str, self.schedule))}"] if self.schedule is not None else []
-        parts += [f"{letter}{number:.15g}" for letter, number in numbers.items() if number is not None]
-        parts += [self.remasking] if self.remasking != "confidence" else []
         sampling = "fp64" if self.sampling == "fp64" else f"sampling-{self.sampling}"
-        return parts + ([sampling] if self.sampling != default_sampling(self.variant) else [])
-
-    def _choice_parts(self) -> list[str]:
-        """What a directory says of the model and how it is run, beyond the defaults."""
-        numbers = {"layers": self.layers, "heads": self.heads, "kv": self.kv_heads}
-        parts: list[str] = [self.variant] if self.variant != "clean" else []
-        parts += [f"{word}{number}" for word, number in numbers.items() if number is not None]
-        parts += [f"linear-{self.linear}"] if self.linear != "model" else []
-        parts += [f"attn-{self.attention}"] if self.attention != "auto" else []
-        parts += [f"window{self.window}"] if self.window is not None else []
-        usual = default_fused(self.execution)
-        return parts + (["fused" if self.fused else "unfused"] if self.fused not in (None, usual) else [])
+        fused = None if self.fused in (None, default_fused(self.execution)) else "fused" if self.fused else "unfused"
+        parts: list[tuple[str, Any]] = [
+            ("", self.model), ("", self.mode), ("p", self.prompt_tokens), ("g", self.generated_tokens),
+            ("b", self.batch), ("block", self.block), ("k", self.steps),
+            ("s", "-".join(map(str, self.schedule)) if self.schedule is not None else None),
+            ("t", self.threshold), ("f", self.factor), ("cfg", self.guidance or None),
+            ("temp", self.temperature or None),
+            ("", self.remasking if self.remasking != "confidence" else None),
+            ("", sampling if self.sampling != default_sampling(self.variant) else None),
+            ("", self.variant if self.variant != "clean" else None),
+            ("layers", self.layers), ("heads", self.heads), ("kv", self.kv_heads),
+            ("linear-", self.linear if self.linear != "model" else None),
+            ("attn-", self.attention if self.attention != "auto" else None),
+            ("window", self.window), ("", fused), ("", self.dtype), ("", self.execution), ("seed", self.seed or None),
+            ("checkpoint-", Path(self.checkpoint).name if self.checkpoint is not None else None),
+        ]  # fmt: skip
+        return "_".join(
+            f"{prefix}{value:.15g}" if isinstance(value, float) else f"{prefix}{value}"
+            for prefix, value in parts
+            if value is not None
+        )
 
 
 def default_sampling(variant: str) -> str:
-    """The precision of softmax and confidence where none is asked for: Fast-dLLM's published code takes float64."""
+    """Return the default precision of softmax and confidence; Fast-dLLM's published code uses float64."""
     return "fp64" if variant == "faithful" else "fp32"
 
 
 def default_fused(execution: str) -> bool:
-    """Whether projections are fused where nothing is asked for."""
+    """Return the default of `fused`."""
     return execution == "compile"

@@ -1,4 +1,4 @@
-"""From a TOML table to validated points: defaults, runs, combinations that cannot be.
+"""From a TOML table to validated points: runs, defaults, and combinations that cannot run.
 
 A configuration is a TOML file. Keys at its top are shared; each `[[runs]]` table adds a sweep and overrides them. A
 file without `[[runs]]` is one sweep. Any key may hold a list, and a sweep is the cartesian product of its lists, in the
@@ -6,9 +6,10 @@ order of Point's fields; the lists that `zip` names advance together:
 
     zip = ["prompt_tokens", "generated_tokens"]     # or several groups: [["a", "b"], ["c", "d"]]
 
-Everything is checked here, before a weight is made; nothing here imports torch.
+Everything is checked here, before any weight is made. Nothing here imports torch.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,10 +24,10 @@ __all__ = ["IRRELEVANT", "ITEM_BYTES", "Mode", "Point", "points", "unsupported"]
 
 
 def points(document: Mapping[str, Any], *, source: str = "configuration") -> list[Point]:
-    """Every point a parsed document asks for, in order, each once.
+    """Return every point of a parsed document, in order and without repetitions.
 
-    Raises ConfigError for an unknown key, a wrong type, a missing key or a combination that cannot be; the message
-    starts with `source` and, where there are several, the run's number.
+    Raises ConfigError for an unknown or missing key, a wrong value, a combination that cannot run, and for different
+    points with the same directory. The message starts with `source` and, if there are several runs, the run's number.
     """
     shared = {key: value for key, value in document.items() if key != "runs"}
     shared.setdefault("experiment", source.removesuffix(".toml"))
@@ -34,68 +35,52 @@ def points(document: Mapping[str, Any], *, source: str = "configuration") -> lis
     if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs) or not runs:
         raise ConfigError(f"{source}: runs is {typed(runs)}; expected one or more [[runs]] tables.")
     check_keys(document, source, extra=("runs", ZIP))
-    found: list[Point] = []
+    distinct: dict[Point, None] = {}
     for number, run in enumerate(runs, 1):
         where = source if "runs" not in document else f"{source}, run {number}"
         check_keys(run, where, extra=(ZIP,))
-        found += _expand({**shared, **run}, where)
-    return _distinct(found, source)
-
-
-def _expand(table: Mapping[str, Any], where: str) -> list[Point]:
-    """All points of one table."""
-    expanded = [_point(combination, where) for combination in combinations(table, where)]
-    if table.get("name") and len(set(expanded)) > 1:
-        raise ConfigError(
-            f'{where}: name = "{table["name"]}" would name {len(set(expanded))} points; '
-            "expected one point, or no name so that each is named by what it runs."
-        )
-    return expanded
+        table = {**shared, **run}
+        expanded = dict.fromkeys(_point(values, where) for values in combinations(table, where))
+        if table.get("name") and len(expanded) > 1:
+            raise ConfigError(
+                f'{where}: name = "{table["name"]}" would name {len(expanded)} points; '
+                "expected one point, or no name so that each is named by its settings."
+            )
+        distinct |= expanded
+    for directory, count in Counter(point.directory for point in distinct).items():
+        if count > 1:
+            raise ConfigError(
+                f"{source}: {count} different points have the directory {directory}; "
+                "expected one: give each a name, or put them in two files."
+            )
+    return list(distinct)
 
 
 def _point(values: dict[str, Any], where: str) -> Point:
-    """One point with its defaults filled in. Raises ConfigError for a combination that cannot be."""
+    """Return the point of one combination, with defaults filled in that depend on other keys.
+
+    Raises ConfigError for a combination that cannot run.
+    """
     for key in IRRELEVANT.get(values["mode"], ()):
         values.pop(key, None)
     if values.get("attention") != "block_sparse":
         values.pop("window", None)
-    found = conflict(values)
-    if found is None:
-        point = Point(**_with_defaults(values))
-        found = problem(point)
-        if found is None:
-            return point
-    raise ConfigError(f"{where}: {found}.")
-
-
-def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a point with those that follow from others."""
-    filled = {
-        "sampling": default_sampling(values.get("variant", "clean")),
-        "fused": default_fused(values.get("execution", "eager")),
-        **values,
-    }
+    if message := conflict(values):
+        raise ConfigError(f"{where}: {message}.")
+    values.setdefault("sampling", default_sampling(values.get("variant", "clean")))
+    values.setdefault("fused", default_fused(values.get("execution", "eager")))
     trained = PRESETS[values["model"]].trained_positions
-    long = trained is not None and values["prompt_tokens"] + values["generated_tokens"] > trained
-    filled["beyond_training"] = long and filled.get("beyond_training", False)
-    if values["mode"] == "ar":
-        return filled
-    filled.setdefault("block", filled["generated_tokens"])
-    if "schedule" in filled:
-        filled.setdefault("steps", filled["generated_tokens"] // filled["block"] * len(filled["schedule"]))
-    elif not {"threshold", "factor"} & filled.keys():
-        filled.setdefault("steps", filled["generated_tokens"])
-    return filled
-
-
-def _distinct(found: list[Point], source: str) -> list[Point]:
-    """The points in order without repetitions. Raises ConfigError when two different ones would share a directory."""
-    distinct = list(dict.fromkeys(found))
-    directories = [point.directory for point in distinct]
-    for directory in directories:
-        if directories.count(directory) > 1:
-            raise ConfigError(
-                f"{source}: {directories.count(directory)} different points would be written to {directory}; "
-                "expected one each: give them a name, or put them in two files."
-            )
-    return distinct
+    generated = values["generated_tokens"]
+    # The stored key says that a point is beyond training, not that it would be allowed to be.
+    beyond = trained is not None and values["prompt_tokens"] + generated > trained
+    values["beyond_training"] = beyond and values.get("beyond_training", False)
+    if values["mode"] != "ar":
+        values.setdefault("block", generated)
+        if "schedule" in values:
+            values.setdefault("steps", generated // values["block"] * len(values["schedule"]))
+        elif not {"threshold", "factor"} & values.keys():
+            values.setdefault("steps", generated)
+    point = Point(**values)
+    if message := problem(point):
+        raise ConfigError(f"{where}: {message}.")
+    return point

@@ -1,4 +1,4 @@
-"""Model shapes as data (`presets.toml`): what a preset's name stands for, without importing torch."""
+"""Model architectures by name, read from `presets.toml` without importing torch."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ridgeline.capture.configuration.point import Point
 
 FULL_EVERY = 6
-"""In DiffusionGemma every sixth layer attends to everything, and so does the last; others see a sliding window."""
+"""In DiffusionGemma every sixth layer and the last one attend to all positions, the others to a sliding window."""
 
 SOURCE = Path(__file__).with_name("presets.toml")
 
@@ -20,13 +20,12 @@ SOURCE = Path(__file__).with_name("presets.toml")
 class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The architecture of a decoder with RMSNorm, rotary positions and SwiGLU.
 
-    `source` says where its numbers are from, `layout` names the keys its published checkpoints use. `mask_id` is the
-    token that stands for a position not yet decoded; a model that has none lends an id of its vocabulary. With
-    `shifted`, the logits of a position are those of the token after it. `trained_positions` is the longest sequence the
-    published model was trained for, beyond which a point must ask to go; `max_positions` the longest that may be run.
+    `source` says where the numbers come from, `layout` how published checkpoints name their weights. `mask_id` is the
+    token at positions not yet decoded; for a model without a mask token it is any id of the vocabulary. With `shifted`,
+    the logits of a position predict the next token. `trained_positions` is the longest sequence that the published
+    model was trained for; longer ones need `beyond_training`. `max_positions` is the longest that may be run.
 
-    Experts and what follows are set where `layout` is `diffusion_gemma`; `declared_parameters` then takes the place of
-    the count by formula.
+    Only the layout `diffusion_gemma` sets `experts` and the fields after it. Its parameters are declared, not computed.
     """
 
     name: str
@@ -56,12 +55,12 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def head_dim(self) -> int:
-        """Width of one attention head, in elements: as stated, else an even share of the hidden width."""
+        """Elements of one attention head: as stated, else an even share of the hidden width."""
         return self.head_width or self.hidden // self.heads
 
     @property
     def layer_parameters(self) -> int:
-        """Weights of one layer's seven linear projections (norms and biases apart)."""
+        """Weights of one layer's seven linear projections, without norms and biases."""
         attention = 2 * self.hidden * (self.heads + self.kv_heads) * self.head_dim
         return attention + 3 * self.hidden * self.ffn
 
@@ -72,55 +71,50 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def embedding_parameters(self) -> int:
-        """Weights of the embedding table, which is the output projection as well where they are tied."""
+        """Weights of the embedding table. With tied weights it is the output projection as well."""
         return self.vocabulary * self.hidden
 
     @property
     def streamed_parameters(self) -> int:
-        """Weights every forward reads whole: all but the embedding table, of which it reads one row a token.
+        """Weights that every forward reads: all but the embedding table, of which it reads one row per token.
 
-        A tied table is read whole by the output projection. Of experts, those that one token takes are counted.
+        The output projection reads a tied table whole. Of the experts, those that one token uses are counted.
         """
         if self.declared_parameters is not None:
-            return self.declared_parameters - self._idle_parameters
+            idle_experts = (self.experts or 0) - (self.experts_per_token or 0)
+            idle = idle_experts * 3 * self.hidden * (self.moe_ffn or 0) * self.layers
+            return self.declared_parameters - idle - (0 if self.tied else self.embedding_parameters)
         norms = (2 * self.layers + 1) * self.hidden
         return self.layers * (self.layer_parameters + self.bias_parameters) + norms + self.embedding_parameters
 
     @property
     def parameters(self) -> int:
-        """All weights, embedding table included."""
+        """All weights, including the embedding table."""
         if self.declared_parameters is not None:
             return self.declared_parameters
         return self.streamed_parameters + (0 if self.tied else self.embedding_parameters)
 
-    @property
-    def _idle_parameters(self) -> int:
-        """Of declared parameters, those that one token leaves unread: other experts, and an embedding table apart."""
-        idle = (self.experts or 0) - (self.experts_per_token or 0)
-        return idle * 3 * self.hidden * (self.moe_ffn or 0) * self.layers + (not self.tied) * self.embedding_parameters
-
     def cache_elements(self, positions: int) -> int:
-        """Elements of the keys and values of `positions` tokens, all layers."""
-        return 2 * self.kv_heads * sum(map(self._head_dim_of, range(self.layers))) * positions
-
-    def _head_dim_of(self, layer: int) -> int:
-        """The width of a layer's heads: wider in those that see everything, where a model has both kinds."""
-        sees_all = (layer + 1) % FULL_EVERY == 0 or layer == self.layers - 1
-        return self.global_head_dim if self.global_head_dim and sees_all else self.head_dim
+        """Return the elements of the keys and values of `positions` tokens in all layers."""
+        widths = 0
+        for layer in range(self.layers):
+            global_layer = (layer + 1) % FULL_EVERY == 0 or layer == self.layers - 1
+            widths += self.global_head_dim if self.global_head_dim and global_layer else self.head_dim
+        return 2 * self.kv_heads * widths * positions
 
     def with_(self, *, layers: int | None = None, heads: int | None = None, kv_heads: int | None = None) -> "Shape":
-        """This shape with other numbers of layers or heads; its own where None."""
+        """Return this shape with other numbers of layers or heads; None keeps its own."""
         return msgspec.structs.replace(
             self, layers=layers or self.layers, heads=heads or self.heads, kv_heads=kv_heads or self.kv_heads
         )
 
 
 class Presets(Mapping[str, Shape]):
-    """Shapes by name, read from `presets.toml` when the first is asked for."""
+    """Shapes by name, read from `presets.toml` on first use."""
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
-        """The tables of the file."""
+        """All shapes of the file, by name."""
         tables = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
         return {name: msgspec.convert({"name": name, **table}, Shape) for name, table in tables.items()}
 
@@ -135,9 +129,9 @@ class Presets(Mapping[str, Shape]):
 
 
 PRESETS: Mapping[str, Shape] = Presets()
-"""Every shape that `model = "..."` may name."""
+"""The shapes that the key `model` may name."""
 
 
 def shape_of(point: "Point") -> Shape:
-    """The shape a point runs: its model's preset with the point's own layers and heads."""
+    """Return the shape that a point runs: the preset of its model with the point's own layers and heads."""
     return PRESETS[point.model].with_(layers=point.layers, heads=point.heads, kv_heads=point.kv_heads)

@@ -1,4 +1,4 @@
-"""One value of a configuration at a time: whether a key takes it, and the sentence when it does not."""
+"""Single values of a configuration: whether a key accepts a value, and the message if it does not."""
 
 import difflib
 import json
@@ -18,14 +18,14 @@ _EXPECTED = {
     **dict.fromkeys(("guidance", "temperature"), f"a number from 0 to {MOST_FLOAT:.0f}"),
     **dict.fromkeys(("beyond_training", "fused"), "true or false"),
     "seed": f"an integer from 0 to {LARGEST_SEED}",
-    "schedule": "tokens for each step of a block, within a list as in [[4, 4, 8, 16]]",
+    "schedule": "a list of token counts for the steps of a block, inside a list, as in [[4, 4, 8, 16]]",
     "threshold": "a number above 0 and up to 1",
     "factor": f"a number above 0 and up to {MOST_FLOAT:.0f}",
 }
 
 
 def check_keys(table: Mapping[str, Any], where: str, *, extra: tuple[str, ...] = ()) -> None:
-    """Raise ConfigError for the first key that does not exist, with the nearest that does."""
+    """Raise ConfigError for the first unknown key, with the most similar known key, if one is similar."""
     for key in table:
         if key not in FIELDS and key not in extra:
             near = nearest(key, (*FIELDS, *extra))
@@ -34,31 +34,33 @@ def check_keys(table: Mapping[str, Any], where: str, *, extra: tuple[str, ...] =
 
 
 def alternatives(key: str, value: Any, where: str) -> list[Any]:
-    """The alternatives of one key, checked and of the key's own type."""
-    found = value if isinstance(value, list) else [value]
-    if not found:
+    """Return the alternatives of one key (a list, or a single value), converted to the key's type.
+
+    Raises ConfigError for an empty list and for a value that the key does not accept.
+    """
+    if value == []:
         raise ConfigError(f"{where}: {key} is an empty list; expected {expected(key)}, or a list of them.")
-    return [_converted(key, alternative, where) for alternative in found]
-
-
-def _converted(key: str, value: Any, where: str) -> Any:
-    """`value` as the key's type. Raises ConfigError unless it is that and among the key's choices."""
-    try:
-        converted = msgspec.convert(value, FIELDS[key].type)
-    except msgspec.ValidationError:
-        pass
-    else:
-        if value is not None and converted != () and (key != "model" or value in PRESETS):
-            return converted
-    if isinstance(value, str) and choices(key):
-        near = nearest(value, choices(key))
+    converted = []
+    for alternative in value if isinstance(value, list) else [value]:
+        reason = ""
+        try:
+            result = msgspec.convert(alternative, FIELDS[key].type)
+        except msgspec.ValidationError as error:
+            result, reason = None, str(error)
+        # Types with None accept it, but TOML has no null; an empty schedule has the right type as well.
+        if result is not None and result != () and (key != "model" or result in PRESETS):
+            converted.append(result)
+            continue
+        # msgspec says "got" for a wrong type and not for a value out of range; "$" leads to an element of a list.
+        kind = f" is {typed(alternative)}" if ", got" in reason and "$" not in reason else ""
+        near = nearest(alternative, choices(key)) if isinstance(alternative, str) else None
         hint = f" (nearest: {near})" if near else ""
-        raise ConfigError(f"{where}: {key} = {literal(value)}; expected {expected(key)}{hint}.")
-    raise ConfigError(f"{where}: {key} = {literal(value)} is {typed(value)}; expected {expected(key)}.")
+        raise ConfigError(f"{where}: {key} = {literal(alternative)}{kind}; expected {expected(key)}{hint}.")
+    return converted
 
 
 def choices(key: str) -> tuple[str, ...]:
-    """The words a key takes, none for a key that takes others."""
+    """Return the words that a key accepts; none for a key of another type."""
     if key == "model":
         return tuple(PRESETS)
     kind = FIELDS[key].type
@@ -66,22 +68,22 @@ def choices(key: str) -> tuple[str, ...]:
 
 
 def expected(key: str) -> str:
-    """What a key accepts, in words."""
+    """Return what a key accepts, in words."""
     if choices(key):
         return f"one of {', '.join(choices(key))}"
     return _EXPECTED.get(key, f"an integer from 1 to {MOST}")
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like a word, or None when nothing is near."""
+    """Return the candidate most similar to `word`, or None if none is similar."""
     return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)), None)
 
 
 def typed(value: Any) -> str:
-    """The type of a TOML value, in words."""
+    """Return the type of a TOML value, in words with an article."""
     return _TYPE_NAMES.get(type(value), f"a {type(value).__name__}")
 
 
 def literal(value: Any) -> str:
-    """A TOML value as the user wrote it, near enough."""
+    """Return a TOML value as the user wrote it, or nearly so."""
     return json.dumps(value, default=str)

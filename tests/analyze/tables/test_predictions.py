@@ -239,13 +239,14 @@ FORM = "its configuration is not of a known form: "
         ({"batch": 0}, FORM + "Expected `int` >= 1 - at `$.config.batch`"),
         ({"sparse": 1}, FORM + "Object contains unknown field `sparse` - at `$.config`"),
         ({"block": None}, "mode dlm_block_dual needs a block"),
-        ({"block": 7}, "block = 7 does not divide generated_tokens = 32"),
+        ({"block": 7}, "block = 7 does not divide generated_tokens = 32; expected a divisor of 32"),
         ({"steps": None}, "mode dlm_block_dual needs either steps or a threshold or factor, and has neither"),
         ({"threshold": 0.9}, "mode dlm_block_dual needs either steps or a threshold or factor, and has both"),
-        ({"heads": 3}, "heads = 3 does not divide the width 256 of tiny-llada"),
+        ({"heads": 3}, "heads = 3 does not divide the width 256 of tiny-llada; expected a divisor of 256"),
         (
             {"generated_tokens": 10_000_000, "block": 5_000_000},
-            "prompt_tokens + generated_tokens = 10000048 exceeds the 131072 positions of tiny-llada",
+            "prompt_tokens + generated_tokens = 10000048 exceeds the 131072 positions of tiny-llada; "
+            "expected at most 131072",
         ),
         ({"generated_tokens": 5000, "block": 1, "steps": 5000}, f"5000 blocks, more than {MOST_BLOCKS}"),
         ({"mode": "ar"}, "block = 16 has no effect in mode ar"),

@@ -182,36 +182,38 @@ def test_heads_and_layers_take_the_place_of_the_presets() -> None:
         (
             {},
             (7, 5),
-            'dtype = "bf16" needs compute capability 8.0, the device has 7.5; expected dtype = "fp16".',
+            'dtype = "bf16" needs compute capability 8.0, but the device has 7.5; expected dtype = "fp16".',
         ),
         ({"dtype": "fp16"}, (7, 5), None),
         (
             {"dtype": "fp16", "attention": "flash"},
             (7, 5),
-            'attention = "flash" needs compute capability 8.0, the device has 7.5; expected "auto".',
+            'attention = "flash" needs compute capability 8.0, but the device has 7.5; expected attention = "auto".',
         ),
         (
             {"attention": "block_sparse", "window": 9, "mode": "dlm_full", "dtype": "fp16"},
             (7, 5),
-            'attention = "block_sparse" needs compute capability 8.0, the device has 7.5; expected "auto".',
+            'attention = "block_sparse" needs compute capability 8.0, but the device has 7.5; expected '
+            'attention = "auto".',
         ),
         ({"linear": "fp8"}, (8, 9), None),
         ({"linear": "fp8"}, None, None),
         (
             {"linear": "fp8"},
             (8, 0),
-            'linear = "fp8" needs compute capability 8.9, the device has 8.0; expected "int8" or "model".',
+            'linear = "fp8" needs compute capability 8.9, but the device has 8.0; expected linear = "int8" or "model".',
         ),
         ({"linear": "int8", "dtype": "fp16"}, (8, 0), None),
         (
             {"linear": "int8", "dtype": "fp16"},
             (7, 5),
-            'linear = "int8" needs compute capability 8.0, the device has 7.5; expected "model".',
+            'linear = "int8" needs compute capability 8.0, but the device has 7.5; expected linear = "model".',
         ),
         (
             {"dtype": "fp32", "execution": "compile"},
             (6, 1),
-            'execution = "compile" needs compute capability 7.0, the device has 6.1; expected "eager" or "cuda_graph".',
+            'execution = "compile" needs compute capability 7.0, but the device has 6.1; '
+            'expected execution = "eager" or "cuda_graph".',
         ),
         (
             {"dtype": "fp32", "attention": "cudnn"},
@@ -221,12 +223,12 @@ def test_heads_and_layers_take_the_place_of_the_presets() -> None:
         (
             {"execution": "cuda_graph"},
             None,
-            'execution = "cuda_graph" needs a CUDA device; expected "eager" or "compile" on a CPU.',
+            'execution = "cuda_graph" needs a CUDA device; expected execution = "eager" or "compile" on a CPU.',
         ),
         (
             {"attention": "efficient"},
             None,
-            'attention = "efficient" needs a CUDA device; expected "auto", "flash" or "math" on a CPU.',
+            'attention = "efficient" needs a CUDA device; expected attention = "auto", "flash" or "math" on a CPU.',
         ),
     ],
 )
@@ -237,12 +239,12 @@ def test_what_a_device_lacks(change: dict[str, Any], capability: tuple[int, int]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mode": "dlm_full"}, 'mode = "dlm_full" is not for {model}; expected "dlm_block_causal"'),
-        ({"execution": "compile"}, 'execution = "compile" is not for {model}; expected "eager"'),
-        ({"guidance": 1.5}, "guidance = 1.5 is not for {model}; expected 0.0"),
-        ({"attention": "math"}, 'attention = "math" is not for {model}; expected "auto"'),
-        ({"layers": 1}, "layers = 1 is not for {model}; expected none"),
-        ({"linear": "fp8"}, 'linear = "fp8" is not for {model}; expected "model"'),
+        ({"mode": "dlm_full"}, 'mode = "dlm_full" does not work with {model}; expected mode = "dlm_block_causal"'),
+        ({"execution": "compile"}, 'execution = "compile" does not work with {model}; expected execution = "eager"'),
+        ({"guidance": 1.5}, "guidance = 1.5 does not work with {model}; expected guidance = 0.0"),
+        ({"attention": "math"}, 'attention = "math" does not work with {model}; expected attention = "auto"'),
+        ({"layers": 1}, "layers = 1 does not work with {model}; expected no layers"),
+        ({"linear": "fp8"}, 'linear = "fp8" does not work with {model}; expected linear = "model"'),
     ],
 )
 def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message: str) -> None:
@@ -269,19 +271,19 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
         ({"batch": "two"}, 'c.toml: batch = "two" is a string; expected an integer from 1 to 10000000.'),
         ({"batch": [1, 2.5]}, "c.toml: batch = 2.5 is a float; expected an integer from 1 to 10000000."),
         ({"batch": True}, "c.toml: batch = true is a boolean; expected an integer from 1 to 10000000."),
-        ({"prompt_tokens": 0}, "c.toml: prompt_tokens = 0 is an integer; expected an integer from 1 to 10000000."),
-        ({"seed": -1}, "c.toml: seed = -1 is an integer; expected an integer from 0 to 9223372036854775807."),
+        ({"prompt_tokens": 0}, "c.toml: prompt_tokens = 0; expected an integer from 1 to 10000000."),
+        ({"seed": -1}, "c.toml: seed = -1; expected an integer from 0 to 9223372036854775807."),
         (
             {"batch": 10_000_001},
-            "c.toml: batch = 10000001 is an integer; expected an integer from 1 to 10000000.",
+            "c.toml: batch = 10000001; expected an integer from 1 to 10000000.",
         ),
         (
             {"seed": 2**63},
-            "c.toml: seed = 9223372036854775808 is an integer; expected an integer from 0 to 9223372036854775807.",
+            "c.toml: seed = 9223372036854775808; expected an integer from 0 to 9223372036854775807.",
         ),
         (
             {"prompt_tokens": 10**30},
-            f"c.toml: prompt_tokens = {10**30} is an integer; expected an integer from 1 to 10000000.",
+            f"c.toml: prompt_tokens = {10**30}; expected an integer from 1 to 10000000.",
         ),
         (
             {"seed": []},
@@ -298,83 +300,90 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
             {"model": "llama-8b"},
             f'c.toml: model = "llama-8b"; expected one of {", ".join(PRESETS)} (nearest: llama-3-8b).',
         ),
-        ({"block": 5}, "c.toml: block = 5 does not divide generated_tokens = 16."),
-        ({"steps": 6}, "c.toml: steps = 6 is not a multiple of the 4 blocks of 4 tokens."),
+        ({"block": 5}, "c.toml: block = 5 does not divide generated_tokens = 16; expected a divisor of 16."),
+        ({"steps": 6}, "c.toml: steps = 6 is not a multiple of the 4 blocks; expected a multiple of 4."),
         (
             {"steps": 32},
-            "c.toml: steps = 32 exceeds generated_tokens = 16; expected at least one token a step.",
+            "c.toml: steps = 32 exceeds generated_tokens = 16; expected at least one token per step.",
         ),
         (
             {"prompt_tokens": 131_072},
-            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of tiny-llama.",
+            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of tiny-llama; "
+            "expected at most 131072.",
         ),
         *(
             (
                 {"model": model, "prompt_tokens": trained - 15},
-                f"c.toml: prompt_tokens + generated_tokens = {trained + 1} exceeds the {trained} positions {model} was "
-                "trained for; expected no more, or beyond_training = true, for times and bytes alone.",
+                f"c.toml: prompt_tokens + generated_tokens = {trained + 1} exceeds the {trained} positions that "
+                f"{model} was trained for; expected at most {trained}, or beyond_training = true to measure "
+                "times and bytes only.",
             )
             for model, trained in TRAINED.items()
         ),
         (
             {"model": "dream-7b", "prompt_tokens": 131_072, "beyond_training": True},
-            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of dream-7b.",
+            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of dream-7b; "
+            "expected at most 131072.",
         ),
         (
             {"model": "llada-8b", "prompt_tokens": 131_072, "beyond_training": True},
-            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of llada-8b.",
+            "c.toml: prompt_tokens + generated_tokens = 131088 exceeds the 131072 positions of llada-8b; "
+            "expected at most 131072.",
         ),
         ({"beyond_training": 1}, "c.toml: beyond_training = 1 is an integer; expected true or false."),
         (
             {"schedule": [4, 4]},
-            "c.toml: schedule = 4 is an integer; expected tokens for each step of a block, within a list as in "
-            "[[4, 4, 8, 16]].",
+            "c.toml: schedule = 4 is an integer; expected a list of token counts for the steps of a block, "
+            "inside a list, as in [[4, 4, 8, 16]].",
         ),
         (
             {"schedule": [[]]},
-            "c.toml: schedule = [] is a list; expected tokens for each step of a block, within a list as in "
-            "[[4, 4, 8, 16]].",
+            "c.toml: schedule = []; expected a list of token counts for the steps of a block, "
+            "inside a list, as in [[4, 4, 8, 16]].",
         ),
         (
             {"schedule": [[1, 2]]},
-            "c.toml: schedule = [1, 2] commits 3 tokens; expected the 4 of a block.",
+            "c.toml: schedule = [1, 2] commits 3 tokens; expected 4, the tokens of a block.",
         ),
         (
             {"schedule": [[1, 3]], "steps": 4},
-            "c.toml: steps = 4 is given beside a schedule of 2 steps for each of 4 blocks; expected 8, or no steps.",
+            "c.toml: steps = 4 is set together with a schedule of 2 steps for each of 4 blocks; expected 8, or "
+            "no steps.",
         ),
         (
             {"schedule": [[4]], "factor": 1.5},
-            "c.toml: schedule and factor are given; expected at most one of schedule, threshold and factor.",
+            "c.toml: schedule and factor are set together; expected at most one of schedule, threshold and factor.",
         ),
         (
             {"threshold": 0.9, "steps": 16},
-            "c.toml: steps = 16 is given beside threshold, with which confidence decides; expected one of them.",
+            "c.toml: steps = 16 is set together with threshold, by which confidence decides the number of steps; "
+            "expected one of them.",
         ),
-        ({"threshold": 0}, "c.toml: threshold = 0 is an integer; expected a number above 0 and up to 1."),
-        ({"threshold": 1.5}, "c.toml: threshold = 1.5 is a float; expected a number above 0 and up to 1."),
-        ({"factor": 0.0}, "c.toml: factor = 0.0 is a float; expected a number above 0 and up to 1000000."),
+        ({"threshold": 0}, "c.toml: threshold = 0; expected a number above 0 and up to 1."),
+        ({"threshold": 1.5}, "c.toml: threshold = 1.5; expected a number above 0 and up to 1."),
+        ({"factor": 0.0}, "c.toml: factor = 0.0; expected a number above 0 and up to 1000000."),
         (
             {"guidance": float("nan")},
-            "c.toml: guidance = NaN is a float; expected a number from 0 to 1000000.",
+            "c.toml: guidance = NaN; expected a number from 0 to 1000000.",
         ),
-        ({"temperature": -1}, "c.toml: temperature = -1 is an integer; expected a number from 0 to 1000000."),
+        ({"temperature": -1}, "c.toml: temperature = -1; expected a number from 0 to 1000000."),
         ({"fused": 1}, "c.toml: fused = 1 is an integer; expected true or false."),
-        ({"layers": 5}, "c.toml: layers = 5 exceeds the 4 layers of tiny-llama."),
-        ({"heads": 3}, "c.toml: heads = 3 does not divide the width 256 of tiny-llama."),
+        ({"layers": 5}, "c.toml: layers = 5 exceeds the 4 layers of tiny-llama; expected at most 4."),
+        ({"heads": 3}, "c.toml: heads = 3 does not divide the width 256 of tiny-llama; expected a divisor of 256."),
         (
             {"heads": 256},
-            "c.toml: heads = 256 makes heads of 1 elements; expected an even number, to be rotated.",
+            "c.toml: heads = 256 makes heads of 1 elements; expected heads of an even number, which rotary "
+            "positions need.",
         ),
-        ({"kv_heads": 16}, "c.toml: kv_heads = 16 exceeds heads = 8; expected a divisor of heads."),
-        ({"kv_heads": 3}, "c.toml: kv_heads = 3 does not divide heads = 8."),
+        ({"kv_heads": 16}, "c.toml: kv_heads = 16 does not divide heads = 8; expected a divisor of 8."),
+        ({"kv_heads": 3}, "c.toml: kv_heads = 3 does not divide heads = 8; expected a divisor of 8."),
         (
             {"device": "cpu", "execution": "cuda_graph"},
-            'c.toml: execution = "cuda_graph" needs a CUDA device; expected "eager" or "compile" on a CPU.',
+            'c.toml: execution = "cuda_graph" needs a CUDA device; expected execution = "eager" or "compile" on a CPU.',
         ),
         (
             {"device": "cpu", "attention": "cudnn"},
-            'c.toml: attention = "cudnn" needs a CUDA device; expected "auto", "flash" or "math" on a CPU.',
+            'c.toml: attention = "cudnn" needs a CUDA device; expected attention = "auto", "flash" or "math" on a CPU.',
         ),
         (
             {"device": "cuda", "attention": "flash", "dtype": "fp32"},
@@ -383,33 +392,35 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
         (
             {"variant": "faithful", "execution": "cuda_graph"},
             'c.toml: execution = "cuda_graph" cannot run variant = "faithful", which waits for the device; '
-            'expected "eager".',
+            'expected execution = "eager".',
         ),
         (
             {"variant": "synchronous", "execution": "compile"},
             'c.toml: execution = "compile" cannot run variant = "synchronous", which waits for the device; '
-            'expected "eager".',
+            'expected execution = "eager".',
         ),
         (
             {"threshold": 0.9, "execution": "compile"},
-            'c.toml: execution = "compile" cannot run threshold, which waits for the device; expected "eager".',
+            'c.toml: execution = "compile" cannot run threshold, which waits for the device; '
+            'expected execution = "eager".',
         ),
         (
             {"factor": 1.5, "execution": "cuda_graph"},
-            'c.toml: execution = "cuda_graph" cannot run factor, which waits for the device; expected "eager".',
+            'c.toml: execution = "cuda_graph" cannot run factor, which waits for the device; '
+            'expected execution = "eager".',
         ),
         (
             {"mode": "dlm_block_causal", "attention": "flash"},
-            'c.toml: attention = "flash" takes no mask, which a prefill of 8 tokens in blocks of 4 needs; '
-            'expected "auto" or a prompt of one block at most.',
+            'c.toml: attention = "flash" takes no mask, but a prefill of 8 tokens in blocks of 4 needs one; '
+            'expected attention = "auto" or a prompt of at most one block.',
         ),
         (
             {"zip": ["batch", "block"], "batch": [1, 2]},
-            "c.toml: zip joins lists of different lengths (batch has 2, block has 1); expected equal ones.",
+            "c.toml: zip joins lists of different lengths (batch has 2, block has 1); expected lists of one length.",
         ),
         (
             {"zip": ["batch", "block"]},
-            'c.toml: zip names "batch", which is not given; expected keys of the same run.',
+            'c.toml: zip names "batch", which is not set; expected keys of the same run.',
         ),
         (
             {"zip": [["mode", "block"], ["mode", "model"]]},
@@ -418,8 +429,8 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
         *(
             (
                 {"zip": wrong},
-                f"c.toml: zip = {shown}; expected keys that advance together, as in "
-                '["prompt_tokens", "generated_tokens"], or several lists of them.',
+                f"c.toml: zip = {shown}; expected a list of two or more keys, as in "
+                '["prompt_tokens", "generated_tokens"], or several such lists.',
             )
             for wrong, shown in (
                 ("block", '"block" is a string'),
@@ -430,38 +441,39 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
         ),
         (
             {"linear": "fp8", "dtype": "fp16"},
-            'c.toml: linear = "fp8" gives bf16 where dtype = "fp16"; expected dtype = "bf16" or linear = "int8".',
+            'c.toml: linear = "fp8" returns bf16, but dtype = "fp16"; expected dtype = "bf16" or linear = "int8".',
         ),
         (
             {"linear": "int8", "heads": 64, "kv_heads": 2},
-            'c.toml: linear = "int8" multiplies matrices of multiples of 16, the kv_heads of tiny-llama make 8; '
-            'expected "model".',
+            'c.toml: linear = "int8" needs matrices whose sizes are multiples of 16, but the kv_heads of '
+            "tiny-llama make "
+            '8; expected linear = "model".',
         ),
         (
             {"attention": "block_sparse", "window": 8},
-            'c.toml: attention = "block_sparse" is not for mode = "dlm_block_dual"; expected "dlm_full".',
+            'c.toml: attention = "block_sparse" does not work with mode = "dlm_block_dual"; expected mode = '
+            '"dlm_full".',
         ),
         (
             {"attention": "block_sparse", "mode": "dlm_full"},
-            'c.toml: attention = "block_sparse" is given without a window; expected one.',
+            'c.toml: attention = "block_sparse" is set without window; expected window = a number of tokens.',
         ),
-        ({"window": 0}, "c.toml: window = 0 is an integer; expected an integer from 1 to 10000000."),
+        ({"window": 0}, "c.toml: window = 0; expected an integer from 1 to 10000000."),
         (
             {"checkpoint": "/nowhere"},
-            'c.toml: checkpoint = "/nowhere" holds no config.json; expected a directory in Hugging Face layout.',
+            'c.toml: checkpoint = "/nowhere" has no config.json; expected a directory in Hugging Face layout.',
         ),
         (
             {"name": "a/b"},
-            'c.toml: name = "a/b" cannot name a directory; expected one without "/" and "\\" that starts with no ".".',
+            'c.toml: name = "a/b" cannot name a directory; expected no "/", no "\\" and no "." at its start.',
         ),
         (
             {"name": ".."},
-            'c.toml: name = ".." cannot name a directory; expected one without "/" and "\\" that starts with no ".".',
+            'c.toml: name = ".." cannot name a directory; expected no "/", no "\\" and no "." at its start.',
         ),
         (
             {"name": "a\\b"},
-            'c.toml: name = "a\\\\b" cannot name a directory; '
-            'expected one without "/" and "\\" that starts with no ".".',
+            'c.toml: name = "a\\\\b" cannot name a directory; expected no "/", no "\\" and no "." at its start.',
         ),
         (
             {"name": "a\n"},
@@ -473,21 +485,21 @@ def test_a_canvas_model_knows_one_way_to_decode(change: dict[str, Any], message:
         ),
         (
             {"name": "a", "batch": [1, 2]},
-            'c.toml: name = "a" would name 2 points; expected one point, or no name so that each is named by what it '
-            "runs.",
+            'c.toml: name = "a" would name 2 points; expected one point, or no name so that each is named by its '
+            "settings.",
         ),
         ({"runs": {}}, "c.toml: runs is a table; expected one or more [[runs]] tables."),
         ({"runs": []}, "c.toml: runs is a list; expected one or more [[runs]] tables."),
         (
             {"runs": [{}, {"batch": 0}]},
-            "c.toml, run 2: batch = 0 is an integer; expected an integer from 1 to 10000000.",
+            "c.toml, run 2: batch = 0; expected an integer from 1 to 10000000.",
         ),
         ({"runs": [{"modes": "ar"}]}, 'c.toml, run 1: unknown key "modes"; did you mean "mode"?'),
         (
             {"runs": [{}, {"repeats": 1}]},
-            "c.toml: 2 different points would be written to "
-            "tiny-llama_dlm_block_dual_p8_g16_b1_block4_k16_bf16_eager; expected one each: give them a name, or put "
-            "them in two files.",
+            "c.toml: 2 different points have the directory "
+            "tiny-llama_dlm_block_dual_p8_g16_b1_block4_k16_bf16_eager; expected one: give each a name, or put them "
+            "in two files.",
         ),
     ],
 )
@@ -518,7 +530,7 @@ def test_a_prompt_of_one_block_needs_no_mask() -> None:
 def test_a_checkpoint_has_its_own_heads(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert one(**AR, checkpoint=str(tmp_path), layers=2).layers == 2
-    with pytest.raises(ConfigError, match="heads or kv_heads is given beside a checkpoint"):
+    with pytest.raises(ConfigError, match="heads or kv_heads is set together with checkpoint"):
         one(**AR, checkpoint=str(tmp_path), kv_heads=8)
 
 
@@ -534,5 +546,7 @@ def test_the_same_point_twice_is_one() -> None:
 
 def test_a_canvas_model_s_weights_are_random(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"checkpoint = .* is not for tiny-diffusion-gemma; expected none"):
+    with pytest.raises(
+        ConfigError, match=r"checkpoint = .* does not work with tiny-diffusion-gemma; expected no checkpoint"
+    ):
         one(**{**DLM, "model": "tiny-diffusion-gemma", "mode": "dlm_block_causal", "checkpoint": str(tmp_path)})
