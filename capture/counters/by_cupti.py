@@ -1,6 +1,6 @@
-"""Hardware counters of every kernel of decoding steps: what there is to count, whether it works here, and recording it.
+"""Hardware counters by CUPTI in the recording process: whether they work on a device, and recording them for steps.
 
-Counting leaves state and kernel times as they are; gaps between kernels become longer.
+Counting changes neither the state of a generation nor the times of its kernels. Gaps between kernels become longer.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ __all__ = ["METRIC_SETS", "Capability", "Report", "Row", "Seconds", "Window", "p
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether counters work on a device, and in one line what was found."""
+    """Whether counters work on a device; `reason` is one line that says why not, or with which CUPTI."""
 
     works: bool
     reason: str
@@ -34,11 +34,24 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def probe(device: "torch.device") -> Capability:
-    """Count one small kernel on `device`, and say in one line what works or why not. Never raises."""
+    """Count one small kernel on `device` and return whether that works, and why not. Never raises."""
     try:
         cupti, chip = _open(device)
-        _count_one(cupti, chip, device)
-    except Exception as error:  # An answer is what is wanted, whatever the machine is like.
+        import torch
+
+        with (
+            Host(cupti, chip, METRIC_SETS["memory"]) as host,
+            RangeProfiler(host, context(device), ranges=16) as profiler,
+        ):
+            profiler.configure()
+            profiler.start()
+            torch.ones(1024, device=device)
+            torch.cuda.synchronize(device)
+            profiler.stop()
+            profiler.decode()
+            if not profiler.ranges():
+                raise CuptiError("cuptiRangeProfilerDecodeData", None, "counted no kernel; expected one")
+    except Exception as error:  # Whatever is wrong with a machine, it means that counters do not work.
         return Capability(works=False, reason=" ".join(str(error).split()) or type(error).__name__)
     return Capability(
         works=True, reason=f"CUPTI {cupti.version} counts on {chip}", chip=chip, cupti_version=cupti.version
@@ -55,13 +68,15 @@ def record(
     windows: Sequence[str] = ("memory",),
     kernels: int | None = None,
 ) -> Report:
-    """Run `steps` once for each window and write the counters of their kernels to `path` (trace.counters.csv.gz).
+    """Run `steps` once per window, write the counters of their kernels to `path` (trace.counters.csv.gz), and report.
 
-    `run` issues a step's work on the current stream of `device`, eagerly and in this process; `prepare`, called before
-    every window, sets the state that the first of `steps` begins from. `kernels` is the most a step launches; without
-    it the steps are run once more, to count them. A window whose ranges are not exactly the kernels of the trace, step
-    by step and by name, is left out and named in the report; without any window no file is written. Raises
-    CaptureError for a window METRIC_SETS does not have, and what `run` and `prepare` raise.
+    `run` issues a step's work on the current stream of `device`, eagerly and in this process. `prepare` is called
+    before every window and restores the state before the first of `steps`. `kernels` is the largest number of kernels
+    of a step; without it the steps are run once more to count them.
+
+    If the ranges of a window are not exactly the kernels of the trace, step by step and by name, the whole window is
+    discarded and the report says why. Without any window no file is written. Raises CaptureError for a window that
+    METRIC_SETS does not have, and whatever `run` and `prepare` raise.
     """
     if unknown := [name for name in windows if name not in METRIC_SETS]:
         raise CaptureError(f"no counters {unknown[0]!r}; expected some of {', '.join(METRIC_SETS)}.")
@@ -79,33 +94,15 @@ def record(
 
 
 def _open(device: "torch.device") -> tuple[Library, str]:
-    """CUPTI, ready for `device`, and its chip's name. Raises CaptureError saying what is missing."""
+    """Return CUPTI, initialized for `device`, and the name of its chip. Raises CaptureError naming what is missing."""
     if device.type != "cuda":
         raise CaptureError(f"no counters on {device}; expected a CUDA device")
     driver()
     cupti = library.load()
     cupti.call("cuptiProfilerInitialize")
-    index = getattr(device, "index", None)  # None for the current device, which torch's types leave out.
+    index = getattr(device, "index", None)  # torch's stubs do not say that it may be None, for the current device
     if index is None:
         import torch
 
         index = torch.cuda.current_device()
     return cupti, cupti.call("cuptiDeviceGetChipName", device=index).chip.decode()
-
-
-def _count_one(cupti: Library, chip: str, device: "torch.device") -> None:
-    """Count one kernel. Raises CuptiError where that does not work."""
-    import torch
-
-    with (
-        Host(cupti, chip, METRIC_SETS["memory"]) as host,
-        RangeProfiler(host, context(device), ranges=16) as profiler,
-    ):
-        profiler.configure()
-        profiler.start()
-        torch.ones(1024, device=device)
-        torch.cuda.synchronize(device)
-        profiler.stop()
-        profiler.decode()
-        if not profiler.ranges():
-            raise CuptiError("cuptiRangeProfilerDecodeData", None, "counted no kernel; expected one")

@@ -1,6 +1,6 @@
-"""Nsight Compute, the second way to counters: its command line, its raw CSV, and how far it agrees with ours.
+"""Nsight Compute, the second source of counters: its command line, its raw CSV, and its agreement with CUPTI.
 
-It replays nothing for these metrics but takes some 40 ms a kernel, and runs the program as its child.
+It runs the program as its child and takes about 40 ms per kernel. These metrics fit one pass, so no kernel is replayed.
 """
 
 import gzip
@@ -25,14 +25,14 @@ METRICS = (
     "sm__ops_path_tensor_src_bf16_dst_fp32.sum",
     "gpu__time_duration.sum",
 )
-"""What one pass counts on GH100."""
+"""Metrics that one pass counts on GH100."""
 
 _DRAM = METRICS[:2]
 _PLACES = ("/usr/local/cuda*/bin/ncu", "/opt/nvidia/nsight-compute/*/ncu")
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """A kernel's DRAM bytes, read and written, counted in both ways."""
+    """The DRAM bytes of a kernel, read and written, as CUPTI and as Nsight Compute counted them."""
 
     launch_index: int
     kernel: str
@@ -41,11 +41,11 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """One step counted in both ways. Counts, and totals in bytes of DRAM read and written.
+    """One step counted by CUPTI and by Nsight Compute: numbers of kernels, and bytes of DRAM read and written.
 
-    `names_agree` is the share of launches whose function's own name is the same, of the longer of the two lists;
-    `relative_difference` is ours over ncu's, less 1, and None where ncu's total is 0; `worst` are the kernels furthest
-    apart in bytes.
+    `names_agree` is the share of launches with equal function names, of the longer of the two lists.
+    `relative_difference` is CUPTI's total over ncu's, less 1; None if ncu's total is 0. `worst` are the kernels with
+    the largest differences in bytes.
     """
 
     kernels: int
@@ -58,24 +58,20 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find() -> Path | None:
-    """The `ncu` to use: the one in PATH, else the newest in the places NVIDIA installs it to."""
-    if found := shutil.which("ncu"):
-        return Path(found)
-    places = (place for pattern in _PLACES for place in Path("/").glob(pattern[1:]))
-    return max((place for place in places if place.is_file()), key=_version, default=None)
-
-
-def _version(path: Path) -> list[int]:
-    """The numbers in a path, which for NVIDIA's folders are the version."""
-    return [int(number) for number in re.findall(r"\d+", str(path))]
+    """Return the path of `ncu`: the one in PATH, else the newest in the folders where NVIDIA installs it, else None."""
+    if in_path := shutil.which("ncu"):
+        return Path(in_path)
+    installed = [path for pattern in _PLACES for path in Path("/").glob(pattern[1:]) if path.is_file()]
+    # The numbers in the path of an installation are its version.
+    return max(installed, key=lambda path: [int(number) for number in re.findall(r"\d+", str(path))], default=None)
 
 
 def command(
     child: Sequence[str], output: Path, *, ncu: Path | str = "ncu", metrics: Sequence[str] = METRICS
 ) -> list[str]:
-    """The command line that runs `child` and writes the raw CSV of its profiled range to `output`.
+    """Return the command line that runs `child` and writes the raw CSV of its profiled range to `output`.
 
-    Caches and clocks stay as the program has them, so that a kernel finds in L2 what the one before left there.
+    Caches and clocks stay under the program's control: a kernel reads from L2 what earlier kernels left there.
     """
     options = {
         "--page": "raw",
@@ -92,7 +88,7 @@ def command(
 
 @contextmanager
 def profiled_range() -> Iterator[None]:
-    """The part of the child that `ncu --profile-from-start off` profiles."""
+    """Mark the block that `ncu --profile-from-start off` profiles, in its child."""
     import torch
 
     cudart = torch.cuda.cudart()  # type: ignore[no-untyped-call]
@@ -114,28 +110,11 @@ def read(path: Path) -> list[NcuKernel]:
         raise NsightError(f"{path.name}: {error}") from None
 
 
-def agree(ours: Iterable[Row], theirs: Sequence[NcuKernel], *, worst: int = 5) -> Agreement:
-    """Compare our rows of one step with ncu's kernels, launch by launch. Raises NsightError for rows of two steps."""
-    names, bytes_ = _launches(ours)
-    pairs = [
-        Pair(index, name or (other.name if other else ""), own or 0.0, _dram(other) if other else 0.0)
-        for index, (name, own, other) in enumerate(zip_longest(names, bytes_, theirs))
-    ]
-    same = sum(own_name(name) == own_name(other.name) for name, other in zip(names, theirs, strict=False))
-    total, ncu_total = sum(pair.dram_bytes for pair in pairs), sum(pair.ncu_dram_bytes for pair in pairs)
-    return Agreement(
-        kernels=len(names),
-        ncu_kernels=len(theirs),
-        names_agree=same / len(pairs) if pairs else 0.0,
-        dram_bytes=total,
-        ncu_dram_bytes=ncu_total,
-        relative_difference=total / ncu_total - 1 if ncu_total else None,
-        worst=sorted(pairs, key=lambda pair: -abs(pair.dram_bytes - pair.ncu_dram_bytes))[:worst],
-    )
+def agree(rows: Iterable[Row], ncu_kernels: Sequence[NcuKernel], *, worst: int = 5) -> Agreement:
+    """Compare CUPTI's rows of one step with ncu's kernels, launch by launch. Raises NsightError for rows of two steps.
 
-
-def _launches(rows: Iterable[Row]) -> tuple[list[str], list[float]]:
-    """The names and the DRAM bytes of a step's launches, in order."""
+    A launch that only one of them has counts as one of 0 bytes of the other.
+    """
     names: dict[int, str] = {}
     dram: dict[tuple[int, str], float] = {}
     steps = set()
@@ -145,12 +124,27 @@ def _launches(rows: Iterable[Row]) -> tuple[list[str], list[float]]:
         if row.metric in _DRAM:
             dram[row.launch_index, row.metric] = row.value
     if len(steps) > 1:
-        raise NsightError(f"the rows are of {len(steps)} steps; expected one, which is what ncu's file holds")
-    order = sorted(names)
-    return [names[index] for index in order], [
-        sum(dram.get((index, metric), 0.0) for metric in _DRAM) for index in order
+        raise NsightError(f"the rows are of {len(steps)} steps; expected one, since ncu's file holds one")
+    launches = [
+        (name, sum(dram.get((index, metric), 0.0) for metric in _DRAM)) for index, name in sorted(names.items())
     ]
-
-
-def _dram(kernel: NcuKernel) -> float:
-    return sum(kernel.metrics.get(metric, 0.0) for metric in _DRAM)
+    ncu_launches = [(kernel.name, sum(kernel.metrics.get(metric, 0.0) for metric in _DRAM)) for kernel in ncu_kernels]
+    pairs = [
+        Pair(index, name or ncu_name, dram_bytes, ncu_bytes)
+        for index, ((name, dram_bytes), (ncu_name, ncu_bytes)) in enumerate(
+            zip_longest(launches, ncu_launches, fillvalue=("", 0.0))
+        )
+    ]
+    same = sum(
+        own_name(name) == own_name(ncu_name) for (name, _), (ncu_name, _) in zip(launches, ncu_launches, strict=False)
+    )
+    total, ncu_total = sum(pair.dram_bytes for pair in pairs), sum(pair.ncu_dram_bytes for pair in pairs)
+    return Agreement(
+        kernels=len(launches),
+        ncu_kernels=len(ncu_launches),
+        names_agree=same / len(pairs) if pairs else 0.0,
+        dram_bytes=total,
+        ncu_dram_bytes=ncu_total,
+        relative_difference=total / ncu_total - 1 if ncu_total else None,
+        worst=sorted(pairs, key=lambda pair: -abs(pair.dram_bytes - pair.ncu_dram_bytes))[:worst],
+    )

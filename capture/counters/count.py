@@ -1,4 +1,4 @@
-"""Hardware counters of a recorded point: by CUPTI in this process, or by Nsight Compute in a child of its own."""
+"""Hardware counters of a recorded point: by CUPTI in this process, or by Nsight Compute in a child process."""
 
 import gzip
 import os
@@ -15,8 +15,7 @@ import torch
 
 from ridgeline import IMPORT_ROOT
 from ridgeline.capture.configuration.point import Point
-from ridgeline.capture.counters import by_cupti as counters
-from ridgeline.capture.counters import by_ncu as nsight
+from ridgeline.capture.counters import by_cupti, by_ncu
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring.execution import Direct, walk
 from ridgeline.capture.steps import Step
@@ -26,10 +25,13 @@ Progress = Callable[[str], None]
 CUPTI_FILE = "trace.counters.csv.gz"
 NCU_FILE = "trace.ncu.csv.gz"
 NCU_LIMIT_S = 900.0
-"""Seconds Nsight Compute may take for one step: it needs some 40 ms a kernel, and its child makes the weights anew."""
+"""Time limit of Nsight Compute for one step: about 40 ms per kernel, after its child has made the weights again."""
 
 NCU_SILENCE_S = 60.0
-"""Seconds in which neither it nor its child may write anything: it tells of each kernel, its child of each step."""
+"""Time limit between two lines of Nsight Compute or its child, which print one per kernel and one per step."""
+
+TENSOR_SETS = {"bf16": "tensor", "fp16": "tensor_fp16", "fp32": "tensor_tf32"}
+"""The metric set that counts the tensor operations of a dtype. One pass does not fit all of them."""
 
 _POLL_S = 5.0
 
@@ -43,35 +45,38 @@ def count(
     method: str,
     say: Progress,
 ) -> dict[str, Any] | None:
-    """Count the steps of `window` into files of `directory`; what was counted and what it cost, for run.json.
+    """Count the steps of `window` into files of `directory`. Returns what run.json says of the counters and their cost.
 
-    `method` is `auto`, `cupti` or `ncu`. With `auto` it is CUPTI where that works, else Nsight Compute where that is
-    installed, else nothing, and which and why is told; with `ncu` a step is counted by both where both work, and
-    compared. None where `auto` finds no CUDA device.
+    `method` is `auto`, `cupti` or `ncu`. `auto` uses CUPTI where it works, else Nsight Compute where it is installed.
+    `ncu` counts one step by Nsight Compute, and by CUPTI as well where that works, and compares the two. Returns None
+    for `auto` on a device other than CUDA. Raises CaptureError if `ncu` fails and CUPTI counted nothing.
     """
     if method == "auto" and device.type != "cuda":
         return None
-    capability = counters.probe(device)
-    ncu = nsight.find() if device.type == "cuda" else None
-    told: dict[str, Any] = {"outcome": "ok", "cupti": capability.reason}
+    capability = by_cupti.probe(device)
+    ncu = by_ncu.find() if device.type == "cuda" else None
+    counters: dict[str, Any] = {"outcome": "ok", "cupti": capability.reason}
     if capability.works:
         say("counters by CUPTI")
-        told |= by_cupti(point, window, launched, device, directory, say)
+        counters |= count_by_cupti(point, window, launched, device, directory, say)
     if method == "ncu" or (method == "auto" and not capability.works and ncu is not None):
-        told |= _second(point, window[-1], directory, ncu, say, first="method" in told)
-    if not {"method", "ncu"} & told.keys():
-        wanted = (
-            "Nsight Compute (ncu) is not installed either" if method == "auto" else f"counters = {method} was asked for"
-        )
-        return {"outcome": "failed", "reason": f"{capability.reason}; {wanted}"}
-    return told
+        try:
+            counters["ncu"] = _count_by_ncu(point, window[-1], directory, ncu, say)
+        except CaptureError as error:
+            if "method" not in counters:
+                raise
+            counters["ncu"] = {"outcome": "failed", "reason": str(error)}
+    if not {"method", "ncu"} & counters.keys():
+        remedy = "Nsight Compute (ncu) is not installed either" if method == "auto" else "choose --counters auto or off"
+        return {"outcome": "failed", "reason": f"{capability.reason}; {remedy}"}
+    return counters
 
 
-def by_cupti(
+def count_by_cupti(
     point: Point, window: Sequence[Step], launched: Direct, device: torch.device, directory: Path, say: Progress
 ) -> dict[str, Any]:
-    """Count by CUPTI's range profiler: what its report says."""
-    report = counters.record(
+    """Count the steps of `window` by CUPTI. Returns its report for run.json, without empty parts."""
+    report = by_cupti.record(
         window,
         launched.run,
         device,
@@ -79,22 +84,18 @@ def by_cupti(
         prepare=lambda: go_to(launched, window[0], say),
         windows=sets(point),
     )
-    told = {name: value for name, value in msgspec.to_builtins(report).items() if value}
-    return told if report.windows else {**told, "outcome": "failed", "reason": "; ".join(report.problems)}
-
-
-TENSOR_SETS = {"bf16": "tensor", "fp16": "tensor_fp16", "fp32": "tensor_tf32"}
-"""The set that counts the tensor operations of a dtype; they do not all fit one pass."""
+    counters = {name: value for name, value in msgspec.to_builtins(report).items() if value}
+    return counters if report.windows else {**counters, "outcome": "failed", "reason": "; ".join(report.problems)}
 
 
 def sets(point: Point) -> tuple[str, ...]:
-    """The metric sets that a point's `counted` asks for."""
-    tensor = (TENSOR_SETS[point.dtype],)
-    return {"memory": ("memory",), "tensor": ("memory", *tensor), "all": ("memory", *tensor, "sass")}[point.counted]
+    """Return the metric sets that a point's `counted` asks for."""
+    tensor = TENSOR_SETS[point.dtype]
+    return {"memory": ("memory",), "tensor": ("memory", tensor), "all": ("memory", tensor, "sass")}[point.counted]
 
 
 def go_to(launched: Direct, first: Step, say: Progress = lambda _: None) -> None:
-    """Bring a generation to just before a step. That may take minutes, so it says how far it is."""
+    """Run a generation from its start to just before `first`. That may take minutes, so every step is announced."""
     launched.generation.reset()
     for step in walk(launched.generation):
         if step.index == first.index:
@@ -103,89 +104,61 @@ def go_to(launched: Direct, first: Step, say: Progress = lambda _: None) -> None
         launched.run(step)
 
 
-def _second(
-    point: Point, step: Step, directory: Path, ncu: Path | None, say: Progress, *, first: bool
-) -> dict[str, Any]:
-    """Count by Nsight Compute. Where CUPTI counted `first`, its failure is told and costs nothing."""
-    try:
-        return _by_ncu(point, step, directory, ncu, say)
-    except CaptureError as error:
-        if not first:
-            raise
-        return {"ncu": {"outcome": "failed", "reason": str(error)}}
-
-
-def _by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, say: Progress) -> dict[str, Any]:
-    """Count one step by Nsight Compute, and compare with CUPTI's counters of the same step where there are some."""
+def _count_by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, say: Progress) -> dict[str, Any]:
+    """Count one step by Nsight Compute, and compare with CUPTI's counters of the same step if there are any."""
     if ncu is None:
         raise CaptureError("Nsight Compute (ncu) is not installed; install it, or choose --counters cupti.")
     started = time.perf_counter()
+    if point.checkpoint is not None:  # the child runs in another folder
+        point = msgspec.structs.replace(point, checkpoint=str(Path(point.checkpoint).resolve()))
     with tempfile.TemporaryDirectory() as temporary:
         task, output = Path(temporary) / "task.json", Path(temporary) / "ncu.csv"
-        task.write_bytes(msgspec.json.encode({"point": _anywhere(point), "step": step.index}))
-        _run(
-            nsight.command([sys.executable, "-m", "ridgeline.capture.sweep.one_step", str(task)], output, ncu=ncu),
-            output,
-            say,
-        )
-        lines = [line for line in output.read_text().splitlines(keepends=True) if not line.startswith("==")]
-    kernels = nsight.read(_written(directory / NCU_FILE, "".join(lines)))
-    told: dict[str, Any] = {"step": step.index, "kernels": len(kernels), "seconds": time.perf_counter() - started}
+        task.write_bytes(msgspec.json.encode({"point": point, "step": step.index}))
+        child = [sys.executable, "-m", "ridgeline.capture.sweep.one_step", str(task)]
+        _run(by_ncu.command(child, output, ncu=ncu), output, say)
+        with gzip.open(directory / NCU_FILE, "wt", newline="") as file:
+            # ncu's messages may name folders of this machine
+            file.writelines(line for line in output.read_text().splitlines(keepends=True) if not line.startswith("=="))
+    kernels = by_ncu.read(directory / NCU_FILE)
+    counters = {"step": step.index, "kernels": len(kernels), "seconds": time.perf_counter() - started}
     if (directory / CUPTI_FILE).exists():
-        ours = [
-            row for row in counters.read(directory / CUPTI_FILE) if row.step == step.index and row.window == "memory"
-        ]
-        told["agreement"] = msgspec.to_builtins(nsight.agree(ours, kernels))
-    return {"ncu": told}
-
-
-def _anywhere(point: Point) -> Point:
-    """The point as a process in another folder may read it."""
-    if point.checkpoint is None:
-        return point
-    return msgspec.structs.replace(point, checkpoint=str(Path(point.checkpoint).resolve()))
-
-
-def _written(path: Path, text: str) -> Path:
-    """A gzipped file."""
-    with gzip.open(path, "wt", newline="") as file:
-        file.write(text)
-    return path
+        rows = by_cupti.read(directory / CUPTI_FILE)
+        memory = [row for row in rows if row.step == step.index and row.window == "memory"]
+        counters["agreement"] = msgspec.to_builtins(by_ncu.agree(memory, kernels))
+    return counters
 
 
 def _run(command: list[str], log: Path, say: Progress) -> None:
-    """Run a program that writes to `log`, and say now and then that it still runs.
+    """Run a command that writes to `log`, and report every few seconds that it still runs.
 
-    Its standard input ends when it is ended, for what it started. Raises CaptureError when it fails, takes too long or
-    falls silent.
+    Its standard input is a pipe, which closes when this returns: processes that the command started end by that. Raises
+    CaptureError if the command fails or exceeds NCU_LIMIT_S or NCU_SILENCE_S.
     """
-    started = heard = time.monotonic()
-    written = -1
-    with tempfile.TemporaryFile() as noise:
+    started = last_growth = time.monotonic()
+    size = -1
+    with tempfile.TemporaryFile() as printed:
         with subprocess.Popen(
-            command, cwd=IMPORT_ROOT, stdin=subprocess.PIPE, stdout=noise, stderr=subprocess.STDOUT
+            command, cwd=IMPORT_ROOT, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.STDOUT
         ) as child:
             try:
                 while child.poll() is None:
                     now = time.monotonic()
-                    before, written = written, os.fstat(noise.fileno()).st_size + _size(log)
-                    heard = now if written != before else heard
-                    _check_time(now - started, now - heard)
+                    before = size
+                    size = os.fstat(printed.fileno()).st_size + (log.stat().st_size if log.exists() else 0)
+                    if size != before:
+                        last_growth = now
+                    if now - started > NCU_LIMIT_S:
+                        raise CaptureError(
+                            f"Nsight Compute took more than {NCU_LIMIT_S:.0f} s for a step; it was ended."
+                        )
+                    if now - last_growth > NCU_SILENCE_S:
+                        raise CaptureError(
+                            f"Nsight Compute hung: it wrote nothing for {NCU_SILENCE_S:.0f} s; it was ended."
+                        )
                     say(f"counters by Nsight Compute, {now - started:.0f} s")
                     time.sleep(_POLL_S)
             finally:
                 child.kill()
         if child.returncode != 0:
-            message = last_line(noise) or "it printed nothing"
+            message = last_line(printed) or "it printed nothing"
             raise CaptureError(f"Nsight Compute {describe(child.returncode)}: {message}")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _check_time(passed_s: float, silent_s: float) -> None:
-    if passed_s > NCU_LIMIT_S:
-        raise CaptureError(f"Nsight Compute took more than {NCU_LIMIT_S:.0f} s for a step; it was ended.")
-    if silent_s > NCU_SILENCE_S:
-        raise CaptureError(f"Nsight Compute hung: it wrote nothing for {NCU_SILENCE_S:.0f} s; it was ended.")

@@ -1,4 +1,4 @@
-"""Ranges to kernels: which kernels of a profiler's trace are ranges, of which step, and whether any is missing."""
+"""Joins the profiler's ranges to the kernels of a trace, in launch order, and notices whether any is missing."""
 
 import csv
 import gzip
@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,24 +16,24 @@ from ridgeline.atomic_file import atomic_file
 from ridgeline.capture.errors import CaptureError
 
 COLUMNS = ("step", "launch_index", "kernel", "window", "metric", "value")
-"""The columns of trace.counters.csv.gz. `launch_index` counts a step's kernels from 0."""
+"""The columns of trace.counters.csv.gz. `launch_index` numbers a step's kernels from 0."""
 
-_WAIT = re.compile(r"(void )?WaitNs\b")
+_CUPTI_KERNEL = re.compile(r"(void )?WaitNs\b")
 
 
 class JoinError(CaptureError):
-    """Ranges and kernels do not fit each other, in one line. Nothing is guessed then."""
+    """Ranges and kernels do not match. The message is one line; the window is discarded, and nothing is guessed."""
 
 
 class Range(NamedTuple):
-    """A range of the profiler: its running launch number, and a value for each metric."""
+    """A range of the profiler: its launch number, which runs on from range to range, and a value per metric."""
 
     number: int
     values: tuple[float, ...]
 
 
 class Kernel(NamedTuple):
-    """A kernel of a trace. `step` is the position of the labelled step that launched it, None where that is unknown."""
+    """A kernel of a trace. `step` is the position of the step that launched it, None if that is unknown."""
 
     name: str
     start_ns: int
@@ -70,53 +70,44 @@ class _Trace(msgspec.Struct):
 
 
 def kernels(trace: bytes, labels: Sequence[str]) -> list[Kernel]:
-    """The kernels of a Kineto trace in start order, without CUPTI's own; `labels[i]` is the annotation around step i.
+    """Return the kernels of a Kineto trace in start order, without CUPTI's own.
 
-    Raises JoinError for a trace that cannot be read, or has not exactly one annotation of each label.
+    `labels[i]` names the annotation around step i. Raises JoinError for a trace that cannot be decoded, or that does
+    not have exactly one annotation of each label.
     """
     try:
         events = msgspec.json.decode(trace, type=_Trace).events
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise JoinError(f"the profiler's trace cannot be read: {error}") from error
-    spans = _spans(events, labels)
-    launches: dict[int | None, int] = {
+    annotations = [event for event in events if event.cat == "user_annotation"]
+    spans = []
+    for label in labels:
+        own = [event for event in annotations if event.name == label]
+        if len(own) != 1:
+            raise JoinError(f"the trace has {len(own)} annotations {label!r}; expected one")
+        spans.append(range(_ns(own[0].ts), _ns(own[0].ts + own[0].dur) + 1))
+    launched_ns: dict[int | None, int] = {
         event.args.correlation: _ns(event.ts)
         for event in events
         if event.cat in ("cuda_runtime", "cuda_driver") and event.args.correlation is not None
     }
-    found = [
-        Kernel(event.name, _ns(event.ts), _ns(event.dur), _step(launches.get(event.args.correlation), spans))
-        for event in events
-        if event.cat == "kernel" and event.ph == "X" and not _WAIT.match(event.name)
-    ]
-    return sorted(found, key=lambda kernel: kernel.start_ns)
+    kernels = []
+    for event in events:
+        if event.cat == "kernel" and event.ph == "X" and not _CUPTI_KERNEL.match(event.name):
+            # A kernel belongs to the step during which the host launched it.
+            at_ns = launched_ns.get(event.args.correlation, -1)
+            step = next((step for step, span in enumerate(spans) if at_ns in span), None)
+            kernels.append(Kernel(event.name, _ns(event.ts), _ns(event.dur), step))
+    return sorted(kernels, key=lambda kernel: kernel.start_ns)
 
 
 def _ns(microseconds: float) -> int:
-    """Kineto's microseconds with three decimals, as nanoseconds."""
+    """Convert Kineto's microseconds, which have three decimals, to nanoseconds."""
     return round(microseconds * 1000)
 
 
-def _spans(events: Iterable[_Event], labels: Sequence[str]) -> list[range]:
-    """The time of each label's annotation on the host, in nanoseconds."""
-    position = {label: index for index, label in enumerate(labels)}
-    found = [event for event in events if event.cat == "user_annotation" and event.name in position]
-    counts = Counter(event.name for event in found)
-    if odd := [label for label in labels if counts[label] != 1]:
-        raise JoinError(f"the trace has {counts[odd[0]]} annotations {odd[0]!r}; expected one")
-    found.sort(key=lambda event: position[event.name])
-    return [range(_ns(event.ts), _ns(event.ts + event.dur) + 1) for event in found]
-
-
-def _step(launched_ns: int | None, spans: Sequence[range]) -> int | None:
-    """The position of the step during which something was launched."""
-    if launched_ns is None:
-        return None
-    return next((step for step, span in enumerate(spans) if launched_ns in span), None)
-
-
 def gap(ranges: Sequence[Range]) -> str | None:
-    """What is missing among one step's ranges, judged by their running numbers; None when nothing is."""
+    """Return what is missing among the ranges of one step, by their launch numbers; None if nothing is."""
     for before, after in pairwise(ranges):
         if after.number != before.number + 1:
             return f"range {after.number} follows range {before.number}; the counter image may be full"
@@ -124,15 +115,15 @@ def gap(ranges: Sequence[Range]) -> str | None:
 
 
 def by_step(steps: Sequence[Sequence[Range]], kernels: Sequence[Kernel]) -> list[list[Kernel]]:
-    """The kernels of each step: in start order, as many as the step has ranges.
+    """Cut `kernels`, in start order, into steps of as many kernels as the step has ranges.
 
-    Raises JoinError for a gap in a step's ranges, for counts that differ, and for a kernel that its launch places in
-    another step than its position does.
+    Raises JoinError for a gap in a step's ranges, for numbers that differ, and for a kernel whose launch is in another
+    step than its position.
     """
+    launched = Counter(kernel.step for kernel in kernels)
     for position, ranges in enumerate(steps):
         if missing := gap(ranges):
             raise JoinError(f"step {position} of the window: {missing}")
-    launched = Counter(kernel.step for kernel in kernels)
     for position, ranges in enumerate(steps):
         if None not in launched and launched[position] != len(ranges):
             raise JoinError(
@@ -140,21 +131,18 @@ def by_step(steps: Sequence[Sequence[Range]], kernels: Sequence[Kernel]) -> list
             )
     if (total := sum(map(len, steps))) != len(kernels):
         raise JoinError(f"{total} ranges for {len(kernels)} kernels in the trace")
-    return list(_cut(steps, kernels))
-
-
-def _cut(steps: Sequence[Sequence[Range]], kernels: Sequence[Kernel]) -> Iterator[list[Kernel]]:
-    start = 0
+    cut = []
+    remaining = iter(kernels)
     for position, ranges in enumerate(steps):
-        own = list(kernels[start : start + len(ranges)])
+        own = list(islice(remaining, len(ranges)))
         if stray := next((kernel for kernel in own if kernel.step not in (position, None)), None):
             raise JoinError(f"a kernel of step {position} was launched in step {stray.step}: {stray.name[:80]}")
-        yield own
-        start += len(ranges)
+        cut.append(own)
+    return cut
 
 
 def difference(ours: Sequence[str], others: Sequence[str]) -> str | None:
-    """Where two steps' kernels first differ, in order and by name; None when they are the same."""
+    """Return where the kernels of two steps first differ, in order and by name; None if they are the same."""
     for index, (one, other) in enumerate(zip(ours, others, strict=False)):
         if one != other:
             return f"kernel {index} is {one[:60]!r} in one and {other[:60]!r} in the other"
@@ -164,7 +152,7 @@ def difference(ours: Sequence[str], others: Sequence[str]) -> str | None:
 def rows(
     step: int, window: str, metrics: Sequence[str], kernels: Sequence[Kernel], ranges: Sequence[Range]
 ) -> Iterator[Row]:
-    """One step's rows of one window, of every finite value."""
+    """Yield the rows of one step and window, for finite values only."""
     for index, (kernel, counted) in enumerate(zip(kernels, ranges, strict=True)):
         for metric, value in zip(metrics, counted.values, strict=True):
             if math.isfinite(value):
@@ -172,24 +160,21 @@ def rows(
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
-    """Write a gzipped CSV, whole or not at all: under a temporary name, then renamed."""
+    """Write a gzipped CSV, whole or not at all. Whole numbers are written without a decimal point."""
     with atomic_file(path) as temporary, gzip.open(temporary, "wt", compresslevel=6, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows((*row[:-1], _text(row.value)) for row in rows)
-
-
-def _text(value: float) -> str:
-    """A counter's value: whole numbers without a point, others as exact as they are."""
-    return str(int(value)) if value.is_integer() else repr(value)
+        for row in rows:
+            writer.writerow((*row[:-1], int(row.value) if row.value.is_integer() else repr(row.value)))
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a trace.counters.csv.gz. Raises JoinError for a file with other columns."""
+    """Return the rows of a trace.counters.csv.gz. Raises JoinError for a file with other columns."""
     with gzip.open(path, "rt", newline="") as file:
         lines = csv.reader(file)
         if tuple(next(lines, ())) != COLUMNS:
             raise JoinError(f"{path.name} has other columns; expected {','.join(COLUMNS)}")
         return [
-            Row(int(a), int(b), kernel, window, metric, float(value)) for a, b, kernel, window, metric, value in lines
+            Row(int(step), int(launch_index), kernel, window, metric, float(value))
+            for step, launch_index, kernel, window, metric, value in lines
         ]

@@ -1,4 +1,4 @@
-"""The CUPTI library: which one, and calls into it that raise what CUPTI says."""
+"""Finds and loads the CUPTI library, and makes calls into it that raise CUPTI's errors."""
 
 import ctypes
 import re
@@ -19,19 +19,19 @@ _MEANINGS = {
     40: "the hypervisor keeps counters from this virtual machine",
     46: "this CUPTI does not know the chip",
 }
-"""What some of CUPTI's codes ask the user to do."""
+"""What some of CUPTI's error codes mean and what to do about them."""
 
 
 class CuptiError(CaptureError):
-    """A CUPTI call failed, in one line: the call, its code, CUPTI's text, and what it concerned.
+    """A CUPTI call failed. The message is one line: the call, its code, CUPTI's text, and the call's subject.
 
-    `code` is None where there was no call to make: no library, or one too old to have it.
+    `code` is None if no call was made, because there is no library or it is too old.
     """
 
     def __init__(self, call: str, code: int | None, text: str, about: str = "") -> None:
-        what = text if code is None else f"{code} {text}".rstrip()
+        result = text if code is None else f"{code} {text}".rstrip()
         meaning = f"; {_MEANINGS[code]}" if code in _MEANINGS else ""
-        super().__init__(f"{call}: {what}{meaning}{f' ({about})' if about else ''}")
+        super().__init__(f"{call}: {result}{meaning}{f' ({about})' if about else ''}")
         self.call, self.code, self.text = call, code, text
 
 
@@ -39,7 +39,7 @@ class Library:
     """A loaded libcupti."""
 
     def __init__(self, path: Path) -> None:
-        """Load the library at `path`. Raises CuptiError when it cannot be loaded."""
+        """Load the library at `path`. Raises CuptiError if that fails."""
         self.path = path
         try:
             self._functions: Any = ctypes.CDLL(str(path))
@@ -54,9 +54,10 @@ class Library:
         return version.value
 
     def call(self, call: str, about: str = "", **fields: Any) -> Any:
-        """Make a call and return its parameter block, whose fields now hold the answer.
+        """Make a call with `fields` and return its parameter block, which now holds the results as well.
 
-        `about` is for the error's text. Raises CuptiError when CUPTI refuses, or does not have the call.
+        `about` is the call's subject in an error message. Raises CuptiError if CUPTI returns an error code or does not
+        have the call.
         """
         parameters = structures.block(call)(struct_size=structures.size(call), **fields)
         function = getattr(self._functions, call, None)
@@ -64,18 +65,14 @@ class Library:
             raise CuptiError(call, None, f"not in {self.path.name}; expected CUPTI of CUDA 12.6 or later")
         code = function(ctypes.byref(parameters))
         if code:
-            raise CuptiError(call, code, self._text(code), about)
+            name = ctypes.c_char_p()
+            self._functions.cuptiGetResultString(code, ctypes.byref(name))
+            raise CuptiError(call, code, (name.value or b"").decode(), about)
         return parameters
-
-    def _text(self, code: int) -> str:
-        """CUPTI's name of a code."""
-        text = ctypes.c_char_p()
-        self._functions.cuptiGetResultString(code, ctypes.byref(text))
-        return (text.value or b"").decode()
 
 
 def load() -> Library:
-    """The CUPTI of this process. Raises CuptiError when there is none."""
+    """Load the CUPTI of this process. Raises CuptiError if there is none."""
     path = find()
     if path is None:
         raise CuptiError("libcupti", None, "not found in this process or beside torch; expected nvidia-cuda-cupti")
@@ -83,26 +80,21 @@ def load() -> Library:
 
 
 def find() -> Path | None:
-    """The libcupti this process has mapped, since a second copy would not see the first's kernels; else torch's own."""
-    # Triton's profiler may have mapped one of its own as well; Kineto's is torch's.
-    mapped = min(_mapped(), key=lambda path: "triton" in path.parts, default=None)
-    return mapped or next(_installed(), None)
+    """Return the libcupti mapped into this process, else the one installed with torch, else None.
 
-
-def _mapped() -> Iterator[Path]:
-    """The libraries mapped into this process."""
+    A second copy of the library would not see the kernels of the first.
+    """
     lines = _MAPS.read_text().splitlines() if _MAPS.exists() else []
-    for line in lines:
-        path = Path(line.split(maxsplit=5)[-1])
-        if _NAME.fullmatch(path.name):
-            yield path
+    mapped = [path for line in lines if _NAME.fullmatch((path := Path(line.split(maxsplit=5)[-1])).name)]
+    # Triton's profiler may have mapped a copy of its own; Kineto uses torch's.
+    return min(mapped, key=lambda path: "triton" in path.parts, default=None) or next(_installed(), None)
 
 
 def _installed() -> Iterator[Path]:
-    """The libraries in torch's own folder and in NVIDIA's packages, found without importing either."""
+    """Yield the libraries in torch's own folder and in NVIDIA's packages, without importing either."""
     torch, nvidia = find_spec("torch"), find_spec("nvidia")
     folders = [Path(torch.origin).parent / "lib"] if torch and torch.origin else []
     for root in (nvidia.submodule_search_locations or []) if nvidia else []:
-        folders += sorted(Path(root).glob("*/lib"), reverse=True)  # cu13 is before cuda_cupti, of CUDA 12.
+        folders += sorted(Path(root).glob("*/lib"), reverse=True)  # cu13 before cuda_cupti, which is CUDA 12's
     for folder in folders:
         yield from sorted(path for path in folder.glob("libcupti.so*") if _NAME.fullmatch(path.name))

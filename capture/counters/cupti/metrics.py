@@ -1,4 +1,4 @@
-"""What to count: sets of metrics as data, and how many passes over a kernel a chip needs for them."""
+"""Sets of metrics to count, and how many passes over a kernel a chip needs for them."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,8 +13,8 @@ METRIC_SETS: dict[str, tuple[str, ...]] = {
     "memory": ("dram__bytes_read.sum", "dram__bytes_write.sum", "lts__t_bytes.sum"),
     "tensor": (f"{_TENSOR}_src_bf16_dst_fp32.sum", f"{_TENSOR}_src_fp8.sum", "l1tex__t_bytes.sum"),
     "tensor_tf32": (f"{_TENSOR}_src_tf32_dst_fp32.sum",),
-    # The sums over all instructions (src_fp16, src_int8) need two passes each, so these name the instructions.
-    # Not among them: fp16 products with fp16 accumulation, and sparse int8.
+    # The sums over all instructions (src_fp16, src_int8) need two passes each, so these sets list single instructions.
+    # They miss fp16 products with fp16 accumulation, and sparse int8.
     "tensor_fp16": (f"{_TENSOR}_op_hgmma_src_fp16.sum", f"{_TENSOR}_op_hmma_src_fp16_dst_fp32.sum"),
     "tensor_int8": (f"{_TENSOR}_op_igmma_src_int8.sum", f"{_TENSOR}_op_imma_src_int8_sparsity_off.sum"),
     "sass": tuple(
@@ -23,19 +23,19 @@ METRIC_SETS: dict[str, tuple[str, ...]] = {
         for operation in ("add", "mul", "fma")
     ),
 }
-"""What a window may count. Each set fits one pass on GH100; on another chip a set becomes as many windows as it needs.
+"""The metrics that a window may count. A set fits one pass on GH100; on other chips it may be split into windows.
 
-A kernel costs about 40 µs more under `memory`, 0.8 ms under the tensor sets and 0.3 ms under `sass`. Bytes are bytes,
-tensor operations count a multiply-add as 2, `sass` counts instructions of threads, so an fma once.
+On an H200 a kernel takes about 40 µs longer under `memory`, 0.8 ms under the tensor sets and 0.3 ms under `sass`.
+Tensor operations count a multiply-add as 2. `sass` counts thread instructions, so an fma counts as 1.
 """
 
 
 ALONE = frozenset({"sass"})
-"""Sets that count by patching the kernels' code, which does nothing while Kineto traces: all values are 0 then."""
+"""Sets that count by patching the kernels' code. While Kineto traces, that has no effect and all values are 0."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A window to record: metrics that fit one pass. A window `alone` is recorded without Kineto."""
+    """A window to record, whose metrics fit one pass. With `alone` it is recorded without Kineto."""
 
     name: str
     host: Host
@@ -43,19 +43,28 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(cupti: Library, chip: str, windows: Sequence[str], problems: list[str]) -> list[Plan]:
-    """The windows as configured hosts, each of one pass; what the chip does not have is added to `problems`."""
+    """Return the windows as configured hosts of one pass each. Adds metrics that `chip` lacks to `problems`."""
     plans = []
     for name in windows:
-        metrics = [metric for metric in METRIC_SETS[name] if _fits(cupti, chip, name, metric, problems)]
+        metrics = []
+        for metric in METRIC_SETS[name]:
+            try:
+                needed = passes(cupti, chip, [metric])
+            except CuptiError as error:
+                problems.append(f"{name}: {error}")
+                continue
+            if needed == 1:
+                metrics.append(metric)
+            else:
+                problems.append(f"{name}: {metric} needs {needed} passes on {chip}; expected one")
         groups = packed(metrics, lambda group: passes(cupti, chip, group) == 1)
         names = [name] if len(groups) == 1 else [f"{name}_{number}" for number in range(1, len(groups) + 1)]
-        hosts = (Host(cupti, chip, group) for group in groups)
-        plans += [Plan(own, host, name in ALONE) for own, host in zip(names, hosts, strict=True)]
+        plans += [Plan(own, Host(cupti, chip, group), name in ALONE) for own, group in zip(names, groups, strict=True)]
     return plans
 
 
 def packed(metrics: Sequence[str], fits: Callable[[Sequence[str]], bool]) -> list[list[str]]:
-    """The metrics in groups that fit, each in the first group that has room."""
+    """Return the metrics in groups that fit, each metric in the first group that has room."""
     groups: list[list[str]] = []
     for metric in metrics:
         for group in groups:
@@ -68,18 +77,6 @@ def packed(metrics: Sequence[str], fits: Callable[[Sequence[str]], bool]) -> lis
 
 
 def passes(cupti: Library, chip: str, metrics: Sequence[str]) -> int:
-    """How often a kernel must run to count the metrics together. Raises CuptiError for an unknown chip or metric."""
+    """Return how often a kernel must run to count `metrics`. Raises CuptiError for an unknown chip or metric."""
     with Host(cupti, chip, metrics) as host:
         return host.passes
-
-
-def _fits(cupti: Library, chip: str, window: str, metric: str, problems: list[str]) -> bool:
-    """Whether one pass can count a metric; if not, why is added to `problems`."""
-    try:
-        needed = passes(cupti, chip, [metric])
-    except CuptiError as error:
-        problems.append(f"{window}: {error}")
-        return False
-    if needed != 1:
-        problems.append(f"{window}: {metric} needs {needed} passes on {chip}; expected one")
-    return needed == 1

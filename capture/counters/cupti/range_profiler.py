@@ -1,4 +1,4 @@
-"""CUPTI's range profiler: the host side, which needs no device, and the device side of one CUDA context."""
+"""CUPTI's range profiler: its host half, which needs no device, and its device half for one CUDA context."""
 
 import ctypes
 from collections.abc import Sequence
@@ -12,35 +12,32 @@ from ridgeline.capture.counters.cupti.structures import AUTO_RANGE, RANGE_PROFIL
 
 
 class Host:
-    """A set of metrics configured for a chip: the config image, its passes, and values from counter data."""
+    """A set of metrics configured for a chip: its config image, its passes, and the evaluation of counter data."""
 
     def __init__(self, library: Library, chip: str, metrics: Sequence[str]) -> None:
-        """Configure `metrics` for `chip` (`GH100`). Raises CuptiError for a chip or a metric CUPTI does not know."""
-        self.library, self.chip, self.metrics = library, chip, tuple(metrics)
+        """Configure `metrics` for `chip`, such as `GH100`. Raises CuptiError for an unknown chip or metric."""
+        self.library, self.metrics = library, tuple(metrics)
         names = (ctypes.c_char_p * len(self.metrics))(*(name.encode() for name in self.metrics))
         self.named: dict[str, Any] = {"metrics": names, "metric_count": len(self.metrics)}
         self._values = (ctypes.c_double * len(self.metrics))()
-        self._object = library.call(
+        about = f"{', '.join(self.metrics)} on {chip}"
+        call = library.call
+        self._object = call(
             "cuptiProfilerHostInitialize", f"chip {chip}", profiler=RANGE_PROFILER, chip=chip.encode()
         ).object
         try:
-            self._configure()
+            call("cuptiProfilerHostConfigAddMetrics", about, object=self._object, **self.named)
+            config_size = call("cuptiProfilerHostGetConfigImageSize", about, object=self._object).config_size
+            self.config = (ctypes.c_uint8 * config_size)()
+            self.configured = {"config_size": config_size, "config": ctypes.addressof(self.config)}
+            call("cuptiProfilerHostGetConfigImage", about, object=self._object, **self.configured)
+            self.passes = int(call("cuptiProfilerHostGetNumOfPasses", about, **self.configured).passes)
         except CuptiError:
             self.close()
             raise
 
-    def _configure(self) -> None:
-        about = f"{', '.join(self.metrics)} on {self.chip}"
-        call = self.library.call
-        call("cuptiProfilerHostConfigAddMetrics", about, object=self._object, **self.named)
-        config_size = call("cuptiProfilerHostGetConfigImageSize", about, object=self._object).config_size
-        self.config = (ctypes.c_uint8 * config_size)()
-        self.configured = {"config_size": config_size, "config": ctypes.addressof(self.config)}
-        call("cuptiProfilerHostGetConfigImage", about, object=self._object, **self.configured)
-        self.passes = int(call("cuptiProfilerHostGetNumOfPasses", about, **self.configured).passes)
-
     def evaluate(self, index: int, **image: int) -> tuple[float, ...]:
-        """The metrics of range `index` of a counter data image (`data`, `data_size`), in the order of `metrics`."""
+        """Return the values of `metrics` of range `index` of a counter data image (`data`, `data_size`)."""
         self.library.call(
             "cuptiProfilerHostEvaluateToGpuValues",
             f"range {index}",
@@ -53,7 +50,7 @@ class Host:
         return tuple(self._values)
 
     def close(self) -> None:
-        """Let go of the host object. Safe to repeat."""
+        """Free the host object. May be called again."""
         if self._object:
             with suppress(CuptiError):
                 self.library.call("cuptiProfilerHostDeinitialize", object=self._object)
@@ -66,50 +63,46 @@ class Host:
         self.close()
 
 
-def _buffer(size: int, ranges: int) -> "ctypes.Array[ctypes.c_uint8]":
-    """A counter data image. Raises CuptiError when the host has not so much memory."""
-    try:
-        return (ctypes.c_uint8 * size)()
-    except MemoryError as error:
-        raise CuptiError("counter image", None, f"no memory for {size} bytes, which {ranges} ranges need") from error
-
-
 class RangeProfiler:
-    """Counters of a range for every kernel on one CUDA context: configure, start, work, stop, decode, ranges; again.
+    """Counts every kernel of a CUDA context as a range, in rounds: configure, start, work, stop, decode, ranges.
 
-    Each round begins with an empty image. Leaving the `with` block stops and disables whatever is still on.
+    Each round begins with an empty image. Leaving the `with` block stops and disables the profiler, whatever its state.
 
-    Ranges can be missing without a word. CUPTI's maxRangesPerPass is no cap: a pass goes on beyond it, and ends
-    silently at twice as many; an image that is full drops the rest, and CUPTI's count of dropped ranges stays 0. So
-    both are as large as the caller says a round may be, and whoever reads the ranges must know how many there should
-    be (`join.by_step`).
+    CUPTI can lose ranges silently. A pass runs on beyond maxRangesPerPass and ends at twice as many; a full image drops
+    the rest, and CUPTI's count of dropped ranges stays 0. So both are as large as the caller says a round may be, and
+    the caller must compare the ranges with the kernels of a trace (`join.by_step`).
     """
 
     def __init__(self, host: Host, context: int, *, ranges: int) -> None:
         """Enable on `context` (a CUcontext's address), with an image for `ranges` kernels a round.
 
-        Raises CuptiError, for example for missing permission; nothing is left enabled then.
+        Raises CuptiError, for example for missing permission, and leaves nothing enabled then.
         """
         self._host, self._library, self._ranges = host, host.library, ranges
         self._ready = self._started = False
         self._object = self._library.call("cuptiRangeProfilerEnable", context=context).object
         try:
             size = self._call("GetCounterDataSize", ranges=ranges, tree_nodes=ranges, **host.named).data_size
-            self._data = _buffer(size, ranges)
+            self._data = (ctypes.c_uint8 * size)()
+        except MemoryError as error:
+            self.close()
+            raise CuptiError(
+                "counter image", None, f"no memory for {size} bytes, which {ranges} ranges need"
+            ) from error
         except CuptiError:
             self.close()
             raise
         self._image = {"data": ctypes.addressof(self._data), "data_size": size}
 
     def configure(self) -> None:
-        """Empty the image and set the configuration. After a failure nothing may start: it would crash the process."""
+        """Empty the image and set the configuration. If this fails, `start` refuses: it would crash the process."""
         self._ready = False
         self._call("CounterDataImageInitialize", **self._image)
         self._call(
             "SetConfig",
             range=AUTO_RANGE,
             replay=USER_REPLAY,
-            # The first Start costs 0.75 ms for each of these.
+            # The first Start takes 0.75 ms for each of these ranges.
             ranges_per_pass=self._ranges,
             nesting_levels=1,
             least_nesting_level=1,
@@ -120,36 +113,34 @@ class RangeProfiler:
         self._ready = True
 
     def start(self) -> None:
-        """Count from here. Raises CuptiError without a call when the configuration is not set."""
+        """Start counting. Raises CuptiError, without a call, if the configuration is not set."""
         if not self._ready:
             raise CuptiError("cuptiRangeProfilerStart", None, "not called, since the configuration was not set")
         self._call("Start")
         self._started = True
 
     def stop(self) -> None:
-        """Count to here. The device must have done its work."""
+        """Stop counting. The device must have finished its work."""
         self._started = False
         self._call("Stop")
 
     def decode(self) -> None:
-        """Bring what was counted into the image. CUPTI's count of dropped ranges is 0 even for a full image."""
+        """Copy the counters into the image. CUPTI's count of dropped ranges is 0 even for a full image."""
         self._call("DecodeData")
 
     def ranges(self) -> list[Range]:
-        """The image's ranges, in launch order. Raises CuptiError for a range whose name is not a launch number."""
-        count = self._library.call("cuptiRangeProfilerGetCounterDataInfo", **self._image).ranges
-        found = [Range(self._number(index), self._host.evaluate(index, **self._image)) for index in range(count)]
+        """Return the image's ranges in launch order. Raises CuptiError for a range whose name is no launch number."""
+        found = []
+        for index in range(self._library.call("cuptiRangeProfilerGetCounterDataInfo", **self._image).ranges):
+            call = "cuptiRangeProfilerCounterDataGetRangeInfo"
+            name = (self._library.call(call, index=index, delimiter=b"/", **self._image).name or b"").decode()
+            if not name.isdecimal():
+                raise CuptiError(call, None, f"range {index} is named {name!r}; expected a launch number")
+            found.append(Range(int(name), self._host.evaluate(index, **self._image)))
         return sorted(found, key=lambda one: one.number)
 
-    def _number(self, index: int) -> int:
-        call = "cuptiRangeProfilerCounterDataGetRangeInfo"
-        name = (self._library.call(call, index=index, delimiter=b"/", **self._image).name or b"").decode()
-        if not name.isdecimal():
-            raise CuptiError(call, None, f"range {index} is named {name!r}; expected a launch number")
-        return int(name)
-
     def close(self) -> None:
-        """Stop and disable, whatever state it is in. Safe to repeat."""
+        """Stop and disable, whatever the state. May be called again."""
         for call, needed in (("Stop", self._started), ("Disable", bool(self._object))):
             with suppress(CuptiError):
                 if needed:

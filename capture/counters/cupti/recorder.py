@@ -1,4 +1,4 @@
-"""Windows of steps with counters: each step a round of the range profiler, all of them under torch's profiler."""
+"""Windows of steps with counters. Each step is a round of the range profiler, and torch's profiler traces them all."""
 
 import ctypes
 import math
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Seconds(msgspec.Struct, kw_only=True):
-    """Seconds of host time a window spent: enabling, then in all its steps."""
+    """Seconds of host time that a window spent: in enabling once, and in the parts of all its steps."""
 
     enable: float = 0.0
     start: float = 0.0
@@ -35,7 +35,7 @@ class Seconds(msgspec.Struct, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded window. `kernel_ns` is the time of each step's kernels by Kineto, in nanoseconds, if that watched."""
+    """A recorded window. `kernel_ns` is the kernel time of each step by Kineto; empty without a trace."""
 
     name: str
     metrics: tuple[str, ...]
@@ -46,9 +46,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What was recorded, and in `problems`, a line each, what was not and why.
+    """The recorded windows, and in `problems`, a line each, what was not recorded and why.
 
-    `uncounted_kernel_ns` is as a window's `kernel_ns`, of the steps without counters; empty where they were not run so.
+    `uncounted_kernel_ns` is the kernel time of each step without counters; empty if the steps were not run so.
     """
 
     method: str = "cupti"
@@ -58,7 +58,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class Recorder:
-    """The windows of one call of `record`: rows, and the kernels that every window must have."""
+    """Records the windows of one call of `record`: their rows, and the kernels that every window must have."""
 
     def __init__(
         self,
@@ -76,61 +76,74 @@ class Recorder:
         self._kernels: list[list[Kernel]] | None = None
 
     def record(self, plans: Sequence[Plan], kernels: int | None) -> None:
-        """Record every plan that can be."""
+        """Record all plans. `kernels` is the largest number of kernels of a step, None if that is unknown."""
         try:
-            unseen = kernels is None or (plans and plans[0].alone)
-            capacity = self._uncounted() if unseen else kernels or 0
-            for one in plans:
-                self._window(one, room(capacity))
+            # A window without a trace takes its kernels from an earlier one.
+            if kernels is None or (plans and plans[0].alone):
+                kernels = self._trace_uncounted()
+            for plan in plans:
+                self._record_window(plan, room(kernels))
         except JoinError as error:
             self._report.problems.append(f"steps without counters: {error}")
-        except CuptiError as error:  # The device side is in doubt: more calls could crash the process.
+        except CuptiError as error:  # The device half may be in any state: more calls could crash the process.
             self._report.problems.append(f"counting stopped: {error}")
         finally:
-            for one in plans:
-                one.host.close()
+            for plan in plans:
+                plan.host.close()
 
-    def _window(self, one: Plan, capacity: int) -> None:
-        """Record a window, or say why not."""
+    def _record_window(self, plan: Plan, capacity: int) -> None:
+        """Record a window, or report why it was discarded."""
+        problems = self._report.problems
         seconds = Seconds()
         ranges: list[list[Range]] = []
         self._prepare()
-
-        def body() -> None:
-            ranges.extend(self._counted(one.host, capacity, seconds))
-
         try:
-            if one.alone:
-                body()
-                steps = self._known(ranges)
+            if plan.alone:
+                self._count(plan.host, capacity, seconds, ranges)
+                steps = self._traced_before(ranges)
             else:
-                steps = join.by_step(ranges, join.kernels(_traced(body, self._device, self._folder), self._labels))
+                trace = _traced(lambda: self._count(plan.host, capacity, seconds, ranges), self._device, self._folder)
+                steps = join.by_step(ranges, join.kernels(trace, self._labels))
                 self._compare(steps)
         except JoinError as error:
-            self._report.problems.append(f"window {one.name} left out: {error}")
+            problems.append(f"window {plan.name} left out: {error}")
             return
-        self._keep(one, steps, ranges)
+        for step, kernels, counted in zip(self._steps, steps, ranges, strict=True):
+            self.rows += join.rows(step.index, plan.name, plan.host.metrics, kernels, counted)
+        values = [value for counted in ranges for single in counted for value in single.values]
+        if odd := sum(not math.isfinite(value) for value in values):
+            problems.append(f"window {plan.name}: {odd} of {len(values)} values are no numbers; left out")
         self._report.windows.append(
             Window(
-                name=one.name,
-                metrics=one.host.metrics,
-                passes=one.host.passes,
+                name=plan.name,
+                metrics=plan.host.metrics,
+                passes=plan.host.passes,
                 ranges=sum(map(len, ranges)),
-                kernel_ns=[] if one.alone else [_duration_ns(step) for step in steps],
+                kernel_ns=[] if plan.alone else [_duration_ns(step) for step in steps],
                 seconds=seconds,
             )
         )
 
-    def _keep(self, one: Plan, steps: Sequence[Sequence[Kernel]], ranges: Sequence[Sequence[Range]]) -> None:
-        """Add a window's rows, and say how many values were no numbers."""
-        for step, own, counted in zip(self._steps, steps, ranges, strict=True):
-            self.rows += join.rows(step.index, one.name, one.host.metrics, own, counted)
-        values = [value for counted in ranges for single in counted for value in single.values]
-        if odd := sum(not math.isfinite(value) for value in values):
-            self._report.problems.append(f"window {one.name}: {odd} of {len(values)} values are no numbers; left out")
+    def _count(self, host: Host, capacity: int, seconds: Seconds, ranges: list[list[Range]]) -> None:
+        """Run the steps with counters and append the ranges of each step to `ranges`. Raises CuptiError."""
+        with _timed(seconds, "enable"):
+            profiler = RangeProfiler(host, context(self._device), ranges=capacity)
+        with profiler:
+            for position in range(len(self._steps)):
+                with _timed(seconds, "start"):
+                    profiler.configure()
+                    profiler.start()
+                with _timed(seconds, "run"):
+                    self._labelled(position)
+                with _timed(seconds, "stop"):
+                    profiler.stop()
+                with _timed(seconds, "decode"):
+                    profiler.decode()
+                with _timed(seconds, "read"):
+                    ranges.append(profiler.ranges())
 
     def _compare(self, steps: list[list[Kernel]]) -> None:
-        """Hold a window's kernels against the first window's. Raises JoinError where they differ."""
+        """Compare a window's kernels with those of the first window, by name. Raises JoinError if they differ."""
         names = [[kernel.name for kernel in step] for step in steps]
         if self._kernels is None:
             self._kernels = steps
@@ -139,10 +152,10 @@ class Recorder:
             if differs := join.difference(ours, [kernel.name for kernel in first]):
                 raise JoinError(f"step {step.index} has other kernels than before: {differs}")
 
-    def _known(self, ranges: Sequence[Sequence[Range]]) -> list[list[Kernel]]:
-        """The kernels seen before, which a window without a trace must have counted.
+    def _traced_before(self, ranges: Sequence[Sequence[Range]]) -> list[list[Kernel]]:
+        """Return the kernels of an earlier window, for a window that has no trace of its own.
 
-        Raises JoinError when its ranges are not as many, without a gap, or counted nothing.
+        Raises JoinError if the ranges have a gap, are not as many as those kernels, or counted nothing.
         """
         assert self._kernels is not None
         for step, counted, kernels in zip(self._steps, ranges, self._kernels, strict=True):
@@ -154,44 +167,22 @@ class Recorder:
             raise JoinError("every value is 0")
         return self._kernels
 
-    def _uncounted(self) -> int:
-        """Run the steps without counters, keep their kernels' names and times; the most kernels of a step."""
+    def _trace_uncounted(self) -> int:
+        """Trace the steps without counters, keep their kernels, and return the largest number of kernels of a step."""
         self._prepare()
 
-        def body() -> None:
+        def run_all() -> None:
             for position in range(len(self._steps)):
                 self._labelled(position)
 
-        found = join.kernels(_traced(body, self._device, self._folder), self._labels)
-        steps = [[kernel for kernel in found if kernel.step == position] for position in range(len(self._steps))]
+        kernels = join.kernels(_traced(run_all, self._device, self._folder), self._labels)
+        steps = [[kernel for kernel in kernels if kernel.step == position] for position in range(len(self._steps))]
         self._compare(steps)
         self._report.uncounted_kernel_ns = [_duration_ns(step) for step in steps]
         return max(map(len, steps), default=0)
 
-    def _counted(self, host: Host, capacity: int, seconds: Seconds) -> Iterator[list[Range]]:
-        """Run the steps with counters: each step's ranges. Raises CuptiError."""
-        with _timed(seconds, "enable"):
-            profiler = RangeProfiler(host, context(self._device), ranges=capacity)
-        with profiler:
-            for position in range(len(self._steps)):
-                yield self._round(profiler, position, seconds)
-
-    def _round(self, profiler: RangeProfiler, position: int, seconds: Seconds) -> list[Range]:
-        """One step with counters."""
-        with _timed(seconds, "start"):
-            profiler.configure()
-            profiler.start()
-        with _timed(seconds, "run"):
-            self._labelled(position)
-        with _timed(seconds, "stop"):
-            profiler.stop()
-        with _timed(seconds, "decode"):
-            profiler.decode()
-        with _timed(seconds, "read"):
-            return profiler.ranges()
-
     def _labelled(self, position: int) -> None:
-        """Run a step to its end on the device, under its label."""
+        """Run a step under its label and wait for the device."""
         import torch
 
         with torch.profiler.record_function(self._labels[position]):
@@ -200,12 +191,12 @@ class Recorder:
 
 
 def room(kernels: int) -> int:
-    """The ranges an image needs for so many kernels a step: some more, since a full one loses ranges silently."""
+    """Return the ranges of an image for `kernels` a step: more than that, since a full image drops some silently."""
     return kernels + kernels // 8 + 64
 
 
 def unlike(steps: Sequence[Step], names: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A line for each step whose kernels are not those of the first step of its kind."""
+    """Yield a line for each step whose kernels are not those of the first step of its kind."""
     first: dict[str, int] = {}
     for position, step in enumerate(steps):
         example = first.setdefault(step.kind, position)
@@ -219,7 +210,7 @@ def _duration_ns(kernels: Sequence[Kernel]) -> int:
 
 @contextmanager
 def _timed(seconds: Seconds, part: str) -> Iterator[None]:
-    """Add the time of a block to a part."""
+    """Add the time of a block to a part of `seconds`."""
     started = time.perf_counter()
     try:
         yield
@@ -228,7 +219,7 @@ def _timed(seconds: Seconds, part: str) -> Iterator[None]:
 
 
 def _traced(body: Callable[[], None], device: "torch.device", folder: Path) -> bytes:
-    """Kineto's trace of what `body` does: the range profiler too, since a profiler that ends may tear CUPTI down."""
+    """Return Kineto's trace of `body`. The range profiler runs inside it: Kineto may tear CUPTI down when it stops."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
@@ -245,20 +236,20 @@ def _traced(body: Callable[[], None], device: "torch.device", folder: Path) -> b
 
 
 def context(device: "torch.device") -> int:
-    """The CUDA context torch uses on `device`, as an address. Raises CuptiError when there is none."""
+    """Return the address of the CUDA context that torch uses on `device`. Raises CuptiError if there is none."""
     import torch
 
-    found = ctypes.c_void_p()
+    address = ctypes.c_void_p()
     with torch.cuda.device(device):
         torch.cuda.synchronize()
-        code = driver().cuCtxGetCurrent(ctypes.byref(found))
-    if code or not found.value:
+        code = driver().cuCtxGetCurrent(ctypes.byref(address))
+    if code or not address.value:
         raise CuptiError("cuCtxGetCurrent", code or None, f"no CUDA context on {device}")
-    return found.value
+    return address.value
 
 
 def driver() -> ctypes.CDLL:
-    """NVIDIA's driver. Raises CuptiError without one."""
+    """Return NVIDIA's driver library. Raises CuptiError if there is none."""
     try:
         return ctypes.CDLL("libcuda.so.1")
     except OSError as error:

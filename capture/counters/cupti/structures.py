@@ -1,4 +1,4 @@
-"""CUPTI's parameter blocks as data: each call's fields, and the ctypes structures made of them."""
+"""The parameter blocks of CUPTI's calls: their fields as data, and ctypes structures made of them."""
 
 import ctypes
 from functools import cache
@@ -8,11 +8,11 @@ TEXTS = ctypes.POINTER(ctypes.c_char_p)
 ENUM, U8, U16, U32 = ctypes.c_int, ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32
 
 AUTO_RANGE = 1
-"""CUpti_ProfilerRange: a range for every kernel."""
+"""Of CUpti_ProfilerRange: a range for every kernel."""
 USER_REPLAY = 3
-"""CUpti_ProfilerReplayMode: the caller repeats what needs several passes. With one pass nothing is repeated."""
+"""Of CUpti_ProfilerReplayMode: the caller repeats the work if there are several passes. Ridgeline uses one pass."""
 RANGE_PROFILER = 0
-"""CUpti_ProfilerType."""
+"""Of CUpti_ProfilerType."""
 
 Fields = tuple[tuple[str, type], ...]
 
@@ -65,19 +65,20 @@ FIELDS: dict[str, Fields] = {
     "cuptiRangeProfilerCounterDataGetRangeInfo": (*_DATA, ("index", SIZE), ("delimiter", TEXT), ("name", TEXT)),
     "cuptiRangeProfilerDisable": _OBJECT,
 }
-"""The fields of each call's parameter block, in CUPTI's order, after the two that all of them begin with."""
+"""The fields of each call's parameter block in CUPTI's order, without the two that every block begins with."""
 
 _HEAD: Fields = (("struct_size", SIZE), ("private", ADDRESS))
 
 
 @cache
 def block(call: str) -> type[ctypes.Structure]:
-    """The parameter block of a call as a ctypes structure. Raises KeyError for a call that FIELDS does not have."""
+    """Return the parameter block of a call as a ctypes structure. Raises KeyError for a call not in FIELDS."""
     return type(call, (ctypes.Structure,), {"_fields_": [*_HEAD, *FIELDS[call]]})
 
 
 @cache
 def size(call: str) -> int:
-    """The size in bytes CUPTI expects in `struct_size`: to the end of the last field, without C's padding after it."""
+    """Return the bytes of a parameter block that CUPTI expects in `struct_size`."""
+    # To the end of the last field: CUPTI leaves out the padding that C adds after it.
     last = getattr(block(call), (*_HEAD, *FIELDS[call])[-1][0])
     return int(last.offset + last.size)

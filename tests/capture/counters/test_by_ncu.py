@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ridgeline.capture.counters import by_ncu as nsight
-from ridgeline.capture.counters import ncu_csv
+from ridgeline.capture.counters import by_ncu, ncu_csv
 from ridgeline.capture.counters.cupti import join
 from ridgeline.capture.counters.cupti.join import Row
 from ridgeline.capture.counters.ncu_csv import NcuKernel, NsightError
@@ -40,8 +39,8 @@ def test_raw_csv_comes_out_in_bytes_and_nanoseconds(tmp_path: Path) -> None:
         NcuKernel("void at::<unnamed>::f<int, (int)-2>(T1 *)", first),
         NcuKernel("g", {"dram__bytes_read.sum": 0.0, "gpu__time_duration.sum": 1000.0}),
     ]
-    assert nsight.read(path) == expected
-    assert nsight.read(tmp_path / "x.ncu.csv.gz") == expected
+    assert by_ncu.read(path) == expected
+    assert by_ncu.read(tmp_path / "x.ncu.csv.gz") == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +58,7 @@ def test_another_file_is_refused_by_name(tmp_path: Path, text: str, missing: str
     with pytest.raises(
         NsightError, match=rf"^other\.csv: has no {missing}: expected what `ncu --csv --page raw` writes$"
     ):
-        nsight.read(path)
+        by_ncu.read(path)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_a_function_has_a_name_of_its_own(kernel: str, own: str) -> None:
 
 
 def test_the_command_runs_the_child_and_leaves_caches_and_clocks() -> None:
-    line = nsight.command(["python", "-m", "child", "--csv"], Path("x.csv"), ncu="/opt/ncu", metrics=["a.sum", "b.sum"])
+    line = by_ncu.command(["python", "-m", "child", "--csv"], Path("x.csv"), ncu="/opt/ncu", metrics=["a.sum", "b.sum"])
     assert line[0] == "/opt/ncu"
     assert line[-4:] == ["python", "-m", "child", "--csv"]
     options = line[1:-4]
@@ -129,7 +128,7 @@ def test_ncu_is_found_in_the_path_first(tmp_path: Path, monkeypatch: pytest.Monk
     ncu.write_text("#!/bin/sh\n")
     ncu.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert nsight.find() == ncu
+    assert by_ncu.find() == ncu
 
 
 def test_the_newest_installed_ncu_is_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,10 +136,10 @@ def test_the_newest_installed_ncu_is_next(tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / version).mkdir()
         (tmp_path / version / "ncu").touch()
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(nsight, "_PLACES", (f"{tmp_path}/*/ncu",))
-    assert nsight.find() == tmp_path / "2025.10.1" / "ncu"
-    monkeypatch.setattr(nsight, "_PLACES", ())
-    assert nsight.find() is None
+    monkeypatch.setattr(by_ncu, "_PLACES", (f"{tmp_path}/*/ncu",))
+    assert by_ncu.find() == tmp_path / "2025.10.1" / "ncu"
+    monkeypatch.setattr(by_ncu, "_PLACES", ())
+    assert by_ncu.find() is None
 
 
 def rows(step: int, index: int, kernel: str, read: float, write: float) -> list[Row]:
@@ -157,21 +156,21 @@ def ncu(name: str, read: float, write: float) -> NcuKernel:
 
 def test_two_countings_of_a_step_are_compared_launch_by_launch() -> None:
     ours = [*rows(3, 1, "void n::g<int>(int)", 30, 0), *rows(3, 0, "void a::f()", 60, 20)]
-    found = nsight.agree(ours, [ncu("f", 50, 10), ncu("h", 30, 10), ncu("last", 1, 0)], worst=2)
+    found = by_ncu.agree(ours, [ncu("f", 50, 10), ncu("h", 30, 10), ncu("last", 1, 0)], worst=2)
     assert (found.kernels, found.ncu_kernels, found.names_agree) == (2, 3, pytest.approx(1 / 3))
     assert (found.dram_bytes, found.ncu_dram_bytes) == (110, 101)
     assert found.relative_difference == pytest.approx(110 / 101 - 1)
-    assert found.worst == [nsight.Pair(0, "void a::f()", 80, 60), nsight.Pair(1, "void n::g<int>(int)", 30, 40)]
+    assert found.worst == [by_ncu.Pair(0, "void a::f()", 80, 60), by_ncu.Pair(1, "void n::g<int>(int)", 30, 40)]
 
 
 def test_nothing_agrees_with_nothing() -> None:
-    found = nsight.agree([], [])
+    found = by_ncu.agree([], [])
     assert (found.kernels, found.names_agree, found.relative_difference) == (0, 0.0, None)
 
 
 def test_rows_of_two_steps_are_refused() -> None:
     with pytest.raises(NsightError, match="2 steps"):
-        nsight.agree([*rows(0, 0, "f", 1, 1), *rows(1, 0, "f", 1, 1)], [])
+        by_ncu.agree([*rows(0, 0, "f", 1, 1), *rows(1, 0, "f", 1, 1)], [])
 
 
 @reference
@@ -185,14 +184,14 @@ def test_rows_of_two_steps_are_refused() -> None:
     ],
 )
 def test_real_counters_fit_the_kernels_of_the_trace_beside_them(name: str, kernels: int, gigabytes: float) -> None:
-    theirs = nsight.read(SHARED / f"{name}.ncu.csv.gz")
-    assert sum(map(nsight._dram, theirs)) / 1e9 == pytest.approx(gigabytes, abs=0.01)
+    theirs = by_ncu.read(SHARED / f"{name}.ncu.csv.gz")
     trace = gzip.decompress((SHARED / f"{name}.json.gz").read_bytes())
     found = [
         kernel.name for kernel in join.kernels(trace, [f"phase={name.removesuffix('_b16')} step=0"]) if kernel.step == 0
     ]
     ours = [row for index, kernel in enumerate(found) for row in rows(0, index, kernel, 1, 0)]
-    agreement = nsight.agree(ours, theirs)
+    agreement = by_ncu.agree(ours, theirs)
+    assert agreement.ncu_dram_bytes / 1e9 == pytest.approx(gigabytes, abs=0.01)
     assert (agreement.kernels, agreement.ncu_kernels, agreement.names_agree) == (kernels, kernels, 1.0)
-    shifted = nsight.agree(ours, theirs[1:])
+    shifted = by_ncu.agree(ours, theirs[1:])
     assert shifted.names_agree < 0.9

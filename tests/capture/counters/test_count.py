@@ -12,8 +12,7 @@ import msgspec
 import pytest
 import torch
 
-from ridgeline.capture.counters import by_cupti as counters
-from ridgeline.capture.counters import by_ncu as nsight
+from ridgeline.capture.counters import by_cupti, by_ncu
 from ridgeline.capture.counters import count as counting
 from ridgeline.capture.counters.by_cupti import Capability, Row
 from ridgeline.capture.counters.cupti import join
@@ -55,8 +54,8 @@ def fake_ncu(tmp_path: Path) -> Path:
 
 
 def works(monkeypatch: pytest.MonkeyPatch, *, cupti: bool, ncu: Path | None) -> None:
-    monkeypatch.setattr(counters, "probe", lambda device: Capability(works=cupti, reason="as told"))
-    monkeypatch.setattr(nsight, "find", lambda: ncu)
+    monkeypatch.setattr(by_cupti, "probe", lambda device: Capability(works=cupti, reason="as told"))
+    monkeypatch.setattr(by_ncu, "find", lambda: ncu)
     monkeypatch.setattr(counting, "_POLL_S", 0.05)
 
 
@@ -79,12 +78,12 @@ def test_nothing_is_counted_on_a_cpu_unless_asked_for(launched: Direct, tmp_path
     assert count(launched, tmp_path, "auto", CPU) is None
     told = count(launched, tmp_path, "cupti", CPU)
     assert told["outcome"] == "failed"
-    assert told["reason"] == "no counters on cpu; expected a CUDA device; counters = cupti was asked for"
+    assert told["reason"] == "no counters on cpu; expected a CUDA device; choose --counters auto or off"
 
 
 def test_cupti_comes_first(launched: Direct, tmp_path: Path, fake_ncu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     works(monkeypatch, cupti=True, ncu=fake_ncu)
-    monkeypatch.setattr(counters, "record", record(Row(6, 0, "f", "memory", "dram__bytes_read.sum", 1000.0)))
+    monkeypatch.setattr(by_cupti, "record", record(Row(6, 0, "f", "memory", "dram__bytes_read.sum", 1000.0)))
     told = count(launched, tmp_path, "auto")
     assert (told["outcome"], told["method"], told["cupti"]) == ("ok", "cupti", "as told")
     assert "ncu" not in told
@@ -114,7 +113,7 @@ def test_both_ways_are_compared(
 ) -> None:
     works(monkeypatch, cupti=True, ncu=fake_ncu)
     rows = [Row(step, 0, "void a::f<T>(int)", "memory", "dram__bytes_read.sum", 1034.24) for step in (5, 6)]
-    monkeypatch.setattr(counters, "record", record(*rows, Row(6, 1, "g", "memory", "dram__bytes_write.sum", 0.0)))
+    monkeypatch.setattr(by_cupti, "record", record(*rows, Row(6, 1, "g", "memory", "dram__bytes_write.sum", 0.0)))
     agreement = count(launched, tmp_path, "ncu")["ncu"]["agreement"]
     assert (agreement["kernels"], agreement["ncu_kernels"], agreement["names_agree"]) == (2, 2, 1.0)
     assert agreement["relative_difference"] == pytest.approx(0.01)
@@ -174,7 +173,7 @@ def test_a_failing_second_way_leaves_the_first(
     launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     works(monkeypatch, cupti=True, ncu=None)
-    monkeypatch.setattr(counters, "record", record(Row(6, 0, "f", "memory", "dram__bytes_read.sum", 1000.0)))
+    monkeypatch.setattr(by_cupti, "record", record(Row(6, 0, "f", "memory", "dram__bytes_read.sum", 1000.0)))
     told = count(launched, tmp_path, "ncu")
     assert (told["outcome"], told["method"], told["ncu"]["outcome"]) == ("ok", "cupti", "failed")
     assert "is not installed" in told["ncu"]["reason"]
@@ -183,7 +182,7 @@ def test_a_failing_second_way_leaves_the_first(
 
 def test_a_window_that_failed_is_told(launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     works(monkeypatch, cupti=True, ncu=None)
-    monkeypatch.setattr(counters, "record", lambda *_, **__: Report(problems=["window memory left out: lost"]))
+    monkeypatch.setattr(by_cupti, "record", lambda *_, **__: Report(problems=["window memory left out: lost"]))
     told = count(launched, tmp_path, "auto")
     assert (told["outcome"], told["reason"]) == ("failed", "window memory left out: lost")
 
@@ -206,7 +205,7 @@ def test_a_generation_goes_to_just_before_a_step(launched: Direct) -> None:
 )
 def test_sets_of_a_dtype(keys: dict[str, str], names: tuple[str, ...]) -> None:
     assert counting.sets(make_point(model="tiny-llama", mode="ar", **keys)) == names
-    assert set(names) <= set(counters.METRIC_SETS)
+    assert set(names) <= set(by_cupti.METRIC_SETS)
 
 
 def test_one_step_alone_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +218,7 @@ def test_one_step_alone_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         seen.append("stop")
 
     real = Direct.run
-    monkeypatch.setattr(nsight, "profiled_range", marks)
+    monkeypatch.setattr(by_ncu, "profiled_range", marks)
     monkeypatch.setattr(Direct, "run", lambda self, step: (seen.append(step.kind), real(self, step)))
     point = make_point(model="tiny-llada", mode="dlm_block_dual", block=4)
     task = tmp_path / "task.json"
@@ -234,7 +233,7 @@ def test_a_long_way_to_a_step_is_not_silent(
 ) -> None:
     """Or it would be taken to hang."""
     works(monkeypatch, cupti=True, ncu=fake_ncu)
-    monkeypatch.setattr(counters, "record", record(Row(6, 0, "f", "memory", "dram__bytes_read.sum", 1000.0)))
+    monkeypatch.setattr(by_cupti, "record", record(Row(6, 0, "f", "memory", "dram__bytes_read.sum", 1000.0)))
     said: list[str] = []
     point = make_point(model="tiny-llada", mode="dlm_block_dual", block=4)
     counting.count(point, launched.generation.steps[4:7], launched, CUDA, tmp_path, "auto", said.append)
@@ -254,7 +253,7 @@ def test_another_process_finds_a_checkpoint_named_from_here(tmp_path: Path, monk
 
     monkeypatch.setattr(counting, "_run", run)
     steps = [Step(phase="denoise", index=0, kind="denoise", query=28, context=28, tokens=1)]
-    counting._by_ncu(point, steps[0], tmp_path, Path("ncu"), lambda _: None)
+    counting._count_by_ncu(point, steps[0], tmp_path, Path("ncu"), lambda _: None)
     assert msgspec.json.decode(tasks[0], type=one_step.Task).point.checkpoint == str(tmp_path / "weights")
 
 
@@ -267,7 +266,7 @@ def test_what_a_point_wants_counted_is_what_is_counted(
         asked.append(windows)
         return Report()
 
-    monkeypatch.setattr(counters, "record", told)
+    monkeypatch.setattr(by_cupti, "record", told)
     point = make_point(model="tiny-llada", mode="dlm_block_dual", block=4, counted="all", dtype="bf16")
-    counting.by_cupti(point, launched.generation.steps[4:7], launched, CUDA, tmp_path, lambda _: None)
+    counting.count_by_cupti(point, launched.generation.steps[4:7], launched, CUDA, tmp_path, lambda _: None)
     assert asked == [("memory", "tensor", "sass")]

@@ -10,8 +10,8 @@ import torch
 
 from ridgeline.capture.counters import by_cupti as counters
 from ridgeline.capture.counters.by_cupti import Report, Row
-from ridgeline.capture.counters.by_ncu import own_name
 from ridgeline.capture.counters.cupti import join, recorder
+from ridgeline.capture.counters.ncu_csv import own_name
 from ridgeline.capture.steps import Step
 
 pytestmark = [
