@@ -515,7 +515,7 @@ def printed(**values: Any) -> str:
     [
         ({"model": "llama-9"}, 'theory: model = "llama-9"; expected one of'),
         ({"mode": "dlm"}, 'theory: mode = "dlm"; expected one of ar,'),
-        ({"prompt": 0}, "theory: prompt_tokens = 0 is an integer; expected an integer from 1"),
+        ({"prompt": 0}, "theory: prompt_tokens = 0; expected an integer from 1"),
         ({"mode": "dlm_full", "block": 3}, "theory: block = 3 does not divide"),
         ({"prompt": 200_000}, "exceeds the 131072 positions"),
         ({"device": "abacus"}, "theory: device = abacus has no datasheet; expected"),
