@@ -1,30 +1,31 @@
 """Traces in, priced and attributed rows out: decode, attribute, price, balance the ledger, load.
 
-The package is also the function :func:`ridgeline.analyze.ingest.analyze`: ``ridgeline.analyze(paths, warehouse)``.
+The package can be called, as :func:`ridgeline.analyze.ingest.analyze`: ``ridgeline.analyze(paths, warehouse)``. The
+function cannot be another attribute of ``ridgeline``: importing any module of this package binds the name to it.
 """
 
 from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-    from typing import Any
-
-    from ridgeline.analyze.ingest import Result
+    from ridgeline.analyze.ingest import analyze
 
 
-class _Stage(ModuleType):
-    def __call__(self, paths: Iterable[str | Path], warehouse: str | Path, **options: Any) -> list[Result]:
-        """Load every run under ``paths`` into the warehouse file; see :func:`ridgeline.analyze.ingest.analyze`."""
-        from pathlib import Path
+class Stage(ModuleType):
+    """A package that is also a function."""
 
-        from ridgeline.analyze.ingest import analyze
+    if TYPE_CHECKING:
+        __call__ = staticmethod(analyze)
+    else:
 
-        return analyze([Path(path) for path in paths], Path(warehouse), **options)
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            """Load every run under ``paths`` into a warehouse file."""
+            from ridgeline.analyze.ingest import analyze
+
+            return analyze(*arguments, **options)
 
 
-sys.modules[__name__].__class__ = _Stage
+sys.modules[__name__].__class__ = Stage

@@ -1,8 +1,8 @@
 """Ingest a list of traces into a lake with Apache Spark, one trace a task.
 
-A task does on its executor what ``ridgeline analyze PATH --lake LAKE`` does, and writes files of its own: one that is
-run again, because its executor died, finds its run in the lake or writes it. Every executor needs Ridgeline installed,
-and traces and lake by the same path or URL.
+A task does on its executor what ``ridgeline analyze PATH --lake LAKE`` does, and writes its own files. A task that is
+repeated because its executor died finds its run in the lake or writes it. Every executor needs Ridgeline installed, and
+the same paths or URLs for traces and lake.
 
     python -m ridgeline.analyze.spark_ingest LAKE TRACE... [-f LIST] [--master URL]
     spark-submit analyze/spark_ingest.py LAKE -f LIST
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     import duckdb
     from pyspark.sql import SparkSession
 
-    from ridgeline.analyze.ingest import Result
     from ridgeline.analyze.pricing.pricer import Pricer
 
 
 class Ingested(NamedTuple):
-    """What became of a run, or of a path that holds none."""
+    """The outcome of a run, or of a path without one."""
 
     trace: str
-    """The path as it was given."""
+    """The path of the task."""
     name: str
     outcome: str
     """loaded, replaced, unchanged or failed."""
@@ -37,17 +36,16 @@ class Ingested(NamedTuple):
     kernels: int
     device_time_ns: int
     error: str | None
-    """One line, of a failed one."""
+    """One line, if it failed."""
 
 
 def ingest(session: SparkSession, traces: Sequence[str], lake: str) -> list[Ingested]:
-    """Load every trace, run directory or folder into the lake, each path a task; a row for each run found.
+    """Load every trace, run directory or folder into the lake, each path as a task; return a row for each run.
 
-    A trace that cannot be loaded is a row of its own and keeps no other from being loaded.
+    If a trace cannot be loaded, its row has the error and the others are still loaded.
     """
-    from ridgeline.analyze.spark_ingest import (
-        task,  # by its name, which executors know: this module may be __main__ here
-    )
+    # executors import the task by its module's name, which is not __main__ there
+    from ridgeline.analyze.spark_ingest import task
 
     if not traces:
         return []
@@ -57,20 +55,29 @@ def ingest(session: SparkSession, traces: Sequence[str], lake: str) -> list[Inge
 
 
 def task(trace: str, lake: str) -> Iterator[Ingested]:
-    """Load what is at one path, in this process. Raises ``WarehouseError`` if there is no reading the lake."""
+    """Load the runs at one path, in this process. Raises ``WarehouseError`` if the lake cannot be read."""
     from ridgeline.analyze.companions.discovery import discover
-    from ridgeline.analyze.ingest import Result, load_source
+    from ridgeline.analyze.companions.identity import identify_on_disk
+    from ridgeline.analyze.ingest import Options, Result, load
+    from ridgeline.analyze.resources.limits import Limits
+    from ridgeline.analyze.sinks import LakeSink
 
     sources, errors = discover([Path(trace)])
-    for error in errors:
-        yield _row(trace, Result(trace, "failed", error=error))
+    results = [Result(trace, "failed", error=error) for error in errors]
     for source in sources:
-        yield _row(trace, load_source(_scratch(), source, lake, _pricer()))
+        options = Options(Limits.of())
+        identity = identify_on_disk(source)
+        # a task looks up its own run alone: the lake may hold many
+        sink = LakeSink(lake, options.limits, _memory_warehouse(), identity.run_id if identity else None)
+        results += load([source], sink, _pricer(), options)
+    for result in results:
+        error = " ".join(str(result.error).split()) if result.error else None
+        yield Ingested(trace, result.name, result.outcome, result.run_id, result.kernels, result.device_time_ns, error)
 
 
 @cache
-def _scratch() -> duckdb.DuckDBPyConnection:
-    """A warehouse in memory by which runs pass: what this process has priced it does not price again."""
+def _memory_warehouse() -> duckdb.DuckDBPyConnection:
+    """Return this process's warehouse in memory, which keeps the prices of earlier tasks."""
     from ridgeline.warehouse import connect
 
     return connect(":memory:")
@@ -78,19 +85,14 @@ def _scratch() -> duckdb.DuckDBPyConnection:
 
 @cache
 def _pricer() -> Pricer:
-    """Its child, once there was something to price, stays as long as this process does."""
+    """Return this process's pricer; once started, its child lasts as long as this process."""
     from ridgeline.analyze.pricing.pricer import Pricer
 
     return Pricer()
 
 
-def _row(trace: str, result: Result) -> Ingested:
-    error = " ".join(str(result.error).split()) if result.error else None
-    return Ingested(trace, result.name, result.outcome, result.run_id, result.kernels, result.device_time_ns, error)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; 0 if every trace is in the lake, 1 if some are not."""
+    """Run the job; return 0 if every trace is in the lake, else 1."""
     parser = argparse.ArgumentParser(prog="spark_ingest", description="Ingest traces into a lake, one a Spark task.")
     parser.add_argument("lake", help="a folder or a URL that driver and executors share")
     parser.add_argument("traces", nargs="*", metavar="TRACE", help="traces, run directories or folders")
@@ -101,29 +103,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     traces = [*parsed.traces, *(line for line in map(str.strip, listed) if line)]
     if not traces:
         parser.error("expected traces, or -f LIST with some")
-    return _report(_run(traces, parsed.lake, parsed.master))
-
-
-def _run(traces: Sequence[str], lake: str, master: str | None) -> list[Ingested]:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("ridgeline ingest")
     builder = builder.config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
-    session = (builder.master(master) if master else builder).getOrCreate()
+    session = (builder.master(parsed.master) if parsed.master else builder).getOrCreate()
     try:
-        return ingest(session, traces, lake)
+        rows = ingest(session, traces, parsed.lake)
     finally:
         session.stop()
-
-
-def _report(rows: Iterable[Ingested]) -> int:
-    """A line a run on stderr, as `ridgeline analyze` says it."""
-    failed = 0
-    for row in rows:
-        failed += row.outcome == "failed"
-        said = row.error or f"{row.name}: {row.outcome}, {row.kernels:,} kernels"
-        print(f"ridgeline: {said}", file=sys.stderr)
-    return 1 if failed else 0
+    for row in rows:  # as `ridgeline analyze` reports them
+        message = row.error or f"{row.name}: {row.outcome}, {row.kernels:,} kernels"
+        print(f"ridgeline: {message}", file=sys.stderr)
+    return 1 if any(row.outcome == "failed" for row in rows) else 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ridgeline.analyze import Stage
+
+    analyze: Stage
 
 __version__ = "0.1.0"
 

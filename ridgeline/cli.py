@@ -176,7 +176,7 @@ def _check_not_both(warehouse: Path | None, lake: str | None) -> None:
 @contextmanager
 def _memory_limit(size: str | None) -> Iterator[int]:
     """Yield the bytes of a ``--memory`` option, and end the command with one line before it exceeds them."""
-    from ridgeline.analyze.resources.memory_limit import LEAST_BYTES, default_bytes, in_words, parse_size
+    from ridgeline.analyze.resources.limits import LEAST_BYTES, default_bytes, in_words, parse_size
     from ridgeline.analyze.resources.memory_watch import watching
 
     try:

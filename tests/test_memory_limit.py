@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
+import psutil
 import pytest
 
 from ridgeline.analyze.hta import tables
-from ridgeline.analyze.resources import memory_limit as memory
+from ridgeline.analyze.resources import limits
 from ridgeline.analyze.resources.memory_watch import WARN_SHARE, Held, watching
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 UNESTIMATED = """
 import sys
 from ridgeline.analyze import ingest
-ingest.check = lambda *_: None
+ingest.check_fits = lambda *_: None
 sys.argv[0] = "ridgeline"
 import os
 from ridgeline import cli
@@ -93,7 +94,7 @@ def holder() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.process
 def test_children_of_children_count(holder: subprocess.Popen[bytes]) -> None:
-    alone = memory.resident_bytes(holder.pid)
+    alone = psutil.Process(holder.pid).memory_info().rss
     assert 0 < alone < 90_000_000
     assert Held(holder.pid).bytes() > 100_000_000 + alone
     assert Held().bytes() > Held(holder.pid).bytes()
@@ -103,7 +104,7 @@ def test_children_of_children_count(holder: subprocess.Popen[bytes]) -> None:
 def test_who_is_gone_holds_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    assert memory.resident_bytes(process.pid) == 0
+    assert Held(process.pid).bytes() == 0
 
 
 def test_giving_up_comes_first_and_the_end_after_its_time() -> None:
@@ -133,6 +134,6 @@ def test_limits_of_the_groups_around_count(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "slice" / "memory.max").write_text(f"{100 << 20}\n")
     (tmp_path / "slice" / "scope" / "memory.max").write_text("max\n")
     (tmp_path / "groups").write_text("4:cpu:/other\n0::/slice/scope\n")
-    monkeypatch.setattr(memory, "_LIMITS", (str(tmp_path / "memory.max"), str(tmp_path / "v1" / "memory.limit")))
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
-    assert memory.default_bytes() == int(0.6 * (100 << 20))
+    monkeypatch.setattr(limits, "_LIMITS", (str(tmp_path / "memory.max"), str(tmp_path / "v1" / "memory.limit")))
+    monkeypatch.setattr(limits, "_GROUPS", tmp_path / "groups")
+    assert limits.default_bytes() == int(0.6 * (100 << 20))

@@ -11,8 +11,9 @@ from msgspec import Raw
 
 from ridgeline.analyze.cache_model.operands import Tensor, view
 from ridgeline.analyze.cache_model.touches import Node, iterations
-from ridgeline.analyze.companions.size_limit import LARGEST_BYTES, read_bounded
+from ridgeline.analyze.companions.size_limit import read_bounded
 from ridgeline.analyze.errors import CompanionError
+from ridgeline.analyze.resources.limits import STANDARD, Limits
 
 
 class _Attribute(msgspec.Struct, gc=False):
@@ -37,12 +38,10 @@ class _File(msgspec.Struct):
     nodes: list[_Node]
 
 
-def read_execution_trace(
-    path: Path, wanted: Iterable[int] | None = None, most_bytes: int = LARGEST_BYTES
-) -> dict[int, Node]:
+def read_execution_trace(path: Path, wanted: Iterable[int] | None = None, limits: Limits = STANDARD) -> dict[int, Node]:
     """Calls by record function id, those ``wanted`` or all. Raises :class:`CompanionError`."""
     try:
-        decoded = msgspec.json.decode(read_bounded(path, most_bytes), type=_File)
+        decoded = msgspec.json.decode(read_bounded(path, limits), type=_File)
         nodes = {_id(node): node for node in decoded.nodes}
         chosen = nodes.keys() - {b""} if wanted is None else nodes.keys() & {b"%d" % number for number in wanted}
         return {int(i): _call(nodes[i]) for i in chosen}

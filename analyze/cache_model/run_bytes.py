@@ -31,10 +31,10 @@ from ridgeline.analyze.cache_model import (
     read_execution_trace,
 )
 from ridgeline.analyze.cache_model.sequences import Device, Kernels, equal_sequences, sequence_id
-from ridgeline.analyze.companions.size_limit import LARGEST_BYTES
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.reading.trace import Trace
+from ridgeline.analyze.resources.limits import STANDARD, Limits
 
 MOST_KERNELS = 20_000
 MOST_BYTES = 1 << 43
@@ -84,14 +84,14 @@ _Calls = Callable[[pl.DataFrame], dict[int, Node]]
 """The calls that kernels belong to, by number; the kernels of a sequence one after the other."""
 
 
-def from_execution_trace(kernels: Kernels, trace: Trace, path: Path, most_bytes: int = LARGEST_BYTES) -> Modelled:
+def from_execution_trace(kernels: Kernels, trace: Trace, path: Path, limits: Limits = STANDARD) -> Modelled:
     """Bytes of the kernels whose calls the execution trace knows. Raises :class:`CompanionError`."""
 
     def calls(rows: pl.DataFrame) -> dict[int, Node]:
         used = rows["operator"].drop_nulls().unique().sort()
         named = zip(used, *trace.operators[used].select("record_id", "name"), strict=True)
         wanted = {call: (record, trace.names[name]) for call, record, name in named if record is not None}
-        nodes = read_execution_trace(path, {record for record, _ in wanted.values()}, most_bytes)
+        nodes = read_execution_trace(path, {record for record, _ in wanted.values()}, limits)
         known = {call: (nodes.get(record), name) for call, (record, name) in wanted.items()}
         return {call: node for call, (node, name) in known.items() if node and _bare(node.operator) == _bare(name)}
 

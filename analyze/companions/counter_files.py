@@ -6,13 +6,14 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from ridgeline.analyze.companions.size_limit import LARGEST_BYTES, read_bounded
+from ridgeline.analyze.companions.discovery import Source
+from ridgeline.analyze.companions.size_limit import read_bounded
 from ridgeline.analyze.errors import CompanionError
+from ridgeline.analyze.resources.limits import STANDARD, Limits
 from ridgeline.capture.counters import ncu_csv
 
 COLUMNS = {
@@ -32,8 +33,8 @@ _UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException,
 class CounterFile:
     """Counters by step and launch: ``values`` has ``step`` (null if unknown), ``launch_index``, ``metric``, ``value``.
 
-    ``kernels`` has ``step``, ``launch_index`` and ``kernel``, in that order. ``comparable`` makes of a kernel's name in
-    the trace what the file's names are compared with.
+    ``kernels`` has ``step``, ``launch_index`` and ``kernel``, in that order. ``comparable`` shortens a kernel's name in
+    the trace to the form that the file has.
     """
 
     name: str
@@ -43,54 +44,65 @@ class CounterFile:
     comparable: Callable[[str], str] = str
 
 
-def read_beside(
-    cupti: Path | None, ncu: Path | None, ncu_step: int | None = None, most_bytes: int = LARGEST_BYTES
+def read_counter_files(
+    source: Source, ncu_step: int | None = None, limits: Limits = STANDARD
 ) -> tuple[list[CounterFile], list[str]]:
-    """The counter files beside a trace, and for each that cannot be used why: the trace is good without it."""
-    readers: list[tuple[Path | None, Callable[..., CounterFile]]]
-    readers = [(cupti, read_cupti), (ncu, partial(read_ncu, step=ncu_step))]
-    files, unusable = [], []
-    for path, read in readers:
-        try:
-            files += [read(path, most_bytes=most_bytes)] if path else []
-        except CompanionError as e:
-            unusable.append(str(e))
-    return files, unusable
+    """Return the counter files of a source, and a message for each that cannot be used: the trace is good without it.
 
-
-def read_cupti(path: Path, *, most_bytes: int = LARGEST_BYTES) -> CounterFile:
-    """Our own file; a metric counted in several windows is the first one's. Raises :class:`CompanionError`."""
-    form = f"expected the columns {', '.join(COLUMNS)}"
+    ``ncu_step`` is the step that Nsight Compute counted.
+    """
+    files, messages = [], []
     try:
-        data = read_bounded(path, most_bytes)
-        columns = _columns(data)
+        if source.counters:
+            files.append(read_cupti(source.counters, limits))
+    except CompanionError as e:
+        messages.append(str(e))
+    try:
+        if source.ncu:
+            files.append(read_ncu(source.ncu, ncu_step, limits))
+    except CompanionError as e:
+        messages.append(str(e))
+    return files, messages
+
+
+def read_cupti(path: Path, limits: Limits = STANDARD) -> CounterFile:
+    """Return the counters of ``X.counters.csv``; a metric counted in several windows is taken from the first.
+
+    Raises :class:`CompanionError`.
+    """
+    expected = f"expected the columns {', '.join(COLUMNS)}"
+    try:
+        data = read_bounded(path, limits)
+        # a header with thousands of columns would cost polars a thousand times its bytes
+        first_line = data[: data.find(b"\n") + 1 or len(data)][:_LONGEST_HEADER]
+        columns = next(csv.reader(io.TextIOWrapper(io.BytesIO(first_line), "utf-8")), [])
         if columns != list(COLUMNS):
             has = f"has the columns {', '.join(columns)[:200]}" if columns else "is empty"
-            raise CompanionError(f"{path.name}: {has}: {form}")
+            raise CompanionError(f"{path.name}: {has}: {expected}")
         rows = pl.read_csv(data, schema_overrides=COLUMNS)
     except _UNREADABLE as e:
-        raise CompanionError(f"{path.name}: {_said(e, form)}") from None
+        raise CompanionError(f"{path.name}: {_reason(e, expected)}") from None
     if rows.select(pl.exclude("window", "value")).null_count().sum_horizontal().item():
-        raise CompanionError(f"{path.name}: has rows without a step, launch, kernel or metric: {form}")
+        raise CompanionError(f"{path.name}: has rows without a step, launch, kernel or metric: {expected}")
     kernels = rows.select(*KEYS, "kernel").unique().sort(KEYS)
-    if (twice := kernels.filter(pl.struct(KEYS).is_duplicated())).height:
-        step, launch, _ = twice.row(0)
+    if (repeated := kernels.filter(pl.struct(KEYS).is_duplicated())).height:
+        step, launch, _ = repeated.row(0)
         raise CompanionError(f"{path.name}: launch {launch} of step {step} has two names: expected one in every window")
     values = rows.filter(pl.col("value").is_finite()).unique([*KEYS, "metric"], keep="first", maintain_order=True)
     return CounterFile(path.name, "cupti", kernels, values.select(*KEYS, "metric", "value"))
 
 
-def read_ncu(path: Path, step: int | None = None, *, most_bytes: int = LARGEST_BYTES) -> CounterFile:
+def read_ncu(path: Path, step: int | None = None, limits: Limits = STANDARD) -> CounterFile:
     """Return the metrics that are sums in Nsight Compute's raw CSV of one step, which does not name its ``step``.
 
     Values are in bytes, nanoseconds and counts. Raises :class:`CompanionError` for a file that is not such a CSV.
     """
     try:
-        kernels = ncu_csv.parse(read_bounded(path, most_bytes).decode())
+        kernels = ncu_csv.parse(read_bounded(path, limits).decode())
     except ncu_csv.NsightError as e:
         raise CompanionError(f"{path.name}: {e}") from None
     except _UNREADABLE as e:
-        raise CompanionError(f"{path.name}: {_said(e, ncu_csv.EXPECTED)}") from None
+        raise CompanionError(f"{path.name}: {_reason(e, ncu_csv.EXPECTED)}") from None
     launches = list(enumerate(kernel for kernel in kernels if kernel.name))
     values = [
         (step, launch_index, metric, value)
@@ -100,7 +112,7 @@ def read_ncu(path: Path, step: int | None = None, *, most_bytes: int = LARGEST_B
     ]
     if not values:
         raise CompanionError(f"{path.name}: has no metric that is a sum: {ncu_csv.EXPECTED}")
-    keys = {"step": pl.Int64, "launch_index": pl.Int64}
+    keys = dict.fromkeys(KEYS, pl.Int64)
     return CounterFile(
         path.name,
         "ncu",
@@ -114,13 +126,7 @@ def read_ncu(path: Path, step: int | None = None, *, most_bytes: int = LARGEST_B
     )
 
 
-def _columns(data: bytes) -> list[str]:
-    """The names in the first line, without reading more than those of such a file take."""
-    line = io.TextIOWrapper(io.BytesIO(data[: data.find(b"\n") + 1 or len(data)][:_LONGEST_HEADER]), "utf-8")
-    return next(csv.reader(line), [])
-
-
-def _said(error: Exception, form: str) -> str:
+def _reason(error: Exception, expected: str) -> str:
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror}"
-    return f"{(str(error).splitlines() or [type(error).__name__])[0]}: {form}"
+    return f"{(str(error).splitlines() or [type(error).__name__])[0]}: {expected}"

@@ -1,23 +1,29 @@
-"""The files beside a trace: run.json, ceilings.json, telemetry.csv, read field by field and nothing else copied."""
+"""The files beside a trace that Ridgeline writes: run.json, ceilings.json and telemetry.csv.
+
+Each field is named here; a field that is not named is not copied into the warehouse.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from ridgeline.analyze.companions.size_limit import LARGEST_BYTES, read_bounded
+from ridgeline.analyze.companions.size_limit import read_bounded
 from ridgeline.analyze.errors import CompanionError
+from ridgeline.analyze.resources.limits import STANDARD, Limits
 
 FORMAT = 1
 Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 class Config(msgspec.Struct):
+    """The keys of the configuration that are columns of ``runs``."""
+
     model: str | None = None
     mode: str | None = None
     execution: str | None = None
@@ -79,7 +85,7 @@ class Run(msgspec.Struct):
 
     format: int
     name: str
-    outcome: str
+    outcome: Literal["ok", "oom", "error"]
     experiment: str | None = None
     message: str | None = None
     config: Config = msgspec.field(default_factory=Config)
@@ -114,63 +120,60 @@ class Ceilings(msgspec.Struct):
 
 
 _File = TypeVar("_File", Run, Ceilings)
+_TELEMETRY: Mapping[str, type[int] | type[float] | type[str]] = {
+    "time_ns": int, "power_w": float, "energy_j": float, "sm_clock_hz": float, "memory_clock_hz": float,
+    "temperature_c": float, "memory_used_bytes": int, "throttle_reasons": str,
+}  # fmt: skip
+_SAMPLE_BYTES = 256
+"""Bytes of ``companion_bytes`` that a row of telemetry may use: as a dictionary it takes several times as much."""
 
 
-def read_run(path: Path, most_bytes: int = LARGEST_BYTES) -> Run:
-    """Raises :class:`CompanionError`."""
-    run = _read(path, Run, most_bytes)
-    if run.outcome not in ("ok", "oom", "error"):
-        raise CompanionError(f"{path}: outcome {run.outcome!r}: expected ok, oom or error")
-    return run
+def read_run(path: Path, limits: Limits = STANDARD) -> tuple[Run, bytes]:
+    """Return run.json, and its text, from which predictions decode the rest of the configuration.
+
+    Raises :class:`CompanionError`.
+    """
+    return _read(path, Run, limits)
 
 
-def read_ceilings(path: Path, most_bytes: int = LARGEST_BYTES) -> Ceilings:
-    """Raises :class:`CompanionError`."""
-    return _read(path, Ceilings, most_bytes)
+def read_ceilings(path: Path, limits: Limits = STANDARD) -> Ceilings:
+    """Return ceilings.json. Raises :class:`CompanionError`."""
+    return _read(path, Ceilings, limits)[0]
 
 
-def _read(path: Path, struct: type[_File], most_bytes: int) -> _File:
+def _read(path: Path, struct: type[_File], limits: Limits) -> tuple[_File, bytes]:
     try:
-        value = msgspec.json.decode(read_bounded(path, most_bytes), type=struct)
+        text = read_bounded(path, limits)
+        value = msgspec.json.decode(text, type=struct)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise CompanionError(f"{path}: {e}: expected the form that ridgeline writes") from None
     except OSError as e:
         raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
     if value.format != FORMAT:
         raise CompanionError(f"{path}: format {value.format}, this ridgeline reads {FORMAT}")
-    return value
+    return value, text
 
 
-_TELEMETRY = {
-    "time_ns": int, "power_w": float, "energy_j": float, "sm_clock_hz": float, "memory_clock_hz": float,
-    "temperature_c": float, "memory_used_bytes": int, "throttle_reasons": str,
-}  # fmt: skip
-
-
-_SAMPLE_BYTES = 256
-"""What a row of it may take: as a dictionary it takes several times as much."""
-
-
-def read_telemetry(path: Path, most_bytes: int = LARGEST_BYTES) -> list[dict[str, Any]]:
-    """Rows of telemetry.csv, those without a time left out; empty cells are None. Raises :class:`CompanionError`."""
+def read_telemetry(path: Path, limits: Limits = STANDARD) -> list[dict[str, Any]]:
+    """Return the rows of telemetry.csv that have a time; an empty cell is None. Raises :class:`CompanionError`."""
+    most_samples = limits.companion_bytes // _SAMPLE_BYTES
+    samples: list[dict[str, Any]] = []
     try:
-        text = io.TextIOWrapper(io.BytesIO(read_bounded(path, most_bytes)), encoding="utf-8", newline="")
+        text = io.TextIOWrapper(io.BytesIO(read_bounded(path, limits)), encoding="utf-8", newline="")
         rows = csv.DictReader(text, strict=True)
-        if "time_ns" not in (rows.fieldnames or ["time_ns"]):
+        if "time_ns" not in (rows.fieldnames or ["time_ns"]):  # an empty file has no samples
             raise ValueError("no column time_ns")
-        cells = ({name: _cell(row.get(name), kind) for name, kind in _TELEMETRY.items()} for row in rows)
-        samples = list(islice((row for row in cells if row["time_ns"] is not None), most_bytes // _SAMPLE_BYTES + 1))
-        if len(samples) > most_bytes // _SAMPLE_BYTES:
-            raise ValueError(f"more than {len(samples) - 1:,} samples, too many for this --memory")
-        return samples
+        for row in rows:
+            sample = {name: kind(row[name]) if row.get(name) else None for name, kind in _TELEMETRY.items()}
+            if any(isinstance(value, int) and not -(1 << 63) <= value < 1 << 63 for value in sample.values()):
+                raise ValueError(f"a value at time_ns {sample['time_ns']} does not fit 64 bits")
+            if sample["time_ns"] is None:
+                continue
+            if len(samples) == most_samples:
+                raise ValueError(f"more than {most_samples:,} samples, too many for this --memory")
+            samples.append(sample)
     except OSError as e:
         raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
     except (ValueError, csv.Error) as e:
         raise CompanionError(f"{path}: {e}: expected the columns {', '.join(_TELEMETRY)}") from None
-
-
-def _cell(text: str | None, kind: type) -> Any:
-    value = kind(text) if text else None
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise ValueError(f"{text} does not fit 64 bits")
-    return value
+    return samples

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ridgeline.analyze.resources.memory_limit import in_words
+from ridgeline.analyze.resources.limits import in_words
 from ridgeline.analyze.resources.memory_watch import INTERVAL_S, Held
 from ridgeline.child_process import Child, ChildEnded
 

@@ -16,7 +16,7 @@ from ridgeline.analyze.pricing.cost import Price, from_inputs
 from ridgeline.analyze.pricing.pricer_process import OUT_OF_MEMORY, SPARE_BYTES
 from ridgeline.analyze.pricing.signature import parse
 from ridgeline.analyze.reading.columns import Signature
-from ridgeline.analyze.resources.memory_limit import in_words
+from ridgeline.analyze.resources.limits import in_words
 from ridgeline.child_process import Child, ChildEnded
 
 LIMIT_S = 10.0

@@ -36,8 +36,8 @@ class Decoders:
     it also kills the children.
     """
 
-    def __init__(self, jobs: int, scratch: Path | None = None, largest_event_bytes: int = LARGEST_EVENT_BYTES) -> None:
-        self._largest_event_bytes = largest_event_bytes
+    def __init__(self, jobs: int, scratch: Path | None = None, event_bytes: int = LARGEST_EVENT_BYTES) -> None:
+        self._largest_event_bytes = min(LARGEST_EVENT_BYTES, event_bytes)
         self._jobs = max(1, jobs)
         self._scratch, self._lock = _make_scratch(scratch or Path(tempfile.gettempdir()))
         self._folders = (Path(self._scratch.name) / str(number) for number in count())
@@ -97,6 +97,15 @@ class Decoders:
         for part in parts:
             part.remove_files()
         return self.read(path)
+
+    def discard(self) -> None:
+        """Drop the trace submitted first."""
+        if self._waiting[0][1]:
+            with suppress(TraceError):
+                for part in self.take():
+                    part.remove_files()
+        else:
+            self._waiting.popleft()
 
     def read(self, path: Path) -> list[Columns]:
         """Decode a trace in this process and return its columns. Raises :class:`TraceError`."""

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 import msgspec
 
-from ridgeline.analyze.companions.size_limit import read_bounded
-from ridgeline.analyze.reading.reader import largest_trace_bytes
 from ridgeline.analyze.theory.closed_forms import CONVENTIONS
 from ridgeline.analyze.theory.generation import Prediction, floor_s, predict_point
 from ridgeline.capture.configuration.constraints import problem
@@ -73,12 +70,13 @@ class _Described(msgspec.Struct):
 
 
 def prediction_rows(
-    run_json: Path, steps: Sequence[Mapping[str, Any]], ceilings: Sequence[Mapping[str, Any]], sheet: str | None
+    run_json: bytes, steps: Sequence[Mapping[str, Any]], ceilings: Sequence[Mapping[str, Any]], sheet: str | None
 ) -> tuple[list[Row], str | None]:
     """Rows of ``predictions`` for a run, or no rows and the reason.
 
-    `steps` are the profiled steps, as rows of their table. Least times use the run's own `ceilings`; where these lack a
-    roof, those of the datasheet named `sheet`. They are None where neither has the dtype's peak and DRAM bandwidth.
+    `run_json` is the text of the file; `steps` are the profiled steps, as rows of their table. Least times use the
+    run's own `ceilings`; where these lack a roof, those of the datasheet named `sheet`. They are None where neither has
+    the dtype's peak and DRAM bandwidth.
     """
     # steps whose labels give kind and both lengths
     sizes = {(step["kind"], step["query"], step["context"]) for step in steps}
@@ -150,10 +148,10 @@ def _value(row: Mapping[str, Any]) -> float:
     return float(row["value"])
 
 
-def _point(run_json: Path) -> Point:
+def _point(run_json: bytes) -> Point:
     """The point that a run.json was captured from. Raises Unpredictable where closed forms do not cover it."""
     try:
-        described = msgspec.json.decode(read_bounded(run_json, largest_trace_bytes()), type=_Described)
+        described = msgspec.json.decode(run_json, type=_Described)
     except msgspec.ValidationError as error:
         raise Unpredictable(f"its configuration is not of a known form: {error}") from None
     point = described.config

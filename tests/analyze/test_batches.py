@@ -113,10 +113,10 @@ def test_a_question_that_fails_between_two_runs_costs_no_run_before_it(
     """DuckDB gives up the transaction for it."""
     original = run.build
 
-    def build(connection: duckdb.DuckDBPyConnection, source: Any, *rest: Any) -> Any:
+    def build(source: Any, identity: Any, parts: Any, tools: run.Tools) -> Any:
         if source.name == "b":
-            connection.execute("SELECT * FROM nowhere")
-        return original(connection, source, *rest)
+            tools.connection.execute("SELECT * FROM nowhere")
+        return original(source, identity, parts, tools)
 
     monkeypatch.setattr(run, "build", build)
     results = analyze([folder / "a.json", folder / "b.json"], tmp_path / "w.duckdb")

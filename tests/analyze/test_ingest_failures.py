@@ -81,10 +81,10 @@ def test_a_surprise_in_one_trace_leaves_the_next_alone(
 ) -> None:
     from ridgeline.analyze import run
 
-    def build(connection: Any, source: Any, *rest: Any) -> Any:
+    def build(source: Any, *rest: Any) -> Any:
         if source.name == "first":
             raise RuntimeError("boo")
-        return original(connection, source, *rest)
+        return original(source, *rest)
 
     original = run.build
     monkeypatch.setattr(run, "build", build)

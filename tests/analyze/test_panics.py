@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ridgeline.analyze.companions.counter_files import read_beside
+from ridgeline.analyze.companions.counter_files import read_counter_files
+from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.command_line import ridgeline
@@ -44,7 +45,7 @@ def test_a_panic_over_counters_costs_the_counters(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(pl, "read_csv", panic)
     (tmp_path / "t.counters.csv").write_text("step,launch_index,kernel,window,metric,value\n")
-    files, unusable = read_beside(tmp_path / "t.counters.csv", None)
+    files, unusable = read_counter_files(Source("t", None, counters=tmp_path / "t.counters.csv"))
     assert (files, len(unusable)) == ([], 1)
     assert "capacity overflow" in unusable[0]
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ridgeline.analyze.resources.memory_limit import parse_size
+from ridgeline.analyze.resources.limits import parse_size
 from tests.bench import make_trace, processes
 from tests.bench.bench_ingest import OURS, default_source
 

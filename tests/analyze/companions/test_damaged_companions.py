@@ -19,9 +19,11 @@ import pytest
 from ridgeline.analyze.cache_model import read_execution_trace
 from ridgeline.analyze.companions.counter_files import read_cupti, read_ncu
 from ridgeline.analyze.companions.run_files import read_ceilings, read_run, read_telemetry
-from ridgeline.analyze.companions.size_limit import SHARE, read_bounded
+from ridgeline.analyze.companions.size_limit import read_bounded
 from ridgeline.analyze.errors import CompanionError
 from ridgeline.analyze.ingest import Result, analyze
+from ridgeline.analyze.resources.limits import COMPANION_SHARE as SHARE
+from ridgeline.analyze.resources.limits import Limits
 from ridgeline.capture.counters.ncu_csv import MOST_COLUMNS
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, query, run_directory
@@ -199,7 +201,7 @@ def test_what_expands_without_end_stops_at_the_limit(
     bomb = gzip.compress(BOMBS[name] + b" " * (80 << 20 if by == "memory" else 4 << 20), 1)
     memory = 1 << 30 if by == "memory" else 64 << 30
     monkeypatch.setattr(
-        "ridgeline.analyze.resources.memory_limit.resident_bytes", lambda: 0
+        "ridgeline.analyze.reading.fits_memory.resident_bytes", lambda: 0
     )  # what other tests left in this process
     if by != "memory":
         monkeypatch.setenv(by, str(1 << 20))
@@ -219,18 +221,18 @@ def test_what_expands_without_end_stops_at_the_limit(
 def test_what_may_be_that_large_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(gzip.compress(b"x" * 1000))
-    assert read_bounded(path, 1000) == b"x" * 1000
+    assert read_bounded(path, Limits.of(1000 * SHARE)) == b"x" * 1000
     with pytest.raises(OSError, match="more than 999 bytes") as raised:
-        read_bounded(path, 999)
+        read_bounded(path, Limits.of(999 * SHARE))
     assert raised.value.filename == str(path)
 
 
 def test_more_samples_than_memory_holds_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.csv"
     path.write_text("time_ns\n" + "1\n" * 1000)
-    assert len(read_telemetry(path, 256 * 1000)) == 1000
+    assert len(read_telemetry(path, Limits.of(256 * 1000 * SHARE))) == 1000
     with pytest.raises(CompanionError, match="more than 999 samples"):
-        read_telemetry(path, 256 * 999)
+        read_telemetry(path, Limits.of(256 * 999 * SHARE))
 
 
 RUBBISH = ["", "\x00", "NaN", '{"traceEvents": [5]}', GOOD["trace.twin.json"][:-99], "\x1f\x8b"]

@@ -9,13 +9,14 @@ import pytest
 
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.ingest import analyze
-from ridgeline.analyze.reading import columns, reader
+from ridgeline.analyze.reading import columns, fits_memory, reader
 from ridgeline.analyze.reading import trace as frames
 from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.decoders import Decoders
 from ridgeline.analyze.reading.reader import TraceReader
 from ridgeline.analyze.reading.trace import assemble
-from ridgeline.analyze.resources import memory_limit as memory
+from ridgeline.analyze.resources import limits
+from ridgeline.analyze.resources.limits import Limits
 from ridgeline.warehouse import load as loading
 from tests.analyze import kineto
 from tests.analyze.loading import dump, failures, query
@@ -44,7 +45,7 @@ def compare_sliced(trace: Path, tmp_path: Path, request: pytest.FixtureRequest) 
     whole, sliced = tmp_path / "whole.duckdb", tmp_path / "sliced.duckdb"
     assert not failures(analyze([trace], whole))
     request.getfixturevalue("small_slices")
-    assert not failures(analyze([trace], sliced, memory=memory.resident_bytes() + (512 << 20)))
+    assert not failures(analyze([trace], sliced, memory=limits.resident_bytes() + (512 << 20)))
     assert rows_of(sliced) == rows_of(whole)
     return rows_of(whole)
 
@@ -91,7 +92,7 @@ def test_scratch_goes_with_the_decoders(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_says_what_it_takes(tmp_path: Path, warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "ROW_BYTES", dict.fromkeys(columns.GROUPS, 1 << 30))
+    monkeypatch.setattr(fits_memory, "ROW_BYTES", dict.fromkeys(columns.GROUPS, 1 << 30))
     path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
     (error,) = failures(analyze([path], warehouse, memory=1 << 30))
     assert "more than the 1.1 GB allowed: try --memory" in error
@@ -107,26 +108,26 @@ def test_what_does_not_fit_says_what_it_takes(tmp_path: Path, warehouse: Path, m
     ],
 )  # fmt: skip
 def test_sizes(text: str, size: int) -> None:
-    assert memory.parse_size(text) == size
+    assert limits.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "2XB", "-1GB", "1e9", "two"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="is no size: expected one such as 2GB"):
-        memory.parse_size(text)
+        limits.parse_size(text)
 
 
 def test_decoders_have_room() -> None:
-    assert memory.decoders_within(512 << 20, 64) == 2
-    assert memory.decoders_within(1, 64) == 1
-    assert memory.decoders_within(64 << 30, 8) == 8
+    assert Limits.of(512 << 20).decoders(64) == 2
+    assert Limits.of(1).decoders(64) == 1
+    assert Limits.of(64 << 30).decoders(8) == 8
 
 
 def test_the_smallest_limit_of_control_groups_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "max").write_text("max\n")
     (tmp_path / "limit").write_text(f"{100 << 20}\n")
-    monkeypatch.setattr(memory, "_LIMITS", [str(tmp_path / name) for name in ("max", "limit", "absent")])
-    assert memory.default_bytes() == int(0.6 * (100 << 20))
+    monkeypatch.setattr(limits, "_LIMITS", [str(tmp_path / name) for name in ("max", "limit", "absent")])
+    assert limits.default_bytes() == int(0.6 * (100 << 20))
 
 
 def test_a_bomb_stops_at_the_limit(tmp_path: Path, warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,10 +60,9 @@ def rows(
     measured: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[list[dict[str, Any]], str | None]:
     """What comes of a run.json with this configuration and profiled steps of these kinds, queries and contexts."""
-    path = folder / "run.json"
-    path.write_text(json.dumps({"config": config, "model": model or {}}))
+    text = json.dumps({"config": config, "model": model or {}}).encode()
     profiled = [dict(zip(("kind", "query", "context"), step, strict=True)) for step in steps]
-    return prediction_rows(path, profiled, measured, sheet)
+    return prediction_rows(text, profiled, measured, sheet)
 
 
 def sizes(found: Sequence[Mapping[str, Any]]) -> list[Size]:
@@ -188,7 +187,7 @@ def test_where_confidence_decides_nobody_knows_how_many(key: str, tmp_path: Path
 @pytest.mark.parametrize("path", CAPTURED, ids=lambda path: path.parent.name)
 def test_every_captured_step_has_its_prediction(path: Path) -> None:
     run = json.loads(path.read_text())
-    found, why = prediction_rows(path, run["window"], [], "NVIDIA H200")
+    found, why = prediction_rows(path.read_bytes(), run["window"], [], "NVIDIA H200")
     assert why is None
     keys = [(r["convention"], r["kind"], r["query"], r["context"], r["component"]) for r in found]
     assert len(set(keys)) == len(keys)

@@ -1,0 +1,127 @@
+"""Rows of the tables `runs`, `devices`, `ceilings` and `timings`: what a trace and run.json say of the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from ridgeline.analyze.companions.run_files import Ceilings, Memory, Run, Timing
+from ridgeline.analyze.pricing import RULES_VERSION
+from ridgeline.analyze.reading.trace import Trace
+from ridgeline.warehouse import datasheets
+
+Row = dict[str, Any]
+
+
+def run_row(name: str, content_sha256: str, run: Run | None, trace: Trace | None, device_time_ns: int) -> Row:
+    """Return the row of a run; columns that neither ``run``, its run.json, nor the trace fill are absent."""
+    row: Row = {
+        "name": name,
+        "content_sha256": content_sha256,
+        "source": "ridgeline" if run else "kineto",
+        "device_kind": _device_kind(trace, run),
+        "device": trace.header.devices[0].name if trace and trace.header.devices and not trace.on_cpu else None,
+        "rank": trace.rank if trace else 0,
+        "outcome": "ok",
+        "trace_bytes": trace.bytes_read if trace else None,
+        "events": trace.events if trace else None,
+        "malformed_events": trace.malformed if trace else None,
+        "device_time_ns": device_time_ns,
+        "rules_version": RULES_VERSION,
+    }
+    if run is None:
+        return row
+    environment, memory = run.environment, run.memory or Memory()
+    recorded = {
+        "experiment": run.experiment,
+        **{column: getattr(run.config, column) for column in run.config.__struct_fields__},
+        "parameters": run.model.parameters,
+        "device": environment.device,
+        "torch_version": environment.torch,
+        "transformers_version": environment.transformers,
+        "cuda_version": environment.cuda,
+        "driver_version": environment.driver,
+        "outcome": run.outcome,
+        "message": run.message,
+        "committed_tokens": run.tokens.committed,
+        "peak_memory_bytes": memory.peak_bytes,
+        "weights_bytes": memory.weights_bytes,
+        "cache_bytes": memory.cache_bytes,
+        "other_bytes": memory.other_bytes,
+        "profiler_graph_node_ns": run.profiler.graph_node_ns if run.profiler else None,
+    }
+    return row | {column: value for column, value in recorded.items() if value is not None}
+
+
+def _device_kind(trace: Trace | None, run: Run | None) -> str:
+    if trace and not trace.on_cpu:
+        is_amd = any(device.name.startswith("AMD ") for device in trace.header.devices)
+        return "hip" if is_amd or any(name.startswith("hip") for name in trace.names) else "cuda"
+    return (run.environment.device_kind if run and not trace else None) or "cpu"
+
+
+def device_rows(trace: Trace | None, run: Run | None) -> list[Row]:
+    """Return a row for each device that the trace has work of; without a trace, for the one that run.json names."""
+    if not trace or trace.on_cpu:
+        return [_device_row(0, 0, run.environment.device)] if run and run.environment.device else []
+    listed = trace.header.devices
+    properties = {device.id: device for device in listed}
+    # ROCm numbers agents in the header and devices in events: a single device is the one that did the work
+    only = listed[0] if len(listed) == 1 else None
+    used = trace.device["device"].unique().sort().to_list() or [device.id for device in listed[:1]]
+    rows = []
+    for index in used:
+        if device := properties.get(index, only):
+            rows.append(_device_row(trace.rank, index, device.name, device.total_memory, device.multiprocessors))
+            if device.compute_major is not None:
+                rows[-1]["compute_capability"] = f"{device.compute_major}.{device.compute_minor}"
+    return rows
+
+
+def _device_row(
+    rank: int, index: int, name: str, memory_bytes: int | None = None, multiprocessors: int | None = None
+) -> Row:
+    sheet = datasheets.match(name, memory_bytes)
+    return {
+        "rank": rank,
+        "device_index": index,
+        "name": name,
+        "datasheet": sheet["device"] if sheet else None,
+        "multiprocessors": multiprocessors,
+        "memory_bytes": memory_bytes,
+        "l2_bytes": sheet.get("l2_bytes") if sheet else None,
+        "compute_capability": None,
+    }
+
+
+def device_rows_by_rank(devices: list[Row], activities: pl.DataFrame) -> list[Row]:
+    """Return ``devices`` with a row for each rank that used one: a trace's header lists devices by index alone."""
+    used = activities.select("rank", "device_index").unique().sort("rank", "device_index")
+    if used["rank"].n_unique() < 2:
+        return devices
+    by_index = {row["device_index"]: row for row in devices}
+    return [by_index[index] | {"rank": rank} for rank, index in used.iter_rows() if index in by_index]
+
+
+def ceiling_rows(ceilings: Ceilings | None, run: Row) -> list[Row]:
+    """Return the ceilings that were measured on the device of ``run``; a folder may hold traces of several devices."""
+    if not ceilings:
+        return []
+    device, kind = run["device"], str(run["device_kind"])
+    if ceilings.device != str(device) if device is not None else ceilings.device_kind != kind:
+        return []
+    return [
+        {
+            "device": ceilings.device,
+            **{name: getattr(ceiling, name) for name in ceiling.__struct_fields__},
+            "measured_on": ceilings.measured_on,
+        }
+        for ceiling in ceilings.ceilings
+    ]
+
+
+def timing_rows(timings: Sequence[Timing]) -> list[Row]:
+    """Return the timings of the unprofiled run."""
+    return [{name: getattr(timing, name) for name in timing.__struct_fields__} for timing in timings]
