@@ -216,7 +216,7 @@ def test_a_trace_cut_before_its_first_kernel_has_none(at: bytes, tmp_path: Path,
     assert query(warehouse, "SELECT * FROM kernel_roofline") == []
     assert query(warehouse, "SELECT DISTINCT kernels, duration_ns FROM ledger") == [(0, 0)]
     ((message,),) = query(warehouse, "SELECT message FROM warnings")
-    assert message.endswith("; what precedes was loaded, and no kernel is among it")
+    assert message.endswith("; the events before that were loaded, and no kernel is among them")
     assert [run.findings for run in verify(warehouse)[0]] == [[]]
 
 
