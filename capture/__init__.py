@@ -1,7 +1,6 @@
-"""Record what a device does while a language model decodes: traces, timings, telemetry and ceilings.
+"""Record what a device does while a language model decodes: traces, timings, telemetry, counters and ceilings.
 
-The public names live in `ridgeline.capture.sweep.sweep` (`load`, `describe`, `run`) and
-`ridgeline.capture.ceilings.measure` (`measure`, `write`); errors in `ridgeline.capture.errors`. Importing this package,
-`ridgeline.capture.configuration.points` or `ridgeline.capture.sweep.sweep` does not import torch: only running a sweep
-or measuring ceilings does.
+The public functions are `load`, `describe` and `run` in `ridgeline.capture.sweep.sweep`, and `measure` and `write` in
+`ridgeline.capture.ceilings.measure`. `ridgeline.capture.errors` holds the exceptions. Importing these modules does not
+import torch; running a sweep or measuring ceilings does. `capture/README.md` describes the files that capture writes.
 """

@@ -1,7 +1,8 @@
-"""What a run ran on: device and versions, an allow-list; never the environment, the user or the host's name."""
+"""The device and versions of a run: an allow-list without environment variables, user or host name."""
 
 import platform
 import tomllib
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ridgeline.capture.records import Environment
 
 
 def resolve(device: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`. Raises DeviceError when it is not there."""
+    """The torch device for `auto`, `cpu` or `cuda`. Raises DeviceError when it is missing."""
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -25,10 +26,20 @@ def resolve(device: str) -> torch.device:
 def describe(device: torch.device) -> Environment:
     """The environment of runs on `device`."""
     on_cuda = device.type == "cuda"
+    driver = None
+    with suppress(Exception):  # No library, driver or permission: an unknown driver must not fail a run.
+        if on_cuda:
+            import pynvml
+
+            pynvml.nvmlInit()
+            try:
+                driver = str(pynvml.nvmlSystemGetDriverVersion())
+            finally:
+                pynvml.nvmlShutdown()
     return Environment(
         device=device_name(device),
         device_kind=device.type,
-        driver=_driver() if on_cuda else None,
+        driver=driver,
         torch=str(torch.__version__),
         cuda=torch.version.cuda if on_cuda else None,
         transformers=transformers.__version__,
@@ -38,9 +49,10 @@ def describe(device: torch.device) -> Environment:
 
 
 def device_name(device: torch.device) -> str:
-    """The device's name as its maker writes it, for example `NVIDIA H200`."""
+    """The name that the maker gives the device, for example `NVIDIA H200`."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    # On Linux platform.processor() is empty or the architecture.
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -48,27 +60,14 @@ def device_name(device: torch.device) -> str:
 
 
 def ridgeline_version() -> str:
-    """The version of this tree, from the project file beside the package or else from the installed distribution."""
+    """The version in the pyproject.toml of this checkout, else of the installed distribution, else `unknown`."""
     project = IMPORT_ROOT / "pyproject.toml"
     if project.is_file():
         declared = tomllib.loads(project.read_text()).get("project", {})
+        # In an installed package the folder above may hold another project's file.
         if declared.get("name") == "ridgeline":
             return str(declared.get("version", "unknown"))
     try:
         return metadata.version("ridgeline")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def _driver() -> str | None:
-    """The NVIDIA driver's version."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        try:
-            return str(pynvml.nvmlSystemGetDriverVersion())
-        finally:
-            pynvml.nvmlShutdown()
-    except Exception:  # As for telemetry: worth a None, not a failed run.
-        return None

@@ -1,23 +1,23 @@
-"""What capture raises on purpose.
+"""The exceptions that capture raises on purpose. The text of each is one sentence for the user.
 
-- CaptureError: anything capture refuses or fails at; its text is one sentence meant for the user.
-  - ConfigError: a configuration is wrong: unknown key, wrong type or impossible combination.
-  - CheckpointError: a checkpoint directory does not hold the weights of the model named beside it.
-  - DeviceError: the device asked for is not there.
+- CaptureError: capture refuses a request or fails at it.
+  - ConfigError: a configuration has an unknown key, a wrong type or an impossible combination.
+  - CheckpointError: a checkpoint directory does not hold the weights of the configured model.
+  - DeviceError: the requested device is missing or lacks a feature.
 """
 
 
 class CaptureError(Exception):
-    """Anything capture refuses or fails at, in one sentence meant for the user."""
+    """Capture refuses a request or fails at it."""
 
 
 class ConfigError(CaptureError):
-    """A configuration is wrong: unknown key, wrong type or impossible combination."""
+    """A configuration has an unknown key, a wrong type or an impossible combination."""
 
 
 class CheckpointError(CaptureError):
-    """A checkpoint directory does not hold the weights of the model named beside it."""
+    """A checkpoint directory does not hold the weights of the configured model."""
 
 
 class DeviceError(CaptureError):
-    """The device asked for is not there."""
+    """The requested device is missing or lacks a feature."""

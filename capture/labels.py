@@ -1,6 +1,6 @@
-"""Names in a trace: record_function ranges around steps, modules and token selection, there only while profiling."""
+"""Names in a trace: record_function ranges around steps, modules and token selection, active only while profiling."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -9,28 +9,37 @@ from torch.profiler import record_function
 
 
 class Labels:
-    """Ranges that cost nothing until they are switched on.
+    """Ranges that cost nothing until they are enabled.
 
-    An unprofiled run and a profiled run share the decoding code; a range costs microseconds on the host, which an eager
-    decoding step would feel a few hundred times, so the timed run has none.
+    Profiled and unprofiled runs share the decoding code. A range costs microseconds of host time and an eager decoding
+    step has hundreds, so the timed run opens none.
     """
 
     def __init__(self) -> None:
         self.enabled = False
 
     def range(self, name: str) -> AbstractContextManager[Any]:
-        """A range of that name around a block of code while enabled, else nothing."""
+        """A range called `name` around a block of code while labels are enabled, else an empty context."""
         return record_function(name) if self.enabled else nullcontext()
 
     @contextmanager
     def attached(self, network: nn.Module) -> Iterator[None]:
-        """Enable every range, and add one named `module=<qualified name>` around each module of the network."""
-        handles = []
-        for name, module in network.named_modules():
-            if name:
-                before, after = _hooks(f"module={name}")
-                handles.append(module.register_forward_pre_hook(before))
-                handles.append(module.register_forward_hook(after, always_call=True))
+        """Enable all ranges and add one called `module=<qualified name>` around each module of `network`."""
+        names = {module: f"module={name}" for name, module in network.named_modules() if name}
+        # Modules nest, so one stack serves all of them, also where a module calls itself.
+        open_ranges: list[record_function] = []
+
+        def enter(module: nn.Module, _inputs: Any) -> None:
+            entered = record_function(names[module])
+            entered.__enter__()  # type: ignore[no-untyped-call]
+            open_ranges.append(entered)
+
+        def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+            open_ranges.pop().__exit__(None, None, None)
+
+        handles = [module.register_forward_pre_hook(enter) for module in names]
+        # always_call closes the ranges of a forward that raises.
+        handles += [module.register_forward_hook(leave, always_call=True) for module in names]
         self.enabled = True
         try:
             yield
@@ -38,18 +47,3 @@ class Labels:
             self.enabled = False
             for handle in handles:
                 handle.remove()
-
-
-def _hooks(label: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    """A pair of hooks that open and close a range; a stack, since a module may be entered again inside itself."""
-    open_ranges: list[record_function] = []
-
-    def before(_module: nn.Module, _inputs: Any) -> None:
-        entered = record_function(label)
-        entered.__enter__()  # type: ignore[no-untyped-call]
-        open_ranges.append(entered)
-
-    def after(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        open_ranges.pop().__exit__(None, None, None)
-
-    return before, after

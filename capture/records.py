@@ -1,4 +1,4 @@
-"""What run.json holds, as types, without importing torch."""
+"""The content of run.json as types. `capture/README.md` describes the file. Imports no torch."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ FORMAT = 1
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Device and versions. `driver` and `cuda` are None without an NVIDIA device."""
+    """Device and versions. `driver` and `cuda` are None on other than NVIDIA devices."""
 
     device: str
     device_kind: str
@@ -24,13 +24,16 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """One measured duration.
+    """One measured duration in nanoseconds.
 
-    `metric` is `end_to_end` (the host's wall time around a generation), `ttft` (to the end of the step that commits
-    the first token), `first_block` (to the end of a diffusion mode's first block), `step` (between the ends of two
-    steps on the device, its idle time included) or `profiled_step` (the same while the profiler watched; with the step
-    unprofiled it tells the profiler's overhead). `started_ns` is the repeat's start in nanoseconds since the epoch, to
-    find it in the telemetry.
+    `metric` is one of:
+    - `end_to_end`: host wall time of a whole generation
+    - `ttft`: time from the start to the end of the step that commits the first token
+    - `first_block`: time from the start to the end of a diffusion mode's first block
+    - `step`: time between the ends of two successive steps on the device, with idle time
+    - `profiled_step`: the same under the profiler; its difference from `step` is the profiler's overhead
+
+    `started_ns` is the start of the repeat since the epoch, which locates it in the telemetry.
     """
 
     metric: str
@@ -43,11 +46,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes at the peak, by part.
+    """Bytes at the peak, by part: `peak_bytes` = weights + cache + other, and `other_bytes` = logits + activations.
 
-    `logits` are a step's largest logits, computed; `activations` what weights, cache and logits do not explain:
-    activations, the sampler's copies, workspaces, the pools of CUDA graphs. `other` is the sum of these two. `source`
-    is `allocator`, or `resident_set`, which holds the interpreter and the libraries as well.
+    `logits_bytes` is the computed size of a step's largest logits. `activations_bytes` is the rest: activations, the
+    sampler's copies, workspaces, pools of CUDA graphs. `source` is `allocator` on CUDA, else `resident_set` (RSS),
+    which includes the interpreter and the libraries.
     """
 
     peak_bytes: int
@@ -60,10 +63,10 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Energy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the timed repeats took, by the device's own counter.
+    """Energy of the timed repeats, by the device's own counter.
 
-    `joules_per_token` is None where the window is too short for the counter, which `note` then says. `throttled` names
-    what slowed the clocks meanwhile, as NVML's reasons.
+    `joules_per_token` is None where the window is too short for the counter; `note` then says so. `throttled` lists
+    NVML's reasons for reduced clocks in that window.
     """
 
     window_s: float
@@ -74,10 +77,10 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scaled(msgspec.Struct, frozen=True, kw_only=True):
-    """Step times of the whole model, from a subset of its layers at two depths: a line through both.
+    """Step times of the whole model of `of` layers, extrapolated from `layers` and from `other_depth` layers.
 
-    `step_ns` by kind is an extrapolation, never a measurement. `message` says why there is none; the point, measured
-    before, is as it was.
+    `step_ns` maps the kind of a step to nanoseconds on the line through both depths; it is never a measurement.
+    `message` says why the extrapolation failed. The point's own measurements do not depend on it.
     """
 
     layers: int
@@ -88,11 +91,11 @@ class Scaled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GraphCost(msgspec.Struct, frozen=True, kw_only=True):
-    """Replays of a CUDA graph of `nodes` equal kernels, without the profiler and with it, in medians.
+    """Median durations of replays of a CUDA graph of `nodes` equal kernels, without and with the profiler.
 
-    A kernel adds to `kernel_bytes`. `unprofiled_ns` is the time of a replay by events on the device, what lies between
-    two replays included; `profiled_span_ns` goes from the start of its first kernel in the trace to the end of the
-    last, and `profiled_busy_ns` is the sum of their durations there. `node_ns` is what the profiler adds to each.
+    Each kernel adds one to `kernel_bytes` bytes of float32. `unprofiled_ns` is the time between the ends of two
+    replays, by CUDA events. In the trace, `profiled_span_ns` is the time from the start of the first kernel to the end
+    of the last, and `profiled_busy_ns` the sum of the kernels' durations. `node_ns` is the profiler's cost per node.
     """
 
     kernel_bytes: int
@@ -104,9 +107,9 @@ class GraphCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfilerCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What the profiler adds to each node of a replayed CUDA graph, in nanoseconds, and the graphs that say so.
+    """Nanoseconds that the profiler adds to each node of a replayed CUDA graph, and the measured graphs.
 
-    `graph_node_ns` is None where that could not be measured, which `message` then explains.
+    `graph_node_ns` is None where the measurement failed; `message` then says why.
     """
 
     graph_node_ns: float | None = None
@@ -116,12 +119,12 @@ class ProfilerCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """What run.json holds: a point, what it ran on, and what was measured.
+    """The content of run.json: a point, its environment and its measurements.
 
-    `window` are the profiled steps, in the order of the trace. `attention` are the backends that ran in it, as the
-    trace names them. `prepare_s` is the time to compile and to capture graphs. `profiler` is what tracing costs a
-    replay, None where nothing is replayed. `counters` says which hardware counters were read, how, and what they cost,
-    or why there are none. `message` says why an outcome is not `ok`.
+    `window` lists the profiled steps in the order of the trace, `attention` the attention backends that the trace
+    names. `prepare_s` is the time to compile and to capture graphs. `profiler` is the profiler's cost per graph node,
+    None where nothing is replayed. `counters` says which hardware counters were read, how, and at what cost, or why
+    there are none. `message` says why `outcome` is `oom` or `error`.
     """
 
     format: int = FORMAT

@@ -1,6 +1,7 @@
-"""A run directory: written under a temporary name, renamed when complete, so that it is either whole or absent."""
+"""Run directories: written under a temporary name and renamed when complete, so that each is whole or absent."""
 
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,54 +16,56 @@ from ridgeline.capture.records import FORMAT, Environment, Record
 from ridgeline.capture.steps import Step
 
 RETRIED = frozenset({"error"})
-"""Outcomes that a second capture tries again; `ok` and `oom` are results."""
+"""The outcomes that a second capture tries again. `ok` and `oom` are results and stay."""
 
 LABELS = ("name", "experiment")
-"""The keys of a point that change nothing in what is run."""
+"""The keys of a point that are not stored under `config`, because they do not change the work."""
 
 PERMISSIONS = frozenset({"beyond_training"})
-"""Of the keys that are stored, those that say what may be run and change nothing in it."""
+"""The stored keys that permit a point and do not change its work."""
 
 
 def config_of(point: Point, device_kind: str) -> dict[str, Any]:
-    """The configuration as stored: the device it resolved to, and of a checkpoint only its directory's name."""
-    stored = msgspec.json.decode(msgspec.json.encode(point))  # As it will be read: a tuple is a list there.
+    """The configuration of `point` as run.json stores it.
+
+    `device` becomes the resolved device kind, and a checkpoint the name of its directory, without the path.
+    """
+    config: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(point))  # tuples become lists, as in the file
     for label in LABELS:
-        del stored[label]
-    stored["device"] = device_kind
-    stored["checkpoint"] = Path(point.checkpoint).name if point.checkpoint is not None else None
-    return dict(stored)
+        del config[label]
+    config["device"] = device_kind
+    config["checkpoint"] = Path(point.checkpoint).name if point.checkpoint is not None else None
+    return config
 
 
 def config_in(record: Record) -> dict[str, Any]:
-    """The configuration of a stored run. Of a key that came after it, it ran what is now the default."""
+    """The configuration of a stored run, with today's default for each key that is younger than the run."""
     fields = {field.name: field.default for field in msgspec.structs.fields(Point) if field.name not in LABELS}
     return {key: value for key, value in fields.items() if value is not msgspec.NODEFAULT} | record.config
 
 
 def model_of(point: Point) -> dict[str, Any]:
-    """The architecture of a point's model."""
+    """The architecture and parameter count of the model of `point`."""
     shape = shape_of(point)
     keys = ("name", "hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary", "parameters")
     return {key: getattr(shape, key) for key in keys}
 
 
 def tokens_of(point: Point, steps: list[Step], committed: int) -> dict[str, Any]:
-    """What a generation of these steps committed and processed, summed over the batch; forwards are counted by kind.
+    """Counts of a generation: tokens committed, positions processed, pairs attended to, and forwards by kind.
 
-    Guided, each sequence is processed twice.
+    All but `forwards` are sums over the batch. With guidance each sequence is processed twice.
     """
-    kinds = [step.kind for step in steps]
     return {
         "committed": committed,
         "processed": point.sequences * sum(step.query for step in steps),
         "attended": point.sequences * sum(step.query * step.context for step in steps),
-        "forwards": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+        "forwards": dict(Counter(step.kind for step in steps)),
     }
 
 
 def unfinished(point: Point, environment: Environment, *, outcome: str, message: str) -> Record:
-    """The record of a point that has nothing to show but its outcome."""
+    """The record of a point without measurements: `outcome` is `oom` or `error`, `message` says why."""
     return Record(
         name=point.directory,
         experiment=point.experiment,
@@ -75,7 +78,7 @@ def unfinished(point: Point, environment: Environment, *, outcome: str, message:
 
 
 def read(directory: Path) -> Record | None:
-    """The record of a complete run directory; None where there is none, or none of this format."""
+    """The record of the run directory `directory`; None where run.json is missing, damaged or of another format."""
     try:
         record = msgspec.json.decode((directory / "run.json").read_bytes(), type=Record)
     except (OSError, msgspec.DecodeError):
@@ -84,30 +87,30 @@ def read(directory: Path) -> Record | None:
 
 
 def stored(folder: Path) -> Iterator[Record]:
-    """The records of all complete run directories in a folder, by name."""
+    """The records of all complete run directories in `folder`, sorted by name."""
     for file in sorted(folder.glob("*/run.json")):
-        record = None if file.parent.name.startswith(".") else read(file.parent)
-        if record is not None:
+        # Hidden directories are unfinished runs.
+        if not file.parent.name.startswith(".") and (record := read(file.parent)) is not None:
             yield record
 
 
 def difference(record: Record, point: Point, device_kind: str) -> str | None:
-    """The first key in which a stored run is not the point's, with both values; None when it is the point's."""
-    there = config_in(record)
+    """The first key whose stored value differs from `point`'s, with both values; None where the work is the same."""
+    config = config_in(record)
     for key, value in config_of(point, device_kind).items():
-        if key not in PERMISSIONS and there.get(key) != value:
-            return f"{key} = {there.get(key)} there, {value} here"
+        if key not in PERMISSIONS and config.get(key) != value:
+            return f"{key} = {config.get(key)} there, {value} here"
     return None
 
 
 def write_record(directory: Path, record: Record) -> None:
-    """Write run.json."""
+    """Write run.json into `directory`."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=1)
     (directory / "run.json").write_bytes(text + b"\n")
 
 
 def empty(directory: Path, *, but: Collection[Path] = ()) -> None:
-    """Remove what is in a directory, but for the paths given."""
+    """Remove the content of `directory` except the paths in `but`."""
     for path in set(directory.iterdir()) - set(but):
         if path.is_dir():
             shutil.rmtree(path)
@@ -118,17 +121,18 @@ def empty(directory: Path, *, but: Collection[Path] = ()) -> None:
 def written(final: Path) -> AbstractContextManager[Path]:
     """Yield a temporary directory that becomes the run directory `final` when the block ends.
 
-    It is deleted instead if the block raises, or if another process has written a `final` that needs no second try.
-    Raises OSError for a `final` that is no run directory, and leaves it as it is.
+    It is deleted if the block raises, and where another process has meanwhile written a `final` that needs no retry.
+    Raises OSError, with the name of `final`, where the folder cannot be written or `final` is not a run directory.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    return atomic_directory(final, _publish)
 
+    def publish(temporary: Path, path: Path) -> None:
+        existing = read(path)
+        if existing is not None and existing.outcome not in RETRIED:
+            return
+        # A directory without a readable run.json may hold anything: it stays, and the rename onto it raises.
+        if existing is not None:
+            shutil.rmtree(path)
+        temporary.rename(path)
 
-def _publish(temporary: Path, final: Path) -> None:
-    existing = read(final)
-    if existing is not None and existing.outcome in RETRIED:
-        shutil.rmtree(final)
-        existing = None
-    if existing is None:
-        temporary.rename(final)
+    return atomic_directory(final, publish)

@@ -1,17 +1,18 @@
-"""Settings of the native libraries, which they read once as torch loads; so nothing here imports torch."""
+"""Environment variables that native libraries read once, when torch is imported. This module imports no torch."""
 
 import os
 
 
 def prepare() -> None:
-    """Set what makes host timings steady and the terminal quiet. What the user has set stays.
+    """Set the variables that steady host timings and silence the terminal. Variables set by the user keep their value.
 
-    - OpenMP's threads wait for work actively by default. When two of them meet on one core, each small operator costs a
-      tick of the scheduler, milliseconds instead of microseconds. A short spin keeps the speed and loses the stalls.
-    - Kineto and torch's C++ side write to standard error each time a profiler starts and stops. What would matter, a
-      profiler that sees no kernels, is found in the trace instead.
+    Call this before the first `import torch`.
     """
+    # OpenMP threads spin while they wait. Two of them on one core cost each small operator a scheduler tick,
+    # milliseconds instead of microseconds. A short spin is as fast and does not stall.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Kineto and torch's C++ side write to stderr at every start and stop of a profiler. The one message that
+    # matters, that the profiler saw no kernels, follows from the trace (`measuring.profiling`).
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")

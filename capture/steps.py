@@ -1,5 +1,7 @@
-"""A step of decoding as data: what one forward processes, and how its label reads in a trace."""
+"""One decoding step as data: the work of one forward, its label in a trace, and the choice of steps to profile."""
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -12,9 +14,10 @@ Kind = Literal["prefill", "decode", "denoise", "refresh", "reuse", "commit"]
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One forward and the token selection after it.
 
-    `index` counts a generation's steps from 0. `query` is the positions processed and `context` the positions attended
-    to, for each sequence; `tokens` is how many the step commits for each, None where the model's confidence decides.
-    `block` is None outside of diffusion. A step of kind `commit` writes a finished block's keys and values.
+    `index` counts the steps of a generation from 0. For each sequence, `query` is the number of positions processed,
+    `context` the number of positions attended to and `tokens` the number of tokens committed, None where the model's
+    confidence decides it. `block` is None in autoregressive decoding. A step of kind `commit` writes the keys and
+    values of a finished block.
     """
 
     phase: Phase
@@ -28,56 +31,44 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """The step's name in a trace: `phase=denoise step=7 block=1 kind=reuse query=32 context=1152 tokens=1`."""
-        block = "" if self.block is None else f" block={self.block}"
-        tokens = "" if self.tokens is None else f" tokens={self.tokens}"
-        return (
-            f"phase={self.phase} step={self.index}{block} kind={self.kind} "
-            f"query={self.query} context={self.context}{tokens}"
-        )
+        pairs = {"phase": self.phase, "step": self.index, "block": self.block, "kind": self.kind}
+        pairs |= {"query": self.query, "context": self.context, "tokens": self.tokens}
+        return " ".join(f"{key}={value}" for key, value in pairs.items() if value is not None)
 
 
 def share(tokens: int, steps: int) -> Iterator[int]:
-    """How many tokens each of a block's steps commits: an even share, the remainder first."""
+    """The number of tokens that each of a block's `steps` commits: an even share, the remainder in the first steps."""
     each, remainder = divmod(tokens, steps)
     for index in range(steps):
         yield each + (index < remainder)
 
 
 def profiled_window(steps: Sequence[Step]) -> list[int]:
-    """The places of the steps to profile: every kind once and the commonest twice, from the shortest run with both.
+    """The indices of the steps to profile: one step of every kind, and two of the commonest kind.
 
-    What such a run has beyond that is left out: a step's work does not depend on whether all before it were run. Of
-    several, those that begin as the generation does come first (a refresh and the steps that live on it), then the
-    one nearest the middle, where lengths are typical. A generation too short for two of the commonest kind gives what
-    it has.
+    The window is the shortest run of steps that contains them; the run's other steps are left out, since the work of a
+    step does not depend on them. Of equally short windows, one that begins with the generation's first kind wins (a
+    refresh and the steps that reuse its cache), then the one nearest the middle, where lengths are typical. A
+    generation with one step of the commonest kind gives one.
     """
     kinds = [step.kind for step in steps]
-    commonest = max(dict.fromkeys(kinds), key=kinds.count)
-    need = dict.fromkeys(kinds, 1) | {commonest: min(2, kinds.count(commonest))}
-    fitting = [
-        range(start, stop) for start in range(len(kinds)) if (stop := _first_stop(kinds, start, need)) is not None
-    ]
-    middle = len(kinds) / 2
+    counts = Counter(kinds)
+    commonest = max(counts, key=counts.__getitem__)
+    required = {kind: min(2 if kind == commonest else 1, count) for kind, count in counts.items()}
+    places = {kind: [place for place, other in enumerate(kinds) if other == kind] for kind in counts}
 
-    def rank(window: range) -> tuple[int, bool, float]:
-        return len(window), kinds[window.start] != kinds[0], abs((window.start + window.stop) / 2 - middle)
+    # From every start, each kind contributes its next required steps; a start too near the end lacks some.
+    windows = []
+    for start in range(len(kinds)):
+        window = []
+        for kind, number in required.items():
+            at = bisect_left(places[kind], start)
+            window += places[kind][at : at + number]
+        if len(window) == sum(required.values()):
+            windows.append(sorted(window))
 
-    chosen = min(fitting, key=rank)
-    left = dict(need)
-    return [place for place in chosen if _take(left, kinds[place])]
+    def rank(window: list[int]) -> tuple[int, bool, float]:
+        first, end = window[0], window[-1] + 1
+        return end - first, kinds[first] != kinds[0], abs((first + end) / 2 - len(kinds) / 2)
 
-
-def _take(left: dict[Kind, int], kind: Kind) -> bool:
-    """Whether one more of a kind is needed; it is taken then."""
-    left[kind] -= 1
-    return left[kind] >= 0
-
-
-def _first_stop(kinds: Sequence[Kind], start: int, need: dict[Kind, int]) -> int | None:
-    """Where a window from `start` first has all it needs, or None."""
-    left = dict(need)
-    for position in range(start, len(kinds)):
-        left[kinds[position]] -= 1
-        if all(count <= 0 for count in left.values()):
-            return position + 1
-    return None
+    return min(windows, key=rank)

@@ -38,6 +38,14 @@ def bandwidth(level: str, size_bytes: int, seconds: float, method: str) -> Ceili
     return Ceiling(resource="bandwidth", level=level, value=value, unit_of_value="byte/s", method=method)
 
 
+def product(unit: str, precision: str, size: int, seconds: float, method: str) -> Ceiling:
+    """The rate of a matrix product of `size` cubed that took `seconds`; a multiply-add counts 2."""
+    value, of_value = round(2 * size**3 / seconds), "OP/s" if precision == "int8" else "FLOP/s"
+    return Ceiling(
+        resource="compute", unit=unit, precision=precision, value=value, unit_of_value=of_value, method=method
+    )
+
+
 def save(path: Path, measured: dict[str, Any]) -> None:
     """Write measured ceilings to `path`, completely or not at all. Raises OSError that names `path`."""
     with atomic_file(path) as temporary:
@@ -53,5 +61,6 @@ def stored(path: Path, device: Any) -> dict[str, Any] | None:
     except (OSError, msgspec.DecodeError):
         return None
     here = environment.describe(device)
+    # Another version of torch may choose other kernels.
     expected = {"format": FORMAT, "device": here.device, "torch": here.torch}
     return ceilings if expected.items() <= ceilings.items() else None

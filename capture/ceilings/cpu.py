@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ridgeline.capture.ceilings.ceiling import Ceiling, bandwidth
+from ridgeline.capture.ceilings.ceiling import Ceiling, bandwidth, product
 
 BUDGET_S = 0.5
 """Seconds of repeats for each ceiling, after the first three repeats."""
@@ -33,6 +33,8 @@ def measure(device: torch.device, progress: Callable[[str], None]) -> list[Ceili
         bandwidth("dram", 2 * size, _best_s(lambda: target.copy_(data)), copied),
     ]
 
+    data = target = torch.ones(1)  # frees up to gigabytes
+
     progress("second-level cache")
     threads = torch.get_num_threads()
     # Each thread's part fills half of its core's cache, so that it stays there from repeat to repeat.
@@ -44,21 +46,13 @@ def measure(device: torch.device, progress: Callable[[str], None]) -> list[Ceili
     size = _PRODUCT_SIZE
     for precision, dtype in _PRODUCTS.items():
         left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
-        rows.append(
-            Ceiling(
-                resource="compute",
-                unit="vector",  # whatever matrix instructions this processor has
-                precision=precision,
-                value=round(2 * size**3 / _best_s(lambda left=left, right=right: left @ right)),  # type: ignore[misc]
-                unit_of_value="FLOP/s",
-                method=f"{size}^3 matrix product, best of repeats",
-            )
-        )
+        seconds = _best_s(lambda left=left, right=right: left @ right)  # type: ignore[misc]
+        # On a CPU the unit is "vector", whatever matrix instructions it has.
+        rows.append(product("vector", precision, size, seconds, f"{size}^3 matrix product, best of repeats"))
 
     progress("smallest operator")
-    one = torch.ones(1)
     method = "addition to one element in place, best of repeats"
-    rows.append(Ceiling(resource="latency", value=_best_s(lambda: one.add_(1.0)), unit_of_value="s", method=method))
+    rows.append(Ceiling(resource="latency", value=_best_s(lambda: data.add_(1.0)), unit_of_value="s", method=method))
     return rows
 
 
@@ -82,6 +76,7 @@ def _cache_bytes(level: int) -> int:
             reported, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
         except OSError:
             continue
+        # Linux writes sizes as 2048K or 32M.
         match = re.fullmatch(r"(\d+)([KM])", size)
         if reported == str(level) and kind != "Instruction" and match:
             return int(match[1]) * {"K": 2**10, "M": 2**20}[match[2]]

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import torch
 
-from ridgeline.capture.ceilings.ceiling import Ceiling, bandwidth
+from ridgeline.capture.ceilings.ceiling import Ceiling, bandwidth, product
 from ridgeline.capture.measuring.clocks import event
 
 REPEATS = 20
@@ -42,7 +42,7 @@ def measure(device: torch.device, progress: Callable[[str], None]) -> list[Ceili
     for name, measured in measures.items():
         progress(name)
         rows += measured(device)
-        torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # the next measurement sizes its data by free memory
     return rows
 
 
@@ -105,17 +105,10 @@ def _products(device: torch.device) -> list[Ceiling]:
         # A missing precision and a lack of memory raise different errors; the other rows are still useful.
         with suppress(RuntimeError, ValueError, TypeError, AttributeError):
             seconds = _product_s(precision, size, device)
+            unit = "vector" if precision in vector else "tensor"
             note = " without TF32" if precision == "fp32" else ""
-            rows.append(
-                Ceiling(
-                    resource="compute",
-                    unit="vector" if precision in vector else "tensor",
-                    precision=precision,
-                    value=round(2 * size**3 / seconds),
-                    unit_of_value="OP/s" if precision == "int8" else "FLOP/s",
-                    method=f"{size}^3 matrix product{note}, median of {REPEATS}",
-                )
-            )
+            method = f"{size}^3 matrix product{note}, median of {REPEATS}"
+            rows.append(product(unit, precision, size, seconds, method))
     return rows
 
 
@@ -131,6 +124,7 @@ def _product_s(precision: str, size: int, device: torch.device) -> float:
         finally:
             settings.fp32_precision = before
     if precision == "int8":
+        # The 8-bit kernels want the second matrix column by column, hence the transpositions.
         left, right = (matrix.clamp(-4, 4).to(torch.int8) for matrix in (left, right.t()))
         return _median_s(lambda: torch._int_mm(left, right))
     if precision == "fp8":
@@ -163,6 +157,7 @@ def _median_s(work: Callable[[], object]) -> float:
     """The median duration of REPEATS runs of `work` after three warm-up runs, by CUDA events, in seconds."""
     for _ in range(3):
         work()
+    # Events around each run, read after all of them, so that the host never delays the device.
     pairs = [(event(), event()) for _ in range(REPEATS)]
     for start, end in pairs:
         start.record()

@@ -1,12 +1,11 @@
-"""Attention over the library's projections: what is rotated, cached and seen is decided by a `View`, once a forward.
+"""Attention over the projections of transformers' layers; a `View` decides what each forward caches and sees.
 
-The library's own attention decides masks and caches for itself, layer by layer, and differently from version to
-version. Here a forward passes one View through all layers: it says what keys and values a layer sees, so that a mode of
-decoding is the View it uses. Without a mask nothing is materialised, and a fused kernel can serve every mode.
+The library's own attention decides masks and caches layer by layer, and differently in each version. Here one View per
+forward passes through all layers and says which keys and values a layer sees, so that a decoding mode is defined by the
+View it uses. Without a mask nothing is materialized, and a fused kernel can serve every mode.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -30,18 +29,18 @@ Rotary = tuple[Tensor, Tensor]
 
 
 class View(Protocol):
-    """What a forward's queries see.
+    """The keys and values that a forward's queries see.
 
-    `mask` is `[query, context]`, true where a query may look, or such a mask by its blocks; None for everywhere.
+    `mask` is `[query, context]`, true where a query sees a key, or a block mask of that shape; None hides nothing.
     """
 
     @property
     def causal(self) -> bool:
-        """Whether a query sees no position after its own."""
+        """Whether a query sees no later position."""
 
     @property
     def mask(self) -> Tensor | BlockMask | None:
-        """What a query sees beside that."""
+        """The mask besides causality."""
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, rotary: Rotary, layer: int
@@ -50,7 +49,7 @@ class View(Protocol):
 
 
 class Whole:
-    """A forward without a cache: the tokens see each other, those before them only if `causal` or as `mask` says."""
+    """A forward without a cache: the tokens see each other, restricted by `causal` or `mask`."""
 
     def __init__(self, *, causal: bool = False, mask: Tensor | BlockMask | None = None) -> None:
         self.causal, self.mask = causal, mask
@@ -58,16 +57,17 @@ class Whole:
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, rotary: Rotary, layer: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Everything there is, rotated."""
+        """All queries, keys and values, rotated."""
         del layer
         query, key = apply_rotary_pos_emb(query, key, *rotary)
         return query, key, value
 
 
 class Attention(nn.Module):
-    """A layer's attention in place of the library's, holding the library's projections under their own names.
+    """A layer's attention in place of the library's, with the library's projections under their own names.
 
-    `fused` makes one matrix product of the three projections, over weights the three keep as views: no second copy.
+    `fused` computes the three input projections as one matrix product. The three weights become views of the joined
+    weight, so there is no second copy.
     """
 
     def __init__(self, projections: Any, *, layer: int, heads: int, kv_heads: int, head_dim: int, fused: bool) -> None:
@@ -83,32 +83,25 @@ class Attention(nn.Module):
     def forward(self, hidden_states: Tensor, position_embeddings: Rotary, view: View, **_: Any) -> tuple[Tensor, None]:
         """Attention's output `[batch, query, hidden]`."""
         batch, length, _hidden = hidden_states.shape
-        query, key, value = (
-            part.view(batch, length, -1, self._head_dim).transpose(1, 2) for part in self._project(hidden_states)
-        )
+        if self._qkv is None:
+            parts = tuple(layer(hidden_states) for layer in (self.q_proj, self.k_proj, self.v_proj))
+        else:
+            parts = torch.split(linear(hidden_states, *self._qkv), self._widths, -1)
+        query, key, value = (part.view(batch, length, -1, self._head_dim).transpose(1, 2) for part in parts)
         query, key, value = view.attend(query, key, value, position_embeddings, self._layer)
-        seen = self._attention(query, key, value, view)
-        return self.o_proj(seen.transpose(1, 2).reshape(batch, length, -1)), None
-
-    def _attention(self, query: Tensor, key: Tensor, value: Tensor, view: View) -> Tensor:
-        """Scaled dot products by the chosen backend; the one that knows no groups gets its keys repeated."""
         grouped = self._groups > 1
         if isinstance(view.mask, BlockMask):
-            return block_sparse.attend(query, key, value, view.mask, grouped=grouped)
-        if grouped and self.backend == "efficient":
-            key, value = (part.repeat_interleave(self._groups, 1) for part in (key, value))
-            grouped = False
-        # The choice is made here, inside what is compiled: compilers cache their work without asking what was allowed.
-        with _only(self.backend):
-            return F.scaled_dot_product_attention(
-                query, key, value, attn_mask=view.mask, is_causal=view.causal, enable_gqa=grouped
-            )
-
-    def _project(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        """Queries, keys and values, `[batch, query, width]` each."""
-        if self._qkv is None:
-            return self.q_proj(hidden), self.k_proj(hidden), self.v_proj(hidden)
-        return torch.split(linear(hidden, *self._qkv), self._widths, -1)
+            attended = block_sparse.attend(query, key, value, view.mask, grouped=grouped)
+        else:
+            if grouped and self.backend == "efficient":  # this backend has no grouped queries
+                key, value = (part.repeat_interleave(self._groups, 1) for part in (key, value))
+                grouped = False
+            # The choice must be inside the compiled code: compilers cache without looking at the allowed backends.
+            with sdpa_kernel(BACKENDS[self.backend]) if self.backend in BACKENDS else nullcontext():
+                attended = F.scaled_dot_product_attention(
+                    query, key, value, attn_mask=view.mask, is_causal=view.causal, enable_gqa=grouped
+                )
+        return self.o_proj(attended.transpose(1, 2).reshape(batch, length, -1)), None
 
 
 class FeedForward(nn.Module):
@@ -127,30 +120,27 @@ class FeedForward(nn.Module):
 
 
 def materialized(values: Tensor) -> Tensor:
-    """The same values, a view; compiled code keeps them in memory here, and does not compute them anew at every use."""
+    """A view of `values` that compiled code writes to memory once, instead of recomputing it at every use."""
     return values.as_strided(values.shape, values.stride())
 
 
 def join(*layers: nn.Module) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Weight, bias and, of 8-bit layers, scale of one layer that does what several do, which become views of it."""
-    weight = _joined(layers, "weight")
+    """Weight, bias and 8-bit scale of one layer that computes the outputs of all `layers`, concatenated.
+
+    The layers' own parameters become views of the joined ones. Bias and scale are None where the layers have none.
+    """
+
+    def joined(name: str) -> Tensor | None:
+        parts = [part for layer in layers if isinstance(part := getattr(layer, name, None), nn.Parameter)]
+        if not parts:
+            return None
+        rows = [len(part) for part in parts]
+        whole = parts[0].data.new_empty((sum(rows), *parts[0].shape[1:]))
+        for part, view in zip(parts, torch.split(whole, rows), strict=True):
+            view.copy_(part.data)
+            part.data = view  # frees the part's own memory
+        return whole
+
+    weight = joined("weight")
     assert weight is not None
-    return weight, _joined(layers, "bias"), _joined(layers, "scale")
-
-
-def _joined(layers: Sequence[nn.Module], name: str) -> Tensor | None:
-    """The layers' parameters of a name in one storage, first dimension after first dimension; each a view of it."""
-    parts = [part for layer in layers if isinstance(part := getattr(layer, name, None), nn.Parameter)]
-    if not parts:
-        return None
-    rows = [len(part) for part in parts]
-    whole = parts[0].data.new_empty((sum(rows), *parts[0].shape[1:]))
-    for part, view in zip(parts, torch.split(whole, rows), strict=True):
-        view.copy_(part.data)
-        part.data = view
-    return whole
-
-
-def _only(backend: str) -> AbstractContextManager[Any]:
-    """Let scaled dot product attention use one backend alone; what names none of its own leaves PyTorch its choice."""
-    return sdpa_kernel(BACKENDS[backend]) if backend in BACKENDS else nullcontext()
+    return weight, joined("bias"), joined("scale")

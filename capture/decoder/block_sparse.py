@@ -1,6 +1,6 @@
-"""Block-sparse attention by FlexAttention, whose kernels skip the blocks that nothing in a mask sees.
+"""Block-sparse attention by FlexAttention, whose kernels skip the blocks in which the mask hides every pair.
 
-The mask is made of blocks from the start: a matrix of all pairs would take more memory than the attention it saves.
+The mask is built block by block: a matrix of all pairs would take more memory than the sparse attention saves.
 """
 
 from functools import cache
@@ -14,43 +14,48 @@ from ridgeline.capture.decoder.sparsity import BLOCK, reach
 
 
 def block_mask(length: int, window: int, device: torch.device) -> BlockMask:
-    """The mask of `length` positions, for any batch and heads: keys up to `window` away, and the first BLOCK."""
+    """The mask of `length` positions for any batch and heads: keys up to `window` away, and the first BLOCK keys."""
 
-    def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         del batch, head
         return ((query - key).abs() <= window) | (key < BLOCK)
 
     blocks = torch.arange(-(-length // BLOCK), device=device)
     apart = (blocks[:, None] - blocks[None]).abs()
+    # The first block is visible to all queries.
     sink = (blocks == 0).expand_as(apart)
     kept = (apart <= reach(window)) | sink
-    # Of a block that reaches beyond the sequence, what is inside has to be told pair by pair.
+    # In a full block every pair is visible and the kernel evaluates no mask. A block that extends past the end of
+    # the sequence is never full.
     inside = (blocks + 1) * BLOCK <= length
     full = ((apart * BLOCK + BLOCK - 1 <= window) | sink) & inside[:, None] & inside[None]
     return BlockMask.from_kv_blocks(
-        *_listed(kept & ~full), *_listed(full), BLOCK_SIZE=BLOCK, mask_mod=seen, seq_lengths=(length, length)
+        *_indices(kept & ~full), *_indices(full), BLOCK_SIZE=BLOCK, mask_mod=visible, seq_lengths=(length, length)
     )
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, *, grouped: bool) -> Tensor:
-    """Attention of `[batch, heads, query, head_dim]` over what the mask sees; `grouped` where there are fewer keys.
+    """Attention of `[batch, heads, query, head_dim]` under `mask`; `grouped` where keys have fewer heads.
 
-    FlexAttention makes no matrix of scores where it is compiled alone, so that it is even where nothing else is.
+    FlexAttention avoids the matrix of scores only when compiled, so in eager code it alone is compiled.
     """
-    if value.device.type == "cpu":  # Inductor's kernel for CPUs forgets where a part of a tensor begins.
+    if value.device.type == "cpu":  # Inductor's CPU kernel ignores the storage offset of a view.
         value = value.contiguous()
     function: Any = flex_attention if torch.compiler.is_compiling() else _compiled()
-    seen: Tensor = function(query, key, value, block_mask=mask, enable_gqa=grouped)
-    return seen
+    attended: Tensor = function(query, key, value, block_mask=mask, enable_gqa=grouped)
+    return attended
 
 
 @cache
 def _compiled() -> Any:
-    """FlexAttention by itself, compiled for each length: as a whole, since what is not would be slow and vast."""
+    """FlexAttention compiled as a whole, once for each length; a fallback to eager code would be slow and large."""
     return torch.compile(flex_attention, fullgraph=True, dynamic=False)
 
 
-def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """How many blocks each row of `[rows, columns]` has, and which, these first: for any batch and heads."""
+def _indices(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Counts `[1, 1, rows]` and column indices `[1, 1, rows, columns]` of the true `blocks` `[rows, columns]`.
+
+    The columns of true blocks come first in each row, in ascending order, as BlockMask expects them.
+    """
     order = blocks.int().argsort(dim=-1, descending=True, stable=True)
     return blocks.sum(-1, dtype=torch.int32)[None, None], order.int()[None, None]

@@ -1,4 +1,4 @@
-"""Weights from a local directory in Hugging Face layout: LLaMA's keys, Dream's or LLaDA's; nothing is downloaded."""
+"""Weights from a local Hugging Face directory with the keys of LLaMA, Dream or LLaDA. Nothing is downloaded."""
 
 from pathlib import Path
 from typing import Any
@@ -24,39 +24,28 @@ LLADA_KEYS = {
     r"^model\.transformer\.blocks\.(\d+)\.attn_norm\.": r"model.layers.\1.input_layernorm.",
     r"^model\.transformer\.blocks\.(\d+)\.ff_norm\.": r"model.layers.\1.post_attention_layernorm.",
 }
-"""LLaDA's published keys, as patterns with at most one group, and the same weights' names in LLaMA's blocks."""
+"""LLaDA's published keys, as patterns with at most one group, and the names of the same weights in LLaMA's blocks."""
 
-_HUGGING_FACE = {
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "ffn": "intermediate_size",
-    "vocabulary": "vocab_size",
-}
 _SIZE_KEYS = {
-    "llama": _HUGGING_FACE,
-    "dream": _HUGGING_FACE,
-    "llada": {
-        "hidden": "d_model",
-        "layers": "n_layers",
-        "heads": "n_heads",
-        "kv_heads": "n_kv_heads",
-        "ffn": "mlp_hidden_size",
-        "vocabulary": "embedding_size",
-    },
+    "hidden": ("hidden_size", "d_model"),
+    "layers": ("num_hidden_layers", "n_layers"),
+    "heads": ("num_attention_heads", "n_heads"),
+    "kv_heads": ("num_key_value_heads", "n_kv_heads"),
+    "ffn": ("intermediate_size", "mlp_hidden_size"),
+    "vocabulary": ("vocab_size", "embedding_size"),
 }
+"""For each size of a shape, its key in config.json: LLaMA's and Dream's, and LLaDA's."""
 
 
 def check(directory: Path, shape: Shape) -> None:
-    """Raise CheckpointError unless the directory's config.json describes the shape."""
+    """Raise CheckpointError unless config.json in `directory` describes the preset of `shape`."""
     try:
         stored = msgspec.json.decode((directory / "config.json").read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{directory}/config.json cannot be read: {error}.") from error
-    published = PRESETS[shape.name]  # A point may run a subset of the layers; the checkpoint has them all.
-    keys = _SIZE_KEYS[shape.layout]
-    if stored.get(keys["kv_heads"]) is None:  # Both layouts mean as many as there are heads then.
+    published = PRESETS[shape.name]  # The checkpoint has all layers, even where a point runs a subset.
+    keys = {attribute: llada if shape.layout == "llada" else llama for attribute, (llama, llada) in _SIZE_KEYS.items()}
+    if stored.get(keys["kv_heads"]) is None:  # In both layouts the default is the number of heads.
         stored[keys["kv_heads"]] = stored.get(keys["heads"])
     for attribute, key in keys.items():
         expected = getattr(published, attribute)
@@ -77,21 +66,24 @@ def load(
     fused: bool = False,
     linear: str = "model",
 ) -> Decoder:
-    """A decoder with the directory's weights on `device`, which holds them all before 8-bit ones are made of them.
+    """A decoder with the weights in `directory` on `device`, quantized there if `linear` is `fp8` or `int8`.
 
-    Raises CheckpointError when the directory is of another shape or lacks weights.
+    Raises CheckpointError when config.json describes another shape or weights are missing.
     """
     check(directory, shape)
-    config = network_config(shape, capacity)
-    mapping = LLADA_KEYS if shape.layout == "llada" else None
-    library = network_class(shape)
-    network, report = library.from_pretrained(
-        str(directory), config=config, dtype=dtype, key_mapping=mapping, local_files_only=True, output_loading_info=True
+    network, report = network_class(shape).from_pretrained(
+        str(directory),
+        config=network_config(shape, capacity),
+        dtype=dtype,
+        key_mapping=LLADA_KEYS if shape.layout == "llada" else None,
+        local_files_only=True,
+        output_loading_info=True,
     )
     missing = sorted(report["missing_keys"])
     if missing:
         raise CheckpointError(
-            f"{directory} lacks {len(missing)} of the weights of {shape.name}, first {missing[0]}; expected all."
+            f"{directory} lacks {len(missing)} of the weights of {shape.name}, first {missing[0]}; expected all: "
+            "name the model the checkpoint was made for, or download it again."
         )
     network = network.to(device).requires_grad_(False)
     restore_rotary(network, device)

@@ -1,7 +1,7 @@
-"""Decoders of a preset's shape from transformers' blocks, with attention, masks and caches of our own.
+"""Decoders of a preset's shape: transformers' blocks under a forward with its own attention, masks and caches.
 
-The blocks are the library's; the forward over them is ours, because attention is causal in one mode and bidirectional
-in another over the same weights, and because a materialised mask would cost memory traffic no decoder needs.
+The library's forward does not fit: attention over the same weights is causal in one mode and bidirectional in another,
+and a materialized mask would cost memory traffic that no decoder needs.
 """
 
 from collections.abc import Iterator
@@ -28,50 +28,47 @@ class Decoder:
     def __init__(
         self, network: Any, shape: Shape, *, capacity: int, fused: bool = False, linear: str = "model"
     ) -> None:
-        """Wrap a network of the library whose positions run to `capacity`; its attention is replaced by ours.
+        """Wrap a network of the library for positions below `capacity`, and replace its attention in place.
 
-        With `linear` other than `model` (`fp8`, `int8`) its layers' products are of 8 bits.
+        `linear` `fp8` or `int8` quantizes the linear layers of all blocks to 8 bits. `fused` joins the projections of
+        attention and feed-forward blocks into one matrix product each.
         """
-        self.network = network
-        self.network.train(False)
+        self.network = network.train(False)
         self.shape = shape
-        self.fused = fused
         self.dtype: torch.dtype = network.lm_head.weight.dtype
         self.device: torch.device = network.lm_head.weight.device
         self.depth = len(network.model.layers)
         self.positions = torch.arange(capacity, device=self.device)
+        # Before attention is replaced: fused projections join the 8-bit weights.
         if linear != "model":
             for layer in network.model.layers:
                 quantize(layer, linear)
-        _replace(network, shape, fused=fused)
+        heads: dict[str, int] = {"heads": shape.heads, "kv_heads": shape.kv_heads, "head_dim": shape.head_dim}
+        for index, layer in enumerate(network.model.layers):
+            layer.self_attn = Attention(layer.self_attn, layer=index, **heads, fused=fused)
+            if fused:
+                layer.mlp = FeedForward(layer.mlp)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all weights and buffers, views of one storage counted once."""
+        """Bytes of all weights and buffers. Views of one storage, as fused weights are, count once."""
         tensors = (*self.network.parameters(), *self.network.buffers())
         storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
         return sum(storages.values())
 
     def reserve(self, capacity: int) -> None:
-        """Let positions run to `capacity`, for a longer point than the network was made for."""
+        """Extend the positions to `capacity`, for a point longer than the earlier ones."""
         if capacity > len(self.positions):
             self.positions = torch.arange(capacity, device=self.device)
 
     def cache(self, *, batch: int, capacity: int) -> KeyValueCache:
         """An empty cache for `batch` sequences of `capacity` positions."""
-        return KeyValueCache(
-            layers=self.depth,
-            batch=batch,
-            kv_heads=self.shape.kv_heads,
-            capacity=capacity,
-            head_dim=self.shape.head_dim,
-            dtype=self.dtype,
-            device=self.device,
-        )
+        size = (batch, self.shape.kv_heads, capacity, self.shape.head_dim)
+        return KeyValueCache(self.depth, size, self.dtype, self.device)
 
     @contextmanager
     def shallower(self, depth: int) -> Iterator[None]:
-        """Let forwards and new caches stop after the first `depth` layers."""
+        """Within the block, forwards and new caches stop after the first `depth` layers."""
         whole, self.depth = self.depth, depth
         try:
             yield
@@ -79,13 +76,14 @@ class Decoder:
             self.depth = whole
 
     def attend_by(self, backend: str) -> None:
-        """Use one backend of scaled dot product attention in every layer, or leave the choice to PyTorch (`auto`)."""
+        """Use `backend` for scaled dot product attention in every layer; `auto` leaves the choice to PyTorch."""
         for layer in self.network.model.layers:
             layer.self_attn.backend = backend
 
     def rotary(self, positions: Tensor) -> Rotary:
         """Cosines and sines of `positions` `[query]`, `[1, query, head_dim]` each."""
         body = self.network.model
+        # The embedding's first argument only sets dtype and device of the result.
         cosines, sines = body.rotary_emb(body.embed_tokens.weight, position_ids=positions[None])
         return materialized(cosines), materialized(sines)
 
@@ -101,39 +99,25 @@ class Decoder:
     def forward(self, tokens: Tensor, positions: Tensor, view: View, *, last: bool = False) -> Tensor:
         """Logits `[batch, query, vocabulary]` of `tokens` `[batch, query]` at `positions` `[query]`.
 
-        `last` computes the last position's logits only: `[batch, 1, vocabulary]`. Where a model's logits are shifted,
-        each position's come from the one before it, and the first keeps its own.
+        `last` computes the last position's logits only: `[batch, 1, vocabulary]`. In a model with shifted logits each
+        position takes the logits of the position before it, and the first keeps its own.
         """
         hidden = self.hidden(tokens, positions, view)
         hidden = self.network.model.norm(hidden[:, -1:] if last else hidden)
         logits: Tensor = self.network.lm_head(hidden)
+        # A shifted model predicts the next position's token, so position i takes the logits of i - 1.
         if self.shape.shifted and not last:
             return torch.cat([logits[:, :1], logits[:, :-1]], 1)
         return logits
 
 
-def _replace(network: Any, shape: Shape, *, fused: bool) -> None:
-    """Put our attention, and with `fused` our feed-forward blocks, in place of the library's."""
-    for index, layer in enumerate(network.model.layers):
-        layer.self_attn = Attention(
-            layer.self_attn,
-            layer=index,
-            heads=shape.heads,
-            kv_heads=shape.kv_heads,
-            head_dim=shape.head_dim,
-            fused=fused,
-        )
-        if fused:
-            layer.mlp = FeedForward(layer.mlp)
-
-
 def network_class(shape: Shape) -> Any:
-    """The library's model whose blocks a shape has: Qwen2's where queries, keys and values have a bias."""
+    """The library's class for a shape: Qwen2 where queries, keys and values have a bias, else Llama."""
     return Qwen2ForCausalLM if shape.qkv_bias else LlamaForCausalLM
 
 
 def network_config(shape: Shape, capacity: int) -> Any:
-    """The library's configuration of a shape."""
+    """The library's configuration for a shape and positions below `capacity`."""
     library: Any = Qwen2Config if shape.qkv_bias else LlamaConfig
     return library(
         hidden_size=shape.hidden,
@@ -152,7 +136,8 @@ def network_config(shape: Shape, capacity: int) -> Any:
 
 
 def empty_network(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> Any:
-    """A network of the shape with its memory allocated on `device` and not yet filled; on the meta device, none."""
+    """A network of the shape whose weights are allocated on `device` and uninitialized (on `meta`, not allocated)."""
+    # Built on `meta` first, so that the library's own initialization of the weights costs nothing.
     with torch.device("meta"):
         network: Any = network_class(shape)(network_config(shape, capacity))
     network = network.to(dtype).to_empty(device=device)
@@ -161,7 +146,7 @@ def empty_network(shape: Shape, dtype: torch.dtype, device: torch.device, *, cap
 
 
 def restore_rotary(network: Any, device: torch.device) -> None:
-    """Make the rotary embedding anew: not in a checkpoint and not a weight, float32 whatever the weights are."""
+    """Replace the rotary embedding, which no checkpoint holds, by a float32 one on `device`."""
     network.model.rotary_emb = LlamaRotaryEmbedding(config=network.config).to(device)
 
 
@@ -175,11 +160,10 @@ def random_decoder(
     fused: bool = False,
     linear: str = "model",
 ) -> Decoder:
-    """A decoder with random weights made where they stay: norms one, everything else normal with std 0.02.
+    """A decoder with random weights, generated on `device`: norms are one, all others normal with std 0.02.
 
-    8-bit weights are made of these, and the device holds all of these first.
-
-    Raises torch.OutOfMemoryError when the device cannot hold them.
+    8-bit weights are quantized from these, so the device must first hold all weights in `dtype`. Raises
+    torch.OutOfMemoryError when it cannot.
     """
     network = empty_network(shape, dtype, device, capacity=capacity)
     generator = torch.Generator(device).manual_seed(seed)
@@ -192,9 +176,9 @@ def random_decoder(
 
 
 def quiet_transformers() -> None:
-    """Keep the library's advice and progress bars off the terminal."""
+    """Silence the warnings and progress bars of transformers."""
     from transformers.utils import logging
 
-    silent: Any = logging
-    silent.set_verbosity_error()
-    silent.disable_progress_bar()
+    untyped: Any = logging
+    untyped.set_verbosity_error()
+    untyped.disable_progress_bar()

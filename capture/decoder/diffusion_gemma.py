@@ -1,8 +1,9 @@
-"""DiffusionGemma, transformers' own block diffusion model: its text network at a preset's shape, with random weights.
+"""DiffusionGemma, transformers' block diffusion model: its text network at a preset's shape, with random weights.
 
-An encoder and a decoder share their weights. The encoder is causal and writes keys and values of what is decided; the
-decoder denoises a canvas, bidirectional inside it, against them. Both forwards are the library's. The cache is ours: it
-has the library's interface and shows the slots its dynamic cache would keep, in memory that stays where it is.
+An encoder and a decoder share their weights. The encoder is causal and caches keys and values of decided tokens. The
+decoder denoises a canvas against that cache; attention inside the canvas is bidirectional. Both forwards are the
+library's. The cache is this module's: it has the interface of the library's dynamic cache and shows the same slots, in
+memory of fixed size and address.
 """
 
 import inspect
@@ -17,27 +18,30 @@ INITIAL_STD = 0.02
 
 
 class Slots(NamedTuple):
-    """A layer's keys and values as the library reads them, `[batch, kv_heads, slots, head_dim]` each."""
+    """A layer's keys and values under the names that the library reads, `[batch, kv_heads, slots, head_dim]` each."""
 
     keys: Tensor
     values: Tensor
 
 
 class EncoderCache:
-    """Keys and values of everything encoded, a pair of tensors `[batch, kv_heads, capacity, head_dim]` a layer.
+    """Keys and values of all encoded tokens, a pair of tensors `[batch, kv_heads, capacity, head_dim]` per layer.
 
-    The library asks a cache for `layers`, `update` and `is_compileable`. `layers` are views of what a canvas may see:
-    all that precedes it, or in layers with a sliding window the last of it. Nothing is allocated, and the host knows
-    every length, so a step never waits for the device and a CUDA graph of it can be replayed.
+    The library uses `layers`, `update` and `is_compileable` of a cache. `layers` are views of the slots that a canvas
+    sees: all slots before it, or the last of them in a layer with a sliding window. Nothing is allocated and the host
+    knows every length, so a step never waits for the device and a CUDA graph of it can be replayed.
     """
 
     is_compileable = False
 
     def __init__(self, network: Any, *, batch: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
-        attentions = [layer.self_attn for layer in network.model.decoder.layers]
-        sizes = [(batch, at.k_proj.out_features // at.head_dim, capacity, at.head_dim) for at in attentions]
-        self.slots = [Slots(*(torch.zeros(size, dtype=dtype, device=device) for _ in "kv")) for size in sizes]
-        self._windows: list[int | None] = [attention.sliding_window for attention in attentions]
+        self.slots: list[Slots] = []
+        self._windows: list[int | None] = []
+        for layer in network.model.decoder.layers:
+            attention = layer.self_attn
+            size = (batch, attention.k_proj.out_features // attention.head_dim, capacity, attention.head_dim)
+            self.slots.append(Slots(*(torch.zeros(size, dtype=dtype, device=device) for _ in "kv")))
+            self._windows.append(attention.sliding_window)
         self.start = 0
         self.layers: list[Slots] = []
 
@@ -47,30 +51,29 @@ class EncoderCache:
         return sum(tensor.nbytes for slots in self.slots for tensor in slots)
 
     def place(self, start: int) -> None:
-        """Say where the tokens of the next forward begin: the decoder sees what precedes, the encoder adds to it."""
+        """Set the first position of the next forward: a decoder sees the slots before it, an encoder writes there."""
         self.start = start
         self.layers = [self._visible(layer, start) for layer in range(len(self.slots))]
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> Slots:
-        """Write a layer's new keys and values, and give them together with what precedes them."""
+        """Write a layer's new keys and values, and return them with the visible slots before them."""
         stop = self.start + keys.shape[2]
         for stored, new in zip(self.slots[layer], (keys, values), strict=True):
             stored[:, :, self.start : stop].copy_(new)
         return self._visible(layer, stop)
 
     def _visible(self, layer: int, stop: int) -> Slots:
-        """Views of a layer's slots up to `stop`, from the first that a token at `start` may see."""
+        """Views of a layer's slots up to `stop`, from the first slot that a token at `start` sees."""
         first = first_visible(self.start, self._windows[layer])
         return Slots(*(stored[:, :, first:stop] for stored in self.slots[layer]))
 
 
 class GemmaDecoder:
-    """The weights, and the two forwards over them."""
+    """The weights and the two forwards over them."""
 
     def __init__(self, network: Any, shape: Shape) -> None:
-        """Wrap a network of `empty`, filled."""
-        self.network = network
-        self.network.train(False)
+        """Wrap a network of `empty_network` with initialized weights."""
+        self.network = network.train(False)
         self.shape = shape
         self.dtype: torch.dtype = network.lm_head.weight.dtype
         self.device: torch.device = network.lm_head.weight.device
@@ -79,15 +82,15 @@ class GemmaDecoder:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all weights and buffers, those that encoder and decoder share counted once."""
+        """Bytes of all weights and buffers. Those that encoder and decoder share count once."""
         tensors = (*self.network.parameters(), *self.network.buffers())
         return sum(tensor.nbytes for tensor in tensors)
 
     def reserve(self, capacity: int) -> None:
-        """Nothing is kept for positions: the library computes their rotary angles in every forward."""
+        """Do nothing: the library computes rotary angles in every forward, for any position."""
 
     def attend_by(self, backend: str) -> None:
-        """Leave the choice to PyTorch: attention is the library's here, and `auto` is all that may be asked for."""
+        """Do nothing: attention is the library's, so a configuration may only ask for `auto`."""
         assert backend == "auto"
 
     def cache(self, *, batch: int, capacity: int) -> EncoderCache:
@@ -95,7 +98,7 @@ class GemmaDecoder:
         return EncoderCache(self.network, batch=batch, capacity=capacity, dtype=self.dtype, device=self.device)
 
     def encode(self, tokens: Tensor, context: Tensor, cache: EncoderCache) -> None:
-        """Write keys and values of `tokens` `[batch, query]`, the last of the positions `context` `[context]`."""
+        """Cache keys and values of `tokens` `[batch, query]` at the last positions of `context` `[context]`."""
         start = context.shape[0] - tokens.shape[1]
         cache.place(start)
         self.network.model.encoder.language_model(
@@ -111,10 +114,10 @@ class GemmaDecoder:
     def denoise(
         self, canvas: Tensor, context: Tensor, cache: EncoderCache, previous: Tensor, conditioned: Tensor
     ) -> Tensor:
-        """Logits `[batch, block, vocabulary]`, float32, of a `canvas` `[batch, block]`, last of `context` `[context]`.
+        """Logits `[batch, block, vocabulary]`, float32, of a `canvas` `[batch, block]`.
 
-        `previous` `[batch, block, vocabulary]` are the logits of the canvas's last denoising step, which the model is
-        conditioned on where `conditioned` `[batch]` is true.
+        The canvas is at the last positions of `context` `[context]`. `previous` `[batch, block, vocabulary]` are the
+        logits of its last denoising step; the model is conditioned on them where `conditioned` `[batch]` is true.
         """
         start = context.shape[0] - canvas.shape[1]
         cache.place(start)
@@ -129,30 +132,31 @@ class GemmaDecoder:
 
 
 def cache_keyword(network: Any) -> str:
-    """What this version of the library calls a cache: `cache`, or as older versions do `past_key_values`."""
+    """The library's keyword for a cache: `cache`, or `past_key_values` in older versions."""
     return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"
 
 
 def first_visible(position: int, window: int | None) -> int:
-    """The first position a token at `position` sees through a sliding window that counts itself, or without one."""
+    """The first position that a token at `position` sees through a sliding `window`, which includes the token."""
     return 0 if window is None else max(0, position - window + 1)
 
 
 def causal_mask(context: Tensor, start: int, window: int | None) -> Tensor | None:
-    """Who of `context` `[context]` the positions from `start` see: `[1, 1, query, visible]`, true where they look.
+    """The mask `[1, 1, query, visible]` of the positions of `context` `[context]` from `start`, true where they see.
 
-    None where plain causal attention is all there is to it, which a fused kernel does without a mask.
+    None where the mask equals plain causal attention, which a fused kernel computes without one.
     """
     length = context.shape[0]
+    # With no cached positions, and a window that hides none of them, causality is the whole mask.
     if start == 0 and (window is None or length <= window):
         return None
     queries, keys = context[start:, None], context[None, first_visible(start, window) :]
-    seen = keys <= queries
-    return (seen if window is None else seen & (keys > queries - window))[None, None]
+    visible = keys <= queries
+    return (visible if window is None else visible & (keys > queries - window))[None, None]
 
 
 def random_decoder(shape: Shape, dtype: torch.dtype, device: torch.device, *, seed: int) -> GemmaDecoder:
-    """A decoder with random weights made where they stay: norms and scales one, all else normal with std 0.02.
+    """A decoder with random weights, generated on `device`: norms and scales are one, others normal with std 0.02.
 
     Raises torch.OutOfMemoryError when the device cannot hold them.
     """
@@ -167,73 +171,41 @@ def random_decoder(shape: Shape, dtype: torch.dtype, device: torch.device, *, se
 
 
 def empty_network(shape: Shape, dtype: torch.dtype, device: torch.device) -> Any:
-    """A network of the shape without vision, its weights allocated on `device`, shared where the library shares them.
+    """A network of the shape without its vision part, with uninitialized weights and valid buffers on `device`.
 
-    Buffers hold their values; weights are not yet filled. On the meta device there is no memory at all.
+    Weights are shared where the library shares them. On the meta device nothing is allocated.
     """
-    from transformers import DiffusionGemmaForBlockDiffusion  # Older versions, good for every other model, lack it.
+    from transformers import DiffusionGemmaForBlockDiffusion  # Older versions lack it and serve all other models.
 
     with torch.device("meta"):
         network: Any = DiffusionGemmaForBlockDiffusion(network_config(shape, dtype, device))
         network.to(dtype)
     del network.model.encoder.vision_tower, network.model.encoder.embed_vision
     network.tie_weights()
-    _allocate(network, device)
-    _restore_buffers(network, device)
-    return network.requires_grad_(False)
-
-
-def _allocate(network: nn.Module, device: torch.device) -> None:
-    """Give every weight and buffer memory on `device`, and a weight shared by several modules only once."""
-    made: dict[nn.Parameter, nn.Parameter] = {}
+    # to_empty() would give each module that shares a weight a copy of its own.
+    allocated: dict[nn.Parameter, nn.Parameter] = {}
     for module in network.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
-            if weight not in made:
-                made[weight] = nn.Parameter(torch.empty_like(weight, device=device), requires_grad=False)
-            setattr(module, name, made[weight])
+            if weight not in allocated:
+                allocated[weight] = nn.Parameter(torch.empty_like(weight, device=device), requires_grad=False)
+            setattr(module, name, allocated[weight])
         for name, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, name, torch.empty_like(buffer, device=device))
-
-
-def _restore_buffers(network: Any, device: torch.device) -> None:
-    """Fill what is no weight: scales, and inverse frequencies, float32 whatever the weights are."""
+    # Buffers lost their values on the meta device. Inverse frequencies are float32 in every dtype.
     for body in (network.model.encoder.language_model, network.model.decoder):
         body.rotary_emb = type(body.rotary_emb)(network.config.text_config).to(device)
         body.embed_tokens.embed_scale.fill_(body.embed_tokens.scalar_embed_scale)
         for layer in body.layers:
             layer.layer_scalar.fill_(1.0)
+    return network.requires_grad_(False)
 
 
 def network_config(shape: Shape, dtype: torch.dtype, device: torch.device) -> Any:
-    """The library's configuration of a shape, with PyTorch's scaled dot product attention.
-
-    The vision network is as small as can be, as it has to be described in order to be left out.
-    """
+    """The library's configuration for a shape, with PyTorch's scaled dot product attention."""
     from transformers import DiffusionGemmaConfig
 
-    library: Any = DiffusionGemmaConfig  # Keywords of its base class are not in its signature.
-    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
-    return library(
-        text_config=_text(shape),
-        vision_config={"model_type": "gemma4_vision", **vision},
-        attn_implementation="sdpa",
-        experts_implementation=experts_implementation(dtype, device),
-    )
-
-
-def experts_implementation(dtype: torch.dtype, device: torch.device) -> str:
-    """How the library multiplies by experts: grouped, as it does by default, or where PyTorch would wait, batched.
-
-    On a GPU, PyTorch's grouped product has a kernel for bf16 alone; with other types it asks the device for the groups.
-    """
-    waits = device.type == "cuda" and dtype is not torch.bfloat16
-    return "batched_mm" if waits else "grouped_mm"
-
-
-def _text(shape: Shape) -> dict[str, Any]:
-    """The text network's part of the configuration."""
-    full = [(index + 1) % FULL_EVERY == 0 or index == shape.layers - 1 for index in range(shape.layers)]
-    return {
+    sliding = [index + 1 < shape.layers and (index + 1) % FULL_EVERY != 0 for index in range(shape.layers)]
+    text = {
         "vocab_size": shape.vocabulary,
         "hidden_size": shape.hidden,
         "intermediate_size": shape.ffn,
@@ -248,5 +220,24 @@ def _text(shape: Shape) -> dict[str, Any]:
         "top_k_experts": shape.experts_per_token,
         "moe_intermediate_size": shape.moe_ffn,
         "sliding_window": shape.sliding_window,
-        "layer_types": ["full_attention" if whole else "sliding_attention" for whole in full],
+        "layer_types": ["sliding_attention" if slides else "full_attention" for slides in sliding],
     }
+    # The library insists on a vision part, which `empty_network` then deletes; this one is as small as possible.
+    vision = {"model_type": "gemma4_vision", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    library: Any = DiffusionGemmaConfig  # Its signature lacks the keywords of its base class.
+    return library(
+        text_config=text,
+        vision_config=vision,
+        attn_implementation="sdpa",
+        experts_implementation=experts_implementation(dtype, device),
+    )
+
+
+def experts_implementation(dtype: torch.dtype, device: torch.device) -> str:
+    """The library's method to multiply by experts: `grouped_mm`, its default, or `batched_mm` where that would wait.
+
+    PyTorch's grouped product has a CUDA kernel for bf16 only. With other types it reads the group sizes from the
+    device.
+    """
+    waits = device.type == "cuda" and dtype is not torch.bfloat16
+    return "batched_mm" if waits else "grouped_mm"

@@ -1,12 +1,11 @@
-"""Linear layers of 8 bits: weights quantized once with a scale for each output, activations with one for each row.
+"""8-bit linear layers: weights are quantized once, one scale per output; activations at every call, one per row.
 
-Weights are read as one byte an element, and products run on the tensor units' 8-bit paths: `_scaled_mm` of float8 e4m3,
-which scales what it writes, and `_int_mm` of int8, whose exact sums are scaled after it. Nothing here waits for the
-device, and a compiler fuses all but the products. Fast accumulation, of which an H200 keeps some 13 bits, is what
-serving engines use; a sum of 14,336 products is then within 2^-11 of the sum of their magnitudes.
+Weights are read as one byte per element, and products run on the 8-bit paths of the tensor units: `_scaled_mm` for
+float8 e4m3, which applies the scales to its output, and `_int_mm` for int8, whose exact sums are scaled afterwards.
+Nothing here waits for the device, and a compiler fuses everything but the products. Products use fast accumulation, as
+serving engines do. An H200 keeps about 13 bits of it: a sum of 14,336 products is then within 2^-11 of the sum of their
+magnitudes.
 """
-
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -14,20 +13,20 @@ from torch import Tensor, nn
 
 TYPES = {"fp8": torch.float8_e4m3fn, "int8": torch.int8}
 LARGEST = {torch.float8_e4m3fn: 448.0, torch.int8: 127.0}
-"""What the largest of a row becomes: the largest that there is of the type, on both sides of zero."""
+"""The value that the largest magnitude of a row maps to: the largest that the type has with both signs."""
 
 LEAST_SCALE = 1e-12
-"""Of a row of zeros, which would have none."""
+"""The least magnitude that sets a scale: a row of zeros would have none."""
 
 LEAST_ROWS = 32
-"""Products of fewer rows are padded to as many: on a GPU `_int_mm` takes none of 16 or fewer, and of `_scaled_mm` with
-a scale for each row so few are nowhere promised. Such a product is bound by its weights."""
+"""Products with fewer rows are padded to this many: `_int_mm` on a GPU rejects 16 rows or fewer, and `_scaled_mm`
+documents no row-wise scales for so few. Reading the weights bounds such a product, with or without the padding."""
 
 
 class QuantizedLinear(nn.Module):
-    """An 8-bit layer of a linear layer's weights: `weight` `[out, in]`, `scale` `[out]` in float32, `bias` as it was.
+    """An 8-bit copy of a linear layer: `weight` `[out, in]`, float32 `scale` `[out]`, and the layer's own `bias`.
 
-    Results are those of the weights and activations as rounded, in the dtype of the activations.
+    Results are products of the rounded weights and activations, in the dtype of the activations.
     """
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
@@ -43,17 +42,19 @@ class QuantizedLinear(nn.Module):
 
 
 def quantize(module: nn.Module, precision: str) -> None:
-    """Put 8-bit layers (`fp8`, `int8`) in place of all linear layers within a module, whose own weights are freed."""
-    for parent, name in list(_linear_layers(module)):
-        setattr(parent, name, QuantizedLinear(getattr(parent, name), TYPES[precision]))
+    """Replace all linear layers within `module` by layers of `precision` (`fp8`, `int8`), and free their weights."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, QuantizedLinear(child, TYPES[precision]))
 
 
 _CPU_SCALES_ROWS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
-"""True where a CPU's fp8 products take a scale a row; torch 2.11 takes one for the whole, 2.12 was not tried."""
+"""Whether fp8 products on a CPU take one scale per row. torch 2.11 takes one per matrix; 2.12 was not tried."""
 
 
 def linear(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor | None = None) -> Tensor:
-    """A linear layer of `weight` `[out, in]`, with `scale` `[out]` one of 8 bits: `[..., in]` to `[..., out]`."""
+    """A linear layer of `weight` `[out, in]`, `[..., in]` to `[..., out]`; with `scale` `[out]`, an 8-bit one."""
     if scale is None:
         return F.linear(hidden, weight, bias)
     rows = hidden.reshape(-1, hidden.shape[-1])
@@ -61,34 +62,24 @@ def linear(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor | 
     if count < LEAST_ROWS:
         rows = F.pad(rows, (0, 0, 0, LEAST_ROWS - count))
     values, scales = quantized(rows, weight.dtype)
-    product = _product(values, weight, scales, scale, hidden.dtype)[:count]
+    if weight.dtype is torch.int8:
+        product = (torch._int_mm(values, weight.t()) * scales * scale).to(hidden.dtype)
+    elif weight.device.type == "cpu" and not _CPU_SCALES_ROWS:
+        one = torch.ones((), dtype=torch.float32)
+        product = torch._scaled_mm(values, weight.t(), one, one, out_dtype=torch.float32)
+        product = (product * scales * scale).to(hidden.dtype)
+    else:
+        product = torch._scaled_mm(values, weight.t(), scales, scale[None], out_dtype=hidden.dtype, use_fast_accum=True)
+    product = product[:count]
     if bias is not None:
         product = product + bias
     return product.reshape(*hidden.shape[:-1], weight.shape[0])
 
 
 def quantized(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """8-bit values `[n, width]` and float32 scales `[n, 1]`, whose product is near `rows` `[n, width]`."""
+    """8-bit values `[n, width]` and float32 scales `[n, 1]` whose product approximates `rows` `[n, width]`."""
+    # The infinity norm of a row is its largest magnitude.
     largest = torch.linalg.vector_norm(rows, torch.inf, -1, keepdim=True, dtype=torch.float32)
     scales = largest.clamp_min(LEAST_SCALE) / LARGEST[dtype]
     values = rows / scales
     return (values.round() if dtype is torch.int8 else values).to(dtype), scales
-
-
-def _product(values: Tensor, weight: Tensor, scales: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """`values` `[n, in]` by a weight's rows `[out, in]`, each with its scales: `[n, out]`."""
-    if weight.dtype is torch.int8:
-        return (torch._int_mm(values, weight.t()) * scales * scale).to(dtype)
-    if weight.device.type == "cpu" and not _CPU_SCALES_ROWS:
-        one = torch.ones((), dtype=torch.float32)
-        product = torch._scaled_mm(values, weight.t(), one, one, out_dtype=torch.float32)
-        return (product * scales * scale).to(dtype)
-    return torch._scaled_mm(values, weight.t(), scales, scale[None], out_dtype=dtype, use_fast_accum=True)
-
-
-def _linear_layers(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """All linear layers within a module, as what holds them and their name there."""
-    for parent in module.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Linear):
-                yield parent, name

@@ -1,30 +1,31 @@
-"""Marks in time along a run of the device: CUDA events where there is a device, the host's clock elsewhere."""
+"""Time marks along the work of a device: CUDA events on CUDA, the host's clock elsewhere."""
 
 import time
 from typing import Protocol
 
 import torch
 
+# Read once: time_ns() jumps when the system's clock is set, perf_counter_ns() never does.
 _EPOCH_NS = time.time_ns() - time.perf_counter_ns()
 
 
 def now_ns() -> int:
-    """Nanoseconds since 1970 by a clock that only goes forward: a step of the system's clock is no time passing."""
+    """Nanoseconds since 1970 by a monotonic clock, which ignores later corrections of the system's clock."""
     return _EPOCH_NS + time.perf_counter_ns()
 
 
 class Clock(Protocol):
-    """Takes marks, of which `elapsed_ns` tells the distances from the first once everything is done."""
+    """Takes time marks and returns their distances from the first."""
 
     def mark(self) -> None:
-        """Mark the moment all work issued so far is done, without waiting for it."""
+        """Mark the moment at which all work issued so far is done, without waiting for it."""
 
     def elapsed_ns(self) -> list[int]:
         """Nanoseconds from the first mark to each of the others. Waits for the device."""
 
 
 class HostClock:
-    """For devices that have done their work when a call returns."""
+    """A clock for devices whose work is done when a call returns."""
 
     def __init__(self) -> None:
         self._marks: list[int] = []
@@ -37,33 +38,32 @@ class HostClock:
 
 
 class CudaClock:
-    """CUDA events on the current stream, made beforehand so that a mark costs one call."""
+    """CUDA events on the current stream, created in advance so that a mark costs one call."""
 
     def __init__(self, capacity: int) -> None:
-        self._events = [event() for _ in range(capacity)]
-        self._used = 0
+        self._unused = [event() for _ in range(capacity)]
+        self._marks: list[torch.cuda.Event] = []
 
     def mark(self) -> None:
-        self._events[self._used].record()
-        self._used += 1
+        self._marks.append(self._unused.pop())
+        self._marks[-1].record()
 
     def elapsed_ns(self) -> list[int]:
-        used = self._events[: self._used]
-        used[-1].synchronize()
-        return [round(used[0].elapsed_time(event) * 1e6) for event in used[1:]]
+        self._marks[-1].synchronize()
+        return [round(self._marks[0].elapsed_time(mark) * 1e6) for mark in self._marks[1:]]
 
 
 def event() -> torch.cuda.Event:
-    """A CUDA event that can time."""
+    """A CUDA event with timing enabled."""
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def clock(device: torch.device, marks: int) -> Clock:
-    """A clock of `device` that can take so many marks."""
+    """A clock of `device` for up to `marks` marks."""
     return CudaClock(marks) if device.type == "cuda" else HostClock()
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was given."""
+    """Wait until `device` has done all work issued to it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

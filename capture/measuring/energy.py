@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from ridgeline.capture.measuring.telemetry import COLUMNS, Sample
 from ridgeline.capture.records import Energy
 
 SHORTEST_S = 1.0
-"""The shortest window worth dividing: NVML's energy counter moves every tenth of a second or so."""
+"""The shortest window, in seconds, whose energy is divided by tokens. NVML updates its counter about every 0.1 s."""
 
 THROTTLE_REASONS = {
     0x4: "power cap",
@@ -16,33 +18,28 @@ THROTTLE_REASONS = {
     0x40: "hardware thermal slowdown",
     0x80: "hardware power brake",
 }
-"""NVML's bits that mean slower clocks than asked for; idling and clocks set by an application are not among them."""
+"""NVML's bits for clocks below the requested ones. The bits for idle and for clocks set by an application are not."""
 
 
 def summarize(samples: Sequence[Sample], tokens: int) -> Energy | None:
-    """What the samples around the timed repeats say, for so many committed tokens; None without samples."""
+    """The energy of the window that `samples` span, in which `tokens` were committed; None without samples."""
     if not samples:
         return None
-    times_ns, joules, reasons = (_column(samples, name) for name in ("time_ns", "energy_j", "throttle_reasons"))
+    columns = dict(zip(COLUMNS, zip(*samples, strict=True), strict=True))
+    times_ns, joules, reasons = (
+        [value for value in columns[name] if value is not None] for name in ("time_ns", "energy_j", "throttle_reasons")
+    )
     window_s = (times_ns[-1] - times_ns[0]) / 1e9
+    energy = Energy(window_s=window_s, throttled=throttled(reasons))
     if not joules:
-        return Energy(window_s=window_s, throttled=throttled(reasons), note="the device counts no energy")
-    used = joules[-1] - joules[0]
+        return msgspec.structs.replace(energy, note="the device counts no energy")
+    used = joules[-1] - joules[0]  # the counter runs since the driver was loaded
     if window_s < SHORTEST_S:
         note = f"{window_s:.2f} s are too short for the energy counter; expected {SHORTEST_S:.0f} s or more"
-        return Energy(window_s=window_s, joules=used, throttled=throttled(reasons), note=note)
-    return Energy(window_s=window_s, joules=used, joules_per_token=used / tokens, throttled=throttled(reasons))
+        return msgspec.structs.replace(energy, joules=used, note=note)
+    return msgspec.structs.replace(energy, joules=used, joules_per_token=used / tokens)
 
 
-def throttled(reasons: Sequence[float]) -> list[str]:
-    """The names of what slowed the clocks in any of these bit masks."""
-    seen = 0
-    for mask in reasons:
-        seen |= int(mask)
-    return [name for bit, name in THROTTLE_REASONS.items() if seen & bit]
-
-
-def _column(samples: Sequence[Sample], name: str) -> list[float]:
-    """The known values of one column."""
-    index = COLUMNS.index(name)
-    return [value for sample in samples if (value := sample[index]) is not None]
+def throttled(masks: Sequence[float]) -> list[str]:
+    """The names of the throttle reasons that are set in any of `masks`."""
+    return [name for bit, name in THROTTLE_REASONS.items() if any(int(mask) & bit for mask in masks)]

@@ -1,8 +1,9 @@
-"""Peak memory of a point, by part: the allocator's on CUDA, the process's resident set elsewhere."""
+"""Peak memory of a point, by part: from the caching allocator on CUDA, from the process's RSS elsewhere."""
 
 import gc
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,20 +15,25 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def reset_peak(device: torch.device) -> None:
-    """Forget the peak so far, where the system lets us."""
+    """Reset the peak, where the system permits it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
-        try:
-            _CLEAR.write_text("5")  # Linux: resets the resident set's high-water mark.
-        except OSError:
-            return
+        with suppress(OSError):
+            _CLEAR.write_text("5")  # Linux resets VmHWM for this value.
 
 
 def peak(device: torch.device, *, weights_bytes: int, cache_bytes: int, logits_bytes: int) -> Memory:
     """The peak since `reset_peak`, by part."""
-    on_cuda = device.type == "cuda"
-    peak_bytes = torch.cuda.max_memory_allocated(device) if on_cuda else _peak_resident_bytes()
+    if device.type == "cuda":
+        peak_bytes, source = torch.cuda.max_memory_allocated(device), "allocator"
+    else:
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak_bytes, source = largest if sys.platform == "darwin" else largest * 1024, "resident_set"
+        # getrusage keeps the peak of the process's whole life; VmHWM is the one that reset_peak resets.
+        for line in _STATUS.read_text().splitlines() if _STATUS.exists() else ():
+            if line.startswith("VmHWM:"):
+                peak_bytes = int(line.split()[1]) * 1024
     other_bytes = max(0, peak_bytes - weights_bytes - cache_bytes)
     return Memory(
         peak_bytes=peak_bytes,
@@ -36,22 +42,12 @@ def peak(device: torch.device, *, weights_bytes: int, cache_bytes: int, logits_b
         other_bytes=other_bytes,
         logits_bytes=min(logits_bytes, other_bytes),
         activations_bytes=max(0, other_bytes - logits_bytes),
-        source="allocator" if on_cuda else "resident_set",
+        source=source,
     )
 
 
 def release(device: torch.device) -> None:
-    """Give back what nothing refers to any more."""
+    """Free unreferenced objects and return cached memory to the device."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def _peak_resident_bytes() -> int:
-    """The resident set's high-water mark."""
-    if _STATUS.exists():
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024

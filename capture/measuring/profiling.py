@@ -3,10 +3,9 @@
 import gzip
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,42 +15,28 @@ from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile, re
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.clocks import clock, synchronize
-from ridgeline.capture.measuring.execution import Compiled, Direct, Prepared, Runner
-from ridgeline.capture.measuring.timing import differences
+from ridgeline.capture.measuring.execution import Compiled, Prepared, Runner
+from ridgeline.capture.measuring.timing import step_timings
 from ridgeline.capture.records import Timing
 from ridgeline.capture.steps import Step, profiled_window
 
-HEADER_KEYS = frozenset(
-    {
-        "schemaVersion",
-        "deviceProperties",
-        "trace_id",
-        "record_shapes",
-        "profile_memory",
-        "with_stack",
-        "with_flops",
-        "with_modules",
-        "cuda_driver_version",
-        "cuda_runtime_version",
-        "cupti_version",
-        "displayTimeUnit",
-        "baseTimeNanoseconds",
-    }
-)
-"""The keys of a trace's header that are kept. Others may name the host, the user or their environment."""
-
+_FILE_KEYS = ("schemaVersion", "trace_id", "deviceProperties", "displayTimeUnit", "baseTimeNanoseconds")
+_OPTION_KEYS = ("record_shapes", "profile_memory", "with_stack", "with_flops", "with_modules")
+_VERSION_KEYS = ("cuda_driver_version", "cuda_runtime_version", "cupti_version")
+HEADER_KEYS = frozenset(_FILE_KEYS + _OPTION_KEYS + _VERSION_KEYS)
+"""The header keys that stay in a stored trace. Others may name the host, the user or environment variables."""
 
 KERNEL_FILE = re.compile(r'"kernel_file":\s*"(?:[^"\\]|\\.)*/([^"/\\]*)"')
-"""Where Inductor keeps a kernel's source; the group is the file's own name."""
+"""The path of a compiled kernel's source in a trace; the group is its file name."""
 
 ATTENTION = re.compile(r"aten::_?(?:scaled_dot_product_)?(flash|efficient|cudnn)_attention")
-"""Operators that are one backend's; what PyTorch composes of products and a softmax is `math`."""
+"""Operators of one attention backend; attention that PyTorch composes of products and a softmax is `math`."""
 
 MATH = re.compile(r"aten::_scaled_dot_product_attention_math")
 
 
 class Profiled(NamedTuple):
-    """The steps of the window, how long each took under the profiler, and the attention backends that ran."""
+    """The steps of the window, their durations under the profiler, and the attention backends that ran."""
 
     steps: list[Step]
     timings: list[Timing]
@@ -66,111 +51,97 @@ def record(
     directory: Path,
     steps: Sequence[Step],
 ) -> Profiled:
-    """Profile the middle of a generation of `steps` into `trace.json.gz` and `trace.et.json.gz`.
+    """Profile a window of a generation of `steps` into `trace.json.gz` and `trace.et.json.gz`.
 
-    Graph replays carry no operators: for them the same window is recorded once more, launched one kernel at a time,
-    into `trace.twin.json.gz`, and the execution trace is the twin's. The steps before a window run unprofiled, and the
-    profiler is started once and thrown away, so that neither a cold device nor a cold profiler is in the trace. Inside
-    the window nothing waits for the device unless the mode does.
+    Graph replays record no operators. For them the same window is profiled again with every kernel launched by the
+    host, into `trace.twin.json.gz`, and the execution trace is that of the twin. Raises CaptureError where the profiler
+    sees no kernel of a device.
     """
     window = profiled_window(steps)
     before, inside = steps[: window[0]], [steps[place] for place in window]
-    _warm_profiler(prepared.runner, device)
-    launched = _Window(prepared.launched, before, inside, device)
-    # Compiled code holds no labels, and hooks on its modules would have it compiled again.
-    named: AbstractContextManager[Any] = labels.attached(network) if _labels(prepared.launched) else nullcontext()
-    name = "trace"
+    # The first use of CUPTI loads it and disturbs what it sees: profile one step and discard the result.
+    prepared.runner.generation.reset()
+    with profiler(device):
+        prepared.runner.run(prepared.runner.generation.steps[0])
+        synchronize(device)
+
     timings: list[Timing] = []
     if prepared.replayed:
-        timings = _Window(prepared.runner, before, inside, device).trace(directory, name)
-        name = "trace.twin"
+        timings, _ = _trace(prepared.runner, before, inside, device, directory / "trace")
+    name = "trace.twin" if prepared.replayed else "trace"
+    # The execution trace is of the launched window, since replays record no operators.
     observer = ExecutionTraceObserver()
     observer.register_callback(str(directory / "trace.et.json"))
-    with named:
-        launched_timings = launched.trace(directory, name, observer)
-    _compress(directory / "trace.et.json")
-    return Profiled(inside, timings or launched_timings, _backends(directory / f"{name}.json.gz"))
+    # Hooks on the modules of compiled code would have it compiled again, and record nothing inside it.
+    with nullcontext() if isinstance(prepared.launched, Compiled) else labels.attached(network):
+        launched_timings, text = _trace(prepared.launched, before, inside, device, directory / name, observer)
+    plain = directory / "trace.et.json"
+    with gzip.open(f"{plain}.gz", "wb", compresslevel=6) as file:
+        file.write(plain.read_bytes())
+    plain.unlink()
+    # Attention without an operator of any backend was composed of products and a softmax.
+    attention = {match[1] for match in ATTENTION.finditer(text)}
+    if MATH.search(text) or not attention:
+        attention.add("math")
+    return Profiled(inside, timings or launched_timings, sorted(attention))
 
 
-def _labels(launched: Direct) -> bool:
-    """Whether module labels can be put around what a runner launches."""
-    return not isinstance(launched, Compiled)
+def _trace(
+    runner: Runner,
+    before: Sequence[Step],
+    inside: Sequence[Step],
+    device: torch.device,
+    path: Path,
+    observer: ExecutionTraceObserver | None = None,
+) -> tuple[list[Timing], str]:
+    """Run the steps `before` a window, then profile those `inside` it into `PATH.json.gz`.
 
-
-class _Window:
-    """The steps of a generation up to and including a window, run by one runner."""
-
-    def __init__(self, runner: Runner, before: Sequence[Step], inside: Sequence[Step], device: torch.device) -> None:
-        self._runner, self._before, self._inside, self._device = runner, before, inside, device
-
-    def trace(self, directory: Path, name: str, observer: ExecutionTraceObserver | None = None) -> list[Timing]:
-        """Run the steps, profile those inside into `NAME.json.gz`; how long each took under the profiler."""
-        self._runner.generation.reset()
-        for step in self._before:
-            self._runner.run(step)
-        marks = clock(self._device, len(self._inside) + 1)
-        synchronize(self._device)
-        with profiler(self._device, observer) as watching:
-            marks.mark()
-            for step in self._inside:
-                with record_function(step.label):
-                    self._runner.run(step)
-                marks.mark()
-            synchronize(self._device)
-        _export(watching, directory, name, on_device=self._device.type == "cuda")
-        return [
-            Timing(
-                metric="profiled_step",
-                phase=step.phase,
-                kind=step.kind,
-                step=step.index,
-                repeat=0,
-                value_ns=value_ns,
-                started_ns=0,
-            )
-            for step, value_ns in zip(self._inside, differences(marks.elapsed_ns()), strict=True)
-        ]
-
-
-def _warm_profiler(runner: Runner, device: torch.device) -> None:
-    """Profile one step for nothing: the first use of CUPTI loads it and disturbs what it sees."""
+    Returns the duration of each profiled step and the text of the trace. The device is warm when the window starts,
+    and inside it nothing waits for the device unless the mode does.
+    """
     runner.generation.reset()
-    with profiler(device):
-        runner.run(runner.generation.steps[0])
+    for step in before:
+        runner.run(step)
+    marks = clock(device, len(inside) + 1)
+    synchronize(device)
+    with profiler(device, observer) as profiling:
+        marks.mark()
+        for step in inside:
+            with record_function(step.label):  # the label by which analysis finds the step
+                runner.run(step)
+            marks.mark()
         synchronize(device)
+    text = _export(profiling, path.parent, path.name, on_device=device.type == "cuda")
+    return step_timings("profiled_step", inside, marks.elapsed_ns(), repeat=0, started_ns=0), text
 
 
 @contextmanager
 def profiler(device: torch.device, observer: ExecutionTraceObserver | None = None) -> Iterator[profile]:
-    """A profiler of the host and the device, with shapes, and overload names where this torch records them.
+    """A profiler of host and device with shapes, and with overload names where this torch records them.
 
-    It keeps no events for Python, of which a trace has no need: making them takes seconds for some ten thousand.
+    It builds no events in Python, which takes seconds for ten thousand events; the trace does not need them.
     """
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
+    config: Any = None
+    with suppress(TypeError, AttributeError):  # older versions of torch
+        config = torch.profiler._ExperimentalConfig(capture_overload_names=True)  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.(profiler|autograd)")
         with profile(
-            activities=activities,
-            record_shapes=True,
-            experimental_config=_overload_names(),
-            execution_trace_observer=observer,
-        ) as watching:
-            yield watching
+            activities=activities, record_shapes=True, experimental_config=config, execution_trace_observer=observer
+        ) as profiling:
+            yield profiling
 
 
-def _overload_names() -> Any:
-    """The configuration that puts overload names into event names; None where torch does not know it."""
-    with suppress(TypeError, AttributeError):
-        return torch.profiler._ExperimentalConfig(capture_overload_names=True)  # type: ignore[attr-defined]
-    return None
+def _export(profiling: profile, directory: Path, name: str, *, on_device: bool) -> str:
+    """Write a trace with a cleaned header to `NAME.json.gz` and return its text.
 
-
-def _export(watching: profile, directory: Path, name: str, *, on_device: bool) -> None:
-    """Write a trace, its header cleaned, and compress it. Raises CaptureError for a blind profiler."""
+    Raises CaptureError where a trace of a device has no kernel.
+    """
     plain = directory / f"{name}.raw.json"
-    watching.export_chrome_trace(str(plain))
+    profiling.export_chrome_trace(str(plain))
     text = clean(plain.read_text(), trace_name=f"{name}.json")
     plain.unlink()
     if on_device and '"cat": "kernel"' not in text:
@@ -180,34 +151,20 @@ def _export(watching: profile, directory: Path, name: str, *, on_device: bool) -
         )
     with gzip.open(directory / f"{name}.json.gz", "wt", compresslevel=6) as file:
         file.write(text)
-
-
-def _compress(path: Path) -> None:
-    """Replace a file by its gzip."""
-    with path.open("rb") as source, gzip.open(f"{path}.gz", "wb", compresslevel=6) as target:
-        shutil.copyfileobj(source, target)
-    path.unlink()
-
-
-def _backends(trace: Path) -> list[str]:
-    """The attention backends whose operators a trace holds; where it holds none, attention was composed of products."""
-    with gzip.open(trace, "rt") as file:
-        text = file.read()
-    found = {match[1] for match in ATTENTION.finditer(text)}
-    return sorted(found | ({"math"} if MATH.search(text) or not found else set()))
+    return text
 
 
 def clean(trace: str, *, trace_name: str) -> str:
-    """A Kineto trace with HEADER_KEYS alone before its events, and `trace_name` in place of the path after them.
+    """The text of a Kineto trace with only HEADER_KEYS before its events, and `trace_name` for the path after them.
 
-    The events are left as they were written, byte for byte, but for the folder of compiled kernels, which has the
-    user's name.
+    The events keep every byte except the folder of compiled kernels, which contains the user's name.
     """
+    # Not parsed as JSON: a trace may be hundreds of megabytes, and only its ends are to change.
     head, marker, body = trace.partition('"traceEvents":')
     header = json.loads(f"{head.rstrip().removesuffix(',')}}}")
     kept = {key: value for key, value in header.items() if key in HEADER_KEYS}
     lines = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in kept.items())
-    cut = body.rfind("]")
+    cut = body.rfind("]")  # the end of the events
     tail = re.sub(r'"traceName":\s*"(?:[^"\\]|\\.)*"', f'"traceName": "{trace_name}"', body[cut:])
     events = KERNEL_FILE.sub(r'"kernel_file": "\1"', body[:cut])
     return f"{{\n{lines}  {marker}{events}{tail}"

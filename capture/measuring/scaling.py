@@ -1,4 +1,4 @@
-"""From a subset of a model's layers to the whole: every step timed at two depths, and a line drawn through both."""
+"""Step times of a whole model, extrapolated from timings of the same steps at two smaller depths."""
 
 import statistics
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ from ridgeline.capture.records import Scaled, Timing
 
 
 def extrapolate(deep: Iterable[Timing], shallow: Iterable[Timing], *, layers: int, other_depth: int, of: int) -> Scaled:
-    """Step times at `of` layers from timings at `layers` and at `other_depth` fewer ones.
+    """Step times at `of` layers from timings `deep` at `layers` layers and `shallow` at `other_depth` layers.
 
-    t(of) = t(layers) + (of - layers) * (t(layers) - t(other_depth)) / (layers - other_depth): layers cost the same
-    each, and what is no layer (embedding, head, token selection) costs the same at any depth. A kind of step that one
-    of the depths did not take, as where confidence decides, is left out.
+    t(of) = t(layers) + (of - layers) * (t(layers) - t(other_depth)) / (layers - other_depth). This assumes that every
+    layer costs the same, and that embedding, head and token selection cost the same at any depth. A kind of step that
+    only one depth took, which happens where confidence decides, is left out.
     """
     more, fewer = _medians_ns(deep), _medians_ns(shallow)
     layer_ns = {kind: (more[kind] - fewer[kind]) / (layers - other_depth) for kind in more if kind in fewer}
@@ -20,7 +20,7 @@ def extrapolate(deep: Iterable[Timing], shallow: Iterable[Timing], *, layers: in
 
 
 def _medians_ns(timings: Iterable[Timing]) -> dict[str, float]:
-    """The median step of every kind."""
+    """The median duration of each kind of step."""
     steps: dict[str, list[int]] = {}
     for timing in timings:
         if timing.metric == "step" and timing.kind is not None:

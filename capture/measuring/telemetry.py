@@ -1,4 +1,4 @@
-"""Power, clocks, temperature and throttling of an NVIDIA device against time, sampled by a thread while timings run."""
+"""Power, clocks, temperature and throttling of an NVIDIA device over time, sampled by a thread during the timings."""
 
 import csv
 import threading
@@ -12,120 +12,106 @@ import torch
 from ridgeline.capture.measuring.clocks import now_ns
 
 PERIOD_S = 0.1
-"""Seconds between samples. One costs about a millisecond of host time, which eager decoding would feel if frequent."""
+"""Seconds between samples. One sample costs about 1 ms of host time, which slows eager decoding if frequent."""
 
-COLUMNS = (
-    "time_ns",
-    "power_w",
-    "energy_j",
-    "sm_clock_hz",
-    "memory_clock_hz",
-    "temperature_c",
-    "memory_used_bytes",
-    "throttle_reasons",
-)
-"""The columns of telemetry.csv. `energy_j` counts since the driver loaded; `throttle_reasons` is NVML's bit mask."""
+READINGS: dict[str, tuple[str, str | None, float]] = {
+    "power_w": ("nvmlDeviceGetPowerUsage", None, 1e-3),
+    "energy_j": ("nvmlDeviceGetTotalEnergyConsumption", None, 1e-3),
+    "sm_clock_hz": ("nvmlDeviceGetClockInfo", "NVML_CLOCK_SM", 1_000_000),
+    "memory_clock_hz": ("nvmlDeviceGetClockInfo", "NVML_CLOCK_MEM", 1_000_000),
+    "temperature_c": ("nvmlDeviceGetTemperature", "NVML_TEMPERATURE_GPU", 1),
+    "memory_used_bytes": ("nvmlDeviceGetMemoryInfo", None, 1),
+    "throttle_reasons": ("nvmlDeviceGetCurrentClocksThrottleReasons", None, 1),
+}
+"""NVML's function for each column, the constant it takes besides the device, and the factor to the column's unit.
+
+`energy_j` counts since the driver was loaded; `throttle_reasons` is NVML's bit mask.
+"""
+
+COLUMNS = ("time_ns", *READINGS)
+"""The columns of telemetry.csv."""
 
 Sample = tuple[int | float | None, ...]
 
 
 class Recorder:
-    """Samples of one device, from `start` to `stop`; the first and the last frame the time between exactly."""
+    """Samples of one device. The first and the last one are taken by `start` and `stop`."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self.samples: list[Sample] = []
         self._nvml, self._handle = nvml, handle
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="telemetry", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
     def start(self) -> None:
-        """Take a sample and begin."""
+        """Take a sample and start the thread."""
         self.samples.append(self._sample())
         self._thread.start()
 
     def stop(self) -> None:
-        """Take a last sample and let go of the device."""
+        """Stop the thread, take a last sample and close NVML."""
         self._stop.set()
         self._thread.join()
         self.samples.append(self._sample())
         with suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()
 
-    def _loop(self) -> None:
+    def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
             self.samples.append(self._sample())
 
     def _sample(self) -> Sample:
-        """One row of COLUMNS; None for what this device does not tell."""
-        nvml, handle = self._nvml, self._handle
-
-        def read(name: str, *arguments: Any, scale: float = 1) -> int | float | None:
+        """One row of COLUMNS; None for a value that this device does not report."""
+        nvml = self._nvml
+        sample: list[int | float | None] = [now_ns()]
+        for function, constant, scale in READINGS.values():
+            arguments = [] if constant is None else [getattr(nvml, constant)]
             try:
-                value = getattr(nvml, name)(handle, *arguments)
-            except (nvml.NVMLError, AttributeError):  # Not on this device, or not in this version of the library.
-                return None
-            return value * scale if isinstance(value, int | float) else int(value.used)
-
-        return (
-            now_ns(),
-            read("nvmlDeviceGetPowerUsage", scale=1e-3),
-            read("nvmlDeviceGetTotalEnergyConsumption", scale=1e-3),
-            read("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM, scale=1_000_000),
-            read("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM, scale=1_000_000),
-            read("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
-            read("nvmlDeviceGetMemoryInfo"),
-            read("nvmlDeviceGetCurrentClocksThrottleReasons"),
-        )
+                value = getattr(nvml, function)(self._handle, *arguments)
+            except (nvml.NVMLError, AttributeError):  # The device or this version of the library lacks it.
+                sample.append(None)
+            else:  # Only the memory is an object, of which `used` counts.
+                sample.append(value * scale if isinstance(value, int | float) else int(value.used))
+        return tuple(sample)
 
 
 @contextmanager
 def recorded(device: torch.device) -> Iterator[list[Sample]]:
-    """Record while the block runs. The samples are filled in by its end; without NVML they stay empty."""
-    samples: list[Sample] = []
+    """Record while the block runs. The yielded list is complete when the block ends, and empty without NVML."""
     recorder = _recorder(device)
-    if recorder is None:
-        yield samples
-        return
-    recorder.start()
+    if recorder:
+        recorder.start()
     try:
-        yield samples
+        yield recorder.samples if recorder else []
     finally:
-        recorder.stop()
-        samples += recorder.samples
+        if recorder:
+            recorder.stop()
 
 
 def write(path: Path, samples: list[Sample]) -> None:
-    """Write telemetry.csv, unless there is nothing to write."""
+    """Write telemetry.csv to `path`; no file without samples. Fractions have three digits, None is an empty field."""
     if not samples:
         return
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows([_text(value) for value in sample] for sample in samples)
-
-
-def _text(value: int | float | None) -> str:
-    """A number without the noise of binary fractions; nothing for None."""
-    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+        for sample in samples:
+            writer.writerow(f"{value:.3f}" if isinstance(value, float) else value for value in sample)
 
 
 def _recorder(device: torch.device) -> Recorder | None:
-    """A recorder of `device`, or None where NVML does not know it."""
+    """A recorder of `device`; None for a CPU and where NVML is unavailable."""
     if device.type != "cuda":
         return None
     try:
-        import pynvml
+        import pynvml as nvml
 
-        pynvml.nvmlInit()
-        return Recorder(pynvml, _handle(pynvml, device))
-    except Exception:  # No library, no driver or no permission: telemetry is a companion, never a condition.
+        nvml.nvmlInit()
+        # CUDA_VISIBLE_DEVICES renumbers CUDA's devices but not NVML's, so the index is only the last resort.
+        uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
+        for prefix in ("GPU-", "MIG-"):
+            with suppress(nvml.NVMLError):
+                return Recorder(nvml, nvml.nvmlDeviceGetHandleByUUID(f"{prefix}{uuid}"))
+        return Recorder(nvml, nvml.nvmlDeviceGetHandleByIndex(device.index or 0))
+    except Exception:  # No library, driver or permission: a run without telemetry is still a run.
         return None
-
-
-def _handle(nvml: Any, device: torch.device) -> Any:
-    """NVML's handle of a torch device, found by UUID, since CUDA_VISIBLE_DEVICES renumbers CUDA's devices only."""
-    uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
-    for prefix in ("GPU-", "MIG-"):
-        with suppress(nvml.NVMLError):
-            return nvml.nvmlDeviceGetHandleByUUID(f"{prefix}{uuid}")
-    return nvml.nvmlDeviceGetHandleByIndex(device.index or 0)

@@ -1,8 +1,9 @@
-"""Unprofiled timings: latency of a whole generation, its first token and every step, each repeat kept."""
+"""Unprofiled timings: the latency of a generation, of its first token and of every step, for each repeat."""
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -17,36 +18,38 @@ WARM_UP_OF_A_KIND = 2
 
 
 class Measured(NamedTuple):
-    """Timings of all repeats, and the steps that the last of them took."""
+    """Timings of all repeats, and the steps that the last repeat took."""
 
     timings: list[Timing]
     steps: list[Step]
 
 
 def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S) -> None:
-    """Run a generation until it ends or `limit_s` have passed, but at least every shape of step and each kind twice.
+    """Run a generation until it ends or `limit_s` seconds have passed.
 
-    A library may prepare itself for every new length: cuDNN's attention takes 45 ms of the host for each.
+    It runs every shape of step at least once and each kind twice, whatever the time.
     """
     generation = runner.generation
     kinds = Counter(step.kind for step in generation.steps)
-    need = {kind: min(WARM_UP_OF_A_KIND, count) for kind, count in kinds.items()}
+    missing = {kind: min(WARM_UP_OF_A_KIND, count) for kind, count in kinds.items()}
+    # Libraries may prepare for every new length: cuDNN's attention takes 45 ms of the host for each.
     shapes = {shape(step) for step in generation.steps}
     generation.reset()
     started = time.perf_counter()
     for step in walk(generation):
-        if not any(need.values()) and not shapes and time.perf_counter() - started > limit_s:
+        if not any(missing.values()) and not shapes and time.perf_counter() - started > limit_s:
             break
         runner.run(step)
         synchronize(device)
-        need[step.kind] = max(0, need[step.kind] - 1)
+        missing[step.kind] = max(0, missing[step.kind] - 1)
         shapes.discard(shape(step))
-    synchronize(device)
 
 
 def measure(runner: Runner, device: torch.device, repeats: int, *, progress: Callable[[str], None]) -> Measured:
-    """Time `repeats` whole generations. Nothing waits for the device between their first and last step, unless the
-    mode itself does."""
+    """Time `repeats` whole generations.
+
+    The host never waits for the device between the first and the last step, unless the mode itself waits.
+    """
     timings: list[Timing] = []
     steps: list[Step] = []
     for repeat in range(repeats):
@@ -58,12 +61,12 @@ def measure(runner: Runner, device: torch.device, repeats: int, *, progress: Cal
 
 
 def measure_once(runner: Runner, device: torch.device, repeat: int) -> Measured:
-    """The timings of one generation."""
+    """The timings of one generation, and the steps it took."""
     generation = runner.generation
     marks = clock(device, len(generation.steps) + 1)
     steps: list[Step] = []
     generation.reset()
-    synchronize(device)
+    synchronize(device)  # the reset is not part of the first step
     epoch_ns, started_ns = now_ns(), time.perf_counter_ns()
     marks.mark()
     for step in walk(generation):
@@ -72,29 +75,38 @@ def measure_once(runner: Runner, device: torch.device, repeat: int) -> Measured:
         steps.append(step)
     synchronize(device)
     wall_ns = time.perf_counter_ns() - started_ns
-    ends_ns = marks.elapsed_ns()
+    ends_ns = marks.elapsed_ns()  # of each step, on the device's clock
 
-    def timing(metric: str, value_ns: int, step: Step | None = None) -> Timing:
-        return Timing(
+    # Steps without tokens do not count: a prefill that commits nothing, and the step that caches a finished block.
+    ends = [(step.block, end_ns) for step, end_ns in zip(steps, ends_ns, strict=True) if step.tokens != 0]
+    values_ns = {"end_to_end": wall_ns, "ttft": ends[0][1]}
+    if block_ends := [end_ns for block, end_ns in ends if block == 0]:
+        values_ns["first_block"] = block_ends[-1]
+    timings = [
+        Timing(metric=metric, phase=None, kind=None, step=None, repeat=repeat, value_ns=ns, started_ns=epoch_ns)
+        for metric, ns in values_ns.items()
+    ]
+    return Measured(timings + step_timings("step", steps, ends_ns, repeat=repeat, started_ns=epoch_ns), steps)
+
+
+def step_timings(
+    metric: str, steps: Sequence[Step], ends_ns: list[int], *, repeat: int, started_ns: int
+) -> list[Timing]:
+    """One timing per step, called `metric`, from the ends of successive steps in nanoseconds after their start."""
+    return [
+        Timing(
             metric=metric,
-            phase=step.phase if step else None,
-            kind=step.kind if step else None,
-            step=step.index if step else None,
+            phase=step.phase,
+            kind=step.kind,
+            step=step.index,
             repeat=repeat,
             value_ns=value_ns,
-            started_ns=epoch_ns,
+            started_ns=started_ns,
         )
-
-    first_token = next(end for step, end in zip(steps, ends_ns, strict=True) if step.tokens != 0)
-    # A step that only caches the block, decided before it, comes after its end.
-    first_block = [end for step, end in zip(steps, ends_ns, strict=True) if step.block == 0 and step.tokens != 0]
-    whole = [timing("end_to_end", wall_ns), timing("ttft", first_token)]
-    whole += [timing("first_block", first_block[-1])] if first_block else []
-    return Measured(
-        whole + [timing("step", ns, step) for step, ns in zip(steps, differences(ends_ns), strict=True)], steps
-    )
+        for step, value_ns in zip(steps, differences(ends_ns), strict=True)
+    ]
 
 
 def differences(ends_ns: list[int]) -> list[int]:
-    """Durations from ends."""
-    return [end - start for start, end in zip([0, *ends_ns], ends_ns, strict=False)]
+    """Durations of successive intervals from their ends; the first one starts at 0."""
+    return [end - start for start, end in pairwise([0, *ends_ns])]

@@ -70,7 +70,15 @@ def test_fused_weights_are_the_same_memory() -> None:
     attention = fused.network.model.layers[0].self_attn
     attention.q_proj.weight.zero_()
     attention.k_proj.weight.zero_()
-    query, key, value = attention._project(torch.ones(1, 1, 256))
+    projected: list[Tensor] = []
+
+    class Recording(Whole):
+        def attend(self, query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+            projected.extend((query, key, value))
+            return query, key, value
+
+    attention(torch.ones(1, 1, 256), fused.rotary(fused.positions[:1]), Recording())
+    query, key, value = projected
     assert not query.any()
     assert not key.any()
     assert value.any()
