@@ -27,7 +27,13 @@ import polars as pl
 
 from ridgeline.analyze.attribution.operators import CATEGORIES
 from ridgeline.analyze.attribution.spans import ROOT, Int64, nearest, take
-from ridgeline.analyze.cache_model.run_bytes import Modelled, from_recorded_shapes, known_devices, recall, sequence_rows
+from ridgeline.analyze.cache_model.run_bytes import (
+    Modelled,
+    from_recorded_shapes,
+    known_devices,
+    sequence_rows,
+    stored_sequences,
+)
 from ridgeline.analyze.cache_model.sequences import Kernels
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.compute_unit import unit_and_precision
@@ -216,7 +222,7 @@ def _remodel(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[st
     rows_of_devices = _records(connection, "SELECT * FROM devices WHERE run_id = ?", run_id)
     known = known_devices(rows_of_devices, {code: place for place, code in devices.items()})
     kernels = Kernels(frame, list(names), [_signature(row) for row in used], dict(enumerate(used)), known)
-    modelled = from_recorded_shapes(kernels, partial(recall, connection))
+    modelled = from_recorded_shapes(kernels, partial(stored_sequences, connection))
     store_sequences(connection, sequence_rows(modelled.new))
     _store_modelled(connection, run_id, modelled)
 

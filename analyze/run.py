@@ -23,7 +23,6 @@ from ridgeline.analyze.cache_model.run_bytes import (
     from_execution_trace,
     from_recorded_shapes,
     known_devices,
-    recall,
     sequence_rows,
 )
 from ridgeline.analyze.cache_model.sequences import Kernels

@@ -1,41 +1,41 @@
-"""DRAM bytes that know the L2: each kernel's reads and writes, predicted from the sequence of kernels.
+"""A model of the L2: each kernel's DRAM reads and writes, predicted from the sequence of kernels.
 
-**Use.** :func:`read_execution_trace` gives the tensors of every operator's call, :func:`operands` what each kernel
-touches, :func:`predict` its DRAM bytes. Without an execution trace :func:`guess` makes the calls up from recorded
+**Use.** :func:`read_execution_trace` returns the tensors of every operator's call, :func:`operands` the operands of
+each kernel, :func:`predict` its DRAM bytes. Without an execution trace :func:`guess` derives the calls from recorded
 shapes and their order (its rules are in :mod:`ridgeline.analyze.cache_model.heuristic`).
 
 **The model**, in the order of its modules:
 
-- *touches*: a kernel reads its operator's inputs and writes its outputs, each distinct (storage, offset) once;
-  broadcast dimensions count once and strided views whole sectors of 32 bytes. Lookups read as much of the table as
-  comes out; in-place scatters write as much as comes in; fills and copies do not read what they replace.
-  Of operands longer than 2 GiB, which PyTorch's iterator cuts, each launch touches its part.
-- *tiles*: a matrix product takes its tile from the kernel's name (``nvjet_..._192x192_...``), and as many waves as
-  fill the device with one tile a multiprocessor. A wave covers a block of a few rows of tiles and as many columns as
-  fill the device, reads the rows and columns of its operands, and writes its part of the result at its end; blocks go
-  down a panel of columns, then on to the next panel. How high a block is was fitted to counters of 125 products of
-  their own. Products split over K leave partial sums in one workspace, in fp32, which the reducing kernel reads. A
-  softmax reads its rows three times, a wave of rows at a time, unless they fit the L1.
+- *touches*: a kernel reads its operator's inputs and writes its outputs, each distinct (storage, offset) once.
+  Broadcast dimensions count once; strided views count whole sectors of 32 bytes. Lookups read as many bytes of the
+  table as come out. In-place scatters write as many bytes as come in. Fills and copies do not read the bytes that they
+  replace. PyTorch's iterator cuts operands longer than 2 GiB, and each launch touches its part.
+- *tiles*: the kernel's name has the tile of a matrix product (``nvjet_..._192x192_...``). A wave fills the device with
+  one tile a multiprocessor: a block of a few rows of tiles and as many columns as fit. It reads the rows and columns of
+  its operands, and writes its part of the result at its end. Blocks go down a panel of columns, then on to the next
+  panel. The height of a block was fitted to counters of 125 products that were run alone. Products split over K leave
+  partial sums in one fp32 workspace, which the reducing kernel reads. A softmax reads its rows three times, a wave of
+  rows at a time, unless they fit the L1.
 - *phases*: operands are cut into granules of at most 1 MiB; those of a streaming kernel advance side by side.
-- *lru*: the L2 is a stack of granules. One is lost in so far as the bytes used after it exceed 95 % of the L2,
-  softened by the chance of hashed sets of 32 ways. Bytes that cross to the other half of the L2 are held twice: 0.4
-  extra copies of what is read once, 0.6 of what multiprocessors everywhere read; written bytes are held once, so that
-  the L2 acts as one of 30 to 60 MB. A line written is written back when it is lost, or when 55 % of the
-  capacity was written after it; what is written again before that, or dies and its memory is reused, costs nothing.
-- *code*: instructions are read through the L2 too. ``code.toml`` has their bytes by kind of kernel; they are most of
-  what small kernels read.
-- *predict*: a step is taken to follow one like itself; equal steps (the same kernels and operands, whatever the
-  storages' numbers) are predicted once.
+- *lru*: the L2 is a stack of granules. A granule is lost once the bytes used after it exceed 95 % of the L2, gradually,
+  since addresses are hashed to sets of 32 ways. Bytes that cross to the other half of the L2 are held twice: 0.4 extra
+  copies of bytes that one multiprocessor reads, 0.6 of bytes that both halves read. Written bytes are held once. So the
+  L2 acts like one of 30 to 60 MB. A written line is written back when it is lost, or when 55 % of the capacity was
+  written after it. It costs nothing if it is overwritten before that, or dies and its memory is reused.
+- *code*: instructions pass through the L2 too. ``code.toml`` has their bytes by kind of kernel; they are most of the
+  reads of small kernels.
+- *predict*: each step is modelled as following an equal step. Equal steps (the same kernels and operands, whatever the
+  ids of their storages) are predicted once.
 
-**Assumptions.** The device runs one kernel at a time. Storages are distinct unless their ids are equal. Which rows a
-lookup or scatter touches is unknown. 132 multiprocessors unless told. What the profiler itself moves is not modelled
-(some 0.1 GB of writes in a decode step under Nsight Compute, up to some MB a step under CUPTI): a model so small that
-its steps live in the L2 is predicted to move nothing, where the counters show that. Nor is compression.
+**Assumptions.** The device runs one kernel at a time. Storages are distinct unless their ids are equal. The rows that a
+lookup or scatter touches are unknown. A device has 132 multiprocessors unless stated. Bytes that the profiler moves are
+not modelled (about 0.1 GB of writes in a decode step under Nsight Compute, up to a few MB a step under CUPTI), nor is
+compression. A model whose steps fit in the L2 is therefore predicted to move nothing, where counters show these bytes.
 
-**Error** against DRAM counters of one H200 (60 MiB L2), 8B shapes in bf16, of a step's bytes. ``code.toml`` was fitted
-to ``ar_decode`` and ``dlm_full`` of the first four, which Nsight Compute counted. The others are runs of this project,
-counted by CUPTI: no rule was made for one of them alone, but the share of dirty bytes, blocks of products and the caps
-of generated kernels were settled looking at them, so they are no blind test either.
+**Error** of a step's bytes against DRAM counters of one H200 (60 MiB L2), 8B shapes in bf16. ``code.toml`` was fitted
+to ``ar_decode`` and ``dlm_full`` of the first four, which Nsight Compute counted. CUPTI counted the others, runs of
+this project. No rule was made for one of them alone, but they informed the share of dirty bytes, the blocks of products
+and the caps of generated kernels, so they are no blind test.
 
 =============================== ======= ====================== ============================== ========
 step                             bytes  compulsory bytes alone  worst family (2 % of the bytes) Spearman
@@ -54,19 +54,19 @@ block_causal reuse and commit   -0.3 %  +3 %                    attention -0.4 %
 full, eager                     -0.6 %  +27 %                   reduction -8 %                    0.978
 =============================== ======= ====================== ============================== ========
 
-Spearman's correlation is that of reads plus writes over the kernels of a step, ties averaged. Of compiled steps totals
-are within 3.5 %, but generated kernels up to 28 % and attention after them up to 63 % (3 % of the bytes) off, at
-correlations of 0.79 to 0.99: which of their arguments generated kernels write is not recorded.
+Spearman's correlation is between predicted and counted reads plus writes of a step's kernels, ties averaged. Totals of
+compiled steps are within 3.5 %, but generated kernels are up to 28 % off and attention after them up to 63 % (3 % of
+the bytes), at correlations of 0.79 to 0.99: it is not recorded which of their arguments generated kernels write.
 
-Captured when all of this was settled: both shapes in all six modes, and ``ar`` with 32 KV heads, 24 kinds of steps.
-Those of LLaDA were within 1.9 % in bytes, of LLaMA decode, reuse and commit within 0.5 %, at correlations of 0.93 to
-0.98; LLaMA's full steps came out 4 to 10 % low, in products of 7 or 9 rows of tiles. Since then those are taken by
-halves, and the steps are -5 to +3 %, one (semi_ar) +8.5 %; copies of its refresh, 2 % of the bytes, are 37 % high.
+A blind test came after these choices: both shapes in all six modes, and ``ar`` with 32 KV heads, 24 kinds of steps.
+LLaDA's steps were within 1.9 % in bytes, LLaMA's decode, reuse and commit within 0.5 %, at correlations of 0.93 to
+0.98. LLaMA's full steps came out 4 to 10 % low, in products of 7 or 9 rows of tiles. Such rows are now halved, and the
+steps are within -5 to +3 %, one (semi_ar) at +8.5 %; copies of its refresh, 2 % of the bytes, are 37 % high.
 Of the 87 counted runs of the study (batches to 128, 32,768 positions, 34B and 70B layers, 8 bits, block-sparse
 attention) 84 are within 5.5 % in bytes, the others +8, +9 and +11 %: FINDINGS.md has them by mode and execution.
 
 Without the execution trace the first four are within 0.9 % in total, at correlations of 0.84 to 0.94 (compulsory bytes:
-0.65 to 0.89); families whose tensors are mistaken for each other are off (attention of a full step -36 %).
+0.65 to 0.89). Families whose tensors the guess confuses are off (attention of a full step -36 %).
 """
 
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
@@ -77,7 +77,7 @@ from ridgeline.analyze.cache_model.predict import predict
 from ridgeline.analyze.cache_model.touches import Node, addresses, operands
 
 VERSION = 2
-"""Of what the model says; raised with every change of it, so that what was remembered is predicted anew."""
+"""Version of the model's numbers. Raise it with every change of them, so that stored sequences are predicted again."""
 
 __all__ = [
     "SCHEMA",

@@ -1,4 +1,4 @@
-"""Bytes of a kernel's code, from ``code.toml``: where a kernel moves little else, most of its DRAM reads."""
+"""Bytes of a kernel's code, from ``code.toml``: most of the DRAM reads of kernels that move little data."""
 
 from __future__ import annotations
 

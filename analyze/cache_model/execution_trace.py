@@ -1,10 +1,10 @@
-"""Tensors of operators from an execution trace (Chakra schema, as PyTorch's ExecutionTraceObserver writes it)."""
+"""The tensors of operators from an execution trace (Chakra schema, as PyTorch's ExecutionTraceObserver writes it)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 from msgspec import Raw
@@ -38,63 +38,51 @@ class _File(msgspec.Struct):
     nodes: list[_Node]
 
 
-def read_execution_trace(path: Path, wanted: Iterable[int] | None = None, limits: Limits = STANDARD) -> dict[int, Node]:
-    """Calls by record function id, those ``wanted`` or all. Raises :class:`CompanionError`."""
+def read_execution_trace(path: Path, ids: Iterable[int] | None = None, limits: Limits = STANDARD) -> dict[int, Node]:
+    """Calls by record function id: those with ``ids``, or all. Raises :class:`CompanionError`."""
     try:
         decoded = msgspec.json.decode(read_bounded(path, limits), type=_File)
-        nodes = {_id(node): node for node in decoded.nodes}
-        chosen = nodes.keys() - {b""} if wanted is None else nodes.keys() & {b"%d" % number for number in wanted}
-        return {int(i): _call(nodes[i]) for i in chosen}
+        # Ids stay bytes until they are compared, since most nodes are not used.
+        nodes: dict[bytes, _Node] = {}
+        for node in decoded.nodes:
+            number = next((bytes(attribute.value) for attribute in node.attrs if attribute.name == "rf_id"), b"")
+            if number.isdigit():
+                nodes[number] = node
+        chosen = nodes.keys() if ids is None else nodes.keys() & {b"%d" % number for number in ids}
+        calls = {}
+        for number in chosen:
+            node = nodes[number]
+            inputs, outputs = (msgspec.json.decode(values, type=_Values) for values in (node.inputs, node.outputs))
+            numbers = [value for value in inputs.values if isinstance(value, int)]
+            calls[int(number)] = Node(
+                node.name, list(_tensors(inputs)), list(_tensors(outputs)), iterations(node.name, numbers)
+            )
+        return calls
     except OSError as e:
         raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
     except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as e:
         raise CompanionError(f"{path}: {e}: expected an execution trace as PyTorch writes it") from None
 
 
-def _id(node: _Node) -> bytes:
-    """The record function id as it stands in the file; empty for a node that has none."""
-    value = next((bytes(attribute.value) for attribute in node.attrs if attribute.name == "rf_id"), b"")
-    return value if value.isdigit() else b""
+def _tensors(recorded: _Values) -> Iterator[Tensor]:
+    """Tensors of nested lists of values; shapes nest in the same way, and strides where they were recorded."""
+    for i, value in enumerate(recorded.values):
+        shape = recorded.shapes[i] if i < len(recorded.shapes) else None
+        stride = recorded.strides[i] if i < len(recorded.strides) else None
+        match value:
+            # tensor id, storage id, offset, elements, bytes of an element, device
+            case [_, int(storage), int(offset), int(elements), int(itemsize), str(device)] if (
+                min(storage, offset, elements, itemsize) >= 0
+            ):
+                if storage and device != "cpu":
+                    if not _is_sizes(shape):
+                        shape, stride = [elements], None
+                    yield view(storage, offset, shape, stride if _is_sizes(stride) else None, itemsize)
+            case list():
+                yield from _tensors(
+                    _Values(value, shape if isinstance(shape, list) else [], stride if isinstance(stride, list) else [])
+                )
 
 
-def _call(node: _Node) -> Node:
-    inputs, outputs = (msgspec.json.decode(recorded, type=_Values) for recorded in (node.inputs, node.outputs))
-    numbers = [value for value in inputs.values if isinstance(value, int)]
-    return Node(node.name, _tensors(inputs), _tensors(outputs), iterations(node.name, numbers))
-
-
-def _tensors(recorded: _Values) -> list[Tensor]:
-    return list(_walk(recorded.values, recorded.shapes, recorded.strides))
-
-
-def _walk(values: Any, shapes: Any, strides: Any) -> Iterator[Tensor]:
-    """Tensors of nested lists; shapes and strides nest alike, strides only where they were recorded."""
-    for i, value in enumerate(values):
-        shape = shapes[i] if isinstance(shapes, list) and i < len(shapes) else None
-        stride = strides[i] if isinstance(strides, list) and i < len(strides) else None
-        if _is_tensor(value):
-            yield from _tensor(value, shape, stride)
-        elif isinstance(value, list):
-            yield from _walk(value, shape, stride)
-
-
-def _is_tensor(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 6
-        and isinstance(value[5], str)
-        and all(isinstance(number, int) and number >= 0 for number in value[1:5])
-    )
-
-
-def _tensor(value: list[Any], shape: Any, stride: Any) -> Iterator[Tensor]:
-    _, storage, offset, elements, itemsize, device = value
-    if not storage or device == "cpu":
-        return
-    if not _sizes(shape):
-        shape, stride = [elements], None
-    yield view(storage, offset, shape, stride if _sizes(stride) else None, itemsize)
-
-
-def _sizes(value: Any) -> bool:
+def _is_sizes(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(isinstance(size, int) and size >= 0 for size in value)

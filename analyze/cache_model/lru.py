@@ -1,9 +1,9 @@
 """The L2 as a stack of granules, the last used on top.
 
-A granule is a piece of a storage, a mebibyte or less. It is lost in so far as what was used after it exceeds the
-capacity. Addresses are hashed to sets of some ways, so the loss is not sudden: the number of lines used later that
-fell into a line's set is a Poisson variable, and the line is lost when there are as many as ways. What was written is
-also written back, without being lost, when as much was written after it as half of the capacity holds.
+A granule is a piece of a storage, a mebibyte or less. It is lost once the bytes used after it exceed the capacity.
+Addresses are hashed to sets of a few ways, so the loss is gradual: the number of later lines that fall into a line's
+set is a Poisson variable, and the line is lost when it reaches the number of ways. A written granule is also written
+back, without being lost, when the bytes written after it exceed the dirty share of the capacity.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 _FORGOTTEN = 2.5
-"""Capacities of later use after which a granule is gone for certain."""
+"""Capacities of later use after which a granule is certainly gone."""
 _RESOLUTION = 512
 _PAIRED = 2048
-"""Granules of a phase above which all before a granule count as deeper: together they exceed any L2."""
+"""In longer phases all granules before a granule count as deeper: together they exceed any L2."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What the model takes an L2 to do; the defaults were fitted to an H200 (see the package)."""
+    """Parameters of the modelled L2; the defaults were fitted to an H200 (see the package)."""
 
     capacity_share: float = 0.95
     ways: int = 32
     dirty_share: float = 0.55
-    """Of the capacity, what may hold bytes not yet written back."""
+    """Share of the capacity that may hold bytes not yet written back."""
     dirty_ways: int = 8
     far_copy_once: float = 0.4
-    """Second copies of what one multiprocessor reads: about half of them sit at the far half of the L2."""
+    """Second copies of bytes that one multiprocessor reads: about half of them sit at the far half of the L2."""
     far_copy_shared: float = 0.6
-    """Second copies of what multiprocessors of both halves read."""
+    """Second copies of bytes that multiprocessors of both halves read."""
 
 
 class Accesses(NamedTuple):
@@ -52,6 +52,7 @@ class Accesses(NamedTuple):
 @cache
 def _survival(ways: int) -> Floats:
     """Share of lines that outlive later use of 0 to ``_FORGOTTEN`` capacities."""
+    # P(Poisson(use) < ways), the sum of its first terms
     use = np.linspace(0, _FORGOTTEN, int(_FORGOTTEN * _RESOLUTION) + 1) * ways
     term = np.exp(-use)
     total = term.copy()
@@ -83,36 +84,36 @@ class Cache:
         self._touched = np.zeros(granules, dtype=np.bool_)
 
     def access(self, phase: Accesses) -> tuple[float, float]:
-        """Touch granules; the bytes that had to be read from DRAM, and those written back to it meanwhile."""
-        granule, kept = phase.granule, self._kept(phase)
+        """Touch granules; returns the bytes read from DRAM and the bytes written back to it meanwhile."""
+        granule, written = phase.granule, phase.written
+        # Later use of each granule: what was used since, and what came before it in this phase from deeper in the
+        # stack. Granules that lay above it were counted already.
+        use = self.use[granule]
+        if len(granule) > 1:
+            newly = np.maximum(phase.read * phase.copies, written)
+            if len(granule) > _PAIRED or np.all(np.isinf(use)):
+                use = use + newly.cumsum() - newly
+            else:
+                before = np.tri(len(granule), k=-1, dtype=np.bool_)
+                use = use + (before & (use[None, :] > use[:, None])) @ newly
+        kept = survival(use, self.capacity, self.policy.ways)
         self.present[granule] *= kept
         read = phase.read - np.minimum(phase.read, self.present[granule])
         dirty = np.minimum(self.dirty[granule], self.dirtied[granule] * kept)
         evicted = self.dirty[granule] - dirty
-        self.dirty[granule] = dirty
-        self._touch(phase)
-        return float(read.sum()), float(evicted.sum()) + self._age()
 
-    def _kept(self, phase: Accesses) -> Floats:
-        """What is left of granules; those touched before in the phase have also pushed down what lay deeper."""
-        granule = phase.granule
-        use = self.use[granule]
-        if len(granule) > 1:
-            use = use + _pushed(use, np.maximum(phase.read * phase.copies, phase.written))
-        return survival(use, self.capacity, self.policy.ways)
-
-    def _touch(self, phase: Accesses) -> None:
-        granule, written = phase.granule, phase.written
+        # The touched granules move to the top of the stack.
         present = np.maximum(self.present[granule], np.maximum(phase.read, written))
         self.present[granule] = present
         self.occupied[granule] = np.where(written > 0, present, present * phase.copies)
-        self.dirty[granule] = np.maximum(self.dirty[granule], written)
-        self.dirtied[granule] = self.dirty[granule]
+        self.dirty[granule] = self.dirtied[granule] = np.maximum(dirty, written)
         self._touched[granule] = True
         self.order = np.concatenate([self.order[~self._touched[self.order]], granule])
         self._touched[granule] = False
+        return float(read.sum()), float(evicted.sum()) + self._age()
 
     def _age(self) -> float:
+        """Update every granule's later use and drop lost granules; returns the bytes written back."""
         order = self.order
         use = _later(self.occupied[order])
         kept = survival(use, self.capacity, self.policy.ways)
@@ -130,14 +131,5 @@ class Cache:
 
 
 def _later(sizes: Floats) -> Floats:
-    """For each the sum of those after it."""
+    """For each element the sum of those after it."""
     return sizes[::-1].cumsum()[::-1] - sizes
-
-
-def _pushed(use: Floats, newly: Floats) -> Floats:
-    """For each granule of a phase the bytes of those before it in the phase that lay deeper."""
-    if len(use) > _PAIRED or np.all(np.isinf(use)):
-        return newly.cumsum() - newly
-    before = np.tri(len(use), k=-1, dtype=np.bool_)
-    deeper = use[None, :] > use[:, None]
-    return np.asarray((before & deeper) @ newly)

@@ -1,4 +1,4 @@
-"""What a kernel touches: the form all of the model works on, and the frame that carries it."""
+"""The operands of kernels: the types that the whole model uses, and the frame that holds them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 SECTOR_BYTES = 32
-"""The least that DRAM and the L2 exchange: a strided view pays for whole sectors."""
+"""The smallest transfer between DRAM and the L2: a strided view pays for whole sectors."""
 
 SCHEMA = pl.Schema(
     {
@@ -20,7 +20,7 @@ SCHEMA = pl.Schema(
 
 
 class Tensor(NamedTuple):
-    """A view of a storage: where it starts, how many distinct bytes it has, and over how many they are spread."""
+    """A view of a storage: its first byte, its distinct bytes, and the ``span`` of bytes that they spread over."""
 
     storage: int
     offset: int
@@ -33,11 +33,10 @@ class Tensor(NamedTuple):
 class Touch(NamedTuple):
     """One operand of a kernel, read or written.
 
-    A kernel without waves (0) streams: its operands advance side by side. One of tiles works in ``waves``, one tile on
-    each multiprocessor at a time, and what a wave writes is written at its end. An operand is cut into ``parts`` (as
-    many as waves if 0), need not be a whole number of them; waves take one after the other and begin again after the
-    last, and ``stay`` on each for so many waves. ``passes`` reads each part several times; ``shared`` is read by
-    multiprocessors at both halves of the L2.
+    A kernel without waves (0) streams: its operands advance side by side. A tiled kernel works in ``waves``, one tile
+    on each multiprocessor at a time, and writes the results of a wave at its end. An operand has ``parts`` (as many as
+    waves if 0, not always a whole number). Waves take the parts in turn, each for ``stay`` waves, and begin again after
+    the last. ``passes`` is how often each part is read. ``shared`` operands are read from both halves of the L2.
     """
 
     storage: int
@@ -60,6 +59,7 @@ def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int]
     """
     if strides is None or len(strides) != len(shape):
         strides = contiguous(shape)
+    # From the innermost dimension out: run is the length of contiguous elements, distinct their number in all.
     kept = sorted((stride, size) for stride, size in zip(strides, shape, strict=True) if stride and size != 1)
     run, distinct, last = 1, 1, 0
     for stride, size in kept:
@@ -69,6 +69,7 @@ def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int]
     if 0 in shape:
         return Tensor(storage, offset * itemsize, 0, 0, tuple(shape), itemsize)
     span = (last + 1) * itemsize
+    # Each run takes whole sectors, unless the view is one run.
     size_bytes = distinct // run * max(run * itemsize, SECTOR_BYTES) if distinct > run else distinct * itemsize
     return Tensor(storage, offset * itemsize, min(size_bytes, span), span, tuple(shape), itemsize)
 

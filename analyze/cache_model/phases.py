@@ -1,4 +1,4 @@
-"""Operands cut into granules, and kernels into phases: what is touched side by side, in what order."""
+"""Operands cut into granules, and kernels into phases: the granules touched side by side, in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ridgeline.analyze.cache_model.operands import Touch
 LARGEST_GRANULE = 1 << 20
 SMALLEST_GRANULE = 1 << 12
 _PIECES = 256
-"""At most so many granules in a storage, if they are smaller than the largest."""
+"""Most granules of a storage, if they are smaller than the largest granule."""
 _MOST_WAVES = 64
 _STORAGE_SHIFT = 32
 
@@ -36,13 +36,12 @@ def granule_sizes(touches: Sequence[Touch]) -> dict[int, int]:
         end = touch.offset + touch.span
         extent[touch.storage] = max(extent.get(touch.storage, 0), end)
         finest[touch.storage] = min(finest.get(touch.storage, LARGEST_GRANULE), touch.span or LARGEST_GRANULE)
-    wanted = {s: _power_of_two(max(size, extent[s] // _PIECES)) for s, size in finest.items()}
-    return {storage: min(max(size, SMALLEST_GRANULE), LARGEST_GRANULE) for storage, size in wanted.items()}
-
-
-def _power_of_two(size: int) -> int:
-    """The largest that is not above ``size``, or 1."""
-    return 1 << (max(size, 1).bit_length() - 1)
+    sizes = {}
+    for storage, size in finest.items():
+        least = max(size, extent[storage] // _PIECES, 1)
+        power = 1 << (least.bit_length() - 1)  # the largest power of two that is not above it
+        sizes[storage] = min(max(power, SMALLEST_GRANULE), LARGEST_GRANULE)
+    return sizes
 
 
 def phases(touches: Sequence[Touch], sizes: dict[int, int], policy: Policy) -> Iterator[Accesses]:
@@ -51,12 +50,14 @@ def phases(touches: Sequence[Touch], sizes: dict[int, int], policy: Policy) -> I
         return
     waves = max((touch.waves for touch in touches), default=0)
     streamed = waves == 0
+    # More waves than _MOST_WAVES are merged, so that the time has a bound.
     count = max(1, min(waves, _MOST_WAVES))
     merged = max(waves, 1) / count
     for wave in range(count):
         reads = [_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in touches if not t.write]
         writes = [_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in touches if t.write]
         passes = max((t.passes for t in touches), default=1)
+        # A pass but the last only reads; what a wave writes is written at its end.
         if reads:
             yield from (_merge(reads) for _ in range(passes - 1))
         if streamed or passes > 1:
@@ -66,18 +67,19 @@ def phases(touches: Sequence[Touch], sizes: dict[int, int], policy: Policy) -> I
 
 
 def _share(touch: Touch, wave: int, count: int, merged: float) -> tuple[float, float]:
-    """From where to where a wave uses an operand, as parts of the whole; past 1 it begins again."""
+    """The start and the end of the part of an operand that a wave uses, from 0 to 1; past 1 it begins again."""
     parts = max(touch.parts / merged, 1.0) if touch.parts else count
     first = int(wave // max(touch.stay / merged, 1.0)) / parts % 1
     return first, first + 1 / parts
 
 
 def _pieces(touch: Touch, share: tuple[float, float], sizes: dict[int, int], policy: Policy) -> Pieces:
-    """The granules of an operand that are used, whole ones."""
+    """The granules of an operand's ``share``, rounded to whole granules."""
     size, end = sizes[touch.storage], touch.offset + touch.span
     index = np.arange(touch.offset // size, -(-end // size))
     start, stop = (round(bound * len(index)) for bound in share)
     index = index.take(range(start, stop), mode="wrap") if (start, stop) != (0, len(index)) else index
+    # The first and the last granule may hold bytes of other operands as well.
     bounds = np.maximum(index * size, touch.offset), np.minimum((index + 1) * size, end)
     amount = (bounds[1] - bounds[0]) * (touch.bytes / max(touch.span, 1))
     copies = 1 + (policy.far_copy_shared if touch.shared else policy.far_copy_once)
@@ -92,7 +94,7 @@ def _pieces(touch: Touch, share: tuple[float, float], sizes: dict[int, int], pol
 
 
 def _merge(parts: Sequence[Pieces]) -> Accesses:
-    """Operands side by side; a granule that several touch comes where the first does."""
+    """Operands side by side; a granule that several operands touch takes the position of the first."""
     if len(parts) == 1:
         (part,) = parts
         return Accesses(part.granule, part.read, part.written, part.copies)

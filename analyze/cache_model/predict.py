@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.cache_model.code import code_bytes
-from ridgeline.analyze.cache_model.lru import Accesses, Cache, Floats, Ints, Policy
+from ridgeline.analyze.cache_model.lru import Cache, Floats, Ints, Policy
 from ridgeline.analyze.cache_model.operands import SCHEMA, Touch
 from ridgeline.analyze.cache_model.phases import granule_sizes, phases
 
@@ -18,7 +18,7 @@ _TOUCH = [name for name in SCHEMA if name not in ("kernel", "storage")]
 
 
 class _Step(NamedTuple):
-    """Kernels that follow each other: names, and operands with their kernel (from 0) and storage (as they come)."""
+    """Consecutive kernels: names, and operands with their kernel (from 0) and storage (in order of appearance)."""
 
     names: tuple[str, ...]
     kernel: Ints
@@ -26,7 +26,7 @@ class _Step(NamedTuple):
     touches: pl.DataFrame
 
     def key(self) -> tuple[object, ...]:
-        """Equal for steps that touch the same: storages are numbered as they come, whatever their identity."""
+        """Equal for steps with equal kernels and operands, whatever the ids of their storages."""
         columns = [self.touches[name].to_numpy().tobytes() for name in _TOUCH]
         return self.names, self.kernel.tobytes(), self.storage.tobytes(), *columns
 
@@ -36,10 +36,10 @@ def predict(
 ) -> pl.DataFrame:
     """DRAM bytes of every kernel: ``kernel``, ``dram_read_bytes``, ``dram_write_bytes``.
 
-    ``kernels`` has ``kernel`` (distinct numbers, rows in the order they ran) and, where known, ``name``, of which the
-    size of the code follows, and ``step``. ``operands`` has the columns of ``operands.SCHEMA``, rows of a kernel in the
-    order its operator lists them. Each step is taken to follow one like itself, and predicted once however often it
-    comes; without steps the whole sequence is taken for one.
+    ``kernels`` has ``kernel`` (distinct numbers, in the order they ran) and, where known, ``name``, which decides the
+    size of the code, and ``step``. ``operands`` has the columns of ``operands.SCHEMA``, a kernel's rows in the order of
+    its operator's arguments. Each step is modelled as following an equal step, and equal steps are predicted once.
+    Without steps the whole sequence is one step.
 
     >>> from ridgeline.analyze.cache_model.operands import frame
     >>> kernels = pl.DataFrame({"kernel": [0, 1]})
@@ -48,20 +48,21 @@ def predict(
     [0.0, 0.0]
     """
     policy = policy or Policy()
-    known: dict[tuple[object, ...], tuple[Floats, Floats]] = {}
+    predicted: dict[tuple[object, ...], tuple[Floats, Floats]] = {}
     read, written = np.zeros(len(kernels)), np.zeros(len(kernels))
     for rows, step in _steps(kernels, operands):
         key = step.key()
-        if key not in known:
-            known[key] = _simulate(_sequence(step, len(rows)), l2_bytes, policy)
-        read[rows], written[rows] = known[key]
+        if key not in predicted:
+            predicted[key] = _simulate(step, len(rows), l2_bytes, policy)
+        read[rows], written[rows] = predicted[key]
     return kernels.select("kernel", dram_read_bytes=pl.Series(read), dram_write_bytes=pl.Series(written))
 
 
 def _steps(kernels: pl.DataFrame, operands: pl.DataFrame) -> Iterator[tuple[Ints, _Step]]:
-    """Rows of ``kernels`` and what they are, step by step."""
+    """The rows of ``kernels`` that form each step, and the step."""
     steps = kernels["step"] if "step" in kernels.columns else pl.repeat(0, len(kernels), eager=True)
     step_of_row = steps.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
+    # Order kernels by step, and operands by the position of their kernel in that order.
     order = np.argsort(step_of_row, kind="stable")
     at = np.empty(len(kernels), dtype=np.int64)
     at[order] = np.arange(len(kernels))
@@ -75,58 +76,45 @@ def _steps(kernels: pl.DataFrame, operands: pl.DataFrame) -> Iterator[tuple[Ints
     for start, stop in pairwise(starts):
         first, last = np.searchsorted(position, [start, stop])
         part = row[int(first) : int(last)]
-        yield (
-            order[start:stop],
-            _Step(
-                tuple(names[start:stop]), position[first:last] - start, _as_they_come(part["storage"].to_numpy()),
-                part.select(_TOUCH),
-            ),
-        )  # fmt: skip
+        # number the step's storages in order of appearance
+        _, appears, inverse = np.unique(part["storage"].to_numpy(), return_index=True, return_inverse=True)
+        number = np.empty(len(appears), dtype=np.int64)
+        number[np.argsort(appears)] = np.arange(len(appears))
+        storage = np.asarray(number[inverse], dtype=np.int64)
+        step = _Step(tuple(names[start:stop]), position[first:last] - start, storage, part.select(_TOUCH))
+        yield order[start:stop], step
 
 
-def _as_they_come(storages: Ints) -> Ints:
-    _, first, inverse = np.unique(storages, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return np.asarray(rank[inverse], dtype=np.int64)
-
-
-def _sequence(step: _Step, kernels: int) -> list[list[Touch]]:
-    """What each kernel of a step touches: its code, which all multiprocessors read, and its operands."""
-    sequence: list[list[Touch]] = [[] for _ in range(kernels)]
+def _simulate(step: _Step, count: int, l2_bytes: int, policy: Policy) -> tuple[Floats, Floats]:
+    """Bytes read and written by each of a step's ``count`` kernels, where the step follows itself."""
+    # A kernel touches its code, which all multiprocessors read, and its operands.
+    sequence: list[list[Touch]] = [[] for _ in range(count)]
     code = int(step.storage.max(initial=-1)) + 1
     numbers: dict[str, int] = {}
     for touches, name in zip(sequence, step.names, strict=False):
         size = code_bytes(name)
         touches.append(Touch(code + numbers.setdefault(name, len(numbers)), 0, size, size, False))
-    rows = zip(step.kernel.tolist(), step.storage.tolist(), step.touches.iter_rows(), strict=True)
-    for kernel, storage, touch in rows:
+    for kernel, storage, touch in zip(
+        step.kernel.tolist(), step.storage.tolist(), step.touches.iter_rows(), strict=True
+    ):
         sequence[kernel].append(Touch(storage, *touch))
-    return sequence
-
-
-def _simulate(sequence: Sequence[Sequence[Touch]], l2_bytes: int, policy: Policy) -> tuple[Floats, Floats]:
-    """A sequence that follows itself: what its end leaves in the L2 is what its beginning finds there."""
     sizes = granule_sizes([touch for touches in sequence for touch in touches])
-    kernels, granules = _numbered([list(phases(touches, sizes, policy)) for touches in sequence])
-    cache = Cache(granules, l2_bytes, policy)
-    for kernel in kernels:
-        for phase in kernel:
-            cache.access(phase)
-    read, written = np.zeros(len(kernels)), np.zeros(len(kernels))
-    for i, kernel in enumerate(kernels):
-        for phase in kernel:
-            from_dram, to_dram = cache.access(phase)
-            read[i] += from_dram
-            written[i] += to_dram
-    return read, written
+    kernels = [list(phases(touches, sizes, policy)) for touches in sequence]
 
-
-def _numbered(kernels: list[list[Accesses]]) -> tuple[list[list[Accesses]], int]:
-    """Granules numbered from 0."""
+    # number the granules from 0
     parts = [phase.granule for kernel in kernels for phase in kernel]
-    if not parts:
-        return kernels, 0
-    unique, inverse = np.unique(np.concatenate(parts), return_inverse=True)
-    numbers = iter(np.split(inverse, np.cumsum([len(part) for part in parts])[:-1]))
-    return [[phase._replace(granule=next(numbers)) for phase in kernel] for kernel in kernels], len(unique)
+    none = np.empty(0, dtype=np.int64)
+    unique, inverse = np.unique(np.concatenate([none, *parts]), return_inverse=True)
+    granules = iter(np.split(inverse, np.cumsum([len(part) for part in parts])))
+    numbered = [[phase._replace(granule=next(granules)) for phase in kernel] for kernel in kernels]
+
+    # The first round leaves in the L2 what the step before would have left; the second is counted.
+    cache = Cache(len(unique), l2_bytes, policy)
+    read, written = np.zeros(count), np.zeros(count)
+    for counted in (False, True):
+        for i, accesses in enumerate(numbered):
+            for phase in accesses:
+                from_dram, to_dram = cache.access(phase)
+                read[i] += from_dram * counted
+                written[i] += to_dram * counted
+    return read, written

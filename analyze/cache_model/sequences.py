@@ -1,8 +1,8 @@
-"""Which kernels of a run follow each other, and which of those sequences are equal.
+"""The sequences of kernels of a run, and which of them are equal.
 
-A sequence is a labelled step, or what lies between the embeddings with which a model's forward begins. Sequences on the
-same kind of device whose kernels have the same names in the same order, and whose operands are of the same size within
-1 %, are taken for equal: a decoding step differs from the one before it by one position.
+A sequence is a labelled step, or the kernels from one forward's embedding to the next. Two sequences are equal if their
+devices are of the same kind, their kernels have the same names in the same order, and their operands have the same size
+within 1 %: a decoding step differs from the one before it by one position.
 """
 
 from __future__ import annotations
@@ -24,13 +24,11 @@ from ridgeline.analyze.reading.columns import Signature
 
 _SAME_SIZE = math.log(1.01)
 _APART = 16
-"""Kernels that lie at least between the embeddings of two forwards."""
-
-Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
+"""The least number of kernels between the embeddings of two forwards."""
 
 
 class Device(NamedTuple):
-    """What the model has to know of a device."""
+    """The properties of a device that the model needs."""
 
     l2_bytes: int
     multiprocessors: int
@@ -38,11 +36,11 @@ class Device(NamedTuple):
 
 @dataclass(frozen=True)
 class Kernels:
-    """Device activities in the order in which they ran, and what their codes stand for.
+    """Device activities in the order in which they ran, and the tables that their codes index.
 
     ``rows`` has ``name`` and ``signature`` (codes into the lists), ``category`` (of ``CATEGORIES``), ``device``,
     ``step`` and ``operator``, the number of an operator's call; signature, step and operator may be null. ``prices``
-    are those of signatures, as the warehouse has them. Kernels on other devices than ``devices`` take no part.
+    holds rows of the table ``signatures`` by code. Kernels on other devices than ``devices`` are not modelled.
     """
 
     rows: pl.DataFrame
@@ -53,64 +51,57 @@ class Kernels:
 
 
 def equal_sequences(kernels: Kernels) -> list[list[Int64]]:
-    """Positions of the kernels of each sequence, those of equal sequences together, in the order they first came."""
+    """The positions of the kernels of each sequence, grouped by equal sequences, in order of first appearance."""
     modelled = pl.col("operator").is_not_null() & pl.col("device").is_in(list(kernels.devices))
     rows = kernels.rows.with_row_index("row").filter(modelled)
-    # codes in the order of the names, which does not depend on that of the events
+    # Codes in the order of the names do not depend on the order of the events.
     code = pl.Series(kernels.names, dtype=pl.String).rank("dense").cast(pl.Int64)
-    rows = rows.with_columns(name=code.gather(rows["name"]))
+    # by signature code, with an entry at the end for kernels without one
+    elements = pl.Series("elements", [*(_elements(signature[1]) for signature in kernels.signatures), 0.0])
+    embeds = pl.Series("embeds", [*(base_name(name) == "embedding" for name, *_ in kernels.signatures), False])
     signature = rows["signature"].fill_null(len(kernels.signatures))
-    rows = rows.with_columns(_elements(kernels).gather(signature), _embeds(kernels).gather(signature))
+    rows = rows.with_columns(
+        code.gather(rows["name"]).alias("name"), elements.gather(signature), embeds.gather(signature)
+    )
     groups: dict[tuple[object, ...], list[Int64]] = {}
     for (device, step), part in rows.partition_by("device", "step", as_dict=True, maintain_order=True).items():
-        names, elements, embeds, at = (part[column].to_numpy() for column in ("name", "elements", "embeds", "row"))
-        for cut in _forwards(embeds) if step is None else [slice(None)]:
-            size = round(math.log1p(float(elements[cut].sum())) / _SAME_SIZE)
+        names, sizes, embedding, at = (part[column].to_numpy() for column in ("name", "elements", "embeds", "row"))
+        cuts = [slice(None)]
+        if step is None:
+            # Without steps, cut at the first of the embeddings with which each forward of a model begins.
+            positions = np.flatnonzero(embedding)
+            first = positions[np.diff(positions, prepend=-_APART) >= _APART]
+            cuts = [slice(*bounds) for bounds in pairwise(np.unique([0, *first, len(part)]).tolist())]
+        for cut in cuts:
+            size = round(math.log1p(float(sizes[cut].sum())) / _SAME_SIZE)
             key = kernels.devices[device], names[cut].tobytes(), size
             groups.setdefault(key, []).append(at[cut].astype(np.int64))
     return list(groups.values())
 
 
-def _elements(kernels: Kernels) -> pl.Series:
-    """Elements of the inputs of each signature, and 0 for none."""
-    return pl.Series("elements", [*(_count(signature[1]) for signature in kernels.signatures), 0.0])
+def _elements(dims: bytes) -> float:
+    """The elements of all inputs of a signature; 0 where the recorded dimensions are damaged."""
 
+    def total(nested: Any) -> float:
+        if not isinstance(nested, list) or not nested:
+            return 0.0
+        if all(isinstance(size, int) for size in nested):
+            # sizes of a damaged record must not overflow
+            return math.prod(min(float(abs(size)), 1e12) for size in nested[:16])
+        return sum(map(total, nested))
 
-def _embeds(kernels: Kernels) -> pl.Series:
-    """Whether a signature is an embedding's; none is not."""
-    return pl.Series("embeds", [*(base_name(s[0]) == "embedding" for s in kernels.signatures), False])
-
-
-def _count(dims: bytes) -> float:
     try:
-        return _product(msgspec.json.decode(dims)) if dims else 0.0
+        return total(msgspec.json.decode(dims)) if dims else 0.0
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return 0.0
 
 
-def _product(dims: Any) -> float:
-    """The sum over nested lists of the product of the sizes in them."""
-    if not isinstance(dims, list) or not dims:
-        return 0.0
-    if all(isinstance(size, int) for size in dims):
-        return math.prod(min(float(abs(size)), 1e12) for size in dims[:16])
-    return sum(map(_product, dims))
-
-
-def _forwards(embeds: Bools) -> list[slice]:
-    """Where a sequence without steps is cut: at the first of the embeddings that a model's forward begins with."""
-    positions = np.flatnonzero(embeds)
-    first = positions[np.diff(positions, prepend=-_APART) >= _APART]
-    bounds = np.unique([0, *first, len(embeds)]).tolist()
-    return [slice(start, stop) for start, stop in pairwise(bounds)]
-
-
 def sequence_id(kernels: Kernels, rows: Int64, *versions: int) -> str:
-    """Names what makes a sequence's bytes what they are: its kernels, their calls and signatures, and the device."""
+    """An id of everything that decides a sequence's bytes: its kernels, their calls and signatures, and the device."""
     part = kernels.rows[rows]
     _, calls = np.unique(part["operator"].to_numpy(), return_inverse=True)
     signatures = [kernels.prices.get(code, {}).get("signature_id") for code in part["signature"].to_list()]
-    named = (kernels.names[name] for name in part["name"].to_list())
+    names = (kernels.names[name] for name in part["name"].to_list())
     device = kernels.devices[part["device"][0]]
-    said = [versions, device, *zip(named, signatures, part["category"].to_list(), calls.tolist(), strict=True)]
-    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
+    hashed = [versions, device, *zip(names, signatures, part["category"].to_list(), calls.tolist(), strict=True)]
+    return hashlib.sha256(msgspec.json.encode(hashed)).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""How a kernel walks over its operands: tiles of a matrix product, passes of a softmax, parts of a split sum."""
+"""How a kernel traverses its operands: tiles of a matrix product, passes of a softmax, parts of a split sum."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _TILE = re.compile(r"_(\d+)x(\d+)_")
 _ACCUMULATOR_BYTES = 4
 _MOST_SPLITS = 4
 _BLOCKS = 2
-"""Blocks of a softmax that a multiprocessor holds: 1024 threads each, of 2048."""
+"""Blocks of a softmax that a multiprocessor holds: 1024 of its 2048 threads each."""
 _L1_BYTES = 256 << 10
 _FEW_ROWS = 4
-"""Rows of tiles that a block always has."""
+"""Rows of tiles that a block has at least, if the result has them."""
 _MOST_ROWS = 6.5
-"""Rows of a block that kernels have which go down first."""
+"""Most rows of a block of kernels that go down first."""
 
 
 class Product(NamedTuple):
@@ -39,9 +39,9 @@ def tile_of(kernel: str) -> tuple[int, int] | None:
 
 
 class Blocks(NamedTuple):
-    """How the tiles that the multiprocessors work on at a time cover a result: blocks across its width and down it.
+    """How many blocks of tiles, one tile a multiprocessor, cover a result ``across`` its width and ``down`` it.
 
-    Neither needs to be a whole number, but their product is; the result has ``rows`` of tiles.
+    Neither is always a whole number, but their product is. The result has ``rows`` of tiles.
     """
 
     across: float
@@ -52,26 +52,26 @@ class Blocks(NamedTuple):
 def blocks(product: Product, kernel: str, sms: int) -> Blocks:
     """The blocks of one product of a batch, one tile a multiprocessor.
 
-    A block has few rows of tiles and as many columns as fill the device. The kernel's name says along which side tiles
-    are taken first; how many rows a block has was fitted to the DRAM reads of 125 products by 39 kernels of cuBLAS 12
-    on an H200 (64 to 16,384 rows, none of them of a captured step): what this reads, without the L2, is within 11 %.
+    A block has few rows of tiles and as many columns as fill the device. The kernel's name says which side comes first.
+    The number of rows was fitted to the DRAM reads of 125 products by 39 kernels of cuBLAS 12 on an H200 (64 to 16,384
+    rows, none from a captured step): predicted reads, without the L2, are within 11 %.
     """
     tile = tile_of(kernel)
     if tile is None or splits_sums(kernel):
         return Blocks(1.0, 1.0, 1 if tile is None else math.ceil(product.rows / tile[1]))
     columns, rows = math.ceil(product.columns / tile[0]), math.ceil(product.rows / tile[1])
-    high = min(rows, _FEW_ROWS) if rows <= _FEW_ROWS else _block_rows(rows, kernel)
+    high: float = rows
+    if rows > _FEW_ROWS:
+        if "_v_" in kernel:
+            # Kernels that go down first take an odd number of rows by halves if a block has fewer.
+            high = min(rows / 2 if rows % 2 and rows > _MOST_ROWS else rows, _MOST_ROWS)
+        else:
+            high = max(_FEW_ROWS, min(0.72 * rows, 9))
     wide = min(sms / high, columns)
     high = min(max(high, sms / wide), rows)
     down = max(rows / high, 1.0)
+    # A hair less, so that rounding errors do not add a block.
     return Blocks(math.ceil(max(columns / wide, 1.0) * down - 1e-9) / down, down, rows)
-
-
-def _block_rows(rows: int, kernel: str) -> float:
-    """Of kernels that go down first, an odd number of more rows than a block has is taken by halves."""
-    if "_v_" in kernel:
-        return min(rows / 2 if rows % 2 and rows > _MOST_ROWS else rows, _MOST_ROWS)
-    return max(_FEW_ROWS, min(0.72 * rows, 9))
 
 
 @cache
@@ -87,12 +87,12 @@ def reduces_sums(kernel: str) -> bool:
 
 @cache
 def combines_parts(kernel: str) -> bool:
-    """Whether a kernel of attention puts together what the one before found in parts of the context."""
+    """Whether a kernel of attention combines the results that the one before it has for parts of the context."""
     return "combine" in kernel or "lean_reduction" in kernel
 
 
 def partial_bytes(product: Product, kernel: str, sms: int) -> int:
-    """Size of the partial sums: as many copies of the result, in fp32, as leave no multiprocessor idle."""
+    """Bytes of the partial sums: as many fp32 copies of the result as keep every multiprocessor busy."""
     columns, rows = tile_of(kernel) or (128, 128)
     tiles = product.batch * math.ceil(product.columns / columns) * math.ceil(product.rows / rows)
     splits = min(max(2, sms // tiles), _MOST_SPLITS)
@@ -100,11 +100,11 @@ def partial_bytes(product: Product, kernel: str, sms: int) -> int:
 
 
 def softmax_waves(rows: int, sms: int) -> int:
-    """A block works on a row, as many at a time as the device holds."""
+    """Waves of a softmax over ``rows``: a block takes a row, and the device holds ``_BLOCKS`` on each of ``sms``."""
     return max(1, math.ceil(rows / (sms * _BLOCKS)))
 
 
 def softmax_passes(rows: int, row_bytes: int, sms: int) -> int:
-    """A row is read for its maximum, its sum and its result; the L1 serves the later two if it holds the rows."""
+    """Reads of a row, for its maximum, sum and result; the L1 serves the last two if it holds the rows."""
     blocks = min(_BLOCKS, math.ceil(rows / sms))
     return 1 if blocks * row_bytes <= _L1_BYTES else 3

@@ -157,7 +157,7 @@ def test_beyond_the_budget_the_run_says_what_was_left_out(
     events += [{**event, "ts": event["ts"] + 5000} for event in steps(2, count + 1)[count * 3 + 4 :]]
     load(warehouse, write(tmp_path, events))
     ((_, message),) = query(warehouse, BASIS)
-    assert "distinct kernels were more than the model of the L2 takes on" in message
+    assert "distinct kernels exceed the limits of the model of the L2" in message
 
 
 def test_unlabelled_kernels_are_cut_at_embeddings(tmp_path: Path, warehouse: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_step_that_touches_too_much_leaves_the_others_their_bytes(
     assert [value is None for value in megabytes(warehouse)] == [True, False]
     ((operands, message),) = query(warehouse, BASIS)
     assert operands == "execution_trace"
-    assert message == "1 distinct kernels were more than the model of the L2 takes on"
+    assert message == "1 distinct kernels exceed the limits of the model of the L2"
 
 
 def test_devices_of_a_kind_share_what_is_equal(tmp_path: Path, warehouse: Path) -> None:
@@ -246,5 +246,5 @@ def test_what_was_left_out_is_said_each_time(tmp_path: Path, warehouse: Path, mo
         (tmp_path / name).mkdir()
         load(warehouse, write(tmp_path / name, [*events, kineto.annotation(name, 0.0, 1.0)]))
     messages = query(warehouse, "SELECT cache_model_message FROM runs")
-    assert messages == [("32 distinct kernels were more than the model of the L2 takes on",)] * 2
+    assert messages == [("32 distinct kernels exceed the limits of the model of the L2",)] * 2
     assert query(warehouse, "SELECT count(*) FROM sequences") == [(0,)]
