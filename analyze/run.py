@@ -24,6 +24,7 @@ from ridgeline.analyze.cache_model.run_bytes import (
     from_recorded_shapes,
     known_devices,
     sequence_rows,
+    stored_sequences,
 )
 from ridgeline.analyze.cache_model.sequences import Kernels
 from ridgeline.analyze.companions.counter_files import CounterFile, read_counter_files
@@ -214,7 +215,7 @@ def _model_bytes(
             return from_execution_trace(kernels, trace, source.execution_trace, tools.limits)
         except CompanionError as e:
             messages.append(str(e))
-    modelled = from_recorded_shapes(kernels, partial(recall, tools.connection))
+    modelled = from_recorded_shapes(kernels, partial(stored_sequences, tools.connection))
     run.sequences = sequence_rows(modelled.new)
     if modelled.message:
         messages.append(modelled.message)
