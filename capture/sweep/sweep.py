@@ -1,16 +1,15 @@
-"""The package's front door: load a configuration, say what it would take, run it into a folder of run directories."""
+"""Loads a configuration, describes what it would take, and runs it into a folder of run directories."""
 
 import statistics
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from ridgeline.capture.configuration import points as config
 from ridgeline.capture.configuration.points import ITEM_BYTES, Point
-from ridgeline.capture.configuration.presets import PRESETS, Shape
+from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.errors import CaptureError, ConfigError
 from ridgeline.capture.forecast import roofs
 from ridgeline.capture.forecast.footprint import Footprint, predict, predict_time
@@ -22,7 +21,7 @@ from ridgeline.capture.sweep.worker import Worker
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What a point would be called, the memory it would need, and at least how long, by the roofs of `roofs_of`."""
+    """A point's name, its predicted memory, and its least time in seconds at the roofs that `roofs_of` names."""
 
     name: str
     footprint: Footprint
@@ -31,11 +30,11 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a point. `outcome` is `ok`, `oom` or `error`; `skipped` when its directory was there already.
+    """The result of a point. `outcome` is `ok`, `oom` or `error`; `skipped` is true if it was captured before.
 
-    `note` says where a skipped point lacks the counters asked for. The numbers are medians over the repeats, None
+    `note` says which of the requested counters a skipped point lacks. The numbers are medians over the repeats, None
     unless the outcome is `ok`: committed tokens per second over the whole generation, milliseconds per step by kind,
-    time to first token, and the rate at which weights alone were read.
+    time to first token, and the rate at which the weights were read.
     """
 
     name: str
@@ -68,9 +67,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path | str) -> list[Point]:
-    """The validated points of a TOML file, in order.
+    """Return the validated points of a TOML file, in order.
 
-    Raises ConfigError when the file cannot be read, is not TOML, or asks for something that cannot be.
+    Raises ConfigError if the file cannot be read, is not TOML, or is not a valid configuration.
     """
     path = Path(path)
     try:
@@ -85,17 +84,17 @@ def load(path: Path | str) -> list[Point]:
 
 
 def describe(points: Iterable[Point], out: Path | str | None = None) -> list[Description]:
-    """Names, predicted memory and least times of points, without making any of them.
+    """Return names, predicted memory and least times of points, without running them.
 
-    Times are those at the roofs measured in the folder `out`, else at a datasheet's.
+    Times are at the roofs measured in the folder `out`, else at those of a datasheet.
     """
-    found = roofs.find(Path(out) if out is not None else None)
+    device_roofs = roofs.find(Path(out) if out is not None else None)
     return [
         Description(
             name=point.directory,
             footprint=predict(point),
-            seconds=predict_time(point, found),
-            roofs_of=found.of,
+            seconds=predict_time(point, device_roofs),
+            roofs_of=device_roofs.of,
         )
         for point in points
     ]
@@ -110,82 +109,73 @@ def run(
     counters: str = "auto",
     isolate: bool = True,
 ) -> list[RunResult]:
-    """Run each point into `out/<name>/`, skipping those that are there, and measure ceilings where none are stored.
+    """Run each point into `out/<name>/`, skipping points captured before, and measure ceilings unless they are stored.
 
-    A point that runs out of memory, fails or kills its process is a result like any other, and the next one runs. One
-    that cannot fit, by what is known of smaller ones or of the device, is recorded without being run. `report` is told
-    of each point as soon as it is done. `counters` is how hardware counters are read: `auto`, `cupti`, `ncu` or `off`;
-    those of a point that is there stay as they are. With `isolate=False` points run in this process, for a debugger: a
-    crash ends the sweep, and nothing limits how long counters take.
+    A point that runs out of memory, fails or kills its process is a result, and the next one runs. A point that cannot
+    fit, judging by smaller ones or by the device's memory, is recorded as out of memory without being run. `report` is
+    called for each point as soon as it is done. `counters` says how to read hardware counters: `auto`, `cupti`, `ncu`
+    or `off`; skipped points keep theirs. With `isolate` false the points run in this process, for a debugger: a crash
+    ends the sweep, and counters have no time limit.
 
-    Raises DeviceError before anything is run when a device asked for is not there or lacks what a point needs, and
-    CaptureError when `out` cannot be written or holds another configuration under a point's name.
+    Raises DeviceError before anything runs if a device is missing or lacks what a point needs, and CaptureError if
+    `out` cannot be written or holds another configuration under a point's name.
     """
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CaptureError(f"{out}: cannot be made a folder of runs: {error.strerror}.") from error
+        raise CaptureError(f"{out}: cannot be created ({error.strerror}); expected a folder for runs.") from error
     with session.ended_by_sigterm():
         bench = Worker() if isolate else Bench()
         results = []
         for record, skipped in session.Session(points, out, progress, counters=counters, bench=bench):
             result = summarize(record, out / record.name, skipped=skipped)
             if skipped:
-                result = msgspec.structs.replace(result, note=_uncounted(record, counters))
+                result = msgspec.structs.replace(result, note=_missing_counters(record, counters))
             results.append(result)
             report(result)
         return results
 
 
 def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult:
-    """The headline numbers of a record."""
+    """Return the headline numbers of a record."""
     result = RunResult(name=record.name, outcome=record.outcome, path=path, message=record.message, skipped=skipped)
     if record.outcome != "ok":
         return result
     seconds = _median_ns(record, "end_to_end") / 1e9
     kinds = dict.fromkeys(timing.kind for timing in record.timings if timing.metric == "step")
+    # The weights that all forwards read. Forwards without logits do not read those of the output projection.
+    config, forwards = record.config, record.tokens["forwards"]
+    shape = PRESETS[config["model"]].with_(**{key: config.get(key) for key in ("layers", "heads", "kv_heads")})
+    headless = sum(count for kind, count in forwards.items() if not has_head(config["mode"], kind, shape))
+    weights = shape.streamed_parameters * sum(forwards.values()) - shape.embedding_parameters * headless
     return msgspec.structs.replace(
         result,
         tokens_per_s=record.tokens["committed"] / seconds,
         ttft_ms=_median_ns(record, "ttft") / 1e6,
         step_ms={kind: _median_ns(record, "step", kind) / 1e6 for kind in kinds if kind is not None},
-        weights_bytes_per_s=_weights_bytes(record) / seconds,
+        weights_bytes_per_s=weights * ITEM_BYTES[config["dtype"]] / seconds,
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
     )
 
 
-def _uncounted(record: Record, asked: str) -> str | None:
-    """What a stored run lacks of the counters asked for, in words, or None."""
-    if record.outcome != "ok" or asked == "off" or (asked == "auto" and record.environment.device_kind == "cpu"):
+def _missing_counters(record: Record, method: str) -> str | None:
+    """Return what a stored run lacks of the counters that `method` asks for, with the remedy, or None."""
+    if record.outcome != "ok" or method == "off" or (method == "auto" and record.environment.device_kind == "cpu"):
         return None
-    told = record.counters or {}
-    found = ["cupti"] if told.get("outcome") == "ok" and told.get("method") == "cupti" else []
-    found += ["ncu"] if told.get("ncu", {}).get("outcome", "ok" if "ncu" in told else None) == "ok" else []
-    if asked in found or (asked == "auto" and found):
+    counters = record.counters or {}
+    methods = ["cupti"] if counters.get("outcome") == "ok" and counters.get("method") == "cupti" else []
+    methods += ["ncu"] if "ncu" in counters and counters["ncu"].get("outcome", "ok") == "ok" else []
+    if method in methods or (method == "auto" and methods):
         return None
-    if found:
-        return f"its counters were read by {found[0]}, not {asked} as asked: remove it to count anew"
-    reason = f" ({told['reason']})" if told.get("reason") else ""
-    return f"it has no counters{reason}: remove it to count anew"
-
-
-def _weights_bytes(record: Record) -> int:
-    """Weights that a generation's forwards read, each kind those it has use for."""
-    shape = _shape(record.config)
-    forwards: dict[str, int] = record.tokens["forwards"]
-    headless = sum(n for kind, n in forwards.items() if not has_head(record.config["mode"], kind, shape))
-    read = shape.streamed_parameters * sum(forwards.values()) - shape.embedding_parameters * headless
-    return read * ITEM_BYTES[record.config["dtype"]]
-
-
-def _shape(stored: dict[str, Any]) -> Shape:
-    """The shape that a stored configuration ran."""
-    return PRESETS[stored["model"]].with_(**{key: stored.get(key) for key in ("layers", "heads", "kv_heads")})
+    if methods:
+        return f"its counters are from {methods[0]}, not {method}: remove the run to count again"
+    reason = f" ({counters['reason']})" if counters.get("reason") else ""
+    return f"it has no counters{reason}: remove the run to count again"
 
 
 def _median_ns(record: Record, metric: str, kind: str | None = None) -> float:
-    """The median of a metric over repeats (and steps), of one kind of step if given."""
+    """Return the median of a metric over repeats and steps; with `kind`, of steps of that kind only."""
     return statistics.median(
         timing.value_ns for timing in record.timings if timing.metric == metric and kind in (None, timing.kind)
     )

@@ -52,12 +52,12 @@ class Raised(msgspec.Struct, frozen=True):
     error: CaptureError
 
 
-def told(error: Exception) -> str:
-    """An exception in one line: capture's own are sentences, others need their type."""
+def describe_error(error: Exception) -> str:
+    """Return an exception in one line. Capture's own are sentences; others are prefixed with their type."""
     if isinstance(error, CaptureError):
         return str(error)
     if isinstance(error, ImportError):
-        return f"{error.name or 'a library'} cannot be imported here ({error}); capture needs it: install it."
+        return f"{error.name or 'a library'} cannot be imported here ({error}); install it."
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
@@ -75,7 +75,7 @@ def serve(bench: str) -> None:
             method = getattr(instance, request.method)
             answer = Returned(method(*request.arguments, lambda text: parent.send(Said(text))))
         except Exception as error:
-            answer = Raised(error if isinstance(error, CaptureError) else CaptureError(told(error)))
+            answer = Raised(error if isinstance(error, CaptureError) else CaptureError(describe_error(error)))
             answer.error.__traceback__ = None  # its frames would keep the failed point's tensors alive
         parent.send(answer)
 
@@ -93,19 +93,19 @@ class Worker:
         self._child: Child | None = None
 
     def places(self, points: list[Point], progress: Progress) -> dict[str, Place]:
-        """As of the bench."""
+        """As Bench.places."""
         return cast(dict[str, Place], self._ask(Request("places", (points,)), "starting", progress))
 
     def ceilings(self, point: Point, shared: Path, progress: Progress) -> dict[str, Any]:
-        """As of the bench."""
+        """As Bench.ceilings."""
         return cast(dict[str, Any], self._ask(Request("ceilings", (point, shared)), "measuring ceilings", progress))
 
     def record(self, point: Point, directory: Path, progress: Progress) -> Record:
-        """As of the bench."""
+        """As Bench.record."""
         return cast(Record, self._ask(Request("record", (point, directory), directory), None, progress))
 
     def count(self, point: Point, directory: Path, method: str, progress: Progress) -> Record | None:
-        """As of the bench, but silent for no longer than COUNTERS_LIMIT_S."""
+        """As Bench.count, with the time limit COUNTERS_LIMIT_S between two messages."""
         request = Request("count", (point, directory, method), directory)
         answer = self._ask(request, "reading counters", progress, limit_s=COUNTERS_LIMIT_S)
         return cast(Record | None, answer)

@@ -9,14 +9,14 @@ import pytest
 from ridgeline.capture import run_directory
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.records import Record
-from ridgeline.capture.sweep import memory_boundary as boundary
+from ridgeline.capture.sweep import memory_boundary
 from ridgeline.capture.sweep.session import Session
 from ridgeline.capture.sweep.worker import Worker
 from tests.capture.benches import PLACE, log, make_point
 
 FAKE = "tests.capture.benches:Fake"
 SIZE = {"batch": 4, "prompt_tokens": 8, "generated_tokens": 4}
-NOT_RUN = "not run: big ran out of memory and asks for no more than this one"
+NOT_RUN = "not run: big ran out of memory, and this point needs at least as much"
 
 
 def out_of_memory(name: str = "big", message: str = "CUDA out of memory.", **keys: Any) -> Record:
@@ -25,7 +25,7 @@ def out_of_memory(name: str = "big", message: str = "CUDA out of memory.", **key
 
 
 def refusal(point: Point, *known: Record) -> str | None:
-    return boundary.refusal(point, PLACE, known)
+    return memory_boundary.refusal(point, PLACE, known)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_permission_changes_nothing_in_what_is_run() -> None:
     within = {"model": "llama-3-8b", "batch": 4, "prompt_tokens": 8000}
     beyond = make_point("r", **{**within, "prompt_tokens": 9000, "beyond_training": True})
     place = msgspec.structs.replace(PLACE, memory_bytes=None)
-    assert boundary.refusal(beyond, place, [out_of_memory(**within)]) == NOT_RUN
+    assert memory_boundary.refusal(beyond, place, [out_of_memory(**within)]) == NOT_RUN
     old = run_directory.unfinished(beyond, PLACE.environment, outcome="ok", message="")
     assert old.config["beyond_training"] is True
     del old.config["beyond_training"]  # Recorded before there was the key.
@@ -129,11 +129,11 @@ def test_the_one_that_was_run_is_named() -> None:
 
 def test_weights_and_cache_beyond_the_whole_device_are_not_run() -> None:
     assert refusal(make_point(model="llama-3-8b")) == (
-        "not run: weights and cache alone need 32.1 GB, the device has 1.0 GB; "
+        "not run: weights and cache alone need 32.1 GB, but the device has 1.0 GB; "
         "expected a smaller model, batch or length, or a larger device"
     )
     unknown = msgspec.structs.replace(PLACE, memory_bytes=None)
-    assert boundary.refusal(make_point(model="llama-3-8b"), unknown, ()) is None
+    assert memory_boundary.refusal(make_point(model="llama-3-8b"), unknown, ()) is None
 
 
 def sweep(out: Path, *points: Point) -> list[tuple[str, str | None, bool]]:

@@ -61,8 +61,8 @@ def test_a_line_is_printed_as_soon_as_its_point_is_done(
         ("cupti", "cupti", None),
         ("cupti", "auto", None),
         ("cupti", "off", None),
-        ("cupti", "ncu", "its counters were read by cupti, not ncu as asked: remove it to count anew"),
-        ("off", "auto", "it has no counters: remove it to count anew"),
+        ("cupti", "ncu", "its counters are from cupti, not ncu: remove the run to count again"),
+        ("off", "auto", "it has no counters: remove the run to count again"),
         ("off", "off", None),
     ],
 )
@@ -84,17 +84,17 @@ def test_a_point_that_lacks_the_counters_asked_for_is_not_skipped_silently(
         (
             {"outcome": "ok", "ncu": {"step": 1, "kernels": 9}},
             "cupti",
-            "its counters were read by ncu, not cupti as asked: remove it to count anew",
+            "its counters are from ncu, not cupti: remove the run to count again",
         ),
         (
             {"outcome": "ok", "method": "cupti", "ncu": {"outcome": "failed", "reason": "none"}},
             "ncu",
-            "its counters were read by cupti, not ncu as asked: remove it to count anew",
+            "its counters are from cupti, not ncu: remove the run to count again",
         ),
         (
             {"outcome": "failed", "reason": "no permission", "method": "cupti"},
             "auto",
-            "it has no counters (no permission): remove it to count anew",
+            "it has no counters (no permission): remove the run to count again",
         ),
     ],
 )
@@ -102,7 +102,7 @@ def test_what_a_record_tells_of_its_counters(told: dict[str, Any], asked: str, n
     environment = msgspec.structs.replace(PLACE.environment, device_kind="cuda")
     record = run_directory.unfinished(make_point("a"), environment, outcome="ok", message="")
     record.counters = told
-    assert sweep._uncounted(record, asked) == note
+    assert sweep._missing_counters(record, asked) == note
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_head_is_read_by_forwards_that_run_it(model: str, mode: str, headles
 
 def test_nobody_expects_counters_of_a_cpu() -> None:
     record = run_directory.unfinished(make_point("a"), PLACE.environment, outcome="ok", message="")
-    assert sweep._uncounted(record, "auto") is None
+    assert sweep._missing_counters(record, "auto") is None
 
 
 @pytest.mark.parametrize(

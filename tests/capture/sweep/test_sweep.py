@@ -131,7 +131,7 @@ def test_another_configuration_under_the_same_name_is_refused(captured: Captured
 def test_a_directory_that_is_no_run_is_refused(out: Path) -> None:
     point = make_point(model="tiny-llama", mode="ar")
     (out / point.directory).mkdir()
-    with pytest.raises(CaptureError, match=r"holds no run\.json of this format"):
+    with pytest.raises(CaptureError, match=r"has no run\.json of this format; expected a run"):
         sweep.run([point], out)
 
 
