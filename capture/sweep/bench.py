@@ -54,7 +54,7 @@ class Bench:
             capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
             if message := unsupported(point, capability):
                 raise DeviceError(f"{point.directory}: {message}")
-        places = {}
+        places: dict[str, Place] = {}
         for name, device in devices.items():
             if device.type == "cuda":
                 memory_bytes = int(torch.cuda.mem_get_info(device)[1])
