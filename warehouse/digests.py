@@ -22,11 +22,9 @@ def store_digests(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str] 
 
     Runs inside the caller's transaction.
     """
-    if run_ids is None:
-        connection.execute("DELETE FROM digests")
-        connection.execute(f"INSERT INTO digests SELECT *, {PROBE} FROM ({digests_query()})")
-        return
-    condition, parameters = "(run_id IS NULL OR list_contains($runs, run_id))", {"runs": list(run_ids)}
+    condition, parameters = "true", {}
+    if run_ids is not None:
+        condition, parameters = "(run_id IS NULL OR list_contains($runs, run_id))", {"runs": list(run_ids)}
     connection.execute(f"DELETE FROM digests WHERE {condition}", parameters)
     connection.execute(f"INSERT INTO digests SELECT *, {PROBE} FROM ({digests_query(condition)})", parameters)
 

@@ -57,13 +57,17 @@ def run(
         rows = (row for batch in iter(lambda: cursor.fetchmany(BATCH_ROWS), []) for row in batch)
         if out is None:
             _write(columns, rows, output_format, sys.stdout)
-        else:
+        elif output_format == "parquet":
+            import polars as pl
+
+            frame = pl.DataFrame(list(rows), schema=_distinct(columns), orient="row", infer_schema_length=None)
+            # By way of memory: polars raises its own errors for a full disk, Python's file an OSError.
+            frame.write_parquet(buffer := io.BytesIO())
             with _replacing(out) as target:
-                if output_format == "parquet":
-                    _write_parquet(columns, rows, target)
-                else:
-                    with target.open("w", newline="", encoding="utf-8") as file:
-                        _write(columns, rows, output_format, file)
+                target.write_bytes(buffer.getbuffer())
+        else:
+            with _replacing(out) as target, target.open("w", newline="", encoding="utf-8") as file:
+                _write(columns, rows, output_format, file)
     except duckdb.Error as e:
         # One line: without those that quote the statement and point into it.
         lines = [line for line in str(e).splitlines() if line.strip(" \t^") and not line.startswith("LINE ")]
@@ -127,15 +131,6 @@ def _write(columns: list[str], rows: Rows, output_format: str, file: TextIO) -> 
         _write_table(columns, rows, file)
 
 
-def _write_parquet(columns: list[str], rows: Rows, target: Path) -> None:
-    import polars as pl
-
-    frame = pl.DataFrame(list(rows), schema=_distinct(columns), orient="row", infer_schema_length=None)
-    # By way of memory: polars raises its own errors for a full disk, Python's file an OSError.
-    frame.write_parquet(buffer := io.BytesIO())
-    target.write_bytes(buffer.getbuffer())
-
-
 def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:
     """Write aligned columns: numbers to the right with thousands separators, text to the left."""
     values = list(islice(rows, TABLE_ROWS + 1))
@@ -172,6 +167,3 @@ def _cell(value: Any) -> str:
         text = text[: CELL_CHARACTERS - 1] + "…"
     # Control characters would move the terminal's cursor.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-__all__ = ["run"]

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from ridgeline.warehouse import datasheets
 from ridgeline.warehouse.database import SCHEMA_VERSION
-from ridgeline.warehouse.lake import Lake, newest_signatures, snapshot, table_columns
+from ridgeline.warehouse.lake import Lake, newest_signatures, snapshot, table_columns, table_files
 from ridgeline.warehouse.views import view_files
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def views(session: SparkSession, location: str | Path) -> list[str]:
         schema = _schema(columns)
         # Hadoop wants a scheme on local paths.
         prefix = "file://" if lake.is_local else ""
-        files = [prefix + lake.address(commit.file(table)) for commit in commits if commit.rows.get(table)]
+        files = [prefix + file for file in table_files(lake, commits, table)]
         if table == "runs":
             rows = session.createDataFrame(runs, schema)
         elif files:

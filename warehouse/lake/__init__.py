@@ -11,7 +11,7 @@ A lake is a path, or a URL of any file system that fsspec supports (``s3://bucke
 from ridgeline.warehouse.lake.commits import Commit, commits
 from ridgeline.warehouse.lake.export import Exported, export, move_run
 from ridgeline.warehouse.lake.files import NO_EXPERIMENT, Lake, partition, table_columns
-from ridgeline.warehouse.lake.reading import load_lake, newest_signatures, open_lake, snapshot
+from ridgeline.warehouse.lake.reading import load_lake, newest_signatures, open_lake, snapshot, table_files
 
 __all__ = [
     "NO_EXPERIMENT",
@@ -27,4 +27,5 @@ __all__ = [
     "partition",
     "snapshot",
     "table_columns",
+    "table_files",
 ]

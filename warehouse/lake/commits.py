@@ -13,7 +13,7 @@ from ridgeline.warehouse.database import SCHEMA_VERSION
 from ridgeline.warehouse.errors import WarehouseError
 from ridgeline.warehouse.lake.files import COMMIT, Lake, literal, names, one_line_errors, parquet, table_columns
 
-_COMMIT_COLUMNS = {
+_ADDED = {
     "lake_generation": "VARCHAR",
     "lake_schema_version": "INTEGER",
     "lake_rows": "VARCHAR",
@@ -41,17 +41,13 @@ class Commit(NamedTuple):
 
     def query(self) -> str:
         """Return a query for the row of the commit's file, over the table ``runs``."""
-        values = (
-            self.generation,
-            SCHEMA_VERSION,
-            json.dumps(self.rows),
-            datetime.now(UTC).replace(tzinfo=None).isoformat(),
+        now = datetime.now(UTC).replace(tzinfo=None).isoformat()
+        added = (self.generation, SCHEMA_VERSION, json.dumps(self.rows), now)
+        cast = (
+            f"CAST({literal(value)} AS {_ADDED[name]}) AS {name}" for name, value in zip(_ADDED, added, strict=True)
         )
-        added = ", ".join(
-            f"CAST({literal(str(value))} AS {data_type}) AS {column}"
-            for value, (column, data_type) in zip(values, _COMMIT_COLUMNS.items(), strict=True)
-        )
-        return f"SELECT {names(table_columns()['runs'])}, {added} FROM runs WHERE run_id = {literal(self.run_id)}"
+        columns = names(table_columns()["runs"])
+        return f"SELECT {columns}, {', '.join(cast)} FROM runs WHERE run_id = {literal(self.run_id)}"
 
 
 def commits(lake: Lake, run_id: str | None = None) -> list[Commit]:
@@ -68,7 +64,7 @@ def read_commits(connection: duckdb.DuckDBPyConnection, lake: Lake, run_id: str 
     with one_line_errors(lake):
         lake.register(connection)
         files = {lake.address(file): file for file in lake.commit_files(run_id)}
-        source = parquet(table_columns()["runs"] | _COMMIT_COLUMNS, list(files))
+        source = parquet(table_columns()["runs"] | _ADDED, list(files))
         connection.execute(f"CREATE TEMP TABLE commits AS {source}")
         rows = connection.execute(
             "SELECT filename, run_id, name, content_sha256, rules_version, lake_schema_version, lake_generation,"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -45,18 +46,14 @@ def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
             connection.execute("CREATE TEMP TABLE datasheet_ceilings AS FROM ceilings")
             rows = ", ".join(f"({', '.join(map(literal, row))})" for row in datasheets.ceiling_rows())
             connection.execute(f"INSERT INTO datasheet_ceilings VALUES {rows}")
-            allowed = []
-            for table, columns in tables.items():
-                files = [lake.address(commit.file(table)) for commit in commits if commit.rows.get(table)]
-                query = f"SELECT {names(columns)} FROM ({parquet(columns, files)})"
-                if table == "signatures":
-                    query = newest_signatures(f"({query})")
-                elif table == "ceilings":
+            for table in tables:
+                query = _rows(lake, commits, table)
+                if table == "ceilings":
                     query += " UNION ALL FROM datasheet_ceilings"
                 connection.execute(f"DROP TABLE {table}")
                 connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
-                allowed += files
-            connection.execute(f"SET allowed_paths = [{', '.join(map(literal, allowed))}]")
+            allowed = (literal(file) for table in tables for file in table_files(lake, commits, table))
+            connection.execute(f"SET allowed_paths = [{', '.join(allowed)}]")
             connection.execute("SET enable_external_access = false")
     except BaseException:
         connection.close()
@@ -76,14 +73,9 @@ def load_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
             commits = snapshot(connection, lake)
             with transaction(connection):
                 connection.execute("INSERT INTO memory.main.runs SELECT * FROM temp.runs")
-                for table, columns in table_columns().items():
-                    files = [lake.address(commit.file(table)) for commit in commits if commit.rows.get(table)]
-                    if table == "runs" or not files:
-                        continue
-                    query = f"SELECT {names(columns)} FROM ({parquet(columns, files)})"
-                    if table == "signatures":
-                        query = newest_signatures(f"({query})")
-                    connection.execute(f"INSERT INTO memory.main.{table} {query}")
+                for table in table_columns():
+                    if table != "runs":
+                        connection.execute(f"INSERT INTO memory.main.{table} {_rows(lake, commits, table)}")
             connection.execute("DROP TABLE temp.runs")  # it would hide the warehouse's own
             refresh(connection)
             connection.execute("SET enable_external_access = false")
@@ -109,6 +101,18 @@ def snapshot(connection: duckdb.DuckDBPyConnection, lake: Lake) -> list[Commit]:
     connection.execute(f"CREATE TEMP TABLE runs AS {query}", [files])
     connection.execute("DROP TABLE commits")
     return commits
+
+
+def table_files(lake: Lake, commits: Iterable[Commit], table: str) -> list[str]:
+    """Return the addresses of a table's files."""
+    return [lake.address(commit.file(table)) for commit in commits if commit.rows.get(table)]
+
+
+def _rows(lake: Lake, commits: Iterable[Commit], table: str) -> str:
+    """Return a query for a table's rows in the whole lake."""
+    columns = table_columns()[table]
+    query = f"SELECT {names(columns)} FROM ({parquet(columns, table_files(lake, commits, table))})"
+    return newest_signatures(f"({query})") if table == "signatures" else query
 
 
 def newest_signatures(table: str) -> str:

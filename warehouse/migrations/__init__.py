@@ -44,9 +44,10 @@ def back_up(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> 
 
 def remove_comments(connection: duckdb.DuckDBPyConnection) -> None:
     """Remove the database's own comments on tables and columns, which the table ``descriptions`` replaces."""
-    columns = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND comment IS NOT NULL"
-    for table, column in connection.execute(columns).fetchall():
-        connection.execute(f'COMMENT ON COLUMN "{table}"."{column}" IS NULL')
-    tables = "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND comment IS NOT NULL"
-    for (table,) in connection.execute(tables).fetchall():
-        connection.execute(f'COMMENT ON TABLE "{table}" IS NULL')
+    statements = connection.execute(
+        """SELECT format('COMMENT ON COLUMN "{}"."{}" IS NULL', table_name, column_name) FROM duckdb_columns()"""
+        """ WHERE NOT internal AND comment IS NOT NULL UNION ALL"""
+        """ SELECT format('COMMENT ON TABLE "{}" IS NULL', table_name) FROM duckdb_tables() WHERE comment IS NOT NULL"""
+    )
+    for (statement,) in statements.fetchall():
+        connection.execute(statement)
