@@ -41,7 +41,7 @@ def test_a_trace_goes_straight_into_a_lake(trace: Path, tmp_path: Path) -> None:
     [
         (["sql", "SELECT 1", "-w", "w", "--lake", "lake"], 2, "either -w FILE or --lake DIR"),
         (["analyze", "x.json", "-w", "w", "--lake", "lake"], 2, "either -w FILE or --lake DIR"),
-        (["analyze", "x.json", "--lake", "lake", "--hta"], 2, "--hta is for a warehouse"),
+        (["analyze", "x.json", "--lake", "lake", "--hta"], 2, "--hta needs a warehouse"),
         (["sql", "SELECT 1", "--lake", "lake"], 1, "no runs in this lake"),
         (["export", "lake", "-w", "none.duckdb"], 1, "no such warehouse"),
         (["sql", "SELECT 1", "--lake", "nosuch://lake"], 1, "nosuch"),
