@@ -11,21 +11,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ridgeline.analyze.ingest import analyze
+    from ridgeline.analyze.ingest import Result
 
 
-class Stage(ModuleType):
+class _CallableModule(ModuleType):
     """A package that is also a function."""
 
-    if TYPE_CHECKING:
-        __call__ = staticmethod(analyze)
-    else:
+    def __call__(self, *arguments: Any, **options: Any) -> list[Result]:
+        from ridgeline.analyze.ingest import analyze
 
-        def __call__(self, *arguments: Any, **options: Any) -> Any:
-            """Load every run under ``paths`` into a warehouse file."""
-            from ridgeline.analyze.ingest import analyze
-
-            return analyze(*arguments, **options)
+        return analyze(*arguments, **options)
 
 
-sys.modules[__name__].__class__ = Stage
+sys.modules[__name__].__class__ = _CallableModule

@@ -3,9 +3,10 @@
 >>> import ridgeline
 >>> ridgeline.analyze(["trace.json.gz"], "ridgeline.duckdb")  # doctest: +SKIP
 >>> connection = ridgeline.connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
->>> ridgeline.roofline(connection, run_id)  # doctest: +SKIP
+>>> connection.sql("SELECT operator, duration_ns FROM operator_summary")  # doctest: +SKIP
+>>> ridgeline.roofline(connection, "trace")  # doctest: +SKIP
 
-Every name is imported with its first use, so ``import ridgeline`` takes milliseconds.
+Each name is imported when it is first used, so ``import ridgeline`` takes milliseconds and loads no library.
 """
 
 from __future__ import annotations
@@ -15,38 +16,60 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ridgeline.analyze import Stage
-
-    analyze: Stage
+    from ridgeline.analyze.ingest import analyze
+    from ridgeline.reports.comparison.compare import compare
+    from ridgeline.reports.explorer.page import write
+    from ridgeline.reports.figures import (
+        bandwidth,
+        ledger,
+        roofline,
+        time_by_family,
+        time_by_module,
+        time_by_phase,
+        time_lost,
+    )
+    from ridgeline.warehouse.database import connect
 
 __version__ = "0.1.0"
 
 IMPORT_ROOT = Path(__file__).parents[1]
 """The folder that child processes need on their path to import this package."""
 
-_PUBLIC = {
-    "connect": "warehouse.database",
-    "compare": "reports.comparison.compare",
-    "write": "reports.explorer.page",
-    "bandwidth": "reports.figures",
-    "ledger": "reports.figures",
-    "roofline": "reports.figures",
-    "time_by_family": "reports.figures",
-    "time_by_module": "reports.figures",
-    "time_by_phase": "reports.figures",
-    "time_lost": "reports.figures",
+_MODULES = {
+    "connect": "ridgeline.warehouse.database",
+    "compare": "ridgeline.reports.comparison.compare",
+    "write": "ridgeline.reports.explorer.page",
+    **dict.fromkeys(
+        ("bandwidth", "ledger", "roofline", "time_by_family", "time_by_module", "time_by_phase", "time_lost"),
+        "ridgeline.reports.figures",
+    ),
 }
-"""Public functions, and the module of each; the package ``analyze`` is itself a function."""
+"""The module of each public function. ``analyze`` is missing: the package of that name is itself a function."""
 
-__all__ = ["IMPORT_ROOT", "analyze", *_PUBLIC]
+__all__ = [
+    "IMPORT_ROOT",
+    "analyze",
+    "bandwidth",
+    "compare",
+    "connect",
+    "ledger",
+    "roofline",
+    "time_by_family",
+    "time_by_module",
+    "time_by_phase",
+    "time_lost",
+    "write",
+]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "analyze":
-        return import_module("ridgeline.analyze")
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"ridgeline.{_PUBLIC[name]}"), name)
+if not TYPE_CHECKING:  # to a type checker, a module with __getattr__ has every name
+
+    def __getattr__(name: str) -> Any:
+        if name == "analyze":
+            return import_module("ridgeline.analyze")
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
