@@ -11,8 +11,7 @@ import msgspec
 from ridgeline.capture.configuration.point import ITEM_BYTES, Point
 from ridgeline.capture.configuration.presets import Shape, shape_of
 from ridgeline.capture.decoder.sparsity import kept_pairs
-from ridgeline.capture.schedules import step_groups
-from ridgeline.capture.steps import Kind
+from ridgeline.capture.steps import Kind, step_groups
 
 SCALE_BYTES = 4
 """Bytes of the float32 scale of an 8-bit layer's output."""

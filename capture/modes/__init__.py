@@ -1,4 +1,4 @@
-"""Decoding modes, one module each: what a step of `schedules.schedule` runs on the device."""
+"""Decoding modes, one module each: what a step of `steps.schedule` runs on the device."""
 
 from typing import Any, Protocol
 

@@ -9,8 +9,7 @@ from ridgeline.capture.decoder.canvas import Canvas
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.decoder.sampling import Sampler, guided
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.schedules import schedule
-from ridgeline.capture.steps import Kind, Step
+from ridgeline.capture.steps import Kind, Step, schedule
 
 
 class Denoising:

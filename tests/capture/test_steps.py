@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from ridgeline.capture.run_directory import tokens_of
-from ridgeline.capture.schedules import schedule
-from ridgeline.capture.steps import Step, profiled_window, share
+from ridgeline.capture.steps import Step, profiled_window, schedule, share
 
 from .conftest import make_point
 

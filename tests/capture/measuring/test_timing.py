@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from ridgeline.capture.measuring import timing
-from ridgeline.capture.schedules import schedule
-from ridgeline.capture.steps import Step
+from ridgeline.capture.steps import Step, schedule
 from tests.capture.conftest import make_point
 
 CPU = torch.device("cpu")
