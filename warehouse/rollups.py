@@ -1,8 +1,8 @@
-"""Rows of a few views that a warehouse file keeps, so that summaries of millions of kernels answer at once.
+"""Rollups: views whose rows a warehouse file keeps, so that summaries do not read millions of kernels.
 
-The definitions are those of ``views/``; in a file such a view reads ``kept_NAME``, a table of the rows that
-``defined_NAME`` computes from the facts. Loading, repricing and removing a run see to its rows. Whoever changes facts
-by other means, say inserts ceilings by hand, calls :func:`refresh`.
+``views/`` defines them. In a file the view ``defined_NAME`` computes the rows from the facts, the table ``kept_NAME``
+holds them, and ``NAME`` reads that table. Loading, repricing and removing a run refresh its rows. After any other
+change of facts, such as ceilings inserted by hand, call :func:`refresh`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ KEPT = (
     "shared_time",
     "launch_summary",
 )
-"""Those that ask millions of rows and answer with few, and the pivot of counters, each after the ones it asks."""
+"""The pivot of counters, and the views that aggregate millions of rows to few; each after those it reads."""
 
 NEAR = 1e-7
-"""How far apart equal sums may be, in parts of themselves."""
+"""Relative difference up to which sums are equal: floating-point sums depend on the order of rows."""
 
 RUNS_TOGETHER = 32
-"""Runs whose rows are computed by one query: to plan it takes longer than to run it for few kernels."""
+"""Runs of one query: for few kernels, planning a query takes longer than running it."""
 
 FEW_KERNELS = 20_000
-"""Up to so many, :func:`refresh` evaluates ``placed_kernels`` once, into memory."""
+"""Up to this number of kernels, :func:`refresh` evaluates ``placed_kernels`` once, into memory."""
 
 KEPT_TABLES = tuple(f"kept_{view}" for view in KEPT)
 
@@ -39,22 +39,23 @@ KEPT_TABLES = tuple(f"kept_{view}" for view in KEPT)
 def refresh(
     connection: duckdb.DuckDBPyConnection, run_ids: Iterable[str] | None = None, views: Sequence[str] = KEPT
 ) -> None:
-    """Compute what is kept of the runs anew from the facts, of every run if none are named; of those views.
+    """Recompute the kept rows of ``views`` from the facts, for the runs or, if ``run_ids`` is None, for all runs.
 
-    Inside the caller's transaction, if there is one.
+    Runs inside the caller's transaction, if there is one.
     """
     if run_ids is None:
         for view in views:
             connection.execute(f"DELETE FROM kept_{view}")
         run_ids = [run_id for (run_id,) in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
-    wanted = list(run_ids)
-    for first in range(0, len(wanted), RUNS_TOGETHER):
-        together = wanted[first : first + RUNS_TOGETHER]
+    run_ids = list(run_ids)
+    for first in range(0, len(run_ids), RUNS_TOGETHER):
+        together = run_ids[first : first + RUNS_TOGETHER]
         of_runs = f"WHERE run_id IN ({', '.join('?' * len(together))})"
-        # placed_kernels reads the kept counters, so these come before it is evaluated
+        # The counters first: placed_kernels reads their kept rows.
         _recompute(connection, [view for view in views if view == "kernel_counters"], of_runs, together)
-        with _placed_once(connection, of_runs, together):
-            _recompute(connection, [view for view in views if view != "kernel_counters"], of_runs, together)
+        if others := [view for view in views if view != "kernel_counters"]:
+            with _placed_once(connection, of_runs, together):
+                _recompute(connection, others, of_runs, together)
 
 
 def _recompute(connection: duckdb.DuckDBPyConnection, views: Iterable[str], of_runs: str, run_ids: list[str]) -> None:
@@ -65,9 +66,9 @@ def _recompute(connection: duckdb.DuckDBPyConnection, views: Iterable[str], of_r
 
 @contextmanager
 def _placed_once(connection: duckdb.DuckDBPyConnection, of_runs: str, run_ids: list[str]) -> Iterator[None]:
-    """Evaluate ``placed_kernels`` of the runs once for all views that ask it, if the runs have few kernels.
+    """Evaluate ``placed_kernels`` of the runs once for all views that read it, if the runs have few kernels.
 
-    To plan that view takes 15 ms, and its columns are planned once for each place where a rollup names them.
+    Planning that view takes 15 ms, and again for each place where a rollup names one of its columns.
     """
     few = f"SELECT COUNT(*) <= {FEW_KERNELS} FROM (SELECT 1 FROM kernels {of_runs} LIMIT {FEW_KERNELS + 1})"
     if not connection.execute(few, run_ids).fetchall()[0][0]:
@@ -83,16 +84,17 @@ def _placed_once(connection: duckdb.DuckDBPyConnection, of_runs: str, run_ids: l
 
 
 def stale(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
-    """Runs, by id, and views of which what is kept is not what the facts say; sums to seven digits."""
+    """Return the runs (ids) and views whose kept rows differ from those that the facts give; sums within ``NEAR``."""
     return [
         (run_id, view) for view in KEPT for (run_id,) in connection.execute(_differences(connection, view)).fetchall()
     ]
 
 
 def _differences(connection: duckdb.DuckDBPyConnection, view: str) -> str:
-    """SQL for the runs of which a row is kept that is not defined, or the other way round.
+    """Return a query for the runs whose rows in ``kept_VIEW`` and ``defined_VIEW`` differ.
 
-    Floating sums depend on their order, so rows meet by all other columns, and their sums may differ a little.
+    Floating-point sums depend on the order of rows, so rows are joined by all other columns and sums compared within
+    ``NEAR``. Rows with equal keys are numbered (``place``) in the order of their sums, to join one to one.
     """
     columns = connection.execute(f"DESCRIBE kept_{view}").fetchall()
     sums = [name for name, kind, *_ in columns if kind == "DOUBLE"]

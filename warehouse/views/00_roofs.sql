@@ -1,5 +1,5 @@
--- The ceiling of each kind that holds for a run: one measured for it, else the datasheet's. Of several measurements of the
--- same thing the highest counts (for DRAM that is the read rate).
+-- The ceilings that apply to a run: a value measured for it, else the datasheet's. Of several measurements of one resource
+-- the best counts (for DRAM, the read bandwidth).
 CREATE OR REPLACE VIEW roofs AS
 WITH candidates AS (
   SELECT c.run_id, c.resource, c.level, c.unit, c.precision, c.value, c.source, 0 AS preference

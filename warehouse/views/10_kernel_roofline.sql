@@ -1,11 +1,11 @@
--- Every device activity with its price and its place under the roofs; kernel_roofline below is its public face.
--- Counters are those of kernel_counters.
--- Thresholds: a kernel is bound by latency when it is shorter than four times the shortest kernel the device can run (2 us
--- where that was not measured) and the roofs explain less than half of it.
--- A kernel above its roof says why. Up to 5 % is what a measured ceiling varies by with clock and power (H200: up to 4.4 %),
--- a rate up to the datasheet's dense peak is one that the device has when nothing holds it back; twice a dense peak is what
--- operators on sparse operands reach, and up to the device's fastest peak the peak was one of the wrong precision. Beyond
--- that, or beyond what the L2 delivers, the price is wrong. Of bytes, the source says why the L2 explains the rest.
+-- Every device activity with its price and its position under the roofs; kernel_roofline below is the public part of it.
+-- Thresholds: a kernel is bound by latency if it is shorter than four times the shortest kernel that the device can run (2
+-- us where that was not measured) and the roofs explain less than half of its time.
+-- A kernel above its roof has a diagnosis. Up to 5 % is the variation of a measured ceiling with clock and power (H200: up
+-- to 4.4 %). A rate up to the datasheet's dense peak is one that the device reaches when neither clock nor power limits it.
+-- Twice a dense peak is possible with sparse operands. A rate up to the device's fastest peak means that the precision was
+-- wrong. Beyond that, or beyond what the L2 delivers, the price is wrong. For bytes, their source says why the L2 explains
+-- the rest.
 CREATE OR REPLACE VIEW placed_kernels AS
 WITH bandwidths AS (
   SELECT
@@ -28,7 +28,7 @@ dense AS (
   JOIN ceilings c ON c.run_id IS NULL AND c.device = d.datasheet AND c.resource = 'compute'
   GROUP BY d.run_id, c.unit, c.precision
 ),
--- what the kernels of a class share: joined once for each of a few hundred, not for every kernel
+-- the columns that kernels of a class share: joined once for each of a few hundred classes, not for every kernel
 classes AS (
   SELECT
     c.run_id,
@@ -209,9 +209,9 @@ SELECT
   achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis
 FROM placed_kernels;
 
--- FLOPs a kernel's algorithm needs beside those it executed, where both are known: padding is the share of the executed ones
--- that the algorithm does not need (7/8 where one row fills a tile of eight). It is negative where the algorithm counts what
--- no counter saw: vector work beside tensor operations, or a kernel on tensor units of another precision.
+-- FLOPs that a kernel executed against those that its algorithm needs, where both are known. padding is the share of
+-- executed FLOPs that the algorithm does not need (7/8 if one row fills a tile of eight). It is negative if the algorithm
+-- has FLOPs that no counter covers: vector work beside tensor operations, or tensor units of another precision.
 CREATE OR REPLACE VIEW padding AS
 SELECT
   run_id, kernel_id, kernel, family, operator, module, phase, kind, step, duration_ns, unit, precision,

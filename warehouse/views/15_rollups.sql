@@ -1,12 +1,12 @@
--- What the summaries are made of. A warehouse file keeps the rows of these views (warehouse/rollups.py): they are asked of
--- kernels once, when a run is loaded or repriced.
+-- The views that summaries read. A warehouse file keeps their rows (warehouse/rollups.py), computed from the kernels when a
+-- run is loaded or repriced.
 
--- The kernels of a run that are alike in all that summaries tell apart. basis says what their time can be set against:
+-- Kernels of a run, aggregated by every column that summaries group by. basis says what their time can be compared with:
 --   roof      a roof and a price of high confidence
 --   guess     a roof by a price of low confidence
 --   no roof   neither price nor roof
--- roof_ns is the time they need at their roofs, reached_ns the part of it that they took at most: of a kernel above its roof
--- its duration. Bytes named counted_ and counters_of_ are of the kernels that have both kinds.
+-- roof_ns is their minimum time at the roofs. reached_ns limits each kernel's part of it to the kernel's duration, for
+-- kernels above their roof. Columns counted_ and counters_of_ are sums over the kernels that have both kinds of bytes.
 CREATE OR REPLACE VIEW kernel_groups AS
 SELECT
   run_id, operator, module, family, phase, kind, attribution, dram_bytes_source, bound, diagnosis,
@@ -30,10 +30,10 @@ GROUP BY
   run_id, operator, module, family, phase, kind, attribution, dram_bytes_source, bound, diagnosis,
   CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END;
 
--- The kernels of a step by the parts that closed forms have: linear, attention and other. Attention that is not one operator
--- is batched products and a softmax; so are the angles of rotary positions. A sum is of the kernels that know the quantity,
--- and what is named _over_ns is how long those took; work_flops counts copies and fills as 0, work_bytes takes what they moved
--- for compulsory. sampling_ns is of the kernels that choose tokens.
+-- Kernels of a step, aggregated by part of the closed forms: linear, attention and other. Attention that is not one operator
+-- is batched products and a softmax; rotary angles are batched products too and count as other. A sum is of the kernels that
+-- have the quantity, and the column _over_ns of the same name is their time. work_flops counts copies and fills as 0,
+-- work_bytes takes the bytes they moved. sampling_ns is of the kernels that sample tokens.
 CREATE OR REPLACE VIEW step_parts AS
 WITH parts AS (
   SELECT
@@ -72,7 +72,7 @@ SELECT
 FROM parts
 GROUP BY run_id, step_id, component;
 
--- What launched the kernels of a step. Kernels of one launch are a graph's replay.
+-- Launches of a step. Several kernels of one launch are the replay of a graph.
 CREATE OR REPLACE VIEW step_launches AS
 WITH launched AS (
   SELECT run_id, step_id, rank, launch_ns, COUNT(*) AS kernels, SUM(duration_ns) AS duration_ns
