@@ -30,7 +30,8 @@ from ridgeline.analyze.attribution.alignment import Pairs, align_names, common_l
 from ridgeline.analyze.attribution.labels import NOTHING, Label
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels, step_labels
 from ridgeline.analyze.attribution.spans import ROOT, Int64, Integers, take
-from ridgeline.analyze.pricing.stored_prices import Record, assign
+from ridgeline.analyze.pricing.completed_signatures import assign
+from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.columns import Columns, Interned
 from ridgeline.analyze.reading.trace import Trace, assemble
 from ridgeline.analyze.tables.kernels import kernel_rows
@@ -53,7 +54,7 @@ class Annotated:
     trace: Trace
     activities: pl.DataFrame
     """As :func:`ridgeline.analyze.attribution.operators.attribute` and
-    :func:`ridgeline.analyze.pricing.stored_prices.assign` make them."""
+    :func:`ridgeline.analyze.pricing.completed_signatures.assign` make them."""
     labels: list[Label]
     """By name code."""
     steps: dict[int, Label]

@@ -33,8 +33,9 @@ from ridgeline.analyze.companions.identity import Identity
 from ridgeline.analyze.companions.run_files import read_ceilings, read_run, read_telemetry
 from ridgeline.analyze.errors import CompanionError, TraceError
 from ridgeline.analyze.graph_twin import Annotated, Matched, Pricing, learn, matched, read_twin
+from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.pricer import Pricer
-from ridgeline.analyze.pricing.stored_prices import WARNS, Record, assign, price_signatures
+from ridgeline.analyze.pricing.stored_prices import WARNS, Record, price_signatures
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import Trace, assemble
 from ridgeline.analyze.resources.limits import Limits

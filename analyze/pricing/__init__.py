@@ -1,4 +1,4 @@
-"""What an operator costs: FLOPs and compulsory bytes of a signature, from PyTorch's meta device and a few rules."""
+"""Prices: FLOPs and compulsory bytes of an operator's signature, from PyTorch's meta device and a few rules."""
 
 RULES_VERSION = 2
-"""Goes up whenever a rule changes what it answers; stored with every price."""
+"""Stored with every price; raise it with every change of a rule's numbers."""

@@ -1,4 +1,4 @@
-"""Which unit of the device a kernel computes on, and at which precision: what its peak is taken from."""
+"""The compute unit and precision of a kernel, which together decide its peak."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _FP64_TENSOR = re.compile(r"dmma|d884|nvjet")
 def unit_and_precision(
     family: str, kernel: str, precision: str | None, *, on_cpu: bool
 ) -> tuple[str | None, str | None]:
-    """(``tensor`` or ``vector``, precision) of a kernel, from its family, its name and its operands' precision.
+    """(``tensor`` or ``vector``, precision) of a kernel by its family, its name and its operands' precision.
 
-    Vector units compute in fp32 whatever 16- or 8-bit type they load; integer work has no unit, since it has no FLOPs.
+    Vector units compute in fp32 for all 16- and 8-bit types. Integer work has no FLOPs, and so no unit.
 
     >>> unit_and_precision("matmul", "nvjet_sm90_tst_128x8", "bf16", on_cpu=False)
     ('tensor', 'bf16')

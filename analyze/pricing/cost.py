@@ -1,4 +1,4 @@
-"""What a call costs, and what its recorded operands alone say of that, for want of an answer of PyTorch."""
+"""The price of a call, and the price by its recorded operands alone, for calls that PyTorch does not answer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 from ridgeline.analyze.pricing.signature import Call
 
 LARGEST_COST = 10**24
-"""FLOPs or bytes of one call beyond this are a damaged signature's."""
+"""FLOPs or bytes of one call; a larger number comes from a damaged signature."""
 
 
 class Price(NamedTuple):
-    """Cost of one call; what is None is unknown."""
+    """Cost of one call; None is unknown."""
 
     flops: float | None
     read_bytes: float | None
@@ -19,22 +19,21 @@ class Price(NamedTuple):
     precision: str | None
     composite: bool
     method: str
-    """meta: PyTorch's shapes and a rule; tag: PyTorch's shapes, one operation an element since it is tagged pointwise;
-    shapes: PyTorch's shapes, FLOPs unknown; rule: a rule's shapes; inputs: recorded operands only; none."""
+    """meta: PyTorch's shapes and a rule; tag: PyTorch's shapes and its pointwise tag, one operation an element; shapes:
+    PyTorch's shapes, FLOPs unknown; rule: a rule's shapes; inputs: recorded operands only; none."""
     confidence: str
 
     def in_doubles(self) -> Price:
-        """As the warehouse stores it: exact below 2^53, unknown where recorded sizes make it absurd."""
-        flops, read, written = map(_double, self[:3])
+        """The price as the warehouse stores it: exact below 2^53, None above ``LARGEST_COST``."""
+        flops, read, written = (
+            None if value is None or value > LARGEST_COST else float(value)
+            for value in (self.flops, self.read_bytes, self.write_bytes)
+        )
         return self._replace(flops=flops, read_bytes=read, write_bytes=written)
 
 
-def _double(value: float | None) -> float | None:
-    return None if value is None or value > LARGEST_COST else float(value)
-
-
 def from_inputs(call: Call) -> Price:
-    """Each distinct tensor operand once; FLOPs unknown. Where an element's size is not recorded, bytes are too."""
+    """Each tensor operand read once, FLOPs unknown; bytes unknown too where an element's size is not recorded."""
     tensors = call.tensors
     if not tensors or any(t.item_bytes == 0 for t in tensors):
         return Price(None, None, None, call.precision, False, "none", "low")

@@ -1,4 +1,4 @@
-"""Operator -> family, from ``families.toml``."""
+"""The family of an operator or kernel, from ``families.toml``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def base_name(operator: str) -> str:
 
 @cache
 def family(operator: str | None, kernel: str, category: str) -> str:
-    """The family of a device activity: its operator's; without one, its category's or the kernel name's.
+    """The family of a device activity by its operator, else by its category or the kernel's name.
 
     >>> family("aten::add.Tensor", "void elementwise_kernel", "kernel")
     'pointwise'
@@ -33,18 +33,13 @@ def family(operator: str | None, kernel: str, category: str) -> str:
     operators, kernels = _tables()
     if operator is not None:
         if operator.startswith("triton_"):
-            return _generated(operator)
-        found = operators.get(base_name(operator))
-        if found:
-            return found
+            # Inductor names a template's kernel by the template; its other kernels are fused from several operators.
+            words = set(operator.split("_")) if operator.startswith("triton_tem_") else set()
+            if words & {"mm", "addmm", "bmm", "baddbmm"}:
+                return "matmul"
+            return "attention" if words & {"attention", "flex"} else "fused"
+        if by_operator := operators.get(base_name(operator)):
+            return by_operator
     if category in ("memcpy", "memset"):
         return category
     return next((family for pattern, family in kernels if pattern.search(kernel)), "other")
-
-
-def _generated(operator: str) -> str:
-    """The family of a kernel that Inductor generated: a template's is what the template is for."""
-    words = set(operator.split("_"))
-    if operator.startswith("triton_tem_") and words & {"mm", "addmm", "bmm", "baddbmm"}:
-        return "matmul"
-    return "attention" if operator.startswith("triton_tem_") and words & {"attention", "flex"} else "fused"

@@ -1,9 +1,9 @@
-"""PyTorch's own answer: run an operator on the meta device, where tensors have shapes and no data.
+"""PyTorch's answer: an operator run on the meta device, where tensors have shapes and no data.
 
-A signature is somebody else's text, so only ``aten`` operators are ever called that the dispatcher knows (not those
-built into TorchScript, which save files and compute with plain values), on tensors without data or told to make such,
-and none that makes as many results, or takes as many steps, as a size says. What crashes or hangs all the same is the
-concern of :mod:`ridgeline.analyze.pricing.pricer`, in whose child process all this runs.
+A signature is foreign text, so calls are restricted to ``aten`` operators of the dispatcher (TorchScript's own save
+files and compute with plain values), on tensors without data. Operators that make as many results, or take as many
+steps, as a size says are not called. :mod:`ridgeline.analyze.pricing.pricer` runs all this in a child process, which
+survives the remaining crashes and hangs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what it has to say of absurd sizes is nobody's news
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # absurd sizes make PyTorch print warnings
 import torch
 
 from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value
@@ -45,15 +45,15 @@ _SCALAR_TYPE_CODES = (
 
 
 MOST_PIECES = 1 << 16
-"""Into how many results an operator may take a tensor apart, or steps it may take along it."""
+"""Results into which an operator may split a tensor, or steps that it may take along it."""
 NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim",
                  "aten::matrix_power", "aten::linalg_matrix_power", "aten::unfold_backward", "aten::round.decimals",
                  "aten::special_round")  # fmt: skip
-"""What these begin: what makes files, makes tensors one another or enters levels of vmap, and what takes as many steps
-as a number says, which would cost the whole time that an operator may take. What crashes is not among them: it costs
-its own price (:mod:`ridgeline.analyze.pricing.pricer`)."""
+"""Prefixes of operators that make files, make one tensor another or enter levels of vmap, and of those that take as
+many steps as a number says, until the time limit. Operators that crash are not listed, since a crash costs only their
+own price (:mod:`ridgeline.analyze.pricing.pricer`)."""
 _UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
-"""These take a step for each element along a dimension."""
+"""Operators that take a step for each element along a dimension."""
 LONGEST_LITERAL = 10_000
 
 
@@ -74,18 +74,18 @@ class Bound(Arguments):
 
     @property
     def composite(self) -> bool:
-        """Whether it only calls other operators: it has no kernel of its own, and costs nothing itself."""
+        """Whether the operator only calls others: it has no kernel of its own and costs nothing itself."""
         return bool(torch._C._dispatch_has_kernel_for_dispatch_key(self.full_name, "CompositeImplicitAutograd"))
 
     @property
     def full_name(self) -> str:
-        """With its namespace and overload."""
+        """The name with namespace and overload."""
         schema = self.overload._schema
         return f"{schema.name}.{schema.overload_name}" if schema.overload_name else str(schema.name)
 
     @property
     def callable(self) -> bool:
-        """Whether a call on the meta device can do no more than say shapes."""
+        """Whether a call on the meta device computes shapes and does nothing else."""
         schema = self.overload._schema
         operands = [tensor for value in self.arguments.values() for tensor in _operands(value)]
         if not torch._C._dispatch_has_kernel(self.full_name) or self.full_name.startswith(NEVER_CALLED):
@@ -97,7 +97,7 @@ class Bound(Arguments):
 
 
 def bind(call: Call) -> Bound | None:
-    """The overload the call was made to, if it is an ``aten`` operator that torch knows."""
+    """The overload that fits the call, or None if the operator is not one of ``aten``."""
     namespace, _, name = call.operator.partition("::")
     name, _, overload_name = name.partition(".")
     packet = getattr(torch.ops.aten, name, None) if namespace == "aten" else None
@@ -114,9 +114,9 @@ def bind(call: Call) -> Bound | None:
 
 @cache
 def _overloads(packet: Any, overload_name: str) -> tuple[Any, ...]:
-    """The overloads to try, in order: the one named, or all, those with names of dimensions last.
+    """The overloads to try, in order: the named one, or all, with those that take names of dimensions last.
 
-    TorchScript types names of dimensions as text, for which a recorded number could stand.
+    TorchScript types such names as text, which a recorded number would fit as well.
     """
     if overload_name:
         return (getattr(packet, overload_name),) if overload_name in packet.overloads() else ()
@@ -127,15 +127,16 @@ def _overloads(packet: Any, overload_name: str) -> tuple[Any, ...]:
 
 
 def _arguments(schema: Any, inputs: list[Value], *, undefined: bool) -> Iterator[tuple[str, Value]]:
-    """Pair inputs with the schema's arguments; Unbound if a tensor stands where none can, or is missing.
+    """The inputs by argument name. Raises Unbound if a tensor is missing, or where there can be none.
 
-    Backward operators are passed ``undefined`` tensors, which are recorded as nothing; the first argument never is one.
+    With ``undefined``, a tensor that is not recorded may be an undefined one, as backward operators take; the first
+    argument never is.
     """
     if len(inputs) > len(schema.arguments):
         raise Unbound
     for i, (argument, value) in enumerate(zip(schema.arguments, inputs, strict=False)):
-        wants = "Optional[Tensor]" if undefined and i and str(argument.type) == "Tensor" else str(argument.type)
-        if not _accepts(wants, value) or (value is None and wants in _NUMBERS and argument.default_value is None):
+        kind = "Optional[Tensor]" if undefined and i and str(argument.type) == "Tensor" else str(argument.type)
+        if not _accepts(kind, value) or (value is None and kind in _NUMBERS and argument.default_value is None):
             raise Unbound
         yield argument.name, value
     if any(a.default_value is None and "Optional" not in str(a.type) for a in schema.arguments[len(inputs) :]):
@@ -145,33 +146,29 @@ def _arguments(schema: Any, inputs: list[Value], *, undefined: bool) -> Iterator
 _NUMBERS = ("int", "bool", "float", "number")
 
 
-def _accepts(wants: str, value: Value) -> bool:
-    """Whether a value can stand for an argument of that type; a number may be recorded as a tensor of no dimensions."""
+def _accepts(kind: str, value: Value) -> bool:
+    """Whether a value can be an argument of type ``kind``; a number may be recorded as a tensor without dimensions."""
     if isinstance(value, list):
-        return wants.startswith(("List[Tensor]", "List[Optional[Tensor]]"))
+        return kind.startswith(("List[Tensor]", "List[Optional[Tensor]]"))
     if isinstance(value, Tensor):
-        is_number = value.shape == () and wants in ("number", "Scalar", "int", "float")
-        return is_number or wants in ("Tensor", "Optional[Tensor]")
+        is_number = value.shape == () and kind in ("number", "Scalar", "int", "float")
+        return is_number or kind in ("Tensor", "Optional[Tensor]")
     if value is None:
-        return wants != "Tensor"
-    return _reads_as(wants.removeprefix("Optional[").removesuffix("]"), value)
-
-
-def _reads_as(wants: str, text: str) -> bool:
-    """Whether the text of a concrete value can be of that type; what a number is not told apart by is accepted."""
-    if wants == "Tensor":
-        return False
-    if wants == "bool":
-        return text in ("True", "False")
-    if wants in ("int", "number", "float", "Device"):
-        return text not in ("True", "False") and text[0] != "[" and not (wants == "Device" and text.isdecimal())
-    return wants not in ("List[int]", "List[int") or text[0] == "["
+        return kind != "Tensor"
+    # The text of a concrete value. Types that a number could also be are accepted.
+    kind = kind.removeprefix("Optional[").removesuffix("]")
+    is_bool = value in ("True", "False")
+    if kind in ("Tensor", "bool"):
+        return kind == "bool" and is_bool
+    if kind in ("int", "number", "float", "Device"):
+        return not is_bool and value[0] != "[" and not (kind == "Device" and value.isdecimal())
+    return kind not in ("List[int]", "List[int") or value[0] == "["
 
 
 def outputs(bound: Bound) -> list[Tensor] | None:
-    """Run the operator on the meta device; None where it may not be run, has no meta kernel or refuses the inputs.
+    """The operator's results on the meta device; None if it must not run, has no meta kernel or refuses the inputs.
 
-    Raises ``MemoryError`` where it took more memory than this process may have.
+    Raises ``MemoryError`` if it took more memory than this process may have.
     """
     if not bound.callable:
         return None
@@ -183,20 +180,24 @@ def outputs(bound: Bound) -> list[Tensor] | None:
             result = bound.overload(**arguments)
     except MemoryError:
         raise
-    except Exception as e:  # whatever a kernel raises for somebody else's inputs means the same: no answer
+    except Exception as e:  # whatever a kernel raises for foreign inputs, there is no answer
         if _ALLOCATOR in str(e):
             raise MemoryError(str(e)) from None
         return None
-    return [_tensor(t) for t in _flatten(result) if t.device.type == "meta"]
+    return [
+        Tensor(tuple(t.shape), tuple(t.stride()), _PRECISIONS.get(t.dtype, "unknown"), t.element_size())
+        for t in _flatten(result)
+        if t.device.type == "meta"
+    ]
 
 
 _ALLOCATOR = "DefaultCPUAllocator: "
-"""How PyTorch begins to say that it got no memory."""
+"""The start of PyTorch's message when it gets no memory."""
 _OMIT = object()
 
 
 def _real(argument: Any, value: Value) -> Any:
-    """A recorded value as the object the schema asks for; factories are told to make meta tensors."""
+    """A recorded value as the object that the schema asks for; factories get the meta device."""
     if argument.name == "device":
         return torch.device("meta")
     if argument.name in ("layout", "pin_memory", "memory_format", "generator"):
@@ -215,7 +216,7 @@ def _real(argument: Any, value: Value) -> Any:
 
 
 def _literal(text: str) -> Any:
-    """A number, boolean or list of them; never evaluated as code."""
+    """A number, boolean or list of them; never evaluated as code, and the text itself if it is none of these."""
     if len(text) > LONGEST_LITERAL:
         return text
     if text.lstrip("-") in ("inf", "nan", "Infinity", "NaN"):
@@ -234,17 +235,12 @@ def _flatten(result: Any) -> Iterator[torch.Tensor]:
             yield from _flatten(item)
 
 
-def _tensor(tensor: torch.Tensor) -> Tensor:
-    precision = _PRECISIONS.get(tensor.dtype, "unknown")
-    return Tensor(tuple(tensor.shape), tuple(tensor.stride()), precision, tensor.element_size())
-
-
 def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) -> tuple[int, int]:
     """Compulsory bytes by the schema's alias annotations: (read, written).
 
-    Every input is read once, unless it is only written (``out=``, ``copy_``, ``fill_``); every fresh output is written
-    once, and so is an argument marked ``(a!)``. An operator whose results only alias its inputs, or that
-    only changes the shape of one in place (``inplace_view``), is a view and moves nothing.
+    Every input is read once, unless it is only written (``out=``, ``copy_``, ``fill_``). Every fresh output is written
+    once, and so is an argument marked ``(a!)``. An operator is a view and moves nothing if its results only alias its
+    inputs, or if it only changes an input's shape in place (``inplace_view``).
     """
     schema = bound.overload._schema
     if torch.Tag.inplace_view in bound.overload.tags:

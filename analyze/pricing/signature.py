@@ -1,4 +1,4 @@
-"""Operator signatures: what the profiler recorded of a call, as typed values."""
+"""Operator signatures: the profiler's record of a call as typed values."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Tensor:
 
     @property
     def distinct_bytes(self) -> int:
-        """Bytes of its distinct elements: a dimension of stride 0 repeats one, and windows that overlap share some."""
+        """Bytes of distinct elements: a dimension of stride 0 repeats elements, and overlapping windows share some."""
         steps = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if s != 0 or n == 0]
         if any(n == 0 for n, _ in steps):
             return 0
@@ -86,14 +86,14 @@ class Arguments:
         return value if isinstance(value, Tensor) else None
 
     def tensors(self, *names: str) -> list[Tensor]:
-        """Those of the named arguments that are tensors."""
+        """The tensors among the named arguments."""
         return [tensor for name in names if (tensor := self.tensor(name))]
 
     def needed(self, name: str) -> Tensor:
-        """A tensor without which there is no price."""
+        """A tensor that the price depends on; ValueError if it is not recorded."""
         if tensor := self.tensor(name):
             return tensor
-        raise ValueError(f"the argument {name} is no recorded tensor")
+        raise ValueError(f"the argument {name} is not a recorded tensor")
 
     def flag(self, name: str) -> bool:
         return self.arguments.get(name) == "True"
@@ -106,7 +106,8 @@ class Arguments:
     def numbers(self, name: str) -> list[int] | None:
         """An argument that is a list of whole numbers."""
         value = self.arguments.get(name)
-        return _numbers(value) if isinstance(value, str) else None
+        numbers = _json_list(value) if isinstance(value, str) else None
+        return numbers if numbers is not None and all(type(n) is int for n in numbers) else None
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Call:
     operator: str
     inputs: list[Value] = field(default_factory=list)
     measures: dict[str, float] = field(default_factory=dict)
-    """What the writer says the call costs itself: ``kernel_flop`` and ``kernel_num_gb`` of Inductor."""
+    """Costs that the writer recorded: Inductor's ``kernel_flop`` and ``kernel_num_gb``."""
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -128,7 +129,7 @@ class Call:
 
     @property
     def precision(self) -> str | None:
-        """Of the first floating-point tensor with dimensions, else of the first tensor."""
+        """The precision of the first floating-point tensor with dimensions, else of the first tensor."""
         floating = [t for t in self.tensors if t.floating]
         chosen = [t for t in floating if t.shape] or floating or self.tensors
         return chosen[0].precision if chosen else None
@@ -141,65 +142,52 @@ def signature_id(signature: Signature) -> str:
 
 
 def parse(signature: Signature) -> Call:
-    """Parse the recorded JSON; what is not of the profiler's form becomes an input without a value.
+    """The call that a signature's JSON describes; values of another form than the profiler's become None.
 
-    Never raises: a signature is somebody else's text.
+    Never raises, since a signature is foreign text.
     """
     operator, *texts = signature
-    dims, types, strides, concrete = (_array(text) for text in texts)
-    rows = zip_longest(dims, types, strides, [value for value in concrete if not isinstance(value, dict)])
-    return Call(operator, [_value(*row) for row in rows], _measures(concrete))
-
-
-def _measures(concrete: list[Any]) -> dict[str, float]:
-    """Objects among the concrete inputs are numbers by name; one that is none, or not a cost, is left out."""
+    dims, types, strides, concrete = (_json_list(text) or [] for text in texts)
+    values = [value for value in concrete if not isinstance(value, dict)]
+    inputs = [_value(*row) for row in zip_longest(dims, types, strides, values)]
+    # Objects among the concrete inputs hold measures by name; a value that cannot be a cost is left out.
     named = {name: value for entry in concrete if isinstance(entry, dict) for name, value in entry.items()}
-    return {name: value for name, value in named.items() if type(value) in (int, float) and 0 <= value < 1e24}
+    measures = {name: value for name, value in named.items() if type(value) in (int, float) and 0 <= value < 1e24}
+    return Call(operator, inputs, measures)
 
 
-def _numbers(text: str) -> list[int] | None:
+def _json_list(text: bytes | str) -> list[Any] | None:
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    return value if isinstance(value, list) and all(type(n) is int for n in value) else None
-
-
-def _array(text: bytes) -> list[Any]:
-    try:
-        value = msgspec.json.decode(text) if text else []
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return []
-    return value if isinstance(value, list) else []
+    return value if isinstance(value, list) else None
 
 
 def _value(dims: Any, type_name: Any, strides: Any, concrete: Any) -> Value:
     if not isinstance(type_name, str):
         return None
     if type_name.startswith("TensorList"):
-        return _tensors(dims, type_name.partition(" ")[2], strides)
+        if not isinstance(dims, list):
+            return None
+        # The profiler's own record has no element type: the list's tensors are then of unknown precision.
+        element = type_name.partition(" ")[2]
+        recorded = strides if isinstance(strides, list) else []
+        tensors = (_tensor(d, element, s) for d, s in zip_longest(dims, recorded[: len(dims)]))
+        return [tensor for tensor in tensors if tensor]
     if type_name in DTYPES:
         return _tensor(dims, type_name, strides)
     return concrete if isinstance(concrete, str) and concrete != "" else None
 
 
-def _tensors(dims: Any, element: str, strides: Any) -> list[Tensor] | None:
-    """A tensor list; its element type is empty where only the profiler's own record is known."""
-    if not isinstance(dims, list):
-        return None
-    recorded = strides if isinstance(strides, list) else []
-    tensors = (_tensor(d, element, s) for d, s in zip_longest(dims, recorded[: len(dims)]))
-    return [t for t in tensors if t]
-
-
 def _tensor(dims: Any, type_name: str, strides: Any) -> Tensor | None:
-    if not _sizes(dims):
+    if not _is_sizes(dims):
         return None
     precision, item_bytes = DTYPES.get(type_name, ("unknown", 0))
-    if not _sizes(strides) or len(strides) != len(dims):
+    if not _is_sizes(strides) or len(strides) != len(dims):
         strides = [math.prod(dims[i + 1 :]) for i in range(len(dims))]
     return Tensor(tuple(dims), tuple(strides), precision, item_bytes)
 
 
-def _sizes(value: Any) -> bool:
+def _is_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 48 for n in value)

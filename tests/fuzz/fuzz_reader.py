@@ -23,7 +23,7 @@ def check(path: Path, data: bytes) -> bool:
         step_labels,
     )
     from ridgeline.analyze.errors import TraceError
-    from ridgeline.analyze.pricing.stored_prices import assign
+    from ridgeline.analyze.pricing.completed_signatures import assign
     from ridgeline.analyze.reading.columns import read_part
     from ridgeline.analyze.reading.salvage import salvage
     from ridgeline.analyze.reading.trace import assemble

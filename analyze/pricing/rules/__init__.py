@@ -1,4 +1,4 @@
-"""FLOP and byte rules, a file per family. What PyTorch knows (shapes, dtypes, aliasing) is not repeated here.
+"""FLOP and byte rules, a file per family. PyTorch answers for shapes, dtypes and aliasing.
 
 Conventions: a multiply-add is 2; an arithmetic operation is 1 an element, a transcendental function too; comparison,
 integer arithmetic and data movement are 0.

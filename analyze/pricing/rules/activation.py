@@ -1,6 +1,6 @@
 """Activations of inference engines that multiply one half of their input by the activated other.
 
-Counted by the operations of an element of the result: as many as the activation takes by itself, and the product.
+An element of the result takes the operations of the activation and one for the product.
 """
 
 from __future__ import annotations

@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ridgeline.analyze.pricing.rules.rule import Rule, no_flops
-from ridgeline.analyze.pricing.signature import Tensor
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
-
-
-def _nothing(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    return 0, 0
-
 
 RULES = (
     Rule(
@@ -23,6 +12,6 @@ RULES = (
         ),
         no_flops,
         outputs=lambda bound: [],
-        bytes=_nothing,
+        bytes=lambda bound, outputs: (0, 0),
     ),
 )  # fmt: skip

@@ -1,19 +1,19 @@
-"""Scaled dot-product attention: two matrix products, 2·q·kv·(d + dv) a query head, over the scores that are computed.
+"""Scaled dot-product attention: two matrix products, 2·q·kv·(d + dv) a query head, over the computed scores.
 
-Softmax and scaling are not counted (as FlopCounterMode and the papers); grouped key heads are read once and used by
-every query head of their group. What a causal mask leaves depends on the corner it is aligned at: ``is_causal`` of
-the SDPA and cuDNN operators means the top left (row i sees its first i + 1 keys), of the flash kernels and of SDPA's
-own flash operator the bottom right (its first kv − q + i + 1); ``custom_mask_type`` of ``_efficient_attention_forward``
-says which. A sliding window narrows either. A mask that is a tensor is read and changes no count: the kernel computes
-the scores that it hides. The backward pass repeats the first product and has four of its own.
+Softmax and scaling are not counted (like FlopCounterMode and the papers). Grouped key heads are read once and used by
+every query head of their group. A causal mask is aligned at a corner. ``is_causal`` of the SDPA and cuDNN operators
+means the top left (row i sees its first i + 1 keys); in the flash kernels and in SDPA's flash operator it means the
+bottom right (its first kv − q + i + 1). ``custom_mask_type`` of ``_efficient_attention_forward`` names the corner. A
+sliding window narrows either. A mask that is a tensor is read and changes no count, since the kernel computes the
+hidden scores. The backward pass repeats the first product and has four of its own.
 
-Sequences of several lengths packed into one say only their longest; where all are that long the count is exact, and
-otherwise FLOPs are unknown. Paged attention does not record lengths: its price takes the longest for all of them.
+For packed sequences of several lengths only the longest is recorded. If all are that long the count is exact, otherwise
+FLOPs are unknown. Paged attention does not record lengths: its price takes the longest for all sequences.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, contiguous, never, unknown_flops
 from ridgeline.analyze.pricing.signature import Arguments, Tensor
@@ -23,24 +23,15 @@ if TYPE_CHECKING:
 
 
 Corner = Literal["top left", "bottom right"]
-"""Where a causal mask's diagonal ends."""
+"""The corner in which a causal mask's diagonal ends."""
 
 _CUSTOM_MASKS: dict[str, Corner] = {"1": "top left", "2": "bottom right"}
 
 
-class Shape(NamedTuple):
-    batch: int
-    heads: int
-    queries: int
-    keys: int
-    head_dim: int
-    value_dim: int
-
-
 def _until(queries: int, keys: int, diagonal: int) -> int:
-    """Pairs with key − query ≤ diagonal: row i has its first i + diagonal + 1 keys, if there are as many."""
-    first = max(0, -diagonal)  # rows before have none
-    full = min(max(keys - diagonal - 1, first), queries)  # rows from here on have all
+    """Pairs with key − query ≤ diagonal: row i has its first i + diagonal + 1 keys, at most all."""
+    first = max(0, -diagonal)  # rows before this one have no keys
+    full = min(max(keys - diagonal - 1, first), queries)  # rows from this one on have all keys
     partial = max(full - first, 0)
     return partial * (first + diagonal + 1) + partial * (partial - 1) // 2 + max(queries - max(full, first), 0) * keys
 
@@ -54,7 +45,7 @@ def scores(
     right: int | None = None,
     corner: Corner = "bottom right",
 ) -> int:
-    """Query-key pairs one head computes: below the diagonal if causal, within ``left`` and ``right`` of it if windowed.
+    """Query-key pairs of one head: below the diagonal if causal, within ``left`` and ``right`` of it if windowed.
 
     >>> scores(2, 4), scores(2, 4, "top left"), scores(2, 4, "bottom right"), scores(3, 3, "bottom right", left=1)
     (8, 3, 7, 5)
@@ -66,94 +57,73 @@ def scores(
     return max(upper - lower, 0)
 
 
-def _shape(bound: Bound, *, heads_first: bool) -> Shape:
-    """Sizes; a packed batch without a dimension of its own is one sequence."""
-    query, key, value = (bound.needed(name) for name in ("query", "key", "value"))
-    if not len(query.shape) == len(key.shape) == len(value.shape) in (3, 4):
-        raise ValueError("attention needs three operands of three or four dimensions")
-    batch = query.shape[0] if len(query.shape) == 4 else 1
-    head, token = (-3, -2) if heads_first and len(query.shape) == 4 else (-2, -3)
-    return Shape(batch, query.shape[head], query.shape[token], key.shape[token], query.shape[-1], value.shape[-1])
-
-
-def _lengths(bound: Bound, shape: Shape) -> tuple[int, int, int] | None:
-    """Sequences, and the queries and keys each has; None where they differ, or only tensors say how many there are."""
+def _lengths(bound: Bound, batch: int, queries: int, keys: int) -> tuple[int, int, int] | None:
+    """The number of sequences, and the queries and keys of each; None if they differ or only tensors hold them."""
     if bound.tensors("seqused_k", "seqlen_k", "block_table"):
         return None
     starts = bound.tensor("cum_seq_q") or bound.tensor("cu_seqlens_q")
     if starts is None:
-        return shape.batch, shape.queries, shape.keys
+        return batch, queries, keys
+    # packed: one sequence in the shapes, its parts between the starts
     batch = starts.elements - 1
-    queries = bound.number("max_q") or bound.number("max_seqlen_q") or 0
-    keys = bound.number("max_k") or bound.number("max_seqlen_k") or 0
-    is_even = batch * queries == shape.queries and batch * keys == shape.keys
-    return (batch, queries, keys) if is_even else None
-
-
-def _pairs(bound: Bound, shape: Shape, corner: Corner) -> int | None:
-    """Query-key pairs of one head of all sequences."""
-    lengths = _lengths(bound, shape)
-    if lengths is None:
-        return None
-    mask = str(bound.arguments.get("custom_mask_type"))
-    causal = corner if bound.flag("is_causal") else _CUSTOM_MASKS.get(mask)
-    left, right = (bound.number(f"window_size_{side}") for side in ("left", "right"))
-    window = bound.number("window_size")
-    if window is not None and window > 0:  # of the efficient kernel: itself and those before
-        left = window - 1
-    batch, queries, keys = lengths
-    return batch * scores(queries, keys, causal, left=_bounded(left), right=_bounded(right))
+    longest_query = bound.number("max_q") or bound.number("max_seqlen_q") or 0
+    longest_key = bound.number("max_k") or bound.number("max_seqlen_k") or 0
+    is_even = batch * longest_query == queries and batch * longest_key == keys
+    return (batch, longest_query, longest_key) if is_even else None
 
 
 def _bounded(window: int | None) -> int | None:
     return window if window is not None and window >= 0 else None
 
 
-def _flops(bound: Bound, heads_first: bool, corner: Corner, *, backward: bool) -> int | None:
-    shape = _shape(bound, heads_first=heads_first)
-    pairs = _pairs(bound, shape, corner)
-    if pairs is None:
-        return None
-    width = 3 * shape.head_dim + 2 * shape.value_dim if backward else shape.head_dim + shape.value_dim
-    return 2 * shape.heads * pairs * width
-
-
-def _outputs(bound: Bound) -> list[Tensor]:
-    """The attended values; the log-sum-exp kept for a backward pass is left out."""
-    query, value = bound.needed("query"), bound.needed("value")
-    return [contiguous((*query.shape[:-1], value.shape[-1]), value)]
-
-
-def _gradients(bound: Bound) -> list[Tensor]:
-    return bound.tensors("query", "key", "value")
-
-
 _READ = ("query", "attn_bias", "bias", "attn_mask", "block_table")
 _READ_AGAIN = (*_READ, "grad_out", "grad_out_", "out")
 
 
-def _bytes(bound: Bound, outputs: list[Tensor], names: tuple[str, ...]) -> tuple[int, int]:
-    read = sum(t.distinct_bytes for t in bound.tensors(*names))
-    read += sum(_attended_bytes(bound, t) for t in bound.tensors("key", "value"))
-    return read, sum(t.distinct_bytes for t in outputs)
-
-
-def _attended_bytes(bound: Bound, tensor: Tensor) -> int:
-    """Of keys or values all; of a cache in pages the longest sequence's number, for each sequence."""
-    table, longest = bound.tensor("block_table"), bound.number("max_k")
-    if table is None or longest is None:
-        return tensor.distinct_bytes
-    slots = max(tensor.shape[0] * tensor.shape[1], 1)
-    return tensor.distinct_bytes * min(table.shape[0] * longest, slots) // slots
-
-
 def _rule(operators: tuple[str, ...], *, heads_first: bool, corner: Corner, backward: bool = False) -> Rule:
-    return Rule(
-        operators,
-        flops=lambda bound, _: _flops(bound, heads_first, corner, backward=backward),
-        outputs=_gradients if backward else _outputs,
-        bytes=lambda bound, outputs: _bytes(bound, outputs, _READ_AGAIN if backward else _READ),
-    )
+    """A rule for ``operators`` with heads before tokens or after them, and the ``corner`` that ``is_causal`` means."""
+
+    def flops(bound: Bound, outputs: list[Tensor]) -> int | None:
+        query, key, value = (bound.needed(name) for name in ("query", "key", "value"))
+        if not len(query.shape) == len(key.shape) == len(value.shape) in (3, 4):
+            raise ValueError("attention needs three operands of three or four dimensions")
+        # A packed batch without a dimension of its own is one sequence.
+        batch = query.shape[0] if len(query.shape) == 4 else 1
+        head, token = (-3, -2) if heads_first and len(query.shape) == 4 else (-2, -3)
+        lengths = _lengths(bound, batch, query.shape[token], key.shape[token])
+        if lengths is None:
+            return None
+        mask = str(bound.arguments.get("custom_mask_type"))
+        causal = corner if bound.flag("is_causal") else _CUSTOM_MASKS.get(mask)
+        left, right = (bound.number(f"window_size_{side}") for side in ("left", "right"))
+        window = bound.number("window_size")
+        if window is not None and window > 0:  # the efficient kernel's window counts the query itself
+            left = window - 1
+        sequences, queries, keys = lengths
+        pairs = sequences * scores(queries, keys, causal, left=_bounded(left), right=_bounded(right))
+        head_dim, value_dim = query.shape[-1], value.shape[-1]
+        width = 3 * head_dim + 2 * value_dim if backward else head_dim + value_dim
+        return 2 * query.shape[head] * pairs * width
+
+    def outputs(bound: Bound) -> list[Tensor]:
+        """The gradients, or the attended values; the log-sum-exp for a backward pass is left out."""
+        if backward:
+            return bound.tensors("query", "key", "value")
+        query, value = bound.needed("query"), bound.needed("value")
+        return [contiguous((*query.shape[:-1], value.shape[-1]), value)]
+
+    def moved(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
+        read = sum(t.distinct_bytes for t in bound.tensors(*(_READ_AGAIN if backward else _READ)))
+        table, longest = bound.tensor("block_table"), bound.number("max_k")
+        for cache in bound.tensors("key", "value"):
+            attended = cache.distinct_bytes
+            if table is not None and longest is not None:  # pages: the longest length for each sequence
+                slots = max(cache.shape[0] * cache.shape[1], 1)
+                attended = attended * min(table.shape[0] * longest, slots) // slots
+            read += attended
+        return read, sum(t.distinct_bytes for t in outputs)
+
+    return Rule(operators, flops, outputs=outputs, bytes=moved)
 
 
 RULES = (
@@ -196,7 +166,7 @@ RULES = (
 
 
 def _dense(arguments: Arguments) -> int:
-    """(batch, tokens, heads, dim), the mask in the bottom right corner."""
+    """FLOPs of operands (batch, tokens, heads, dim) with the mask in the bottom right corner."""
     query, key, value = (arguments.needed(name) for name in ("query", "key", "value"))
     (batch, queries, heads, head_dim), keys = query.shape, key.shape[1]
     left, right = (_bounded(arguments.number(side)) for side in ("left", "right"))
@@ -206,14 +176,14 @@ def _dense(arguments: Arguments) -> int:
 
 
 def _like_query(arguments: Arguments) -> tuple[int, int]:
-    """What is returned has the queries' shape."""
+    """The result, which has the queries' shape."""
     query = arguments.needed("query")
     item_bytes = 2 if query.precision == "fp8" else query.item_bytes
     return 0, query.elements * item_bytes
 
 
 def _paged(arguments: Arguments) -> tuple[int, int]:
-    """(sequences, keys each) read from the pages: the longest for all, or what the table has room for."""
+    """(sequences, keys of each) read from the pages: the longest length for all, or the room in the table."""
     table, (pages, *_) = arguments.needed("table"), arguments.needed("key").shape
     sequences, room = table.shape
     size = arguments.number("block") or arguments.needed("key").shape[1]
@@ -222,7 +192,7 @@ def _paged(arguments: Arguments) -> tuple[int, int]:
 
 
 def _paged_moved(arguments: Arguments) -> tuple[int, int]:
-    """Keys and values of every sequence: an element of the cache for each of its heads' dimensions."""
+    """Keys and values of every sequence are read, and the result written if it is returned."""
     sequences, keys = _paged(arguments)
     caches = arguments.tensors("key", "value")
     size = arguments.number("block") or arguments.needed("key").shape[1]
@@ -231,7 +201,7 @@ def _paged_moved(arguments: Arguments) -> tuple[int, int]:
 
 
 def _paged_flops(arguments: Arguments) -> int:
-    """Every query meets all keys of its sequence."""
+    """Every query attends to all keys of its sequence."""
     sequences, keys = _paged(arguments)
     query = arguments.needed("query")
     each = 4 * keys * query.elements
@@ -271,7 +241,7 @@ ENGINE_RULES = (
         _paged_moved,
         never,
     ),
-    # neither the cache nor lengths are recorded: the tokens of the step alone
+    # neither the cache nor lengths are recorded, so the price covers only the tokens of the step
     EngineRule(
         ("vllm::unified_attention_with_output",),
         "query key value =out _layer? scale? block_scale?",

@@ -1,8 +1,8 @@
-"""Collectives, by what one device's own memory sees: its input is read once, its result written once.
+"""Collectives, by the traffic of one device's own memory: its input is read once, its result written once.
 
-What passes through other devices' memory, and buffers of the library, is theirs. Additions count as none: they are
-done in the network or shared among ranks in a way that is not recorded. ``record_param_comms`` records the input and
-the number of ranks; which collective it was is in its kernel's name, which is written into its signature at ingest.
+Traffic of other devices' memory and of the library's buffers is not counted. Additions count as 0, since the network
+does them or ranks share them in a way that is not recorded. ``record_param_comms`` records the input and the number of
+ranks; the name of the collective comes from its kernel's name, and ingest writes it into the signature.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ridgeline.analyze.pricing.rules.rule import EngineRule, no_flops
 from ridgeline.analyze.pricing.signature import Arguments
 
 _RANKS_GATHERED = {"AllGather": 1, "ReduceScatter": -1}
-"""Whether the result is the input times the number of ranks, or divided by it; of other collectives it is as large."""
+"""The power of the number of ranks by which the result is larger than the input; 0 for other collectives."""
 
 
 def resized(size: int, collective: str, ranks: int) -> int:
@@ -21,26 +21,14 @@ def resized(size: int, collective: str, ranks: int) -> int:
 
 
 def _recorded(call: Arguments) -> tuple[int, int]:
-    """A collective that its kernel named; ValueError where nothing did."""
+    """Bytes of a collective whose name and input are recorded; ValueError otherwise."""
     collective, ranks = call.arguments.get("collective"), call.number("ranks")
-    given = call.arguments.get("input")
-    tensors = given if isinstance(given, list) else call.tensors("input")
+    operand = call.arguments.get("input")
+    tensors = operand if isinstance(operand, list) else call.tensors("input")
     if not isinstance(collective, str) or not tensors or (ranks is None and collective in _RANKS_GATHERED):
-        raise ValueError("which collective it was, or of what, is not recorded")
+        raise ValueError("the collective, its input or its number of ranks is not recorded")
     size = sum(t.distinct_bytes for t in tensors)
     return size, resized(size, collective, ranks or 1)
-
-
-def _gathered(call: Arguments) -> tuple[int, int]:
-    return 0, call.needed("input").distinct_bytes * (call.number("ranks") or 1)
-
-
-def _scattered(call: Arguments) -> tuple[int, int]:
-    return 0, call.needed("input").distinct_bytes // max(call.number("ranks") or 1, 1)
-
-
-def _same(call: Arguments) -> tuple[int, int]:
-    return 0, call.needed("input").distinct_bytes
 
 
 ENGINE_RULES = (
@@ -65,13 +53,23 @@ ENGINE_RULES = (
         ),
         "input",
         no_flops,
-        _same,
+        lambda call: (0, call.needed("input").distinct_bytes),
     ),
     EngineRule(("sglang::inplace_all_reduce",), "+input", no_flops),
     EngineRule(("_C_custom_ar::all_reduce", "sgl_kernel::all_reduce"), "_context input =out", no_flops),
     EngineRule(("_C_custom_ar::qr_all_reduce",), "_context input =out", no_flops),
-    EngineRule(("_c10d_functional::all_gather_into_tensor",), "input _ranks", no_flops, _gathered),
-    EngineRule(("_c10d_functional::reduce_scatter_tensor",), "input _operation _ranks", no_flops, _scattered),
+    EngineRule(
+        ("_c10d_functional::all_gather_into_tensor",),
+        "input _ranks",
+        no_flops,
+        lambda call: (0, call.needed("input").distinct_bytes * (call.number("ranks") or 1)),
+    ),
+    EngineRule(
+        ("_c10d_functional::reduce_scatter_tensor",),
+        "input _operation _ranks",
+        no_flops,
+        lambda call: (0, call.needed("input").distinct_bytes // max(call.number("ranks") or 1, 1)),
+    ),
     EngineRule(("c10d::_allgather_base_", "c10d::_reduce_scatter_base_"), "=out input", no_flops),
     EngineRule(("c10d::alltoall_base_",), "=out input", no_flops),
     EngineRule(("_c10d_functional::wait_tensor",), "-input", no_flops),

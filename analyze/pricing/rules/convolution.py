@@ -1,7 +1,7 @@
 """Convolutions: 2 operations for every output element, input channel of its group and kernel position.
 
-A transposed one takes 2 for every input element, output channel of its group and kernel position. Each gradient, of
-the input and of the weight, takes as many as the convolution itself. A bias and a fused activation are not counted.
+A transposed convolution takes 2 for every input element, output channel of its group and kernel position. The gradient
+of the input and that of the weight each take as many as the convolution. Biases and fused activations count 0.
 """
 
 from __future__ import annotations
@@ -16,23 +16,15 @@ if TYPE_CHECKING:
     from ridgeline.analyze.pricing.meta import Bound
 
 
-def _operands(bound: Bound) -> tuple[Tensor, Tensor]:
-    (source,) = bound.tensors("input", "self")
-    return source, bound.needed("weight")
-
-
 def _flops(bound: Bound, outputs: list[Tensor]) -> int:
-    source, weight = _operands(bound)
-    spread = source if _transposed(bound) else outputs[0]
-    return 2 * spread.elements * math.prod(weight.shape[1:])
-
-
-def _backward(bound: Bound, outputs: list[Tensor]) -> int:
-    """Of the gradients that are asked for; the bias' is a sum, and not counted."""
-    source, weight = _operands(bound)
-    spread = source if _transposed(bound) else bound.needed("grad_output")
-    wanted = str(bound.arguments.get("output_mask")).strip("[]").replace(" ", "").split(",")[:2]
-    return 2 * spread.elements * math.prod(weight.shape[1:]) * sum(flag.lower() in ("true", "1") for flag in wanted)
+    """FLOPs of a convolution, or of its backward pass for each requested gradient; a bias' gradient is not counted."""
+    source, weight = bound.tensors("input", "self")[0], bound.needed("weight")
+    spread = source if _transposed(bound) else bound.tensor("grad_output") or outputs[0]
+    gradients = 1
+    if "output_mask" in bound.arguments:
+        mask = str(bound.arguments["output_mask"]).strip("[]").replace(" ", "").split(",")[:2]
+        gradients = sum(flag.lower() in ("true", "1") for flag in mask)
+    return 2 * spread.elements * math.prod(weight.shape[1:]) * gradients
 
 
 def _transposed(bound: Bound) -> bool:
@@ -40,10 +32,13 @@ def _transposed(bound: Bound) -> bool:
 
 
 def _outputs(bound: Bound) -> list[Tensor]:
-    """For vendors' convolutions, which have no meta kernel: positions of the kernel in the padded input."""
-    source, weight = _operands(bound)
+    """The result of vendors' convolutions, which lack a meta kernel: positions of the kernel in the padded input."""
+    (source,), weight = bound.tensors("input", "self"), bound.needed("weight")
     dimensions = len(weight.shape) - 2
-    settings = [_spread(bound, name, default, dimensions) for name, default in _SETTINGS]
+    settings = []
+    for name, default in (("padding", 0), ("stride", 1), ("dilation", 1), ("output_padding", 0)):
+        values = bound.numbers(name) or [default]
+        settings.append(values * dimensions if len(values) == 1 else values)  # one number holds for all dimensions
     sizes = zip(source.shape[-dimensions:], weight.shape[-dimensions:], *settings, strict=True)
     if _transposed(bound):
         shape = [(n - 1) * step - 2 * pad + gap * (k - 1) + 1 + more for n, k, pad, step, gap, more in sizes]
@@ -54,15 +49,6 @@ def _outputs(bound: Bound) -> list[Tensor]:
     if dimensions < 1 or min(shape) < 0:
         raise ValueError("the kernel does not fit its input")
     return [contiguous((*source.shape[: -dimensions - 1], channels, *shape), source)]
-
-
-_SETTINGS = (("padding", 0), ("stride", 1), ("dilation", 1), ("output_padding", 0))
-
-
-def _spread(bound: Bound, name: str, default: int, dimensions: int) -> list[int]:
-    """A setting for each dimension; one number holds for all."""
-    values = bound.numbers(name) or [default]
-    return values * dimensions if len(values) == 1 else values
 
 
 RULES = (
@@ -77,5 +63,5 @@ RULES = (
         _flops,
         otherwise=_outputs,
     ),
-    Rule(("convolution_backward",), _backward),
+    Rule(("convolution_backward",), _flops),
 )  # fmt: skip

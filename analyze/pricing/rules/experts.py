@@ -1,8 +1,8 @@
 """Mixtures of experts: routing, and the products of every token with the matrices of its own experts.
 
-A token's two products of each of its k experts are 2·k·(H·2I + I·H), or what the matrices' shapes say. How many
-experts get a token is not recorded: with k·T choices among E experts as many as even routing would reach, which is all
-of them to within a hundredth from k·T = 5·E on; below that the price has low confidence.
+A token's two products with each of its k experts take 2·k·(H·2I + I·H), by the matrices' shapes. The number of experts
+that get a token is not recorded. The price takes the number that even routing of k·T choices among E experts reaches:
+all of them to within 1 % from k·T = 5·E on. Below that the price has low confidence.
 """
 
 from __future__ import annotations
@@ -13,25 +13,12 @@ from ridgeline.analyze.pricing.rules.rule import EngineRule, each, never, no_flo
 from ridgeline.analyze.pricing.signature import Arguments
 
 
-def _products(call: Arguments) -> int:
-    choices = call.needed("chosen").elements
-    return 2 * choices * sum(math.prod(call.needed(name).shape[1:]) for name in ("first", "second"))
-
-
 def _reached(call: Arguments) -> tuple[int, int]:
-    """The matrices of the experts that even routing reaches, in and out of place alike written once."""
+    """The matrices of the experts that even routing reaches are read; the result, in place or not, is written once."""
     hidden, experts, choices = call.needed("hidden"), call.needed("first").shape[0], call.needed("chosen").elements
     share = 1 - (1 - 1 / experts) ** choices if experts else 0.0
     matrices = sum(t.distinct_bytes for t in call.tensors("first", "second"))
     return round(matrices * share), hidden.distinct_bytes
-
-
-def _all_reached(call: Arguments) -> bool:
-    return call.needed("chosen").elements >= 5 * call.needed("first").shape[0]
-
-
-def _result_of_hidden(call: Arguments) -> tuple[int, int]:
-    return 0, call.needed("hidden").distinct_bytes
 
 
 ENGINE_RULES = (
@@ -41,13 +28,21 @@ ENGINE_RULES = (
             "sglang::outplace_fused_experts", "sglang::inplace_fused_experts",
         ),
         "hidden -first -second weights chosen",
-        _products,
+        lambda call: (
+            2
+            * call.needed("chosen").elements
+            * sum(math.prod(call.needed(name).shape[1:]) for name in ("first", "second"))
+        ),
         _reached,
-        _all_reached,
+        lambda call: call.needed("chosen").elements >= 5 * call.needed("first").shape[0],
     ),
     # neither the experts' matrices nor how many a token has are recorded
     EngineRule(
-        ("vllm::moe_forward", "vllm::moe_forward_shared"), "hidden router", unknown_flops, _result_of_hidden, never
+        ("vllm::moe_forward", "vllm::moe_forward_shared"),
+        "hidden router",
+        unknown_flops,
+        lambda call: (0, call.needed("hidden").distinct_bytes),
+        never,
     ),
     # softmax of the router's scores, the largest are chosen
     EngineRule(("_moe_C::topk_softmax",), "=weights =chosen =rows scores", each("scores", 4)),

@@ -1,9 +1,9 @@
-"""Indexed access touches the elements that are asked for, not the tensor they lie in.
+"""Indexed access touches the requested elements, not the whole tensor.
 
-The profiler does not record lists of optional tensors, so the indices of ``index`` and ``index_put`` are missing. What
-they address is known all the same: both make a view of the tensor whose sizes are those of the result or of what is
-written (a recorded ``as_strided`` inside them, with stride 0 where an index stands). Those sizes are written into the
-signature at ingest, and the price, of what is read and written, is exact but for the indices themselves.
+The profiler does not record lists of optional tensors, so the indices of ``index`` and ``index_put`` are missing. But
+both make a view of the tensor (a recorded ``as_strided`` inside them, with stride 0 in the place of an index), and its
+sizes are those of the elements that are read or written. Ingest writes these sizes into the signature. The price is
+then exact except for the bytes of the indices.
 """
 
 from __future__ import annotations
@@ -28,20 +28,14 @@ def _index_bytes(bound: Bound) -> int:
 
 
 def _gathered(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    """Read what is written, no more than there is, and the index."""
+    """As many bytes of the source as are written, at most all of it, and the index are read."""
     written = sum(t.distinct_bytes for t in outputs)
     (source,) = bound.tensors("self", "weight")
     return min(written, source.distinct_bytes) + _index_bytes(bound), written
 
 
-def _indexed(bound: Bound) -> list[Tensor] | None:
-    """The result of ``index``, where ingest found its sizes in place of the indices, which are not recorded."""
-    sizes = bound.numbers("indices")
-    return None if sizes is None else [contiguous(tuple(sizes), bound.needed("self"))]
-
-
 def _bagged(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    """Read the rows that are asked for, indices, offsets and weights of the sum; write the bags."""
+    """The requested rows, indices, offsets and weights of the sum are read; the bags are written."""
     operands = [t for name in ("indices", "offsets", "per_sample_weights") if (t := bound.tensor(name))]
     rows = _bag_elements(bound) * outputs[0].item_bytes
     return rows + sum(t.distinct_bytes for t in operands), outputs[0].distinct_bytes
@@ -60,7 +54,7 @@ def _bag_elements(bound: Bound) -> int:
 
 
 def _target(bound: Bound) -> Tensor:
-    """What an indexed write goes to."""
+    """The tensor that an indexed write goes to."""
     self = bound.tensor("self")
     if self is None:
         raise ValueError("an indexed write needs a tensor to write to")
@@ -68,12 +62,11 @@ def _target(bound: Bound) -> Tensor:
 
 
 def _touched(bound: Bound) -> int:
-    """Elements an indexed write asks for, repeats included; ValueError where a mask or an unrecorded index says it.
+    """Elements that an indexed write touches, with repeats; ValueError for masks and for unrecorded indices.
 
-    In place of the indices of ``index_put``, which are not recorded, ingest may have found the sizes they address.
-
-    ``scatter*``: the index's elements; ``index_put``: the broadcast indices' times the dimensions they leave; other
-    ``index_*``: the index's times self's other dimensions.
+    ``scatter*``: the index's elements. ``index_put``: the broadcast indices' elements times the dimensions without an
+    index, or the sizes that ingest put in the place of the indices. Other ``index_*``: the index's elements times the
+    other dimensions of self.
     """
     shape, index, indices = _target(bound).shape, bound.tensor("index"), bound.arguments.get("indices")
     if isinstance(indices, list) and indices and not any(t.precision in ("bool", "uint8") for t in indices):
@@ -82,7 +75,7 @@ def _touched(bound: Bound) -> int:
     if (sizes := bound.numbers("indices")) is not None:
         return math.prod(sizes)
     if index is None:
-        raise ValueError("how many elements are asked for is unknown")
+        raise ValueError("the number of requested elements is unknown")
     if shape and base_name(bound.overload._schema.name).startswith("index_"):
         dim = int(str(bound.arguments["dim"])) % len(shape)
         return index.elements * math.prod(shape[:dim] + shape[dim + 1 :])
@@ -90,16 +83,17 @@ def _touched(bound: Bound) -> int:
 
 
 def _scattered(*, accumulates: bool) -> Bytes:
-    """Read the source as far as it is used, and the index; write what is touched, read first if it accumulates.
+    """The used part of the source and the index are read; touched elements are written, and read if it accumulates.
 
-    A filling scalar is read from nowhere. Out of place the whole of self is copied first.
+    A scalar value is not read. Out of place, all of self is copied first.
     """
 
     def moved(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
         self, touched = _target(bound), _touched(bound)
         source = bound.tensor("source") or bound.tensor("src") or bound.tensor("values")
         read = _index_bytes(bound) + (min(source.distinct_bytes, touched * source.item_bytes) if source else 0)
-        if not _in_place(bound):
+        alias = bound.overload._schema.arguments[0].alias_info
+        if alias is None or not alias.is_write:  # out of place
             return read + self.distinct_bytes, self.distinct_bytes
         written = touched * self.item_bytes
         return read + (written if accumulates or bound.flag("accumulate") else 0), written
@@ -107,29 +101,28 @@ def _scattered(*, accumulates: bool) -> Bytes:
     return moved
 
 
-def _in_place(bound: Bound) -> bool:
-    alias = bound.overload._schema.arguments[0].alias_info
-    return alias is not None and bool(alias.is_write)
-
-
 def _accumulated(bound: Bound, outputs: list[Tensor]) -> int:
-    """An operation for every element of the source that is used."""
+    """An operation for every used element of the source."""
     return _touched(bound) if _target(bound).floating else 0
-
-
-def _put(bound: Bound, outputs: list[Tensor]) -> int:
-    return _accumulated(bound, outputs) if bound.flag("accumulate") else 0
 
 
 RULES = (
     Rule(("gather", "index_select", "embedding", "take", "take_along_dim"), no_flops, bytes=_gathered),
-    Rule(("index",), no_flops, outputs=_indexed, bytes=_gathered),
+    # ingest put the result's sizes in the place of the indices, which are not recorded
+    Rule(
+        ("index",),
+        no_flops,
+        outputs=lambda bound: (
+            None if (sizes := bound.numbers("indices")) is None else [contiguous(tuple(sizes), bound.needed("self"))]
+        ),
+        bytes=_gathered,
+    ),
     Rule(("embedding_dense_backward",), lambda bound, outputs: bound.needed("grad_output").elements),
     Rule(("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"), _bag_flops, bytes=_bagged),
     Rule(("index_copy", "scatter", "index_fill", "masked_scatter"), no_flops, bytes=_scattered(accumulates=False)),
     Rule(
         ("index_put", "_index_put_impl"),
-        _put,
+        lambda bound, outputs: _accumulated(bound, outputs) if bound.flag("accumulate") else 0,
         outputs=lambda bound: [_target(bound)],
         bytes=_scattered(accumulates=False),
     ),

@@ -1,6 +1,6 @@
-"""Writes to a cache of keys and values touch the slots of the step's tokens, not the cache they lie in.
+"""Writes to a cache of keys and values touch the slots of the step's tokens, not the whole cache.
 
-A padded step has more keys than slots; only what has a slot is read and written.
+A padded step has more keys than slots; only keys with a slot are read and written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from ridgeline.analyze.pricing.signature import Arguments
 
 
 def _stored(*pairs: tuple[str, str]) -> EngineBytes:
-    """From each source to its cache, in the types of both: as many rows as there are slots."""
+    """As many rows as there are slots move from each source to its cache, in the types of both."""
 
     def moved(call: Arguments) -> tuple[int, int]:
         read = written = 0

@@ -1,8 +1,8 @@
 """Matrix products: 2·M·N·K, of complex numbers 8·M·N·K; the addition of a bias is not counted (as FlopCounterMode).
 
 A complex multiply-add is four real ones. A bias multiplied by 0 is not read. An operand of fp4 holds two numbers in a
-byte, so its recorded sizes count half of them. A grouped product multiplies every row by its own group's matrix; no
-more matrices are read than there are rows.
+byte, so its recorded sizes are half of the real ones. A grouped product multiplies every row by its own group's matrix,
+and reads at most as many matrices as there are rows.
 """
 
 from __future__ import annotations
@@ -23,18 +23,14 @@ _OUT_DTYPES = {"5": ("fp16", 2), "6": ("fp32", 4), "15": ("bf16", 2)}
 """c10::ScalarType of an ``out_dtype``, as Concrete Inputs prints it."""
 
 
-def _left(bound: Arguments) -> Tensor | None:
-    names = _LEFT_OF_SUM if any(bound.tensor(n) for n in _LEFT_OF_SUM) else _LEFT
-    return next(iter(bound.tensors(*names)), None)
-
-
 def _packed(tensor: Tensor) -> int:
     return 2 if tensor.precision == "fp4" else 1
 
 
 def _product(bound: Bound, outputs: list[Tensor]) -> int:
     """Every output element sums over the inner dimension, the last of the left operand."""
-    left = _left(bound)
+    names = _LEFT_OF_SUM if any(bound.tensor(n) for n in _LEFT_OF_SUM) else _LEFT
+    left = next(iter(bound.tensors(*names)), None)
     if left is None or not left.shape or not outputs:
         return 0
     multiply_add = 8 if left.precision.startswith("complex") else 2
@@ -42,14 +38,14 @@ def _product(bound: Bound, outputs: list[Tensor]) -> int:
 
 
 def _unbiased(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    """Both factors and what is added to their product are read, the latter unless ``beta`` is 0."""
+    """Both factors are read, and the addend unless ``beta`` is 0."""
     factors = bound.tensors("mat1", "batch1", "mat", *_RIGHT, "vec")
     added = [] if bound.arguments.get("beta") in ("0", "0.", "0.0") else bound.tensors("self")
     return sum(t.distinct_bytes for t in factors + added), sum(t.distinct_bytes for t in outputs)
 
 
 def _scaled_outputs(bound: Bound) -> list[Tensor]:
-    """For what the meta device refuses: formats that it lacks, shapes that a device's kernel would pad."""
+    """Results that the meta device refuses: of formats that it lacks, of shapes that a device's kernel pads."""
     left, right = bound.needed("self"), bound.needed("mat2")
     precision, item_bytes = _OUT_DTYPES.get(str(bound.arguments.get("out_dtype")), (left.precision, left.item_bytes))
     if str(bound.arguments.get("out_dtype")) not in _OUT_DTYPES and left.precision in ("fp4", "fp8"):
@@ -58,7 +54,7 @@ def _scaled_outputs(bound: Bound) -> list[Tensor]:
 
 
 def _grouped(bound: Bound, outputs: list[Tensor]) -> int:
-    """Two stacks of matrices multiply pairwise; otherwise the rows, columns or inner dimension are dealt to groups."""
+    """Two stacks of matrices multiply pairwise; otherwise groups divide the rows, columns or inner dimension."""
     left, right = bound.needed("self"), bound.needed("mat2")
     pairs = left.shape[0] if len(left.shape) == len(right.shape) == 3 else 1
     return 2 * pairs * math.prod(left.shape[-2:]) * right.shape[-1] * _packed(left)
@@ -102,7 +98,7 @@ def _times(left: str, result: str) -> EngineFlops:
 
 
 def _returned(arguments: Arguments) -> tuple[int, int]:
-    """The result that is returned, of the type that ``out_dtype`` says."""
+    """The returned result, of the type ``out_dtype``."""
     _, item_bytes = _OUT_DTYPES.get(str(arguments.arguments.get("dtype")), ("bf16", 2))
     left, right = arguments.needed("a"), arguments.needed("b")
     return 0, left.elements // max(left.shape[-1], 1) * right.shape[-1] * item_bytes
@@ -116,7 +112,7 @@ def _by_sizes(arguments: Arguments) -> int:
 
 
 def _sized(arguments: Arguments) -> tuple[int, int]:
-    """The result of a product whose packed weights do not tell its width; an operand given for it is that result."""
+    """The result of a product whose packed weights do not show its width. An operand for the result is that result."""
     return 0, (arguments.number("m") or 0) * (arguments.number("n") or 0) * arguments.needed("a").item_bytes
 
 

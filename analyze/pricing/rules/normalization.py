@@ -1,4 +1,4 @@
-"""Normalizations, counted by the operations an element takes."""
+"""Normalizations, by the operations of an element."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RULES = (
     ),
     # square, add; scale; weight
     Rule(("_fused_rms_norm", "rms_norm"), _per_element(3, 1)),
-    # the normalized input again, two sums, and the gradient put together; weight and its gradient
+    # the normalized input again, two sums, and the gradient from these; weight and its gradient
     Rule(("native_layer_norm_backward", "native_group_norm_backward"), _per_element(9, 3)),
     Rule(("native_batch_norm_backward", "cudnn_batch_norm_backward", "batch_norm_backward"), _per_element(9, 3)),
     Rule(("_fused_rms_norm_backward",), _per_element(6, 3)),

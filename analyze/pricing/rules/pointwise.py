@@ -1,4 +1,4 @@
-"""Elementwise arithmetic: the operations of one output element; 0 when the result is not floating point."""
+"""Elementwise arithmetic, by the operations of an output element; 0 if the result is not floating point."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _per_element(operations: int) -> Flops:
 
 
 def _of_lists(operations: int) -> Flops:
-    """For every element of every tensor of the list that is computed."""
+    """``operations`` for every element of every tensor in the computed list."""
 
     def flops(bound: Bound, outputs: list[Tensor]) -> int:
         listed = bound.arguments.get("self")

@@ -1,4 +1,4 @@
-"""Reductions, counted by the operations an input element takes; comparisons are free."""
+"""Reductions, by the operations of an input element; comparisons are free."""
 
 from __future__ import annotations
 
@@ -22,14 +22,8 @@ def _per_input(operations: int, per_output: int = 0) -> Flops:
     return flops
 
 
-def _most(bound: Bound, outputs: list[Tensor]) -> int:
-    """Pairs of elements that are compared: as many as the operands have, or as distances times their dimension."""
-    first = bound.needed("x1") if bound.tensor("x1") else bound.needed("self")
-    return outputs[0].elements * first.shape[-1] if bound.tensor("x1") else first.elements
-
-
 def _window(bound: Bound) -> int:
-    """Elements of a pooling window; one size stands for both dimensions."""
+    """Elements of a pooling window; one size holds for both dimensions."""
     sizes = bound.numbers("kernel_size") or [1]
     return math.prod(sizes) if len(sizes) > 1 else sizes[0] ** 2
 
@@ -79,8 +73,9 @@ RULES = (
     # answers that the host waits for
     Rule(("equal", "is_nonzero", "item", "_local_scalar_dense", "_assert_async"), no_flops, outputs=lambda bound: []),
     Rule(("_cummax_helper", "_cummin_helper"), no_flops, outputs=lambda bound: [], overwrites=True),
-    # subtract, square, add
-    Rule(("mse_loss", "_cdist_forward"), lambda bound, outputs: 3 * _most(bound, outputs)),
+    # subtract, square, add; a distance does so in each dimension
+    Rule(("mse_loss",), lambda bound, outputs: 3 * bound.needed("self").elements),
+    Rule(("_cdist_forward",), lambda bound, outputs: 3 * outputs[0].elements * bound.needed("x1").shape[-1]),
     Rule(("isin", "histc", "bincount", "nll_loss_backward", "nll_loss2d_backward"), no_flops),
     Rule(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), no_flops),
     # four neighbours weighted and added, in each of two directions

@@ -1,7 +1,7 @@
 """Rotary embedding: every rotated element is two products and a sum, 3 operations.
 
-Of the table of cosines and sines the rows of the positions are read, no more than the table has; of partly rotated
-heads the rotated part.
+The rows of the table of cosines and sines that belong to the positions are read, at most all. Of partly rotated heads
+only the rotated part counts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ridgeline.analyze.pricing.signature import Arguments
 
 
 def _rotated(call: Arguments, name: str) -> int:
-    """Elements that turn: of every head as many as the table is wide."""
+    """Elements that are rotated: of every head as many as the table is wide."""
     tensor = call.tensor(name)
     if tensor is None:
         return 0
@@ -29,7 +29,7 @@ def _flops(*names: str) -> EngineFlops:
 
 
 def _in_place(call: Arguments) -> tuple[int, int]:
-    """Queries and keys are read and written where they are."""
+    """Queries and keys are read and written in place, and the table's rows are read."""
     turned = sum(_rotated(call, t) * call.needed(t).item_bytes for t in ("query", "key") if call.tensor(t))
     return turned + _rows(call), turned
 

@@ -1,4 +1,4 @@
-"""The forms of a rule: for operators PyTorch knows, and for those of inference engines, which it does not."""
+"""The two types of rules: for operators of PyTorch, and for those of inference engines."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ Bytes = Callable[["Bound", list[Tensor]], tuple[int, int]]
 
 @dataclass(frozen=True)
 class Rule:
-    """How operators of a family are priced; what is None is asked of PyTorch.
+    """How operators of a family are priced; PyTorch answers for a field that is None.
 
-    ``outputs`` stands in where PyTorch's meta kernel is missing or wrong, ``otherwise`` where it gave no answer;
-    ``bytes`` (read, written) where not every input byte is touched; ``overwrites`` says that arguments the operator
-    writes are not read. FLOPs that the recorded arguments do not tell are None, and the price has low confidence.
+    ``outputs`` replaces a meta kernel that is missing or wrong; ``otherwise`` applies if PyTorch gives no answer.
+    ``bytes`` (read, written) is for operators that do not touch every input byte. ``overwrites`` means that arguments
+    which the operator writes are not read. FLOPs that the recorded arguments do not determine are None, and the price
+    has low confidence.
     """
 
     operators: tuple[str, ...]
@@ -39,17 +40,17 @@ Certainty = Callable[[Arguments], bool]
 
 
 def always(arguments: Arguments) -> bool:
-    """All that the price depends on is recorded."""
+    """True: everything that the price depends on is recorded."""
     return True
 
 
 def never(arguments: Arguments) -> bool:
-    """The price rests on what is not recorded, a length or a choice."""
+    """False: the price depends on an unrecorded length or choice."""
     return False
 
 
 def nothing_more(arguments: Arguments) -> tuple[int, int]:
-    """The named tensors are all there is to move."""
+    """No bytes beyond those of the named tensors."""
     return 0, 0
 
 
@@ -57,10 +58,10 @@ def nothing_more(arguments: Arguments) -> tuple[int, int]:
 class EngineRule:
     """How operators outside PyTorch are priced, by their full names.
 
-    ``arguments`` names the recorded inputs in order. A tensor is read; ``=name`` is only written, ``+name`` read and
-    written, ``-name`` neither: ``moved`` says what of it and of the results is. ``name?`` may be absent, ``_name`` is a
-    number or text. Tensors beyond those named are read. A call that does not fit has no price by the rule; one that is
-    not ``certain`` has low confidence.
+    ``arguments`` names the recorded inputs in order. A tensor ``name`` is read, ``=name`` only written, ``+name`` read
+    and written, ``-name`` neither; ``moved`` returns the bytes of such tensors and of the results. ``name?`` may be
+    absent, ``_name`` is a number or text. Further tensors are read. A call that does not fit has no price by the rule;
+    one that is not ``certain`` has low confidence.
     """
 
     operators: tuple[str, ...]
@@ -72,23 +73,23 @@ class EngineRule:
 
 def fit(rule: EngineRule, call: Call) -> tuple[Arguments, int, int]:
     """The call's inputs by the names of the rule, and the bytes read and written; ValueError if they do not fit."""
-    found, read, written = Arguments({}), 0, 0
+    arguments, read, written = Arguments({}), 0, 0
     names = rule.arguments.split()
     for i, value in enumerate(call.inputs):
         name = names[i] if i < len(names) else f"{i}?"
         plain = name.strip("=+-?_")
-        found.arguments[plain] = value
+        arguments.arguments[plain] = value
         if isinstance(value, Tensor) and name[0] not in "-=":
             read += value.distinct_bytes
         if isinstance(value, Tensor) and name[0] in "+=":
             written += value.distinct_bytes
     for name in names:
-        tensor = found.tensor(name.strip("=+-?_"))
+        tensor = arguments.tensor(name.strip("=+-?_"))
         fits = tensor is None or tensor.shape == () if name[0] == "_" else tensor is not None
         if not fits and not name.endswith("?"):
-            raise ValueError(f"{call.operator}: the argument {name} is not what was recorded")
-    more = rule.moved(found)
-    return found, read + more[0], written + more[1]
+            raise ValueError(f"{call.operator}: the recorded input does not fit the argument {name}")
+    more = rule.moved(arguments)
+    return arguments, read + more[0], written + more[1]
 
 
 def no_flops(bound: Arguments, outputs: list[Tensor] | None = None) -> int:
@@ -97,7 +98,7 @@ def no_flops(bound: Arguments, outputs: list[Tensor] | None = None) -> int:
 
 
 def unknown_flops(bound: Arguments) -> None:
-    """More than the recorded arguments tell."""
+    """The recorded arguments do not determine the FLOPs."""
 
 
 def each(name: str, operations: int) -> EngineFlops:
@@ -106,7 +107,7 @@ def each(name: str, operations: int) -> EngineFlops:
 
 
 def contiguous(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """A dense tensor of the given shape with the element type of another."""
+    """A dense tensor of ``shape`` with the element type of ``like``."""
     strides = [1] * len(shape)
     for i in range(len(shape) - 2, -1, -1):
         strides[i] = strides[i + 1] * shape[i + 1]

@@ -1,14 +1,15 @@
-"""Kernels that Inductor generated, from their arguments: every tensor is read or written once.
+"""Kernels that Inductor generated, by their arguments: every tensor is read or written once.
 
-Inductor passes tensors that are updated in place first, then inputs, then outputs, then the sizes of the loop; the
-trace says of no tensor which it is. A kernel has to write something of its loop's size: where its last tensor cannot be
-that (too small, as a bias), or is the flat form of the first one's shape while the kernel fuses a view (a product's
-result, which the next kernel reshapes and overwrites), there is no output, and the first tensor is read and written.
-No more of a tensor is read than the loop has iterations: a table of embeddings is larger.
+Inductor passes tensors that it updates in place first, then inputs, then outputs, then the sizes of the loop. The trace
+does not say which tensor is which. A kernel must write something of its loop's size. There is no output, and the first
+tensor is read and written, in two cases: the last tensor does not have that size (a bias, say); or the kernel fuses a
+view and the last tensor has the flat form of the first one's shape (a product's result, which the next kernel reshapes
+and overwrites). A tensor is read for at most as many elements as the loop has iterations, since a table of embeddings
+is larger.
 
-Inductor's own numbers come first where it recorded them: ``kernel_num_gb`` (``TORCHINDUCTOR_PROFILE=1``) and
-``kernel_flop`` (``TORCHINDUCTOR_BENCHMARK_KERNEL=1``). It counts products alone, so that 0 FLOPs say nothing. FLOPs of
-other fused kernels are unknown, since a name lists each operator once; products of templates count 2·M·N·K.
+Inductor's own numbers come first where they are recorded: ``kernel_num_gb`` (``TORCHINDUCTOR_PROFILE=1``) and
+``kernel_flop`` (``TORCHINDUCTOR_BENCHMARK_KERNEL=1``). It counts only products, so 0 FLOPs mean unknown. FLOPs of other
+fused kernels are unknown, since a name lists each operator once; products of templates count 2·M·N·K.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ridgeline.analyze.pricing.signature import Call, Tensor
 
 
 def bytes_moved(call: Call) -> tuple[int, int] | None:
-    """(read, written) of a generated kernel; None where no tensor was recorded."""
+    """(read, written) of a generated kernel; None if no tensor is recorded."""
     tensors = [value for value in call.inputs if isinstance(value, Tensor)]
     if giga := call.measures.get("kernel_num_gb"):
         return round(giga * 1e9), 0
@@ -37,12 +38,20 @@ def flops(call: Call) -> int | None:
     """Inductor's own count, or that of a product by its template's operands."""
     if counted := call.measures.get("kernel_flop"):
         return round(counted)
+    if not (_is_template(call) and _words(call) & _PRODUCTS):
+        return None
+    # two matrices with a common inner size and, last, a result of their outer sizes
     tensors = [value for value in call.inputs if isinstance(value, Tensor)]
-    return _product(tensors) if _is_template(call) and _words(call) & _PRODUCTS else None
+    *operands, result = tensors or [Tensor((), (), "", 0)]
+    for left, right in pairwise(operands):
+        multiply = len(left.shape) == len(right.shape) >= 2 and left.shape[-1] == right.shape[-2]
+        if multiply and result.elements == math.prod(left.shape[:-1]) * right.shape[-1]:
+            return 2 * result.elements * left.shape[-1]
+    return None
 
 
 def certain(call: Call) -> bool:
-    """Whether the arguments tell what is moved, and computed where that is a template's product or attention."""
+    """Whether the arguments determine the bytes and, for a template's product or attention, the FLOPs."""
     return not _is_template(call) or flops(call) is not None
 
 
@@ -58,17 +67,8 @@ def _words(call: Call) -> frozenset[str]:
     return frozenset(call.operator.split("_"))
 
 
-def _product(tensors: list[Tensor]) -> int | None:
-    """Two matrices of an inner size in common and, last, a result of their outer sizes."""
-    *operands, result = tensors or [Tensor((), (), "", 0)]
-    for left, right in pairwise(operands):
-        multiply = len(left.shape) == len(right.shape) >= 2 and left.shape[-1] == right.shape[-2]
-        if multiply and result.elements == math.prod(left.shape[:-1]) * right.shape[-1]:
-            return 2 * result.elements * left.shape[-1]
-    return None
-
-
 def _in_place(call: Call, tensors: list[Tensor]) -> bool:
+    """Whether the first tensor is read and written and there is no output (see the module's docstring)."""
     if _is_template(call):
         return False
     if len(tensors) == 1:
@@ -77,17 +77,14 @@ def _in_place(call: Call, tensors: list[Tensor]) -> bool:
     sizes = _loop_sizes(call)
     if sizes and last.elements not in sizes:
         return first.elements in sizes
-    flattened = len(last.shape) < len(first.shape) and _merges(first.shape, last.shape)
+    # The flat form of a shape merges neighbouring dimensions: all its partial products are the shape's as well.
+    partial = {math.prod(first.shape[i:]) for i in range(len(first.shape) + 1)}
+    merges = all(math.prod(last.shape[i:]) in partial for i in range(len(last.shape) + 1))
+    flattened = len(last.shape) < len(first.shape) and merges and last.elements == first.elements
     return flattened and "view" in _words(call)
 
 
 def _loop_sizes(call: Call) -> set[int]:
-    """What the loop may write: the last two numbers passed, and their product."""
+    """Element counts that the loop may write: the last two numbers passed, and their product."""
     numbers = [int(v) for v in call.inputs if isinstance(v, str) and v.isdecimal()][-2:]
     return {*numbers, math.prod(numbers)} if numbers else set()
-
-
-def _merges(shape: tuple[int, ...], flat: tuple[int, ...]) -> bool:
-    """Whether the second is the first with neighbouring dimensions merged."""
-    ends = {math.prod(shape[i:]) for i in range(len(shape) + 1)}
-    return all(math.prod(flat[i:]) in ends for i in range(len(flat) + 1)) and math.prod(flat) == math.prod(shape)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ridgeline.analyze.pricing.stored_prices import completed_by
+from ridgeline.analyze.pricing.completed_signatures import completed_by
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
 

@@ -1,0 +1,136 @@
+"""Signatures completed with facts that the profiler leaves out and the trace has elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+import polars as pl
+
+from ridgeline.analyze.reading.columns import Interned, Signature
+from ridgeline.analyze.reading.trace import Trace
+
+_OPAQUE = re.compile(r"OpaqueType<(\d+)u>")
+_ELEMENT_OF_SIZE = {"1": "unsigned char", "2": "c10::BFloat16", "4": "float", "8": "double"}
+_TEMPLATE = re.compile(r"(?:Copy\w*|CatArray\w*|Functor)<((?:c10::)?\w+)[,>]")
+_NCCL_ELEMENT = re.compile(r"nccl\w*_(bf16|f16|f32|f64|i8|u8|i32|i64|half|float|double)(?:_|\b)")
+_COLLECTIVE = re.compile(r"nccl\w*?Kernel_(All[A-Z][a-z]+|ReduceScatter|Broadcast|Reduce|SendRecv)")
+_ELEMENTS = {
+    "long": "long int", "int": "int", "float": "float", "double": "double", "c10::BFloat16": "c10::BFloat16",
+    "c10::Half": "c10::Half", "bf16": "c10::BFloat16", "f16": "c10::Half", "half": "c10::Half", "f32": "float",
+    "f64": "double", "i8": "signed char", "u8": "unsigned char", "i32": "int", "i64": "long int", "bool": "bool",
+}  # fmt: skip
+"""Element types in the names of kernels -> in the profiler's records."""
+
+_INDEXED = frozenset({"aten::index", "aten::index_put_", "aten::_index_put_impl_"})
+_INDICES = 1
+"""Position of the indices among their arguments."""
+_COLLECTIVE_NAME = 4
+"""Position of the collective's name among the arguments of ``record_param_comms``."""
+
+
+def assign(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
+    """``activities`` with ``signature``, the code of the operator's signature, null without an operator.
+
+    Completed signatures are added to ``trace.signatures``. The view that an indexing operator makes of its tensor says
+    which elements it addresses. A kernel's name says the element type of a tensor list and the kind of a collective.
+    """
+    codes = _with_views(trace)
+    activities = activities.with_columns(
+        signature=codes.gather(activities["operator"].fill_null(0)) if len(codes) else None
+    )
+    activities = activities.with_columns(signature=pl.when(pl.col("operator").is_not_null()).then("signature"))
+    incomplete = [
+        code
+        for code, (operator, _, types, *_) in enumerate(trace.signatures)
+        if b'"TensorList"' in types or operator == "record_param_comms"
+    ]
+    if not incomplete:
+        return activities
+    pairs = (
+        activities.filter(pl.col("signature").is_in(incomplete)).select("signature", "name").unique(maintain_order=True)
+    )
+    completed = _codes(trace, [completed_by(trace.signatures[code], trace.names[name]) for code, name in pairs.rows()])
+    return (
+        activities.join(
+            pairs.with_columns(completed=completed), on=["signature", "name"], how="left", maintain_order="left"
+        )
+        .with_columns(signature=pl.coalesce("completed", "signature"))
+        .drop("completed")
+    )
+
+
+def _with_views(trace: Trace) -> pl.Series:
+    """Each operator's signature; an indexing operator's has the sizes of the last indexed view inside it."""
+    codes = trace.operators["signature"]
+    indexing = [code for code, signature in enumerate(trace.signatures) if signature[0] in _INDEXED]
+    views = {}
+    for code, (operator, _, _, _, concrete) in enumerate(trace.signatures):
+        sizes, strides = ([*_texts(concrete)[1:3], "", ""])[:2] if operator == "aten::as_strided" else ("", "")
+        # an indexed view has stride 0 in the place of an index
+        if sizes and "0" in strides.strip("[]").replace(" ", "").split(","):
+            views[code] = sizes
+    if not indexing or not views:
+        return codes
+    spans = trace.operators.with_row_index("row").with_columns(end_ns=pl.col("start_ns") + pl.col("duration_ns"))
+    inside = spans.filter(pl.col("signature").is_in(list(views)))
+    inside = inside.select("thread", "end_ns", view="signature", view_start_ns="start_ns").sort("end_ns")
+    # the last view that ended before the operator did, if it also began inside it
+    operators = (
+        spans.filter(pl.col("signature").is_in(indexing))
+        .sort("end_ns")
+        .join_asof(inside, on="end_ns", by="thread", check_sortedness=False)
+        .filter(pl.col("view_start_ns") >= pl.col("start_ns"))
+    )
+    pairs = operators.select("signature", "view").unique(maintain_order=True).sort("signature", "view")
+    completed = []
+    for code, view in pairs.rows():
+        operator, dims, types, strides, concrete = trace.signatures[code]
+        completed.append((operator, dims, types, strides, _replaced(concrete, _INDICES, views[view])))
+    pairs = pairs.with_columns(completed=_codes(trace, completed))
+    operators = operators.join(pairs, on=["signature", "view"], how="left", maintain_order="left")
+    return codes.scatter(operators["row"], operators["completed"])
+
+
+def _codes(trace: Trace, signatures: Sequence[Signature]) -> pl.Series:
+    """The code of each signature; new ones are added to the trace."""
+    interned = Interned(trace.signatures)
+    codes = pl.Series([interned[signature] for signature in signatures], dtype=pl.Int64)
+    trace.signatures.extend(list(interned)[len(trace.signatures) :])
+    return codes
+
+
+def _replaced(concrete: bytes, position: int, text: str) -> bytes:
+    """The concrete inputs with ``text`` at ``position``, unchanged if they are shorter."""
+    values = _texts(concrete)
+    if len(values) <= position:
+        return concrete
+    return msgspec.json.encode([*values[:position], text, *values[position + 1 :]])
+
+
+def _texts(concrete: bytes) -> list[str]:
+    """The concrete inputs, or an empty list if they do not have the profiler's form."""
+    try:
+        return msgspec.json.decode(concrete, type=list[str])
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return []
+
+
+def completed_by(signature: Signature, kernel: str) -> Signature:
+    """A signature with the element type of its lists and the kind of its collective, from its kernel's name.
+
+    >>> completed_by(("aten::cat", b"[[[4]]]", b'["TensorList"]', b"", b""), "CatArrayBatchedCopy<OpaqueType<4u>>")[2]
+    b'["TensorList float"]'
+    """
+    name, dims, types, strides, concrete = signature
+    if match := _OPAQUE.search(kernel):
+        element = _ELEMENT_OF_SIZE.get(match[1])
+    else:
+        match = _NCCL_ELEMENT.search(kernel) or _TEMPLATE.search(kernel)
+        element = _ELEMENTS.get(match[1]) if match else None
+    if element:
+        types = types.replace(b'"TensorList"', f'"TensorList {element}"'.encode())
+    if name == "record_param_comms" and (match := _COLLECTIVE.search(kernel)):
+        concrete = _replaced(concrete, _COLLECTIVE_NAME, match[1])
+    return (name, dims, types, strides, concrete)
