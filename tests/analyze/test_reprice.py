@@ -91,7 +91,7 @@ def filled_by(doctor: Doctor, warehouse: Path, traces: list[Path], version: int 
     from ridgeline.analyze.pricing import families
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("ingest", "run", "pricing.stored_prices"):
+        for module in ("ingest", "tables.runs", "pricing.stored_prices"):
             patch.setattr(f"ridgeline.analyze.{module}.RULES_VERSION", version)
         doctor(patch)
         assert {outcome for _, outcome in load(warehouse, *traces)} == {"loaded"}
