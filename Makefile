@@ -104,7 +104,7 @@ pages: $(INSTALLED) ## warehouse/SCHEMA.md and COOKBOOK.md, from the database's 
 study: $(INSTALLED) ## the study's pages and FINDINGS.md from its lake; with RUNS=folder, of the captured runs there as well
 	$(if $(filter command line environment,$(origin RUNS)),$(BIN)/ridgeline analyze "$(RUNS)" --lake $(STUDY)/lake)
 	$(BIN)/ridgeline report --lake $(STUDY)/lake -o $(STUDY)
-	$(BIN)/python -m ridgeline.reports.study.findings $(STUDY)/lake FINDINGS.md
+	$(BIN)/python -m ridgeline.reports.study.findings $(STUDY)/lake FINDINGS.md $(STUDY)
 
 capture-study: ## every configuration of the study on a GPU machine, the least that counts first; again to go on; makes no .venv
 	@for name in $(EXPERIMENTS); do \

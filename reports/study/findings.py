@@ -1,53 +1,91 @@
-"""FINDINGS.md: prose whose tables are answers, each below the SQL that gives it.
+"""FINDINGS.md and its pictures, written from the study's lake by the template ``findings.md.j2``.
 
-A fenced block of ``sql`` is a question to the study's lake, the Markdown table after it the answer. Asking again puts
-new answers into the same prose: ``python -m ridgeline.reports.study.findings reports/study/lake FINDINGS.md``.
+Every measured number comes from a query of ``queries/``: the template prints a query's rows as a table, or puts a cell
+into a sentence. ``python -m ridgeline.reports.study.findings LAKE FINDINGS.md PICTURES`` writes the page, and its
+pictures into the folder PICTURES. The test of the committed study renders them again and compares.
 """
 
 from __future__ import annotations
 
-import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import jinja2
 
-QUESTION = re.compile(r"(?P<question>^```sql\n(?P<sql>.*?)\n```\n)(?:\n(?:^\|[^\n]*\n)+)?", re.MULTILINE | re.DOTALL)
+from ridgeline.reports import queries
+from ridgeline.reports.errors import ReportError
+from ridgeline.reports.queries import Row
+from ridgeline.reports.study import findings_charts
+
+TEMPLATE = Path(__file__).with_name("findings.md.j2")
+QUERIES = Path(__file__).with_name("queries")
 
 
-def answered(text: str, connection: duckdb.DuckDBPyConnection) -> str:
-    """The text with each question's answer below it, in place of the one that stood there.
+PAGE = "FINDINGS.md"
 
-    Raises :class:`duckdb.Error` for a question that is none.
+
+def render(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The texts of FINDINGS.md and of its pictures, by file name, as the lake behind ``connection`` gives them.
+
+    Raises :class:`duckdb.Error` for a query that fails, and :class:`~ridgeline.reports.errors.ReportError` where a
+    sentence's row is missing or ambiguous.
     """
-    return QUESTION.sub(lambda match: f"{match['question']}\n{_answer(connection, match['sql'])}", text)
+
+    @cache
+    def rows(name: str) -> list[Row]:
+        return queries.fetch(connection, (QUERIES / f"{name}.sql").read_text(encoding="utf-8"))
+
+    def row(name: str, **key: Any) -> Row:
+        matched = [row for row in rows(name) if key.items() <= row.items()]
+        if len(matched) != 1:
+            raise ReportError(f"{name}.sql has {len(matched)} rows with {key}: a sentence of {TEMPLATE.name} needs one")
+        return matched[0]
+
+    # finalize formats every value that the template prints; StrictUndefined refuses a column that the query lacks.
+    environment = jinja2.Environment(
+        finalize=cell, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return {
+        PAGE: template.render(row=row, rows=rows, table=lambda name: markdown_table(rows(name))),
+        "tokens_to_beat_ar.svg": findings_charts.tokens_to_beat_ar(rows("break_even"), rows("break_even_context")),
+        "latency_over_ar.svg": findings_charts.latency_over_ar(rows("over_ar_context")),
+        "step_parts.svg": findings_charts.step_parts(rows("step_parts")),
+    }
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """A query's rows as a Markdown table, numbers to the right."""
-    found = connection.execute(sql)
-    columns = [(name, kind.id not in ("varchar", "boolean")) for name, kind, *_ in found.description or []]
-    lines = [[name for name, _ in columns], ["---:" if number else "---" for _, number in columns]]
-    lines += [[_said(value) for value in row] for row in found.fetchall()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def markdown_table(rows: list[Row]) -> str:
+    """``rows`` as a Markdown table; columns that hold numbers are aligned to the right.
+
+    >>> print(markdown_table([{"mode": "ar", "ms": 1234.5}, {"mode": None, "ms": None}]))
+    | mode | ms |
+    | --- | ---: |
+    | ar | 1,234.5 |
+    |  |  |
+    """
+    columns = list(rows[0])
+    numeric = [any(isinstance(row[name], int | float) for row in rows) for name in columns]
+    lines = [columns, ["---:" if is_number else "---" for is_number in numeric]]
+    lines += [[cell(row[name]).replace("|", "\\|") for name in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _said(value: Any) -> str:
-    """A value in a cell: what a bar would break, escaped; numbers as SQL rounded them.
+def cell(value: Any) -> str:
+    """``value`` as text: empty for None, numbers with thousands separators and the digits that SQL rounded them to.
 
-    >>> _said(None), _said(1234), _said(0.5), _said("a|b")
-    ('', '1,234', '0.5', 'a\\\\|b')
+    >>> cell(None), cell(1234), cell(0.5), cell("a")
+    ('', '1,234', '0.5', 'a')
     """
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value.replace("|", "\\|")
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
-def main(lake: str, page: str) -> None:
-    """Put the lake's answers into a page, if they are others."""
+def main(lake: str, page: str, pictures: str) -> None:
+    """Write ``page``, and its pictures into the folder ``pictures``, from the lake at the path or URL ``lake``."""
     from ridgeline.reports.study.page import HELD
     from ridgeline.warehouse import materialize
     from ridgeline.warehouse.lake import load_lake
@@ -55,12 +93,11 @@ def main(lake: str, page: str) -> None:
     connection = load_lake(lake)
     try:
         materialize(connection, *HELD)
-        before = Path(page).read_text(encoding="utf-8")
-        after = answered(before, connection)
+        for name, text in render(connection).items():
+            path = Path(page) if name == PAGE else Path(pictures) / name
+            path.write_text(text, encoding="utf-8")
     finally:
         connection.close()
-    if after != before:
-        Path(page).write_text(after, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ridgeline.reports import queries
 from ridgeline.reports.explorer import page
 from ridgeline.reports.explorer.data import gather
 from ridgeline.reports.study import figures as study
+from ridgeline.reports.study import findings
 from ridgeline.reports.study import page as study_page
-from ridgeline.reports.study.findings import QUESTION, answered
 from ridgeline.warehouse import materialize
 from ridgeline.warehouse.lake import load_lake
 
@@ -26,6 +27,10 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     materialize(connection, *study_page.HELD)
     yield connection
     connection.close()
+
+
+def query(name: str) -> str:
+    return (findings.QUERIES / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def ask(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[object, ...]]:
@@ -71,19 +76,123 @@ def test_every_point_was_repeated_with_telemetry(connection: duckdb.DuckDBPyConn
     assert ask(connection, "SELECT DISTINCT outcome FROM runs ORDER BY ALL") == [("ok",), ("oom",)]
 
 
-def test_the_readmes_table_is_that_of_the_findings() -> None:
-    """To the digits it has, in the same order of columns."""
+def test_the_readmes_table_is_that_of_the_findings(connection: duckdb.DuckDBPyConnection) -> None:
+    """To the digits it has, in the order of the columns of ``queries/steps.sql``."""
     shown = re.findall(r"^\| `(\w+)` (\w+)[^|]*\|((?: [\d.]+ \|){7})$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    found = re.findall(r"^\| (\w+) \| (\w+) \|((?: [\d.]+ \|){7})$", (ROOT / "FINDINGS.md").read_text(), re.MULTILINE)
-    answers = {(mode, kind): [float(cell) for cell in cells.split("|")[:-1]] for mode, kind, cells in found}
+    answers = {(mode, kind): cells for mode, kind, *cells in ask(connection, query("steps"))}
     assert len(shown) == 7
     for mode, kind, cells in shown:
         for cell, answer in zip(cells.split("|")[:-1], answers[mode, kind], strict=True):
             digits = len(cell.strip().partition(".")[2])
+            assert isinstance(answer, float)
             assert abs(float(cell) - answer) <= 0.5001 * 10**-digits, (mode, kind, cell, answer)
 
 
 def test_the_findings_are_the_lakes(connection: duckdb.DuckDBPyConnection) -> None:
+    """The page and its pictures; if they are not, ``make study`` writes them."""
+    pages = findings.render(connection)
+    assert pages.keys() == {"FINDINGS.md", "tokens_to_beat_ar.svg", "latency_over_ar.svg", "step_parts.svg"}
+    for name, text in pages.items():
+        path = ROOT / name if name == findings.PAGE else ROOT / "reports/study/results" / name
+        assert path.read_text(encoding="utf-8") == text, name
+
+
+def test_the_findings_name_every_query() -> None:
     text = (ROOT / "FINDINGS.md").read_text(encoding="utf-8")
-    assert len(QUESTION.findall(text)) >= 10
-    assert answered(text, connection) == text
+    missing = [path.name for path in findings.QUERIES.glob("*.sql") if f"reports/study/queries/{path.name}" not in text]
+    assert missing == []
+    assert len(text.splitlines()) <= 350
+
+
+def test_no_measured_number_is_typed() -> None:
+    """What is not a query's answer stands in a paragraph that names its source."""
+    text = re.sub(r"\{[{%#].*?[%#}]\}", "", findings.TEMPLATE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    sources = ("reviewer's", "arXiv", "PyTorch 2.11")
+    with_decimals = [paragraph for paragraph in text.split("\n\n") if re.search(r"\d\.\d", paragraph)]
+    assert [paragraph for paragraph in with_decimals if not any(source in paragraph for source in sources)] == []
+
+
+DUAL, WITHIN = "dlm_block_dual", "within a run"
+CLAIMS: list[tuple[str, dict[str, object], dict[str, object]]] = [
+    # One token a forward against AR, and the naive mode against blocks.
+    ("over_ar", {"prompt": 1024}, {"dual_over_ar": 1.29, "least": 1.29, "most": 1.3}),
+    ("eager_speedup", {"mode": DUAL, "generated": 128}, {"naive_over_block": 1.31, "least": 1.17, "most": 1.39}),
+    ("speedup_stages", {"mode": DUAL}, {"ideal_step": 6.1, "measured": 5.04, "least": 5.01, "most": 5.06}),
+    ("naive_over_block", {"experiment": "e7-steps"}, {"naive_over_block": 4.2, "one_sweep": "yes"}),
+    ("naive_over_block", {"experiment": "e9-lengths", "length": 1152}, {"naive_over_block": 4.1, "at_roofs": 5.4}),
+    ("naive_over_block", {"length": 4224}, {"naive_over_block": 10.3, "one_sweep": "no"}),
+    ("naive_over_block", {"length": 8192}, {"naive_over_block": 14.7, "one_sweep": "no"}),
+    ("naive_over_block", {"length": 16384}, {"naive_over_block": 19.5, "one_sweep": "yes"}),
+    ("naive_over_block", {"length": 32768}, {"naive_over_block": 23.5, "at_roofs": 27.2, "one_sweep": "yes"}),
+    # Tokens a forward, and what refreshes cost in batches.
+    ("break_even", {"prompt": 1024, "batch": 1}, {"tokens_a_forward": "1.40"}),
+    ("break_even", {"prompt": 1024, "batch": 4}, {"tokens_a_forward": "2.82"}),
+    ("break_even", {"prompt": 1024, "batch": 8}, {"tokens_a_forward": "none", "over_ar_1_token": 2.74}),
+    ("break_even", {"prompt": 2048, "batch": 1}, {"tokens_a_forward": "1.74"}),
+    ("break_even", {"prompt": 2048, "batch": 4}, {"tokens_a_forward": "none"}),
+    ("break_even", {"prompt": 2048, "batch": 16}, {"tokens_a_forward": "none", "over_ar_1_token": 6.51}),
+    ("break_even", {"prompt": 2048, "batch": 32}, {"over_ar_1_token": 11.22}),
+    ("break_even", {"prompt": 2048, "batch": 64}, {"over_ar_1_token": 18.33}),
+    ("break_even_context", {"mode": DUAL, "length": 8192}, {"tokens_a_forward": "none"}),
+    ("break_even_context", {"mode": "dlm_block_causal", "length": 8192}, {"tokens_a_forward": "1.67"}),
+    ("break_even_context", {"mode": "dlm_block_causal", "execution": "compile"}, {"tokens_a_forward": "1.21"}),
+    ("refresh_against_ar", {"batch": 8}, {"refresh_ms": 279, "ar_32_tokens_ms": 250}),
+    ("steps_to_win", {"batch": 8, "steps_a_block": 1}, {"measured_64": 1.26, "projected_256": 0.99}),
+    ("steps_to_win", {"batch": 8, "steps_a_block": 1}, {"in_the_limit": 0.9}),
+    ("batches", {"prompt": 2048, "batch": 16}, {"ar_over_dual": 1.53}),
+    ("batches", {"prompt": 2048, "batch": 32}, {"ar_over_dual": 1.64}),
+    ("batches", {"prompt": 2048, "batch": 64}, {"ar_over_dual": 1.73}),
+    ("batches", {"prompt": 2048, "batch": 128}, {"ar_prefill_percent": 94}),
+    # Intensity and lengths.
+    ("intensity", {"step": "block of 32"}, {"counted_least": 30.9, "counted_most": 31.9}),
+    ("intensity", {"step": "naive step, refresh"}, {"counted_least": 404.8, "counted_most": 500.8}),
+    ("block_intensity", {"block": 128}, {"least": 112.9, "most": 113.7}),
+    ("lengths", {"mode": "dlm_full", "generated": 512}, {"a_token": 1.32}),
+    ("refresh_intensity", {"length": 4096}, {"most": 418}),
+    ("refresh_intensity", {"length": 32768}, {"most": 781}),
+    # Cards on like roofs, the bracket of the paper's 2 to 3, and remedies that add up.
+    ("cards", {"device": "NVIDIA RTX A6000"}, {"naive_over_block_step": 5.56}),
+    ("cards", {"device": "NVIDIA A100 SXM 80GB"}, {"naive_over_block_step": 7.32}),
+    ("cards", {"device": "NVIDIA H200"}, {"naive_over_block_step": 5.44}),
+    ("bracket", {"code": "published, emulated", "over_roof": 1.0}, {"naive_over_block": 1.84}),
+    ("bracket", {"code": "published, emulated", "over_roof": 1.69}, {"naive_over_block": 2.99}),
+    ("bracket", {"code": "clean", "over_roof": 1.0}, {"naive_over_block": 3.9}),
+    ("bracket", {"code": "clean", "over_roof": 1.69}, {"naive_over_block": 4.87}),
+    ("attention_backends", {"backend": "cuDNN"}, {"runs": 201}),
+    ("attention", {"mode": DUAL, "prompt": 32736}, {"percent_of_roof": 26, "cudnn_percent": 100}),
+    ("power", {"kind": "denoise"}, {"ms": 29.59, "mhz": 1545}),
+    ("power", {"kind": "refresh"}, {"ms": 25.42, "mhz": 1965}),
+    # Protocol.
+    ("overlap", {}, {"runs": 204, "beside_a_sweep": 158}),
+    ("spread", {"spread_of": WITHIN, "execution": "eager"}, {"median": 7.6, "percentile_90": 20.2, "worst": 54.7}),
+    ("spread", {"spread_of": WITHIN, "execution": "cuda_graph"}, {"median": 0.2, "percentile_90": 2.2, "worst": 8.4}),
+    ("spread", {"spread_of": WITHIN, "execution": "compile"}, {"median": 0.3, "percentile_90": 1.1, "worst": 3.8}),
+    ("spread", {"spread_of": "between sweeps", "execution": "cuda_graph"}, {"median": 0.7, "worst": 4.9}),
+    ("spread", {"spread_of": "between sweeps", "execution": "eager"}, {"median": 19.8, "worst": 97.1}),
+    ("drift", {}, {"worst_percent": 1.2}),
+    ("cache_model", {"family": "attention"}, {"least_percent": -91, "most_percent": 39}),
+    ("naive_batch", {}, {"least_ms": 28.2, "most_ms": 51.1}),
+    ("scale_ratio", {"model": "llama-3-70b"}, {"generation": 5.37, "minutes_apart": 45}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key", "expected"), CLAIMS)
+def test_a_claims_number(
+    connection: duckdb.DuckDBPyConnection, name: str, key: dict[str, object], expected: dict[str, object]
+) -> None:
+    """Each number that a claim rests on, as it was derived from the lake by other queries than these."""
+    rows = [row for row in queries.fetch(connection, query(name)) if key.items() <= row.items()]
+    assert [{column: row[column] for column in expected} for row in rows] == [expected]
+
+
+def test_the_remedies_add_up(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = queries.fetch(connection, query("remedies"))
+    saved = sum(row["saved_ms"] for row in rows[1:])
+    assert saved == pytest.approx(rows[0]["step_ms"] - rows[-1]["step_ms"], abs=0.01 * len(rows))
+    assert [row["one_sweep"] for row in rows] == [None, "yes", "yes", "no", "yes", "yes", "yes", "yes"]
+
+
+def test_the_parts_of_a_step_sum_to_it(connection: duckdb.DuckDBPyConnection) -> None:
+    for row in queries.fetch(connection, query("step_parts")):
+        parts = sum(row[part] for part in ("roof", "products", "attention", "unfused", "host"))
+        assert parts == pytest.approx(row["step_ms"], abs=0.03), row
