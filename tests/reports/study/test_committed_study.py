@@ -76,16 +76,9 @@ def test_every_point_was_repeated_with_telemetry(connection: duckdb.DuckDBPyConn
     assert ask(connection, "SELECT DISTINCT outcome FROM runs ORDER BY ALL") == [("ok",), ("oom",)]
 
 
-def test_the_readmes_table_is_that_of_the_findings(connection: duckdb.DuckDBPyConnection) -> None:
-    """To the digits it has, in the order of the columns of ``queries/steps.sql``."""
-    shown = re.findall(r"^\| `(\w+)` (\w+)[^|]*\|((?: [\d.]+ \|){7})$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    answers = {(mode, kind): cells for mode, kind, *cells in ask(connection, query("steps"))}
-    assert len(shown) == 7
-    for mode, kind, cells in shown:
-        for cell, answer in zip(cells.split("|")[:-1], answers[mode, kind], strict=True):
-            digits = len(cell.strip().partition(".")[2])
-            assert isinstance(answer, float)
-            assert abs(float(cell) - answer) <= 0.5001 * 10**-digits, (mode, kind, cell, answer)
+def test_the_readme_counts_the_lakes_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    ((runs,),) = ask(connection, "SELECT COUNT(*) FROM runs")
+    assert f"{runs} runs" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_findings_are_the_lakes(connection: duckdb.DuckDBPyConnection) -> None:
@@ -143,6 +136,11 @@ CLAIMS: list[tuple[str, dict[str, object], dict[str, object]]] = [
     ("batches", {"prompt": 2048, "batch": 32}, {"ar_over_dual": 1.64}),
     ("batches", {"prompt": 2048, "batch": 64}, {"ar_over_dual": 1.73}),
     ("batches", {"prompt": 2048, "batch": 128}, {"ar_prefill_percent": 94}),
+    # Steps in ms: unprofiled by execution, and what compiled kernels lose.
+    ("steps", {"mode": "ar", "kind": "decode"}, {"eager": 36.1, "cuda_graph": 7.05, "compiled": 4.6, "at_roofs": 3.42}),
+    ("steps", {"mode": DUAL, "kind": "reuse"}, {"cuda_graph": 8.72, "compiled": 5.21, "matmul": 0.73, "attention": 0.52}),
+    ("steps", {"mode": DUAL, "kind": "refresh"}, {"cuda_graph": 34.85, "compiled": 25.42, "at_roofs": 23.54}),
+    ("steps", {"mode": "dlm_full"}, {"eager": 38.0, "cuda_graph": 37.17, "compiled": 29.59, "matmul": 4.82}),
     # Intensity and lengths.
     ("intensity", {"step": "block of 32"}, {"counted_least": 30.9, "counted_most": 31.9}),
     ("intensity", {"step": "naive step, refresh"}, {"counted_least": 404.8, "counted_most": 500.8}),
