@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from ridgeline.formats import table_lines, write_csv, write_json
 from ridgeline.reports.comparison.compare import ANY_MODULE, LEVELS, Comparison
 from ridgeline.reports.formatting import digits, duration, percent
 from ridgeline.reports.names import clip
@@ -22,25 +22,22 @@ def text(comparison: Comparison, output_format: str) -> str:
     """Return the comparison as ``table``, ``csv`` or ``json``; the last two hold every row of the query, unrounded."""
     if output_format == "table":
         return _table(comparison)
-    if output_format == "json":
-        return _json(comparison)
+    columns = list(comparison.rows[0]) if comparison.rows else []
+    values = (list(row.values()) for row in comparison.rows)
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(comparison.rows[0])
-    writer.writerows(row.values() for row in comparison.rows)
-    return file.getvalue()
-
-
-def _json(comparison: Comparison) -> str:
-    """Return an object of both sides' runs, differing settings, warnings and rows, one row a line."""
+    if output_format == "csv":
+        write_csv(columns, values, file)
+        return file.getvalue()
+    # An object of both sides' runs, differing settings, warnings and rows.
     sides = (("base", comparison.base), ("other", comparison.other))
     head = {
         **{name: [{"run_id": run["run_id"], "name": run["name"]} for run in side.runs] for name, side in sides},
         "differing": {title: {"base": before, "other": after} for title, before, after in comparison.differing},
         "warnings": comparison.warnings,
     }
-    rows = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in comparison.rows)
-    return f'{json.dumps(head, ensure_ascii=False)[:-1]}, "rows": [\n{rows}\n]}}\n'
+    file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "rows": ')
+    write_json(columns, values, file)
+    return file.getvalue().rstrip() + "}\n"
 
 
 def _table(comparison: Comparison) -> str:
@@ -49,7 +46,7 @@ def _table(comparison: Comparison) -> str:
     lines = [f"base   {base}", f"other  {other}"]
     if comparison.differing:
         differing = [[clip(cell, 44) for cell in row] for row in comparison.differing]
-        lines += ["", *_aligned(["differs", "base", "other"], differing, "lll")]
+        lines += ["", *table_lines(["differs", "base", "other"], differing, "lll")]
     for level in ("unprofiled", "step", *comparison.parts):
         rows = comparison.level(level)
         head = [LEVELS[level], "base", "other", "change", "%", "noise", "launches", "", ""]
@@ -65,7 +62,7 @@ def _table(comparison: Comparison) -> str:
                     delta_ns = sum(row["delta_ns_per_step"] for row in own[MOST:])
                     body.append([f"  ({len(own) - MOST} more: --format csv)", "", "", signed(delta_ns), *[""] * 5])
         if rows:
-            lines += ["", *_aligned(head, body, "lrrrrrrll")]
+            lines += ["", *table_lines(head, body, "lrrrrrrll")]
     return "\n".join(lines) + "\n"
 
 
@@ -131,14 +128,3 @@ def launch_counts(row: Row) -> str:
     if before == after:
         return digits(before)
     return f"{digits(before or 0)} → {digits(after or 0)}"
-
-
-def _aligned(head: Cells, rows: Sequence[Cells], sides: str) -> list[str]:
-    """Return lines of columns as wide as their longest cell; ``sides`` has l or r for each column."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    lines = []
-    for row in (head, ["─" * width for width in widths], *rows):
-        cells = zip(row, sides, widths, strict=True)
-        padded = [cell.rjust(width) if side == "r" else cell.ljust(width) for cell, side, width in cells]
-        lines.append("  ".join(padded).rstrip())
-    return lines
