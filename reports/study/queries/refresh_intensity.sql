@@ -1,4 +1,5 @@
--- Intensity of naive steps and refreshes by the positions attended to, batch 1, LLaDA-8B: counted, else by the cache model.
+-- Intensity of naive steps and refreshes by the positions attended to, batch 1: counted, else by the cache model. LLaDA-8B, but for the
+-- two counted at 8,192 positions, which are LLaMA-3-8B with 8 and with 32 KV heads.
 SELECT CAST(ROUND(length) AS INTEGER) AS length, REPLACE(bytes_source, '_', ' ') AS bytes, COUNT(*) AS kinds, CAST(MIN(intensity) AS INTEGER) AS least,
   CAST(MAX(intensity) AS INTEGER) AS most, CAST(MEDIAN(predicted_intensity) AS INTEGER) AS closed_form
 FROM step_costs
