@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ridgeline.analyze.pricing.signature import Call
+from ridgeline.analyze.pricing.signature import Call, total_bytes
 
 LARGEST_COST = 10**24
 """FLOPs or bytes of one call; a larger number comes from a damaged signature."""
@@ -37,4 +37,4 @@ def from_inputs(call: Call) -> Price:
     tensors = call.tensors
     if not tensors or any(t.item_bytes == 0 for t in tensors):
         return Price(None, None, None, call.precision, False, "none", "low")
-    return Price(None, sum(t.distinct_bytes for t in tensors), 0, call.precision, False, "inputs", "low")
+    return Price(None, total_bytes(tensors), 0, call.precision, False, "inputs", "low")

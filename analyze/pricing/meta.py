@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # absurd sizes make PyTorch print warnings
 import torch
 
-from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value
+from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value, total_bytes
 
 _TORCH_DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -255,8 +255,8 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
         if is_written:
             written_arguments += tensors
         if not (is_written and (overwrites or argument.is_out)):
-            read += sum(t.distinct_bytes for t in tensors)
-    written = sum(t.distinct_bytes for t in (produced if schema.returns else written_arguments))
+            read += total_bytes(tensors)
+    written = total_bytes(produced if schema.returns else written_arguments)
     return read, written
 
 

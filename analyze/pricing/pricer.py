@@ -88,26 +88,23 @@ class Pricer:
         assert self._child
         try:
             if not self._is_ready:
-                self._wait_until_ready(self._child)
+                try:
+                    missing: tuple[str, str] | None = self._child.receive(self._start_limit_s)
+                except ChildEnded as e:
+                    raise PricingError(
+                        f"PyTorch {e} while it was imported to price new signatures: check that "
+                        "`python -c 'import torch'` works here, then run the same command again"
+                    ) from None
+                if missing:
+                    name, message = missing
+                    raise ImportError(message, name=name)
+                self._is_ready = True
             self._child.send(signature)
             price: Price = self._child.receive(self._limit_s)
         except BaseException:  # a late answer would be taken for the next signature's
             self._kill()
             raise
         return price
-
-    def _wait_until_ready(self, child: Child) -> None:
-        try:
-            missing: tuple[str, str] | None = child.receive(self._start_limit_s)
-        except ChildEnded as e:
-            raise PricingError(
-                f"PyTorch {e} while it was imported to price new signatures: check that `python -c 'import torch'` "
-                "works here, then run the same command again"
-            ) from None
-        if missing:
-            name, message = missing
-            raise ImportError(message, name=name)
-        self._is_ready = True
 
     def _kill(self) -> None:
         if self._child:

@@ -17,18 +17,18 @@ from ridgeline.analyze.reading.columns import Signature
 from ridgeline.child_process import Parent
 
 SPARE_BYTES = 1 << 30
-"""Of address space, beyond what it has when PyTorch is imported."""
+"""Address space beyond that in use once PyTorch is imported."""
 OUT_OF_MEMORY = errno.ENOMEM
-"""Its exit code where an operator needed more."""
+"""Exit code of the process if an operator needed more."""
 LONGEST_S = 600
-"""For anything: after this an orphan ends whose thread cannot see that its parent is gone, since an operator keeps the
-interpreter to itself."""
+"""Time limit of every step, after which SIGALRM ends the process. While an operator holds the interpreter's lock, an
+orphan cannot notice that its parent is gone."""
 
 _WARM: tuple[Signature, ...] = (
     ("aten::mm", b"[[4, 4], [4, 4]]", b'["float", "float"]', b"", b'["", ""]'),
     ("aten::cos", b"[[4, 4]]", b'["float"]', b"", b'[""]'),
 )
-"""Have PyTorch import what it imports on first use: eight hundred modules, which no operator's time is to hold."""
+"""Calls that make PyTorch import 800 modules on first use, so that no operator's time limit includes that."""
 
 
 def main() -> None:
@@ -43,7 +43,12 @@ def main() -> None:
     except Exception as e:
         parent.send(((e.name if isinstance(e, ImportError) else None) or "torch", str(e)))
         return
-    _bound_memory()
+    # A bound on the address space, where the system says how much this process has.
+    with suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most_bytes = pages * resource.getpagesize() + SPARE_BYTES
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most_bytes, hard))
     parent.send(None)
     while True:
         signal.alarm(0)
@@ -54,12 +59,3 @@ def main() -> None:
         except MemoryError:
             os._exit(OUT_OF_MEMORY)  # the operator's memory is freed with the process
         parent.send(price.in_doubles())
-
-
-def _bound_memory() -> None:
-    """Where the system says what this process has."""
-    with suppress(OSError, ValueError):
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most_bytes = pages * resource.getpagesize() + SPARE_BYTES
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (most_bytes, hard))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -69,6 +70,11 @@ class Tensor:
     @property
     def floating(self) -> bool:
         return self.precision in FLOATING
+
+
+def total_bytes(tensors: Iterable[Tensor]) -> int:
+    """The sum of the tensors' distinct bytes."""
+    return sum(tensor.distinct_bytes for tensor in tensors)
 
 
 Value = Tensor | list[Tensor] | str | None

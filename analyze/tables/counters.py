@@ -196,23 +196,22 @@ def _message(steps: Sequence[_Step], counted: Sequence[_Counted], matches: Seque
     if not lacking:
         return None
     step, match = lacking[0]
+    here, there = len(step.names), len(counted[match.counted].names) if match else 0
+    if match is None:
+        reason = "no counted step is known to be of its kind"
+    elif match.alignment.agrees:
+        unmatched = here - len(match.alignment.kernels)
+        reason = f"{unmatched} of its {here} kernels fit none of the {there} counted for certain"
+    elif max(here, there) > LONGEST_ALIGNED:
+        reason = f"its {here} kernels are not the {there} counted, and more than {LONGEST_ALIGNED} are not aligned"
+    else:
+        reason = (
+            f"at most {match.alignment.share:.1%} of its {here} kernels and the {there} counted agree in order and"
+            f" name, expected {AGREEMENT:.0%}: it has none"
+        )
     words = {"phase": step.label.phase, "kind": step.label.kind, "step": step.label.step}
     first = " ".join(f"{key}={value}" for key, value in words.items() if value is not None) or "the whole trace"
-    return f"{len(lacking)} of {len(steps)} steps lack counters; {first}: {_reason(step, match, counted)}"
-
-
-def _reason(step: _Step, match: _Match | None, counted: Sequence[_Counted]) -> str:
-    if match is None:
-        return "no counted step is known to be of its kind"
-    here, there, alignment = len(step.names), len(counted[match.counted].names), match.alignment
-    if alignment.agrees:
-        return f"{here - len(alignment.kernels)} of its {here} kernels fit none of the {there} counted for certain"
-    if max(here, there) > LONGEST_ALIGNED:
-        return f"its {here} kernels are not the {there} counted, and more than {LONGEST_ALIGNED} are not aligned"
-    return (
-        f"at most {alignment.share:.1%} of its {here} kernels and the {there} counted agree in order and name,"
-        f" expected {AGREEMENT:.0%}: it has none"
-    )
+    return f"{len(lacking)} of {len(steps)} steps lack counters; {first}: {reason}"
 
 
 def align_kernels(kernels: Int64, counted: Int64) -> Alignment:

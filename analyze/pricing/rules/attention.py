@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, contiguous, never, unknown_flops
-from ridgeline.analyze.pricing.signature import Arguments, Tensor
+from ridgeline.analyze.pricing.signature import Arguments, Tensor, total_bytes
 
 if TYPE_CHECKING:
     from ridgeline.analyze.pricing.meta import Bound
@@ -113,7 +113,7 @@ def _rule(operators: tuple[str, ...], *, heads_first: bool, corner: Corner, back
         return [contiguous((*query.shape[:-1], value.shape[-1]), value)]
 
     def moved(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-        read = sum(t.distinct_bytes for t in bound.tensors(*(_READ_AGAIN if backward else _READ)))
+        read = total_bytes(bound.tensors(*(_READ_AGAIN if backward else _READ)))
         table, longest = bound.tensor("block_table"), bound.number("max_k")
         for cache in bound.tensors("key", "value"):
             attended = cache.distinct_bytes
@@ -121,7 +121,7 @@ def _rule(operators: tuple[str, ...], *, heads_first: bool, corner: Corner, back
                 slots = max(cache.shape[0] * cache.shape[1], 1)
                 attended = attended * min(table.shape[0] * longest, slots) // slots
             read += attended
-        return read, sum(t.distinct_bytes for t in outputs)
+        return read, total_bytes(outputs)
 
     return Rule(operators, flops, outputs=outputs, bytes=moved)
 

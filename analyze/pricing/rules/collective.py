@@ -8,7 +8,7 @@ ranks; the name of the collective comes from its kernel's name, and ingest write
 from __future__ import annotations
 
 from ridgeline.analyze.pricing.rules.rule import EngineRule, no_flops
-from ridgeline.analyze.pricing.signature import Arguments
+from ridgeline.analyze.pricing.signature import Arguments, total_bytes
 
 _RANKS_GATHERED = {"AllGather": 1, "ReduceScatter": -1}
 """The power of the number of ranks by which the result is larger than the input; 0 for other collectives."""
@@ -25,9 +25,10 @@ def _recorded(call: Arguments) -> tuple[int, int]:
     collective, ranks = call.arguments.get("collective"), call.number("ranks")
     operand = call.arguments.get("input")
     tensors = operand if isinstance(operand, list) else call.tensors("input")
+    # Only gathers and scatters need the number of ranks.
     if not isinstance(collective, str) or not tensors or (ranks is None and collective in _RANKS_GATHERED):
         raise ValueError("the collective, its input or its number of ranks is not recorded")
-    size = sum(t.distinct_bytes for t in tensors)
+    size = total_bytes(tensors)
     return size, resized(size, collective, ranks or 1)
 
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 
 from ridgeline.analyze.pricing.rules.rule import EngineRule, each, never, no_flops, unknown_flops
-from ridgeline.analyze.pricing.signature import Arguments
+from ridgeline.analyze.pricing.signature import Arguments, total_bytes
 
 
 def _reached(call: Arguments) -> tuple[int, int]:
     """The matrices of the experts that even routing reaches are read; the result, in place or not, is written once."""
     hidden, experts, choices = call.needed("hidden"), call.needed("first").shape[0], call.needed("chosen").elements
+    # the chance that at least one of the choices falls on an expert
     share = 1 - (1 - 1 / experts) ** choices if experts else 0.0
-    matrices = sum(t.distinct_bytes for t in call.tensors("first", "second"))
+    matrices = total_bytes(call.tensors("first", "second"))
     return round(matrices * share), hidden.distinct_bytes
 
 

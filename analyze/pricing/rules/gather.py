@@ -15,7 +15,7 @@ import torch
 
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.pricing.rules.rule import Bytes, Rule, contiguous, no_flops
-from ridgeline.analyze.pricing.signature import Tensor
+from ridgeline.analyze.pricing.signature import Tensor, total_bytes
 
 if TYPE_CHECKING:
     from ridgeline.analyze.pricing.meta import Bound
@@ -24,41 +24,26 @@ if TYPE_CHECKING:
 def _index_bytes(bound: Bound) -> int:
     values = [bound.arguments.get(name) for name in ("index", "indices")]
     tensors = [t for v in values for t in (v if isinstance(v, list) else [v]) if isinstance(t, Tensor)]
-    return sum(t.distinct_bytes for t in tensors)
+    return total_bytes(tensors)
 
 
 def _gathered(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
     """As many bytes of the source as are written, at most all of it, and the index are read."""
-    written = sum(t.distinct_bytes for t in outputs)
+    written = total_bytes(outputs)
     (source,) = bound.tensors("self", "weight")
     return min(written, source.distinct_bytes) + _index_bytes(bound), written
 
 
 def _bagged(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
     """The requested rows, indices, offsets and weights of the sum are read; the bags are written."""
-    operands = [t for name in ("indices", "offsets", "per_sample_weights") if (t := bound.tensor(name))]
     rows = _bag_elements(bound) * outputs[0].item_bytes
-    return rows + sum(t.distinct_bytes for t in operands), outputs[0].distinct_bytes
-
-
-def _bag_flops(bound: Bound, outputs: list[Tensor]) -> int:
-    """An addition for every gathered element, a multiplication too if it is weighted; a maximum is free."""
-    if not outputs[0].floating or bound.arguments.get("mode") == "2":
-        return 0
-    return _bag_elements(bound) * (2 if bound.tensor("per_sample_weights") else 1)
+    operands = bound.tensors("indices", "offsets", "per_sample_weights")
+    return rows + total_bytes(operands), outputs[0].distinct_bytes
 
 
 def _bag_elements(bound: Bound) -> int:
     weight, indices = bound.tensor("weight"), bound.tensor("indices")
     return indices.elements * math.prod(weight.shape[1:]) if weight and indices else 0
-
-
-def _target(bound: Bound) -> Tensor:
-    """The tensor that an indexed write goes to."""
-    self = bound.tensor("self")
-    if self is None:
-        raise ValueError("an indexed write needs a tensor to write to")
-    return self
 
 
 def _touched(bound: Bound) -> int:
@@ -68,7 +53,8 @@ def _touched(bound: Bound) -> int:
     index, or the sizes that ingest put in the place of the indices. Other ``index_*``: the index's elements times the
     other dimensions of self.
     """
-    shape, index, indices = _target(bound).shape, bound.tensor("index"), bound.arguments.get("indices")
+    shape, index, indices = bound.needed("self").shape, bound.tensor("index"), bound.arguments.get("indices")
+    # A mask says how many elements it selects only by its data.
     if isinstance(indices, list) and indices and not any(t.precision in ("bool", "uint8") for t in indices):
         positions: tuple[int, ...] = torch.broadcast_shapes(*(t.shape for t in indices))  # type: ignore[no-untyped-call]
         return math.prod(positions) * math.prod(shape[len(indices) :])
@@ -89,7 +75,7 @@ def _scattered(*, accumulates: bool) -> Bytes:
     """
 
     def moved(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-        self, touched = _target(bound), _touched(bound)
+        self, touched = bound.needed("self"), _touched(bound)
         source = bound.tensor("source") or bound.tensor("src") or bound.tensor("values")
         read = _index_bytes(bound) + (min(source.distinct_bytes, touched * source.item_bytes) if source else 0)
         alias = bound.overload._schema.arguments[0].alias_info
@@ -103,7 +89,7 @@ def _scattered(*, accumulates: bool) -> Bytes:
 
 def _accumulated(bound: Bound, outputs: list[Tensor]) -> int:
     """An operation for every used element of the source."""
-    return _touched(bound) if _target(bound).floating else 0
+    return _touched(bound) if bound.needed("self").floating else 0
 
 
 RULES = (
@@ -118,20 +104,29 @@ RULES = (
         bytes=_gathered,
     ),
     Rule(("embedding_dense_backward",), lambda bound, outputs: bound.needed("grad_output").elements),
-    Rule(("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"), _bag_flops, bytes=_bagged),
+    # an addition for every gathered element, and a multiplication if it is weighted; a maximum (mode 2) is free
+    Rule(
+        ("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"),
+        lambda bound, outputs: (
+            _bag_elements(bound) * (2 if bound.tensor("per_sample_weights") else 1)
+            if outputs[0].floating and bound.arguments.get("mode") != "2"
+            else 0
+        ),
+        bytes=_bagged,
+    ),
     Rule(("index_copy", "scatter", "index_fill", "masked_scatter"), no_flops, bytes=_scattered(accumulates=False)),
     Rule(
         ("index_put", "_index_put_impl"),
         lambda bound, outputs: _accumulated(bound, outputs) if bound.flag("accumulate") else 0,
-        outputs=lambda bound: [_target(bound)],
+        outputs=lambda bound: [bound.needed("self")],
         bytes=_scattered(accumulates=False),
     ),
     Rule(("scatter_add", "index_add"), _accumulated, bytes=_scattered(accumulates=True)),
-    # the profiler does not record the name of the reduction, without which PyTorch does not run
+    # The profiler does not record the name of the reduction, and PyTorch does not run without it.
     Rule(
         ("scatter_reduce", "index_reduce"),
         _accumulated,
-        outputs=lambda bound: [_target(bound)],
+        outputs=lambda bound: [bound.needed("self")],
         bytes=_scattered(accumulates=True),
     ),
 )

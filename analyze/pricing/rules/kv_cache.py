@@ -15,6 +15,7 @@ def _stored(*pairs: tuple[str, str]) -> EngineBytes:
     def moved(call: Arguments) -> tuple[int, int]:
         read = written = 0
         for source, cache in ((call.needed(source), call.needed(cache)) for source, cache in pairs):
+            # a row of the source for each slot
             elements = call.needed("slots").elements * source.elements // max(source.shape[0], 1)
             read += elements * source.item_bytes
             written += elements * cache.item_bytes

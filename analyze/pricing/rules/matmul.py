@@ -11,14 +11,15 @@ import math
 from typing import TYPE_CHECKING
 
 from ridgeline.analyze.pricing.rules.rule import EngineFlops, EngineRule, Rule, contiguous
-from ridgeline.analyze.pricing.signature import Arguments, Tensor
+from ridgeline.analyze.pricing.signature import Arguments, Tensor, total_bytes
 
 if TYPE_CHECKING:
     from ridgeline.analyze.pricing.meta import Bound
 
 _LEFT = ("self", "input", "mat1", "batch1", "mat_a", "mat")
 _LEFT_OF_SUM = ("mat1", "batch1", "mat")
-_RIGHT = ("mat2", "batch2")
+_FACTORS = (*_LEFT_OF_SUM, "mat2", "batch2", "vec")
+_ZEROS = ("0", "0.", "0.0")
 _OUT_DTYPES = {"5": ("fp16", 2), "6": ("fp32", 4), "15": ("bf16", 2)}
 """c10::ScalarType of an ``out_dtype``, as Concrete Inputs prints it."""
 
@@ -29,6 +30,7 @@ def _packed(tensor: Tensor) -> int:
 
 def _product(bound: Bound, outputs: list[Tensor]) -> int:
     """Every output element sums over the inner dimension, the last of the left operand."""
+    # In a sum, `self` and `input` are the addend.
     names = _LEFT_OF_SUM if any(bound.tensor(n) for n in _LEFT_OF_SUM) else _LEFT
     left = next(iter(bound.tensors(*names)), None)
     if left is None or not left.shape or not outputs:
@@ -37,17 +39,11 @@ def _product(bound: Bound, outputs: list[Tensor]) -> int:
     return multiply_add * math.prod(outputs[0].shape) * left.shape[-1] * _packed(left)
 
 
-def _unbiased(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    """Both factors are read, and the addend unless ``beta`` is 0."""
-    factors = bound.tensors("mat1", "batch1", "mat", *_RIGHT, "vec")
-    added = [] if bound.arguments.get("beta") in ("0", "0.", "0.0") else bound.tensors("self")
-    return sum(t.distinct_bytes for t in factors + added), sum(t.distinct_bytes for t in outputs)
-
-
 def _scaled_outputs(bound: Bound) -> list[Tensor]:
     """Results that the meta device refuses: of formats that it lacks, of shapes that a device's kernel pads."""
     left, right = bound.needed("self"), bound.needed("mat2")
     precision, item_bytes = _OUT_DTYPES.get(str(bound.arguments.get("out_dtype")), (left.precision, left.item_bytes))
+    # Without an out_dtype, products of such small types come out as bf16.
     if str(bound.arguments.get("out_dtype")) not in _OUT_DTYPES and left.precision in ("fp4", "fp8"):
         precision, item_bytes = "bf16", 2
     return [contiguous((*left.shape[:-1], right.shape[-1]), Tensor((), (), precision, item_bytes))]
@@ -63,6 +59,7 @@ def _grouped(bound: Bound, outputs: list[Tensor]) -> int:
 def _grouped_outputs(bound: Bound) -> list[Tensor]:
     left, right = bound.needed("self"), bound.needed("mat2")
     shape = (*left.shape[-2:-1], *right.shape[-1:])
+    # Two stacks give a stack. Two matrices share the inner dimension, which `offs` divides: a matrix for each group.
     if len(left.shape) == len(right.shape):
         shape = ((left if len(left.shape) == 3 else bound.needed("offs")).shape[0], *shape)
     (result,) = _scaled_outputs(bound)
@@ -73,14 +70,23 @@ def _grouped_bytes(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
     left, right = bound.needed("self"), bound.needed("mat2")
     rest = bound.tensors("offs", "bias", "scale_a", "scale_b", "scale_result")
     used = right.distinct_bytes
+    # rows divided among groups: some groups may have none
     if len(left.shape) == 2 and len(right.shape) == 3:
         used = used * min(left.shape[0], right.shape[0]) // max(right.shape[0], 1)
-    return left.distinct_bytes + used + sum(t.distinct_bytes for t in rest), outputs[0].distinct_bytes
+    return left.distinct_bytes + used + total_bytes(rest), outputs[0].distinct_bytes
 
 
 RULES = (
     Rule(("mm", "bmm", "mv", "dot", "vdot"), _product),
-    Rule(("addmm", "_addmm_activation", "baddbmm", "addmv"), _product, bytes=_unbiased),
+    # the factors, and the addend unless it is multiplied by 0
+    Rule(
+        ("addmm", "_addmm_activation", "baddbmm", "addmv"),
+        _product,
+        bytes=lambda bound, outputs: (
+            total_bytes(bound.tensors(*_FACTORS, *(() if bound.arguments.get("beta") in _ZEROS else ("self",)))),
+            total_bytes(outputs),
+        ),
+    ),
     Rule(("_scaled_mm", "_int_mm", "_weight_int4pack_mm", "_weight_int8pack_mm"), _product, otherwise=_scaled_outputs),
     Rule(("linear", "mkldnn_linear", "_linear_pointwise", "matmul"), _product),
     Rule(("_grouped_mm", "_scaled_grouped_mm"), _grouped, outputs=_grouped_outputs, bytes=_grouped_bytes),

@@ -38,18 +38,23 @@ ONE = (
 
 RULES = (
     Rule(ONE, _per_element(1)),
+    # a scale, a product or quotient, a sum
     Rule(("addcmul", "addcdiv", "lerp", "polar"), _per_element(3)),
+    # a sigmoid and a product
     Rule(("glu",), _per_element(5)),
     Rule(("_prelu_kernel",), _per_element(1)),
+    # the activation again, its derivative, and the product with the gradient
     Rule(("silu_backward", "gelu_backward", "mish_backward"), _per_element(8)),
+    # y · (1 − y) times the gradient
     Rule(("sigmoid_backward", "tanh_backward"), _per_element(3)),
     Rule(("threshold_backward", "leaky_relu_backward", "hardtanh_backward"), no_flops),
-    # the mask is drawn, the rest scaled
+    # drawing the mask is free, scaling the rest is not
     Rule(("native_dropout", "_fused_dropout", "native_dropout_backward"), _per_element(1)),
     # x / (1 + exp(-x)) and its kin
     Rule(("sigmoid", "silu", "hardswish"), _per_element(4)),
     # x/2 · (1 + erf(x/√2))
     Rule(("gelu",), _per_element(5)),
+    # exponential, logarithm, sum, scale and its inverse
     Rule(("softplus", "mish"), _per_element(5)),
     Rule(
         (

@@ -28,10 +28,8 @@ def _flops(*names: str) -> EngineFlops:
     return lambda call: 3 * sum(_rotated(call, name) for name in names)
 
 
-def _in_place(call: Arguments) -> tuple[int, int]:
-    """Queries and keys are read and written in place, and the table's rows are read."""
-    turned = sum(_rotated(call, t) * call.needed(t).item_bytes for t in ("query", "key") if call.tensor(t))
-    return turned + _rows(call), turned
+def _turned_bytes(call: Arguments) -> int:
+    return sum(_rotated(call, name) * call.needed(name).item_bytes for name in ("query", "key") if call.tensor(name))
 
 
 ENGINE_RULES = (
@@ -39,7 +37,8 @@ ENGINE_RULES = (
         ("_C::rotary_embedding", "sgl_kernel::rotary_embedding"),
         "positions -query -key? _head -table",
         _flops("query", "key"),
-        _in_place,
+        # queries and keys are read and written in place
+        lambda call: (_turned_bytes(call) + _rows(call), _turned_bytes(call)),
     ),
     EngineRule(
         ("sgl_kernel::apply_rope_pos_ids_cos_sin_cache",),

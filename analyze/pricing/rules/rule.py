@@ -76,6 +76,7 @@ def fit(rule: EngineRule, call: Call) -> tuple[Arguments, int, int]:
     arguments, read, written = Arguments({}), 0, 0
     names = rule.arguments.split()
     for i, value in enumerate(call.inputs):
+        # inputs beyond the named ones are optional, and read
         name = names[i] if i < len(names) else f"{i}?"
         plain = name.strip("=+-?_")
         arguments.arguments[plain] = value
@@ -85,6 +86,7 @@ def fit(rule: EngineRule, call: Call) -> tuple[Arguments, int, int]:
             written += value.distinct_bytes
     for name in names:
         tensor = arguments.tensor(name.strip("=+-?_"))
+        # A number may be recorded as a tensor without dimensions.
         fits = tensor is None or tensor.shape == () if name[0] == "_" else tensor is not None
         if not fits and not name.endswith("?"):
             raise ValueError(f"{call.operator}: the recorded input does not fit the argument {name}")

@@ -27,6 +27,7 @@ def bytes_moved(call: Call) -> tuple[int, int] | None:
         return round(giga * 1e9), 0
     if not tensors:
         return None
+    # Iterations of the loop; a template's last numbers are not its sizes.
     most = max(_loop_sizes(call), default=0) if not _is_template(call) else 0
     sizes = [min(t.distinct_bytes, most * t.item_bytes) if most else t.distinct_bytes for t in tensors]
     if _in_place(call, tensors):
@@ -74,6 +75,7 @@ def _in_place(call: Call, tensors: list[Tensor]) -> bool:
     if len(tensors) == 1:
         return not _words(call) & _MADE_FROM_NOTHING
     first, last = tensors[0], tensors[-1]
+    # An output has the size of the loop.
     sizes = _loop_sizes(call)
     if sizes and last.elements not in sizes:
         return first.elements in sizes
