@@ -167,23 +167,18 @@ def _bind(state: _State, at: int, call: Recorded, inputs: list[Tensor]) -> _Boun
         outputs = [values[-1] if call.operator.endswith("out") else values[0]]
         outputs[0].read = False
     elif call.write_bytes:
-        outputs = [_output_value(state, call.write_bytes, inputs, right, itemsize)]
+        # It has the rows of a product's left operand, or the shape of an input with as many bytes.
+        size, position = call.write_bytes, len(inputs) if right is None else right
+        same_size = (tensor.shape for tensor in inputs if math.prod(tensor.shape) * tensor.itemsize == size)
+        shape = next(same_size, (size // itemsize,))
+        if 0 < position < len(inputs):
+            rows = inputs[position - 1].shape[:-1]
+            shape = (*rows, size // itemsize // max(math.prod(rows), 1))
+        outputs = [state.new(Tensor(0, 0, size, size, shape, itemsize))]
         outputs[0].used = at
     numbers = [int(text) for text in _json(call.concrete) if isinstance(text, str) and text.isdecimal()]
     looped = iterations(call.operator, numbers)
     return _Bound(call.operator, list(zip(values, inputs, strict=True)), outputs, itemsize, looped)
-
-
-def _output_value(state: _State, size: int, inputs: list[Tensor], right: int | None, itemsize: int) -> _Value:
-    """A new value of ``size`` bytes. It has the rows of a product's left operand, or the shape of an input."""
-    position = len(inputs) if right is None else right
-    if 0 < position < len(inputs):
-        rows = inputs[position - 1].shape[:-1]
-        shape = (*rows, size // itemsize // max(math.prod(rows), 1))
-    else:
-        same_size = (tensor.shape for tensor in inputs if math.prod(tensor.shape) * tensor.itemsize == size)
-        shape = next(same_size, (size // itemsize,))
-    return state.new(Tensor(0, 0, size, size, shape, itemsize))
 
 
 def _input_value(state: _State, operator: str, i: int, tensor: Tensor, taken: list[_Value]) -> _Value:

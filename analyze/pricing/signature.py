@@ -14,32 +14,15 @@ import msgspec
 from ridgeline.analyze.reading.columns import Signature
 
 DTYPES: dict[str, tuple[str, int]] = {
-    "float": ("fp32", 4),
-    "double": ("fp64", 8),
-    "c10::BFloat16": ("bf16", 2),
-    "c10::Half": ("fp16", 2),
-    "c10::Float8_e4m3fn": ("fp8", 1),
-    "c10::Float8_e5m2": ("fp8", 1),
-    "c10::Float8_e4m3fnuz": ("fp8", 1),
-    "c10::Float8_e5m2fnuz": ("fp8", 1),
-    "c10::Float8_e8m0fnu": ("fp8", 1),
-    "c10::Float4_e2m1fn_x2": ("fp4", 1),
-    "long int": ("int64", 8),
-    "long": ("int64", 8),
-    "int": ("int32", 4),
-    "short": ("int16", 2),
-    "short int": ("int16", 2),
-    "signed char": ("int8", 1),
-    "char": ("int8", 1),
-    "unsigned char": ("uint8", 1),
-    "unsigned short": ("uint16", 2),
-    "unsigned int": ("uint32", 4),
-    "unsigned long": ("uint64", 8),
-    "bool": ("bool", 1),
-    "c10::complex<float>": ("complex64", 8),
-    "c10::complex<double>": ("complex128", 16),
+    "float": ("fp32", 4), "double": ("fp64", 8), "c10::BFloat16": ("bf16", 2), "c10::Half": ("fp16", 2),
+    "c10::Float8_e4m3fn": ("fp8", 1), "c10::Float8_e5m2": ("fp8", 1), "c10::Float8_e4m3fnuz": ("fp8", 1),
+    "c10::Float8_e5m2fnuz": ("fp8", 1), "c10::Float8_e8m0fnu": ("fp8", 1), "c10::Float4_e2m1fn_x2": ("fp4", 1),
+    "long int": ("int64", 8), "long": ("int64", 8), "int": ("int32", 4), "short": ("int16", 2),
+    "short int": ("int16", 2), "signed char": ("int8", 1), "char": ("int8", 1), "unsigned char": ("uint8", 1),
+    "unsigned short": ("uint16", 2), "unsigned int": ("uint32", 4), "unsigned long": ("uint64", 8), "bool": ("bool", 1),
+    "c10::complex<float>": ("complex64", 8), "c10::complex<double>": ("complex128", 16),
     "c10::complex<c10::Half>": ("complex32", 4),
-}
+}  # fmt: skip
 """The profiler's type names -> Ridgeline's precision and bytes an element."""
 
 FLOATING = frozenset({"fp64", "fp32", "bf16", "fp16", "fp8", "fp4", "complex32", "complex64", "complex128"})

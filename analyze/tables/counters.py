@@ -101,10 +101,28 @@ def counter_rows(
         ranges.select(pl.col("row", "kernel_id").cast(pl.Int64)), on="row", how="inner", maintain_order="left"
     )
     frames = [of_ranges.select("kernel_id", "metric", "value", pl.lit("cuda_profiler_range").alias("source"))]
+    # The kernels of steps in launch order, or all kernels as one step if none is labelled.
+    kernels = activities.with_row_index("kernel_id").filter(pl.col("category") == _KERNEL)
+    if kernels["step_label"].count():
+        kernels = kernels.filter(pl.col("step_label").is_not_null())
+    kernels = kernels.select(
+        "step_label",
+        pl.coalesce("launch_ns", "start_ns").alias("launched_ns"),
+        "start_ns",
+        pl.col("kernel_id").cast(pl.Int64),
+        "name",
+    ).sort("step_label", "launched_ns", "start_ns", "kernel_id")
     messages = []
     for file in files:
         codes = _Codes(file.comparable)
-        steps = _steps(trace, activities, labels, codes)
+        used = kernels["name"].unique()
+        code = pl.col("name").replace_strict(used, codes.of(trace.names[name] for name in used), return_dtype=pl.Int64)
+        groups = kernels.with_columns(code=code).partition_by("step_label", maintain_order=True)
+        steps = [
+            _Step(labels.get(group["step_label"][0], Label()), group["kernel_id"].to_numpy(), group["code"].to_numpy())
+            for group in groups
+            if len(group)
+        ]
         used = file.kernels["kernel"].unique()
         code = pl.col("kernel").replace_strict(used, codes.of(used), return_dtype=pl.Int64)
         groups = file.kernels.select("step", code.alias("code")).partition_by("step", maintain_order=True)
@@ -114,27 +132,6 @@ def counter_rows(
         if message := _message(steps, counted, matches):
             messages.append(f"{file.name}: {message}")
     return pl.concat(frames), messages
-
-
-def _steps(trace: Trace, activities: pl.DataFrame, labels: dict[int, Label], codes: _Codes) -> list[_Step]:
-    """The steps that have kernels, or one step of all kernels if none of them is labelled."""
-    kernels = activities.with_row_index("kernel_id").filter(pl.col("category") == _KERNEL)
-    if kernels["step_label"].count():
-        kernels = kernels.filter(pl.col("step_label").is_not_null())
-    used = kernels["name"].unique()
-    code = pl.col("name").replace_strict(used, codes.of(trace.names[name] for name in used), return_dtype=pl.Int64)
-    ordered = kernels.select(
-        "step_label",
-        pl.coalesce("launch_ns", "start_ns").alias("launched_ns"),
-        "start_ns",
-        pl.col("kernel_id").cast(pl.Int64),
-        code.alias("code"),
-    ).sort("step_label", "launched_ns", "start_ns", "kernel_id")
-    return [
-        _Step(labels.get(group["step_label"][0], Label()), group["kernel_id"].to_numpy(), group["code"].to_numpy())
-        for group in ordered.partition_by("step_label", maintain_order=True)
-        if len(group)
-    ]
 
 
 def _matches(steps: Sequence[_Step], counted: Sequence[_Counted]) -> list[_Match | None]:

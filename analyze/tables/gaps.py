@@ -122,11 +122,7 @@ def operator_gap_rows(activities: pl.DataFrame, step: str = "step_label") -> pl.
     gaps = _gaps(activities, *idle(activities["rank"].to_numpy(), *_times(activities)), step)
     nothing = pl.lit(0, dtype=pl.Int64)
     return gaps.with_columns(
-        cause=pl.lit("host_late"),
-        sync_ns=nothing,
-        host_ns=pl.col("duration_ns"),
-        call_ns=nothing,
-        queue_ns=nothing,
+        cause=pl.lit("host_late"), sync_ns=nothing, host_ns=pl.col("duration_ns"), call_ns=nothing, queue_ns=nothing
     )
 
 

@@ -36,21 +36,10 @@ MOST_NS = 2**63 - 1
 SIZES = ("hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary")
 """The fields of a model in run.json that decide its costs."""
 LABELS: Mapping[str, Any] = {
-    "execution": "eager",
-    "attention": "auto",
-    "fused": None,
-    "variant": "clean",
-    "sampling": "fp32",
-    "seed": 0,
-    "temperature": 0.0,
-    "remasking": "confidence",
-    "repeats": 1,
-    "counted": "memory",
-    "device": "auto",
-    "name": "",
-    "experiment": "default",
-    "checkpoint": None,
-}
+    "execution": "eager", "attention": "auto", "fused": None, "variant": "clean", "sampling": "fp32", "seed": 0,
+    "temperature": 0.0, "remasking": "confidence", "repeats": 1, "counted": "memory", "device": "auto", "name": "",
+    "experiment": "default", "checkpoint": None,
+}  # fmt: skip
 """Keys of a point that change no prediction. All points get these values, so that runs share cached predictions."""
 
 

@@ -129,40 +129,30 @@ def _rule(operators: tuple[str, ...], *, heads_first: bool, corner: Corner, back
 RULES = (
     _rule(
         ("_flash_attention_forward", "_flash_attention_forward_no_dropout_inplace", "_efficient_attention_forward"),
-        heads_first=False,
-        corner="bottom right",
+        heads_first=False, corner="bottom right",
     ),
     _rule(("_scaled_dot_product_flash_attention",), heads_first=True, corner="bottom right"),
     _rule(
         (
-            "_cudnn_attention_forward",
-            "_scaled_dot_product_efficient_attention",
-            "_scaled_dot_product_cudnn_attention",
-            "_scaled_dot_product_flash_attention_for_cpu",
+            "_cudnn_attention_forward", "_scaled_dot_product_efficient_attention",
+            "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_flash_attention_for_cpu",
             "_scaled_dot_product_fused_attention_overrideable",
         ),
-        heads_first=True,
-        corner="top left",
+        heads_first=True, corner="top left",
     ),
     _rule(
         ("_flash_attention_backward", "_efficient_attention_backward"),
-        heads_first=False,
-        corner="bottom right",
-        backward=True,
+        heads_first=False, corner="bottom right", backward=True,
     ),
     _rule(("_scaled_dot_product_flash_attention_backward",), heads_first=True, corner="bottom right", backward=True),
     _rule(
         (
-            "_cudnn_attention_backward",
-            "_scaled_dot_product_efficient_attention_backward",
-            "_scaled_dot_product_cudnn_attention_backward",
-            "_scaled_dot_product_flash_attention_for_cpu_backward",
+            "_cudnn_attention_backward", "_scaled_dot_product_efficient_attention_backward",
+            "_scaled_dot_product_cudnn_attention_backward", "_scaled_dot_product_flash_attention_for_cpu_backward",
         ),
-        heads_first=True,
-        corner="top left",
-        backward=True,
+        heads_first=True, corner="top left", backward=True,
     ),
-)
+)  # fmt: skip
 
 
 def _dense(arguments: Arguments) -> int:
@@ -215,38 +205,24 @@ _FLASH3 = (
 
 ENGINE_RULES = (
     EngineRule(
-        ("flash_attn::_flash_attn_forward",),
-        "query key value _dropout _scale _causal _left? _right?",
-        _dense,
-        _like_query,
+        ("flash_attn::_flash_attn_forward",), "query key value _dropout _scale _causal _left? _right?",
+        _dense, _like_query,
     ),
     EngineRule(
-        ("_C::paged_attention_v1", "_rocm_C::paged_attention_v1"),
-        f"=out query {_PAGED_TAIL}",
-        _paged_flops,
-        _paged_moved,
-        never,
+        ("_C::paged_attention_v1", "_rocm_C::paged_attention_v1"), f"=out query {_PAGED_TAIL}",
+        _paged_flops, _paged_moved, never,
     ),
     EngineRule(
-        ("_C::paged_attention_v2",),
-        f"=out =sums =maxima =parts query {_PAGED_TAIL}",
-        _paged_flops,
-        _paged_moved,
-        never,
+        ("_C::paged_attention_v2",), f"=out =sums =maxima =parts query {_PAGED_TAIL}",
+        _paged_flops, _paged_moved, never,
     ),
     EngineRule(
-        ("sgl_kernel::fwd", "_vllm_fa3_C::fwd", "flash_attn_3::fwd"),
-        _FLASH3,
-        _paged_flops,
-        _paged_moved,
-        never,
+        ("sgl_kernel::fwd", "_vllm_fa3_C::fwd", "flash_attn_3::fwd"), _FLASH3, _paged_flops, _paged_moved, never
     ),
     # neither the cache nor lengths are recorded, so the price covers only the tokens of the step
     EngineRule(
-        ("vllm::unified_attention_with_output",),
-        "query key value =out _layer? scale? block_scale?",
-        unknown_flops,
-        certain=never,
+        ("vllm::unified_attention_with_output",), "query key value =out _layer? scale? block_scale?",
+        unknown_flops, certain=never,
     ),
     EngineRule(("vllm::unified_attention",), "query key value _layer?", unknown_flops, _like_query, never),
-)
+)  # fmt: skip

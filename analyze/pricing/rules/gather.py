@@ -34,13 +34,6 @@ def _gathered(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
     return min(written, source.distinct_bytes) + _index_bytes(bound), written
 
 
-def _bagged(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    """The requested rows, indices, offsets and weights of the sum are read; the bags are written."""
-    rows = _bag_elements(bound) * outputs[0].item_bytes
-    operands = bound.tensors("indices", "offsets", "per_sample_weights")
-    return rows + total_bytes(operands), outputs[0].distinct_bytes
-
-
 def _bag_elements(bound: Bound) -> int:
     weight, indices = bound.tensor("weight"), bound.tensor("indices")
     return indices.elements * math.prod(weight.shape[1:]) if weight and indices else 0
@@ -112,7 +105,12 @@ RULES = (
             if outputs[0].floating and bound.arguments.get("mode") != "2"
             else 0
         ),
-        bytes=_bagged,
+        # the requested rows, indices, offsets and weights of the sum are read, and the bags written
+        bytes=lambda bound, outputs: (
+            _bag_elements(bound) * outputs[0].item_bytes
+            + total_bytes(bound.tensors("indices", "offsets", "per_sample_weights")),
+            outputs[0].distinct_bytes,
+        ),
     ),
     Rule(("index_copy", "scatter", "index_fill", "masked_scatter"), no_flops, bytes=_scattered(accumulates=False)),
     Rule(

@@ -125,33 +125,26 @@ def _sized(arguments: Arguments) -> tuple[int, int]:
 ENGINE_RULES = (
     EngineRule(
         ("_C::cutlass_scaled_mm", "_C::cutlass_scaled_fp4_mm", "sgl_kernel::cutlass_scaled_fp4_mm"),
-        "=out a b scale_a scale_b bias?",
-        _times("a", "out"),
+        "=out a b scale_a scale_b bias?", _times("a", "out"),
     ),
     EngineRule(("_C::cutlass_scaled_mm_azp",), "=out a b scale_a scale_b adj azp? bias?", _times("a", "out")),
     EngineRule(("sgl_kernel::dsv3_fused_a_gemm", "sgl_kernel::dsv3_router_gemm"), "=out a b", _times("a", "out")),
+    # the width of the result is that of the right operand
     EngineRule(
-        ("sgl_kernel::fp8_scaled_mm", "sgl_kernel::int8_scaled_mm"),
-        "a b scale_a scale_b _dtype bias?",
-        lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1],
-        _returned,
+        ("sgl_kernel::fp8_scaled_mm", "sgl_kernel::int8_scaled_mm"), "a b scale_a scale_b _dtype bias?",
+        lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1], _returned,
     ),
     EngineRule(
-        ("sgl_kernel::fp8_blockwise_scaled_mm",),
-        "a b scale_a scale_b _dtype",
-        lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1],
-        _returned,
+        ("sgl_kernel::fp8_blockwise_scaled_mm",), "a b scale_a scale_b _dtype",
+        lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1], _returned,
     ),
+    # packed weights: the sizes are among the arguments
     EngineRule(
         ("_C::gptq_marlin_gemm",),
-        "a -c? b bias? scale global? zero? index? permutation? -workspace _type _m _n _k",
-        _by_sizes,
-        _sized,
+        "a -c? b bias? scale global? zero? index? permutation? -workspace _type _m _n _k", _by_sizes, _sized,
     ),
     EngineRule(
         ("sgl_kernel::gptq_marlin_gemm",),
-        "a -c? b scale global? zero? index? permutation? -workspace _type _m _n _k",
-        _by_sizes,
-        _sized,
+        "a -c? b scale global? zero? index? permutation? -workspace _type _m _n _k", _by_sizes, _sized,
     ),
-)
+)  # fmt: skip
