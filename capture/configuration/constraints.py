@@ -24,6 +24,7 @@ Capability = tuple[int, int] | None
 
 def conflict(values: dict[str, Any]) -> str | None:
     """Return why the values of a point contradict each other, before defaults are filled in, or None."""
+    # Three rules for how many tokens a step commits; only a schedule also fixes the number of steps.
     rules = [key for key in ("schedule", "threshold", "factor") if key in values]
     if len(rules) > 1:
         return f"{' and '.join(rules)} are set together; expected at most one of schedule, threshold and factor"
@@ -85,6 +86,7 @@ def _architecture(point: Point) -> Iterator[str]:
         return
     if point.linear == "fp8" and point.dtype != "bf16":
         yield f'linear = "fp8" returns bf16, but dtype = "{point.dtype}"; expected dtype = "bf16" or linear = "int8"'
+    # The sizes of the seven products: the model's width, that of its FFN, and all heads of queries or of keys.
     widths = {"heads": shape.heads * shape.head_dim, "kv_heads": shape.kv_heads * shape.head_dim}
     for name, width in {"hidden": shape.hidden, "ffn": shape.ffn, **widths}.items():
         if width % PRODUCT_MULTIPLE:
@@ -99,6 +101,7 @@ def _lengths(point: Point) -> Iterator[str]:
     length = f"prompt_tokens + generated_tokens = {point.length} exceeds the"
     if point.length > preset.max_positions:
         yield f"{length} {preset.max_positions} positions of {point.model}; expected at most {preset.max_positions}"
+    # Presets without trained_positions are made up, and trained for nothing.
     if point.length > (preset.trained_positions or point.length) and not point.beyond_training:
         yield (
             f"{length} {preset.trained_positions} positions that {point.model} was trained for; expected at most "
@@ -114,7 +117,7 @@ def _lengths(point: Point) -> Iterator[str]:
             f"schedule = {literal(point.schedule)} commits {sum(point.schedule)} tokens; "
             f"expected {point.block}, the tokens of a block"
         )
-    if point.steps is None:
+    if point.steps is None:  # confidence decides
         return
     if point.schedule is not None and point.steps != blocks * len(point.schedule):
         yield (
@@ -133,6 +136,7 @@ def _execution(point: Point) -> Iterator[str]:
         yield f'attention = "block_sparse" does not work with mode = "{point.mode}"; expected mode = "dlm_full"'
     if sparse and point.window is None:
         yield 'attention = "block_sparse" is set without window; expected window = a number of tokens'
+    # A CUDA graph cannot wait for the device, and the host of an adaptive generation waits after every step.
     waits = f'variant = "{point.variant}"' if point.variant in ("faithful", "synchronous") else None
     if point.adaptive:
         waits = waits or ("threshold" if point.threshold is not None else "factor")
@@ -147,6 +151,7 @@ def _execution(point: Point) -> Iterator[str]:
             f'attention = "flash" takes no mask, but a prefill of {point.prompt_tokens} tokens in blocks of '
             f'{point.block} needs one; expected attention = "auto" or a prompt of at most one block'
         )
+    # Of device = "auto" only the machine can tell: see `unsupported`.
     if point.device == "cpu":
         yield from _on_cpu(point)
     elif point.device == "cuda":

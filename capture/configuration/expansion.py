@@ -20,6 +20,7 @@ def combinations(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any
         if field.required and name not in table:
             raise ConfigError(f"{where}: {name} is missing; expected {expected(name)}.")
     values = {key: alternatives(key, table[key], where) for key in FIELDS if key in table}
+    # Sorted like the fields: the first key of a group decides where its axis stands.
     group_of = {key: sorted(group, key=list(FIELDS).index) for group in _groups(table, where) for key in group}
     # An axis is a list of partial combinations: one for each value of a key, or for each row of zipped keys.
     axes = []
@@ -32,6 +33,7 @@ def combinations(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any
         if key == group[0]:
             rows = zip(*(values[member] for member in group), strict=True)
             axes.append([dict(zip(group, row, strict=True)) for row in rows])
+    # A combination takes one part of each axis; the last axis varies fastest.
     for parts in itertools.product(*axes):
         yield {key: value for part in parts for key, value in part.items()}
 
@@ -44,6 +46,7 @@ def _groups(table: Mapping[str, Any], where: str) -> list[list[str]]:
     if ZIP not in table:
         return []
     value = table[ZIP]
+    # A list of keys stands for a list of one such list.
     one_group = isinstance(value, list) and all(isinstance(key, str) for key in value)
     groups = [value] if one_group else value
     if not isinstance(groups, list) or not all(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 Mode = Literal["ar", "dlm_full", "dlm_semi_ar", "dlm_block_prefix", "dlm_block_dual", "dlm_block_causal"]
+# No capture needs larger numbers; the largest seed is the largest integer of TOML.
 MOST = 10_000_000
 LARGEST_SEED = 2**63 - 1
 MOST_FLOAT = 1e6
@@ -16,6 +17,7 @@ Probability = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 ITEM_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 IRRELEVANT: dict[str, frozenset[str]] = {
+    # Only dlm_block_dual has variants.
     **{mode: frozenset({"variant"}) for mode in get_args(Mode) if mode != "dlm_block_dual"},
     "ar": frozenset({"block", "steps", "schedule", "threshold", "factor", "variant", "guidance", "remasking"}),
 }
@@ -46,6 +48,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
       default of `execution`.
     """
 
+    # The order of the fields is the order of the axes of a sweep: the last one that is a list varies fastest.
     model: str
     mode: Mode
     prompt_tokens: Positive
@@ -124,6 +127,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
             ("window", self.window), ("", fused), ("", self.dtype), ("", self.execution), ("seed", self.seed or None),
             ("checkpoint-", Path(self.checkpoint).name if self.checkpoint is not None else None),
         ]  # fmt: skip
+        # 0.9 is written as 0.9, and 1.0 as 1.
         return "_".join(
             f"{prefix}{value:.15g}" if isinstance(value, float) else f"{prefix}{value}"
             for prefix, value in parts

@@ -35,7 +35,7 @@ def points(document: Mapping[str, Any], *, source: str = "configuration") -> lis
     if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs) or not runs:
         raise ConfigError(f"{source}: runs is {typed(runs)}; expected one or more [[runs]] tables.")
     check_keys(document, source, extra=("runs", ZIP))
-    distinct: dict[Point, None] = {}
+    distinct: dict[Point, None] = {}  # in order; a set would lose it
     for number, run in enumerate(runs, 1):
         where = source if "runs" not in document else f"{source}, run {number}"
         check_keys(run, where, extra=(ZIP,))
@@ -61,6 +61,7 @@ def _point(values: dict[str, Any], where: str) -> Point:
 
     Raises ConfigError for a combination that cannot run.
     """
+    # Keys that do not apply are dropped before defaults and checks, which would count or refuse them.
     for key in IRRELEVANT.get(values["mode"], ()):
         values.pop(key, None)
     if values.get("attention") != "block_sparse":
@@ -75,6 +76,7 @@ def _point(values: dict[str, Any], where: str) -> Point:
     beyond = trained is not None and values["prompt_tokens"] + generated > trained
     values["beyond_training"] = beyond and values.get("beyond_training", False)
     if values["mode"] != "ar":
+        # By default all tokens are one block, and a step commits one token.
         values.setdefault("block", generated)
         if "schedule" in values:
             values.setdefault("steps", generated // values["block"] * len(values["schedule"]))

@@ -61,6 +61,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def layer_parameters(self) -> int:
         """Weights of one layer's seven linear projections, without norms and biases."""
+        # Queries and output have all heads, keys and values have kv_heads; then gate, up and down.
         attention = 2 * self.hidden * (self.heads + self.kv_heads) * self.head_dim
         return attention + 3 * self.hidden * self.ffn
 
@@ -81,10 +82,11 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         The output projection reads a tied table whole. Of the experts, those that one token uses are counted.
         """
         if self.declared_parameters is not None:
+            # Each expert of each layer has gate, up and down of its own width.
             idle_experts = (self.experts or 0) - (self.experts_per_token or 0)
             idle = idle_experts * 3 * self.hidden * (self.moe_ffn or 0) * self.layers
             return self.declared_parameters - idle - (0 if self.tied else self.embedding_parameters)
-        norms = (2 * self.layers + 1) * self.hidden
+        norms = (2 * self.layers + 1) * self.hidden  # two in each layer, and one before the output projection
         return self.layers * (self.layer_parameters + self.bias_parameters) + norms + self.embedding_parameters
 
     @property
@@ -96,6 +98,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def cache_elements(self, positions: int) -> int:
         """Return the elements of the keys and values of `positions` tokens in all layers."""
+        # The layers that attend to all positions may have wider heads than those with a sliding window.
         widths = 0
         for layer in range(self.layers):
             global_layer = (layer + 1) % FULL_EVERY == 0 or layer == self.layers - 1

@@ -13,6 +13,7 @@ from ridgeline.capture.errors import ConfigError
 
 FIELDS = {field.name: field for field in msgspec.structs.fields(Point)}
 _TYPE_NAMES = {str: "a string", int: "an integer", float: "a float", bool: "a boolean", dict: "a table", list: "a list"}
+# Keys without an entry and without choices take an integer from 1 to MOST.
 _EXPECTED = {
     **dict.fromkeys(("checkpoint", "experiment", "name"), "a string"),
     **dict.fromkeys(("guidance", "temperature"), f"a number from 0 to {MOST_FLOAT:.0f}"),

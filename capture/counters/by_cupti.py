@@ -37,6 +37,7 @@ def probe(device: "torch.device") -> Capability:
     """Count one small kernel on `device` and return whether that works, and why not. Never raises."""
     try:
         cupti, chip = _open(device)
+        # Missing permissions and other profilers only show when a kernel is really counted.
         import torch
 
         with (

@@ -73,6 +73,7 @@ def command(
 
     Caches and clocks stay under the program's control: a kernel reads from L2 what earlier kernels left there.
     """
+    # "base" units are bytes, nanoseconds and counts; --profile-from-start off skips the warm-up.
     options = {
         "--page": "raw",
         "--print-units": "base",
@@ -125,6 +126,7 @@ def agree(rows: Iterable[Row], ncu_kernels: Sequence[NcuKernel], *, worst: int =
             dram[row.launch_index, row.metric] = row.value
     if len(steps) > 1:
         raise NsightError(f"the rows are of {len(steps)} steps; expected one, since ncu's file holds one")
+    # CUPTI's rows come by metric; order them by launch, as ncu's kernels are.
     launches = [
         (name, sum(dram.get((index, metric), 0.0) for metric in _DRAM)) for index, name in sorted(names.items())
     ]
@@ -135,6 +137,7 @@ def agree(rows: Iterable[Row], ncu_kernels: Sequence[NcuKernel], *, worst: int =
             zip_longest(launches, ncu_launches, fillvalue=("", 0.0))
         )
     ]
+    # Nsight Compute shortens template arguments, so only the functions' own names are comparable.
     same = sum(
         own_name(name) == own_name(ncu_name) for (name, _), (ncu_name, _) in zip(launches, ncu_launches, strict=False)
     )

@@ -111,6 +111,7 @@ def _count_by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, s
     started = time.perf_counter()
     if point.checkpoint is not None:  # the child runs in another folder
         point = msgspec.structs.replace(point, checkpoint=str(Path(point.checkpoint).resolve()))
+    # Nsight Compute must start the process that it profiles, so the child makes the decoder again.
     with tempfile.TemporaryDirectory() as temporary:
         task, output = Path(temporary) / "task.json", Path(temporary) / "ncu.csv"
         task.write_bytes(msgspec.json.encode({"point": point, "step": step.index}))
@@ -123,6 +124,7 @@ def _count_by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, s
     counters = {"step": step.index, "kernels": len(kernels), "seconds": time.perf_counter() - started}
     if (directory / CUPTI_FILE).exists():
         rows = by_cupti.read(directory / CUPTI_FILE)
+        # The agreement is judged by DRAM bytes, which the window "memory" counts.
         memory = [row for row in rows if row.step == step.index and row.window == "memory"]
         counters["agreement"] = msgspec.to_builtins(by_ncu.agree(memory, kernels))
     return counters
@@ -143,6 +145,7 @@ def _run(command: list[str], log: Path, say: Progress) -> None:
             try:
                 while child.poll() is None:
                     now = time.monotonic()
+                    # Either file growing shows that ncu or its child still works.
                     before = size
                     size = os.fstat(printed.fileno()).st_size + (log.stat().st_size if log.exists() else 0)
                     if size != before:

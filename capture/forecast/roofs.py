@@ -35,6 +35,7 @@ def find(folder: Path | None = None) -> Roofs:
     entry = datasheets.match(*device) if device is not None else None
     if entry is not None:
         return of_rows(entry["ceilings"], f"{entry['device']} by its datasheet")
+    # Predictions need some device; the description names it.
     (entry,) = [entry for entry in datasheets.devices() if entry["device"] == STAND_IN]
     return of_rows(entry["ceilings"], f"{STAND_IN} by its datasheet, for want of one known here")
 

@@ -51,7 +51,7 @@ class Autoregressive:
 
     def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
         """Forward the step's positions and commit the token after the last one."""
-        positions = offsets + self.canvas.first
+        positions = offsets + self.canvas.first  # on the device: the host passes only lengths
         logits = self.logits(kind, positions, visible)
         with self._labels.range("module=sampling"):
             chosen = self._sampler.draw(logits)

@@ -66,6 +66,7 @@ class Denoising:
             return
         start = self.canvas.prompt + step.block * self._block
         with self._labels.range("module=sampling"):
+            # bool() copies to the host, and so waits for the step.
             undecided = bool(self.canvas.masked[:, start : start + self._block].any())
         if not undecided:
             self._decided_block = step.block
@@ -80,6 +81,7 @@ class Denoising:
         logits = self.logits(kind, positions, visible)
         with self._labels.range("module=sampling"):
             block = self._decoder.positions[: self._block] + self.canvas.first
+            # The costs of a mode include its softmax: over the block only, or over all positions as in LLaDA's code.
             if kind in self.local:
                 confidence, chosen = self._sampler.choose(self.of_block(logits))
             elif self.confident_everywhere:
@@ -88,6 +90,7 @@ class Denoising:
                 confidence, chosen = self._sampler.choose(logits.index_select(1, block))
             tokens, masked = self.canvas.read(block)
             accepted = self._sampler.accept(confidence, masked, self.canvas.count)
+            # Every step writes the whole block, whatever it commits: no shape depends on values.
             self.canvas.write(block, torch.where(accepted, chosen, tokens), masked & ~accepted)
 
     def logits(self, kind: Kind, positions: Tensor, visible: Tensor) -> Tensor:
@@ -95,6 +98,7 @@ class Denoising:
         logits = self.forward(positions, self.view(kind, positions, visible))
         if self._leading is None:
             return logits
+        # See __init__: a local step takes its first logits from the last step that forwarded the position before.
         if kind in self.local:
             return torch.cat([self._leading, logits[:, 1:]], 1)
         self._leading.copy_(logits.index_select(1, self.canvas.first[None]))

@@ -21,6 +21,7 @@ def block_causal(length: int, end: int, block: int, device: torch.device) -> Ten
 
     None if all positions fit one block and therefore see each other.
     """
+    # Block numbers count from `end`: negative ones in the prompt, whose first block may be shorter.
     numbers = (torch.arange(length, device=device) - end) // block
     if length <= block:
         return None

@@ -33,6 +33,7 @@ class DualCacheDiffusion(Denoising):
 
     def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:
         """Return a view of all slots, stale ones included."""
+        # A refresh writes every slot, so it need not find out which: only `unrotated` changes its costs.
         if not self._unrotated and (not self._synchronous or kind == "refresh"):
             return Cached(self._cache, positions, visible.shape[0])
         return Published(

@@ -45,10 +45,11 @@ class CanvasDiffusion(Denoising):
 
     def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
         """Encode decided tokens into the cache; or denoise the canvas, commit tokens and draw the others again."""
+        # Queries are always the last visible positions, of a prompt or of a canvas.
         positions = visible[visible.shape[0] - offsets.shape[0] :]
         if kind != "reuse":
             self._gemma.encode(self.inputs(positions), visible, self._cache)
-            self._conditioned.fill_(False)
+            self._conditioned.fill_(False)  # the next canvas has no logits yet
             return
         logits = self.logits(kind, positions, visible)
         with self._labels.range("module=sampling"):
@@ -59,6 +60,7 @@ class CanvasDiffusion(Denoising):
             noise = torch.randint_like(tokens, self._vocabulary)
             decided = torch.where(accepted, chosen, tokens)
             self.canvas.write(positions, torch.where(undecided, noise, decided), undecided)
+        # In place: a CUDA graph reads the same memory in the next step.
         self._previous.copy_(logits)
         self._conditioned.fill_(True)
 

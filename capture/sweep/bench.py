@@ -71,7 +71,7 @@ class Bench:
         device = self._device(point.device)
         ceilings = ceiling.stored(shared, device)
         if ceilings is None:
-            self._workshop.clear(device)
+            self._workshop.clear(device)  # the buffers of bandwidth measurements are large
             ceilings = measure(device.type, progress=progress)
             ceiling.save(shared, ceilings)
         return ceilings

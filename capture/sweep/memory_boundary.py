@@ -44,7 +44,7 @@ def _ran_out_below(record: Record, config: dict[str, Any]) -> bool:
     stored = config_in(record)
     if record.outcome != "oom" or stored.keys() != config.keys():
         return False
-    for key in config.keys() - PERMISSIONS:
+    for key in config.keys() - PERMISSIONS:  # permissions do not change what runs
         ours, theirs = config[key], stored[key]
         if ours == theirs:
             continue

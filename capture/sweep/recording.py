@@ -131,6 +131,7 @@ def _measure(
 
     The generation's CUDA graphs are freed when this returns.
     """
+    # The peak of the last point, or of making weights, must not count.
     memory.release(device)
     memory.reset_peak(device)
     labels = Labels()
@@ -139,6 +140,7 @@ def _measure(
     result.prepare_s = round(prepared.seconds, 3)
     progress("warming up")
     timing.warm_up(prepared.runner, device)
+    # Only the timed repeats: energy must not include making weights and warming up.
     with telemetry.recorded(device) as samples:
         measured = timing.measure(prepared.runner, device, point.repeats, progress=progress)
     result.timings = measured.timings
@@ -184,6 +186,7 @@ def _scaled(point: Point, decoder: Any, device: torch.device, timings: list[Timi
     depths = {"layers": layers, "other_depth": half, "of": PRESETS[point.model].layers}
     progress("timing half of the layers")
     try:
+        # All layers cost the same, so two depths define a line through any depth.
         with decoder.shallower(half):
             prepared = ready(point, decoder, device, Labels(), progress)
             timing.warm_up(prepared.runner, device)

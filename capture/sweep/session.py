@@ -121,6 +121,7 @@ class Session:
         """Run a point into its directory, or write there why it was not run."""
         place = self._places[point.device]
         refusal = memory_boundary.refusal(point, place, self._out_of_memory)
+        # A point on `auto` is stored under the device that it ran on.
         pinned = msgspec.structs.replace(point, device=place.environment.device_kind)
         with run_directory.written(self._out / point.directory) as directory:
             if refusal is None:
@@ -156,6 +157,7 @@ class Session:
             result = run_directory.unfinished(point, place.environment, outcome="error", message=describe_error(error))
             run_directory.empty(directory)
             run_directory.write_record(directory, result)
+        # An exception may leave the CUDA context broken: the next point gets a fresh process.
         if _breaks_context(result.message) or (result.scaled is not None and _breaks_context(result.scaled.message)):
             self._bench.close()
         if result.outcome != "ok" or self._counters == "off":
@@ -182,6 +184,7 @@ def _breaks_context(message: str | None) -> bool:
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
     """Make SIGTERM unwind the block, with the exit code that a shell reports, unless the program handles SIGTERM."""
+    # Only the main thread may set handlers.
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if ours:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

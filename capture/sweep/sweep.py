@@ -142,7 +142,7 @@ def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult
     result = RunResult(name=record.name, outcome=record.outcome, path=path, message=record.message, skipped=skipped)
     if record.outcome != "ok":
         return result
-    seconds = _median_ns(record, "end_to_end") / 1e9
+    seconds = _median_ns(record, "end_to_end") / 1e9  # unprofiled
     kinds = dict.fromkeys(timing.kind for timing in record.timings if timing.metric == "step")
     # The weights that all forwards read. Forwards without logits do not read those of the output projection.
     config, forwards = record.config, record.tokens["forwards"]

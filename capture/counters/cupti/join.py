@@ -18,6 +18,7 @@ from ridgeline.capture.errors import CaptureError
 COLUMNS = ("step", "launch_index", "kernel", "window", "metric", "value")
 """The columns of trace.counters.csv.gz. `launch_index` numbers a step's kernels from 0."""
 
+# A kernel of CUPTI's own: it is in the trace, but the range profiler does not count it.
 _CUPTI_KERNEL = re.compile(r"(void )?WaitNs\b")
 
 
@@ -86,6 +87,7 @@ def kernels(trace: bytes, labels: Sequence[str]) -> list[Kernel]:
         if len(own) != 1:
             raise JoinError(f"the trace has {len(own)} annotations {label!r}; expected one")
         spans.append(range(_ns(own[0].ts), _ns(own[0].ts + own[0].dur) + 1))
+    # Kernel and launch share a correlation id.
     launched_ns: dict[int | None, int] = {
         event.args.correlation: _ns(event.ts)
         for event in events
@@ -124,6 +126,7 @@ def by_step(steps: Sequence[Sequence[Range]], kernels: Sequence[Kernel]) -> list
     for position, ranges in enumerate(steps):
         if missing := gap(ranges):
             raise JoinError(f"step {position} of the window: {missing}")
+    # If every launch is known, the numbers of kernels are compared step by step, which names the step that lost one.
     for position, ranges in enumerate(steps):
         if None not in launched and launched[position] != len(ranges):
             raise JoinError(
@@ -131,6 +134,7 @@ def by_step(steps: Sequence[Sequence[Range]], kernels: Sequence[Kernel]) -> list
             )
     if (total := sum(map(len, steps))) != len(kernels):
         raise JoinError(f"{total} ranges for {len(kernels)} kernels in the trace")
+    # The kernels of a stream run in launch order, so the k-th range is the k-th kernel.
     cut = []
     remaining = iter(kernels)
     for position, ranges in enumerate(steps):

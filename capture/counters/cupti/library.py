@@ -60,6 +60,7 @@ class Library:
         have the call.
         """
         parameters = structures.block(call)(struct_size=structures.size(call), **fields)
+        # An old CUPTI lacks the calls of the range profiler.
         function = getattr(self._functions, call, None)
         if function is None:
             raise CuptiError(call, None, f"not in {self.path.name}; expected CUPTI of CUDA 12.6 or later")
@@ -84,6 +85,7 @@ def find() -> Path | None:
 
     A second copy of the library would not see the kernels of the first.
     """
+    # The sixth field of a line of /proc/self/maps is the path of the mapped file, which may have spaces.
     lines = _MAPS.read_text().splitlines() if _MAPS.exists() else []
     mapped = [path for line in lines if _NAME.fullmatch((path := Path(line.split(maxsplit=5)[-1])).name)]
     # Triton's profiler may have mapped a copy of its own; Kineto uses torch's.

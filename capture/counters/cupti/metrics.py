@@ -48,6 +48,7 @@ def plan(cupti: Library, chip: str, windows: Sequence[str], problems: list[str])
     for name in windows:
         metrics = []
         for metric in METRIC_SETS[name]:
+            # A metric that alone needs several passes would need the kernel to run again: it is left out.
             try:
                 needed = passes(cupti, chip, [metric])
             except CuptiError as error:

@@ -121,7 +121,7 @@ class RangeProfiler:
 
     def stop(self) -> None:
         """Stop counting. The device must have finished its work."""
-        self._started = False
+        self._started = False  # whether or not the call fails, `close` must not stop again
         self._call("Stop")
 
     def decode(self) -> None:
@@ -136,6 +136,7 @@ class RangeProfiler:
             name = (self._library.call(call, index=index, delimiter=b"/", **self._image).name or b"").decode()
             if not name.isdecimal():
                 raise CuptiError(call, None, f"range {index} is named {name!r}; expected a launch number")
+            # In this mode CUPTI names a range by the number of its launch.
             found.append(Range(int(name), self._host.evaluate(index, **self._image)))
         return sorted(found, key=lambda one: one.number)
 

@@ -78,7 +78,8 @@ class Recorder:
     def record(self, plans: Sequence[Plan], kernels: int | None) -> None:
         """Record all plans. `kernels` is the largest number of kernels of a step, None if that is unknown."""
         try:
-            # A window without a trace takes its kernels from an earlier one.
+            # Without their number the image cannot be sized; a window without a trace takes its kernels from an earlier
+            # one, and the first has none.
             if kernels is None or (plans and plans[0].alone):
                 kernels = self._trace_uncounted()
             for plan in plans:
@@ -105,6 +106,7 @@ class Recorder:
                 trace = _traced(lambda: self._count(plan.host, capacity, seconds, ranges), self._device, self._folder)
                 steps = join.by_step(ranges, join.kernels(trace, self._labels))
                 self._compare(steps)
+        # Nothing of a window that lost a range can be trusted: the lost one may be any.
         except JoinError as error:
             problems.append(f"window {plan.name} left out: {error}")
             return
@@ -128,6 +130,7 @@ class Recorder:
         """Run the steps with counters and append the ranges of each step to `ranges`. Raises CuptiError."""
         with _timed(seconds, "enable"):
             profiler = RangeProfiler(host, context(self._device), ranges=capacity)
+        # One round per step: a round's image then holds one step, and its ranges need no cutting.
         with profiler:
             for position in range(len(self._steps)):
                 with _timed(seconds, "start"):
@@ -157,7 +160,8 @@ class Recorder:
 
         Raises JoinError if the ranges have a gap, are not as many as those kernels, or counted nothing.
         """
-        assert self._kernels is not None
+        if self._kernels is None:  # the earlier window was discarded
+            raise JoinError("no earlier window has the kernels of the steps")
         for step, counted, kernels in zip(self._steps, ranges, self._kernels, strict=True):
             if missing := join.gap(counted):
                 raise JoinError(f"step {step.index}: {missing}")
@@ -230,6 +234,7 @@ def _traced(body: Callable[[], None], device: "torch.device", folder: Path) -> b
         with profiler:
             body()
             torch.cuda.synchronize(device)
+        # torch exports to files only.
         trace = Path(temporary) / "trace.json"
         profiler.export_chrome_trace(str(trace))
         return trace.read_bytes()
@@ -239,6 +244,7 @@ def context(device: "torch.device") -> int:
     """Return the address of the CUDA context that torch uses on `device`. Raises CuptiError if there is none."""
     import torch
 
+    # torch makes the context when it first works on a device.
     address = ctypes.c_void_p()
     with torch.cuda.device(device):
         torch.cuda.synchronize()

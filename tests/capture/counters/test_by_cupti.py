@@ -226,6 +226,13 @@ def test_instructions_that_were_not_counted_are_left_out(
     assert report.problems == [f"window sass left out: {reason}"]
 
 
+def test_instructions_whose_kernels_no_window_has_traced_are_left_out(record: Any, machine: Machine) -> None:
+    machine.lose = {0}
+    report = record(steps("decode"), windows=("memory", "sass"), kernels=2)
+    assert report.windows == []
+    assert report.problems[1] == "window sass left out: no earlier window has the kernels of the steps"
+
+
 def test_steps_of_a_kind_that_differ_are_named_and_kept(record: Any, machine: Machine) -> None:
     report = record(steps("refresh", "reuse", "reuse"), lambda step: machine.launch(f"k{step.index // 7}"), kernels=1)
     assert len(report.windows) == 1
