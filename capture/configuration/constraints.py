@@ -184,23 +184,15 @@ def _on_cpu(point: Point) -> Iterator[str]:
 
 
 def _on_cuda(point: Point, capability: tuple[int, int]) -> Iterator[str]:
+    sdpa = point.attention in ("flash", "cudnn", "block_sparse")
     requirements = (
         (point.dtype == "bf16", BF16_CAPABILITY, 'dtype = "bf16"', 'dtype = "fp16"'),
-        (
-            point.attention in ("flash", "cudnn", "block_sparse"),
-            FLASH_CAPABILITY,
-            f'attention = "{point.attention}"',
-            'attention = "auto"',
-        ),
+        (sdpa, FLASH_CAPABILITY, f'attention = "{point.attention}"', 'attention = "auto"'),
         (point.linear == "fp8", FP8_CAPABILITY, 'linear = "fp8"', 'linear = "int8" or "model"'),
         (point.linear == "int8", INT8_CAPABILITY, 'linear = "int8"', 'linear = "model"'),
-        (
-            point.execution == "compile",
-            TRITON_CAPABILITY,
-            'execution = "compile"',
-            'execution = "eager" or "cuda_graph"',
-        ),
-    )
+        (point.execution == "compile", TRITON_CAPABILITY, 'execution = "compile"',
+         'execution = "eager" or "cuda_graph"'),
+    )  # fmt: skip
     for applies, least, setting, expected in requirements:
         if applies and capability < least:
             needed, has = (".".join(map(str, version)) for version in (least, capability))

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.decoder.attention import View
+from ridgeline.capture.decoder.cache import Cached
 from ridgeline.capture.decoder.canvas import Canvas
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.decoder.sampling import Sampler, guided
@@ -124,3 +125,19 @@ class Denoising:
     def of_block(self, logits: Tensor) -> Tensor:
         """Return the block's rows `[batch, block, vocabulary]` of the logits of a local step."""
         return logits
+
+
+class CachedDenoising(Denoising):
+    """A generation with a key and value cache of all its positions, and `spare` slots more."""
+
+    spare = 0
+
+    def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
+        super().__init__(decoder, point, labels)
+        self._cache = decoder.cache(batch=self._sequences, capacity=point.length + self.spare)
+        self.cache_bytes = self._cache.nbytes
+
+    def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:
+        """Return a view of all visible slots, stale ones included; the step writes its own positions first."""
+        del kind
+        return Cached(self._cache, positions, visible.shape[0])

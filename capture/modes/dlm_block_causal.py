@@ -12,7 +12,7 @@ from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.cache import Cached
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.modes.denoising import Denoising
+from ridgeline.capture.modes.denoising import CachedDenoising
 from ridgeline.capture.steps import Kind
 
 
@@ -28,15 +28,15 @@ def block_causal(length: int, end: int, block: int, device: torch.device) -> Ten
     return numbers[None, :] <= numbers[:, None]
 
 
-class BlockCausalDiffusion(Denoising):
+class BlockCausalDiffusion(CachedDenoising):
     """A generation in mode `dlm_block_causal`."""
+
+    # One slot is never visible, so that the visible slots are always a part of the cache: torch.compile would
+    # specialize on the case in which they are the whole cache.
+    spare = 1
 
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
         super().__init__(decoder, point, labels)
-        # One slot is never visible, so that the visible slots are always a part of the cache: torch.compile would
-        # specialize on the case in which they are the whole cache.
-        self._cache = decoder.cache(batch=self._sequences, capacity=point.length + 1)
-        self.cache_bytes = self._cache.nbytes
         self._mask = block_causal(point.prompt_tokens, point.prompt_tokens, self._block, decoder.device)
 
     def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:

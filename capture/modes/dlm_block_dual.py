@@ -14,20 +14,18 @@ from torch import Tensor
 
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.decoder.attention import View
-from ridgeline.capture.decoder.cache import Cached, Published
+from ridgeline.capture.decoder.cache import Published
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.modes.denoising import Denoising
+from ridgeline.capture.modes.denoising import CachedDenoising
 from ridgeline.capture.steps import Kind
 
 
-class DualCacheDiffusion(Denoising):
+class DualCacheDiffusion(CachedDenoising):
     """A generation in mode `dlm_block_dual`."""
 
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
         super().__init__(decoder, point, labels)
-        self._cache = decoder.cache(batch=self._sequences, capacity=point.length)
-        self.cache_bytes = self._cache.nbytes
         self._unrotated = point.variant in ("unrotated", "faithful")
         self._synchronous = point.variant in ("synchronous", "faithful")
 
@@ -35,7 +33,7 @@ class DualCacheDiffusion(Denoising):
         """Return a view of all slots, stale ones included."""
         # A refresh writes every slot, so it need not find out which: only `unrotated` changes its costs.
         if not self._unrotated and (not self._synchronous or kind == "refresh"):
-            return Cached(self._cache, positions, visible.shape[0])
+            return super().view(kind, positions, visible)
         return Published(
             self._cache,
             positions,

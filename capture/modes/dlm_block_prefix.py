@@ -6,27 +6,11 @@ the block forward the block and all positions after it, overwrite their keys and
 
 from torch import Tensor
 
-from ridgeline.capture.configuration.points import Point
-from ridgeline.capture.decoder.attention import View
-from ridgeline.capture.decoder.cache import Cached
-from ridgeline.capture.decoder.decoder import Decoder
-from ridgeline.capture.labels import Labels
-from ridgeline.capture.modes.denoising import Denoising
-from ridgeline.capture.steps import Kind
+from ridgeline.capture.modes.denoising import CachedDenoising
 
 
-class PrefixCacheDiffusion(Denoising):
+class PrefixCacheDiffusion(CachedDenoising):
     """A generation in mode `dlm_block_prefix`."""
-
-    def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
-        super().__init__(decoder, point, labels)
-        self._cache = decoder.cache(batch=self._sequences, capacity=point.length)
-        self.cache_bytes = self._cache.nbytes
-
-    def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:
-        """Return a view of all slots: the refreshed prefix, and the positions that the step itself writes."""
-        del kind
-        return Cached(self._cache, positions, visible.shape[0])
 
     def of_block(self, logits: Tensor) -> Tensor:
         """Return the block's rows, which are the first ones."""

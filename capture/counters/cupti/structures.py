@@ -32,39 +32,23 @@ FIELDS: dict[str, Fields] = {
     "cuptiProfilerHostDeinitialize": _OBJECT,
     "cuptiRangeProfilerEnable": (("context", ADDRESS), *_OBJECT),
     "cuptiRangeProfilerGetCounterDataSize": (
-        *_OBJECT,
-        *_METRICS,
-        ("ranges", SIZE),
-        ("tree_nodes", U32),
-        ("data_size", SIZE),
+        *_OBJECT, *_METRICS, ("ranges", SIZE), ("tree_nodes", U32), ("data_size", SIZE),
     ),
     "cuptiRangeProfilerCounterDataImageInitialize": (*_OBJECT, ("data_size", SIZE), ("data", ADDRESS)),
     "cuptiRangeProfilerSetConfig": (
-        *_OBJECT,
-        ("config_size", SIZE),
-        ("config", ADDRESS),
-        ("data_size", SIZE),
-        ("data", ADDRESS),
-        ("range", ENUM),
-        ("replay", ENUM),
-        ("ranges_per_pass", SIZE),
-        ("nesting_levels", U16),
-        ("least_nesting_level", U16),
-        ("pass_index", SIZE),
-        ("target_nesting_level", U16),
+        *_OBJECT, ("config_size", SIZE), ("config", ADDRESS), ("data_size", SIZE), ("data", ADDRESS), ("range", ENUM),
+        ("replay", ENUM), ("ranges_per_pass", SIZE), ("nesting_levels", U16), ("least_nesting_level", U16),
+        ("pass_index", SIZE), ("target_nesting_level", U16),
     ),
     "cuptiRangeProfilerStart": _OBJECT,
     "cuptiRangeProfilerStop": (
-        *_OBJECT,
-        ("pass_index", SIZE),
-        ("target_nesting_level", SIZE),
-        ("all_passes_done", U8),
+        *_OBJECT, ("pass_index", SIZE), ("target_nesting_level", SIZE), ("all_passes_done", U8),
     ),
     "cuptiRangeProfilerDecodeData": (*_OBJECT, ("dropped", SIZE)),
     "cuptiRangeProfilerGetCounterDataInfo": (*_DATA, ("ranges", SIZE)),
     "cuptiRangeProfilerCounterDataGetRangeInfo": (*_DATA, ("index", SIZE), ("delimiter", TEXT), ("name", TEXT)),
     "cuptiRangeProfilerDisable": _OBJECT,
-}
+}  # fmt: skip
 """The fields of each call's parameter block in CUPTI's order, without the two that every block begins with."""
 
 _HEAD: Fields = (("struct_size", SIZE), ("private", ADDRESS))
