@@ -1,11 +1,12 @@
-"""What is to be analyzed: run directories, bare traces and folders of them, each with its companions."""
+"""Finds the runs to analyze: run directories, bare traces and folders of them, each with its companions."""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ridgeline.analyze.errors import TraceError
@@ -15,11 +16,19 @@ _TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
 _COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|.+\.(?:counters|ncu)\.csv(?:\.gz)?|(?:run|ceilings)\.json")
 _KINDS = ("counters.csv", "ncu.csv", "twin.json", "et.json")
 SNIFFED_BYTES = 4 << 20
+"""The start of a file in a folder that must name traceEvents, for the file to be a trace."""
+_ODD_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISCHR, "a device"),
+)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One run to load: a trace, a run directory with one, or one without (out of memory)."""
+    """One run to load: a trace, a run directory with one, or a run directory without (out of memory)."""
 
     name: str
     trace: Path | None
@@ -31,40 +40,34 @@ class Source:
     twin: Path | None = None
     execution_trace: Path | None = None
     no_files: tuple[str, ...] = ()
-    """What stands in the place of a companion and is no file, a line each."""
+    """A line for each name of a companion that belongs to something other than a file."""
 
 
 def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
-    """The runs under the given paths, each once, and an error for each path named that holds none."""
+    """Return the runs under ``paths``, each once, and an error for each path without one."""
     sources: dict[Path, Source] = {}
     errors = []
     for path in paths:
-        found = list(_discover(path))
+        found: list[Source] = []
+        if path.is_dir():
+            found = list(_in_folder(path))
+            message = "no traces or run directories in this folder"
+        elif path.is_file():
+            found = [] if _COMPANION.fullmatch(path.name) else [_bare(path)]
+            message = "belongs to a trace: name the trace beside it"
+        elif path.exists():
+            message = "neither a file nor a folder: write the trace to a file first"
+        else:
+            message = "no such file or folder"
         if not found:
-            errors.append(TraceError(_nothing(path)))
+            errors.append(TraceError(f"{path}: {message}"))
         for source in found:
             sources.setdefault((source.trace or source.run_json or path).resolve(), source)
     return list(sources.values()), errors
 
 
-def _nothing(path: Path) -> str:
-    if not path.exists():
-        return f"{path}: no such file or folder"
-    if path.is_dir():
-        return f"{path}: no traces or run directories in this folder"
-    if not path.is_file():
-        return f"{path}: neither a file nor a folder: write the trace to a file first"
-    return f"{path}: belongs to a trace: name the trace beside it"
-
-
-def _discover(path: Path) -> Iterator[Source]:
-    if path.is_dir():
-        yield from _in_folder(path)
-    elif path.is_file() and not _COMPANION.fullmatch(path.name):
-        yield _bare(path)
-
-
 def _in_folder(folder: Path) -> Iterator[Source]:
+    """Yield the runs in a folder and its subfolders, in order of their names; skip hidden ones."""
     if (folder / "run.json").is_file():
         yield _run_directory(folder)
         return
@@ -73,85 +76,74 @@ def _in_folder(folder: Path) -> Iterator[Source]:
             continue
         if path.is_dir():
             yield from _in_folder(path)
-        elif _is_named_as_a_trace(path) and _looks_like_a_trace(path):
-            yield _bare(path)
-
-
-def _is_named_as_a_trace(path: Path) -> bool:
-    """And is a file: opening a pipe would wait for whoever writes to it."""
-    return bool(_TRACE.fullmatch(path.name)) and not _COMPANION.fullmatch(path.name) and path.is_file()
+        # is_file, since opening a pipe would wait for a writer
+        elif _TRACE.fullmatch(path.name) and not _COMPANION.fullmatch(path.name) and path.is_file():
+            try:
+                with open_bytes(path) as file:
+                    is_trace = b'"traceEvents"' in file.read(SNIFFED_BYTES)
+            except GZIP_ERRORS:
+                is_trace = True  # so that the reader reports the damage
+            except OSError:
+                is_trace = False
+            if is_trace:
+                yield _bare(path)
 
 
 def _run_directory(folder: Path) -> Source:
-    traces = [p for p in (folder / "trace.json.gz", folder / "trace.json") if p.is_file()]
-    return Source(
-        folder.resolve().name,
-        traces[0] if traces else None,
-        folder / "run.json",
-        _existing(folder / "ceilings.json") or _existing(folder.parent / "ceilings.json"),
-        _existing(folder / "telemetry.csv"),
-        _beside(folder, "trace", "counters.csv"),
-        _beside(folder, "trace", "ncu.csv"),
-        _beside(folder, "trace", "twin.json"),
-        _beside(folder, "trace", "et.json"),
-        _no_files(folder, "trace", ("trace.json.gz", "trace.json", "telemetry.csv", "ceilings.json")),
+    trace = _existing(folder / "trace.json.gz") or _existing(folder / "trace.json")
+    source = _with_companions(
+        folder, "trace", folder.resolve().name, trace, ("trace.json.gz", "trace.json", "telemetry.csv", "ceilings.json")
+    )
+    return replace(
+        source,
+        run_json=folder / "run.json",
+        ceilings=source.ceilings or _existing(folder.parent / "ceilings.json"),
+        telemetry=_existing(folder / "telemetry.csv"),
     )
 
 
 def _bare(path: Path) -> Source:
+    """Return the source of a trace file; ``trace.json`` in a run directory is that run."""
     if path.name in ("trace.json.gz", "trace.json") and (path.parent / "run.json").is_file():
         return _run_directory(path.parent)
-    stem = _TRACE.fullmatch(path.name)
-    name = stem[1] if stem else path.name
-    if name == "trace":  # says nothing: its folder does
-        name = path.resolve().parent.name or name
+    match = _TRACE.fullmatch(path.name)
+    stem = match[1] if match else path.name
+    # the name `trace` says nothing, so use that of the folder
+    name = (path.resolve().parent.name or stem) if stem == "trace" else stem
+    others = ("ceilings.json", "run.json") if match and stem == "trace" else ("ceilings.json",)
+    return _with_companions(path.parent, stem, name, path, others)
+
+
+def _with_companions(folder: Path, stem: str, name: str, trace: Path | None, others: tuple[str, ...]) -> Source:
+    """Return a trace with the companions of each kind, gzipped or plain, and the ceilings in its folder.
+
+    A companion's name, or one of the ``others``, that belongs to something other than a file is left out with a line.
+    """
     counters, ncu, twin, execution_trace = (
-        _beside(path.parent, stem[1] if stem else path.name, kind) for kind in _KINDS
+        _existing(folder / f"{stem}.{kind}.gz") or _existing(folder / f"{stem}.{kind}") for kind in _KINDS
     )
-    ceilings = _existing(path.parent / "ceilings.json")
-    others = ("ceilings.json", "run.json") if stem and stem[1] == "trace" else ("ceilings.json",)
-    odd = _no_files(path.parent, stem[1] if stem else path.name, others)
+    no_files = []
+    for companion in (*(f"{stem}.{kind}{suffix}" for kind in _KINDS for suffix in (".gz", "")), *others):
+        path = folder / companion
+        if path.is_file() or not os.path.lexists(path):
+            continue
+        try:
+            mode = path.stat().st_mode
+            what = next(what for is_kind, what in _ODD_KINDS if is_kind(mode))
+        except OSError:
+            what = "a link that leads nowhere"
+        no_files.append(f"{companion}: is {what}, expected a file: left out")
     return Source(
-        name, path, ceilings=ceilings, counters=counters, ncu=ncu, twin=twin, execution_trace=execution_trace,
-        no_files=odd,
-    )  # fmt: skip
-
-
-def _beside(folder: Path, stem: str, kind: str) -> Path | None:
-    """The companion of that kind, gzipped or plain."""
-    return _existing(folder / f"{stem}.{kind}.gz") or _existing(folder / f"{stem}.{kind}")
+        name,
+        trace,
+        ceilings=_existing(folder / "ceilings.json"),
+        counters=counters,
+        ncu=ncu,
+        twin=twin,
+        execution_trace=execution_trace,
+        no_files=tuple(no_files),
+    )
 
 
 def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None
-
-
-def _no_files(folder: Path, stem: str, others: Iterable[str]) -> tuple[str, ...]:
-    """A line for each name of a companion at which something stands that is no file: it is left out."""
-    names = [f"{stem}.{kind}{suffix}" for kind in _KINDS for suffix in (".gz", "")]
-    odd = ((name, _odd(folder / name)) for name in (*names, *others))
-    return tuple(f"{name}: is {what}, expected a file: left out" for name, what in odd if what)
-
-
-def _odd(path: Path) -> str | None:
-    """What is there, if it is anything but a file."""
-    if path.is_file() or not os.path.lexists(path):
-        return None
-    if path.is_dir():
-        return "a folder"
-    if path.is_fifo():
-        return "a pipe"
-    if path.is_socket():
-        return "a socket"
-    return "a device" if path.is_block_device() or path.is_char_device() else "a link that leads nowhere"
-
-
-def _looks_like_a_trace(path: Path) -> bool:
-    """Whether traceEvents begins early; a damaged gzip file counts, so that the reader can say what is wrong."""
-    try:
-        with open_bytes(path) as file:
-            return b'"traceEvents"' in file.read(SNIFFED_BYTES)
-    except GZIP_ERRORS:
-        return True
-    except OSError:
-        return False

@@ -1,7 +1,7 @@
 """Decoded events as columns: one group of flat arrays per kind of event, strings and signatures as codes.
 
-This module and the reader are all that touches single events; both run in worker processes, so neither imports more
-than msgspec.
+Only this module and the reader touch single events. Both run in decoder processes, so neither imports more than
+msgspec.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import count
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -36,15 +36,15 @@ DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range"
 LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
 GROUPS = ("device", "launch", "operator", "annotation")
 SPILL_ROWS = 1 << 17
-"""Rows that are held before they are written to files, where there is a folder for them."""
+"""Rows held before they are written to files, if there is a folder for them."""
 LARGEST_DEVICE = 1 << 31
 HASHING = 0.13
-"""What hashing a piece costs next to decoding it."""
+"""The cost of hashing a piece, relative to decoding it."""
 
 Signature = tuple[str, bytes, bytes, bytes, bytes]
 """Operator name and the JSON text of its input dims, types, strides and concrete inputs.
 
-Inductor's own count of a kernel's work, where it was recorded, is an object at the end of the concrete inputs.
+If Inductor's count of a kernel's work was recorded, it is an object at the end of the concrete inputs.
 """
 
 AnyEvent = Event | ExactEvent
@@ -70,19 +70,15 @@ class Interned(defaultdict[Any, int]):
         return Interned, (list(self),)
 
 
-def _column() -> array[int]:
-    return array("q")
-
-
 def _group() -> dict[str, array[int]]:
-    return defaultdict(_column)
+    return defaultdict(partial(array, "q"))
 
 
 class Columns(msgspec.Struct):
     """The arrays of one part of a trace. All times are nanoseconds, all arrays of a group have equal length.
 
-    ``counters`` are rows of ``device``, metric, value. Columns that have become long lie in files of 64-bit integers in
-    ``folder``, one a column, and the arrays are empty.
+    ``counters`` are rows of ``device``, metric, value. Long columns lie in files of 64-bit integers in ``folder``, one
+    file per column, and their arrays are empty.
     """
 
     device: dict[str, array[int]] = msgspec.field(default_factory=_group)
@@ -99,21 +95,21 @@ class Columns(msgspec.Struct):
     sha256: str = ""
     bytes_read: int = 0
     broken: str | None = None
-    """Where the trace breaks off, if this is what precedes."""
+    """Where the trace breaks off, if these are the events before that."""
     folder: Path | None = None
     spilled: dict[str, int] = msgspec.field(default_factory=dict)
     """Rows of each group in the files."""
 
     def rows(self, group: str) -> int:
-        """How long the columns of a group are."""
+        """Return the length of the columns of a group."""
         return self.spilled.get(group, 0) + self._held(group)
 
     def file(self, group: str, name: str) -> Path | None:
-        """Where a column lies, if it is in a file."""
+        """Return the file of a column, if it is in a file."""
         return self.folder / f"{group}.{name}" if self.folder and self.spilled else None
 
     def spill(self, at_rows: int = 0) -> None:
-        """Move what the arrays hold to the files, if it is as many rows as that."""
+        """Append the arrays to the files and empty them, if they hold ``at_rows`` rows or more."""
         held = {group: self._held(group) for group in GROUPS}
         if not self.folder or sum(held.values()) < at_rows:
             return
@@ -126,7 +122,7 @@ class Columns(msgspec.Struct):
             self.spilled[group] = self.spilled.get(group, 0) + rows
 
     def remove_files(self) -> None:
-        """Once they are read, or not wanted."""
+        """Remove the folder of files."""
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -142,40 +138,41 @@ def read_part(
     folder: Path | None = None,
     largest_event_bytes: int = LARGEST_EVENT_BYTES,
 ) -> Columns:
-    """Decode one part's pieces of a trace into columns; the first part also takes the file's hash.
+    """Return the columns of part number ``part`` of a trace; the first part also has the file's digest.
 
-    What becomes long is written to files in ``folder``, made when needed, if one is given.
-
-    Raises :class:`TraceError`. With several parts that may only mean that a cut was not between two events: then the
-    file is to be read in one.
+    Long columns are written to files in ``folder``, made when needed, if one is given. Raises :class:`TraceError`; with
+    several parts, the cause may be a cut inside an event: then decode the file in one part.
     """
     reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes)
     columns = Columns(folder=folder)
-    mine = (piece for owner, piece in zip(_deal(parts), reader.pieces(), strict=False) if owner == part)
-    for events, malformed in decoded(reader, mine):
+
+    def own_pieces() -> Iterator[Piece]:
+        # deal each piece to the part with the least load; the first part also hashes all pieces
+        load = [0.0] * parts
+        for piece in reader.pieces():
+            load[0] += HASHING
+            least = load.index(min(load))
+            load[least] += 1
+            if least == part:
+                yield piece
+
+    for events, malformed in decoded(reader, own_pieces()):
         columns.events += len(events) + malformed
         columns.malformed += malformed
         append(columns, events)
         columns.spill(SPILL_ROWS)
     if columns.spilled:
-        columns.spill()
+        columns.spill()  # a group is either in arrays or in files
     columns.sha256, columns.bytes_read = reader.sha256, reader.bytes_read
     columns.header = reader.header
     return columns
 
 
-def _deal(parts: int) -> Iterator[int]:
-    """Whose each piece is: always the least loaded part's, where the first hashes every piece besides."""
-    load = [0.0] * parts
-    for _ in count():
-        load[0] += HASHING
-        part = load.index(min(load))
-        load[part] += 1
-        yield part
-
-
 def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Events, int]]:
-    """Decode pieces, joining one that was cut inside an event with the next. Raises :class:`TraceError`."""
+    """Yield the events of pieces and the number of malformed ones. Raises :class:`TraceError`.
+
+    A piece that was cut inside an event is joined with the next one.
+    """
     pending: Piece | None = None
     try:
         for piece in pieces:
@@ -183,13 +180,13 @@ def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Even
             size = sum(map(len, joined.fragments)) if pending else 0
             if size > reader.largest_event_bytes:
                 raise TraceError(endless(reader.path, size))
-            array = joined.array()
+            text = joined.array()
             try:
-                events = decode(array)
+                events = decode(text)
             except JSON_ERRORS as e:
                 pending, error = joined, e
-                if isinstance(e, RecursionError) or broken_inside(array, e) is not None:
-                    break
+                if isinstance(e, RecursionError) or broken_inside(text, e) is not None:
+                    break  # damage, not a cut: joining the next piece would not help
                 continue
             pending = None
             yield events
@@ -199,19 +196,16 @@ def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Even
         rest = pending.followed_by(Piece((e.rest,), e.rest_offset)).array()[1:-1]
         raise Broken(str(e), e.offset, rest, pending.offset) from None
     if pending:
-        raise _broken(reader, pending, error)
-
-
-def _broken(reader: TraceReader, piece: Piece, error: Exception) -> Broken:
-    array = piece.array()
-    inside = broken_inside(array, error)
-    at = piece.offset + (inside - 1 if inside is not None else 0)
-    where = f"damaged at byte {at:,}" if inside is not None else f"damaged in the piece from byte {at:,} on"
-    return Broken(f"{reader.path}: {where}: {reason(error)}: record it again", at, array[1:-1], piece.offset)
+        text = pending.array()
+        inside = broken_inside(text, error)
+        offset = pending.offset + (inside - 1 if inside is not None else 0)  # the array's bracket is not in the file
+        where = f"damaged at byte {offset:,}" if inside is not None else f"damaged in the piece from byte {offset:,} on"
+        message = f"{reader.path}: {where}: {reason(error)}: record it again"
+        raise Broken(message, offset, text[1:-1], pending.offset)
 
 
 def append(columns: Columns, events: Events) -> None:
-    """Add the complete events among these."""
+    """Add the complete events to the columns; events of other kinds are skipped."""
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
     for event in events:
         if event.ph == "X":
@@ -220,8 +214,9 @@ def append(columns: Columns, events: Events) -> None:
         if category in groups:
             _append_device(columns, category, groups[category])
     for category in LAUNCH_CATEGORIES:
-        if category in groups:
-            _append_launches(columns, groups[category])
+        if launches := groups.get(category):
+            _append_spans(columns, columns.launch, launches)
+            columns.launch["correlation"].extend(_integers(_decode_args(launches, LaunchArgs), "correlation"))
     if "cpu_op" in groups:
         _append_operators(columns, groups["cpu_op"])
     if "user_annotation" in groups:
@@ -240,27 +235,20 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     first_row = columns.rows("device")
     _append_spans(columns, group, events)
     group["category"].extend([DEVICE_CATEGORIES.index(category)] * len(events))
-    args = _decode_args(events, DeviceArgs)
+    decoded_args = _decode_args(events, DeviceArgs)
     for name in ("external_id", "correlation", "stream", "bytes"):
-        group[name].extend(_integers(args, name))
-    group["device"].extend([_device(e, a) for e, a in zip(events, args, strict=True)])
+        group[name].extend(_integers(decoded_args, name))
+    for event, args in zip(events, decoded_args, strict=True):
+        if args.device is not None and args.device != ABSENT:
+            group["device"].append(args.device)
+        else:  # Kineto sets the process id of a device event to the index of the device
+            is_index = isinstance(event.pid, int) and 0 <= event.pid < LARGEST_DEVICE
+            group["device"].append(cast(int, event.pid) if is_index else 0)
     if category == "cuda_profiler_range":
         for row, event in enumerate(events, first_row):
-            metrics = ((name, _number(value)) for name, value in _decode_object(event.args).items())
-            columns.counters.extend((row, name, value) for name, value in metrics if value is not None)
-
-
-def _device(event: AnyEvent, args: DeviceArgs) -> int:
-    """The device from the arguments, else the process id, which Kineto sets to the device's index."""
-    if args.device is not None and args.device != ABSENT:
-        return args.device
-    return event.pid if isinstance(event.pid, int) and 0 <= event.pid < LARGEST_DEVICE else 0
-
-
-def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
-    _append_spans(columns, columns.launch, events)
-    args = _decode_args(events, LaunchArgs)
-    columns.launch["correlation"].extend(_integers(args, "correlation"))
+            for name, value in _decode_object(event.args).items():
+                with suppress(*JSON_ERRORS):  # metrics are the arguments that are numbers
+                    columns.counters.append((row, name, msgspec.json.decode(value, type=float)))
 
 
 def _append_operators(columns: Columns, events: Sequence[AnyEvent]) -> None:
@@ -269,25 +257,16 @@ def _append_operators(columns: Columns, events: Sequence[AnyEvent]) -> None:
     for name in ("external_id", "record_id"):
         columns.operator[name].extend(_integers(args, name))
     if any(map(_num_gb, args)):
-        args = [_with_measures(e, a) for e, a in zip(events, args, strict=True)]
+        # Inductor records what it counted of its own kernels under `profile_bandwidth`, FLOPs under `benchmark_kernel`.
+        # Its profile analysis writes the same keys to other operators, which the rules price better.
+        for i, event in enumerate(events):
+            if str(event.name).startswith("triton_"):
+                measures = {name: raw for name in _MEASURES if (raw := getattr(args[i], name))}
+                with suppress(*JSON_ERRORS):
+                    concrete = msgspec.json.decode(args[i].concrete or b"[]", type=list[msgspec.Raw])
+                    args[i].concrete = msgspec.Raw(msgspec.json.encode([*concrete, measures]))
     recorded = zip(map(_name, events), *(map(bytes, map(field, args)) for field in _SIGNATURE), strict=True)
     columns.operator["signature"].extend(map(columns.signatures.__getitem__, recorded))
-
-
-def _with_measures(event: AnyEvent, args: OperatorArgs) -> OperatorArgs:
-    """What Inductor says of a kernel of its own goes to the end of its concrete inputs; others keep theirs.
-
-    Inductor records it under ``profile_bandwidth``, and with FLOPs under ``benchmark_kernel``; its profile analysis
-    writes the same keys to operators that the rules know better.
-    """
-    if not str(event.name).startswith("triton_"):
-        return args
-    measures = {name: raw for name in _MEASURES if (raw := getattr(args, name))}
-    try:
-        concrete = msgspec.json.decode(args.concrete or b"[]", type=list[msgspec.Raw])
-    except JSON_ERRORS:
-        return args
-    return msgspec.structs.replace(args, concrete=msgspec.Raw(msgspec.json.encode([*concrete, measures])))
 
 
 def _integers(args: Sequence[Any], name: str) -> list[int]:
@@ -296,22 +275,24 @@ def _integers(args: Sequence[Any], name: str) -> list[int]:
 
 
 def _decode_args(events: Sequence[AnyEvent], struct: type[T]) -> list[T]:
-    """All arguments in one call; those of a wrong type, or that are not UTF-8, one by one."""
+    """Decode the arguments of all events in one call, which is fast; if that fails, field by field.
+
+    A field of a wrong type is then as if it were not recorded.
+    """
     raw = list(map(_args, events))
     try:
         return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[struct])  # type: ignore[valid-type]
     except JSON_ERRORS:
-        return [_decode_leniently(r, struct) for r in raw]
-
-
-def _decode_leniently(raw: msgspec.Raw, struct: type[T]) -> T:
-    """Field by field: one of a wrong type is as if it were not recorded."""
-    recorded = _decode_object(raw)
-    fields = {}
-    for field in msgspec.structs.fields(struct):
-        with suppress(KeyError, *JSON_ERRORS):
-            fields[field.name] = msgspec.json.decode(recorded[field.encode_name], type=field.type)
-    return struct(**fields)
+        pass
+    fields = msgspec.structs.fields(struct)
+    decoded_args = []
+    for recorded in map(_decode_object, raw):
+        values = {}
+        for field in fields:
+            with suppress(KeyError, *JSON_ERRORS):
+                values[field.name] = msgspec.json.decode(recorded[field.encode_name], type=field.type)
+        decoded_args.append(struct(**values))
+    return decoded_args
 
 
 def _decode_object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -319,10 +300,3 @@ def _decode_object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
         return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     except JSON_ERRORS:
         return {}
-
-
-def _number(raw: msgspec.Raw) -> float | None:
-    try:
-        return msgspec.json.decode(raw, type=float)
-    except JSON_ERRORS:
-        return None

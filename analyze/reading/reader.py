@@ -1,9 +1,8 @@
 """Any Kineto JSON file, gzip or plain, as bounded batches of whole events.
 
 The file is cut between events without parsing it: a cut goes at ``},{`` followed by a key that starts an event. JSON
-is read from the left, so a piece that begins at an event and decodes as an array also ends at one; a cut that fell
-inside a nested value makes its piece undecodable, and the piece is joined with the next. Hence batches need no scan of
-their own.
+is read from the left, so a piece that begins at an event and decodes as an array also ends at one. A cut inside a
+nested value makes its piece undecodable, and the piece is joined with the next. So batches need no scan of their own.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ BLOCK_BYTES = 512 << 10
 LARGEST_HEADER_BYTES = 64 << 20
 LARGEST_EVENT_BYTES = 256 << 20
 LARGEST_TRACE_BYTES = 64 << 30
-"""As decompressed, unless ``RIDGELINE_MAX_TRACE_BYTES`` says otherwise: small gzip files may expand without end."""
+"""The limit as decompressed, unless ``RIDGELINE_MAX_TRACE_BYTES`` is set: a small gzip file may expand without end."""
 LONGEST_KEY_BYTES = 1 << 10
 """``"traceEvents": [`` with the white space in it."""
 EXACT_BELOW_US = float(1 << 43)
 """Doubles are less than a nanosecond apart below 2^43 microseconds."""
 LARGEST_TIME_NS = (1 << 61) - 1
-"""So that a start, a duration and their sum fit 64 bits: 73 years, of a clock that counts from 1970 or from boot."""
+"""A start, a duration and their sum fit 64 bits: 73 years, of a clock that counts from 1970 or from boot."""
 LARGEST_TIME_US = Decimal(LARGEST_TIME_NS) / 1000
 
 _BETWEEN_EVENTS = re.compile(rb'\}\s*(,)\s*\{\s*"(?:ph|name|cat|pid|ts)"')
@@ -55,44 +54,44 @@ Events = list[Event] | list[ExactEvent]
 
 
 class Piece(NamedTuple):
-    """Whole events: the text between two cuts, in fragments, and where it begins in the decompressed file."""
+    """Whole events: the text between two cuts, in fragments, and its offset in the decompressed file."""
 
     fragments: tuple[bytes | memoryview, ...]
     offset: int
 
     def array(self) -> bytes:
-        """The text as a JSON array."""
+        """Return the text as a JSON array."""
         return b"".join((b"[", *self.fragments, b"]"))
 
     def followed_by(self, other: Piece) -> Piece:
-        """One piece out of two that were cut at the wrong place."""
+        """Return this piece joined with the next, for a cut at the wrong place."""
         return Piece((*self.fragments, b",", *other.fragments), self.offset)
 
 
 # isal leaves ``igzip`` untyped, and its stub declares the class ``error`` as an instance
 _open_gzip: Callable[[Path, str], BinaryIO] = igzip.open
 JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding damaged JSON raises; text that is not UTF-8 is found late, and nests may be too deep."""
+"""The exceptions of decoding damaged JSON, text that is not UTF-8, or too many nested values."""
 
 GZIP_ERRORS: tuple[type[Exception], ...] = (EOFError, cast(type[Exception], igzip_lib.error), gzip.BadGzipFile)
-"""What reading damaged gzip data raises."""
+"""The exceptions of reading damaged gzip data."""
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """The file's bytes, decompressed if they begin with gzip's magic number."""
+    """Open a file to read its bytes, decompressed if they begin with gzip's magic number."""
     with path.open("rb", buffering=0) as file:
         packed = file.read(2) == b"\x1f\x8b"
     return _open_gzip(path, "rb") if packed else path.open("rb", buffering=0)
 
 
 def largest_trace_bytes() -> int:
-    """As decompressed."""
-    said = os.environ.get("RIDGELINE_MAX_TRACE_BYTES", "")
-    return int(said) if said.isdecimal() else LARGEST_TRACE_BYTES
+    """Return the size limit of a trace, as decompressed."""
+    setting = os.environ.get("RIDGELINE_MAX_TRACE_BYTES", "")
+    return int(setting) if setting.isdecimal() else LARGEST_TRACE_BYTES
 
 
 def check_size(path: Path, bytes_read: int) -> None:
-    """Raises :class:`TraceError` once a trace is larger, as decompressed, than is read."""
+    """Raise :class:`TraceError` if ``bytes_read``, as decompressed, exceeds the size limit of a trace."""
     most = largest_trace_bytes()
     if bytes_read > most:
         raise TraceError(
@@ -102,14 +101,15 @@ def check_size(path: Path, bytes_read: int) -> None:
 
 
 def endless(path: Path, size: int) -> str:
-    """What to say of an event that is too large to be one."""
+    """Return the message for an event that is larger than any."""
     return f"{path}: no end of an event within {size:,} bytes: not a Kineto trace, or too little --memory for it"
 
 
 class TraceReader:
-    """One pass over a trace: iterate over its pieces, then ask for ``header`` and ``sha256``.
+    """One pass over a trace: iterate over its pieces, then read ``header`` and ``sha256``.
 
-    Raises :class:`TraceError` for anything that is not a complete Kineto trace, :class:`Broken` where it begins as one.
+    Raises :class:`TraceError` for a file that is not a Kineto trace, and :class:`Broken` for one that only begins as
+    one.
     """
 
     def __init__(
@@ -129,18 +129,38 @@ class TraceReader:
 
     @property
     def sha256(self) -> str:
-        """Of the bytes as decompressed; complete once the pieces are exhausted."""
+        """The digest of the bytes as decompressed, once the pieces are exhausted; empty unless requested."""
         return self._digest.hexdigest() if self._digest else ""
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the text of the events in pieces of about ``BLOCK_BYTES``."""
+        """Yield the text of the events in pieces of about ``BLOCK_BYTES``.
+
+        The last complete piece is held back: only at the end of the file is it known whether the last cut was between
+        two events.
+        """
         try:
             with self._open(self.path) as file:
-                yield from self._split(file)
+                prefix, first = self._find_events(file)
+                held: Piece | None = None
+                pending: list[bytes | memoryview] = [first]
+                pending_bytes = len(first)
+                while block := self._read(file):
+                    if cut := _last_cut(block):
+                        view = memoryview(block)
+                        if held:
+                            yield held
+                        held = Piece((*pending, view[:cut]), self.bytes_read - len(block) - pending_bytes)
+                        pending, pending_bytes = [view[cut + 1 :]], len(block) - cut - 1
+                    else:
+                        pending.append(block)
+                        pending_bytes += len(block)
+                    if pending_bytes > self.largest_event_bytes:
+                        raise TraceError(endless(self.path, pending_bytes))
+                yield from self._finish(prefix, held, Piece(tuple(pending), self.bytes_read - pending_bytes))
         except GZIP_ERRORS:
             at = intact_bytes(self.path)
-            said = f"gzip data cut off or damaged after {at:,} decompressed bytes"
-            raise Broken(f"{self.path}: {said}: copy or record it again", at) from None
+            message = f"gzip data cut off or damaged after {at:,} decompressed bytes"
+            raise Broken(f"{self.path}: {message}: copy or record it again", at) from None
         except OSError as e:
             raise TraceError(f"{self.path}: cannot be read: {e.strerror or e}") from None
 
@@ -152,28 +172,8 @@ class TraceReader:
             self._digest.update(block)
         return block
 
-    def _split(self, file: BinaryIO) -> Iterator[Piece]:
-        prefix, first = self._find_events(file)
-        held: Piece | None = None
-        pending: list[bytes | memoryview] = [first]
-        pending_bytes = len(first)
-        while block := self._read(file):
-            cut = _last_cut(block)
-            if cut:
-                view = memoryview(block)
-                if held:
-                    yield held
-                held = Piece((*pending, view[:cut]), self.bytes_read - len(block) - pending_bytes)
-                pending, pending_bytes = [view[cut + 1 :]], len(block) - cut - 1
-            else:
-                pending.append(block)
-                pending_bytes += len(block)
-            if pending_bytes > self.largest_event_bytes:
-                raise TraceError(endless(self.path, pending_bytes))
-        yield from self._finish(prefix, held, Piece(tuple(pending), self.bytes_read - pending_bytes))
-
     def _find_events(self, file: BinaryIO) -> tuple[bytes, bytes]:
-        """Split the beginning of the file after ``"traceEvents": [``."""
+        """Read up to ``"traceEvents": [``; return the bytes up to there, and those read after it."""
         buffer = bytearray()
         while block := self._read(file):
             searched = max(0, len(buffer) - LONGEST_KEY_BYTES)
@@ -195,28 +195,32 @@ class TraceReader:
         )
 
     def _finish(self, prefix: bytes, held: Piece | None, rest: Piece) -> Iterator[Piece]:
-        """Split what is left of the file where traceEvents ends; the last cut may have been inside an event."""
+        """Yield the last pieces: split what is left of the file where traceEvents ends.
+
+        The last cut may have been inside an event, so first try the rest alone, then the rest with the held piece.
+        """
         buffer = b"".join(rest.fragments)
         end = self._closing_bracket(prefix, buffer)
         if end is not None:
-            yield from [held] if held else []
+            if held:
+                yield held
             yield Piece((buffer[:end],), rest.offset)
             return
         if held:
             joined = held.followed_by(rest)
-            whole = b"".join(joined.fragments)
-            end = self._closing_bracket(prefix, whole)
+            text = b"".join(joined.fragments)
+            end = self._closing_bracket(prefix, text)
             if end is not None:
-                yield Piece((whole[:end],), joined.offset)
+                yield Piece((text[:end],), joined.offset)
                 return
-            yield held  # damage in there is found first
+            yield held  # if the damage is in there, decoding it finds that first
         with suppress(*JSON_ERRORS):
             self.header = decode_header(prefix + b"]}")
         at, how, why = _where_it_breaks(prefix, buffer, rest.offset)
         raise Broken(f"{self.path}: {how} at byte {at:,}{why}: record it again", at, buffer, rest.offset)
 
     def _closing_bracket(self, prefix: bytes, buffer: bytes) -> int | None:
-        """Where traceEvents is closed; with it gone, what remains of the file must be the header, as JSON."""
+        """Return where traceEvents is closed, if the rest of the file is then a header, as JSON; set ``header``."""
         end = _end_of_array(buffer)
         if end is None:
             return None
@@ -228,8 +232,8 @@ class TraceReader:
 
 
 def _last_cut(block: bytes) -> int:
-    """Position of the last comma between two events, 0 if there is none."""
-    for window in (1 << 14, len(block)):
+    """Return the position of the last comma between two events, 0 if there is none."""
+    for window in (1 << 14, len(block)):  # an event is usually short, so search the end of the block first
         last = deque(_BETWEEN_EVENTS.finditer(block, max(0, len(block) - window)), maxlen=1)
         if last:
             return last[0].start(1)
@@ -237,19 +241,24 @@ def _last_cut(block: bytes) -> int:
 
 
 def _end_of_array(buffer: bytes) -> int | None:
-    """Where the array is closed whose elements text begins with."""
+    """Return where the array is closed whose elements ``buffer`` begins with."""
     text = b"[" + buffer
     try:
         _raw_events.decode(numbered(text))
         return buffer.rfind(b"]")
     except JSON_ERRORS as e:
+        # the decoder names the byte after the array; positions in `text` are one further than in `buffer`
         return buffer.rfind(b"]", 0, (_byte(e) or 2) - 2) if "trailing characters" in str(e) else None
 
 
 def _where_it_breaks(prefix: bytes, buffer: bytes, offset: int) -> tuple[int, str, str]:
-    """The position in the file, how it breaks there, and why, if what is left of it begins with an event."""
+    """Return the position of the break in the file, how the file breaks there, and why.
+
+    ``buffer`` is the end of the file, from ``offset`` on; it begins with an event.
+    """
     end = _end_of_array(buffer)
     try:
+        # `at_0` is the position in the file of the first byte that is decoded again
         if end is None:
             at_0 = offset - 1
             _raw_events.decode(numbered(b"[" + buffer))
@@ -268,20 +277,20 @@ def _where_it_breaks(prefix: bytes, buffer: bytes, offset: int) -> tuple[int, st
 
 
 def _byte(error: Exception) -> int | None:
-    """The position that a decoder names."""
-    found = _BYTE.search(str(error))
-    return int(found[1]) if found else None
+    """Return the position that a decoder's message names."""
+    match = _BYTE.search(str(error))
+    return int(match[1]) if match else None
 
 
 def reason(error: Exception) -> str:
-    """What a decoder found, without where."""
+    """Return a decoder's message without the position."""
     if isinstance(error, RecursionError):
         return "values nested more deeply than in any trace"
     return str(error).split(" (byte")[0]
 
 
 def broken_inside(array: bytes, error: Exception) -> int | None:
-    """The position of the damage in an array that does not decode, None if it may just be cut inside an event.
+    """Return the position of the damage in an array that does not decode; None if it may be cut inside an event.
 
     A cut inside an event shows at the array's last byte, as the end of the data or as a bracket of the wrong kind.
     """
@@ -295,24 +304,20 @@ def broken_inside(array: bytes, error: Exception) -> int | None:
 
 
 def numbered(text: bytes) -> bytes:
-    """The text with the NaN and Infinity that some writers leave, which JSON has not, as strings of equal length.
+    """Return the text with NaN and Infinity, which JSON does not have, as strings of equal length.
 
-    They are then of a wrong type, as if they were not recorded.
+    Such a value then has a wrong type, as if it were not recorded.
     """
     if b"NaN" not in text and b"Infinity" not in text:
         return text
-    return _NO_NUMBER.sub(_as_string, text)
-
-
-def _as_string(match: re.Match[bytes]) -> bytes:
-    found = match[0]
-    return found if found.startswith(b'"') else b'"%s"' % found[1:-1]
+    # a match is a string, which stays, or a number: `NaN` becomes `"a"`, so positions in the text stay right
+    return _NO_NUMBER.sub(lambda match: match[0] if match[0].startswith(b'"') else b'"%s"' % match[0][1:-1], text)
 
 
 def decode(array: bytes) -> tuple[Events, int]:
-    """The events of a JSON array and the number of malformed ones left out: times that cannot be are malformed too.
+    """Return the events of a JSON array, and the number of malformed ones left out; impossible times are malformed.
 
-    Raises one of ``JSON_ERRORS`` if it is not JSON.
+    Raises one of ``JSON_ERRORS`` if the array is not JSON.
     """
     try:
         return _decode(array)
@@ -324,31 +329,22 @@ def decode(array: bytes) -> tuple[Events, int]:
 
 
 def _decode(array: bytes) -> tuple[Events, int]:
+    exact: list[ExactEvent] = []
+    malformed = 0
     try:
         events = _events.decode(array)
+        if all(
+            max(map(time, events), default=0) < EXACT_BELOW_US and min(map(time, events), default=0) > -EXACT_BELOW_US
+            for time in (_ts, _dur)
+        ):
+            return events, 0
+        exact = _exact_events.decode(array)
     except msgspec.ValidationError:
-        return _decode_one_by_one(array)
-    if any(
-        max(map(time, events), default=0) >= EXACT_BELOW_US or min(map(time, events), default=0) <= -EXACT_BELOW_US
-        for time in (_ts, _dur)
-    ):
-        return _possible(_exact_events.decode(array))
-    return events, 0
-
-
-def _possible(events: list[ExactEvent]) -> tuple[Events, int]:
-    """The events whose times fit, and the number of the others."""
-    fit = [event for event in events if abs(event.ts) <= LARGEST_TIME_US and abs(event.dur) <= LARGEST_TIME_US]
-    return fit, len(events) - len(fit)
-
-
-def _decode_one_by_one(array: bytes) -> tuple[Events, int]:
-    events: list[ExactEvent] = []
-    malformed = 0
-    for raw in _raw_events.decode(array):
-        try:
-            events.append(_exact_event.decode(raw))
-        except msgspec.ValidationError:
-            malformed += 1
-    possible, impossible = _possible(events)
-    return possible, malformed + impossible
+        # one event of a wrong type fails the whole array: decode them one by one
+        for raw in _raw_events.decode(array):
+            try:
+                exact.append(_exact_event.decode(raw))
+            except msgspec.ValidationError:
+                malformed += 1
+    fit = [event for event in exact if abs(event.ts) <= LARGEST_TIME_US and abs(event.dur) <= LARGEST_TIME_US]
+    return fit, malformed + len(exact) - len(fit)

@@ -1,7 +1,7 @@
-"""What can be had of a trace that is cut off or damaged: every complete event before the place where it breaks.
+"""Salvages a trace that is cut off or damaged: every complete event before the break.
 
-The run that this makes is known by the bytes, as decompressed, up to the end of the last of these events; those that
-follow are as if they had never been written. Only a trace that could not be read whole comes here.
+The digest of the salvaged run covers the bytes, as decompressed, up to the end of its last event, as if the file ended
+there. Only a trace that could not be read whole is salvaged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EVENT = re.compile(r"[\s,]*(?=\{)")
 
 
 def salvage(path: Path) -> Columns:
-    """The columns of what precedes the break. Raises :class:`TraceError` where the file does not begin as a trace."""
+    """Return the columns of the events before the break. Raises :class:`TraceError` if the file starts otherwise."""
     intact = Intact(path)
     reader = TraceReader(path, opened=lambda _: cast(BinaryIO, intact))
     columns = Columns()
@@ -33,14 +33,19 @@ def salvage(path: Path) -> Columns:
         end = reader.bytes_read
     except Broken as e:
         columns.broken = str(e).removeprefix(f"{path}: ").removesuffix(": record it again")
-        whole = list(_whole_events(e.rest))
-        _add(columns, *decode(b"[" + b",".join(event for event, _ in whole) + b"]"))
-        end = e.rest_offset + (whole[-1][1] if whole else 0)
+        complete = list(_complete_events(e.rest))
+        _add(columns, *decode(b"[" + b",".join(event for event, _ in complete) + b"]"))
+        end = e.rest_offset + (complete[-1][1] if complete else 0)
     if intact.broken:
         columns.broken = f"{intact.broken} after {reader.bytes_read:,} decompressed bytes"
     columns.header = reader.header
     columns.bytes_read = end
-    columns.sha256 = _sha256(path, end)
+    digest = hashlib.sha256()
+    with Intact(path) as file:
+        while end and (block := file.read()):
+            digest.update(block[:end])
+            end -= len(block[:end])
+    columns.sha256 = digest.hexdigest()
     return columns
 
 
@@ -50,10 +55,10 @@ def _add(columns: Columns, events: Events, malformed: int) -> None:
     append(columns, events)
 
 
-def _whole_events(text: bytes) -> Iterator[tuple[bytes, int]]:
-    """The complete events that text begins with, each with where it ends; as bytes, one character is one."""
+def _complete_events(text: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield the complete events at the start of ``text``, each with the position of its end."""
     scan = json.JSONDecoder().raw_decode
-    characters = text.decode("latin-1")
+    characters = text.decode("latin-1")  # a character is a byte, so positions agree
     at = 0
     while match := _EVENT.match(characters, at):
         try:
@@ -63,13 +68,3 @@ def _whole_events(text: bytes) -> Iterator[tuple[bytes, int]]:
         except (ValueError, RecursionError, *JSON_ERRORS):
             return
         yield event, at
-
-
-def _sha256(path: Path, size: int) -> str:
-    """Of so many of the bytes as decompressed."""
-    digest = hashlib.sha256()
-    with Intact(path) as file:
-        while size and (block := file.read()):
-            digest.update(block[:size])
-            size -= len(block[:size])
-    return digest.hexdigest()

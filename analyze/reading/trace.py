@@ -1,13 +1,12 @@
-"""A decoded trace as frames: its parts put together, codes shared, times in 64-bit nanoseconds."""
+"""A decoded trace as frames: its parts concatenated, with shared codes, times in 64-bit nanoseconds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.ma  # polars and the loader ask for it: better while the decoders work
+import numpy.ma  # polars and the loader import it anyway: better while the decoders work
 import polars as pl
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from ridgeline.analyze.reading.columns import Columns, Interned, Signature
 from ridgeline.analyze.reading.events import ABSENT, Header
 
 LARGEST_SUM_NS = float(1 << 62)
-"""Of durations, so that sums fit 64 bits."""
+"""The limit for the sum of durations, so that sums fit 64 bits."""
 
 _DEVICE = (
     "name", "category", "thread", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes"
@@ -31,7 +30,7 @@ _CODED = {"name": "names", "thread": "threads", "signature": "signatures"}
 
 @dataclass
 class Trace:
-    """One trace: its events as frames, and what their codes stand for.
+    """One trace: its events as frames, and the tables that their codes index.
 
     The frames' ``name``, ``thread`` and ``signature`` are codes into the lists; missing identifiers are null.
     """
@@ -51,7 +50,7 @@ class Trace:
     events: int
     malformed: int
     broken: str | None = None
-    """Where the trace breaks off, if this is what precedes."""
+    """Where the trace breaks off, if these are the events before that."""
 
     @property
     def rank(self) -> int:
@@ -59,20 +58,21 @@ class Trace:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether no device did the work, so that operators take the place of kernels.
+        """True if no device did the work, so that operators take the place of kernels.
 
-        A whole trace without kernels is one of a CPU, though the machine may have a device. One that breaks off may
-        only lack them, if it names a device or calls on one.
+        A complete trace without kernels is one of a CPU, even if the machine has a device. A trace that breaks off may
+        have lost its kernels, if it names a device or has launches.
         """
-        expected = self.broken is not None and (self.header.devices or not self.launches.is_empty())
-        return self.device.is_empty() and not expected
+        may_have_lost_kernels = self.broken is not None and (self.header.devices or not self.launches.is_empty())
+        return self.device.is_empty() and not may_have_lost_kernels
 
 
 def assemble(parts: Sequence[Columns]) -> Trace:
-    """Put the parts of a trace together; the order of events in the file does not matter from here on.
+    """Return the trace that the parts make; from here on the order of events in the file does not matter.
 
-    Parts that lie in files are read column by column and their files removed.
+    Columns in files are read one by one, and the files are removed. Raises :class:`TraceError` for impossible times.
     """
+    # each part has its own codes: translate them into shared ones
     shared = {kind: Interned() for kind in _CODED.values()}
     recode = [
         {
@@ -82,41 +82,49 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         for part in parts
     ]
 
-    def column(group: str, name: str) -> np.ndarray[tuple[int], np.dtype[Any]]:
+    def column(group: str, name: str) -> pl.Series:
         kind = _CODED.get(name)
-        whole = np.empty(sum(part.rows(group) for part in parts), dtype=np.int32 if kind else np.int64)
+        values = np.empty(sum(part.rows(group) for part in parts), dtype=np.int32 if kind else np.int64)
         at = 0
         for part, codes in zip(parts, recode, strict=True):
-            for values in _slices(part, group, name):
-                whole[at : at + len(values)] = codes[kind][values] if kind else values
-                at += len(values)
-        return whole
+            for block in _blocks(part, group, name):
+                values[at : at + len(block)] = codes[kind][block] if kind else block
+                at += len(block)
+        series = pl.Series(name, values)
+        return series.replace(ABSENT, None) if name in _MAY_BE_ABSENT and (values == ABSENT).any() else series
 
-    backwards: list[int] = []
+    negative: list[int] = []
 
     def frame(group: str, names: tuple[str, ...]) -> pl.DataFrame:
-        data = pl.DataFrame(_nullable(name, column(group, name)) for name in names)
-        backwards.append(int((data["duration_ns"] < 0).sum()))
-        data = data.with_columns(pl.col("duration_ns").clip(0)) if backwards[-1] else data
+        data = pl.DataFrame(column(group, name) for name in names)
+        negative.append(int((data["duration_ns"] < 0).sum()))
+        data = data.with_columns(pl.col("duration_ns").clip(0)) if negative[-1] else data
         if data.select(pl.col("duration_ns").cast(pl.Float64).sum()).item() > LARGEST_SUM_NS:
             raise TraceError("durations of more than 146 years together: the trace is damaged")
         return data
 
-    header = next(part.header for part in parts if part.header)
+    operators = frame("operator", _OPERATOR)
+    if not operators["external_id"].is_sorted():
+        # identifiers count calls: of two operators with the same span, the outer one was called first
+        operators = operators.sort("external_id", maintain_order=True)
+    counters, first_row = [], 0
+    for part in parts:
+        counters += [(first_row + row, metric, value) for row, metric, value in part.counters]
+        first_row += part.rows("device")
     trace = Trace(
         device=frame("device", _DEVICE),
         launches=frame("launch", _LAUNCH),
-        operators=_as_called(frame("operator", _OPERATOR)),
+        operators=operators,
         annotations=frame("annotation", _ANNOTATION),
-        counters=_counters(parts),
+        counters=pl.DataFrame(counters, {"row": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row"),
         names=[str(name) for name in shared["names"]],
         threads=list(shared["threads"]),
         signatures=[(str(name), *inputs) for name, *inputs in shared["signatures"]],
-        header=header,
+        header=next(part.header for part in parts if part.header),
         sha256=parts[0].sha256,
         bytes_read=parts[0].bytes_read,
         events=sum(part.events for part in parts),
-        malformed=sum(part.malformed for part in parts) + sum(backwards),
+        malformed=sum(part.malformed for part in parts) + sum(negative),
         broken=parts[0].broken,
     )
     for part in parts:
@@ -124,8 +132,8 @@ def assemble(parts: Sequence[Columns]) -> Trace:
     return trace
 
 
-def _slices(part: Columns, group: str, name: str) -> Iterator[NDArray[np.int64]]:
-    """The values of a column, some after the others."""
+def _blocks(part: Columns, group: str, name: str) -> Iterator[NDArray[np.int64]]:
+    """Yield the values of a column, in blocks: from memory as a whole, from a file in slices."""
     path = part.file(group, name)
     if path is None:
         yield np.frombuffer(getattr(part, group)[name], dtype=np.int64)
@@ -133,31 +141,3 @@ def _slices(part: Columns, group: str, name: str) -> Iterator[NDArray[np.int64]]
         with path.open("rb") as file:
             while len(values := np.fromfile(file, dtype=np.int64, count=_SLICE_ROWS)):
                 yield values
-
-
-def _nullable(name: str, values: np.ndarray[tuple[int], np.dtype[Any]]) -> pl.Series:
-    series = pl.Series(name, values)
-    return series.replace(ABSENT, None) if name in _MAY_BE_ABSENT and (values == ABSENT).any() else series
-
-
-def _furthest_ns(data: pl.DataFrame) -> int:
-    """The largest start or duration, whichever way."""
-    times = data.select(
-        pl.col("start_ns", "duration_ns").min().name.suffix("_min"), pl.col("start_ns", "duration_ns").max()
-    )
-    return max(abs(int(value)) for value in times.row(0))
-
-
-def _as_called(operators: pl.DataFrame) -> pl.DataFrame:
-    """In the order of their identifiers, which count calls: of two with the same span the first is around the other."""
-    in_order = operators["external_id"].is_sorted()
-    return operators if in_order else operators.sort("external_id", maintain_order=True)
-
-
-def _counters(parts: Sequence[Columns]) -> pl.DataFrame:
-    rows, offset = [], 0
-    for part in parts:
-        rows += [(offset + row, metric, value) for row, metric, value in part.counters]
-        offset += part.rows("device")
-    schema = {"row": pl.Int64, "metric": pl.String, "value": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
