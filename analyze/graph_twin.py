@@ -1,26 +1,29 @@
-"""Kernels of graph replays learn whose work they are from an eager trace of the same steps, the twin.
+"""Operators for the kernels of graph replays, learned from an eager trace of the same steps, the twin.
 
 A replay's kernels carry no operator, but they run in the order in which the same step launches them one by one. So the
 activities of a replayed step are aligned with those of the twin's step of the same kind, in order and by name, as a
-longest common subsequence: kernels that are missing or extra on either side leave the others aligned. What matches gets
-its partner's operator, signature, module and share of the operator's cost; phase and step remain the replay's own.
+longest common subsequence: kernels that are missing or extra on either side leave the others aligned. A matched
+activity gets its partner's operator, signature, module and share of the operator's cost; it keeps its own phase and
+step.
 
-The kind of a step is its phase, its kind and its query length, as labelled; of several the nearest in context length,
-then the one that matches best, then the nearest by number. Without labels on either side a replay is aligned with the
-stretch of the twin that it matches best, of equals the next after the stretch of the replay before. Where less than
-``AGREEMENT`` of the shorter of the two matches, it is the twin of something else, and nothing is learned.
+The kind of a step is its phase, its kind and its query length, as labelled. Of several twin steps of a kind, the
+nearest in context length is taken, then the one that matches best, then the nearest by number. Without labels on either
+side, a replay is aligned with the stretch of the twin that it matches best; of equal stretches, with the next one after
+the stretch of the replay before. If less than ``AGREEMENT`` of the shorter sequence matches, the twin is one of
+something else, and nothing is learned.
 
-Every replayed step has operator calls of its own, copies of the twin's with the calls around them, so that each call's
-cost is counted once. On the host a replay runs none of them: they start with the step's graph launch and last 0 ns on
-the trace's clock; their thread is the twin's.
+Every replayed step gets its own operator calls, copies of the twin's with the calls around them, so that the cost of
+each call counts once. The host does not run them in a replay: they start with the step's graph launch, last 0 ns, and
+have the twin's thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +35,7 @@ from ridgeline.analyze.attribution.operators import attribute, build_tree, parse
 from ridgeline.analyze.attribution.spans import ROOT, Int64, Integers, take
 from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.stored_prices import Record
-from ridgeline.analyze.reading.columns import Columns, Interned
+from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import Trace, assemble
 from ridgeline.analyze.tables.kernels import kernel_rows
 
@@ -49,12 +52,12 @@ Pricing = Callable[[Trace, list[int]], dict[int, Record]]
 
 @dataclass
 class Annotated:
-    """A trace with its activities and what their codes mean: what a twin is, and what a replayed trace becomes."""
+    """A trace with its activities and the meaning of their codes: a twin, or a replayed trace."""
 
     trace: Trace
     activities: pl.DataFrame
     """As :func:`ridgeline.analyze.attribution.operators.attribute` and
-    :func:`ridgeline.analyze.pricing.completed_signatures.assign` make them."""
+    :func:`ridgeline.analyze.pricing.completed_signatures.assign` return them."""
     labels: list[Label]
     """By name code."""
     steps: dict[int, Label]
@@ -63,7 +66,7 @@ class Annotated:
 
 
 class Matched(NamedTuple):
-    """How much of the replays found its partner in the twin."""
+    """How much of the replays matched the twin."""
 
     kernels: int
     duration_ns: int
@@ -79,13 +82,21 @@ class _Sequence(NamedTuple):
     names: Int64
 
 
+class _Pairs(NamedTuple):
+    """Matched activities: positions of the run's, positions of the twin's, and the number of the replayed step."""
+
+    rows: Int64
+    partners: Int64
+    steps: Int64
+
+
 _Cut = tuple[int, int]
-"""The first and, past it, the end of a stretch."""
+"""The first index of a stretch, and the index after its last."""
 _Align = Callable[[Int64, Int64], Pairs]
 
 
 def read_twin(parts: Sequence[Columns]) -> Annotated:
-    """Attribute the twin, decoded. Raises :class:`TraceError`."""
+    """Return the decoded twin, attributed. Raises :class:`TraceError`."""
     trace = assemble(parts)
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
@@ -94,56 +105,54 @@ def read_twin(parts: Sequence[Columns]) -> Annotated:
 
 
 def matched(activities: pl.DataFrame) -> Matched:
-    """How much of the replays a twin told of; all 0 where nothing is replayed."""
+    """Return how much of the replays matched a twin; all 0 if nothing is replayed."""
     if "replay" not in activities.columns:
         return Matched(0, 0, 0, 0)
     replayed = activities.filter(pl.col("replay"))
-    found = replayed.filter(pl.col("attribution") == "graph_twin")
-    return Matched(len(found), int(found["duration_ns"].sum()), len(replayed), int(replayed["duration_ns"].sum()))
+    learned = replayed.filter(pl.col("attribution") == "graph_twin")
+    return Matched(len(learned), int(learned["duration_ns"].sum()), len(replayed), int(replayed["duration_ns"].sum()))
 
 
 def learn(run: Annotated, twin: Annotated, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
-    """The run with what its replays learn from the twin, and the prices of all signatures of both.
+    """Return the run with what its replays learn from the twin, and the prices of all signatures of both.
 
-    Activities that match have the attribution ``graph_twin`` and a ``twin_share``; the trace has the operators,
-    annotations, names, threads and signatures they refer to behind its own.
+    Matched activities have the attribution ``graph_twin`` and a ``twin_share``. The trace has the operators,
+    annotations, names, threads and signatures that they refer to, after its own.
     """
-    rows, partners, steps = _pair(run, twin)
-    known = take(_filled(twin.activities["operator"]), partners) != ROOT
-    rows, partners, steps = rows[known], partners[known], steps[known]
-    extended, coded = _extend(run, twin)
-    extended, operators = _add_calls(extended, run, twin, (rows, partners, steps), coded)
-    theirs = twin.activities.with_columns(
-        _nullable("signature", take(coded["signature"], _filled(twin.activities["signature"])))
+    pairs = _pair(run, twin)
+    # a partner without an operator teaches nothing
+    has_operator = take(_filled(twin.activities["operator"]), pairs.partners) != ROOT
+    pairs = _Pairs(*(column[has_operator] for column in pairs))
+    extended, codes = _extend(run, twin)
+    extended, operators = _add_calls(extended, run, twin, pairs, codes)
+    activities = twin.activities.with_columns(
+        _nullable("signature", take(codes["signature"], _filled(twin.activities["signature"])))
     )
-    used = np.union1d(_filled(run.activities["signature"]), _filled(theirs["signature"]))
+    used = np.union1d(_filled(run.activities["signature"]), _filled(activities["signature"]))
     prices = price(extended.trace, used[used != ROOT].tolist())
     priced_twin = replace(twin.trace, signatures=extended.trace.signatures)
-    shares = kernel_rows(priced_twin, theirs, prices, twin.labels, on_cpu=False)[0]["share"]
-    module = take(_filled(theirs["module_label"]), partners)
+    shares = kernel_rows(priced_twin, activities, prices, twin.labels, on_cpu=False)[0]["share"]
+    module = take(_filled(activities["module_label"]), pairs.partners)
     learned = pl.DataFrame(
         {
-            "at": rows,
+            "at": pairs.rows,
             "operator": operators,
-            "signature": take(_filled(theirs["signature"]), partners),
+            "signature": take(_filled(activities["signature"]), pairs.partners),
+            # the twin's annotations follow the run's own
             "module_label": _nullable("", np.where(module == ROOT, ROOT, module + len(run.trace.annotations))),
-            "twin_share": shares.gather(partners),
+            "twin_share": shares.gather(pairs.partners),
         }
     )
-    return replace(extended, activities=_overlay(run.activities, learned)), prices
-
-
-def _overlay(activities: pl.DataFrame, learned: pl.DataFrame) -> pl.DataFrame:
-    """The activities, those at the positions learned of with what was learned in place of what was known."""
     columns = ("operator", "signature", "module_label")
-    joined = activities.with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64)).join(
+    joined = run.activities.with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64)).join(
         learned, on="at", how="left", suffix="_learned", maintain_order="left"
     )
-    told = pl.col("operator_learned").is_not_null()
-    return joined.with_columns(
+    is_learned = pl.col("operator_learned").is_not_null()
+    overwritten = joined.with_columns(
         *(pl.coalesce(f"{column}_learned", column).alias(column) for column in columns),
-        attribution=pl.when(told).then(pl.lit("graph_twin")).otherwise("attribution"),
+        attribution=pl.when(is_learned).then(pl.lit("graph_twin")).otherwise("attribution"),
     ).drop("at", *(f"{column}_learned" for column in columns))
+    return replace(extended, activities=overwritten), prices
 
 
 def _filled(series: pl.Series) -> Int64:
@@ -155,122 +164,115 @@ def _nullable(name: str, values: Int64) -> pl.Series:
     return pl.Series(name, values, dtype=pl.Int64).replace(ROOT, None)
 
 
-# The trace with the twin's operators behind its own.
+# The trace with the twin's operators after its own.
 
 
 def _extend(run: Annotated, twin: Annotated) -> tuple[Annotated, dict[str, Int64]]:
-    """The run with the twin's names, threads, signatures and annotations; by column the codes of the twin's in it."""
-    names, name_codes = _merge(run.trace.names, twin.trace.names)
-    threads, thread_codes = _merge(run.trace.threads, twin.trace.threads)
-    signatures, signature_codes = _merge(run.trace.signatures, twin.trace.signatures)
-    labels = run.labels + [NOTHING] * (len(names) - len(run.labels))
-    for code, label in zip(name_codes.tolist(), twin.labels, strict=True):
+    """Return the run with the twin's names, threads, signatures and annotations, and the twin's codes in it by column.
+
+    The codes translate: ``codes["name"][i]`` is the extended run's code of the twin's name ``i``.
+    """
+    tables: dict[str, Any] = {}
+    codes: dict[str, Int64] = {}
+    for column, table in (("name", "names"), ("thread", "threads"), ("signature", "signatures")):
+        values = list(getattr(run.trace, table))
+        # two names that differ only in type are equal here, so take the first
+        code_of = {value: code for code, value in reversed(list(enumerate(values)))}
+        for value in getattr(twin.trace, table):
+            if value not in code_of:
+                code_of[value] = len(values)
+                values.append(value)
+        tables[table] = values
+        codes[column] = np.array([code_of[value] for value in getattr(twin.trace, table)], dtype=np.int64)
+    labels = run.labels + [NOTHING] * (len(tables["names"]) - len(run.labels))
+    for code, label in zip(codes["name"].tolist(), twin.labels, strict=True):
         labels[code] = labels[code] if label is NOTHING else label
-    coded = {"name": name_codes, "thread": thread_codes}
-    annotations = pl.concat([run.trace.annotations, _recoded(twin.trace.annotations, coded)])
-    coded["signature"] = signature_codes
-    trace = replace(run.trace, names=names, threads=threads, signatures=signatures, annotations=annotations)
-    return replace(run, trace=trace, labels=labels), coded
+    annotations = _recoded(twin.trace.annotations, {column: codes[column] for column in ("name", "thread")})
+    trace = replace(run.trace, annotations=pl.concat([run.trace.annotations, annotations]), **tables)
+    return replace(run, trace=trace, labels=labels), codes
 
 
-def _merge(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[list[Any], Int64]:
-    """Ours and what of theirs is new; the codes of theirs in it."""
-    codes = Interned(ours)
-    translated = np.array([codes[value] for value in theirs], dtype=np.int64)
-    return list(ours) + list(codes)[len(ours) :], translated
-
-
-def _recoded(frame: pl.DataFrame, coded: dict[str, Int64]) -> pl.DataFrame:
+def _recoded(frame: pl.DataFrame, codes: dict[str, Int64]) -> pl.DataFrame:
     return frame.with_columns(
-        pl.Series(column, take(codes, _filled(frame[column])), dtype=frame.schema[column])
-        for column, codes in coded.items()
+        pl.Series(column, take(translated, _filled(frame[column])), dtype=frame.schema[column])
+        for column, translated in codes.items()
     )
 
 
 def _add_calls(
-    extended: Annotated,
-    run: Annotated,
-    twin: Annotated,
-    pairs: tuple[Int64, Int64, Int64],
-    coded: dict[str, Int64],
+    extended: Annotated, run: Annotated, twin: Annotated, pairs: _Pairs, codes: dict[str, Int64]
 ) -> tuple[Annotated, Int64]:
-    """The run with a copy of each operator that a replayed step's activities serve, and each pair's one."""
-    rows, partners, steps = pairs
-    called, count = take(_filled(twin.activities["operator"]), partners), len(twin.parents)
-    keys = _with_callers(np.unique(steps * count + called), twin.parents)
+    """Return the run with a copy of each operator call that a replayed step needs, and the call of each pair."""
+    called, count = take(_filled(twin.activities["operator"]), pairs.partners), len(twin.parents)
+    # a call is one number, `step * count + operator`; add the calls around each, level by level
+    keys = added = np.unique(pairs.steps * count + called)
+    while len(added):
+        step, operator = np.divmod(added, count)
+        around = twin.parents[operator]
+        is_inside = around != ROOT
+        added = np.setdiff1d(step[is_inside] * count + around[is_inside], keys)
+        keys = np.union1d(keys, added)
     step, operator = np.divmod(keys, max(count, 1))
-    first_ns = np.full(int(steps.max(initial=-1)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(first_ns, steps, _filled(run.activities["launch_ns"])[rows])
-    copies = _recoded(twin.trace.operators[operator], coded).with_columns(
+    # copies start with their step's first launch
+    first_ns = np.full(int(pairs.steps.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first_ns, pairs.steps, _filled(run.activities["launch_ns"])[pairs.rows])
+    copies = _recoded(twin.trace.operators[operator], codes).with_columns(
         start_ns=pl.Series(first_ns[step], dtype=pl.Int64),
         duration_ns=pl.lit(0, dtype=pl.Int64),
         external_id=pl.lit(None, dtype=pl.Int64),
     )
     own = len(run.trace.operators)
     around = take(twin.parents, operator)
+    # keys are sorted, so a copy's position is found by binary search
     parents = np.where(around == ROOT, ROOT, own + np.searchsorted(keys, step * count + around))
     trace = replace(extended.trace, operators=pl.concat([run.trace.operators, copies]))
-    grown = replace(extended, trace=trace, parents=np.concatenate([run.parents, parents]))
-    return grown, own + np.searchsorted(keys, steps * count + called)
-
-
-def _with_callers(keys: Int64, parents: Integers) -> Int64:
-    """Keys of operator calls, ``step * len(parents) + operator``, ascending, with those of all calls around them."""
-    new = keys
-    while len(new):
-        step, operator = np.divmod(new, len(parents))
-        around = parents[operator]
-        inside = around != ROOT
-        new = np.setdiff1d(step[inside] * len(parents) + around[inside], keys)
-        keys = np.union1d(keys, new)
-    return keys
+    extended = replace(extended, trace=trace, parents=np.concatenate([run.parents, parents]))
+    return extended, own + np.searchsorted(keys, pairs.steps * count + called)
 
 
 # Which steps belong together.
 
 
-def _pair(run: Annotated, twin: Annotated) -> tuple[Int64, Int64, Int64]:
-    """Positions of replayed activities, of their partners in the twin, and for each the number of its step."""
-    ours, theirs = _name_codes(run, twin)
-    labelled = pl.col("step_label").is_not_null()
-    in_replayed_step = labelled & pl.col("replay").any().over("step_label")
-    replays = _sequences(run, ours, in_replayed_step | pl.col("replay"))
-    twin_steps, whole = _sequences(twin, theirs, labelled), _ordered(twin, theirs)
+def _pair(run: Annotated, twin: Annotated) -> _Pairs:
+    """Align every replayed step, or graph launch outside a step, with its part of the twin."""
+    # the place of a copy's memory is not always known to a graph, so only compare its kind: `Memcpy DtoD`
+    names = [
+        [name.partition(" (")[0] if name.startswith(("Memcpy ", "Memset ")) else name for name in side.trace.names]
+        for side in (run, twin)
+    ]
+    numbers = {name: number for number, name in enumerate(sorted({*names[0], *names[1]}))}
+    ordered, twin_ordered = (
+        _in_order(side, take(np.array([numbers[name] for name in table], np.int64), _filled(side.activities["name"])))
+        for side, table in zip((run, twin), names, strict=True)
+    )
+    in_step = pl.col("step_label").is_not_null()
+    is_replayed = (in_step & pl.col("replay").any().over("step_label")) | pl.col("replay")
+    twin_steps = _sequences(twin, twin_ordered.filter(in_step))
+    whole = _Sequence(None, twin_ordered["at"].to_numpy(), twin_ordered["code"].to_numpy())
     position = np.argsort(whole.rows)
     is_replay = run.activities["replay"].to_numpy()
     align, stretches = memoized(align_names), memoized(_stretches)
-    found, cursor = [(_NONE, _NONE, _NONE)], 0
-    for number, replayed in enumerate(replays):
+    pairs, cursor = [_Pairs(_NONE, _NONE, _NONE)], 0
+    for number, replayed in enumerate(_sequences(run, ordered.filter(is_replayed))):
         if replayed.label and twin_steps:
-            rows, partners = _partners(replayed, _alike(replayed.label, twin_steps), align)
+            rows, partners = _partners(replayed, _steps_of_kind(replayed.label, twin_steps), align)
         else:
-            stretch = _stretch(replayed.names, whole, cursor, stretches)
+            stretch = whole
+            if len(replayed.names) < len(whole.names):
+                cuts = stretches(replayed.names, whole.names)
+                # the first one whose middle is past the cursor, else the first
+                start, stop = min(cuts, key=lambda cut: (sum(cut) < 2 * cursor, cut))
+                stretch = _Sequence(None, whole.rows[start:stop], whole.names[start:stop])
             rows, partners = _partners(replayed, [[stretch]], align)
             cursor = int(position[partners[-1]]) + 1 if len(partners) else cursor
-        inside = is_replay[rows]
-        found.append((rows[inside], partners[inside], np.full(int(inside.sum()), number, dtype=np.int64)))
-    rows, partners, numbers = (np.concatenate(part) for part in zip(*found, strict=True))
-    return rows, partners, numbers
-
-
-def _name_codes(run: Annotated, twin: Annotated) -> tuple[Int64, Int64]:
-    """For the name of each activity of both a number, equal where names are, whatever the order of events."""
-    names = [[_comparable(name) for name in side.trace.names] for side in (run, twin)]
-    known = {name: code for code, name in enumerate(sorted({*names[0], *names[1]}))}
-    ours, theirs = (
-        take(np.array([known[name] for name in table], dtype=np.int64), _filled(side.activities["name"]))
-        for side, table in zip((run, twin), names, strict=True)
-    )
-    return ours, theirs
-
-
-def _comparable(name: str) -> str:
-    """Of a copy or a fill its kind alone: where the memory lies is not always known to a graph."""
-    return name.partition(" (")[0] if name.startswith(("Memcpy ", "Memset ")) else name
+        inside = is_replay[rows]  # a replayed step may also launch kernels without a graph
+        step = np.full(int(inside.sum()), number, dtype=np.int64)
+        pairs.append(_Pairs(rows[inside], partners[inside], step))
+    return _Pairs(*(np.concatenate(column) for column in zip(*pairs, strict=True)))
 
 
 def _in_order(side: Annotated, codes: Int64) -> pl.DataFrame:
-    """The activities in the order in which they were launched, those of one launch in that in which they ran."""
+    """Return the activities in the order of their launches; those of one launch in the order in which they ran."""
     return (
         side.activities.with_columns(
             at=pl.int_range(pl.len(), dtype=pl.Int64),
@@ -283,14 +285,8 @@ def _in_order(side: Annotated, codes: Int64) -> pl.DataFrame:
     )
 
 
-def _ordered(side: Annotated, codes: Int64) -> _Sequence:
-    ordered = _in_order(side, codes)
-    return _Sequence(None, ordered["at"].to_numpy(), ordered["code"].to_numpy())
-
-
-def _sequences(side: Annotated, codes: Int64, chosen: pl.Expr) -> list[_Sequence]:
-    """The chosen activities of each step, and of each launch outside one, in order of the first's launch."""
-    ordered = _in_order(side, codes).filter(chosen)
+def _sequences(side: Annotated, ordered: pl.DataFrame) -> list[_Sequence]:
+    """Return the activities of each step, and of each launch outside a step, in order of the first launch."""
     groups = ordered.partition_by("step_label", "launched_by", maintain_order=True) if len(ordered) else []
     return [
         _Sequence(side.steps.get(group["step_label"][0]), group["at"].to_numpy(), group["code"].to_numpy())
@@ -298,30 +294,26 @@ def _sequences(side: Annotated, codes: Int64, chosen: pl.Expr) -> list[_Sequence
     ]
 
 
-def _alike(label: Label, steps: Iterable[_Sequence]) -> Iterator[list[_Sequence]]:
-    """The steps of the label's kind, in groups from near to far in context; in each from near to far in number."""
+def _steps_of_kind(label: Label, steps: Iterable[_Sequence]) -> list[list[_Sequence]]:
+    """Return the steps of the label's kind in groups, the nearest in context first; in a group, the nearest in number.
 
-    def far(step: _Sequence) -> tuple[int, int]:
-        theirs = step.label or NOTHING
-        return _difference(label.context, theirs.context), _difference(label.step, theirs.step)
-
-    same = [step for step in steps if _same_kind(label, step.label or NOTHING)]
-    for _, group in groupby(sorted(same, key=far), key=lambda step: far(step)[0]):
-        yield list(group)
-
-
-def _difference(ours: int | None, theirs: int | None) -> int:
-    return 0 if ours is None or theirs is None else abs(ours - theirs)
-
-
-def _same_kind(ours: Label, theirs: Label) -> bool:
-    """Whether nothing that both labels say speaks against it."""
-    said = zip((ours.phase, ours.kind, ours.query), (theirs.phase, theirs.kind, theirs.query), strict=True)
-    return all(o is None or t is None or o == t for o, t in said)
+    Steps are of one kind unless both labels have a phase, a kind or a query length that differ.
+    """
+    groups: dict[int, list[tuple[int, _Sequence]]] = defaultdict(list)
+    for step in steps:
+        other = step.label or NOTHING
+        fields = zip((label.phase, label.kind, label.query), (other.phase, other.kind, other.query), strict=True)
+        if all(one is None or two is None or one == two for one, two in fields):
+            context, number = (
+                0 if one is None or two is None else abs(one - two)
+                for one, two in ((label.context, other.context), (label.step, other.step))
+            )
+            groups[context].append((number, step))
+    return [[step for _, step in sorted(groups[context], key=itemgetter(0))] for context in sorted(groups)]
 
 
 def _partners(replayed: _Sequence, groups: Iterable[Sequence[_Sequence]], align: _Align) -> tuple[Int64, Int64]:
-    """Positions of the replayed activities that match, and of their partners: from the first group that agrees."""
+    """Return the positions of replayed activities that match, and of their partners in the first group that fits."""
     for group in groups:
         best, candidate = Pairs(_NONE, _NONE), replayed
         for other in group:
@@ -335,57 +327,49 @@ def _partners(replayed: _Sequence, groups: Iterable[Sequence[_Sequence]], align:
     return _NONE, _NONE
 
 
-def _stretch(names: Int64, whole: _Sequence, cursor: int, stretches: Callable[[Int64, Int64], list[_Cut]]) -> _Sequence:
-    """The stretch of the whole that matches the names; of several the first whose middle is past the cursor."""
-    if len(names) >= len(whole.names):
-        return whole
-    start, stop = min(stretches(names, whole.names), key=lambda cut: (sum(cut) < 2 * cursor, cut))
-    return _Sequence(None, whole.rows[start:stop], whole.names[start:stop])
+def _stretches(names: Int64, whole: Int64) -> list[_Cut]:
+    """Return the stretches of the longer ``whole`` that equal ``names``; if there are none, those that match best."""
+    count = len(whole) - len(names) + 1
+    # compare the first few names at every start at once, then the whole stretch at the few starts left
+    is_start = np.ones(count, dtype=bool)
+    for k in range(min(_GRAM, len(names))):
+        is_start &= whole[k : k + count] == names[k]
+    cuts = [(start, start + len(names)) for start in np.flatnonzero(is_start).tolist()]
+    return [cut for cut in cuts if np.array_equal(names, whole[slice(*cut)])] or _best_stretches(names, whole)
 
 
-def _stretches(ours: Int64, theirs: Int64) -> list[_Cut]:
-    """Where the longer theirs has ours: wherever it has them whole, else where it has about the most of them."""
-    count = len(theirs) - len(ours) + 1
-    exact = np.ones(count, dtype=bool)
-    for k in range(min(_GRAM, len(ours))):
-        exact &= theirs[k : k + count] == ours[k]
-    cuts = [(start, start + len(ours)) for start in np.flatnonzero(exact).tolist()]
-    return [cut for cut in cuts if np.array_equal(ours, theirs[slice(*cut)])] or _best_stretches(ours, theirs)
+def _best_stretches(names: Int64, whole: Int64) -> list[_Cut]:
+    """Return the stretches with the most matches for their length, within 2 % of the best.
 
-
-def _best_stretches(ours: Int64, theirs: Int64) -> list[_Cut]:
-    """The stretches with most matches for their length: along a grid, then climbing from its peaks.
-
-    Those within 2 % of the best, and of any that overlap by half the best alone.
+    The search scores a grid of stretches and climbs from its peaks. Of stretches that overlap by half, only the best is
+    returned.
     """
 
     @cache
     def score(cut: _Cut) -> int:
         start, stop = cut
-        if not 0 <= start < stop <= len(theirs):
-            return -len(theirs)
-        return 2 * common_length(ours, theirs[start:stop]) - (stop - start)
+        if not 0 <= start < stop <= len(whole):
+            return -len(whole)
+        return 2 * common_length(names, whole[start:stop]) - (stop - start)
 
-    step, last = max(1, len(ours) // 8), len(theirs) - len(ours)
-    grid = [(start, start + len(ours)) for start in (*range(0, last, step), last)]
-    scores = np.array([-len(theirs), *map(score, grid), -len(theirs)])
-    peaks = (scores[1:-1] >= scores[:-2]) & (scores[1:-1] > scores[2:])
-    ranked = sorted((grid[i] for i in np.flatnonzero(peaks)), key=score, reverse=True)
-    climbed = sorted({_climb(cut, step, score) for cut in ranked[:_MOST_PEAKS]}, key=score, reverse=True)
+    step, last = max(1, len(names) // 8), len(whole) - len(names)
+    grid = [(start, start + len(names)) for start in (*range(0, last, step), last)]
+    scores = np.array([-len(whole), *map(score, grid), -len(whole)])
+    is_peak = (scores[1:-1] >= scores[:-2]) & (scores[1:-1] > scores[2:])
+    peaks = sorted((grid[i] for i in np.flatnonzero(is_peak)), key=score, reverse=True)
+    climbed = set()
+    for cut in peaks[:_MOST_PEAKS]:
+        # move one end or both, in strides of half the length each, until no move is better
+        reached = None
+        while cut != reached:
+            reached = cut
+            for stride in (step >> k for k in range(step.bit_length())):
+                cut = max(((cut[0] + a * stride, cut[1] + b * stride) for a, b in _MOVES), key=score)
+        climbed.add(cut)
+    ranked = sorted(climbed, key=score, reverse=True)
     best: list[_Cut] = []
-    for cut in climbed:
-        apart = all(abs(sum(cut) - sum(other)) > len(ours) for other in best)
-        if apart and score(cut) >= score(climbed[0]) - len(ours) // 50:
+    for cut in ranked:
+        is_apart = all(abs(sum(cut) - sum(other)) > len(names) for other in best)
+        if is_apart and score(cut) >= score(ranked[0]) - len(names) // 50:
             best.append(cut)
     return best
-
-
-def _climb(cut: _Cut, step: int, score: Callable[[_Cut], int]) -> _Cut:
-    """The best stretch found by moving one end or both, in steps of half the length each, until none is better."""
-    reached = None
-    while cut != reached:
-        reached = cut
-        for stride in (step >> k for k in range(step.bit_length())):
-            moves = [(a * stride, b * stride) for a, b in _MOVES]
-            cut = max(((cut[0] + a, cut[1] + b) for a, b in moves), key=score)
-    return cut
