@@ -1,34 +1,34 @@
-"""New prices for what a warehouse holds: the current rules over stored signatures, without the traces.
+"""Prices a warehouse anew: the current rules over the stored signatures, without the traces.
 
-What a rule can change is recomputed: prices and families of signatures, families, units and precisions of kernels,
-shares of an operator's cost, bytes by the model of the L2 where their operands were guessed, and the ledger's account
-of prices. Everything else was read from the trace and its companions and stays.
+Everything that a rule decides is recomputed: prices and families of signatures; families, units and precisions of
+kernels; shares of an operator's cost; bytes by the L2 model whose operands were guessed; and the price account of the
+ledger. Everything else was read from the trace and its companions, and stays.
 
-Two things cannot be had without the trace; a run that needs one keeps its kernels and its old version of the rules, so
-that the next `ridgeline analyze` loads it anew, and is named in the answer:
+Two things need the trace. A run that needs one of them keeps its kernels and its old rules version, so that the next
+`ridgeline analyze` loads it anew, and its name is returned:
 
-- On a machine without a device an operator that has a kernel of its own stands for all that runs inside it. A rule that
-  gives one such a price removes those inside; where a rule takes it away, they would have to come back.
-- Shares that graph replays learned from a twin are by the twin's durations. They hold as long as the same kernels are
+- On a machine without a device, an operator with a kernel of its own stands for all operators inside it. If a rule
+  gives an operator such a price, those inside are removed; if a rule takes it away, they must be read again.
+- Shares that graph replays learned from a twin follow the twin's durations. They hold as long as the same kernels run
   on the tensor units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.operators import CATEGORIES
-from ridgeline.analyze.attribution.spans import ROOT, Int64, nearest, take
+from ridgeline.analyze.attribution.spans import ROOT, nearest, take
 from ridgeline.analyze.cache_model.run_bytes import (
-    Modelled,
     from_recorded_shapes,
     known_devices,
     sequence_rows,
@@ -55,91 +55,86 @@ from ridgeline.warehouse.rollups import refresh
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
 )  # fmt: skip
-"""Columns of ``signatures`` that rules decide."""
+"""The columns of ``signatures`` that rules decide; a change of the last alone is no change of a price."""
 _UNDECODABLE = "\ufffd"
-"""Stands in the warehouse for bytes that were no text."""
+"""What the warehouse has in place of bytes that are not UTF-8."""
 
 
 @dataclass
 class Repriced:
-    """What repricing did."""
+    """The outcome of repricing."""
 
     runs: int = 0
     signatures: int = 0
     changed: int = 0
-    """Signatures whose price is another than before."""
+    """Signatures whose price changed."""
     stale: list[str] = field(default_factory=list)
-    """Names of the runs that need their trace again."""
+    """Names of the runs that must be analyzed again."""
 
 
 def reprice(warehouse: Path) -> Repriced:
-    """Apply the current rules to everything in the warehouse, all or nothing.
+    """Apply the current rules to everything in the warehouse, in one transaction.
 
-    Raises :class:`WarehouseError` if there is none or it cannot be opened.
+    Raises :class:`WarehouseError` if there is no warehouse or it cannot be opened.
     """
     if not warehouse.exists():
         raise WarehouseError(f"{warehouse}: no such warehouse: make one with `ridgeline analyze PATH -w {warehouse}`")
     connection = connect(warehouse)
     try:
         with transaction(connection), Pricer() as pricer:
-            done = _reprice(connection, pricer)
+            prices, messages, result = _reprice_signatures(connection, pricer)
+            connection.execute("DELETE FROM sequences")
+            connection.execute("DELETE FROM warnings WHERE source = ?", [WARNS])
+            for run_id, name in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall():
+                result.runs += 1
+                used = connection.execute(
+                    "SELECT DISTINCT signature_id FROM kernel_classes WHERE run_id = ? ORDER BY 1", [run_id]
+                ).fetchall()
+                for line in warnings([prices[i] for (i,) in used if i in prices], messages):
+                    connection.execute("INSERT INTO warnings VALUES (?, ?, ?)", [run_id, WARNS, line])
+                if _reprice_run(connection, run_id, prices):
+                    connection.execute("UPDATE runs SET rules_version = ? WHERE run_id = ?", [RULES_VERSION, run_id])
+                else:
+                    result.stale.append(name)
             store_digests(connection)
     finally:
         connection.close()
-    return done
+    return result
 
 
-def _reprice(connection: duckdb.DuckDBPyConnection, pricer: Pricer) -> Repriced:
+def _reprice_signatures(
+    connection: duckdb.DuckDBPyConnection, pricer: Pricer
+) -> tuple[dict[str, Record], dict[str, str], Repriced]:
+    """Price the stored signatures anew and store them.
+
+    Return their records by id, messages for those that PyTorch did not price, and the counts.
+    """
     stored = _records(connection, "SELECT * FROM signatures ORDER BY signature_id")
-    records, why = price_records({row["signature_id"]: _signature(row) for row in stored}, pricer)
-    # what PyTorch said by these rules before holds, where it did not come to say it again
-    records = [
-        old if old["rules_version"] == -new["rules_version"] > 0 else new
-        for old, new in zip(stored, records, strict=True)
-    ]
-    changed = [new for old, new in zip(stored, records, strict=True) if any(new[c] != old[c] for c in _PRICED)]
-    _update_signatures(connection, changed)
-    different = sum(any(new[c] != old[c] for c in _PRICED[:-1]) for old, new in zip(stored, records, strict=True))
-    done = Repriced(signatures=len(stored), changed=different)
-    prices = {record["signature_id"]: record for record in records}
-    connection.execute("DELETE FROM sequences")
-    connection.execute("DELETE FROM warnings WHERE source = ?", [WARNS])
-    for run_id, name in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall():
-        done.runs += 1
-        _store_warnings(connection, run_id, prices, why)
-        if _reprice_run(connection, run_id, prices):
-            connection.execute("UPDATE runs SET rules_version = ? WHERE run_id = ?", [RULES_VERSION, run_id])
-        else:
-            done.stale.append(name)
-    return done
-
-
-def _store_warnings(
-    connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[str, Record], why: dict[str, str]
-) -> None:
-    """Say of a run which of its prices were cut short."""
-    used = connection.execute("SELECT DISTINCT signature_id FROM kernel_classes WHERE run_id = ? ORDER BY 1", [run_id])
-    records = [prices[identifier] for (identifier,) in used.fetchall() if identifier in prices]
-    for line in warnings(records, why):
-        connection.execute("INSERT INTO warnings VALUES (?, ?, ?)", [run_id, WARNS, line])
+    records, messages = price_records({row["signature_id"]: _signature(row) for row in stored}, pricer)
+    result = Repriced(signatures=len(stored))
+    updates = []
+    for i, (old, new) in enumerate(zip(stored, records, strict=True)):
+        # a negative version marks a price that PyTorch did not give: keep the price that it gave by the same rules
+        if old["rules_version"] == -new["rules_version"] > 0:
+            records[i] = old
+        elif any(new[column] != old[column] for column in _PRICED):
+            updates.append([*(new[column] for column in _PRICED), new["signature_id"]])
+            result.changed += any(new[column] != old[column] for column in _PRICED[:-1])
+    if updates:
+        assignments = ", ".join(f"{column} = ?" for column in _PRICED)
+        connection.executemany(f"UPDATE signatures SET {assignments} WHERE signature_id = ?", updates)
+    return {record["signature_id"]: record for record in records}, messages, result
 
 
 def _signature(row: Record) -> Signature:
-    """As it was recorded; what could not be decoded then cannot be now."""
+    """Return the signature of a stored row, undecodable where it was undecodable when recorded."""
     texts = [(row[column] or "").encode() for column in RECORDED]
     shapes, dtypes, strides, concrete = (b"\xff" if _UNDECODABLE.encode() in text else text for text in texts)
     return (row["operator"], shapes, dtypes, strides, concrete)
 
 
-def _update_signatures(connection: duckdb.DuckDBPyConnection, records: Sequence[Record]) -> None:
-    if records:
-        assignments = ", ".join(f"{column} = ?" for column in _PRICED)
-        values = [[*(record[column] for column in _PRICED), record["signature_id"]] for record in records]
-        connection.executemany(f"UPDATE signatures SET {assignments} WHERE signature_id = ?", values)
-
-
 def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[str, Record]) -> bool:
-    """Recompute what depends on prices; False where the trace is needed for all of it."""
+    """Recompute what depends on prices; return False if some of it needs the trace."""
     kernels = _frame(
         connection,
         "SELECT kernel_id, class_id, operator_id AS operator, start_ns, duration_ns, trace_bytes, share, step_id,"
@@ -150,56 +145,47 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
         return True
     stored = _records(connection, "SELECT * FROM kernel_classes WHERE run_id = ? ORDER BY class_id", run_id)
     on_cpu = stored[0]["category"] == "operator"
-    classes = [_describe(row, prices.get(row["signature_id"]), on_cpu=on_cpu) for row in stored]
-    is_whole = on_cpu or not _moved_units(stored, classes)
+    is_complete = True
+    classes = []
+    for row in stored:
+        price = prices.get(row["signature_id"])
+        new_family = family(price["operator"] if price else None, row["kernel"], row["category"])
+        computes = price is not None and row["category"] not in ("memcpy", "memset")
+        precision = price["precision"] if price and computes else None
+        unit, precision = unit_and_precision(new_family, row["kernel"], precision, on_cpu=on_cpu)
+        classes.append(row | {"family": new_family, "unit": unit, "precision": precision})
+        # the twin's shares do not hold for a kernel that moved to the tensor units or away
+        if not on_cpu and row["attribution"] == "graph_twin" and (row["unit"] == "tensor") != (unit == "tensor"):
+            is_complete = False
     kernels = kernels.with_columns(carries_cost=pl.col("trace_bytes").is_null(), old_id="kernel_id")
     if on_cpu:
-        kept = _stand_ins(connection, run_id, kernels, classes, prices)
-        kernels, is_whole = kept.kernels, kept.is_whole
-    kernels = _with_shares(kernels, classes)
+        kernels, is_complete = _stand_ins(connection, run_id, kernels, classes, prices)
+    facts = kernels.join(
+        pl.DataFrame(
+            {
+                "class_id": pl.Series([row["class_id"] for row in classes], dtype=pl.Int64),
+                "on_tensor_unit": [row["unit"] == "tensor" for row in classes],
+                "is_learned": [row["attribution"] == "graph_twin" for row in classes],
+            }
+        ),
+        on="class_id",
+        how="left",
+        maintain_order="left",
+    )
+    share = pl.when("is_learned").then("share").otherwise(shares(facts))
+    kernels = facts.with_columns(share=share)
     _store(connection, run_id, kernels, classes)
     if on_cpu:
         _store_times(connection, run_id, kernels)
     else:
-        _remodel(connection, run_id, prices)
+        _model_bytes(connection, run_id, prices)
     refresh(connection, [run_id])
     account_prices(connection, [run_id])
-    return is_whole
+    return is_complete
 
 
-def _describe(row: Record, price: Record | None, *, on_cpu: bool) -> Record:
-    """A class of kernels with what its price says anew."""
-    found = family(price["operator"] if price else None, row["kernel"], row["category"])
-    computes = price is not None and row["category"] not in ("memcpy", "memset")
-    precision = price["precision"] if price and computes else None
-    unit, precision = unit_and_precision(found, row["kernel"], precision, on_cpu=on_cpu)
-    return row | {"family": found, "unit": unit, "precision": precision}
-
-
-def _moved_units(stored: Iterable[Record], classes: Iterable[Record]) -> bool:
-    """Whether kernels whose share a twin told came to the tensor units or left them."""
-    return any(
-        old["attribution"] == "graph_twin" and (old["unit"] == "tensor") != (new["unit"] == "tensor")
-        for old, new in zip(stored, classes, strict=True)
-    )
-
-
-def _with_shares(kernels: pl.DataFrame, classes: Sequence[Record]) -> pl.DataFrame:
-    """Kernels with their operator's cost shared anew; what a twin told stays."""
-    known = pl.DataFrame(
-        {
-            "class_id": pl.Series([row["class_id"] for row in classes], dtype=pl.Int64),
-            "on_tensor_unit": [row["unit"] == "tensor" for row in classes],
-            "is_told": [row["attribution"] == "graph_twin" for row in classes],
-        }
-    )
-    facts = kernels.join(known, on="class_id", how="left", maintain_order="left")
-    facts = facts.with_columns(new_share=shares(facts))
-    return facts.with_columns(share=pl.when("is_told").then("share").otherwise("new_share")).drop("new_share")
-
-
-def _remodel(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[str, Record]) -> None:
-    """Bytes by the model of the L2 anew; those that an execution trace told do not depend on prices."""
+def _model_bytes(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[str, Record]) -> None:
+    """Store bytes by the L2 model anew, unless they are from an execution trace and so do not depend on prices."""
     query = "SELECT cache_model_operands FROM runs WHERE run_id = ?"
     if connection.execute(query, [run_id]).fetchall() == [("execution_trace",)]:
         return
@@ -219,40 +205,23 @@ def _remodel(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[st
     columns = ("name", "signature", "category", "step", "operator", "device")
     frame = pl.DataFrame(coded, schema=dict.fromkeys(columns, pl.Int64), orient="row")
     used = [prices[signature] for signature in signatures]
-    rows_of_devices = _records(connection, "SELECT * FROM devices WHERE run_id = ?", run_id)
-    known = known_devices(rows_of_devices, {code: place for place, code in devices.items()})
+    device_rows = _records(connection, "SELECT * FROM devices WHERE run_id = ?", run_id)
+    known = known_devices(device_rows, {code: place for place, code in devices.items()})
     kernels = Kernels(frame, list(names), [_signature(row) for row in used], dict(enumerate(used)), known)
     modelled = from_recorded_shapes(kernels, partial(stored_sequences, connection))
     store_sequences(connection, sequence_rows(modelled.new))
-    _store_modelled(connection, run_id, modelled)
-
-
-def _store_modelled(connection: duckdb.DuckDBPyConnection, run_id: str, modelled: Modelled) -> None:
-    """Write the model's bytes where they were."""
-    arrays = {
-        column.name: np.ma.masked_array(column.fill_null(0).to_numpy(), column.is_null().to_numpy())
-        for column in modelled.bytes
-    }
-    connection.register("repriced", {"kernel_id": np.arange(len(modelled.bytes)), **arrays})
-    connection.execute(
-        "UPDATE kernels SET cache_read_bytes = n.cache_read_bytes, cache_write_bytes = n.cache_write_bytes"
-        " FROM repriced n WHERE kernels.run_id = ? AND kernels.kernel_id = n.kernel_id"
-        " AND (kernels.cache_read_bytes IS DISTINCT FROM n.cache_read_bytes"
-        " OR kernels.cache_write_bytes IS DISTINCT FROM n.cache_write_bytes)",
-        [run_id],
-    )
-    connection.unregister("repriced")
+    with _registered(connection, {"kernel_id": np.arange(len(modelled.bytes)), **_arrays(modelled.bytes)}):
+        connection.execute(
+            "UPDATE kernels SET cache_read_bytes = n.cache_read_bytes, cache_write_bytes = n.cache_write_bytes"
+            " FROM repriced n WHERE kernels.run_id = ? AND kernels.kernel_id = n.kernel_id"
+            " AND (kernels.cache_read_bytes IS DISTINCT FROM n.cache_read_bytes"
+            " OR kernels.cache_write_bytes IS DISTINCT FROM n.cache_write_bytes)",
+            [run_id],
+        )
     connection.execute("UPDATE runs SET cache_model_operands = ? WHERE run_id = ?", [modelled.operands, run_id])
 
 
 # Operators in the place of kernels, on a machine without a device.
-
-
-class _StandIns(NamedTuple):
-    """The operators that stand for kernels by the new prices, in order, and whether none is missing."""
-
-    kernels: pl.DataFrame
-    is_whole: bool
 
 
 def _stand_ins(
@@ -261,9 +230,12 @@ def _stand_ins(
     kernels: pl.DataFrame,
     classes: Sequence[Record],
     prices: dict[str, Record],
-) -> _StandIns:
-    """As :func:`ridgeline.analyze.attribution.operators.operator_activities` chooses them, among those that stand there
-    now."""
+) -> tuple[pl.DataFrame, bool]:
+    """Return the operators that stand for kernels by the new prices, in order, and True if none is missing.
+
+    They are chosen as by :func:`ridgeline.analyze.attribution.operators.operator_activities`, from the operators that
+    are stored as kernels.
+    """
     operators = _frame(
         connection,
         "SELECT parent_id, duration_ns FROM operators WHERE run_id = ? ORDER BY operator_id",
@@ -271,34 +243,31 @@ def _stand_ins(
     )
     parent = operators["parent_id"].cast(pl.Int64).fill_null(ROOT).to_numpy()
     duration_ns = operators["duration_ns"].to_numpy()
+    is_inner = parent != ROOT
+    stored = kernels["operator"].cast(pl.Int64).to_numpy()
+    is_stored, has_inside, hides = (np.zeros(len(parent), dtype=bool) for _ in range(3))
+    is_stored[stored] = True
+    has_inside[parent[is_inner]] = True
+    hides[parent[~is_stored & is_inner]] = True
     level = {row["class_id"]: composite(prices.get(row["signature_id"])) for row in classes}
-    standing = kernels["operator"].cast(pl.Int64).to_numpy()
-    has_inside = np.isin(np.arange(len(parent)), parent)
     only_calls = np.ones(len(parent), dtype=bool)
-    only_calls[standing] = np.array([level[c] for c in kernels["class_id"]]) + has_inside[standing] >= 2
-    missing = _hidden(parent, standing) & only_calls
-    only_calls[missing] = False
-    is_inside = take(nearest(parent, ~only_calls), parent) != ROOT
+    only_calls[stored] = np.array([level[c] for c in kernels["class_id"]]) + has_inside[stored] >= 2
+    # an operator that now only calls others needs those inside it, which were not stored
+    is_incomplete = hides & is_stored & only_calls
+    only_calls[is_incomplete] = False
+    is_covered = take(nearest(parent, ~only_calls), parent) != ROOT
     children_ns = np.zeros(len(parent), dtype=np.int64)
-    np.add.at(children_ns, parent[parent != ROOT], duration_ns[parent != ROOT])
+    np.add.at(children_ns, parent[is_inner], duration_ns[is_inner])
     own_ns = np.where(only_calls, np.maximum(duration_ns - children_ns, 0), duration_ns)
     kept = kernels.with_columns(
-        duration_ns=pl.Series(own_ns[standing]), carries_cost=pl.Series(~only_calls[standing])
-    ).filter(pl.Series(~is_inside[standing]))
-    return _StandIns(kept.with_columns(kernel_id=pl.int_range(pl.len(), dtype=pl.Int64)), not missing.any())
-
-
-def _hidden(parent: Int64, standing: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """For each operator whether it has others right inside that do not stand there themselves."""
-    stands = np.zeros(len(parent), dtype=bool)
-    stands[standing] = True
-    hides = np.zeros(len(parent), dtype=bool)
-    hides[parent[~stands & (parent != ROOT)]] = True
-    return hides & stands
+        duration_ns=pl.Series(own_ns[stored]), carries_cost=pl.Series(~only_calls[stored])
+    ).filter(pl.Series(~is_covered[stored]))
+    kept = kept.with_columns(kernel_id=pl.int_range(pl.len(), dtype=pl.Int64))
+    return kept, not is_incomplete.any()
 
 
 def _store_times(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl.DataFrame) -> None:
-    """What counts the operators that stand there: steps, the account of attribution, device time, their signatures."""
+    """Store what sums up the operators that stand for kernels: device time, attribution, signatures, steps, gaps."""
     total_ns, count = int(kernels["duration_ns"].sum()), len(kernels)
     connection.execute("UPDATE runs SET device_time_ns = ? WHERE run_id = ?", [total_ns, run_id])
     connection.execute(
@@ -315,13 +284,8 @@ def _store_times(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl
             "UPDATE steps SET start_ns = ?, end_ns = ?, busy_ns = ? WHERE run_id = ? AND step_id = ?",
             [start_ns, end_ns, busy_ns, run_id, step_id],
         )
-    _store_gaps(connection, run_id, kernels)
-
-
-def _store_gaps(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl.DataFrame) -> None:
-    gaps = operator_gap_rows(kernels, "step_id")
     connection.execute("DELETE FROM gaps WHERE run_id = ?", [run_id])
-    insert(connection, "gaps", gaps, run_id)
+    insert(connection, "gaps", operator_gap_rows(kernels, "step_id"), run_id)
 
 
 # Between tables and frames.
@@ -330,40 +294,49 @@ def _store_gaps(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl.
 def _store(
     connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl.DataFrame, classes: Sequence[Record]
 ) -> None:
-    """Write kernels and their classes where they were, classes numbered by their first kernel; others are removed."""
+    """Update kernels and their classes; remove the others. Classes are numbered by their first kernel."""
     numbers = {old: new for new, old in enumerate(kernels["class_id"].unique(maintain_order=True))}
     kernels = kernels.with_columns(new_class=pl.col("class_id").replace_strict(numbers, return_dtype=pl.Int64))
-    rows = {name: kernels[name].to_numpy() for name in ("old_id", "kernel_id", "new_class", "duration_ns")}
-    rows["share"] = np.ma.masked_array(kernels["share"].fill_null(0).to_numpy(), kernels["share"].is_null().to_numpy())
-    connection.register("repriced", rows)
-    connection.execute(
-        "DELETE FROM kernels WHERE run_id = ? AND kernel_id NOT IN (SELECT old_id FROM repriced)", [run_id]
-    )
-    connection.execute(
-        "UPDATE kernels SET kernel_id = n.kernel_id, class_id = n.new_class, duration_ns = n.duration_ns,"
-        " share = n.share FROM repriced n WHERE kernels.run_id = ? AND kernels.kernel_id = n.old_id AND"
-        " (kernels.kernel_id <> n.kernel_id OR kernels.class_id <> n.new_class"
-        " OR kernels.duration_ns <> n.duration_ns OR kernels.share IS DISTINCT FROM n.share)",
-        [run_id],
-    )
-    connection.unregister("repriced")
-    _store_classes(connection, run_id, [row | {"new_class": numbers.get(row["class_id"])} for row in classes])
-
-
-def _store_classes(connection: duckdb.DuckDBPyConnection, run_id: str, classes: Sequence[Record]) -> None:
-    gone = [[run_id, row["class_id"]] for row in classes if row["new_class"] is None]
-    if gone:
-        connection.executemany("DELETE FROM kernel_classes WHERE run_id = ? AND class_id = ?", gone)
-    kept = [row for row in classes if row["new_class"] is not None]
+    columns = ("old_id", "kernel_id", "new_class", "duration_ns", "share")
+    with _registered(connection, _arrays(kernels.select(columns))):
+        connection.execute(
+            "DELETE FROM kernels WHERE run_id = ? AND kernel_id NOT IN (SELECT old_id FROM repriced)", [run_id]
+        )
+        connection.execute(
+            "UPDATE kernels SET kernel_id = n.kernel_id, class_id = n.new_class, duration_ns = n.duration_ns,"
+            " share = n.share FROM repriced n WHERE kernels.run_id = ? AND kernels.kernel_id = n.old_id AND"
+            " (kernels.kernel_id <> n.kernel_id OR kernels.class_id <> n.new_class"
+            " OR kernels.duration_ns <> n.duration_ns OR kernels.share IS DISTINCT FROM n.share)",
+            [run_id],
+        )
+    removed = [[run_id, row["class_id"]] for row in classes if row["class_id"] not in numbers]
+    if removed:
+        connection.executemany("DELETE FROM kernel_classes WHERE run_id = ? AND class_id = ?", removed)
+    kept = [row | {"new_class": numbers[row["class_id"]]} for row in classes if row["class_id"] in numbers]
     texts = {name: np.array([row[name] for row in kept], dtype=object) for name in ("family", "unit", "precision")}
-    numbers = {name: np.array([row[name] for row in kept], dtype=np.int64) for name in ("class_id", "new_class")}
-    connection.register("repriced", numbers | texts)
-    connection.execute(
-        "UPDATE kernel_classes SET class_id = n.new_class, family = n.family, unit = n.unit, precision = n.precision"
-        " FROM repriced n WHERE kernel_classes.run_id = ? AND kernel_classes.class_id = n.class_id",
-        [run_id],
-    )
+    ids = {name: np.array([row[name] for row in kept], dtype=np.int64) for name in ("class_id", "new_class")}
+    with _registered(connection, ids | texts):
+        connection.execute(
+            "UPDATE kernel_classes SET class_id = n.new_class, family = n.family, unit = n.unit,"
+            " precision = n.precision FROM repriced n"
+            " WHERE kernel_classes.run_id = ? AND kernel_classes.class_id = n.class_id",
+            [run_id],
+        )
+
+
+@contextmanager
+def _registered(connection: duckdb.DuckDBPyConnection, columns: dict[str, Any]) -> Iterator[None]:
+    """Let queries read columns as the table ``repriced``."""
+    connection.register("repriced", columns)
+    yield
     connection.unregister("repriced")
+
+
+def _arrays(frame: pl.DataFrame) -> dict[str, Any]:
+    """Return the columns of a frame as masked arrays, which DuckDB reads with NULL for null."""
+    return {
+        column.name: np.ma.masked_array(column.fill_null(0).to_numpy(), column.is_null().to_numpy()) for column in frame
+    }
 
 
 def _records(connection: duckdb.DuckDBPyConnection, query: str, *values: object) -> list[Record]:
@@ -373,12 +346,12 @@ def _records(connection: duckdb.DuckDBPyConnection, query: str, *values: object)
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, query: str, *values: object) -> pl.DataFrame:
-    """The answer as a frame, null where it is NULL."""
+    """Return the rows of a query as a frame, with null for NULL."""
+    series = {}
     arrays: dict[str, Any] = connection.execute(query, list(values)).fetchnumpy()
-    return pl.DataFrame({name: _series(array) for name, array in arrays.items()})
-
-
-def _series(array: Any) -> pl.Series:
-    series = pl.Series(np.ma.getdata(array))
-    mask = np.ma.getmaskarray(array)
-    return series.set(pl.Series(mask), None) if mask.any() else series
+    for name, array in arrays.items():
+        mask = np.ma.getmaskarray(array)
+        series[name] = pl.Series(np.ma.getdata(array))
+        if mask.any():
+            series[name] = series[name].set(pl.Series(mask), None)
+    return pl.DataFrame(series)
