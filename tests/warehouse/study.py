@@ -1,4 +1,4 @@
-"""A warehouse in which every view has rows: captured runs of three modes, and a study written by hand."""
+"""A warehouse in which every view has rows: captured runs of three modes, and a study inserted by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.reports import rich, sweep
 
 DATA = Path(__file__).parents[1] / "data"
 EMPTY = frozenset({"hta_temporal", "hta_idle", "hta_launch", "hta_critical_path", "warnings"})
-"""Tables without rows."""
+"""Tables that have no rows."""
 
 
 def make(folder: Path) -> Path:

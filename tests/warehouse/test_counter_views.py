@@ -1,4 +1,4 @@
-"""What the views make of hardware counters, by rows written by hand."""
+"""Views over hardware counters, on rows inserted by hand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def kernel(
     family: str = "matmul",
     source: str = "cupti",
 ) -> None:
-    """A kernel of 1 ms, with the price of its operator and its counters."""
+    """Insert a kernel of 1 ms with the price of its operator and its counters."""
     insert(
         connection, "signatures", signature_id=f"s{kernel_id}", operator="aten::mm", family=family, composite=False,
         method="meta", confidence="high", rules_version=1, flops=flops, read_bytes=bytes_, write_bytes=0,
@@ -94,12 +94,12 @@ def test_a_kernel_without_dram_bytes_has_no_intensity_and_no_dram_roof(warehouse
     assert roofline(warehouse, "intensity, roof_time_ns, bound") == [(None, 0.0, "none")]
 
 
-def test_l2_and_l1_stand_beside_dram(warehouse: duckdb.DuckDBPyConnection) -> None:
+def test_l2_and_l1_bytes_are_columns_beside_dram_bytes(warehouse: duckdb.DuckDBPyConnection) -> None:
     kernel(warehouse, 1, {"lts__t_bytes.sum": 3.0, "l1tex__t_bytes.sum": 0.0})
     assert roofline(warehouse, "l2_bytes, l1_bytes") == [(3.0, 0.0)]
 
 
-def test_of_several_sources_ours_counts_then_nsight_compute(warehouse: duckdb.DuckDBPyConnection) -> None:
+def test_cupti_is_preferred_then_nsight_compute_then_the_trace(warehouse: duckdb.DuckDBPyConnection) -> None:
     kernel(warehouse, 1, {READ: 3.0, WRITE: 4.0}, source="cupti")
     count(warehouse, 1, {READ: 30.0, WRITE: 40.0, "l1tex__t_bytes.sum": 8.0}, "ncu")
     count(warehouse, 1, {READ: 99.0, "l1tex__t_bytes.sum": 99.0, "lts__t_bytes.sum": 5.0}, "cuda_profiler_range")
@@ -153,7 +153,7 @@ def test_errors_of_bytes_are_over_kernels_that_have_both(warehouse: duckdb.DuckD
     ]
 
 
-def test_the_overhead_of_an_operator_is_told_with_its_measured_bytes(warehouse: duckdb.DuckDBPyConnection) -> None:
+def test_the_overhead_of_an_operator_keeps_its_measured_bytes(warehouse: duckdb.DuckDBPyConnection) -> None:
     kernel(warehouse, 1, {READ: 5.0, WRITE: 5.0}, bytes_=15.0, share=0.0)
     assert roofline(warehouse, "dram_bytes, diagnosis") == [
         (10.0, "overhead of its operator: the main kernels carry the cost")

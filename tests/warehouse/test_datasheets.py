@@ -82,7 +82,7 @@ DENSE_ONLY = {"NVIDIA V100 SXM2", "NVIDIA V100 PCIe", "NVIDIA V100S PCIe", "AMD 
 
 
 def matching(name: str, memory: int | None) -> list[str]:
-    """The rule in the file's `about`: the name fits, and the memory where both are known."""
+    """The rule in the file's `about`: the name matches, and so does the memory where both are known."""
 
     def fits(entry: Entry) -> bool:
         low, high = entry.get("memory_bytes", (0, 1 << 60))
@@ -112,7 +112,7 @@ def test_a_name_that_is_not_listed_finds_nothing(name: str) -> None:
     assert matching(name, None) == []
 
 
-def test_a_board_number_alone_does_not_tell_40_from_80_gb() -> None:
+def test_a_name_without_memory_does_not_distinguish_40_from_80_gb() -> None:
     assert len(matching("NVIDIA A100-PG509-200", None)) == 2
 
 

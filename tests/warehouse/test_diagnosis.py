@@ -1,4 +1,4 @@
-"""What steps wait for, what deviations from the roof cost, and why a kernel is above it: by rows written by hand."""
+"""Bounds of steps, cost of deviations from the roof, diagnoses above the roof: on rows inserted by hand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unprofiled(run: Connection, *values_ns: int, kind: str = "decode") -> None:
         (1599, (), True, ("trace", 0.2005, "host", "high", "host-bound: the device waits between replays of graphs")),
     ],
 )  # fmt: skip
-def test_what_a_step_waits_for(
+def test_bound_and_diagnosis_of_a_step(
     run: Connection, busy_ns: int, unprofiled_ns: tuple[int, ...], replayed: bool, expected: tuple[Any, ...]
 ) -> None:
     step(run, 1, 2000, busy_ns)
@@ -54,7 +54,7 @@ def test_what_a_step_waits_for(
     assert rows == [pytest.approx(expected)]
 
 
-def test_steps_of_a_kind_are_averaged_and_set_beside_the_unprofiled_ones(run: Connection) -> None:
+def test_steps_of_a_kind_are_averaged_and_compared_with_unprofiled_ones(run: Connection) -> None:
     for step_id, (wall_ns, busy_ns) in enumerate([(2000, 700), (4000, 900)]):
         step(run, step_id, wall_ns, busy_ns)
         kernel(run, 2 * step_id, 600, step_id=step_id, launch_ns=step_id)
@@ -79,7 +79,7 @@ def test_a_cpu_waits_for_no_device(run: Connection) -> None:
 
 @pytest.fixture
 def decoding(run: Connection) -> Connection:
-    """Two steps of 100 us of kernels each, at a device of 1 TB/s and 100 TFLOP/s; one kernel outside any step."""
+    """Two steps with 100 us of kernels each on a device of 1 TB/s and 100 TFLOP/s; one kernel outside steps."""
     for step_id in (1, 2):
         step(run, step_id, 150_000, 100_000)
         first, common = 10 * step_id, {"step_id": step_id}
@@ -140,7 +140,7 @@ def test_kernels_of_a_host_bound_step_are_worth_nothing(decoding: Connection) ->
     ]
 
 
-def test_a_trace_alone_does_not_say_what_is_worth_while_it_waits_for_the_host(decoding: Connection) -> None:
+def test_a_host_bound_trace_alone_leaves_the_worth_unknown(decoding: Connection) -> None:
     (row,) = decoding.execute(
         "SELECT lost_ns, saved_ns, worth FROM deviations WHERE level = 'family' AND kind = 'decode' AND basis = 'roof'"
     ).fetchall()
@@ -148,8 +148,8 @@ def test_a_trace_alone_does_not_say_what_is_worth_while_it_waits_for_the_host(de
     assert row == (40_000, None, worth)
 
 
-def test_no_more_is_saved_than_the_step_is_made_of(decoding: Connection) -> None:
-    """Kernels that add up to twice the step, on two streams or slower under the profiler, count half."""
+def test_saved_time_is_scaled_to_the_step(decoding: Connection) -> None:
+    """Kernels whose sum is twice the step (two streams, or slowed by the profiler) count half."""
     unprofiled(decoding, 50_000)
     (row,) = decoding.execute(
         "SELECT lost_ns_per_step, saved_ns, saved_share FROM deviations WHERE level = 'step' AND basis = 'roof'"

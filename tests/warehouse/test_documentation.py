@@ -1,4 +1,4 @@
-"""Descriptions of everything, the pages made from them, and the cookbook's answers."""
+"""Descriptions of tables, views and columns, the pages made from them, and answers of the cookbook."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COLUMNS = (
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A new warehouse as users have it."""
+    """A new warehouse."""
     with connect(tmp_path / "w.duckdb") as connection:
         yield connection
 
@@ -51,7 +51,7 @@ def test_every_table_view_and_column_is_described(connection: duckdb.DuckDBPyCon
     assert [row for row in connection.execute(COLUMNS).fetchall() if not row[2]] == []
 
 
-def test_nothing_else_is_described_and_nothing_twice(connection: duckdb.DuckDBPyConnection) -> None:
+def test_descriptions_are_of_existing_columns_and_not_repeated(connection: duckdb.DuckDBPyConnection) -> None:
     texts = comments()
     there = {(table, column) for table, column, _ in connection.execute(COLUMNS).fetchall()}
     said = {
@@ -68,7 +68,7 @@ def test_each_is_described_once(connection: duckdb.DuckDBPyConnection) -> None:
     assert connection.execute(rows).fetchall() == []
 
 
-def test_units_of_columns_are_said(connection: duckdb.DuckDBPyConnection) -> None:
+def test_descriptions_name_the_units(connection: duckdb.DuckDBPyConnection) -> None:
     units = {"_ns": ("ns", "nanosecond"), "_flops_per_s": ("FLOP/s",), "_hz": ("Hz",), "_w": (" W",)}
     for table, column, text in connection.execute(COLUMNS).fetchall():
         for ending, ways in units.items():
@@ -76,7 +76,7 @@ def test_units_of_columns_are_said(connection: duckdb.DuckDBPyConnection) -> Non
 
 
 def test_the_pages_are_current(connection: duckdb.DuckDBPyConnection) -> None:
-    """If not: make pages."""
+    """If this fails: make pages."""
     assert SCHEMA_PAGE.read_text() == schema_page(connection)
     assert COOKBOOK_PAGE.read_text() == cookbook_page()
     assert list(template_path().parent.glob("empty-*.duckdb.gz")) == [template_path()]
@@ -84,7 +84,7 @@ def test_the_pages_are_current(connection: duckdb.DuckDBPyConnection) -> None:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Six captured runs, and three by hand that have what those lack."""
+    """Six captured runs, and three inserted by hand with the data that those lack."""
     path = tmp_path_factory.mktemp("cookbook") / "w.duckdb"
     assert {result.outcome for result in analyze([DATA / "h200", DATA / "h200-counted"], path)} == {"loaded"}
     connection = connect(path)
@@ -162,7 +162,7 @@ def test_what_changed_sums_to_the_change_of_a_step(filled: duckdb.DuckDBPyConnec
 
 
 def test_padding_by_hand(filled: duckdb.DuckDBPyConnection) -> None:
-    """Products of 1e8 FLOPs that executed 1.2e8."""
+    """Matmuls of 1e8 FLOPs that executed 1.2e8."""
     rows = [row for row in answer(filled, "padded_kernels") if row["name"] == "rich_eager"]
     assert [(row["launches"], row["padding"]) for row in rows] == [(3, pytest.approx(1 - 1 / 1.2))]
 

@@ -1,4 +1,4 @@
-"""`ridgeline export`, `sql --lake` and `analyze --lake` as a user meets them."""
+"""`ridgeline export`, `sql --lake` and `analyze --lake` on the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def trace(tmp_path: Path) -> Path:
     return kineto.write(tmp_path / "step.json", kineto.matmul_step())
 
 
-def test_a_warehouse_goes_into_a_lake_and_is_asked_there(trace: Path, tmp_path: Path) -> None:
+def test_a_warehouse_is_exported_and_queried_in_the_lake(trace: Path, tmp_path: Path) -> None:
     warehouse, lake = tmp_path / "w.duckdb", tmp_path / "lake"
     assert ridgeline("analyze", trace, "-w", warehouse).returncode == 0
     done = ridgeline("export", "-w", warehouse, lake)

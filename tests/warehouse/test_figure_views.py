@@ -1,4 +1,4 @@
-"""The views of the study's figures, exactly, over rows written by hand."""
+"""Exact values of the study's figures, on rows inserted by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, **val
 def time(
     connection: duckdb.DuckDBPyConnection, run_id: str, repeat: int, whole_ns: int, *steps: tuple[str, int]
 ) -> None:
-    """A generation: its latency and its steps."""
+    """Insert the timings of a generation: its latency and its steps."""
     insert(connection, "timings", run_id=run_id, metric="end_to_end", repeat=repeat, value_ns=whole_ns)
     for step, (kind, value_ns) in enumerate(steps):
         insert(
@@ -100,7 +100,7 @@ def test_runs_without_settings_are_no_part_of_the_study(run: duckdb.DuckDBPyConn
     assert select(run, "SELECT * FROM generations") == []
 
 
-def test_latency_is_the_median_with_the_least_and_the_most(block: duckdb.DuckDBPyConnection) -> None:
+def test_latency_is_the_median_with_minimum_and_maximum(block: duckdb.DuckDBPyConnection) -> None:
     assert select(block, "SELECT latency_ns, low_ns, high_ns, repeats FROM figure_e2_latency") == [
         (284_000.0, 277_000, 309_000, 3)
     ]
@@ -134,8 +134,8 @@ def test_the_naive_mode_is_projected_to_one_token_a_step_unless_that_was_measure
     ]
 
 
-def test_a_run_says_how_often_its_clocks_were_held_back(connection: duckdb.DuckDBPyConnection) -> None:
-    """By the bits of NVML's reasons, of which the first is idleness and no reason."""
+def test_throttled_share_counts_samples_with_a_reason(connection: duckdb.DuckDBPyConnection) -> None:
+    """NVML's reasons are bits; the first is idleness, which does not count."""
     for run_id, reasons in (("capped", ("0", "1", "4", "5")), ("free", ("0", "1")), ("unknown", (None,))):
         add_run(connection, run_id, run_id)
         for time_ns, reason in enumerate(reasons):
@@ -154,7 +154,7 @@ def test_of_an_even_number_of_repeats_the_lower_median_is_split(connection: duck
 
 
 def test_the_parts_of_a_latency_sum_to_it(block: duckdb.DuckDBPyConnection) -> None:
-    """The second repeat: 120 us of refresh and 162 of reuse, 2 outside; kernels are busy for 100 and 3 times 40."""
+    """The second repeat: 120 us of refresh, 162 of reuse, 2 outside steps; kernels are busy for 100 and 3 × 40 us."""
     parts = select(block, "SELECT part, value_ns, basis FROM figure_e2_split ORDER BY part")
     assert parts == [
         ("host", 64_000.0, "difference"),
@@ -187,7 +187,7 @@ def test_without_a_label_there_is_no_sampling(block: duckdb.DuckDBPyConnection) 
 
 
 def test_on_a_cpu_the_busy_share_counts(block: duckdb.DuckDBPyConnection) -> None:
-    """Half of the traced step: so half of the unprofiled one, whatever the profiler made of both."""
+    """The device is busy for half of the traced step, so for half of the unprofiled one too."""
     block.execute("UPDATE runs SET device_kind = 'cpu'")
     query = "SELECT kind, busy_ns, step_ns FROM generation_steps ORDER BY kind"
     assert select(block, query) == [("refresh", 60_000.0, 120_000.0), ("reuse", 27_000.0, 54_000.0)]
@@ -195,7 +195,7 @@ def test_on_a_cpu_the_busy_share_counts(block: duckdb.DuckDBPyConnection) -> Non
 
 
 def test_a_waterfall_ends_at_the_measured_step(block: duckdb.DuckDBPyConnection) -> None:
-    """Per step, of four: 20 us ideal, and a refresh 40 more; at the roofs kernels take 70 and three times 24."""
+    """Four steps, each 20 us at best and the refresh 40 more; at the roofs kernels take 70 and 3 × 24 us."""
     bars = select(block, "SELECT stage, item, value_ns, start_ns, end_ns FROM figure_gap ORDER BY place")
     assert bars == [
         (1, "reuse", 20_000.0, 0.0, 20_000.0),
@@ -229,8 +229,8 @@ def add_naive(connection: duckdb.DuckDBPyConnection, run_id: str, experiment: st
     connection.execute(f"INSERT INTO ceilings SELECT '{run_id}', * EXCLUDE (run_id) FROM ceilings WHERE run_id = 'r'")
 
 
-def test_the_speed_up_is_told_stage_by_stage(block: duckdb.DuckDBPyConnection) -> None:
-    """Naive: 60 us ideal, 70 at the roofs, 100 as it ran, 150 measured, each of four steps."""
+def test_the_speedup_has_a_row_per_stage(block: duckdb.DuckDBPyConnection) -> None:
+    """Each of the naive run's four steps: 60 us at best, 70 at the roofs, 100 as it ran, 150 measured."""
     add_naive(block, "n", None, 150_000)
     query = "SELECT stage, naive_ns, total_ns, speedup FROM figure_speedup ORDER BY stage"
     assert select(block, query) == [
@@ -252,7 +252,7 @@ def test_a_naive_run_of_the_same_experiment_is_preferred(block: duckdb.DuckDBPyC
 
 
 def test_costs_of_a_kind_of_step(block: duckdb.DuckDBPyConnection) -> None:
-    """Closed forms are of all steps of the kind; the time is the median over repeats of each one's median."""
+    """Closed forms cover all steps of the kind; the time is the median over repeats of each repeat's median."""
     block.execute("DELETE FROM predictions")
     predict(block, "r", "reuse", 2, flops=100.0, bytes=10.0, context=12.0)
     predict(block, "r", "reuse", 1, flops=400.0, bytes=30.0, context=15.0)
@@ -313,7 +313,7 @@ def test_blocks_and_steps(block: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_energy_needs_a_second_of_telemetry(block: duckdb.DuckDBPyConnection) -> None:
-    """600 J in 2 s are 300 W, times 284 us, over 4 tokens."""
+    """600 J in 2 s are 300 W; times 284 us, over 4 tokens."""
     for time_ns, energy_j in ((0, 1000.0), (2_000_000_000, 1600.0)):
         insert(block, "telemetry", run_id="r", time_ns=time_ns, energy_j=energy_j)
     query = "SELECT joules_per_token, mean_power_w, telemetry_s FROM figure_energy"
@@ -322,7 +322,7 @@ def test_energy_needs_a_second_of_telemetry(block: duckdb.DuckDBPyConnection) ->
     assert select(block, query) == []
 
 
-def test_closed_forms_stand_beside_traces(block: duckdb.DuckDBPyConnection) -> None:
+def test_closed_forms_are_compared_with_traces(block: duckdb.DuckDBPyConnection) -> None:
     block.execute("UPDATE steps SET query = 2, context = 12")
     columns = "kind, component, predicted_intensity, intensity"
     query = f"SELECT {columns} FROM figure_e1_costs WHERE component = 'all' ORDER BY kind"
@@ -332,7 +332,7 @@ def test_closed_forms_stand_beside_traces(block: duckdb.DuckDBPyConnection) -> N
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_a_warehouse_of_before_has_the_views_too(tmp_path: Path, read_only: bool) -> None:
+def test_an_earlier_warehouse_gets_new_views(tmp_path: Path, read_only: bool) -> None:
     path = tmp_path / "w.duckdb"
     connection = connect(path)
     add_run(connection, "r", "x")

@@ -1,4 +1,4 @@
-"""A lake answers as the warehouse that it was exported from, and holds each run once, whoever wrote it."""
+"""A lake gives the same answers as the exported warehouse, and holds each run once, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tables(studied: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def lake(
     request: pytest.FixtureRequest, tables: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
-    """On the local file system, and on one that only fsspec knows."""
+    """A lake on the local file system, and one on a file system of fsspec."""
     place = str(tmp_path_factory.mktemp("la ke") / "lake") if request.param == "folder" else "memory://a/lake"
     done = export(tables, place)
     assert {each.outcome for each in done} == {"written"}
@@ -65,7 +65,7 @@ def rows(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[Any, .
 def test_every_table_and_view_answers_as_in_the_warehouse(
     tables: duckdb.DuckDBPyConnection, opened: duckdb.DuckDBPyConnection, lake: str
 ) -> None:
-    """Every table from both lakes, and every view from one of them, or from both in an exhaustive run."""
+    """Every table of both lakes, and every view of one of them, or of both in an exhaustive run."""
     views = study.view_names(opened)
     assert len(views) > 30
     if not sampling.exhaustive:
@@ -78,14 +78,14 @@ def test_every_table_and_view_answers_as_in_the_warehouse(
         assert differences(rows(opened, name), expected) == [], name
 
 
-def test_its_columns_are_described(opened: duckdb.DuckDBPyConnection) -> None:
+def test_the_lake_has_descriptions(opened: duckdb.DuckDBPyConnection) -> None:
     described = "SELECT column_name, description FROM descriptions WHERE table_name = 'kernel_roofline'"
     found = dict(opened.execute(described).fetchall())
     assert found.keys() == {None, *(row[0] for row in opened.execute("DESCRIBE kernel_roofline").fetchall())}
     assert all(found.values())
 
 
-def test_loaded_into_memory_it_answers_the_same_and_keeps_what_a_file_does(
+def test_a_lake_loaded_into_memory_answers_the_same_and_has_rollups(
     tables: duckdb.DuckDBPyConnection, lake: str
 ) -> None:
     loaded = load_lake(lake)
@@ -115,7 +115,7 @@ def test_partitions_are_escaped_as_hive_does(lake: str) -> None:
     assert partition("..", "r") == "experiment=__/run_id=r"
 
 
-def test_a_connection_reaches_nothing_but_the_lake(opened: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_a_connection_reaches_only_the_lake(opened: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a\n1\n")
     for statement in (
         f"SELECT * FROM read_csv('{tmp_path}/x.csv')",
@@ -157,8 +157,8 @@ def trace(folder: Path, name: str = "a", shift_us: float = 0.0) -> Path:
     return kineto.write(folder / f"{name}.json", events)
 
 
-def test_analyzing_into_a_lake_gives_what_exporting_gives(tmp_path: Path) -> None:
-    """A counted run among them: its prices are of counters, which its ledger says."""
+def test_analyzing_into_a_lake_equals_exporting(tmp_path: Path) -> None:
+    """One run has counters: its ledger's price account has the entry counter."""
     paths = [trace(tmp_path), COUNTED]
     analyze(paths, tmp_path / "w.duckdb")
     results = analyze(paths, tmp_path / "none.duckdb", lake=str(tmp_path / "direct"))
@@ -177,7 +177,7 @@ def test_analyzing_into_a_lake_gives_what_exporting_gives(tmp_path: Path) -> Non
         each.close()
 
 
-def test_what_is_in_the_lake_is_left_alone_and_what_changed_replaced(tmp_path: Path) -> None:
+def test_unchanged_runs_stay_and_changed_runs_are_replaced(tmp_path: Path) -> None:
     path, lake = trace(tmp_path), str(tmp_path / "lake")
     assert _outcomes(tmp_path, lake) == ["loaded"]
     before = _contents(lake)
@@ -204,7 +204,7 @@ def test_a_bad_trace_keeps_no_other_from_the_lake(tmp_path: Path) -> None:
     assert [commit.name for commit in commits(Lake(tmp_path / "lake"))] == ["a"]
 
 
-def test_what_a_writer_left_unfinished_is_not_read(tables: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_files_without_a_commit_are_not_read(tables: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     export(tables, lake, ["ar", "l512"])
     next((lake / "runs").rglob("*run_id=ar*")).joinpath("run.parquet").unlink()
@@ -269,7 +269,7 @@ def test_columns_that_a_file_lacks_are_null_and_types_are_the_schemas(
     ("place", "message"),
     [("missing", "no runs in this lake"), ("nosuch://lake", "nosuch"), ("damaged", "damaged")],
 )
-def test_what_is_no_lake_is_said_in_a_line(tmp_path: Path, place: str, message: str) -> None:
+def test_a_missing_or_damaged_lake_is_one_line(tmp_path: Path, place: str, message: str) -> None:
     folder = tmp_path / "damaged" / "runs" / "experiment=e" / "run_id=r"
     folder.mkdir(parents=True)
     (folder / "run.parquet").write_bytes(b"not Parquet")

@@ -1,4 +1,4 @@
-"""Views evaluated once for a connection."""
+"""Views materialized for a connection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from ridgeline.warehouse import connect, materialize, refresh
 
 
-def test_held_views_answer_as_before(tmp_path: Path) -> None:
+def test_materialized_views_give_the_same_answers(tmp_path: Path) -> None:
     path = tmp_path / "w.duckdb"
     connection = connect(path)
     connection.execute("INSERT INTO counters VALUES ('r', 1, 'dram__bytes.sum', 5, 'ncu')")

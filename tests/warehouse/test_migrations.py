@@ -1,4 +1,4 @@
-"""A warehouse of an older schema, as the release that had it made it."""
+"""Warehouses written by the releases that had the older schemas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of the tables that any version has, by DuckDB alone."""
+    """Return every row of the tables that all versions have, read by DuckDB alone."""
     with duckdb.connect(str(path), read_only=True) as connection:
         tables = [row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
         kept = [table for table in tables if table not in LATER]
@@ -40,9 +40,7 @@ def shape(path: Path) -> tuple[set[Any], set[Any], set[Any]]:
     return columns, constraints, views
 
 
-def test_writing_brings_it_forward_and_keeps_a_copy(
-    old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_writer_migrates_and_keeps_a_copy(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     as_it_was, before = old.read_bytes(), rows(old)
     assert before["kernels"]
     connect(old).close()
@@ -60,13 +58,13 @@ def test_writing_brings_it_forward_and_keeps_a_copy(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w.duckdb", backup.name]
 
 
-def test_brought_forward_it_is_as_if_made_today(old: Path, tmp_path: Path) -> None:
+def test_a_migrated_schema_equals_a_new_one(old: Path, tmp_path: Path) -> None:
     connect(old).close()
     connect(tmp_path / "new.duckdb").close()
     assert shape(old) == shape(tmp_path / "new.duckdb")
 
 
-def test_a_reader_says_what_to_do_and_changes_nothing(old: Path, tmp_path: Path) -> None:
+def test_a_reader_refuses_an_older_schema_and_changes_nothing(old: Path, tmp_path: Path) -> None:
     as_it_was = old.read_bytes()
     with pytest.raises(WarehouseError, match=r"of an older ridgeline, .*`ridgeline reprice -w .*` brings it"):
         connect(old, read_only=True)
@@ -103,7 +101,7 @@ def test_without_room_for_the_copy_nothing_is_changed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "w.duckdb"]
 
 
-def test_what_is_too_old_is_refused(tmp_path: Path) -> None:
+def test_a_schema_that_is_too_old_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.duckdb"
     connection = connect(path)
     connection.execute("UPDATE schema_version SET version = 1")
@@ -115,7 +113,7 @@ def test_what_is_too_old_is_refused(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["w.duckdb"]
 
 
-def test_what_is_newer_is_refused(tmp_path: Path) -> None:
+def test_a_newer_schema_is_refused_by_readers_and_writers(tmp_path: Path) -> None:
     path = tmp_path / "w.duckdb"
     connection = connect(path)
     connection.execute(f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}")
@@ -127,6 +125,6 @@ def test_what_is_newer_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == as_it_was
 
 
-def test_a_step_leads_to_each_version() -> None:
+def test_each_version_has_a_migration() -> None:
     found = sorted(int(path.stem) for path in Path(migrations.__file__).parent.glob("*.sql"))
     assert found == list(range(4, SCHEMA_VERSION + 1))

@@ -1,4 +1,4 @@
-"""What a replayed step is expected to take without the profiler, by rows written by hand."""
+"""Expected time of a replayed step without the profiler, on rows inserted by hand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_replayed_step_is_expected_to_take_its_time_less_the_profiler_s_for_ea
     assert run.execute(before).fetchall() == [(2, 1050.0, 525.0, 525.0, 840.0, 210.0)]
 
 
-def test_steps_are_set_beside_their_own_timings_else_their_kind_s(run: duckdb.DuckDBPyConnection) -> None:
+def test_steps_are_compared_with_their_own_timings_else_their_kinds(run: duckdb.DuckDBPyConnection) -> None:
     step(run, 3, 0, 1000, 400)
     step(run, 4, 0, 1000, 400)
     for number, value_ns in ((1, 500), (2, 600), (5, 700)):
@@ -64,7 +64,7 @@ def test_steps_are_set_beside_their_own_timings_else_their_kind_s(run: duckdb.Du
     assert run.execute(query).fetchall() == [(820.0,)]
 
 
-def test_kinds_and_runs_are_apart_and_a_bare_label_is_a_kind(run: duckdb.DuckDBPyConnection) -> None:
+def test_kinds_and_runs_are_separate_and_a_bare_label_is_a_kind(run: duckdb.DuckDBPyConnection) -> None:
     run.execute("INSERT INTO runs SELECT * REPLACE ('q' AS run_id, 0.5 AS profiler_graph_node_ns) FROM runs")
     step(run, 1, 0, 1000, 400)
     step(run, 2, 0, 3000, 800, phase="prefill", kind="prefill")

@@ -1,4 +1,4 @@
-"""predicted_steps: predictions beside what a run's kernels are priced at, moved and took, by rows written by hand."""
+"""predicted_steps: predictions against prices, bytes and times of a run's kernels, on rows inserted by hand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def predict(
     moved: tuple[float, float, float] = (50, 4, 60),
     convention: str = "corrected",
 ) -> None:
-    """Linear operators, attention and all of a length; a part that no kernel is compared with is passed over."""
+    """Insert predictions of a length: linear operators, attention, all, and a part that no kernel belongs to."""
     components = zip(("linear", "attention", "all", "norm"), (*flops, 1.0), (*moved, 1.0), strict=True)
     for component, flops_, bytes_ in components:
         insert(
@@ -93,8 +93,8 @@ def select(connection: duckdb.DuckDBPyConnection, columns: str, where: str = "TR
     ).fetchall()
 
 
-def test_a_step_is_set_beside_its_prediction_part_by_part(connection: duckdb.DuckDBPyConnection) -> None:
-    """Two steps of the length: what is theirs is of one. The roof of a kernel is the larger of its two times."""
+def test_a_step_is_compared_with_its_prediction_by_part(connection: duckdb.DuckDBPyConnection) -> None:
+    """Two steps of the length: values are of one step. The roof of a kernel is the larger of its two times."""
     predict(connection, "reuse", 4, 16, 3)
     for step_id in (0, 1):
         step(connection, step_id, "reuse", 4, 16)
@@ -148,8 +148,8 @@ def test_a_step_is_set_beside_its_prediction_part_by_part(connection: duckdb.Duc
     ]
 
 
-def test_the_bytes_of_the_cache_model_are_set_beside_too(connection: duckdb.DuckDBPyConnection) -> None:
-    """As far as kernels have them."""
+def test_modelled_bytes_are_compared_too(connection: duckdb.DuckDBPyConnection) -> None:
+    """Sums are over the kernels that have counters."""
     predict(connection, "reuse", 4, 16, 3)
     step(connection, 0, "reuse", 4, 16)
     kernel(connection, 0, 0, 400, flops=80, read=2000, cache_read_bytes=90, cache_write_bytes=10)
@@ -158,7 +158,7 @@ def test_the_bytes_of_the_cache_model_are_set_beside_too(connection: duckdb.Duck
     assert select(connection, "cache_model_bytes", "component = 'linear'") == [(expected,)]
 
 
-def test_both_conventions_stand_beside_the_same_step(connection: duckdb.DuckDBPyConnection) -> None:
+def test_both_conventions_are_compared_with_the_same_step(connection: duckdb.DuckDBPyConnection) -> None:
     predict(connection, "reuse", 4, 16, 3)
     predict(connection, "reuse", 4, 16, 3, flops=(90, 9, 100), convention="as_authored")
     step(connection, 0, "reuse", 4, 16)
@@ -182,7 +182,7 @@ def test_a_length_that_was_not_profiled_has_its_prediction_alone(connection: duc
 def test_a_sum_without_a_tenth_of_the_time_is_null(
     connection: duckdb.DuckDBPyConnection, unknown_ns: int, flops: float | None
 ) -> None:
-    """A replay without a twin is known by time alone, and its counters make no FLOPs of it."""
+    """A replay without a twin has only a time: its counters give no FLOPs."""
     predict(connection, "reuse", 4, 16, 3)
     step(connection, 0, "reuse", 4, 16)
     kernel(connection, 0, 0, 90, flops=80, read=10)
@@ -223,7 +223,7 @@ def test_unprofiled_times_are_of_the_steps_that_process_as_much(connection: duck
 
 
 def test_unprofiled_times_follow_contexts_that_grow(connection: duckdb.DuckDBPyConnection) -> None:
-    """Where all is processed anew, what grows is both."""
+    """In a mode that processes the whole sequence in every step, query and context grow together."""
     for length in (16, 8):
         predict(connection, "denoise", length, length, 1)
     timing(connection, "denoise", 1, 160)
@@ -240,7 +240,7 @@ def test_decoding_steps_are_timed_together(connection: duckdb.DuckDBPyConnection
 
 
 @pytest.mark.parametrize(("forwards", "expected"), [(None, None), (2, None), (1, 80.0)])
-def test_where_counts_disagree_nobody_knows_which_step_is_which(
+def test_unprofiled_times_need_equal_numbers_of_steps(
     connection: duckdb.DuckDBPyConnection, forwards: int | None, expected: float | None
 ) -> None:
     predict(connection, "reuse", 8, 16, forwards)

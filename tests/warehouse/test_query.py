@@ -29,7 +29,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def warehouse(empty: Path, tmp_path: Path) -> Path:
-    """A copy of an empty one."""
+    """A copy of an empty warehouse."""
     return Path(shutil.copy(empty, tmp_path))
 
 
@@ -96,9 +96,7 @@ def test_a_device_is_written_and_a_folder_refused(warehouse: Path, tmp_path: Pat
         run(warehouse, SQL, out=tmp_path)
 
 
-def test_columns_of_one_name_are_told_apart(
-    warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_columns_of_one_name_are_numbered(warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sql = "SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a"
     expected = {"a": 1, "a_2": 2, "a_1": 3, "a_3": 4}
     run(warehouse, sql, output_format="json")
@@ -110,7 +108,7 @@ def test_columns_of_one_name_are_told_apart(
 
 
 @pytest.mark.parametrize("sql", ["", " \n", ";", "-- a comment", "/* a */ ;;"])
-def test_what_holds_no_statement_is_said(warehouse: Path, sql: str) -> None:
+def test_sql_without_a_statement_is_an_error(warehouse: Path, sql: str) -> None:
     with pytest.raises(QueryError, match=r"^no statement: "):
         run(warehouse, sql)
 
@@ -157,7 +155,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sql", REFUSED)
-def test_what_does_not_read_the_warehouse_is_refused(warehouse: Path, tmp_path: Path, sql: str) -> None:
+def test_statements_that_do_more_than_read_the_warehouse_are_refused(warehouse: Path, tmp_path: Path, sql: str) -> None:
     there = sorted(tmp_path.iterdir())
     as_it_was = warehouse.read_bytes()
     with pytest.raises(QueryError) as caught:
@@ -183,7 +181,7 @@ def test_answers_are_arrow_tables_where_there_is_pyarrow(warehouse: Path) -> Non
     connection.close()
 
 
-def test_what_is_no_warehouse_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_no_warehouse_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match="no such warehouse"):
         connect(tmp_path / "none.duckdb", read_only=True)
     text = tmp_path / "text.duckdb"

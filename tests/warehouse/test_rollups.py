@@ -1,4 +1,4 @@
-"""What a file keeps of views is what their definitions say, whatever happens to a run."""
+"""Kept rows equal those of the definitions, whatever happens to a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def made(index: int, kernels: int = 3500) -> Any:
-    """A run of two whole steps and a part of one, with signatures: 0 has counters, 1 two streams."""
+    """Return a run of two steps and a part of a third, with signatures: run 0 has counters, run 1 two streams."""
     run = made_runs.made_run(index, kernels)
     run.signatures = made_runs.signatures()
     return run
@@ -46,7 +46,7 @@ def path(loaded: Path, tmp_path: Path) -> Path:
 
 
 def check(path: Path) -> dict[str, int]:
-    """What is kept is what the definitions say; how many rows each view has."""
+    """Assert that kept rows equal those of the definitions; return the number of rows of each view."""
     connection = connect(path, read_only=True)
     counts = {}
     for view in KEPT:
@@ -64,7 +64,7 @@ def check(path: Path) -> dict[str, int]:
 
 
 def same(one: Rows, other: Rows) -> bool:
-    """Equal, but for the order in which floating-point numbers were summed."""
+    """Return whether rows are equal, up to the order in which floating-point numbers were summed."""
     return len(one) == len(other) and all(
         math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b
         for left, right in zip(one, other, strict=True)
@@ -133,7 +133,7 @@ def test_refresh_follows_ceilings_inserted_by_hand(path: Path) -> None:
 
 @pytest.mark.parametrize(("factor", "found"), [(1 + 2**-52, []), (1 - 2**-52, []), (1.00001, ["kernel_groups"])])
 def test_sums_in_another_order_are_not_stale_and_others_are(path: Path, factor: float, found: list[str]) -> None:
-    """Also one that lies halfway between two floats of single precision, which round apart."""
+    """One sum lies halfway between two floats of single precision, which would round to different values."""
     connection = connect(path)
     connection.execute("UPDATE kernels SET trace_bytes = 16777217, cache_read_bytes = NULL, cache_write_bytes = NULL")
     refresh(connection)

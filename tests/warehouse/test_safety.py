@@ -1,4 +1,4 @@
-"""Two at once, no room, no permission, killed at any moment: what was committed stays, one line says what is wrong."""
+"""Concurrent processes, full disks, missing permissions, kills: committed rows stay, and errors are one line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ sys.stdin.read()
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five of them, of different lengths and with the same operators."""
+    """Five traces of different lengths with the same operators."""
     folder = tmp_path_factory.mktemp("safety") / "traces"
     folder.mkdir()
     for n in range(5):
@@ -54,7 +54,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse with a run in it."""
+    """A warehouse with one run."""
     folder = tmp_path_factory.mktemp("loaded")
     analyze([kineto.write(folder / "before.json", kineto.matmul_step())], folder / "w.duckdb")
     return folder / "w.duckdb"
@@ -62,7 +62,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def warehouse(tmp_path: Path, loaded: Path) -> Path:
-    """A copy of it."""
+    """A copy of the warehouse with one run."""
     return Path(shutil.copy(loaded, tmp_path))
 
 
@@ -77,7 +77,7 @@ def start(
 
 @contextmanager
 def held(warehouse: Path, *, read_only: bool = False) -> Iterator[int]:
-    """Another process has it open."""
+    """Hold the warehouse open in another process; yield its PID."""
     command = [sys.executable, "-c", HOLD, str(warehouse), *(["read"] if read_only else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
         assert holder.stdin
@@ -87,10 +87,10 @@ def held(warehouse: Path, *, read_only: bool = False) -> Iterator[int]:
         holder.stdin.close()
 
 
-# Two at once.
+# Concurrent processes.
 
 
-def test_a_second_writer_says_who_holds_the_file(
+def test_a_second_process_names_the_pid_that_holds_the_lock(
     warehouse: Path, traces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "LOCK_WAIT_S", 0.1)
@@ -113,7 +113,7 @@ def test_readers_keep_a_writer_out_and_let_each_other_in(
         assert "has it open: try again when it is done" in done.stderr
 
 
-def test_a_writer_that_ends_soon_is_waited_for(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_waits_for_a_lock_that_is_released_soon(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "LOCK_WAIT_S", 60.0)
     with held(warehouse) as pid:
         naps: list[float] = []
@@ -129,10 +129,10 @@ def test_a_writer_that_ends_soon_is_waited_for(warehouse: Path, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("made_warehouses")
-def test_two_that_make_the_same_warehouse_both_load(
+def test_two_processes_that_create_the_same_warehouse_both_load(
     tmp_path: Path, traces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The slower one finds the other's when it is done with its own, and loses nothing of it."""
+    """The slower process finds the other's warehouse when its own is ready, and keeps the rows in it."""
     path = tmp_path / "new.duckdb"
     other = run_directory(tmp_path / "other", RUN_JSON | {"name": "other", "outcome": "oom"}, trace=False)
     make = database._adopt_template
@@ -150,7 +150,7 @@ def test_two_that_make_the_same_warehouse_both_load(
     assert [file.name for file in tmp_path.glob(".*")] == []
 
 
-# No room, no permission.
+# Full disks and missing permissions.
 
 
 @pytest.mark.parametrize("extra_bytes", [0, pytest.param(200_000, marks=pytest.mark.exhaustive), 600_000])
@@ -201,24 +201,26 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, traces: Path
 
 
 def _obey_permissions() -> None:
-    """Give up root's right to ignore them (CAP_DAC_OVERRIDE, from the bounding set, with the program that follows)."""
+    """Give up root's right to ignore permissions: drop CAP_DAC_OVERRIDE from the bounding set before exec."""
     ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
 
 
 # Killed.
 
 
-@pytest.mark.usefixtures("made_warehouses")  # which sweeps what a killed maker left
+@pytest.mark.usefixtures("made_warehouses")  # it sweeps the leftovers of a killed process
 def test_killed_at_any_moment_it_holds_what_was_committed(
     warehouse: Path, traces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before each of the runs and after the last, into a warehouse that holds a run and into a new one; half of the
-    time others read."""
+    """Kill a load before each run and after the last, into a warehouse with a run and into a new one.
+
+    In half of the rounds other processes read meanwhile.
+    """
     monkeypatch.setattr(database, "LOCK_WAIT_S", 0.0)
     kept = shutil.copy(warehouse, tmp_path / "kept.duckdb")
     began, log = time.monotonic(), tmp_path / "stderr.txt"
     lasts_s: list[float] = []
-    """Until the first run is there, from each to the next, and from the last to the end."""
+    """Seconds until the first run is stored, between runs, and after the last."""
     with _analyzing(traces, warehouse, log) as process:
         while process.poll() is None:
             if _runs(log) > len(lasts_s):
@@ -255,7 +257,7 @@ def test_killed_at_any_moment_it_holds_what_was_committed(
 
 @contextmanager
 def _analyzing(traces: Path, warehouse: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that loads the traces and writes a line into the log after each."""
+    """Start a process that loads the traces and writes a line into the log after each."""
     with log.open("w") as stderr, start("analyze", traces, "-w", warehouse, stderr=stderr) as process:
         yield process
 
@@ -265,7 +267,7 @@ def _runs(log: Path) -> int:
 
 
 def _read(warehouse: Path, complete: dict[str, list[tuple[Any, ...]]]) -> int:
-    """How many runs are there, each of them whole; 0 where the one line says why it cannot be read."""
+    """Assert that every stored run is complete; return their number, 0 if the warehouse cannot be read."""
     try:
         connection = connect(warehouse, read_only=True)
     except WarehouseError as e:

@@ -1,4 +1,4 @@
-"""Apache Spark, with executors and their Python workers in processes of their own."""
+"""Apache Spark with executors in their own processes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_every_view_answers_as_in_the_warehouse_and_in_the_lake(
     session: Any, studied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each table and view in Spark, over Spark's rows of the tables and views that it asks.
+    """Compare each table and view in Spark, computed over Spark's rows of the tables and views that it reads.
 
     In an exhaustive run from the files, and in the lake too, which `test_lake` compares with the warehouse as well.
     """
@@ -107,7 +107,7 @@ def test_every_view_answers_as_in_the_warehouse_and_in_the_lake(
 
 
 def traces(folder: Path, count: int) -> list[str]:
-    """As many traces, each with durations of its own."""
+    """Write ``count`` traces with different durations; return their paths."""
     folder.mkdir()
     for i in range(count):
         events = kineto.matmul_step()
@@ -117,7 +117,7 @@ def traces(folder: Path, count: int) -> list[str]:
 
 
 def executors() -> list[psutil.Process]:
-    """The processes of Spark's executors, children of this one's Java."""
+    """Return the processes of Spark's executors, which are children of this process's Java."""
     return [process for process in psutil.Process().children(recursive=True) if _is_executor(process)]
 
 
@@ -129,14 +129,14 @@ def _is_executor(process: psutil.Process) -> bool:
 
 
 class Killer(threading.Thread):
-    """Kills one executor when so many runs are in the lake."""
+    """Kills one executor once the lake has ``at`` runs."""
 
     def __init__(self, lake: Path, at: int) -> None:
         super().__init__(daemon=True)
         self._lake, self._at = Lake(lake), at
         self.killed: psutil.Process | None = None
         self.there = 0
-        """Runs in the lake by then."""
+        """Number of runs in the lake at the kill."""
 
     def run(self) -> None:
         while self.there < self._at:

@@ -1,4 +1,4 @@
-"""A new warehouse is a copy of a template, and the same as one made from SQL."""
+"""A new warehouse is a copy of a template, and equal to one created from SQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPE = (
 
 
 def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Columns, constraints, views, and the rows of every table but the times."""
+    """Return columns, constraints, views, and the rows of every table."""
     with connect(path, read_only=True) as connection:
         tables = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
         rows = {name: connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in tables}

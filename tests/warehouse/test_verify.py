@@ -1,4 +1,4 @@
-"""What `verify` sees, and that it sees nothing where nothing is wrong."""
+"""`verify` finds every change, and nothing in an intact warehouse."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def warehouse(loaded: Path, tmp_path: Path) -> Path:
 
 
 def change(path: Path, *statements: str) -> None:
-    """As nothing of Ridgeline would."""
+    """Change a warehouse by another program than Ridgeline."""
     with duckdb.connect(str(path)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
 def findings(path: Path) -> dict[str, list[str]]:
-    """By the first word of a run's name, of runs with any."""
+    """Return the findings by the first word of the run's name, of runs that have any."""
     found, _ = verify(path)
     return {run.name.partition("_")[0]: run.findings for run in found if run.findings}
 
 
-def test_what_was_loaded_is_whole(warehouse: Path) -> None:
+def test_a_loaded_warehouse_has_no_findings(warehouse: Path) -> None:
     found, remarks = verify(warehouse)
     assert [run.findings for run in found] == [[], []]
     rows = {name: len(rows) for name, rows in dump(warehouse).items()}
@@ -107,14 +107,14 @@ def test_what_was_loaded_is_whole(warehouse: Path) -> None:
         ("UPDATE devices SET run_id = 'gone'", "gone", r"^devices: rows of a run that is not there$"),
     ],
 )  # fmt: skip
-def test_what_is_changed_is_found(warehouse: Path, statement: str, run: str, expected: str) -> None:
+def test_changes_are_found(warehouse: Path, statement: str, run: str, expected: str) -> None:
     change(warehouse, statement)
     found = findings(warehouse)
     assert any(re.search(expected, finding) for finding in found[run]), found
 
 
 def test_values_swapped_between_rows_are_found(warehouse: Path) -> None:
-    """Sums are the same as before, and every id is there."""
+    """The swap keeps every sum and every id."""
     swap = (
         "UPDATE operators SET start_ns = CASE operator_id WHEN 3 THEN b.start_ns ELSE a.start_ns END"
         " FROM operators a, operators b WHERE a.run_id = operators.run_id AND b.run_id = operators.run_id"
@@ -138,7 +138,7 @@ def test_the_order_of_rows_does_not_matter(warehouse: Path) -> None:
     assert findings(warehouse) == {}
 
 
-def test_digests_of_another_hash_are_left_alone_and_said(warehouse: Path) -> None:
+def test_digests_by_another_hash_are_not_compared_but_reported(warehouse: Path) -> None:
     change(warehouse, "UPDATE digests SET probe = 'x', digest = 'y'")
     found, remarks = verify(warehouse)
     assert [run.findings for run in found] == [[], []]
@@ -164,7 +164,7 @@ def test_a_line_for_each_run_and_exit_1(warehouse: Path) -> None:
 
 @pytest.mark.process
 def test_a_flipped_byte_is_found_or_of_no_consequence(warehouse: Path) -> None:
-    """Wherever it falls: one line and exit 1, unless it lies where nothing is stored."""
+    """A flipped byte anywhere gives one line and exit status 1, unless no row is stored there."""
     whole, before = warehouse.read_bytes(), dump(warehouse)
     random.seed(4)
     # the file's header, and the two of the database, of which one is current
@@ -183,7 +183,7 @@ def test_a_flipped_byte_is_found_or_of_no_consequence(warehouse: Path) -> None:
     assert noticed >= pick(3, 7)
 
 
-def test_every_table_has_digests_but_those_that_every_command_reads(warehouse: Path) -> None:
+def test_every_table_has_digests_except_schema_version_and_digests(warehouse: Path) -> None:
     stored = {name for (name,) in query(warehouse, "SELECT table_name FROM duckdb_tables()")}
     assert stored == {*RUN_TABLES, *SHARED_TABLES, *KEPT_TABLES, "schema_version", "digests"}
     with duckdb.connect(str(warehouse)) as connection:
@@ -244,12 +244,12 @@ def test_forget_makes_no_warehouse(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not TRACES.is_dir(), reason="needs the shared traces")
-def test_traces_of_others_verify(tmp_path: Path) -> None:
+def test_foreign_traces_verify(tmp_path: Path) -> None:
     results: list[Any] = analyze([TRACES], tmp_path / "w.duckdb")
     assert findings(tmp_path / "w.duckdb") == {}
     assert len(results) == len(verify(tmp_path / "w.duckdb")[0])
 
 
-def test_the_views_that_checks_ask_are_computed_anew() -> None:
+def test_checks_read_no_other_view_than_checked() -> None:
     words = {word for check in checks() for word in re.findall(r"\w+", re.sub(r"--.*", "", check))}
     assert set(CHECKED) == words & {name for name, _ in definitions()}

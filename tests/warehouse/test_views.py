@@ -1,4 +1,4 @@
-"""The views: one SQL for DuckDB and Spark, and placement under the roofs by rows written by hand."""
+"""The views' SQL for DuckDB and Spark, and positions under the roofs on rows inserted by hand."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_measured_wins_over_the_datasheet_and_the_read_rate_over_the_copys(run: 
     ]
 
 
-def test_counters_stand_beside_the_model_and_win(run: duckdb.DuckDBPyConnection) -> None:
+def test_counters_are_preferred_to_the_model(run: duckdb.DuckDBPyConnection) -> None:
     kernel(run, 1, 20_000, flops=1e6, bytes=1e7)
     counters = {"dram__bytes_read.sum": 3e6, "dram__bytes_write.sum": 1e6, "lts__t_bytes.sum": 2e7}
     for metric, value in counters.items():
@@ -165,7 +165,7 @@ def test_low_confidence_loses_no_time(run: duckdb.DuckDBPyConnection) -> None:
     assert run.execute("SELECT lost_ns, roof_fraction FROM operator_summary").fetchall() == [(None, None)]
 
 
-def test_a_bare_trace_has_no_unprofiled_step(run: duckdb.DuckDBPyConnection) -> None:
+def test_a_foreign_trace_has_no_unprofiled_step(run: duckdb.DuckDBPyConnection) -> None:
     insert(
         run, "steps", run_id="r", rank=0, step_id=1, phase="decode", step=1, host_start_ns=0, host_duration_ns=9,
         start_ns=0, end_ns=100, busy_ns=50,
@@ -178,7 +178,7 @@ def test_a_bare_trace_has_no_unprofiled_step(run: duckdb.DuckDBPyConnection) -> 
 
 
 def test_bytes_are_of_the_best_source_that_a_kernel_has(run: duckdb.DuckDBPyConnection) -> None:
-    """Counted, then recorded in the trace, then modelled, then each distinct byte once."""
+    """Best source first: counter, trace, cache_model, compulsory."""
     modelled = {"cache_read_bytes": 30, "cache_write_bytes": 5}
     kernel(run, 1, 1000, bytes=40, trace_bytes=20, **modelled)
     insert(run, "counters", run_id="r", kernel_id=1, metric="dram__bytes.sum", value=10.0, source="cupti")
