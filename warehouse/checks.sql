@@ -76,7 +76,7 @@ repeated AS (
   GROUP BY run_id, in_table, id
   HAVING COUNT(*) > 1
 )
-SELECT run_id, in_table || ': ' || COUNT(*) || ' ids more than once, ' || MIN(id) || ' among them' AS finding
+SELECT run_id, in_table || ': ' || COUNT(*) || ' duplicate ids, such as ' || MIN(id) AS finding
 FROM repeated
 GROUP BY run_id, in_table;
 
@@ -116,7 +116,7 @@ FROM missing
 GROUP BY run_id, what;
 
 -- Every row belongs to a run of the table runs.
-SELECT run_id, table_name || ': rows of a run that is not there' AS finding
+SELECT run_id, table_name || ': rows of a run that is missing' AS finding
 FROM (
   SELECT DISTINCT run_id, 'kernels' AS table_name FROM kernels
   UNION ALL
@@ -162,7 +162,7 @@ SELECT run_id, 'device ' || device_index || ': busy and idle sum to ' || busy_ns
 FROM device_timeline
 WHERE busy_ns + idle_ns <> wall_ns
 UNION ALL
-SELECT run_id, COUNT(*) || ' gaps whose parts do not sum to them'
+SELECT run_id, COUNT(*) || ' gaps whose parts do not sum to their duration'
 FROM gaps
 WHERE sync_ns + host_ns + call_ns + queue_ns <> duration_ns
 GROUP BY run_id;

@@ -79,7 +79,7 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         # DuckDB raises one of these three for a full disk or an unwritable file.
         if isinstance(e, duckdb.IOException | duckdb.FatalException | duckdb.TransactionException):
             reason = str(e).splitlines()[0]
-            raise StorageError(f"{path}: cannot be written, what it held before stays: {reason}") from e
+            raise StorageError(f"{path}: cannot be written, committed rows are kept: {reason}") from e
         raise
 
 
@@ -170,7 +170,7 @@ def _check_schema(connection: duckdb.DuckDBPyConnection, path: Path, *, read_onl
     if version < SCHEMA_VERSION and read_only:
         raise WarehouseError(
             f"{path}: schema {version} of an older ridgeline, this one reads {SCHEMA_VERSION}: "
-            f"`ridgeline reprice -w {path}` brings it forward, and keeps a copy"
+            f"`ridgeline reprice -w {path}` migrates it and keeps a copy"
         )
     if version < SCHEMA_VERSION:
         _migrate(connection, path, version)
@@ -217,4 +217,5 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path, version: int) ->
         describe(connection)
         refresh(connection)
         _finish_schema(connection)
-    print(f"ridgeline: {path}: brought from schema {version} to {SCHEMA_VERSION}, as it was: {backup}", file=sys.stderr)
+    message = f"migrated from schema {version} to {SCHEMA_VERSION}; a copy of the old file is {backup}"
+    print(f"ridgeline: {path}: {message}", file=sys.stderr)

@@ -42,7 +42,7 @@ def verify(path: str | Path) -> tuple[list[Verified], list[str]]:
         # The rollups first: from bypass_rollups on, the views no longer read them.
         for run_id, view in stale(connection):
             findings.setdefault(run_id, []).append(
-                f"kept_{view}: not what the facts say: `ridgeline reprice` computes it anew"
+                f"kept_{view}: differs from what the facts give: `ridgeline reprice` computes it again"
             )
         bypass_rollups(connection, *CHECKED)
         # The last check of checks.sql reads these two.

@@ -46,7 +46,7 @@ def test_a_writer_migrates_and_keeps_a_copy(old: Path, tmp_path: Path, capsys: p
     connect(old).close()
     ((version,),) = query(old, "SELECT min(version) FROM schema_version")
     backup = tmp_path / f"w.duckdb.v{version}.backup"
-    said = f"ridgeline: {old}: brought from schema {version} to {SCHEMA_VERSION}, as it was: {backup}\n"
+    said = f"ridgeline: {old}: migrated from schema {version} to {SCHEMA_VERSION}; a copy of the old file is {backup}\n"
     assert capsys.readouterr() == ("", said)
     assert backup.read_bytes() == as_it_was
     after = rows(old)
@@ -66,7 +66,7 @@ def test_a_migrated_schema_equals_a_new_one(old: Path, tmp_path: Path) -> None:
 
 def test_a_reader_refuses_an_older_schema_and_changes_nothing(old: Path, tmp_path: Path) -> None:
     as_it_was = old.read_bytes()
-    with pytest.raises(WarehouseError, match=r"of an older ridgeline, .*`ridgeline reprice -w .*` brings it"):
+    with pytest.raises(WarehouseError, match=r"of an older ridgeline, .*`ridgeline reprice -w .*` migrates it"):
         connect(old, read_only=True)
     assert ([path.name for path in tmp_path.iterdir()], old.read_bytes()) == (["w.duckdb"], as_it_was)
 
@@ -95,7 +95,7 @@ def test_without_room_for_the_copy_nothing_is_changed(
     full.write_text("#!/bin/sh\necho half > $3\necho 'No space left on device' >&2\nexit 1\n")
     full.chmod(0o755)
     monkeypatch.setenv("PATH", str(full.parent), prepend=":")
-    with pytest.raises(StorageError, match="cannot be written, and without a copy nothing is changed: No space left"):
+    with pytest.raises(StorageError, match="cannot be written, so nothing was migrated: No space left"):
         connect(old)
     assert rows(old) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "w.duckdb"]

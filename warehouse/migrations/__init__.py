@@ -38,7 +38,7 @@ def back_up(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> 
             subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as e:
         reason = e.strerror if isinstance(e, OSError) else e.stderr.strip()
-        raise StorageError(f"{backup}: cannot be written, and without a copy nothing is changed: {reason}") from None
+        raise StorageError(f"{backup}: cannot be written, so nothing was migrated: {reason}") from None
     return backup
 
 
