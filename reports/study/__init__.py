@@ -4,7 +4,7 @@
 >>> from ridgeline.reports import study
 >>> connection = connect("ridgeline.duckdb", read_only=True)  # doctest: +SKIP
 >>> study.latency(connection).show()  # doctest: +SKIP
->>> study.waterfall(connection, panel="dlm_block_dual · compile").show()  # doctest: +SKIP
+>>> study.waterfall(connection, panel="dlm_block_dual · llada-8b · cuda_graph").show()  # doctest: +SKIP
 """
 
 from ridgeline.reports.study.figures import (
