@@ -21,6 +21,7 @@ def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence
     ``styles`` and ``scripts`` name files of ``templates/`` without their endings; ``data`` is what the scripts read,
     encoded by :mod:`ridgeline.reports.embedding`; ``context`` holds the template's other variables.
     """
+    # Imported late, since figures for notebooks need no Jinja.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -153,6 +153,7 @@ class Comparison:
     def regressions(self) -> list[Row]:
         """The row of each kind of step that both sides have: unprofiled if both were timed, else device time."""
         checked: dict[str, Row] = {}
+        # A later level replaces an earlier one: device time says nothing of the host, which the profiler slows down.
         for level in ("step", "unprofiled"):
             for row in self.level(level):
                 times = (row["base_ns_per_step"], row["other_ns_per_step"])
@@ -195,6 +196,7 @@ def above(comparison: Comparison, percentage: float) -> list[str]:
         raise ReportError(f"nothing to check: no kind of step is in both, only {', '.join(comparison.stages)}")
     sentences = []
     for row in comparison.regressions:
+        # The query calls a row slower only if its difference exceeds the noise.
         if row["status"] == "slower" and row["change"] * 100 > percentage:
             before, after = (duration(row[f"{side}_ns_per_step"]) for side in ("base", "other"))
             what = "unprofiled" if row["level"] == "unprofiled" else "of device time"

@@ -99,6 +99,7 @@ def totals(comparison: Comparison) -> list[Row]:
     """Return the cells of each kind of step's whole: unprofiled time and device time."""
     timed = {row["stage"]: row for row in comparison.level("unprofiled")}
     traced = {row["stage"]: row for row in comparison.level("step")}
+    # A kind of step may have been timed without being traced; it comes last.
     return [
         {
             "stage": stage,

@@ -53,6 +53,7 @@ def document(gathered: Gathered) -> dict[str, Any]:
     machines = _runs_by_machine(rows)
     machine_of = {run_id: i for i, (_, run_ids) in enumerate(machines) for run_id in run_ids}
     kept = ("name", "mode", "execution", "device_time_ns", "kernels", "outcome", "message")
+    # Names are shortened here and not in the browser, so that pages and notebooks agree.
     kernels = dict.fromkeys([*gathered.launch_groups["kernel"], *gathered.timeline["kernel"]])
     return {
         **marks.page_style(),

@@ -36,6 +36,7 @@ def timelines(steps: Iterable[Row], run_ids: Sequence[str], most: int = TIMELINE
     chosen: list[str] = []
     for run_id in run_ids:
         own = by_run.get(run_id, [])
+        # The first run that does not fit ends the list: a shorter one after it would seem more important.
         most -= sum(step["kernels"] for step in own)
         if most < 0:
             break

@@ -27,6 +27,7 @@ def _count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+# Settings first, then results from what the user feels (latency) to what explains it.
 COLUMNS = (
     Column("device", "device", numeric=False, setting=True),
     Column("mode", "mode", numeric=False, setting=True),

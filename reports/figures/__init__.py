@@ -30,6 +30,7 @@ def roofline(connection: Connection, run: str) -> go.Figure:
     >>> ridgeline.roofline(connection, "dlm_full").show()  # doctest: +SKIP
     """
     machine, points = _machine_and_points(connection, run)
+    # Compute roofs of units and precisions that the run does not use would only clutter the figure.
     used = {(point["unit"], point["precision"]) for point in points if point["place"] == "roofline"}
     spec = roofs.skeleton(machine, used)
     spec["data"] += marks.traces(points, "roofline")

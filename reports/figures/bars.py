@@ -49,6 +49,7 @@ def stacked(bars: Iterable[Bar], most: int = 24) -> Spec:
     totals = _totals(bars)
     labels = sorted(totals, key=lambda label: (-sum(totals[label].values()), label))
     if len(labels) > most:
+        # The last bar is the sum of all labels that have no bar of their own.
         rest = f"({len(labels) - most + 1} more)"
         totals |= _totals((rest, family, ns) for label in labels[most - 1 :] for family, ns in totals[label].items())
         labels = [*labels[: most - 1], rest]

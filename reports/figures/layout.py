@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ridgeline.reports.figures.machine import Decades
@@ -73,6 +74,16 @@ def log_axis(title: str, decades: Decades, unit: str = "") -> Spec:
         showline=False,
         minor={"ticks": "", "showgrid": False},
     )
+
+
+def scatter(mode: str, x: Sequence[Any], y: Sequence[Any], **more: Any) -> Spec:
+    """Return a trace of markers, lines or text."""
+    return {"type": "scatter", "mode": mode, "x": x, "y": y, **more}
+
+
+def tooltips(text: Sequence[str], template: str = "%{text}") -> Spec:
+    """Return the entries of a trace that show ``text`` under the pointer, without Plotly's box for the trace's name."""
+    return {"text": text, "hovertemplate": f"{template}<extra></extra>"}
 
 
 def notebook_figure(spec: Spec) -> go.Figure:

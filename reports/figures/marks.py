@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from ridgeline.reports.figures import bars, families
-from ridgeline.reports.figures.layout import QUIET, Spec
+from ridgeline.reports.figures.layout import QUIET, Spec, scatter, tooltips
 from ridgeline.reports.figures.placement import EDGES
 from ridgeline.reports.formatting import duration, percent, si
 from ridgeline.reports.names import escape
@@ -60,19 +60,11 @@ def traces(points: Sequence[Row], place: str) -> list[Spec]:
             "sizeref": sizeref,
             "symbol": [EDGES[row["edge"]] if row["edge"] else families.symbol(family) for row in rows],
         }
-        drawn.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": escape(family),
-                "cliponaxis": False,
-                "x": [row["x"] for row in rows],
-                "y": [row["y"] if row["y"] is not None else family for row in rows],
-                "marker": marker,
-                "text": [hover(row) for row in rows],
-                "hovertemplate": "%{text}<extra></extra>",
-            }
-        )
+        x = [row["x"] for row in rows]
+        # The lane's axis has a category for each family.
+        y = [row["y"] if row["y"] is not None else family for row in rows]
+        text = tooltips([hover(row) for row in rows])
+        drawn.append(scatter("markers", x, y, name=escape(family), cliponaxis=False, marker=marker, **text))
     return drawn
 
 
@@ -95,16 +87,15 @@ def hover(row: Row) -> str:
 def badges(points: Iterable[Row], place: str = "roofline") -> list[Spec]:
     """Return an annotation at each edge that says how many points lie beyond it."""
     counts = Counter(point["edge"] for point in points if point["edge"] and point["place"] == place)
+    fixed = {
+        "xref": "paper",
+        "yref": "paper",
+        "showarrow": False,
+        "font": {"size": 11, "color": QUIET},
+        "name": "badge",
+    }
+    above = ABOVE if place == "lane" else {}
     return [
-        {
-            **BADGES[edge],
-            **(ABOVE if place == "lane" else {}),
-            "xref": "paper",
-            "yref": "paper",
-            "showarrow": False,
-            "font": {"size": 11, "color": QUIET},
-            "name": "badge",
-            "text": BADGES[edge]["text"].format(count),
-        }
+        {**BADGES[edge], **above, **fixed, "text": BADGES[edge]["text"].format(count)}
         for edge, count in sorted(counts.items())
     ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from ridgeline.reports.figures.layout import FONT, QUIET, Spec, axis, layout, log_axis
+from ridgeline.reports.figures.layout import FONT, QUIET, Spec, axis, layout, log_axis, scatter
 from ridgeline.reports.figures.machine import Frame, Machine, Roof
 from ridgeline.reports.names import escape
 
@@ -94,25 +94,10 @@ def _ridge(roof: Roof, peaks: Sequence[Roof]) -> float:
 
 
 def _line(roof: Roof, x: list[float], y: list[float]) -> Spec:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": x,
-        "y": y,
-        "name": escape(roof.label),
-        "hoverinfo": "skip",
-        "line": _stroke(roof),
-        # The page finds a roof, and what it limits, by these.
-        "meta": {
-            "role": "roof",
-            "resource": roof.resource,
-            "source": roof.source,
-            "value": roof.value,
-            "unit": roof.unit,
-            "precision": roof.precision,
-            "level": roof.level,
-        },
-    }
+    # The page finds a roof, and what it limits, by its `meta`.
+    meta = {key: getattr(roof, key) for key in ("resource", "source", "value", "unit", "precision", "level")}
+    more = {"hoverinfo": "skip", "line": _stroke(roof), "meta": {"role": "roof", **meta}}
+    return scatter("lines", x, y, name=escape(roof.label), **more)
 
 
 def _stroke(roof: Roof) -> Spec:

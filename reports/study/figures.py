@@ -1,4 +1,4 @@
-"""The figures of the study: how each is queried and drawn, and one function a figure for notebooks."""
+"""The figures of the study: the entries of ``study.toml``, how each is queried, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ridgeline.reports import queries
-from ridgeline.reports.errors import ReportError
-from ridgeline.reports.figures.layout import notebook_figure
 from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study import drawings, paper
+from ridgeline.reports.study.drawings import parity, run_bars, speedup, step_roofline, throughput, trends, waterfall
 from ridgeline.reports.study.drawings.panels import Panel
-from ridgeline.warehouse.selection import resolve
 
 if TYPE_CHECKING:
     import duckdb
-    import plotly.graph_objects as go
 
     Connection = duckdb.DuckDBPyConnection
 
@@ -60,6 +56,7 @@ def rows(connection: Connection, figure: Figure, run_ids: Sequence[str]) -> list
 
 def draw_functions(connection: Connection, run_ids: Sequence[str]) -> dict[str, Draw]:
     """Return the function that draws each figure, by key; the roofline's holds the ceilings of the runs' devices."""
+    # A run that Ridgeline did not capture is in no figure, so its ceilings are not needed.
     device_of = {row["run_id"]: row["device"] for row in queries.rows(connection, "captured_runs", runs=run_ids)}
     ceilings: dict[str, list[Row]] = {}
     for row in queries.rows(connection, "ceilings", runs=run_ids):
@@ -67,101 +64,17 @@ def draw_functions(connection: Connection, run_ids: Sequence[str]) -> dict[str, 
             ceilings.setdefault(device_of[row["run_id"]], []).append(row)
     machines = {device: Machine.of(device, own) for device, own in ceilings.items()}
     return {
-        "e1_costs": drawings.costs,
-        "e2_latency": drawings.latency,
-        "e2_split": drawings.split,
-        "e3_intensity": drawings.intensity,
-        "e4_roofline": partial(drawings.roofline, machines=machines),
-        "e5_block_size": drawings.block_sizes,
-        "e6_throughput": drawings.throughput,
-        "e7_steps": drawings.steps,
-        "e8_batch": drawings.batches,
-        "e9_lengths": drawings.lengths,
-        "gap": drawings.gap,
-        "speedup": drawings.speedup,
-        "energy": drawings.energy,
+        "e1_costs": parity.costs,
+        "e2_latency": trends.latency,
+        "e2_split": run_bars.split,
+        "e3_intensity": trends.intensity,
+        "e4_roofline": partial(step_roofline.roofline, machines=machines),
+        "e5_block_size": trends.block_sizes,
+        "e6_throughput": throughput.throughput,
+        "e7_steps": trends.steps,
+        "e8_batch": trends.batches,
+        "e9_lengths": trends.lengths,
+        "gap": waterfall.gap,
+        "speedup": speedup.speedup,
+        "energy": run_bars.energy,
     }
-
-
-def latency(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E2: seconds of a generation against generated tokens.
-
-    ``runs`` are names, ids or prefixes, all if empty. A figure of several devices or lengths has a panel for each;
-    ``panel`` is the beginning of a title. This function and all below raise
-    :class:`~ridgeline.reports.errors.ReportError` if the runs do not make the figure.
-    """
-    return _figure(connection, "e2_latency", runs, panel)
-
-
-def latency_split(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E2: seconds of a generation by part: kernels of each kind of step, sampling and host."""
-    return _figure(connection, "e2_split", runs, panel)
-
-
-def costs(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E1: intensity of traced kernels against intensity by closed form, in FLOP per byte."""
-    return _figure(connection, "e1_costs", runs, panel)
-
-
-def intensity(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E3: FLOP per byte against the attended length."""
-    return _figure(connection, "e3_intensity", runs, panel)
-
-
-def roofline(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E4: FLOP/s of every kind of step against FLOP per byte, under the device's roofs."""
-    return _figure(connection, "e4_roofline", runs, panel)
-
-
-def block_size(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E5: seconds of a generation and FLOP per byte against the block size."""
-    return _figure(connection, "e5_block_size", runs, panel)
-
-
-def throughput(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E6: tokens/s and bytes of peak memory against the batch, with the first batch that ran out of memory."""
-    return _figure(connection, "e6_throughput", runs, panel)
-
-
-def steps(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E7: seconds of a generation and tokens/s against the number of steps."""
-    return _figure(connection, "e7_steps", runs, panel)
-
-
-def batch_intensity(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E8: FLOP per byte against the batch."""
-    return _figure(connection, "e8_batch", runs, panel)
-
-
-def lengths(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """E9: seconds of a step against the attended length."""
-    return _figure(connection, "e9_lengths", runs, panel)
-
-
-def waterfall(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """Seconds of a run's mean step, from the ideal step to the measured one; choose the run or its panel."""
-    return _figure(connection, "gap", runs, panel)
-
-
-def speedup(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """Speed-up of block modes over the naive mode, from the ideal to the measured one."""
-    return _figure(connection, "speedup", runs, panel)
-
-
-def energy(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
-    """Joules per committed token."""
-    return _figure(connection, "energy", runs, panel)
-
-
-def _figure(connection: Connection, key: str, runs: Sequence[str], panel: str) -> go.Figure:
-    (figure,) = (figure for figure in FIGURES if figure.key == key)
-    run_ids = resolve(connection, runs)
-    stored = rows(connection, figure, run_ids)
-    panels = draw_functions(connection, run_ids)[key](stored, paper.marks(key, stored)) if stored else []
-    if not panels:
-        raise ReportError(f"{figure.title}: needs {figure.needs}: capture capture/configs/{figure.config}")
-    chosen = next((one for one in panels if one.title.startswith(panel)), None)
-    if chosen is None:
-        titles = ", ".join(one.title for one in panels[:8])
-        raise ReportError(f"{panel}: no such panel, there are {titles}")
-    return notebook_figure(chosen.spec)

@@ -49,6 +49,7 @@ def write_of(connection: duckdb.DuckDBPyConnection, out: str | Path, run_ids: Se
 
 def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[list[Row], list[study.Figure]]:
     """Return a section for each figure that the runs make, and the figures that they do not make."""
+    # Figures compare settings, which only captured runs record.
     captured = [row["run_id"] for row in queries.rows(connection, "captured_runs", runs=run_ids)]
     draw = study.draw_functions(connection, captured)
     sections: list[Row] = []

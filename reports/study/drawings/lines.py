@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ridgeline.reports.figures.layout import Spec, axis, layout
+from ridgeline.reports.figures.layout import Spec, axis, layout, scatter, tooltips
 from ridgeline.reports.formatting import digits, duration, percent, si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row, by_column
@@ -90,24 +90,20 @@ def _y_axis(measure: Measure, drawn: Sequence[Series]) -> Spec:
 
 def _traces(one: Series, x: str, measure: Measure, y: str) -> list[Spec]:
     """Return the line of a series, and the thin line of the reference, each if it has any values."""
-    fixed = {"type": "scatter", "mode": "lines+markers", "legendgroup": escape(one.label), "yaxis": y}
+    fixed = {"legendgroup": escape(one.label), "yaxis": y}
     traces: list[Spec] = []
     rows = sorted((row for row in one.rows if row.get(measure.column) is not None), key=lambda row: row[x])
     if rows:
         # A value that is projected from fewer steps has an open mark.
         projected = [f"{one.symbol}-open" if row.get("projected_from") else one.symbol for row in rows]
         symbol = projected if any(row.get("projected_from") for row in rows) else one.symbol
-        line: Spec = {
-            **fixed,
-            "name": escape(one.label),
-            "showlegend": y == "y",
-            "x": [row[x] for row in rows],
-            "y": [row[measure.column] * measure.scale for row in rows],
+        look = {
             "line": {"color": one.color, "dash": one.dash, "width": 1.8},
             "marker": {"color": one.color, "symbol": symbol, "size": 7},
-            "text": [_hover(row, one, measure) for row in rows],
-            "hovertemplate": "%{text}<extra></extra>",
         }
+        places, values = [row[x] for row in rows], [row[measure.column] * measure.scale for row in rows]
+        line = scatter("lines+markers", places, values, name=escape(one.label), showlegend=y == "y", **fixed, **look)
+        line |= tooltips([_hover(row, one, measure) for row in rows])
         low, high = measure.spread or (measure.column, measure.column)
         if any(row[low] != row[high] for row in rows):
             # From the least to the most of the repeats.
@@ -124,17 +120,14 @@ def _traces(one: Series, x: str, measure: Measure, y: str) -> list[Spec]:
     rows = sorted((row for row in one.rows if row.get(column)), key=lambda row: row[x])
     if rows:
         thin = {
-            **fixed,
-            "name": escape(f"{one.label}, {what}"),
-            "showlegend": False,
-            "x": [row[x] for row in rows],
-            "y": [row[column] * measure.scale for row in rows],
             "line": {"color": one.color, "dash": "3px,3px", "width": 1},
             "marker": {"color": one.color, "symbol": "line-ew-open", "size": 7},
             "opacity": 0.75,
             "hovertemplate": f"%{{fullData.name}}: %{{y:.4s}}{measure.unit}<extra></extra>",
         }
-        traces.append(thin)
+        places, values = [row[x] for row in rows], [row[column] * measure.scale for row in rows]
+        name = escape(f"{one.label}, {what}")
+        traces.append(scatter("lines+markers", places, values, name=name, showlegend=False, **fixed, **thin))
     return traces
 
 
@@ -162,18 +155,11 @@ def paper_marks(marks: Iterable[Row], y: str = "y") -> list[Spec]:
     for device, own in by_column((mark for mark in marks if mark.get("x") is not None), "device").items():
         ends = [(mark["value"],) * 2 if "value" in mark else (mark["low"], mark["high"]) for mark in own]
         halves = [(high - low) / 2 for low, high in ends]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": escape(f"paper: {device}"),
-                "x": [mark["x"] for mark in own],
-                "y": [(low + high) / 2 for low, high in ends],
-                "yaxis": y,
-                "error_y": {"type": "data", "array": halves, "color": PAPER, "thickness": 1.4},
-                "marker": {"color": PAPER, "symbol": "diamond-open", "size": 10, "line": {"width": 1.6}},
-                "text": [escape(f"{mark['what']}: {stated(mark)}") for mark in own],
-                "hovertemplate": "paper: %{text}<extra></extra>",
-            }
-        )
+        look = {
+            "error_y": {"type": "data", "array": halves, "color": PAPER, "thickness": 1.4},
+            "marker": {"color": PAPER, "symbol": "diamond-open", "size": 10, "line": {"width": 1.6}},
+        }
+        text = tooltips([escape(f"{mark['what']}: {stated(mark)}") for mark in own], "paper: %{text}")
+        x, middles = [mark["x"] for mark in own], [(low + high) / 2 for low, high in ends]
+        traces.append(scatter("markers", x, middles, name=escape(f"paper: {device}"), yaxis=y, **look, **text))
     return traces

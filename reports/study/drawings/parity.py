@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ridgeline.reports.figures.layout import QUIET, Spec, layout, log_axis
+from ridgeline.reports.figures.layout import QUIET, Spec, layout, log_axis, scatter, tooltips
 from ridgeline.reports.names import hover_text
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.kinds import legend, symbol
 from ridgeline.reports.study.drawings.lines import LEGEND
 from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.settings import legend, symbol
 
 COMPONENTS = {"linear": "#4574b8", "attention": "#e0783c", "other": "#e4b93d", "all": "#1f9e89"}
 
@@ -25,17 +25,9 @@ def costs(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         values = [row[key] for row in priced for key in ("predicted_intensity", "intensity")]
         decades = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
         ends = [10.0**e for e in decades]
-        diagonal = {
-            "type": "scatter",
-            "mode": "lines",
-            "x": ends,
-            "y": ends,
-            "name": "equal",
-            "line": {"color": QUIET, "width": 1.2},
-            "hoverinfo": "skip",
-            "showlegend": False,
-            "meta": {"role": "roof"},  # the page repaints it as it repaints roofs
-        }
+        # The page repaints the diagonal as it repaints roofs.
+        look = {"line": {"color": QUIET, "width": 1.2}, "hoverinfo": "skip", "meta": {"role": "roof"}}
+        diagonal = scatter("lines", ends, ends, name="equal", showlegend=False, **look)
         parts = [(part, [row for row in priced if row["component"] == part]) for part in COMPONENTS]
         frame = layout(520, margin={"l": 74, "r": 16, "t": 12, "b": 52}, showlegend=True, legend=LEGEND)
         frame["xaxis"] = log_axis("closed form, FLOP per byte", decades)
@@ -50,21 +42,13 @@ def costs(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
 
 def _points(component: str, rows: Sequence[Row]) -> Spec:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": component,
-        "x": [row["predicted_intensity"] for row in rows],
-        "y": [row["intensity"] for row in rows],
-        "marker": {
-            "color": COMPONENTS[component],
-            "size": 8,
-            "opacity": 0.8,
-            "symbol": [symbol(row["kind"]) for row in rows],
-        },
-        "text": [
-            hover_text(row["name"], f"{row['kind']}, {row['query']:,} of {row['context']:,.0f}, {component}")
-            for row in rows
-        ],
-        "hovertemplate": "%{text}<br>closed form %{x:.4g}, kernels %{y:.4g} FLOP/B<extra></extra>",
-    }
+    x = [row["predicted_intensity"] for row in rows]
+    y = [row["intensity"] for row in rows]
+    symbols = [symbol(row["kind"]) for row in rows]
+    marker = {"color": COMPONENTS[component], "size": 8, "opacity": 0.8, "symbol": symbols}
+    text = [
+        hover_text(row["name"], f"{row['kind']}, {row['query']:,} of {row['context']:,.0f}, {component}")
+        for row in rows
+    ]
+    template = "%{text}<br>closed form %{x:.4g}, kernels %{y:.4g} FLOP/B"
+    return scatter("markers", x, y, name=component, marker=marker, **tooltips(text, template))

@@ -1,12 +1,31 @@
-"""Horizontal bars, one a run, each with a label that distinguishes it from the others."""
+"""Draw one horizontal bar a run: the parts of its latency, or its joules per token."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ridgeline.reports.figures.layout import Spec, axis, layout
+from ridgeline.reports.figures.layout import QUIET, Spec, axis, layout, scatter
+from ridgeline.reports.formatting import digits, duration, percent
+from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row, by_column
-from ridgeline.reports.study.drawings.settings import SETTINGS, distinguishing, label
+from ridgeline.reports.study.drawings.lines import LEGEND
+from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.settings import SETTINGS, color, distinguishing, in_all, label
+
+# In the order in which parts are stacked.
+PARTS = {
+    "prefill": "#4574b8",
+    "decode": "#74ace7",
+    "denoise": "#bb162c",
+    "refresh": "#e0783c",
+    "reuse": "#2a8e9a",
+    "commit": "#8f80ea",
+    "sampling": "#e0a8c0",
+    "host": "#a2a2a2",
+}
+
+# Label and rows of each run; its rows are the parts of its latency.
+Bars = Sequence[tuple[str, list[Row]]]
 
 
 def run_bars(rows: Sequence[Row], column: str) -> list[tuple[str, list[Row]]]:
@@ -26,6 +45,12 @@ def distinct(labels: Sequence[str], i: int) -> str:
     return f"{labels[i]} ({before + 1})" if labels.count(labels[i]) > 1 else labels[i]
 
 
+def end_labels(x: Sequence[float], y: Sequence[str], text: Sequence[str]) -> Spec:
+    """Return text right of the ends of bars, at ``x``."""
+    look = {"textposition": "middle right", "textfont": {"size": 11, "color": QUIET}, "meta": {"role": "text"}}
+    return scatter("text", x, y, text=[f"  {label}" for label in text], **look, hoverinfo="skip", cliponaxis=False)
+
+
 def frame(labels: Sequence[str], unit: str) -> Spec:
     """Return the layout of a bar for each label."""
     categories = {"type": "category", "categoryorder": "array", "categoryarray": list(labels)}
@@ -37,3 +62,99 @@ def frame(labels: Sequence[str], unit: str) -> Spec:
         xaxis=axis("", tickformat="~s", ticksuffix=unit, nticks=7, rangemode="tozero"),
         yaxis=axis("", **categories, showgrid=False, ticksuffix="  "),
     )
+
+
+def split(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
+    """E2: draw the parts of a latency, one bar a run."""
+
+    def draw(own: list[Row]) -> tuple[Spec, list[str]]:
+        bars = [(escape(name), parts) for name, parts in run_bars(own, "latency_ns")]
+        # Kinds of steps that this version does not know are stacked last.
+        kinds = [*PARTS, *sorted({row["part"] for row in own} - PARTS.keys())]
+        data = [_part(part, bars) for part in kinds if any(row["part"] == part for row in own)]
+        spec: Spec = {"data": data + _totals(bars), "layout": frame([name for name, _ in bars], "s")}
+        spec["layout"] |= {
+            "showlegend": True,
+            "legend": LEGEND | {"orientation": "h", "y": 1, "yanchor": "bottom", "traceorder": "normal"},
+        }
+        spec["layout"]["margin"]["t"] = 44
+        # Room for the total beyond the longest bar.
+        spec["layout"]["xaxis"]["range"] = [0, max(row["high_ns"] for row in own) / 1e9 * 1.18]
+        runs = {row["run_id"] for row in own}
+        untraced = {row["run_id"] for row in own if row["basis"] == "not traced"}
+        fused = runs - {row["run_id"] for row in own if row["part"] == "sampling"}
+        notes = [in_all(own, SETTINGS)]
+        for text, some in (
+            ("lack a trace of some kind of step, so the part of that kind includes its host time", untraced),
+            ("have no kernel labelled as sampling, because a compiler fused sampling with other work", fused),
+        ):
+            notes += [f"{len(some)} of {len(runs)} run{'s' if len(runs) != 1 else ''} {text}."] if some else []
+        return spec, notes
+
+    return panels(rows, ["device", "model", "batch", "prompt_tokens", "generated_tokens"], draw)
+
+
+def _part(part: str, bars: Bars) -> Spec:
+    own = [(name, row) for name, rows in bars for row in rows if row["part"] == part]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": escape(part),
+        "marker": {"color": PARTS.get(part, "#4a586b")},
+        "x": [row["value_ns"] / 1e9 for _, row in own],
+        "y": [name for name, _ in own],
+        "text": [f"{duration(row['value_ns'])}, {percent(row['value_ns'] / row['latency_ns'])}" for _, row in own],
+        "textposition": "none",
+        "hovertemplate": "%{y}<br>%{fullData.name}: %{text}<extra></extra>",
+    }
+
+
+def _totals(bars: Bars) -> list[Spec]:
+    """Return the spread of each bar over the repeats, and its total beyond it."""
+    runs = [rows[0] for _, rows in bars]
+    names = [name for name, _ in bars]
+    spread = {
+        "type": "data",
+        "symmetric": False,
+        "array": [(run["high_ns"] - run["latency_ns"]) / 1e9 for run in runs],
+        "arrayminus": [(run["latency_ns"] - run["low_ns"]) / 1e9 for run in runs],
+        "color": QUIET,
+        "thickness": 1.2,
+        "width": 4,
+    }
+    # Stacked bars cannot have a common error bar, so an invisible mark at the end of each carries it.
+    hidden = {"showlegend": False, "hoverinfo": "skip", "cliponaxis": False, "marker": {"opacity": 0}}
+    totals = [run["latency_ns"] for run in runs]
+    labels = end_labels([run["high_ns"] / 1e9 for run in runs], names, [duration(total) for total in totals])
+    return [
+        scatter("markers", [total / 1e9 for total in totals], names, error_x=spread, **hidden),
+        labels | {"showlegend": False},
+    ]
+
+
+def energy(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
+    """Draw joules per committed token, one bar a run."""
+
+    def draw(own: list[Row]) -> tuple[Spec, list[str]]:
+        bars = [(escape(name), runs[0]) for name, runs in run_bars(own, "joules_per_token")]
+        joules = {
+            "type": "bar",
+            "orientation": "h",
+            "y": [name for name, _ in bars],
+            "x": [row["joules_per_token"] for _, row in bars],
+            "marker": {"color": [color(row["mode"]) for _, row in bars]},
+            "text": [f"{digits(row['joules_per_token'])} J at {row['mean_power_w']:.0f} W" for _, row in bars],
+            "textposition": "outside",
+            "cliponaxis": False,
+            "meta": {"role": "text"},
+            "textfont": {"size": 11, "color": QUIET},
+            "hovertext": [hover_text(row["name"], f"telemetry over {row['telemetry_s']:.2f} s") for _, row in bars],
+            "hovertemplate": "%{hovertext}<br>%{text}<extra></extra>",
+        }
+        spec: Spec = {"data": [joules], "layout": frame([name for name, _ in bars], "J")}
+        # Text outside the longest bar needs room that Plotly does not reserve.
+        longest = max(row["joules_per_token"] for _, row in bars)
+        spec["layout"]["xaxis"] |= {"range": [0, longest * 1.3], "title": axis("joules per committed token")["title"]}
+        return spec, [in_all([row for _, row in bars], SETTINGS)]
+
+    return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ridgeline.reports.queries import Row
 from ridgeline.reports.study.drawings.settings import by_keys, color, distinguishing, label
 
+# The more a run is optimized, the more solid its line.
 DASHES = {"eager": "dot", "cuda_graph": "dash", "compile": "solid"}
 SYMBOLS = ("circle", "square", "triangle-up", "star", "cross", "hexagon", "triangle-down", "pentagon", "bowtie")
 

@@ -19,6 +19,9 @@ MODES = {
 }
 OTHER_MODE = "#7f7f7f"
 
+# The symbol of each kind of step; other kinds are crosses.
+KINDS = {"prefill": "square", "decode": "circle", "denoise": "star", "refresh": "triangle-up", "reuse": "diamond"}
+
 # Settings that may distinguish series, and the format of each in a label. An earlier key is preferred to a later one.
 KEYS = {
     "mode": "{}",
@@ -110,3 +113,20 @@ def by_keys(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple[Any, ...], l
     for row in rows:
         groups.setdefault(tuple(row.get(key) for key in keys), []).append(row)
     return dict(sorted(groups.items(), key=lambda group: [rank(value) for value in group[0]]))
+
+
+def symbol(kind: str) -> str:
+    """Return the Plotly symbol of a kind of step."""
+    return KINDS.get(kind, "cross")
+
+
+def legend(rows: Sequence[Row]) -> str:
+    """Return a sentence that explains the symbols of the rows' kinds.
+
+    >>> legend([{"kind": "decode"}, {"kind": "commit"}])
+    'Marks: decode circle, commit cross.'
+    """
+    order = list(KINDS)
+    kinds = sorted({row["kind"] for row in rows}, key=lambda kind: (order.index(kind) if kind in order else 9, kind))
+    marks = [f"{kind} {symbol(kind).removesuffix('-up')}" for kind in kinds]
+    return f"Marks: {', '.join(marks)}."

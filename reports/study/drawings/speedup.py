@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ridgeline.reports.figures.layout import Spec, axis, layout
+from ridgeline.reports.figures.layout import Spec, axis, layout, scatter, tooltips
 from ridgeline.reports.formatting import digits
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
@@ -25,22 +25,15 @@ def speedup(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         data: list[Spec] = []
         for one in series(own, SETTINGS):
             stages = sorted(one.rows, key=lambda row: row["stage"])
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines+markers",
-                    "name": escape(one.label),
-                    "x": [row["level"] for row in stages],
-                    "y": [row["speedup"] for row in stages],
-                    "line": {"color": one.color, "dash": one.dash, "width": 1.8},
-                    "marker": {"color": one.color, "symbol": one.symbol, "size": 8},
-                    "text": [
-                        hover_text(row["name"], f"{row['level']}: {digits(row['speedup'])} times {row['naive_name']}")
-                        for row in stages
-                    ],
-                    "hovertemplate": "%{text}<extra></extra>",
-                }
-            )
+            x, y = [row["level"] for row in stages], [row["speedup"] for row in stages]
+            line = {"color": one.color, "dash": one.dash, "width": 1.8}
+            marker = {"color": one.color, "symbol": one.symbol, "size": 8}
+            text = [
+                hover_text(row["name"], f"{row['level']}: {digits(row['speedup'])} times {row['naive_name']}")
+                for row in stages
+            ]
+            look = {"name": escape(one.label), "line": line, "marker": marker}
+            data.append(scatter("lines+markers", x, y, **look, **tooltips(text)))
         # Papers state the measured speed-up, which is the last level.
         claims = paper_marks([mark | {"x": levels[-1]} for mark in marks])
         return {"data": data + claims, "layout": frame}, [in_all(own, SETTINGS)]

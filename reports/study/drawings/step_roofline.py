@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ridgeline.reports.figures import roofs
-from ridgeline.reports.figures.layout import Spec
+from ridgeline.reports.figures.layout import Spec, scatter, tooltips
 from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.formatting import digits, duration, si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.kinds import legend, symbol
 from ridgeline.reports.study.drawings.lines import LEGEND
 from ridgeline.reports.study.drawings.panels import Panel, panels
-from ridgeline.reports.study.drawings.settings import MODES, SETTINGS, color, in_all
+from ridgeline.reports.study.drawings.settings import MODES, SETTINGS, color, in_all, legend, symbol
 
 # The suffix of a symbol for each execution; compiled runs have full symbols.
 FILLS = {"eager": "-open", "cuda_graph": "-open-dot"}
@@ -55,22 +54,9 @@ def _steps(mode: str, rows: Sequence[Row], sizeref: float) -> Spec:
                 f"{digits(row['intensity'])} FLOP/B, {si(row['achieved_flops_per_s'], 'FLOP/s')}",
             )
         )
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": escape(mode),
-        "x": [row["intensity"] for row in rows],
-        "y": [row["achieved_flops_per_s"] for row in rows],
-        "marker": {
-            "color": color(mode),
-            "symbol": [symbol(row["kind"]) + FILLS.get(row["execution"], "") for row in rows],
-            "size": [row["step_ns"] for row in rows],
-            "sizemode": "area",
-            "sizeref": sizeref,
-            "sizemin": 5,
-            "opacity": 0.85,
-            "line": {"width": 1.6},
-        },
-        "text": text,
-        "hovertemplate": "%{text}<extra></extra>",
-    }
+    symbols = [symbol(row["kind"]) + FILLS.get(row["execution"], "") for row in rows]
+    area = {"size": [row["step_ns"] for row in rows], "sizemode": "area", "sizeref": sizeref, "sizemin": 5}
+    marker = {"color": color(mode), "symbol": symbols, **area, "opacity": 0.85, "line": {"width": 1.6}}
+    x = [row["intensity"] for row in rows]
+    y = [row["achieved_flops_per_s"] for row in rows]
+    return scatter("markers", x, y, name=escape(mode), marker=marker, **tooltips(text))

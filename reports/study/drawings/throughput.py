@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ridgeline.reports.figures.layout import QUIET, Spec, axis, layout
+from ridgeline.reports.figures.layout import QUIET, Spec, axis, layout, scatter, tooltips
 from ridgeline.reports.formatting import si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
@@ -74,21 +74,14 @@ def _boundary(one: Series) -> list[Spec]:
         level = fits[-1]["tokens_per_s"] if fits else 0
         beyond = ", ".join(f"{row['batch']:,}" for row in failed)
         x = [math.log2(row["batch"]) for row in (*fits[-1:], failed[0])]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": escape(f"{one.label}, out of memory"),
-                "legendgroup": escape(one.label),
-                "showlegend": not fits,
-                "x": x,
-                "y": [level] * len(x),
-                "line": {"color": one.color, "dash": "dot", "width": 1.4},
-                "marker": {"color": one.color, "symbol": "x", "size": [0, 11][-len(x) :]},
-                "text": [hover_text(one.label, f"out of memory at {beyond}", failed[0]["message"] or "")] * len(x),
-                "hovertemplate": "%{text}<extra></extra>",
-            }
-        )
+        text = hover_text(one.label, f"out of memory at {beyond}", failed[0]["message"] or "")
+        look = {
+            "line": {"color": one.color, "dash": "dot", "width": 1.4},
+            "marker": {"color": one.color, "symbol": "x", "size": [0, 11][-len(x) :]},
+        }
+        entry = {"name": escape(f"{one.label}, out of memory"), "legendgroup": escape(one.label)}
+        tooltip = tooltips([text] * len(x))
+        traces.append(scatter("lines+markers", x, [level] * len(x), showlegend=not fits, **entry, **look, **tooltip))
     return traces
 
 
@@ -111,11 +104,10 @@ def _memory(one: Series, rank: int, of: int) -> list[Spec]:
             "y": [row[column] or 0 for row in rows],
             "width": width * 0.9,
             "marker": {"color": paint, "line": {"color": one.color, "width": 1.4}},
-            "text": [
-                hover_text(one.label, f"batch {row['batch']:,}, {name}: {si(row[column] or 0, 'B')}") for row in rows
-            ],
             "textposition": "none",
-            "hovertemplate": "%{text}<extra></extra>",
+            **tooltips(
+                [hover_text(one.label, f"batch {row['batch']:,}, {name}: {si(row[column] or 0, 'B')}") for row in rows]
+            ),
         }
         for column, (name, paint) in MEMORY.items()
         if any(row[column] for row in rows) or rank == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ridgeline.reports.figures.layout import Spec
+from ridgeline.reports.figures.layout import Spec, scatter
 from ridgeline.reports.names import escape
 from ridgeline.reports.queries import Row
 from ridgeline.reports.study.drawings.lines import Measure, lines, paper_marks
@@ -72,22 +72,16 @@ def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         options = {row["options"] for one in drawn for row in one.rows}
         ar = [row for row in own if row["mode"] == "ar" and row["steps"] is None and row["options"] in options]
         for one in series(ar, keys):
+            look = {
+                "name": escape(f"{one.label}, any number of steps"),
+                "legendgroup": escape(f"level {one.label}"),
+                "line": {"color": one.color, "dash": one.dash, "width": 1.4},
+                "hovertemplate": "%{fullData.name}: %{y:.4s}<extra></extra>",
+            }
             row = one.rows[0]
-            drawing[0]["data"] += [
-                {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "name": escape(f"{one.label}, any number of steps"),
-                    "legendgroup": escape(f"level {one.label}"),
-                    "showlegend": y == "y",
-                    "x": [low, high],
-                    "y": [value, value],
-                    "yaxis": y,
-                    "line": {"color": one.color, "dash": one.dash, "width": 1.4},
-                    "hovertemplate": "%{fullData.name}: %{y:.4s}<extra></extra>",
-                }
-                for y, value in (("y", row["latency_ns"] / 1e9), ("y2", row["tokens_per_s"]))
-            ]
+            for y, value in (("y", row["latency_ns"] / 1e9), ("y2", row["tokens_per_s"])):
+                level = scatter("lines", [low, high], [value, value], yaxis=y, showlegend=y == "y", **look)
+                drawing[0]["data"].append(level)
         return drawing
 
     return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)

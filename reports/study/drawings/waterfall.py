@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ridgeline.reports.figures import families
-from ridgeline.reports.figures.layout import QUIET, Spec
+from ridgeline.reports.figures.layout import Spec
 from ridgeline.reports.formatting import duration
 from ridgeline.reports.names import clip, escape
 from ridgeline.reports.queries import Row, by_column
 from ridgeline.reports.study.drawings.panels import Panel
-from ridgeline.reports.study.drawings.run_bars import distinct, frame
+from ridgeline.reports.study.drawings.run_bars import distinct, end_labels, frame
 from ridgeline.reports.study.drawings.settings import SETTINGS, distinguishing, label
 
 # The colour of each component; the others have the colour of their operator family.
@@ -75,18 +75,11 @@ def _waterfall(rows: Sequence[Row]) -> Spec:
             "textposition": "none",
             "hovertemplate": "%{y}: %{text}<extra></extra>",
         },
-        # Bars with a base cannot have text outside, so a scatter trace holds it.
-        {
-            "type": "scatter",
-            "mode": "text",
-            "hoverinfo": "skip",
-            "cliponaxis": False,
-            "meta": {"role": "text"},
-            "x": [*(max(row["start_ns"], row["end_ns"]) / 1e9 for row in rows), measured / 1e9],
-            "y": [*names, MEASURED],
-            "text": [*(f"  {change}" for change in changes), f"  {duration(measured)}"],
-            "textposition": "middle right",
-            "textfont": {"size": 11, "color": QUIET},
-        },
+        # Bars with a base cannot have text outside.
+        end_labels(
+            [*(max(row["start_ns"], row["end_ns"]) / 1e9 for row in rows), measured / 1e9],
+            [*names, MEASURED],
+            [*changes, duration(measured)],
+        ),
     ]
     return spec

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ridgeline.reports.figures.machine import Machine
-from ridgeline.reports.study import drawings as drawing
+from ridgeline.reports.study.drawings import parity, run_bars, speedup, step_roofline, throughput, trends, waterfall
 from ridgeline.reports.study.drawings.settings import SETTINGS, labelled_groups
 
 RUN = {
@@ -30,7 +30,7 @@ def test_a_waterfalls_bars_hang_where_the_one_before_ends() -> None:
         bar(1, "ideal", "reuse", 50_000.0, 0.0),
         bar(2, "family", "matmul", 30_000.0, 50_000.0),
     ]
-    (panel,) = drawing.gap(rows, [])
+    (panel,) = waterfall.gap(rows, [])
     trace, text = panel.spec["data"]
     assert trace["y"] == ["ideal reuse step", "matmul beyond its roof", "gaps and host", "measured step"]
     assert trace["base"] == pytest.approx([0, 50e-6, 70e-6, 0])
@@ -45,13 +45,13 @@ def test_a_waterfall_of_blocks_with_a_dual_cache_comes_first() -> None:
         bar(1, "ideal", "decode", 1.0, 0.0, run_id="a", mode="ar", execution="cuda_graph"),
         bar(1, "ideal", "reuse", 1.0, 0.0, run_id="b"),
     ]
-    assert [panel.title for panel in drawing.gap(rows, [])] == ["dlm_block_dual · eager", "ar · cuda_graph"]
+    assert [panel.title for panel in waterfall.gap(rows, [])] == ["dlm_block_dual · eager", "ar · cuda_graph"]
 
 
 def test_runs_alike_in_every_setting_stay_apart() -> None:
     drawn = RUN | {"mean_power_w": 300.0, "telemetry_s": 2.0}
     rows = [drawn | {"run_id": "a", "joules_per_token": 2.0}, drawn | {"run_id": "b", "joules_per_token": 3.0}]
-    (panel,) = drawing.energy(rows, [])
+    (panel,) = run_bars.energy(rows, [])
     (trace,) = panel.spec["data"]
     assert trace["y"] == ["dlm_block_dual · eager (1)", "dlm_block_dual · eager (2)"]
     assert trace["x"] == [3.0, 2.0]
@@ -71,7 +71,7 @@ def test_the_roofline_marks_kind_and_execution() -> None:
         RUN | timed | {"kind": kind, "execution": execution, "achieved_flops_per_s": 1e12}
         for kind, execution in (("reuse", "eager"), ("refresh", "compile"), ("commit", "cuda_graph"))
     ]
-    (panel,) = drawing.roofline(rows, [], {"D": Machine("D", ())})
+    (panel,) = step_roofline.roofline(rows, [], {"D": Machine("D", ())})
     (trace,) = panel.spec["data"]
     assert (trace["x"], trace["y"]) == ([10.0] * 3, [1e12] * 3)
     assert trace["marker"]["symbol"] == ["diamond-open", "triangle-up", "cross-open-dot"]
@@ -82,7 +82,7 @@ def test_the_roofline_marks_kind_and_execution() -> None:
 def test_closed_forms_and_traces_agree_on_the_diagonal() -> None:
     point = RUN | {"kind": "reuse", "query": 2, "context": 12.0, "component": "linear", "predicted_intensity": 30.0}
     rows = [point | {"convention": c, "intensity": i} for c in ("as_authored", "corrected") for i in (31.0, None)]
-    first, second = drawing.costs(rows, [])
+    first, second = parity.costs(rows, [])
     assert (first.title, second.title) == ("corrected", "as_authored")
     diagonal, trace = first.spec["data"]
     assert diagonal["x"] == diagonal["y"] == [10.0, 100.0]
@@ -97,7 +97,7 @@ def test_a_speed_up_stands_beside_the_papers_range() -> None:
         for i, level in enumerate(levels)
     ]
     mark = {"what": "w", "low": 2.0, "high": 3.0, "unit": "times", "device": "A6000"}
-    (panel,) = drawing.speedup(list(reversed(rows)), [mark])
+    (panel,) = speedup.speedup(list(reversed(rows)), [mark])
     ladder, paper = panel.spec["data"]
     assert list(zip(ladder["x"], ladder["y"], strict=True)) == [("ideal step", 6.0), ("measured", 5.0)]
     assert (paper["x"], paper["y"], paper["error_y"]["array"]) == (["measured"], [2.5], [0.5])
@@ -118,7 +118,7 @@ def test_labels_say_no_more_than_tells_apart() -> None:
 
 def test_names_are_text() -> None:
     rows = [bar(1, "ideal", "<img src=x>", 1.0, 0.0)]
-    (panel,) = drawing.gap(rows, [])
+    (panel,) = waterfall.gap(rows, [])
     assert panel.spec["data"][0]["y"][0] == "ideal &lt;img src=x&gt; step"
 
 
@@ -128,7 +128,7 @@ def test_a_projected_latency_has_an_open_mark_and_says_so() -> None:
         naive | {"generated_tokens": 8, "latency_ns": 4e9, "low_ns": 4e9, "high_ns": 4e9, "projected_from": 2},
         naive | {"generated_tokens": 4, "latency_ns": 1e9, "low_ns": 1e9, "high_ns": 1e9, "projected_from": None},
     ]
-    (panel,) = drawing.latency(rows, [])
+    (panel,) = trends.latency(rows, [])
     (line,) = panel.spec["data"]
     assert line["x"] == [4, 8]
     assert line["marker"]["symbol"] == ["circle", "circle-open"]
@@ -141,7 +141,7 @@ def test_held_clocks_are_said_of_the_panel_and_of_the_point() -> None:
         point | {"generated_tokens": 4, "throttled_share": 0.0},
         point | {"generated_tokens": 8, "throttled_share": 0.25, "run_id": "s"},
     ]
-    (panel,) = drawing.latency(rows, [])
+    (panel,) = trends.latency(rows, [])
     assert panel.notes[-1] == "Clocks were throttled at times (power cap, heat) in 1 of 2 runs."
     assert ["throttled in 25 %" in text for text in panel.spec["data"][0]["text"]] == [False, True]
 
@@ -154,7 +154,7 @@ def timed(**more: Any) -> dict[str, Any]:
 def test_tokens_a_step_are_said_even_where_the_block_tells_series_apart() -> None:
     rows = [timed(run_id=f"{block} {g}", block=block, tokens_per_step=tokens, options=options, generated_tokens=g)
             for block, tokens, options in ((32, 1.0, ""), (128, 42.7, "s32-32-64")) for g in (128, 512)]  # fmt: skip
-    (panel,) = drawing.latency(rows, [])
+    (panel,) = trends.latency(rows, [])
     assert [trace["name"] for trace in panel.spec["data"]] == [
         "block 32 · 1 token a step",
         "block 128 · 42.7 tokens a step",
@@ -166,7 +166,7 @@ def test_steps_stand_beside_whole_models_alone() -> None:
     rows = [timed(run_id=str(steps), steps=steps) for steps in (2, 8)]
     rows += [timed(run_id="whole", **ar), timed(run_id="part", options="layers8", **ar)]
     rows += [timed(run_id="of a part", options="layers8", steps=8)]
-    (panel,) = drawing.steps(rows, [])
+    (panel,) = trends.steps(rows, [])
     levels = [trace["name"] for trace in panel.spec["data"] if "any number" in trace["name"]]
     assert levels == ["ar · eager, any number of steps"] * 2
 
@@ -178,7 +178,7 @@ def test_the_drawing_with_the_most_places_comes_first_and_few_settings_without_o
     rows += [row | {"run_id": f"{mode}{row['run_id']}", "prompt_tokens": 8, "mode": mode}
              for row in rows[:2] for mode in ("dlm_full", "dlm_semi_ar", "dlm_block_dual")]  # fmt: skip
     rows += [rows[0] | {"run_id": f"alone {prompt}", "prompt_tokens": prompt} for prompt in range(100, 110)]
-    panels = drawing.batches(rows, [])
+    panels = trends.batches(rows, [])
     assert [panel.title for panel in panels] == ["prompt 16", "prompt 8"]
     named = "; ".join(f"prompt {prompt} (1 runs)" for prompt in range(100, 106))
     assert panels[0].notes[-1] == f"No figure of: {named}; 4 others."
@@ -187,14 +187,14 @@ def test_the_drawing_with_the_most_places_comes_first_and_few_settings_without_o
 def test_of_waterfalls_alike_that_at_the_usual_lengths_comes_first() -> None:
     rows = [bar(1, "ideal", "reuse", 1.0, 0.0, run_id=f"{block} {i}", block=block, tokens_per_step=i)
             for block, runs in ((128, 1), (32, 2)) for i in range(runs)]  # fmt: skip
-    assert [panel.title.split(" · ")[0] for panel in drawing.gap(rows, [])] == ["block 32", "block 32", "block 128"]
+    assert [panel.title.split(" · ")[0] for panel in waterfall.gap(rows, [])] == ["block 32", "block 32", "block 128"]
 
 
 def test_memory_of_a_batch_that_ran_twice_stands_once() -> None:
     memory = {"outcome": "ok", "weights_bytes": 5, "cache_bytes": 0, "message": None}
     rows = [timed(run_id=f"{i}", batch=batch, peak_memory_bytes=5 + i, other_bytes=i, **memory)
             for i, batch in enumerate((4, 1, 1))]  # fmt: skip
-    (panel,) = drawing.throughput(rows, [])
+    (panel,) = throughput.throughput(rows, [])
     bars = {trace["name"]: list(zip(trace["x"], trace["y"], strict=True))
             for trace in panel.spec["data"] if trace["type"] == "bar"}  # fmt: skip
     assert bars["weights"] == [(0.0, 5), (2.0, 5)]

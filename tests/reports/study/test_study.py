@@ -12,9 +12,9 @@ import duckdb
 import pytest
 
 from ridgeline import reports, warehouse
-from ridgeline.reports.study import figures as study
+from ridgeline.reports import study
+from ridgeline.reports.study import figures, paper
 from ridgeline.reports.study import page as study_page
-from ridgeline.reports.study import paper
 from tests.reports.conftest import HOSTILE
 
 ROOT = Path(__file__).parents[3]
@@ -129,7 +129,7 @@ def test_ours_is_of_the_papers_length() -> None:
 
 
 def test_every_value_of_a_paper_names_a_figure_and_its_columns(connection: duckdb.DuckDBPyConnection) -> None:
-    keys = {figure.key for figure in study.FIGURES}
+    keys = {figure.key for figure in figures.FIGURES}
     for value in paper.values():
         assert value["figure"] in keys
         assert value["source"]
@@ -170,12 +170,12 @@ def test_the_page_has_the_figures_there_are_data_for(page: str) -> None:
     drawn.remove("e8_batch")
     assert list(data(page)) == drawn
     missing = page[page.index('<section id="missing">') :]
-    assert missing.count("<code>ridgeline capture capture/configs/") == len(study.FIGURES) - len(drawn)
+    assert missing.count("<code>ridgeline capture capture/configs/") == len(figures.FIGURES) - len(drawn)
     assert "capture/configs/e8-batch.toml" in missing
 
 
 def test_every_configuration_named_is_shipped() -> None:
-    for figure in study.FIGURES:
+    for figure in figures.FIGURES:
         assert (ROOT / "capture" / "configs" / figure.config).is_file()
 
 
@@ -189,8 +189,8 @@ def test_the_sql_on_the_page_runs_as_it_stands(page: str, connection: duckdb.Duc
 
 
 def test_every_figures_sql_runs(connection: duckdb.DuckDBPyConnection) -> None:
-    for figure in study.FIGURES:
-        study.rows(connection, figure, [])
+    for figure in figures.FIGURES:
+        figures.rows(connection, figure, [])
 
 
 def test_names_stay_text(page: str) -> None:
