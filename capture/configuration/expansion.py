@@ -28,8 +28,10 @@ def combinations(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any
         group = group_of.get(key, [key])
         lengths = {member: len(values[member]) for member in group}
         if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{member} has {length}" for member, length in lengths.items())
-            raise ConfigError(f"{where}: zip joins lists of different lengths ({found}); expected lists of one length.")
+            listed = ", ".join(f"{member} has {length}" for member, length in lengths.items())
+            raise ConfigError(
+                f"{where}: zip joins lists of different lengths ({listed}); expected lists of one length."
+            )
         if key == group[0]:
             rows = zip(*(values[member] for member in group), strict=True)
             axes.append([dict(zip(group, row, strict=True)) for row in rows])

@@ -22,7 +22,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     """Predicted bytes on the device. Weights and cache are exact, the others estimates.
 
     `activations_bytes` is the peak inside a layer. `logits_bytes` is the peak at token selection, when the layers'
-    activations are free again. `static_bytes` is what CUDA graphs keep for their replays beside the eager twin.
+    activations are free again. `static_bytes` is what CUDA graphs keep for their replays in addition to the eager twin.
     `making_bytes` is needed while weights are made: 8-bit weights are converted from weights of the model's dtype.
     """
 

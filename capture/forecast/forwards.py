@@ -53,7 +53,7 @@ def forwards(point: Point) -> list[Forward]:
     for group in step_groups(point):
         if group.tokens:
             counts[group.kind, group.query, group.context] += len(group.tokens)
-    found = []
+    distinct = []
     for (kind, query, context), count in counts.items():
         if point.mode == "ar":
             logits, confident = 1, 0
@@ -65,12 +65,12 @@ def forwards(point: Point) -> list[Forward]:
         pairs = _prefill_pairs(point) if kind == "prefill" else query * context
         if kind == "denoise" and point.window is not None:
             pairs = kept_pairs(query, point.window)
-        found.append(
+        distinct.append(
             Forward(
                 kind=kind, query=query, context=context, pairs=pairs, logits=logits, confident=confident, count=count
             )
         )
-    return found
+    return distinct
 
 
 def flops(forward: Forward, point: Point) -> int:

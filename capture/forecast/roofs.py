@@ -37,7 +37,7 @@ def find(folder: Path | None = None) -> Roofs:
         return of_rows(entry["ceilings"], f"{entry['device']} by its datasheet")
     # Predictions need some device; the description names it.
     (entry,) = [entry for entry in datasheets.devices() if entry["device"] == STAND_IN]
-    return of_rows(entry["ceilings"], f"{STAND_IN} by its datasheet, for want of one known here")
+    return of_rows(entry["ceilings"], f"{STAND_IN} by its datasheet, as no known device is here")
 
 
 def measured(path: Path) -> Roofs:

@@ -16,14 +16,14 @@ INFERRED = "not run: "
 """The start of the message of a point that was not run."""
 
 
-def refusal(point: Point, place: Place, known: Iterable[Record]) -> str | None:
+def refusal(point: Point, place: Place, records: Iterable[Record]) -> str | None:
     """Return why a point cannot fit a device, or None if it may.
 
-    `known` are records of any outcome. Those that ran out of memory on a device of the same name are its boundaries.
+    `records` may have any outcome. Those that ran out of memory on a device of the same name are its boundaries.
     """
     config = config_of(point, place.environment.device_kind)
     device = place.environment.device
-    smaller = [record for record in known if record.environment.device == device and _ran_out_below(record, config)]
+    smaller = [record for record in records if record.environment.device == device and _ran_out_below(record, config)]
     if smaller:
         # Prefer a point that really ran to one that was itself inferred.
         nearest = min(smaller, key=lambda record: (record.message or "").startswith(INFERRED))
@@ -45,14 +45,14 @@ def _ran_out_below(record: Record, config: dict[str, Any]) -> bool:
     if record.outcome != "oom" or stored.keys() != config.keys():
         return False
     for key in config.keys() - PERMISSIONS:  # permissions do not change what runs
-        ours, theirs = config[key], stored[key]
-        if ours == theirs:
+        value, stored_value = config[key], stored[key]
+        if value == stored_value:
             continue
         if key == "block":
             # A larger block may need less memory, as fewer blocks need fewer CUDA graphs. But if both generations are
             # a single block, the block grows with the length alone.
             if any(each["block"] != each["generated_tokens"] for each in (stored, config)):
                 return False
-        elif key not in SIZES or None in (ours, theirs) or theirs > ours:
+        elif key not in SIZES or None in (value, stored_value) or stored_value > value:
             return False
     return True

@@ -99,7 +99,7 @@ def count(
 ) -> Record | None:
     """Add hardware counters to the point recorded last, by `auto`, `cupti` or `ncu`, and return the rewritten record.
 
-    Returns None if `auto` finds no way to count. Raises CaptureError if the method asked for does not work.
+    Returns None if `auto` finds no way to count. Raises CaptureError if the requested method does not work.
     """
     result = run_directory.read(directory)
     assert result is not None

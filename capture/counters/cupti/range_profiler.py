@@ -130,15 +130,15 @@ class RangeProfiler:
 
     def ranges(self) -> list[Range]:
         """Return the image's ranges in launch order. Raises CuptiError for a range whose name is no launch number."""
-        found = []
+        ranges = []
         for index in range(self._library.call("cuptiRangeProfilerGetCounterDataInfo", **self._image).ranges):
             call = "cuptiRangeProfilerCounterDataGetRangeInfo"
             name = (self._library.call(call, index=index, delimiter=b"/", **self._image).name or b"").decode()
             if not name.isdecimal():
                 raise CuptiError(call, None, f"range {index} is named {name!r}; expected a launch number")
             # In this mode CUPTI names a range by the number of its launch.
-            found.append(Range(int(name), self._host.evaluate(index, **self._image)))
-        return sorted(found, key=lambda one: one.number)
+            ranges.append(Range(int(name), self._host.evaluate(index, **self._image)))
+        return sorted(ranges, key=lambda each: each.number)
 
     def close(self) -> None:
         """Stop and disable, whatever the state. May be called again."""

@@ -200,7 +200,7 @@ def test_without_a_known_device_an_h200_stands_in(
     monkeypatch: pytest.MonkeyPatch, device: tuple[str, int] | None
 ) -> None:
     monkeypatch.setattr(roofs, "_device", lambda: device)
-    assert roofs.find().of == "NVIDIA H200 by its datasheet, for want of one known here"
+    assert roofs.find().of == "NVIDIA H200 by its datasheet, as no known device is here"
     assert roofs.find().bytes_per_s == 4.8e12
 
 
@@ -239,14 +239,15 @@ def test_the_smoke_test_has_every_mode_eager_and_replayed_each_kind_compiled_and
     assert {point.batch for point in points} == {1, 4}
 
 
-def test_nothing_of_this_needs_torch_or_duckdb() -> None:
+def test_nothing_of_this_needs_torch_or_what_only_analysis_needs() -> None:
     code = (
         "import sys\n"
         "from ridgeline.capture.configuration import constraints, expansion, points, values\n"
+        "from ridgeline.capture.counters import ncu_csv\n"
         "from ridgeline.capture.forecast import footprint, forwards, roofs\n"
         "sizes = dict(prompt_tokens=8, generated_tokens=8)\n"
         "(point,) = points.points(dict(model='llada-8b', mode='dlm_full', **sizes))\n"
         "footprint.predict_time(point, roofs.find())\n"
-        "assert not {'torch', 'duckdb', 'transformers'} & set(sys.modules)"
+        "assert not {'torch', 'duckdb', 'transformers', 'polars', 'plotly', 'typer'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
