@@ -1,4 +1,4 @@
-"""A bench that imports no torch and does what the names of its points say; it logs each call beside the runs."""
+"""A bench without torch that acts by the names of its points and logs each call into the folder of runs."""
 
 import ctypes
 import os

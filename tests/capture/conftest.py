@@ -1,4 +1,4 @@
-"""Captured runs and small decoders, made once for all tests of capture."""
+"""Captured runs and small decoders, built once for all tests of capture."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +62,8 @@ class Captured(msgspec.Struct):
     messages: list[str]
 
     def directory(self, mode: str) -> Path:
-        (found,) = [self.folder / point.directory for point in self.points if point.mode == mode]
-        return found
+        (directory,) = [self.folder / point.directory for point in self.points if point.mode == mode]
+        return directory
 
     def record(self, mode: str) -> Any:
         return msgspec.json.decode((self.directory(mode) / "run.json").read_bytes())

@@ -1,4 +1,4 @@
-"""A decoder's forward written plainly, for one sequence, from weights by name: what every clever one must equal."""
+"""A plain decoder forward of one sequence from weights by name, the reference for every optimized one."""
 
 from collections.abc import Mapping
 
@@ -29,9 +29,9 @@ def attention(weights: Mapping[str, Tensor], shape: Shape, at: str, hidden: Tens
     heads = []
     for head in range(shape.heads):
         group = head * shape.kv_heads // shape.heads
-        mine, theirs = slice(head * width, (head + 1) * width), slice(group * width, (group + 1) * width)
-        scores = rotate(query[:, mine], shape.rope_theta) @ rotate(key[:, theirs], shape.rope_theta).T / width**0.5
-        heads.append(scores.masked_fill(~sees, -torch.inf).softmax(-1) @ value[:, theirs])
+        own, shared = slice(head * width, (head + 1) * width), slice(group * width, (group + 1) * width)
+        scores = rotate(query[:, own], shape.rope_theta) @ rotate(key[:, shared], shape.rope_theta).T / width**0.5
+        heads.append(scores.masked_fill(~sees, -torch.inf).softmax(-1) @ value[:, shared])
     return torch.cat(heads, 1) @ weights[f"{at}.o_proj.weight"].T
 
 

@@ -1,4 +1,4 @@
-"""Temporary directories: what a killed machine left goes, what another process writes stays."""
+"""Temporary directories: leftovers of a killed process are deleted, those of a live process stay."""
 
 import os
 import subprocess
@@ -45,14 +45,14 @@ def test_what_another_process_writes_stays_until_it_is_killed(tmp_path: Path) ->
     command = [sys.executable, "-c", HOLD, str(tmp_path / "a")]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
-        theirs = other.stdout.readline().strip()
+        other_name = other.stdout.readline().strip()
         with run_directory.written(tmp_path / "a"):
-            assert theirs in names(tmp_path)
-        assert names(tmp_path) == {"a", theirs}
+            assert other_name in names(tmp_path)
+        assert names(tmp_path) == {"a", other_name}
         other.kill()
-    assert names(tmp_path) == {"a", theirs}
+    assert names(tmp_path) == {"a", other_name}
     with run_directory.written(tmp_path / "a"):
-        assert theirs not in names(tmp_path)
+        assert other_name not in names(tmp_path)
 
 
 def test_what_a_process_of_the_same_number_left_is_no_obstacle(tmp_path: Path) -> None:

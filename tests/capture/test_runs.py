@@ -1,4 +1,4 @@
-"""Run directories as captured: the record, the traces, the companions."""
+"""Captured run directories: the record, the traces and the other files."""
 
 import gzip
 import json
@@ -147,7 +147,7 @@ def test_the_trace_has_a_label_for_every_step_of_the_window(captured: Captured, 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_trace_has_a_label_for_every_module(captured: Captured, mode: str) -> None:
-    found = names(captured, mode)
+    counts = names(captured, mode)
     steps = len(captured.record(mode)["window"])
     for module in (
         "model.embed_tokens",
@@ -156,7 +156,7 @@ def test_the_trace_has_a_label_for_every_module(captured: Captured, mode: str) -
         "lm_head",
         "sampling",
     ):
-        assert found[f"module={module}"] == steps
+        assert counts[f"module={module}"] == steps
 
 
 def test_the_trace_has_shapes_and_overload_names(captured: Captured) -> None:
@@ -215,8 +215,8 @@ def test_headline_numbers_follow_from_the_timings(captured: Captured) -> None:
 def test_progress_says_what_is_under_way(captured: Captured) -> None:
     assert captured.messages[0] == "ceilings: memory"
     prefix = "1/3 tiny-llama_ar_p16_g12_b1_fp32_eager: "
-    ours = [message.removeprefix(prefix) for message in captured.messages if message.startswith(prefix)]
-    assert ours == [
+    messages = [message.removeprefix(prefix) for message in captured.messages if message.startswith(prefix)]
+    assert messages == [
         "making weights",
         "warming up",
         "timing, repeat 1 of 2",

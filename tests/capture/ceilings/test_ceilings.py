@@ -1,4 +1,4 @@
-"""Ceilings: rows of the published form, kept for the next sweep on the same device."""
+"""Ceilings: rows of the documented form, reused by the next sweep on the same device."""
 
 from pathlib import Path
 from typing import Any

@@ -28,21 +28,21 @@ def dense(length: int, window: int) -> Tensor:
 
 @pytest.mark.parametrize(("length", "window"), SIZES)
 def test_the_mask_is_the_one_the_library_makes_of_all_pairs(length: int, window: int) -> None:
-    ours = block_mask(length, window, CPU)
-    theirs = create_block_mask(ours.mask_mod, None, None, length, length, device="cpu", BLOCK_SIZE=BLOCK)
-    assert (ours.shape, ours.seq_lengths) == (theirs.shape, theirs.seq_lengths)
+    built = block_mask(length, window, CPU)
+    library = create_block_mask(built.mask_mod, None, None, length, length, device="cpu", BLOCK_SIZE=BLOCK)
+    assert (built.shape, built.seq_lengths) == (library.shape, library.seq_lengths)
     for name in ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices"):
-        found, expected = getattr(ours, name), getattr(theirs, name)
-        assert found.dtype == expected.dtype == torch.int32
-        assert torch.equal(found, expected), name
+        actual, expected = getattr(built, name), getattr(library, name)
+        assert actual.dtype == expected.dtype == torch.int32
+        assert torch.equal(actual, expected), name
 
 
 @pytest.mark.parametrize(("length", "window"), SIZES)
 def test_pairs_are_those_of_all_blocks_in_which_one_is_seen(length: int, window: int) -> None:
     blocks = torch.arange(length) // BLOCK
-    seen = dense(length, window)
+    visible = dense(length, window)
     kept = torch.zeros(int(blocks[-1]) + 1, int(blocks[-1]) + 1, dtype=torch.bool)
-    kept[blocks[:, None].expand_as(seen)[seen], blocks[None].expand_as(seen)[seen]] = True
+    kept[blocks[:, None].expand_as(visible)[visible], blocks[None].expand_as(visible)[visible]] = True
     assert kept_pairs(length, window) == int(kept[blocks[:, None], blocks[None]].sum())
 
 
@@ -76,8 +76,8 @@ def test_a_decoder_sees_what_the_mask_says(execution: str) -> None:
     expected = decoder.forward(tokens, decoder.positions[:384], Whole(mask=dense(384, 20)))
     assert not torch.allclose(expected, decoder.forward(tokens, decoder.positions[:384], Whole()), rtol=1e-3)
     if execution == "eager":
-        found = decoder.forward(tokens, decoder.positions[:384], generation.view("denoise", None, None))
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        actual = decoder.forward(tokens, decoder.positions[:384], generation.view("denoise", None, None))
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
     masked = generation.canvas.masked.clone()
     prepared.runner.run(generation.steps[0])
     committed = masked & ~generation.canvas.masked

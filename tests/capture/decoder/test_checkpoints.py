@@ -1,4 +1,4 @@
-"""Weights from a directory: both layouts give the same decoder, and a wrong directory is refused with a sentence."""
+"""Weights from a directory: every layout gives the same decoder, and a wrong directory raises CheckpointError."""
 
 import json
 import re
@@ -42,8 +42,8 @@ def plain(weights: dict[str, Tensor], name: str) -> Tensor:
 
 def published(name: str) -> str:
     """LLaDA's published key of a weight in LLaMA's blocks."""
-    for pattern, ours in LLADA_KEYS.items():
-        match = re.match(re.escape(ours).replace(r"\\1", r"(\d+)"), name)
+    for pattern, llama in LLADA_KEYS.items():
+        match = re.match(re.escape(llama).replace(r"\\1", r"(\d+)"), name)
         if match:
             layer = match[1] if match.groups() else ""
             return pattern.replace(r"(\d+)", layer).replace("^", "").replace("\\", "") + name[match.end() :]

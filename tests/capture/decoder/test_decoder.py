@@ -1,4 +1,4 @@
-"""Decoders: our forward against a plain one and the library's, in every layout, fused or not, deep or shallow."""
+"""Decoders: the forward against a plain one and the library's, in every layout, fused and not, at several depths."""
 
 from typing import Any
 
@@ -40,9 +40,9 @@ def test_our_forward_is_the_plain_one(name: str, sees: str, fused: bool) -> None
         "blocks": blocks[None] <= blocks[:, None],
     }
     view = {"causal": Whole(causal=True), "all": Whole(), "blocks": Whole(mask=mask["blocks"])}[sees]
-    ours = decoder.forward(TOKENS, decoder.positions[:11], view)
+    actual = decoder.forward(TOKENS, decoder.positions[:11], view)
     weights = decoder.network.state_dict()
-    for row, tokens in zip(ours, TOKENS, strict=True):
+    for row, tokens in zip(actual, TOKENS, strict=True):
         plain = reference.logits(weights, decoder.shape, tokens, mask[sees])
         if decoder.shape.shifted:
             plain = torch.cat([plain[:1], plain[:-1]])
@@ -55,13 +55,13 @@ def test_our_forward_is_the_library_s(name: str) -> None:
     library = empty_network(decoder.shape, torch.float32, torch.device("cpu"), capacity=32)
     library.load_state_dict(decoder.network.state_dict())
     expected = library(input_ids=TOKENS, use_cache=False).logits
-    ours = decoder.forward(TOKENS, decoder.positions[:11], Whole(causal=True))
+    actual = decoder.forward(TOKENS, decoder.positions[:11], Whole(causal=True))
     if decoder.shape.shifted:
-        ours = torch.cat(
-            [ours[:, 1:], decoder.forward(TOKENS, decoder.positions[:11], Whole(causal=True), last=True)], 1
+        actual = torch.cat(
+            [actual[:, 1:], decoder.forward(TOKENS, decoder.positions[:11], Whole(causal=True), last=True)], 1
         )
-        expected = expected[:, : ours.shape[1]]
-    torch.testing.assert_close(ours, expected, **TOLERANCE)
+        expected = expected[:, : actual.shape[1]]
+    torch.testing.assert_close(actual, expected, **TOLERANCE)
 
 
 def test_fused_weights_are_the_same_memory() -> None:
@@ -88,7 +88,7 @@ def test_a_shallower_decoder_stops_early() -> None:
     decoder = make("tiny-llada")
     weights = {name: weight for name, weight in decoder.network.state_dict().items() if ".layers.3." not in name}
     with decoder.shallower(3):
-        ours = decoder.forward(TOKENS, decoder.positions[:11], Whole())
+        actual = decoder.forward(TOKENS, decoder.positions[:11], Whole())
         assert len(decoder.cache(batch=1, capacity=4).keys) == 3
     shape = network_config(decoder.shape, 32)
     assert shape.num_hidden_layers == 4 == decoder.depth
@@ -96,7 +96,7 @@ def test_a_shallower_decoder_stops_early() -> None:
 
     three = msgspec.structs.replace(decoder.shape, layers=3)
     plain = reference.logits(weights, three, TOKENS[0], torch.ones(11, 11, dtype=torch.bool))
-    torch.testing.assert_close(ours[0], plain, **TOLERANCE)
+    torch.testing.assert_close(actual[0], plain, **TOLERANCE)
 
 
 @pytest.mark.parametrize("backend", ["flash", "math"])
@@ -111,14 +111,14 @@ def test_a_backend_without_groups_gets_its_keys_repeated(monkeypatch: pytest.Mon
     decoder = make("tiny-llama")
     expected = decoder.forward(TOKENS, decoder.positions[:11], Whole())
     decoder.attend_by("efficient")
-    seen = []
+    calls = []
     real = torch.nn.functional.scaled_dot_product_attention
 
     def plain(query: Tensor, key: Tensor, value: Tensor, **keys: Any) -> Tensor:
-        seen.append((key.shape[1], keys["enable_gqa"]))
+        calls.append((key.shape[1], keys["enable_gqa"]))
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             return real(query, key, value, **keys)
 
     monkeypatch.setattr("ridgeline.capture.decoder.attention.F.scaled_dot_product_attention", plain)
     torch.testing.assert_close(decoder.forward(TOKENS, decoder.positions[:11], Whole()), expected, **TOLERANCE)
-    assert seen == [(8, False)] * 4
+    assert calls == [(8, False)] * 4

@@ -1,4 +1,4 @@
-"""DiffusionGemma: the library's logits step by step, an exact cache, commitments counted, noise that repeats."""
+"""DiffusionGemma: the library's logits at every step, an exact cache, counts of commitments, reproducible noise."""
 
 import warnings
 from collections.abc import Iterator
@@ -67,8 +67,8 @@ def encoded(decoder: GemmaDecoder, tokens: Tensor, *lengths: int) -> EncoderCach
 
 def tensors(one: EncoderCache, other: EncoderCache) -> Iterator[tuple[Tensor, Tensor]]:
     """The keys and values of each layer of two caches, side by side."""
-    for ours, theirs in zip(one.slots, other.slots, strict=True):
-        yield from zip(ours, theirs, strict=True)
+    for left, right in zip(one.slots, other.slots, strict=True):
+        yield from zip(left, right, strict=True)
 
 
 def other_at_the_end(tokens: Tensor) -> Tensor:
@@ -89,9 +89,9 @@ def test_parameters_are_those_declared_and_none_is_of_vision() -> None:
 
 def test_encoder_and_decoder_share_their_weights(gemma: GemmaDecoder) -> None:
     body = gemma.network.model
-    ours, theirs = (dict(part.named_parameters()) for part in (body.encoder.language_model, body.decoder))
-    apart = {name for name in theirs if ours.get(name) is not theirs[name]}
-    assert apart == {name for name in theirs if name.startswith("self_conditioning.")}
+    encoder, decoder = (dict(part.named_parameters()) for part in (body.encoder.language_model, body.decoder))
+    apart = {name for name in decoder if encoder.get(name) is not decoder[name]}
+    assert apart == {name for name in decoder if name.startswith("self_conditioning.")}
     assert gemma.network.lm_head.weight is body.decoder.embed_tokens.weight
     assert 0 < gemma.nbytes - 4 * SHAPE.parameters < 2000  # Buffers.
 
@@ -108,9 +108,9 @@ def test_buffers_are_what_the_library_makes(dtype: torch.dtype) -> None:
     made = diffusion_gemma.empty_network(SHAPE, dtype, CPU)
     library = type(made)(diffusion_gemma.network_config(SHAPE, dtype, CPU))
     expected = {name: buffer for name, buffer in library.named_buffers() if "vision" not in name}
-    found = dict(made.named_buffers())
-    assert found.keys() == expected.keys()
-    for name, buffer in found.items():
+    buffers = dict(made.named_buffers())
+    assert buffers.keys() == expected.keys()
+    for name, buffer in buffers.items():
         torch.testing.assert_close(buffer, expected[name].to(torch.float32 if "inv_freq" in name else dtype))
 
 
@@ -139,23 +139,23 @@ def test_the_logits_of_the_last_step_make_a_difference(gemma: GemmaDecoder) -> N
 def test_a_canvas_is_bidirectional(gemma: GemmaDecoder) -> None:
     tokens, canvas = random_tokens(16), random_tokens(4, seed=1)
     changed = other_at_the_end(canvas)
-    first, other = (plainly(gemma, tokens, given, None)[:, 0] for given in (canvas, changed))
+    first, other = (plainly(gemma, tokens, block, None)[:, 0] for block in (canvas, changed))
     assert not torch.allclose(first, other, **TOLERANCE)
 
 
 def test_what_is_encoded_is_causal(gemma: GemmaDecoder) -> None:
     tokens = random_tokens(16)
     before, after = encoded(gemma, tokens, 16), encoded(gemma, other_at_the_end(tokens), 16)
-    for ours, theirs in tensors(before, after):
-        torch.testing.assert_close(ours[:, :, :15], theirs[:, :, :15], **TOLERANCE)
-        assert not torch.allclose(ours[:, :, 15], theirs[:, :, 15], **TOLERANCE)
+    for left, right in tensors(before, after):
+        torch.testing.assert_close(left[:, :, :15], right[:, :, :15], **TOLERANCE)
+        assert not torch.allclose(left[:, :, 15], right[:, :, 15], **TOLERANCE)
 
 
 @pytest.mark.parametrize("lengths", [(16, 4, 4), (4, 4, 16), (1, 23)])
 def test_encoding_in_pieces_equals_encoding_at_once(gemma: GemmaDecoder, lengths: tuple[int, ...]) -> None:
     tokens = random_tokens(24)
-    for ours, theirs in tensors(encoded(gemma, tokens, *lengths), encoded(gemma, tokens, 24)):
-        torch.testing.assert_close(ours, theirs, **TOLERANCE)
+    for left, right in tensors(encoded(gemma, tokens, *lengths), encoded(gemma, tokens, 24)):
+        torch.testing.assert_close(left, right, **TOLERANCE)
 
 
 def test_a_canvas_sees_the_slots_that_the_library_would_keep(gemma: GemmaDecoder) -> None:
@@ -163,9 +163,9 @@ def test_a_canvas_sees_the_slots_that_the_library_would_keep(gemma: GemmaDecoder
     kept = gemma.network.model.encoder.language_model(input_ids=tokens)[diffusion_gemma.cache_keyword(gemma.network)]
     seen = encoded(gemma, tokens, 16)
     assert [layer.keys.shape[2] for layer in seen.layers] == [5, 5, 5, 5, 5, 16]
-    for ours, theirs in zip(seen.layers, kept.layers, strict=True):
-        torch.testing.assert_close(ours.keys, theirs.keys, **TOLERANCE)
-        torch.testing.assert_close(ours.values, theirs.values, **TOLERANCE)
+    for left, right in zip(seen.layers, kept.layers, strict=True):
+        torch.testing.assert_close(left.keys, right.keys, **TOLERANCE)
+        torch.testing.assert_close(left.values, right.values, **TOLERANCE)
 
 
 def test_steps_are_a_prefill_then_denoising_and_a_commit_between_canvases(gemma: GemmaDecoder) -> None:

@@ -1,4 +1,4 @@
-"""8-bit layers: values against a plain rounding, layers against exact products of what was rounded, decoders whole."""
+"""8-bit layers: values against plain rounding, layers against exact products of rounded values, whole decoders."""
 
 from typing import Any
 
@@ -33,20 +33,20 @@ def rows(count: int, width: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_row_has_the_scale_of_its_largest(precision: str) -> None:
-    given = rows(5, 64)
-    given[3] = 0
-    values, scales = quantized(given, quantization.TYPES[precision])
+    sample = rows(5, 64)
+    sample[3] = 0
+    values, scales = quantized(sample, quantization.TYPES[precision])
     assert (values.dtype, scales.dtype, scales.shape) == (quantization.TYPES[precision], torch.float32, (5, 1))
     largest = {"fp8": 448.0, "int8": 127.0}[precision]
     assert values.float().abs().amax(-1).tolist() == [largest] * 3 + [0.0, largest]
-    error = (values.float() * scales - given.float()).abs()
-    reference = given.float().abs() if precision == "fp8" else given.float().abs().amax(-1, keepdim=True)
+    error = (values.float() * scales - sample.float()).abs()
+    reference = sample.float().abs() if precision == "fp8" else sample.float().abs().amax(-1, keepdim=True)
     smallest = scales * 2.0**-10 if precision == "fp8" else 0.0
     assert (error <= STEP[precision] * reference * 1.001 + smallest).all()
 
 
-def check(layer: QuantizedLinear, hidden: Tensor, found: Tensor) -> None:
-    """Found is the product of rounded activations and weights, then its sum with the bias, each rounded to bf16.
+def check(layer: QuantizedLinear, hidden: Tensor, actual: Tensor) -> None:
+    """Assert that `actual` is the product of rounded activations and weights, plus the bias, each rounded to bf16.
 
     Activations are rounded where `hidden` lies: a GPU divides by 127 with a product, so that ties fall elsewhere. Its
     float8 units align what they add to the largest and drop bits, so that their error goes with the sum of magnitudes:
@@ -59,7 +59,7 @@ def check(layer: QuantizedLinear, hidden: Tensor, found: Tensor) -> None:
     allowed = 2.0**-8 * (product.abs() + (product + bias).abs()) + 1e-5 * left.abs().amax(-1, keepdim=True)
     if hidden.is_cuda and layer.weight.dtype is torch.float8_e4m3fn:
         allowed += 2.0**-12.5 * (left.abs() @ right.abs())
-    assert ((found.cpu().double() - (product + bias)).abs() <= allowed).all()
+    assert ((actual.cpu().double() - (product + bias)).abs() <= allowed).all()
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -70,11 +70,11 @@ def test_a_layer_multiplies_what_was_rounded(precision: str, count: int, bias: b
     plain = nn.Linear(64, 48, bias=bias, dtype=torch.bfloat16)
     layer = QuantizedLinear(plain, quantization.TYPES[precision])
     hidden = rows(count, 64, seed=1)
-    found = layer(hidden[None])
-    assert (found.shape, found.dtype) == ((1, count, 48), torch.bfloat16)
-    check(layer, hidden, found[0])
+    actual = layer(hidden[None])
+    assert (actual.shape, actual.dtype) == ((1, count, 48), torch.bfloat16)
+    check(layer, hidden, actual[0])
     near = plain(hidden)
-    assert (found[0] - near).norm() < 0.05 * near.norm()
+    assert (actual[0] - near).norm() < 0.05 * near.norm()
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -101,8 +101,8 @@ def test_a_decoder_of_8_bits_is_near_the_one_it_was_made_of(name: str, precision
     plain, narrow = decoder(name, "model"), decoder(name, precision, fused=fused)
     tokens = torch.randint(0, 4000, (2, 11), generator=torch.Generator().manual_seed(3))
     expected = plain.forward(tokens, plain.positions[:11], Whole())
-    found = narrow.forward(tokens, narrow.positions[:11], Whole())
-    assert 0 < (found - expected).norm() < 0.15 * expected.norm()
+    actual = narrow.forward(tokens, narrow.positions[:11], Whole())
+    assert 0 < (actual - expected).norm() < 0.15 * expected.norm()
     layers = [module for module in narrow.network.modules() if isinstance(module, QuantizedLinear)]
     assert len(layers) == 7 * 4
     assert [type(module) for module in narrow.network.modules() if isinstance(module, nn.Linear)] == [nn.Linear]
@@ -186,6 +186,6 @@ def test_a_gpu_multiplies_what_was_rounded(precision: str, count: int) -> None:
     plain = nn.Linear(256, 512, bias=True, dtype=torch.bfloat16)
     layer = QuantizedLinear(plain, quantization.TYPES[precision]).cuda()
     hidden = rows(count, 256).cuda()
-    found = layer(hidden)
-    assert found.shape == (count, 512)
-    check(layer, hidden, found)
+    actual = layer(hidden)
+    assert actual.shape == (count, 512)
+    check(layer, hidden, actual)

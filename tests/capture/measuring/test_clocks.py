@@ -1,4 +1,4 @@
-"""The system's clock may be set while a point runs: no duration comes from it."""
+"""No duration depends on the system's clock, which may be set while a point runs."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_telemetry_only_goes_forward(monkeypatch: pytest.MonkeyPatch) -> None:
     times = [sample[0] for sample in recorder.samples]
     assert len(times) > 2
     assert times == sorted(set(times))  # type: ignore[type-var]
-    found = energy.summarize(recorder.samples, 4)
-    assert found is not None
-    assert 0.01 < found.window_s < 10
-    assert found.joules == len(times) - 1
+    summary = energy.summarize(recorder.samples, 4)
+    assert summary is not None
+    assert 0.01 < summary.window_s < 10
+    assert summary.joules == len(times) - 1
     assert {value for sample in recorder.samples for value in (*sample[1:2], *sample[3:])} == {None}
 
 

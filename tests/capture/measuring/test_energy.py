@@ -1,4 +1,4 @@
-"""Energy only over windows long enough to divide, and what slowed the clocks by its name."""
+"""Energy per token only over windows that are long enough, and throttle reasons by name."""
 
 import pytest
 

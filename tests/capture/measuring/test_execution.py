@@ -1,4 +1,4 @@
-"""Executions: compiled and replayed generations decode what eager ones do, one graph or compilation for each shape."""
+"""Executions: compiled and replayed generations decode the same tokens as eager ones, with one compilation per kind."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a node of a replayed graph costs the profiler, from events and timings written by hand, and on a device."""
+"""The profiler's cost per node of a replayed graph, from handwritten events and timings, and on a device."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""What is kept of a trace's header, byte for byte, and labels that leave nothing behind."""
+"""The header of a stored trace, its events byte for byte, and labels that leave no hooks behind."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Telemetry: rows in the units the columns name, framed by the block they were recorded around."""
+"""Telemetry: rows in the units of their columns, from the start to the end of the recorded block."""
 
 import csv
 import time

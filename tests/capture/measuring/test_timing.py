@@ -1,4 +1,4 @@
-"""Timings from a clock that is known: what is summed, what is a step, how far a warm-up goes."""
+"""Timings by a fake clock: sums, steps and the length of a warm-up."""
 
 from typing import Any
 
