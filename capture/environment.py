@@ -1,21 +1,45 @@
-"""The device and versions of a run: an allow-list without environment variables, user or host name."""
+"""The settings that native libraries take from environment variables, and the device and versions of a run.
 
+Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import os
 import platform
 import tomllib
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-
-import torch
-import transformers
+from typing import TYPE_CHECKING
 
 from ridgeline import IMPORT_ROOT
 from ridgeline.capture.errors import DeviceError
 from ridgeline.capture.records import Environment
 
+if TYPE_CHECKING:
+    import torch
+
+
+def prepare() -> None:
+    """Set the variables that steady host timings and silence the terminal. Variables set by the user keep their value.
+
+    Call this before the first `import torch`: the libraries read the variables once, when torch loads them.
+    """
+    # OpenMP threads spin while they wait. Two of them on one core cost each small operator a scheduler tick,
+    # milliseconds instead of microseconds. A short spin is as fast and does not stall.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Kineto and torch's C++ side write to stderr at every start and stop of a profiler. The one message that
+    # matters, that the profiler saw no kernels, follows from the trace (`measuring.profiling`).
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
 
 def resolve(device: str) -> torch.device:
     """The torch device for `auto`, `cpu` or `cuda`. Raises DeviceError when it is missing."""
+    import torch
+
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -24,7 +48,10 @@ def resolve(device: str) -> torch.device:
 
 
 def describe(device: torch.device) -> Environment:
-    """The environment of runs on `device`."""
+    """The environment of runs on `device`: an allow-list without environment variables, user or host name."""
+    import torch
+    import transformers
+
     on_cuda = device.type == "cuda"
     driver = None
     with suppress(Exception):  # No library, driver or permission: an unknown driver must not fail a run.
@@ -51,6 +78,8 @@ def describe(device: torch.device) -> Environment:
 def device_name(device: torch.device) -> str:
     """The name that the maker gives the device, for example `NVIDIA H200`."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(device)
     # On Linux platform.processor() is empty or the architecture.
     cpuinfo = Path("/proc/cpuinfo")

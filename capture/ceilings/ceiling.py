@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ridgeline.atomic_file import atomic_file
+from ridgeline.capture import environment
 
 FORMAT = 1
 """The version of the layout of ceilings.json."""
@@ -54,8 +55,6 @@ def save(path: Path, measured: dict[str, Any]) -> None:
 
 def stored(path: Path, device: Any) -> dict[str, Any] | None:
     """The ceilings in the file `path` if it has this format and was measured on `device` by this torch, else None."""
-    from ridgeline.capture import environment
-
     try:
         ceilings = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ridgeline.capture import runtime
+from ridgeline.capture import environment
 from ridgeline.capture.ceilings.ceiling import FORMAT, save
 
 
@@ -17,10 +17,9 @@ def measure(device: str = "auto", *, progress: Callable[[str], None] = lambda _:
     Returns the content of ceilings.json: format, device, date, versions and, under `ceilings`, rows of Ceiling.
     Raises DeviceError when the device is missing.
     """
-    runtime.prepare()  # torch reads these settings once, when it is imported
+    environment.prepare()  # torch reads these settings once, when it is imported
     import torch
 
-    from ridgeline.capture import environment
     from ridgeline.capture.ceilings import cpu, cuda
 
     where = environment.resolve(device)

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from ridgeline.capture import runtime
+from ridgeline.capture import environment
 from ridgeline.capture.configuration.constraints import unsupported
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.errors import DeviceError
@@ -32,7 +32,7 @@ class Bench:
     """Runs points in this process. It keeps the decoder from point to point."""
 
     def __init__(self) -> None:
-        runtime.prepare()  # before torch is loaded, which reads these settings once
+        environment.prepare()  # before torch is loaded, which reads these settings once
         self._recording: Any = import_module("ridgeline.capture.sweep.recording")
         self._workshop = self._recording.Workshop()
         self._last_device: Any = None
@@ -44,8 +44,6 @@ class Bench:
         kind of device, never `auto`: if a GPU vanishes during a sweep, its points must not run on the CPU.
         """
         import torch
-
-        from ridgeline.capture import environment
 
         del progress
         devices = {name: self._device(name) for name in ("auto", *(point.device for point in points))}
@@ -93,7 +91,6 @@ class Bench:
                 self._workshop.clear(self._last_device)
 
     def _device(self, name: str) -> Any:
-        from ridgeline.capture import environment
 
         self._last_device = environment.resolve(name)
         return self._last_device

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from ridgeline.capture import runtime
+from ridgeline.capture import environment
 from ridgeline.capture.configuration.point import Point
 
 
@@ -25,10 +25,9 @@ class Task(msgspec.Struct, frozen=True):
 
 def main(path: str) -> None:
     """Make the decoder of a task's point, run the step twice to warm up, and once in the profiled range."""
-    runtime.prepare()
+    environment.prepare()
     import torch
 
-    from ridgeline.capture import environment
     from ridgeline.capture.counters import by_ncu
     from ridgeline.capture.counters.count import go_to
     from ridgeline.capture.labels import Labels

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from ridgeline.capture import runtime
+from ridgeline.capture import environment
 
-runtime.prepare()
+environment.prepare()
 
 import torch  # noqa: E402
 
