@@ -85,9 +85,9 @@ function roofsShown(points) {
   const { data, layout } = machine().roofline;
   const used = new Set(points.filter((point) => point.place === "roofline").flatMap((point) => (point.precision || "").split(" + ").flatMap((precision) => (point.unit || "").split(" + ").map((unit) => `${unit} ${precision}`))));
   const isPeak = (trace) => trace.meta.resource === "compute";
-  const wanted = (trace) => trace.meta.precision.split("/").some((precision) => used.has(`${trace.meta.unit} ${precision}`));
+  const isUsed = (trace) => trace.meta.precision.split("/").some((precision) => used.has(`${trace.meta.unit} ${precision}`));
   const peaks = data.filter(isPeak);
-  const few = state.allRoofs ? peaks : peaks.filter(wanted);
+  const few = state.allRoofs ? peaks : peaks.filter(isUsed);
   const shown = few.length ? few : peaks;
   const end = (roof) => {
     const own = shown.filter((peak) => peak.meta.source === roof.meta.source);

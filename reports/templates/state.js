@@ -118,8 +118,8 @@ function settle() {
 const FRAGMENT = new URLSearchParams(location.hash.slice(1));
 
 function chooseFromFragment() {
-  const wanted = FRAGMENT.getAll("run").flatMap((name) => DATA.runs.filter((run) => run.name === name || run.id === name));
-  chooseRun((wanted[0] || defaultRun()).id, false);
-  for (const run of wanted.slice(1)) chooseRun(run.id, true);
+  const requested = FRAGMENT.getAll("run").flatMap((name) => DATA.runs.filter((run) => run.name === name || run.id === name));
+  chooseRun((requested[0] || defaultRun()).id, false);
+  for (const run of requested.slice(1)) chooseRun(run.id, true);
   if (FRAGMENT.has("roofline")) document.body.classList.add("only-roofline");
 }
