@@ -74,6 +74,7 @@ def predict(
 
     Raises ConfigError for impossible lengths and for a model that is not a dense decoder.
 
+    >>> from ridgeline.capture.configuration.presets import PRESETS
     >>> linear, *_ = predict(PRESETS["llada-8b"], mode="dlm_full", prompt=1024, generate=128, steps=64)
     >>> linear.kind, linear.component, linear.forwards, f"{linear.flops / linear.forwards:.4g}"
     ('denoise', 'linear', 64, '1.727e+13')
