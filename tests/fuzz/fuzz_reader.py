@@ -66,8 +66,14 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     import atheris
 
-    with atheris.instrument_imports(include=["analyze"]):
-        pass
+    # atheris instruments only modules that are first imported in here
+    with atheris.instrument_imports(include=["ridgeline.analyze"]):
+        import ridgeline.analyze.attribution.operators
+        import ridgeline.analyze.pricing.completed_signatures
+        import ridgeline.analyze.reading.columns
+        import ridgeline.analyze.reading.salvage
+        import ridgeline.analyze.reading.trace
+        import ridgeline.analyze.tables.ledger  # noqa: F401
 
     path = Path(tempfile.mkdtemp()) / "t.json"
 
