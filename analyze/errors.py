@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ridgeline.errors import RidgelineError
 
-
-class AnalyzeError(RidgelineError):
+class AnalyzeError(Exception):
     """A trace or one of its companions cannot be used; the message says what was found and what to do."""
 
 

@@ -6,17 +6,13 @@
   - DeviceError: the requested device is missing or lacks a feature.
 """
 
-from ridgeline.errors import RidgelineError
 
-
-class CaptureError(RidgelineError):
+class CaptureError(Exception):
     """Capture refuses a request or fails at it."""
 
 
 class ConfigError(CaptureError):
     """A configuration has an unknown key, a wrong type or an impossible combination."""
-
-    exit_code = 2
 
 
 class CheckpointError(CaptureError):

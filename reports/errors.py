@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ridgeline.errors import RidgelineError
 
-
-class ReportError(RidgelineError):
+class ReportError(Exception):
     """A page, figure or comparison cannot be made; the message says what was found and what to do next."""

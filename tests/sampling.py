@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from hypothesis import settings
 
 Item = TypeVar("Item")
 
@@ -34,7 +37,7 @@ def pick(sampled: int, everything: int) -> int:
     return everything if exhaustive else sampled
 
 
-def examples(cost: str) -> Any:
+def examples(cost: str) -> settings:
     """Hypothesis settings for a property, one example of which costs as ``EXAMPLES`` says."""
     from hypothesis import HealthCheck, settings  # not there on a bare GPU machine
 

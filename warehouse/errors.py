@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ridgeline.errors import RidgelineError
 
-
-class WarehouseError(RidgelineError):
+class WarehouseError(Exception):
     """The warehouse or lake cannot be opened or used."""
 
 

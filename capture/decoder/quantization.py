@@ -34,7 +34,7 @@ class QuantizedLinear(nn.Module):
         weight, scale = quantized(layer.weight.data, dtype)
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.scale = nn.Parameter(scale[:, 0].contiguous(), requires_grad=False)
-        self.bias = layer.bias
+        self.bias: nn.Parameter | None = layer.bias  # None if the layer has none, whatever its stub says
 
     def forward(self, hidden: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
-HEADER = {
+HEADER: dict[str, Any] = {
     "schemaVersion": 1,
     "deviceProperties": [
         {

@@ -12,6 +12,7 @@ import pytest
 from ridgeline.analyze import ingest, run
 from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse import load as loading
+from ridgeline.warehouse import rollups
 from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
@@ -33,11 +34,10 @@ def folder(tmp_path: Path) -> Path:
 def summarized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many runs each call made rollups of."""
     calls: list[int] = []
-    original = loading.refresh
 
     def refresh(connection: Any, run_ids: Sequence[str], *rest: Any) -> None:
         calls.append(len(run_ids))
-        original(connection, run_ids, *rest)
+        rollups.refresh(connection, run_ids, *rest)
 
     monkeypatch.setattr(loading, "refresh", refresh)
     return calls

@@ -37,7 +37,7 @@ def test_secrets_of_foreign_metadata_reach_neither_warehouse_nor_page(tmp_path: 
     events.append({"ph": "M", "name": "process_name", "pid": 1, "args": {"name": PLANTED[1], **SECRETS}})
     events.append({"ph": "X", "cat": "python_function", "name": PLANTED[3], "ts": 1, "dur": 1, "args": SECRETS})
     header = {**kineto.HEADER, **SECRETS, "otherData": SECRETS, "distributedInfo": {"rank": 0, "host": PLANTED[2]}}
-    header["deviceProperties"] = [{**kineto.HEADER["deviceProperties"][0], **SECRETS}]  # type: ignore[index, dict-item]
+    header["deviceProperties"] = [{**kineto.HEADER["deviceProperties"][0], **SECRETS}]
     described: dict[str, Any] = SECRETS | {"trace": "/etc/passwd"} | json.loads(json.dumps(RUN_JSON))
     for part in ("config", "environment", "model", "memory", "tokens"):
         described[part] |= SECRETS

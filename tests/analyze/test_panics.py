@@ -13,6 +13,8 @@ import pytest
 from ridgeline.analyze.companions.counter_files import read_counter_files
 from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.ingest import analyze
+from ridgeline.analyze.reading.columns import Columns
+from ridgeline.analyze.reading.trace import Trace, assemble
 from tests.analyze import kineto
 from tests.command_line import ridgeline
 
@@ -23,9 +25,7 @@ PANIC = pl.exceptions.PanicException
 def test_a_panic_fails_its_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ridgeline.analyze import run
 
-    assemble = run.assemble
-
-    def panic(parts: list[run.Columns]) -> run.Trace:
+    def panic(parts: list[Columns]) -> Trace:
         trace = assemble(parts)
         if len(trace.device) > 4:
             raise PANIC("index out\nof bounds")

@@ -22,7 +22,7 @@ ODD = st.one_of(
     st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=2), st.none()),
 )  # fmt: skip
-FIELDS = ("ph", "cat", "name", "pid", "tid", "ts", "dur", "args")
+FIELDS: tuple[str, ...] = ("ph", "cat", "name", "pid", "tid", "ts", "dur", "args")
 ARGUMENTS = ("External id", "correlation", "device", "stream", "bytes", "Input Dims", "Input type", "Input Strides",
              "Concrete Inputs", "Record function id")  # fmt: skip
 SOUND = kineto.kernel("sound", 500.0, 3.0, 4242)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ridgeline import atomic_file
 from ridgeline.capture import run_directory
 
 HOLD = """
@@ -74,7 +73,7 @@ def test_where_locks_are_unknown_nothing_of_others_is_removed(tmp_path: Path, mo
     def unable(*_: int) -> None:
         raise OSError("no locks here")
 
-    monkeypatch.setattr(atomic_file.fcntl, "flock", unable)
+    monkeypatch.setattr("fcntl.flock", unable)
     left(tmp_path, ".a.123.partial")
     left(tmp_path, f".a.{os.getpid()}.partial")
     with run_directory.written(tmp_path / "a") as directory:

@@ -401,7 +401,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def add_all_compared(connection: duckdb.DuckDBPyConnection) -> None:
-    known = {"model": "m", "mode": "ar", "batch": 1}
+    known: dict[str, Any] = {"model": "m", "mode": "ar", "batch": 1}
     add_compared(connection, "before", BEFORE, unprofiled_ns=(20_000, 20_200), execution="eager", **known)
     add_compared(connection, "after", AFTER, unprofiled_ns=(25_000, 25_200), execution="compile", **known)
     add_compared(connection, "wobbly", BEFORE, unprofiled_ns=(18_000, 24_000), execution="eager", **known)

@@ -8,7 +8,7 @@ import duckdb
 
 from tests.reports.conftest import DEVICE, HOSTILE, insert
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "experiment": "e", "mode": "dlm_block_dual", "execution": "cuda_graph", "model": "llada-8b", "dtype": "bf16",
     "batch": 1, "prompt_tokens": 1024, "generated_tokens": 128, "block": 32, "steps": 128, "outcome": "ok",
     "device": DEVICE,

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from ridgeline.analyze.ingest import analyze
-from ridgeline.warehouse import WarehouseError, connect
+from ridgeline.warehouse import QueryError, WarehouseError, connect
 from ridgeline.warehouse.lake import (
     NO_EXPERIMENT,
     Lake,
@@ -23,7 +23,7 @@ from ridgeline.warehouse.lake import (
     partition,
     table_columns,
 )
-from ridgeline.warehouse.query import QueryError, run
+from ridgeline.warehouse.query import run
 from ridgeline.warehouse.rollups import stale
 from tests import sampling
 from tests.analyze import kineto
@@ -257,7 +257,7 @@ def test_columns_that_a_file_lacks_are_null_and_types_are_the_schemas(
     export(tables, tmp_path / "lake", ["ar"])
     (file,) = (tmp_path / "lake" / "timings").rglob("*.parquet")
     older = f"SELECT run_id, metric, CAST(value_ns AS INTEGER) AS value_ns FROM '{file}'"
-    duckdb.sql(older).write_parquet(str(tmp_path / "older.parquet"))
+    duckdb.execute(f"COPY ({older}) TO '{tmp_path / 'older.parquet'}'")
     shutil.move(tmp_path / "older.parquet", file)
     opened = open_lake(tmp_path / "lake")
     found = opened.sql("SELECT DISTINCT phase, typeof(phase), typeof(value_ns) FROM timings").fetchall()

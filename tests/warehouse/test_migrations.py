@@ -36,8 +36,7 @@ def shape(path: Path) -> tuple[set[Any], set[Any], set[Any]]:
     columns = "SELECT table_name, column_name, data_type, is_nullable, comment FROM duckdb_columns() WHERE NOT internal"
     constraints = "SELECT table_name, constraint_text FROM duckdb_constraints()"
     views = "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal"
-    columns, constraints, views = (set(query(path, sql)) for sql in (columns, constraints, views))
-    return columns, constraints, views
+    return set(query(path, columns)), set(query(path, constraints)), set(query(path, views))
 
 
 def test_a_writer_migrates_and_keeps_a_copy(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,7 @@ def test_a_process_waits_for_a_lock_that_is_released_soon(warehouse: Path, monke
             if len(naps) == 3:
                 os.kill(pid, signal.SIGKILL)
 
-        monkeypatch.setattr(database.time, "sleep", sleep)
+        monkeypatch.setattr(time, "sleep", sleep)
         connect(warehouse).close()
     assert len(naps) >= 3
 

@@ -43,7 +43,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def warehouse(loaded: Path, tmp_path: Path) -> Path:
-    return shutil.copy(loaded, tmp_path / "w.duckdb")
+    return Path(shutil.copy(loaded, tmp_path / "w.duckdb"))
 
 
 def change(path: Path, *statements: str) -> None:

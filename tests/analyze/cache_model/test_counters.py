@@ -18,6 +18,7 @@ import pytest
 
 from ridgeline.analyze.cache_model import Node, Recorded, guess, operands, predict, read_execution_trace
 from ridgeline.analyze.pricing.families import family
+from ridgeline.analyze.reading.columns import Signature
 
 SHARED = Path(__file__).parents[4] / "shared" / "h200"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the reference captures are not beside the project")
@@ -81,12 +82,12 @@ def spearman(compared: pl.DataFrame) -> float:
 
 
 def relative(compared: pl.DataFrame) -> float:
-    return float(compared["predicted"].sum() / compared["counted"].sum() - 1)
+    return float(compared["predicted"].sum()) / float(compared["counted"].sum()) - 1
 
 
 def families(compared: pl.DataFrame) -> dict[str, float]:
     """Error of each family that moves 2 % of the step's bytes or more."""
-    least = 0.02 * compared["counted"].sum()
+    least = 0.02 * float(compared["counted"].sum())
     parts = {str(key[0]): part for key, part in compared.partition_by("family", as_dict=True).items()}
     return {name: relative(part) for name, part in parts.items() if part["counted"].sum() >= least}
 
@@ -115,7 +116,10 @@ def test_without_an_execution_trace(capture: Capture) -> None:
     writes = pytest.importorskip("ridgeline.analyze.pricing.price").price_all
     unique = {call["args"]["External id"]: call for call in capture.calls}
     texts = ("Input Dims", "Input type", "Input Strides", "Concrete Inputs")
-    recorded = [(c["name"], *(json.dumps(c["args"].get(t, [])).encode() for t in texts)) for c in unique.values()]
+    recorded: list[Signature] = []
+    for call in unique.values():
+        dims, types, strides, concrete = (json.dumps(call["args"].get(text, [])).encode() for text in texts)
+        recorded.append((call["name"], dims, types, strides, concrete))
     distinct = list(dict.fromkeys(recorded))
     prices = dict(zip(distinct, writes(distinct), strict=True))
     nodes = guess([Recorded(*signature[:4], prices[signature].write_bytes) for signature in recorded])

@@ -12,7 +12,8 @@ BF16 = "c10::BFloat16"
 def recorded(operator: str, *shapes: list[int], writes: int | None = None) -> Recorded:
     kinds = [BF16] * len(shapes)
     strides = [[shape[1], 1] for shape in shapes]
-    return Recorded(operator, *(json.dumps(part).encode() for part in (shapes, kinds, strides)), writes)
+    dims, types, steps = (json.dumps(part).encode() for part in (shapes, kinds, strides))
+    return Recorded(operator, dims, types, steps, writes)
 
 
 def storages(nodes: list[Node]) -> list[tuple[list[int], list[int]]]:

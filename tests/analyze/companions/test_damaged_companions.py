@@ -103,7 +103,7 @@ def test_every_cut_and_every_flipped_byte_is_read_or_one_line(
 
 
 ODD_JSON = ["", "null", "[]", "5", '"x"', "{}", "NaN", "[" * 20_000, '{"format": 1}', "\x00", "\ufeff{}", "{} {}"]
-ODD_VALUES = [None, True, -1, 2**70, 1e308, "", "x", [], {}, [None], [[]], {"": 1}]
+ODD_VALUES: list[Any] = [None, True, -1, 2**70, 1e308, "", "x", [], {}, [None], [[]], {"": 1}]
 ODD_CSV = [
     "", "\n", ",", "\x00", '"', '"""', "a\n1\n", "time_ns\nx\n", "time_ns\n1e5\n", "time_ns\n" + "9" * 5000,
     "step,launch_index,kernel,window,metric,value\n", "step,launch_index,kernel,window,metric,value\n1,2\n",
@@ -262,7 +262,7 @@ def a_device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-NO_FILES = {
+NO_FILES: dict[Callable[[Path], None], str] = {
     a_folder: "a folder", a_loop: "a link that leads nowhere", a_pipe: "a pipe", a_device: "a device",
 }  # fmt: skip
 

@@ -114,7 +114,7 @@ def test_a_loaded_run_is_examined_once_and_keeps_what_was_found(
 ) -> None:
     found = hta.Findings({"hta_temporal": [{"idle_ns": 1.5}]}, ["idle: bad"])
     asked: list[Path] = []
-    monkeypatch.setattr(hta, "examine", lambda trace, **_: asked.append(trace) or found)
+    monkeypatch.setattr(hta, "examine", lambda trace, **_: (asked.append(trace), found)[1])
     trace = kineto.write(tmp_path / "t.json", kineto.matmul_step())
     rows = "SELECT idle_ns, source, message FROM hta_temporal JOIN warnings USING (run_id)"
     steps = [(False, ("loaded", False, 0)), (True, ("unchanged", True, 1)), (True, ("unchanged", False, 0))]

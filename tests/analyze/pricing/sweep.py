@@ -43,7 +43,7 @@ STYLES: list[tuple[list[int], str, str]] = [
 def overloads() -> list[Any]:
     """Every overload of every ``aten`` operator, by name."""
     names = sorted({schema.name for schema in torch._C._jit_get_all_schemas() if schema.name.startswith("aten::")})
-    packets = [getattr(torch.ops.aten, name.removeprefix("aten::"), None) for name in names]
+    packets: list[Any] = [getattr(torch.ops.aten, name.removeprefix("aten::"), None) for name in names]
     packets = [packet for packet in packets if isinstance(packet, torch._ops.OpOverloadPacket)]
     return [getattr(packet, name) for packet in packets for name in packet.overloads()]
 
@@ -54,7 +54,7 @@ def signatures(overload: Any) -> Iterator[Signature]:
     operator = f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
     for sizes, number, several in STYLES:
         recorded = [_recorded(str(argument.type), sizes, number, several) for argument in schema.arguments]
-        dims, types, concrete = (json.dumps(column).encode() for column in zip(*recorded, strict=True) or ([], [], []))
+        dims, types, concrete = (json.dumps([row[column] for row in recorded]).encode() for column in range(3))
         yield operator, dims, types, b"", concrete
 
 

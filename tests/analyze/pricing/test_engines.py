@@ -110,7 +110,9 @@ CASES: list[tuple[str, list[Any], tuple[int | None, int, int, str]]] = [
 
 
 @pytest.mark.parametrize(("name", "inputs", "expected"), CASES, ids=[case[0] for case in CASES])
-def test_by_hand(name: str, inputs: list[Any], expected: tuple[int | None, int, int, str]) -> None:
+def test_by_hand(
+    name: str, inputs: list[Any], expected: tuple[float | None, float | None, float | None, str | None]
+) -> None:
     found = priced(name, inputs)
     assert (found.flops, found.read_bytes, found.write_bytes, found.precision) == expected
     assert (found.method, found.confidence) == ("rule", "high")
@@ -144,7 +146,7 @@ LOW: list[tuple[str, list[Any], tuple[int | None, int, int]]] = [
 
 @pytest.mark.parametrize(("name", "inputs", "expected"), LOW, ids=[case[0] for case in LOW])
 def test_what_is_not_recorded_makes_confidence_low(
-    name: str, inputs: list[Any], expected: tuple[int | None, int, int]
+    name: str, inputs: list[Any], expected: tuple[float | None, float | None, float | None]
 ) -> None:
     assert priced(name, inputs)[:3] == expected
     assert priced(name, inputs).confidence == "low"

@@ -46,7 +46,7 @@ def test_products_equal_torchs_count(b: int, m: int, k: int, n: int) -> None:
     def rand(*shape: int) -> torch.Tensor:
         return torch.empty(shape)
 
-    cases = {
+    cases: dict[str, tuple[list[tuple[int, ...]], Callable[[], object]]] = {
         "aten::mm": ([(m, k), (k, n)], lambda: torch.mm(rand(m, k), rand(k, n))),
         "aten::addmm": ([(n,), (m, k), (k, n)], lambda: torch.addmm(rand(n), rand(m, k), rand(k, n))),
         "aten::bmm": ([(b, m, k), (b, k, n)], lambda: torch.bmm(rand(b, m, k), rand(b, k, n))),
@@ -102,7 +102,7 @@ def test_vendors_convolutions_equal_torchs_count(
     """They have no meta kernel, so their result is the rule's."""
     h += 2 * kernel
     weight = [groups * 2, c, kernel, kernel]
-    inputs = [
+    inputs: list[tuple[list[int], str] | str] = [
         ([b, c * groups, h, h], FP32), (weight, FP32), str([padding] * 2), str([stride] * 2), str([dilation] * 2),
         str(groups), "False", "False", "True",
     ]  # fmt: skip

@@ -182,7 +182,8 @@ def test_a_real_crash_costs_one_price() -> None:
     text = [[0, 0, 0]] * 3 + [[]] * 2
     types, concrete = ["float"] * 3 + ["ScalarList"] * 2, [""] * 3 + ["[0, 0]"] * 2
     name = "aten::_nnpack_spatial_convolution"
-    bad: Signature = (name, *(json.dumps(part).encode() for part in (text, types)), b"", json.dumps(concrete).encode())
+    dims, kinds, values = (json.dumps(part).encode() for part in (text, types, concrete))
+    bad: Signature = (name, dims, kinds, b"", values)
     with Pricer() as one:
         first, cut, last = one.price([MM, bad, EXP])
     assert cut.cut_short in (None, "crashed with SIGFPE")
@@ -198,10 +199,11 @@ def test_memory_that_pytorch_does_not_get_is_no_refusal(monkeypatch: pytest.Monk
 
     bound = meta.bind(parse(EXP))
     assert bound
+    overload = bound.overload
 
     class Greedy:
         def __init__(self, fill: Callable[[], object]) -> None:
-            self._schema, self._fill = bound.overload._schema, fill
+            self._schema, self._fill = overload._schema, fill
 
         def __call__(this, /, **_: object) -> object:  # noqa: N805 -- an argument of the operator is called self
             return this._fill()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ridgeline.analyze.pricing import meta
 from ridgeline.analyze.pricing.pricer import Pricer
@@ -23,8 +24,10 @@ MM = ("aten::mm", b"[[4, 8], [8, 16]]", b'["float", "float"]', b"", b'["", ""]')
 ROOT = Path(__file__).parents[3]
 EVERY = int(os.environ.get("RIDGELINE_SWEEP", pick(12, 1)))
 NEVER_CALLED = ("aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim")
-ENDLESS = ("aten::matrix_power", "aten::round.decimals", "aten::round.decimals_out", "aten::special_round.default")
-ENDLESS += ("aten::special_round.out", "aten::unfold_backward", "aten::unfold_backward.out")
+ENDLESS = (
+    *("aten::matrix_power", "aten::round.decimals", "aten::round.decimals_out", "aten::special_round.default"),
+    *("aten::special_round.out", "aten::unfold_backward", "aten::unfold_backward.out"),
+)
 """PyTorch 2.11 takes as long over these as a number says."""
 
 
@@ -48,7 +51,7 @@ def absurd(operator: str) -> list[meta.Bound]:
 
 def overloads(operator: str) -> list[Any]:
     name, _, overload_name = operator.removeprefix("aten::").partition(".")
-    packet = getattr(sweep.torch.ops.aten, name)
+    packet = getattr(torch.ops.aten, name)
     return [getattr(packet, each) for each in packet.overloads() if overload_name in ("", each)]
 
 

@@ -34,7 +34,7 @@ CASES: list[tuple[str, list[Any], tuple[int, int]]] = [
 
 
 @pytest.mark.parametrize(("name", "inputs", "expected"), CASES, ids=[case[0] for case in CASES])
-def test_bytes_by_hand(name: str, inputs: list[Any], expected: tuple[int, int]) -> None:
+def test_bytes_by_hand(name: str, inputs: list[Any], expected: tuple[float | None, float | None]) -> None:
     found = priced(name, inputs)
     assert (found.read_bytes, found.write_bytes) == expected
     assert (found.flops, found.method, found.confidence) == (None, "rule", "high")
@@ -48,7 +48,7 @@ def test_products_of_templates_are_counted() -> None:
 
 
 def annotated(measures: Any) -> Price:
-    texts = ([[8, 32], [8, 32]], [BF16, BF16], [], ["", "", measures])
+    texts: list[list[Any]] = [[[8, 32], [8, 32]], [BF16, BF16], [], ["", "", measures]]
     dims, types, strides, concrete = (json.dumps(text).encode() for text in texts)
     return price(parse(("triton_tem_fused_flex_attention_0", dims, types, strides, concrete)))
 

@@ -454,7 +454,7 @@ def test_of_several_devices_the_one_whose_whole_name_it_is(monkeypatch: pytest.M
         return {"device": device, "match": ["^x$"], "ceilings": [dict(zip(names, r, strict=True)) for r in rates]}
 
     monkeypatch.setattr(
-        theory_table.datasheets, "devices", lambda: [entry("NVIDIA T9 SXM", 3e12), entry("NVIDIA T9", 1e12)]
+        "ridgeline.warehouse.datasheets.devices", lambda: [entry("NVIDIA T9 SXM", 3e12), entry("NVIDIA T9", 1e12)]
     )
     roofs = theory_table.roofs_of("t9")
     assert (roofs.of, roofs.bytes_per_s) == ("NVIDIA T9 by its datasheet", 1e12)

@@ -21,6 +21,7 @@ from ridgeline.capture.counters import by_cupti as counters
 from ridgeline.capture.counters.cupti import join, metrics, recorder, structures
 from ridgeline.capture.counters.cupti.join import JoinError, Kernel, Range, Row
 from ridgeline.capture.counters.cupti.library import CuptiError, Library
+from ridgeline.capture.counters.cupti.range_profiler import RangeProfiler
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.steps import Step
 
@@ -150,12 +151,12 @@ def test_the_steps_are_run_again_for_every_window_and_once_to_count_them(record:
 
 def test_the_image_has_room_for_the_longest_step(record: Any, machine: Machine, monkeypatch: Any) -> None:
     asked: list[int] = []
-    made = recorder.RangeProfiler
-    monkeypatch.setattr(
-        recorder,
-        "RangeProfiler",
-        lambda host, context, ranges: asked.append(ranges) or made(host, context, ranges=ranges),
-    )
+
+    def profiler(host: Any, context: Any, ranges: int) -> RangeProfiler:
+        asked.append(ranges)
+        return RangeProfiler(host, context, ranges=ranges)
+
+    monkeypatch.setattr(recorder, "RangeProfiler", profiler)
     record(steps("prefill", "decode"), lambda step: machine.launch(*["f"] * (400 if step.kind == "prefill" else 8)))
     assert asked == [400 + 50 + 64]
 
@@ -294,9 +295,14 @@ def test_the_real_trace_has_the_steps_labels(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
     ran: list[int] = []
     owner = recorder.Recorder(
-        steps("prefill", "decode"), lambda step: ran.append(step.index), CUDA, tmp_path, list, counters.Report()
+        steps("prefill", "decode"), lambda step: ran.append(step.index), CUDA, tmp_path, lambda: None, counters.Report()
     )
-    trace = recorder._traced(lambda: [owner._labelled(position) for position in (0, 1)] and None, CUDA, tmp_path)
+
+    def both_steps() -> None:
+        for position in (0, 1):
+            owner._labelled(position)
+
+    trace = recorder._traced(both_steps, CUDA, tmp_path)
     assert ran == [5, 6]
     assert join.kernels(trace, owner._labels) == []
     with pytest.raises(JoinError, match="0 annotations 'counted=2'"):

@@ -253,13 +253,13 @@ def test_only_denoising_selects_tokens(gemma: GemmaDecoder, kind: str) -> None:
     assert {f"module=model.{side}.layers.0.experts", f"module=model.{side}.layers.5.self_attn"} <= names
 
 
-class Waiting(TorchDispatchMode):
+class Waiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Collects the operators called whose result the host would have to wait for, on a device."""
 
     NAMES = frozenset({"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2"})
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

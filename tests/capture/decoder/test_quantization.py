@@ -15,7 +15,6 @@ from ridgeline.capture.forecast.footprint import forward_seconds, predict
 from ridgeline.capture.forecast.forwards import dram_bytes, flops, forwards, linear_flops
 from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.measuring import execution
 from ridgeline.capture.modes import MODES
 from ridgeline.capture.sweep.recording import Workshop, ready
 from tests.capture.conftest import make_point
@@ -165,8 +164,8 @@ def test_generations_of_8_bits_compile_whole(precision: str, backend: str, monke
     """
     if backend == "eager":
         real = torch.compile
-        plain = {"backend": "eager", "fullgraph": True, "dynamic": False}
-        monkeypatch.setattr(execution.torch, "compile", lambda work, **_: real(work, **plain))
+        plain: dict[str, Any] = {"backend": "eager", "fullgraph": True, "dynamic": False}
+        monkeypatch.setattr(torch, "compile", lambda work, **_: real(work, **plain))
     torch.compiler.reset()
     generate("dlm_block_prefix", precision, block=4, steps=10, generated_tokens=20, execution="compile")
 

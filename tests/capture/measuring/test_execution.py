@@ -8,7 +8,6 @@ import torch
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder.decoder import random_decoder
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.measuring import execution
 from ridgeline.capture.measuring.execution import Direct, prepare, shape, walk
 from ridgeline.capture.modes import MODES
 from tests.capture.conftest import make_point
@@ -35,8 +34,8 @@ def test_compiled_decoding_equals_eager(mode: str, backend: str, monkeypatch: py
     """In a backend without code of its own all but the code is made: traced, its mutations and views resolved."""
     if backend != "inductor":
         real = torch.compile
-        plain = {"backend": backend, "fullgraph": True, "dynamic": False}
-        monkeypatch.setattr(execution.torch, "compile", lambda work, **_: real(work, **plain))
+        plain: dict[str, Any] = {"backend": backend, "fullgraph": True, "dynamic": False}
+        monkeypatch.setattr(torch, "compile", lambda work, **_: real(work, **plain))
     decoder = random_decoder(PRESETS["tiny-llama"], torch.float32, CPU, capacity=28, seed=1, fused=True)
     decoder.depth = 1
     torch.compiler.reset()
@@ -53,9 +52,7 @@ def test_lengths_that_vary_are_compiled_once(monkeypatch: pytest.MonkeyPatch) ->
         return module.forward
 
     real = torch.compile
-    monkeypatch.setattr(
-        execution.torch, "compile", lambda work, **keys: real(work, backend=count, fullgraph=True, dynamic=False)
-    )
+    monkeypatch.setattr(torch, "compile", lambda work, **keys: real(work, backend=count, fullgraph=True, dynamic=False))
     for mode, kinds in (("ar", 2), ("dlm_block_prefix", 2), ("dlm_semi_ar", 1), ("dlm_block_causal", 3)):
         torch.compiler.reset()
         compiled.clear()

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ def event(correlation: int, start_us: float, duration_us: float, category: str =
     return {"cat": category, "ts": start_us, "dur": duration_us, "args": {"correlation": correlation}}
 
 
-EVENTS = [
+EVENTS: list[dict[str, Any]] = [
     {"ph": "M", "name": "process_name", "args": {"name": "python"}},
     {
         "cat": "cuda_runtime",
@@ -76,7 +77,7 @@ class Graph:
         self.log, self.name, self.data = log, name, torch.zeros(4)
 
     def replay(self) -> None:
-        self.log.append(f"{self.name} {'watched' if torch.autograd._profiler_enabled() else 'alone'}")
+        self.log.append(f"{self.name} {'watched' if torch._C._autograd._profiler_enabled() else 'alone'}")
         self.data.relu_()
 
 
@@ -111,7 +112,9 @@ def test_replays_without_the_profiler_are_timed_one_by_one(log: list[str]) -> No
 
 
 def test_a_process_calibrates_once_and_tries_again_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([CaptureError("none"), ProfilerCost(graph_node_ns=1.0), ProfilerCost(graph_node_ns=2.0)])
+    answers: Iterator[CaptureError | ProfilerCost] = iter(
+        [CaptureError("none"), ProfilerCost(graph_node_ns=1.0), ProfilerCost(graph_node_ns=2.0)]
+    )
 
     def calibrate(_: torch.device) -> ProfilerCost:
         answer = next(answers)

@@ -14,7 +14,7 @@ from ridgeline.capture.decoder.attention import Whole
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct, walk
-from ridgeline.capture.modes import MODES
+from ridgeline.capture.modes import MODES, Start
 from ridgeline.capture.modes.ar import Autoregressive
 from ridgeline.capture.modes.denoising import Denoising
 from ridgeline.capture.modes.dlm_block_causal import BlockCausalDiffusion, block_causal
@@ -32,7 +32,7 @@ DIFFUSION = [mode for mode in MODES if mode != "ar"]
 PROMPT, LENGTH = 16, 28
 
 
-def begin(mode: type[Any], decoder: Decoder, **keys: Any) -> Any:
+def begin(mode: Start, decoder: Decoder, **keys: Any) -> Any:
     """A generation, with `run` and `logits_of` for whole steps."""
     name = next(name for name, kind in MODES.items() if kind is mode)
     return mode(decoder, make_point(model=decoder.shape.name, mode=name, **keys), Labels())
@@ -48,7 +48,9 @@ def logits(generation: Any, step: Step) -> Tensor:
     offsets, visible = Direct(generation, CPU).sizes(step)
     first = generation.canvas.first
     positions = offsets + first if step.kind in ("decode", "reuse", "commit", "prefill") else offsets
-    return generation.logits(step.kind, positions, visible)
+    computed = generation.logits(step.kind, positions, visible)
+    assert isinstance(computed, Tensor)
+    return computed
 
 
 def full(decoder: Decoder, tokens: Tensor, **keys: Any) -> Tensor:

@@ -15,7 +15,7 @@ from ridgeline.capture.sweep.worker import Worker
 from tests.capture.benches import PLACE, log, make_point
 
 FAKE = "tests.capture.benches:Fake"
-SIZE = {"batch": 4, "prompt_tokens": 8, "generated_tokens": 4}
+SIZE: dict[str, Any] = {"batch": 4, "prompt_tokens": 8, "generated_tokens": 4}
 NOT_RUN = "not run: big ran out of memory, and this point needs at least as much"
 
 
@@ -80,7 +80,7 @@ def test_less_or_another_configuration_may_fit(keys: dict[str, Any]) -> None:
 def test_blocks_and_steps_that_follow_a_length_grow_with_it(
     mode: str, there: dict[str, Any], here: dict[str, Any], below: bool
 ) -> None:
-    keys = {**SIZE, "model": "tiny-llada", "mode": mode, "generated_tokens": 8}
+    keys: dict[str, Any] = {**SIZE, "model": "tiny-llada", "mode": mode, "generated_tokens": 8}
     found = refusal(make_point(**{**keys, **here}), out_of_memory(**{**keys, **there}))
     assert found == (NOT_RUN if below else None)
 
@@ -102,7 +102,7 @@ def test_a_key_that_came_later_had_its_default() -> None:
 
 
 def test_a_permission_changes_nothing_in_what_is_run() -> None:
-    within = {"model": "llama-3-8b", "batch": 4, "prompt_tokens": 8000}
+    within: dict[str, Any] = {"model": "llama-3-8b", "batch": 4, "prompt_tokens": 8000}
     beyond = make_point("r", **{**within, "prompt_tokens": 9000, "beyond_training": True})
     place = msgspec.structs.replace(PLACE, memory_bytes=None)
     assert memory_boundary.refusal(beyond, place, [out_of_memory(**within)]) == NOT_RUN
@@ -113,7 +113,7 @@ def test_a_permission_changes_nothing_in_what_is_run() -> None:
 
 
 def test_lists_compare_as_stored(tmp_path: Path) -> None:
-    keys = {**SIZE, "model": "tiny-llada", "mode": "dlm_full", "block": 4, "schedule": [[1, 3]]}
+    keys: dict[str, Any] = {**SIZE, "model": "tiny-llada", "mode": "dlm_full", "block": 4, "schedule": [[1, 3]]}
     point = make_point(**keys)
     run_directory.write_record(tmp_path, out_of_memory(**keys))
     stored = run_directory.read(tmp_path)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from ridgeline.capture.measuring import telemetry
-from ridgeline.capture.measuring.execution import Direct, Prepared
+from ridgeline.capture.counters import count as counting
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring import peak_memory, profiler_cost, telemetry
+from ridgeline.capture.measuring.execution import Direct, Prepared, prepare
 from ridgeline.capture.modes.denoising import Denoising
 from ridgeline.capture.records import ProfilerCost, Record, Scaled
 from ridgeline.capture.steps import Step
@@ -83,7 +85,7 @@ def test_half_of_the_layers_have_the_device_to_themselves_and_counting_makes_the
         return {"outcome": "ok"}
 
     monkeypatch.setattr(recording, "ready", ready)
-    monkeypatch.setattr(recording.counting, "count", count)
+    monkeypatch.setattr(counting, "count", count)
     point, workshop = make_point(model="tiny-llama", mode="ar", layers=2), Workshop()
     recording.record(point, CPU, tmp_path, workshop, lambda _: None)
     assert alive == [0, 0]
@@ -93,7 +95,7 @@ def test_half_of_the_layers_have_the_device_to_themselves_and_counting_makes_the
 
 def test_a_whole_point_is_counted_as_it_was_launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[Direct] = []
-    monkeypatch.setattr(recording.counting, "count", lambda *arguments: counted.append(arguments[2]))
+    monkeypatch.setattr(counting, "count", lambda *arguments: counted.append(arguments[2]))
     point, workshop = make_point(model="tiny-llama", mode="ar"), Workshop()
     recording.record(point, CPU, tmp_path, workshop, lambda _: None)
     recording.count(point, CPU, tmp_path, workshop, lambda _: None, "auto")
@@ -107,11 +109,10 @@ def test_the_attention_asked_for_is_the_one_that_runs(tmp_path: Path) -> None:
 
 def test_the_execution_asked_for_is_the_one_that_is_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    real = recording.prepare
 
     def eager(*arguments: Any, execution: str, **keys: Any) -> Any:
         asked.append(execution)
-        return real(*arguments, execution="eager", **keys)
+        return prepare(*arguments, execution="eager", **keys)
 
     monkeypatch.setattr(recording, "prepare", eager)
     assert recorded(tmp_path, execution="compile").outcome == "ok"
@@ -131,7 +132,7 @@ def test_energy_is_shared_among_the_tokens_of_all_repeats(tmp_path: Path, monkey
 
 def test_the_peak_is_forgotten_once_weights_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forgotten: list[torch.device] = []
-    monkeypatch.setattr(recording.memory, "reset_peak", forgotten.append)
+    monkeypatch.setattr(peak_memory, "reset_peak", forgotten.append)
     recorded(tmp_path)
     assert forgotten == [CPU]
 
@@ -153,25 +154,29 @@ def test_a_trace_shows_the_waits_that_timed_steps_pay(tmp_path: Path, monkeypatc
     assert [sum(span["ts"] <= ts < span["ts"] + span["dur"] for ts in waits) for span in spans] == [1, 1, 1]
 
 
+def keeps_a_generation(workshop: Workshop) -> bool:
+    return workshop.launched is not None
+
+
 def test_a_decoder_is_kept_for_the_same_weights_alone_and_a_generation_for_none() -> None:
     workshop, point = Workshop(), make_point(model="tiny-llama", mode="ar")
     first = workshop.decoder(point, CPU)
-    workshop.launched = recording.ready(point, first, CPU, recording.Labels(), lambda _: None).launched
+    workshop.launched = recording.ready(point, first, CPU, Labels(), lambda _: None).launched
+    assert keeps_a_generation(workshop)
     assert workshop.decoder(make_point(model="tiny-llama", mode="dlm_full"), CPU) is first
-    assert workshop.launched is None
+    assert not keeps_a_generation(workshop)
     for change in ({"seed": 1}, {"dtype": "bf16"}, {"kv_heads": 4}, {"fused": True}):
         assert workshop.decoder(make_point(model="tiny-llama", mode="ar", **change), CPU) is not first, change
 
 
 def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have points take another runner for a graph's, as this machine has no graphs."""
-    real = recording.prepare
 
-    def prepare(generation: Any, device: torch.device, **keys: Any) -> Prepared:
-        prepared = real(generation, device, **keys)
+    def direct(generation: Any, device: torch.device, **keys: Any) -> Prepared:
+        prepared = prepare(generation, device, **keys)
         return Prepared(Direct(generation, device), prepared.launched, prepared.seconds)
 
-    monkeypatch.setattr(recording, "prepare", prepare)
+    monkeypatch.setattr(recording, "prepare", direct)
 
 
 def test_the_profiler_s_cost_is_measured_where_steps_are_replayed_before_they_are_profiled(
@@ -183,7 +188,7 @@ def test_the_profiler_s_cost_is_measured_where_steps_are_replayed_before_they_ar
         there.append((tmp_path / "trace.json.gz").exists())
         return ProfilerCost(graph_node_ns=250.5, method="by hand")
 
-    monkeypatch.setattr(recording.profiler_cost, "calibrated", calibrated)
+    monkeypatch.setattr(profiler_cost, "calibrated", calibrated)
     assert recorded(tmp_path).profiler is None
     (tmp_path / "trace.json.gz").unlink()
     replayed(monkeypatch)
@@ -198,7 +203,7 @@ def test_a_cost_that_cannot_be_measured_costs_no_point(tmp_path: Path, monkeypat
     def calibrated(_: torch.device) -> ProfilerCost:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16.00 MiB.\nmore")
 
-    monkeypatch.setattr(recording.profiler_cost, "calibrated", calibrated)
+    monkeypatch.setattr(profiler_cost, "calibrated", calibrated)
     replayed(monkeypatch)
     result = recorded(tmp_path)
     assert (result.outcome, result.message) == ("ok", None)

@@ -15,7 +15,7 @@ import torch
 from ridgeline.capture import run_directory
 from ridgeline.capture.ceilings import measure as ceilings
 from ridgeline.capture.configuration import points as config
-from ridgeline.capture.decoder.decoder import Decoder
+from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.errors import CaptureError, ConfigError, DeviceError
 from ridgeline.capture.measuring import profiling, timing
 from ridgeline.capture.sweep import recording, sweep
@@ -138,10 +138,9 @@ def test_a_directory_that_is_no_run_is_refused(out: Path) -> None:
 def test_out_of_memory_is_an_outcome_and_the_sweep_goes_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1) for batch in (2, 1)]
     made = []
-    real = recording.random_decoder
 
     def remember(*arguments: Any, **keys: Any) -> Decoder:
-        decoder = real(*arguments, **keys)
+        decoder = random_decoder(*arguments, **keys)
         made.append(weakref.ref(decoder.network))
         return decoder
 
