@@ -98,7 +98,7 @@ format: $(TESTABLE) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pages: $(INSTALLED) ## warehouse/SCHEMA.md and COOKBOOK.md, from the database's comments and the cookbook's files
+pages: $(INSTALLED) ## warehouse/SCHEMA.md and COOKBOOK.md, from schema/comments.toml and cookbook/; the empty warehouse
 	$(BIN)/python -m ridgeline.warehouse.documentation
 
 study: $(INSTALLED) ## the study's pages and FINDINGS.md from its lake; with RUNS=folder, of the captured runs there as well

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ridgeline.errors import RidgelineError
 
-class AnalyzeError(Exception):
+
+class AnalyzeError(RidgelineError):
     """A trace or one of its companions cannot be used; the message says what was found and what to do."""
 
 

@@ -127,6 +127,7 @@ def analyze(
         if not twin.is_file():
             raise TraceError(f"{twin}: no such file: expected the eager twin of the trace")
         sources = [replace(source, twin=twin) for source in sources]
+    # the errors come first: their paths are wrong, and the traces may take long
     for error in errors:
         add(Result(str(error).partition(":")[0], "failed", error=error))
     if sources:
@@ -153,11 +154,12 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
                 pricer.start()
         with sink:
             loader = _Loader(sink, decoders, pricer, options)
+            # a commit costs as much for thirty small runs as for one
             waiting: list[tuple[Source, Result]] = []
             for source, unchanged in _decoding_ahead(sources, sink.stored, decoders, jobs):
                 trace = source.trace
                 is_large = trace is not None and trace.exists() and trace.stat().st_size > LARGE_TRACE_BYTES
-                if is_large and waiting:
+                if is_large and waiting:  # decoding it takes long: an interruption must not lose the runs before
                     yield from loader.commit(waiting)
                 waiting.append((source, loader.load(source, unchanged)))
                 if is_large or sink.is_full or options.hta:  # HTA's tables refer to a stored run
@@ -181,7 +183,7 @@ def _decoding_ahead(
             if identity and stored.get(identity.run_id) == (source.name, identity.content_sha256, RULES_VERSION):
                 unchanged = identity.run_id
         if source.trace and i == 0 and unchanged:
-            decoders.discard()
+            decoders.discard()  # it was submitted before the stored runs were known
         elif source.trace and i > 0 and not unchanged:
             decoders.submit(source.trace)
         queue.append((source, unchanged))
@@ -197,36 +199,42 @@ class _Loader:
     def __init__(self, sink: Sink, decoders: Decoders, pricer: Pricer, options: Options) -> None:
         from ridgeline.analyze.run import Tools
 
+        def decode_twin(path: Path) -> list[Columns]:
+            parts = decoders.read(path)
+            check_fits(path, parts, options.limits.memory_bytes)
+            return parts
+
         self._sink, self._decoders, self._options = sink, decoders, options
-        self._tools = Tools(sink.connection, pricer, self._decode_twin, options.limits)
+        self._tools = Tools(sink.connection, pricer, decode_twin, options.limits)
 
     def load(self, source: Source, unchanged: str | None) -> Result:
-        """Add one run to the sink's next commit and return its result; any error of this run is a failed result."""
+        """Add one run to the sink's next commit and return its result; an error of this run is a failed result."""
+        from ridgeline.analyze.run import build
+
         if unchanged:
             return Result(source.name, "unchanged", run_id=unchanged)
+        stored = self._sink.stored
         try:
-            return self._load(source)
+            parts = self._decoded(source)
+            identity = identify(source, parts[0].sha256 if parts else None)
+            run_id, content = identity
+            before, after = stored.get(run_id), Stored(source.name, content, RULES_VERSION)
+            # a salvaged run has the digest of its complete events, which the file on disk does not have
+            if before == after:
+                return Result(source.name, "unchanged", run_id=run_id)
+            run, matched = build(source, identity, parts, self._tools)
+            # a run belongs to the name under which its trace was loaded first
+            if before and before.name != source.name:
+                return Result(source.name, "unchanged", same_as=before.name)
+            self._sink.add(run)
         except WarehouseError:  # no other run could be stored either
             raise
         except BaseException as e:
             if not (isinstance(e, Exception) or is_panic(e)):
                 raise
             return _failed(source, e)
-
-    def _load(self, source: Source) -> Result:
-        from ridgeline.analyze.run import build
-
-        sink, parts = self._sink, self._decoded(source)
-        identity = identify(source, parts[0].sha256 if parts else None)
-        stored = Stored(source.name, identity.content_sha256, RULES_VERSION)
-        before = sink.stored.get(identity.run_id)
-        if before == stored:  # salvaged before: the digest of the whole file said nothing
-            return Result(source.name, "unchanged", run_id=identity.run_id)
-        run, matched = build(source, identity, parts, self._tools)
-        if before and before.name != source.name:
-            return Result(source.name, "unchanged", same_as=before.name)
-        sink.add(run)
-        sink.stored[run.run_id] = stored
+        # the same run may follow in this call, before the commit
+        stored[run_id] = after
         row = run.records["runs"][0]
         return Result(
             source.name,
@@ -234,7 +242,7 @@ class _Loader:
             kernels=len(run.frames.get("kernels", ())),
             device_time_ns=row["device_time_ns"],
             malformed_events=row["malformed_events"] or 0,
-            run_id=run.run_id,
+            run_id=run_id,
             matched=matched,
             uncounted=row["counters_message"],
             warnings=tuple(row["message"] for row in run.records["warnings"]),
@@ -255,11 +263,6 @@ class _Loader:
         check_fits(source.trace, parts, self._options.limits.memory_bytes)
         return parts
 
-    def _decode_twin(self, path: Path) -> list[Columns]:
-        parts = self._decoders.read(path)
-        check_fits(path, parts, self._options.limits.memory_bytes)
-        return parts
-
     def commit(self, waiting: list[tuple[Source, Result]]) -> Iterator[Result]:
         """Store the runs added and empty ``waiting``; a run that could not be stored becomes a failed result."""
         errors = iter(self._sink.commit())
@@ -277,7 +280,9 @@ class _Loader:
         connection, run_id = self._sink.connection, result.run_id
         if not run_id or not source.trace or is_examined(connection, run_id):
             return result
-        findings = examine(source.trace, most_bytes=self._options.limits.memory_bytes * 3 // 4 - resident_bytes())
+        # HTA gets what this process does not hold already, less a quarter for DuckDB
+        most_bytes = self._options.limits.memory_bytes * 3 // 4 - resident_bytes()
+        findings = examine(source.trace, most_bytes=most_bytes)
         store(connection, run_id, findings)
         warnings = tuple(f"{SOURCE}: {line}" for line in findings.warnings)
         return replace(result, examined=True, warnings=result.warnings + warnings)

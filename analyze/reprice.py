@@ -83,6 +83,7 @@ def reprice(warehouse: Path) -> Repriced:
     try:
         with transaction(connection), Pricer() as pricer:
             prices, messages, result = _reprice_signatures(connection, pricer)
+            # the modelled sequences depend on prices; the runs below fill the table again
             connection.execute("DELETE FROM sequences")
             connection.execute("DELETE FROM warnings WHERE source = ?", [WARNS])
             for run_id, name in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall():
@@ -141,7 +142,7 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
         " rank, device_index FROM kernels WHERE run_id = ? ORDER BY kernel_id",
         run_id,
     )
-    if kernels.is_empty():
+    if kernels.is_empty():  # a run without a trace, or without device work
         return True
     stored = _records(connection, "SELECT * FROM kernel_classes WHERE run_id = ? ORDER BY class_id", run_id)
     on_cpu = stored[0]["category"] == "operator"
@@ -158,7 +159,7 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
         if not on_cpu and row["attribution"] == "graph_twin" and (row["unit"] == "tensor") != (unit == "tensor"):
             is_complete = False
     kernels = kernels.with_columns(carries_cost=pl.col("trace_bytes").is_null(), old_id="kernel_id")
-    if on_cpu:
+    if on_cpu:  # a price decides whether an operator stands for those inside it
         kernels, is_complete = _stand_ins(connection, run_id, kernels, classes, prices)
     facts = kernels.join(
         pl.DataFrame(
@@ -179,6 +180,7 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
         _store_times(connection, run_id, kernels)
     else:
         _model_bytes(connection, run_id, prices)
+    # the price account is made of the rollups
     refresh(connection, [run_id])
     account_prices(connection, [run_id])
     return is_complete
@@ -194,6 +196,7 @@ def _model_bytes(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
         " JOIN kernel_classes USING (run_id, class_id) WHERE run_id = ? ORDER BY kernel_id",
         [run_id],
     ).fetchall()
+    # the model works with codes, as if the trace had just been read
     names, signatures, devices = Interned(), Interned(), Interned()
     coded = [
         (
@@ -256,6 +259,7 @@ def _stand_ins(
     is_incomplete = hides & is_stored & only_calls
     only_calls[is_incomplete] = False
     is_covered = take(nearest(parent, ~only_calls), parent) != ROOT
+    # an operator that only calls others has the time that is in none of them
     children_ns = np.zeros(len(parent), dtype=np.int64)
     np.add.at(children_ns, parent[is_inner], duration_ns[is_inner])
     own_ns = np.where(only_calls, np.maximum(duration_ns - children_ns, 0), duration_ns)
@@ -303,6 +307,7 @@ def _store(
             "DELETE FROM kernels WHERE run_id = ? AND kernel_id NOT IN (SELECT old_id FROM repriced)", [run_id]
         )
         connection.execute(
+            # rows that do not change are left alone, since DuckDB rewrites a row for any update
             "UPDATE kernels SET kernel_id = n.kernel_id, class_id = n.new_class, duration_ns = n.duration_ns,"
             " share = n.share FROM repriced n WHERE kernels.run_id = ? AND kernels.kernel_id = n.old_id AND"
             " (kernels.kernel_id <> n.kernel_id OR kernels.class_id <> n.new_class"

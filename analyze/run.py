@@ -47,19 +47,8 @@ from ridgeline.analyze.tables.operators import operator_rows
 from ridgeline.analyze.tables.predictions import prediction_rows
 from ridgeline.analyze.tables.runs import ceiling_rows, device_rows, device_rows_by_rank, run_row, timing_rows
 from ridgeline.analyze.tables.steps import step_rows
+from ridgeline.analyze.tables.warnings import warning_rows
 from ridgeline.warehouse.load import RunRows
-
-_DOUBTS = {
-    "other_process": (
-        "{} kernels and copies have correlation ids that launches of several processes share, as in merged traces of "
-        "ranks, and nothing tells the processes apart: they were attributed to the first launch and may belong to "
-        "another rank: analyze each rank's own trace"
-    ),
-    "same_process": (
-        "{} kernels and copies have correlation ids that several launches under one process id share, as in traces "
-        "merged without making process ids distinct: ranks are not separated: analyze each rank's own trace"
-    ),
-}
 
 
 class Tools(NamedTuple):
@@ -97,7 +86,7 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
         activities, modelled, uncounted = _add_trace(run, trace, source, counter_files, tools)
         device_time_ns = int(activities["duration_ns"].sum())
         messages += uncounted
-        trace_warnings = _trace_warnings(trace, activities)
+        trace_warnings = warning_rows(trace, activities)
         if modelled:
             columns = {"cache_model_operands": modelled.operands, "cache_model_message": modelled.message}
         if source.twin:
@@ -116,26 +105,12 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     run.records["timings"] = timing_rows(run_json.timings if run_json else [])
     # last, since until now the trace needed the memory
     run.records["telemetry"] = read_telemetry(source.telemetry, limits) if source.telemetry else []
-    if run_json:
+    if run_json:  # closed forms need the configuration, and compare with the profiled steps
         steps, devices = run.records.get("steps", []), run.records["devices"]
         sheet = devices[0]["datasheet"] if devices else None
         run.records["predictions"], message = prediction_rows(text, steps, run.records["ceilings"], sheet)
         run.records["runs"][0]["predictions_message"] = message
     return run, twin
-
-
-def _trace_warnings(trace: Trace, activities: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return a row if the trace breaks off, and a row for each kind of doubt about the rank of activities."""
-    rows = []
-    if trace.broken:
-        message = f"partial: {trace.broken}; the events before that were loaded"
-        if trace.device.is_empty() and not trace.on_cpu:
-            message += ", and no kernel is among them"
-        rows.append({"source": "salvage", "message": message})
-    if "doubt" in activities.columns:
-        counts = activities["doubt"].drop_nulls().value_counts().sort("doubt")
-        rows += [{"source": "attribution", "message": _DOUBTS[doubt].format(f"{n:,}")} for doubt, n in counts.rows()]
-    return rows
 
 
 def _add_trace(
@@ -152,10 +127,12 @@ def _add_trace(
         rows += [row for line in warnings if (row := {"source": WARNS, "message": line}) not in rows]
         return dict(zip(codes, records, strict=True))
 
+    # 1. attribution: operator, module and step of every activity
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
     on_cpu = trace.on_cpu
     if on_cpu:
+        # prices come first on a CPU: they tell which operators do work and which only call others
         used_prices = price(trace, sorted(set(trace.operators["signature"].to_list())))
         composites = np.array([composite(used_prices.get(i)) for i in range(len(trace.signatures))], dtype=np.int64)
         activities = assign(trace, operator_activities(trace, tree, composites))
@@ -170,8 +147,10 @@ def _add_trace(
     trace.launches = trace.launches.drop("correlation")
     if not source.twin and not source.execution_trace:
         trace.operators = trace.operators.drop("external_id", "record_id")
+    # 2. prices, and for graph replays the twin's operators
     annotated, prices = _learned(annotated, source, price, tools)
     trace, activities, labels = annotated.trace, annotated.activities, annotated.labels
+    # 3. rows
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
     run.frames["operators"] = operator_rows(trace, annotated.parents, prices)
     run.records["steps"] = step_rows(trace, activities, steps)
@@ -180,6 +159,7 @@ def _add_trace(
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, counter_files)
     if on_cpu:
         return activities, None, uncounted
+    # 4. DRAM bytes by the L2 model; operators on a CPU have none
     modelled = _model_bytes(run, annotated, prices, source, tools)
     run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
     return activities, modelled, uncounted

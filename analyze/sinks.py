@@ -74,7 +74,7 @@ class WarehouseSink:
         from ridgeline.warehouse import connect
         from ridgeline.warehouse.load import Batch
 
-        self.connection = connect(self._path)
+        self.connection = connect(self._path)  # waits for the lock of another process
         self._batch = Batch(self.connection)
         try:
             self.connection.execute(f"SET memory_limit = '{self._limits.database_bytes} B'")
@@ -111,7 +111,7 @@ class LakeSink:
     """
 
     scratch = None
-    is_full = True
+    is_full = True  # each run is written at once: another machine may write the next
 
     def __init__(
         self,
@@ -152,6 +152,7 @@ class LakeSink:
         from ridgeline.warehouse.lake import move_run
         from ridgeline.warehouse.load import load
 
+        # the warehouse in memory keeps the prices of the run and forgets its rows
         load(self.connection, run, for_lake=True)
         move_run(self.connection, self._location, run.run_id)
 

@@ -6,13 +6,17 @@
   - DeviceError: the requested device is missing or lacks a feature.
 """
 
+from ridgeline.errors import RidgelineError
 
-class CaptureError(Exception):
+
+class CaptureError(RidgelineError):
     """Capture refuses a request or fails at it."""
 
 
 class ConfigError(CaptureError):
     """A configuration has an unknown key, a wrong type or an impossible combination."""
+
+    exit_code = 2
 
 
 class CheckpointError(CaptureError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ridgeline.errors import RidgelineError
 
-class ReportError(Exception):
+
+class ReportError(RidgelineError):
     """A page, figure or comparison cannot be made; the message says what was found and what to do next."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ridgeline.analyze.ingest import analyze
+    from ridgeline.errors import RidgelineError
     from ridgeline.reports.comparison.compare import compare
     from ridgeline.reports.explorer.page import write
     from ridgeline.reports.figures import (
@@ -36,6 +37,7 @@ IMPORT_ROOT = Path(__file__).parents[1]
 """The folder that child processes need on their path to import this package."""
 
 _MODULES = {
+    "RidgelineError": "ridgeline.errors",
     "connect": "ridgeline.warehouse.database",
     "compare": "ridgeline.reports.comparison.compare",
     "write": "ridgeline.reports.explorer.page",
@@ -48,6 +50,7 @@ _MODULES = {
 
 __all__ = [
     "IMPORT_ROOT",
+    "RidgelineError",
     "analyze",
     "bandwidth",
     "compare",

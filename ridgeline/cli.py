@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -151,7 +149,11 @@ def analyze(
     if twin and (len(paths) > 1 or paths[0].is_dir()):
         fail("--twin belongs to one trace: expected a single PATH that is a file", 2)
     file = warehouse or DEFAULT_WAREHOUSE
-    with progress("analyzing") as advance, errors_in_one_line(lake or file), _memory_limit(memory) as memory_bytes:
+    with (
+        progress("analyzing") as advance,
+        errors_in_one_line(lake or file),
+        terminal.memory_limit(memory) as memory_bytes,
+    ):
 
         def report(result: Result) -> None:
             terminal.check_interrupted()
@@ -161,9 +163,16 @@ def analyze(
                 say(f"{result.name}: warning: {warning}")
 
         results = ingest(
-            paths, file, jobs=jobs or os.cpu_count() or 1, report=report, twin=twin, hta=hta, memory=memory_bytes,
-            salvage=salvage, lake=lake,
-        )  # fmt: skip
+            paths,
+            file,
+            jobs=jobs or os.cpu_count() or 1,
+            report=report,
+            twin=twin,
+            hta=hta,
+            memory=memory_bytes,
+            salvage=salvage,
+            lake=lake,
+        )
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(1)
 
@@ -171,26 +180,6 @@ def analyze(
 def _check_not_both(warehouse: Path | None, lake: str | None) -> None:
     if warehouse and lake:
         fail("expected either -w FILE or --lake DIR, found both", 2)
-
-
-@contextmanager
-def _memory_limit(size: str | None) -> Iterator[int]:
-    """Yield the bytes of a ``--memory`` option, and end the command with one line before it exceeds them."""
-    from ridgeline.analyze.resources.limits import LEAST_BYTES, default_bytes, in_words, parse_size
-    from ridgeline.analyze.resources.memory_watch import watching
-
-    try:
-        most_bytes = default_bytes() if size is None else parse_size(size)
-    except ValueError as e:
-        fail(f"--memory: {e}", 2)
-    if size is not None and most_bytes < LEAST_BYTES:
-        fail(f"--memory: {size} is too little: expected {in_words(LEAST_BYTES)} or more", 2)
-    line = (
-        f"ridgeline: more than {in_words(most_bytes)} of memory would be needed: completed work was saved: allow more "
-        "with --memory, or use fewer --jobs or shorter traces"
-    )
-    with watching(most_bytes, lambda: terminal.give_up(line, 1), terminal.end, terminal.GRACE_S):
-        yield most_bytes
 
 
 @app.command()
@@ -325,9 +314,16 @@ def theory(
         from ridgeline.analyze.theory.output import theory as predict
 
         text = predict(
-            model=model, mode=mode, prompt=prompt, generate=generate, block=block, steps=steps, batch=batch,
-            device=device, output_format=output_format.value,
-        )  # fmt: skip
+            model=model,
+            mode=mode,
+            prompt=prompt,
+            generate=generate,
+            block=block,
+            steps=steps,
+            batch=batch,
+            device=device,
+            output_format=output_format.value,
+        )
     print(text, end="")
 
 

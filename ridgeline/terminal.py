@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Protocol
 
+from ridgeline.errors import RidgelineError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S = 3.0
 """Seconds that the command has to end after a signal."""
@@ -26,8 +28,6 @@ INTERRUPTED = "ridgeline: interrupted: completed work was saved; run the same co
 _RETRY_S = 0.02
 _IMPORTLIB = "<frozen importlib._bootstrap>"
 
-STAGES = ("ridgeline.capture.", "ridgeline.analyze.", "ridgeline.warehouse.", "ridgeline.reports.")
-"""The packages whose exceptions have messages for the user."""
 STORAGE_ERRORS = ("Error", "IOException", "SerializationException", "FatalException", "InternalException")
 """Exact types of the exceptions that DuckDB raises for files that are damaged, truncated or unreadable."""
 
@@ -191,7 +191,7 @@ def one_line(text: str) -> str:
 
 @contextmanager
 def errors_in_one_line(stored: Path | str | None = None) -> Iterator[None]:
-    """End the command with one line for errors of the stages, the system, and the database over the file ``stored``."""
+    """End the command with one line for any error: of Ridgeline, the system, or DuckDB over the file ``stored``."""
     from ridgeline.analyze.errors import is_panic
 
     try:
@@ -199,8 +199,8 @@ def errors_in_one_line(stored: Path | str | None = None) -> Iterator[None]:
     except BaseException as e:
         if not isinstance(e, Exception) and not is_panic(e):
             raise
-        if type(e).__module__.startswith(STAGES):
-            fail(str(e), 2 if type(e).__name__ == "ConfigError" else 1)
+        if isinstance(e, RidgelineError):
+            fail(str(e), e.exit_code)
         if isinstance(e, BrokenPipeError):  # the reader of a pipe, such as `head`, may close it early
             raise SystemExit(1) from None
         if isinstance(e, ImportError):
@@ -214,6 +214,26 @@ def errors_in_one_line(stored: Path | str | None = None) -> Iterator[None]:
         if stored and type(e).__module__.endswith("duckdb") and type(e).__name__ in STORAGE_ERRORS:
             fail(f"{stored}: cannot be read or written: {str(e).splitlines()[0]}")
         fail(f"unexpected {type(e).__name__}: {e} (a bug: set RIDGELINE_TRACEBACK=1 for the traceback)")
+
+
+@contextmanager
+def memory_limit(size: str | None) -> Iterator[int]:
+    """Yield the bytes of a ``--memory`` option, and end the command with one line before it exceeds them."""
+    from ridgeline.analyze.resources.limits import LEAST_BYTES, default_bytes, in_words, parse_size
+    from ridgeline.analyze.resources.memory_watch import watching
+
+    try:
+        most_bytes = default_bytes() if size is None else parse_size(size)
+    except ValueError as e:
+        fail(f"--memory: {e}", 2)
+    if size is not None and most_bytes < LEAST_BYTES:
+        fail(f"--memory: {size} is too little: expected {in_words(LEAST_BYTES)} or more", 2)
+    line = (
+        f"ridgeline: more than {in_words(most_bytes)} of memory would be needed: completed work was saved: allow more "
+        "with --memory, or use fewer --jobs or shorter traces"
+    )
+    with watching(most_bytes, lambda: give_up(line, 1), end, GRACE_S):
+        yield most_bytes
 
 
 class Advance(Protocol):

@@ -99,7 +99,7 @@ def test_signatures_without_a_price_need_torch_and_other_traces_are_loaded(tmp_p
     done = ridgeline(folder, "analyze", new, priced, path=without(tmp_path, "torch"))
     first, second = done.stderr.splitlines()
     assert (done.returncode, second.startswith("ridgeline: priced3: loaded, 4 kernels")) == (1, True)
-    said = f"ridgeline: {new}: needs torch to price what no trace here had before: install it"
+    said = f"ridgeline: {new}: needs torch to price signatures that no earlier trace had: install it"
     assert first == f"{said} (No module named 'torch')"
     assert query(folder / "ridgeline.duckdb", "SELECT count(*) FROM runs WHERE name = 'new'") == [(0,)]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ridgeline.errors import RidgelineError
 
-class WarehouseError(Exception):
+
+class WarehouseError(RidgelineError):
     """The warehouse or lake cannot be opened or used."""
 
 

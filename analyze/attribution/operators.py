@@ -55,9 +55,10 @@ def build_tree(trace: Trace, labels: list[Label]) -> Tree:
     offset = {kind: sum(sizes[:kind]) for kind in range(3)}
     start_ns = _concatenate(groups, "start_ns")
     end_ns = start_ns + _concatenate(groups, "duration_ns")
+    # Of equal spans an annotation encloses an operator, and an operator a launch.
     rank = np.repeat(np.arange(3, dtype=np.int8), sizes)
     parent = enclosing(_concatenate(groups, "thread"), start_ns, end_ns, rank)
-    del start_ns, end_ns
+    del start_ns, end_ns  # tens of bytes for each of millions of spans
     label_of = [labels[code] for code in trace.annotations["name"].to_list()]
     steps, modules = np.zeros(len(rank), dtype=bool), np.zeros(len(rank), dtype=bool)
     steps[: sizes[0]] = [label.marks_step for label in label_of]
@@ -172,14 +173,15 @@ def _by_process(trace: Trace, device: pl.DataFrame, hosts: Processes, process: I
     return ranked, by_id
 
 
-def _before_recording(device: pl.DataFrame, known: Mask) -> Mask:
-    """True for each activity without a known origin that started before the first known one of its stream."""
-    first_known = pl.when("known").then("start_ns").min()
-    stream_first = device.with_columns(known=pl.Series(known)).select(
-        pl.coalesce(first_known.over("device", "stream"), first_known.over("device")).alias("first_ns")
+def _before_recording(device: pl.DataFrame, recorded: Mask) -> Mask:
+    """True for each activity without a recorded origin that started before the first recorded one of its stream."""
+    first_recorded = pl.when("recorded").then("start_ns").min()
+    # a stream without any takes the first of its device
+    stream_first = device.with_columns(recorded=pl.Series(recorded)).select(
+        pl.coalesce(first_recorded.over("device", "stream"), first_recorded.over("device")).alias("first_ns")
     )["first_ns"]
     before = (device["start_ns"] < stream_first).fill_null(False).to_numpy()
-    return np.asarray(before & ~known)
+    return np.asarray(before & ~recorded)
 
 
 def _nullable(name: str, values: Integers) -> pl.Series:
@@ -197,8 +199,10 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
     parent = tree.operator_parent()
     duration_ns = trace.operators["duration_ns"].to_numpy()
     has_inside = np.isin(np.arange(n), parent)
+    # unknown operators (1) count as composite if they have operators inside
     is_composite = composite[trace.operators["signature"].to_numpy()] + has_inside >= 2
     inside_kernel = take(nearest(parent, ~is_composite), parent) != ROOT
+    # a composite operator keeps its duration without that of its direct children
     children_ns = np.zeros(n, dtype=np.int64)
     np.add.at(children_ns, parent[parent != ROOT], duration_ns[parent != ROOT])
     own_ns = np.where(is_composite, np.maximum(duration_ns - children_ns, 0), duration_ns)

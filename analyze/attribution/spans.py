@@ -65,6 +65,7 @@ def take(values: NDArray[Integer], index: Integers, default: int = ROOT) -> NDAr
     """``values[index]``, with a default where the index is ``ROOT``."""
     if not len(values):
         return np.full(len(index), default, dtype=values.dtype)
-    taken = values[np.maximum(index, 0)]
-    taken[index < 0] = default
-    return taken
+    # index 0 stands in for ROOT, and is overwritten
+    selected = values[np.maximum(index, 0)]
+    selected[index < 0] = default
+    return selected

@@ -181,29 +181,32 @@ def _bind(state: _State, at: int, call: Recorded, inputs: list[Tensor]) -> _Boun
     return _Bound(call.operator, list(zip(values, inputs, strict=True)), outputs, itemsize, looped)
 
 
-def _input_value(state: _State, operator: str, i: int, tensor: Tensor, taken: list[_Value]) -> _Value:
-    """The value that input ``i`` of an operator most likely is; ``taken`` are those of the inputs before it."""
+def _input_value(state: _State, operator: str, i: int, tensor: Tensor, earlier_inputs: list[_Value]) -> _Value:
+    """The value that input ``i`` of an operator most likely is; ``earlier_inputs`` are its values so far."""
     name = base_name(operator)
     right = _PRODUCTS.get(name)
+    # weights, caches and tables
     if i == right or (name in _TABLES and i == 0):
         return state.new(tensor, fixed=True)
     if name in _FRESH and i == 0 and tensor.bytes == tensor.span:
         return state.new(tensor)
+    # several products of one input, such as the projections of attention
     if right is not None and i == right - 1 and state.last_left and state.last_left.shape == _core(tensor.shape):
         return state.last_left
-    if value := _matching(state, tensor, taken):
+    if value := _matching(state, tensor, earlier_inputs):
         return value
     if tensor.span >= _NAMELESS:
         return state.new(tensor, fixed=i > 0)
+    # scalars and small constants, the same at every call
     key = (operator, i, tensor.shape, tensor.itemsize)
     if key not in state.constants:
         state.constants[key] = state.new(tensor, fixed=True)
     return state.constants[key]
 
 
-def _matching(state: _State, tensor: Tensor, taken: list[_Value]) -> _Value | None:
+def _matching(state: _State, tensor: Tensor, earlier_inputs: list[_Value]) -> _Value | None:
     """An earlier value that an input can be, or None."""
-    free = [v for v in state.values[-4 * _RECENT :] if not any(v is other for other in taken)]
+    free = [v for v in state.values[-4 * _RECENT :] if not any(v is other for other in earlier_inputs)]
     if tensor.bytes != tensor.span:
         # A view with gaps is a slice of a longer tensor: the one used last that is not much longer.
         longest = tensor.span + tensor.span // 4 + 4096
@@ -211,7 +214,7 @@ def _matching(state: _State, tensor: Tensor, taken: list[_Value]) -> _Value | No
         if whole:
             return whole
     same_size = state.by_elements.get((math.prod(tensor.shape), tensor.itemsize), [])[-_RECENT:]
-    candidates = [v for v in same_size if not any(v is other for other in taken)]
+    candidates = [v for v in same_size if not any(v is other for other in earlier_inputs)]
     unread = [v for v in candidates if not v.read]
     same_shape = [v for v in unread if v.shape == _core(tensor.shape)]
     if unread:

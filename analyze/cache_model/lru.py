@@ -86,8 +86,8 @@ class Cache:
     def access(self, phase: Accesses) -> tuple[float, float]:
         """Touch granules; returns the bytes read from DRAM and the bytes written back to it meanwhile."""
         granule, written = phase.granule, phase.written
-        # Later use of each granule: what was used since, and what came before it in this phase from deeper in the
-        # stack. Granules that lay above it were counted already.
+        # Later use of each granule: the bytes used since, and those that came earlier in this phase from deeper in the
+        # stack. Granules above it in the stack are counted already.
         use = self.use[granule]
         if len(granule) > 1:
             newly = np.maximum(phase.read * phase.copies, written)
@@ -122,6 +122,7 @@ class Cache:
         written = float((self.dirty[order] - dirty).sum())
         self.dirty[order] = dirty
         self.use[order] = use
+        # a granule that is gone for certain leaves the stack, which bounds its length
         there = use < _FORGOTTEN * self.capacity
         gone = order[~there]
         self.present[gone] = 0.0

@@ -57,7 +57,7 @@ def phases(touches: Sequence[Touch], sizes: dict[int, int], policy: Policy) -> I
         reads = [_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in touches if not t.write]
         writes = [_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in touches if t.write]
         passes = max((t.passes for t in touches), default=1)
-        # A pass but the last only reads; what a wave writes is written at its end.
+        # All passes but the last only read; the last one writes at its end.
         if reads:
             yield from (_merge(reads) for _ in range(passes - 1))
         if streamed or passes > 1:
@@ -76,6 +76,7 @@ def _share(touch: Touch, wave: int, count: int, merged: float) -> tuple[float, f
 def _pieces(touch: Touch, share: tuple[float, float], sizes: dict[int, int], policy: Policy) -> Pieces:
     """The granules of an operand's ``share``, rounded to whole granules."""
     size, end = sizes[touch.storage], touch.offset + touch.span
+    # part of the operand in this wave, which may wrap around its end
     index = np.arange(touch.offset // size, -(-end // size))
     start, stop = (round(bound * len(index)) for bound in share)
     index = index.take(range(start, stop), mode="wrap") if (start, stop) != (0, len(index)) else index
@@ -99,6 +100,7 @@ def _merge(parts: Sequence[Pieces]) -> Accesses:
         (part,) = parts
         return Accesses(part.granule, part.read, part.written, part.copies)
     granule, position, read, written, copies = (np.concatenate(column) for column in zip(*parts, strict=True))
+    # Operands advance at the same relative speed, so granules are sorted by their relative position.
     order = np.argsort(position, kind="stable")
     unique, first, inverse = np.unique(granule[order], return_index=True, return_inverse=True)
     most_read, most_written = np.zeros(len(unique)), np.zeros(len(unique))

@@ -108,7 +108,7 @@ def _simulate(step: _Step, count: int, l2_bytes: int, policy: Policy) -> tuple[F
     granules = iter(np.split(inverse, np.cumsum([len(part) for part in parts])))
     numbered = [[phase._replace(granule=next(granules)) for phase in kernel] for kernel in kernels]
 
-    # The first round leaves in the L2 what the step before would have left; the second is counted.
+    # The first round fills the L2 as the step before would; the second round is counted.
     cache = Cache(len(unique), l2_bytes, policy)
     read, written = np.zeros(count), np.zeros(count)
     for counted in (False, True):

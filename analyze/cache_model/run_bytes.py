@@ -72,12 +72,12 @@ def known_devices(rows: Iterable[Mapping[str, Any]], places: Mapping[int, tuple[
 
     ``places`` maps the device numbers of kernels to rank and index.
     """
-    known = {
+    by_place = {
         (row["rank"], row["device_index"]): Device(row["l2_bytes"], row["multiprocessors"])
         for row in rows
         if row["l2_bytes"] and row["multiprocessors"]
     }
-    return {number: known[place] for number, place in places.items() if place in known}
+    return {number: by_place[place] for number, place in places.items() if place in by_place}
 
 
 _Calls = Callable[[pl.DataFrame], dict[int, Node]]
@@ -166,6 +166,7 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
     """Write the bytes that each kernel reads and writes into ``values``; returns the number of kernels left out."""
     if not sequences:
         return 0
+    # one row for each kernel of each sequence, sequences one after the other
     numbers = np.repeat(np.arange(len(sequences)), [len(rows) for rows in sequences])
     at = np.concatenate(sequences)
     rows = kernels.rows[at].with_columns(row=pl.Series(at), sequence=pl.Series(numbers))

@@ -67,6 +67,7 @@ def blocks(product: Product, kernel: str, sms: int) -> Blocks:
             high = min(rows / 2 if rows % 2 and rows > _MOST_ROWS else rows, _MOST_ROWS)
         else:
             high = max(_FEW_ROWS, min(0.72 * rows, 9))
+    # As many columns as fill the device; if the result has fewer, more rows.
     wide = min(sms / high, columns)
     high = min(max(high, sms / wide), rows)
     down = max(rows / high, 1.0)
@@ -95,6 +96,7 @@ def partial_bytes(product: Product, kernel: str, sms: int) -> int:
     """Bytes of the partial sums: as many fp32 copies of the result as keep every multiprocessor busy."""
     columns, rows = tile_of(kernel) or (128, 128)
     tiles = product.batch * math.ceil(product.columns / columns) * math.ceil(product.rows / rows)
+    # at least two copies, more while multiprocessors are idle
     splits = min(max(2, sms // tiles), _MOST_SPLITS)
     return product.batch * product.rows * product.columns * _ACCUMULATOR_BYTES * splits
 

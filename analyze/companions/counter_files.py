@@ -103,6 +103,7 @@ def read_ncu(path: Path, step: int | None = None, limits: Limits = STANDARD) -> 
         raise CompanionError(f"{path.name}: {e}") from None
     except _UNREADABLE as e:
         raise CompanionError(f"{path.name}: {_reason(e, ncu_csv.EXPECTED)}") from None
+    # launches are numbered without the rows that have no kernel, such as the units row
     launches = list(enumerate(kernel for kernel in kernels if kernel.name))
     values = [
         (step, launch_index, metric, value)

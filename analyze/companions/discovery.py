@@ -62,6 +62,7 @@ def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
         if not found:
             errors.append(TraceError(f"{path}: {message}"))
         for source in found:
+            # the same run may be named twice, by its folder and by its trace
             sources.setdefault((source.trace or source.run_json or path).resolve(), source)
     return list(sources.values()), errors
 

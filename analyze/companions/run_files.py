@@ -149,6 +149,7 @@ def _read(path: Path, struct: type[_File], limits: Limits) -> tuple[_File, bytes
         raise CompanionError(f"{path}: {e}: expected the form that ridgeline writes") from None
     except OSError as e:
         raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
+    # a field of a newer format may mean something else
     if value.format != FORMAT:
         raise CompanionError(f"{path}: format {value.format}, this ridgeline reads {FORMAT}")
     return value, text
@@ -160,7 +161,7 @@ def read_telemetry(path: Path, limits: Limits = STANDARD) -> list[dict[str, Any]
     samples: list[dict[str, Any]] = []
     try:
         text = io.TextIOWrapper(io.BytesIO(read_bounded(path, limits)), encoding="utf-8", newline="")
-        rows = csv.DictReader(text, strict=True)
+        rows = csv.DictReader(text, strict=True)  # row by row, since a row takes more memory than its text
         if "time_ns" not in (rows.fieldnames or ["time_ns"]):  # an empty file has no samples
             raise ValueError("no column time_ns")
         for row in rows:

@@ -24,7 +24,7 @@ def read_bounded(path: Path, limits: Limits = STANDARD) -> bytes:
         with open_bytes(path) as file:
             while block := file.read(BLOCK_BYTES):
                 size += len(block)
-                if size > most_bytes:
+                if size > most_bytes:  # before the block is kept
                     message = f"more than {most_bytes:,} bytes, as decompressed"
                     raise OSError(errno.EFBIG, f"{message}; if it is meant to be that large, {remedy}", str(path))
                 blocks.append(block)

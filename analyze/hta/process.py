@@ -22,7 +22,7 @@ _RANK = 0
 
 def main() -> None:
     """Analyze one trace."""
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # pandas warns at every call
     parent = Parent()
     trace: Path = parent.receive().resolve()
     parent.send(("begin", "load"))
@@ -39,6 +39,7 @@ def main() -> None:
         parent.send(("begin", name))
         try:
             rows = analyze(analysis)
+            # NaN would be a number in the warehouse, where NULL is meant
             if any(isinstance(value, float) and not math.isfinite(value) for row in rows for value in row.values()):
                 raise ValueError("a result is not a finite number")
             parent.send(("rows", rows))
@@ -104,6 +105,7 @@ def _critical_path(analysis: Any) -> Rows:
         raise RuntimeError("found no critical path")
     frame = frame.rename(columns={"type": "edge_type", "s_name": "event"})
     frame["event"] = frame["event"].astype(object).where(frame["event"].notna(), None)
+    # a path has an edge for every call and kernel: sum those of a kind
     keys = ["edge_type", "bound_by", "event"]
     sums = frame.groupby(keys, dropna=False)["duration"].agg(["count", "sum"]).reset_index()
     return [

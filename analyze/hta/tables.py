@@ -46,22 +46,22 @@ def examine(trace: Path, limit_s: float = LIMIT_S, most_bytes: int | None = None
 
     HTA is killed after ``limit_s`` seconds, or when it holds more than ``most_bytes`` of memory.
     """
+
+    def messages() -> Iterator[Message]:
+        child.send(trace)
+        held, latest_s = Held(child.pid), monotonic() + limit_s
+        while True:
+            # look at memory between messages, since HTA may take all of it within one analysis
+            while not child.poll(INTERVAL_S):
+                if most_bytes is not None and held.bytes() > most_bytes:
+                    raise ChildEnded(f"stopped at {in_words(most_bytes)} of memory: try a larger --memory")
+                if monotonic() > latest_s:
+                    raise ChildEnded(f"stopped at its limit of {limit_s:g} seconds")
+            yield child.receive()
+
     # HTA reads this variable at import; without it, times are rounded to whole microseconds
     with Child(PROGRAM, {"HTA_DISABLE_NS_ROUNDING": "1"}) as child:
-        child.send(trace)
-        return _collect(_within(child, limit_s, most_bytes))
-
-
-def _within(child: Child, limit_s: float, most_bytes: int | None) -> Iterator[Message]:
-    """Yield the child's messages. Raises :class:`ChildEnded` when it exits or exceeds a limit."""
-    held, latest_s = Held(child.pid), monotonic() + limit_s
-    while True:
-        while not child.poll(INTERVAL_S):
-            if most_bytes is not None and held.bytes() > most_bytes:
-                raise ChildEnded(f"stopped at {in_words(most_bytes)} of memory: try a larger --memory")
-            if monotonic() > latest_s:
-                raise ChildEnded(f"stopped at its limit of {limit_s:g} seconds")
-        yield child.receive()
+        return _collect(messages())
 
 
 def _collect(messages: Iterable[Message]) -> Findings:

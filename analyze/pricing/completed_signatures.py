@@ -51,6 +51,7 @@ def assign(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     pairs = (
         activities.filter(pl.col("signature").is_in(incomplete)).select("signature", "name").unique(maintain_order=True)
     )
+    # one completed signature for each signature and kernel name that occur together
     completed = _codes(trace, [completed_by(trace.signatures[code], trace.names[name]) for code, name in pairs.rows()])
     return (
         activities.join(

@@ -31,6 +31,7 @@ def unit_and_precision(
     if on_cpu:
         return ("vector", precision) if precision.startswith(("fp", "bf")) else (None, None)
     if family in TENSOR_FAMILIES and not _VECTOR_KERNELS.search(kernel):
+        # fp32 products run on tensor units only as tf32, which the kernel's name shows
         if precision == "fp32":
             return ("tensor", "tf32") if _TF32_KERNELS.search(kernel) else ("vector", "fp32")
         if precision in TENSOR_PRECISIONS and (precision != "fp64" or _FP64_TENSOR.search(kernel)):

@@ -93,6 +93,7 @@ def bind(call: Call) -> Bound | None:
     packet = getattr(torch.ops.aten, name, None) if namespace == "aten" else None
     if not isinstance(packet, torch._ops.OpOverloadPacket):
         return None
+    # undefined tensors only where no overload fits without them
     for undefined in (False, True):
         for overload in _overloads(packet, overload_name):
             try:
@@ -209,6 +210,7 @@ def _literal(text: str) -> Any:
     """A number, boolean or list of them; never evaluated as code, and the text itself if it is none of these."""
     if len(text) > LONGEST_LITERAL:
         return text
+    # literal_eval does not know these
     if text.lstrip("-") in ("inf", "nan", "Infinity", "NaN"):
         return float(text)
     try:
@@ -237,6 +239,7 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
         return 0, 0
     if schema.returns and all(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
         return 0, 0
+    # An operator without results, such as a foreach, writes its marked arguments.
     read = 0
     written_arguments = []
     for argument in schema.arguments:

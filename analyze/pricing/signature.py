@@ -44,6 +44,7 @@ class Tensor:
     @property
     def distinct_bytes(self) -> int:
         """Bytes of distinct elements: a dimension of stride 0 repeats elements, and overlapping windows share some."""
+        # dimensions of stride 0 hold no further elements; windows overlap where the span is shorter than their product
         steps = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if s != 0 or n == 0]
         if any(n == 0 for n, _ in steps):
             return 0

@@ -110,6 +110,7 @@ class Columns(msgspec.Struct):
 
     def spill(self, at_rows: int = 0) -> None:
         """Append the arrays to the files and empty them, if they hold ``at_rows`` rows or more."""
+        # all groups at once, so that a few large writes replace many small ones
         held = {group: self._held(group) for group in GROUPS}
         if not self.folder or sum(held.values()) < at_rows:
             return
@@ -177,6 +178,7 @@ def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Even
     try:
         for piece in pieces:
             joined = pending.followed_by(piece) if pending else piece
+            # a piece that never decodes would grow with the file
             size = sum(map(len, joined.fragments)) if pending else 0
             if size > reader.largest_event_bytes:
                 raise TraceError(endless(reader.path, size))
@@ -193,6 +195,7 @@ def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Even
     except Broken as e:
         if pending is None or not e.rest:
             raise
+        # salvage must also see the events of the piece that was cut before the break
         rest = pending.followed_by(Piece((e.rest,), e.rest_offset)).array()[1:-1]
         raise Broken(str(e), e.offset, rest, pending.offset) from None
     if pending:
@@ -223,6 +226,9 @@ def append(columns: Columns, events: Events) -> None:
         _append_spans(columns, columns.annotation, groups["user_annotation"])
 
 
+# The loops below are C loops of map and extend where they can be: a trace has millions of events.
+
+
 def _append_spans(columns: Columns, group: dict[str, array[int]], events: Sequence[AnyEvent]) -> None:
     group["name"].extend(map(columns.names.__getitem__, map(_name, events)))
     group["thread"].extend(map(columns.threads.__getitem__, zip(map(_pid, events), map(_tid, events), strict=True)))
@@ -232,7 +238,7 @@ def _append_spans(columns: Columns, group: dict[str, array[int]], events: Sequen
 
 def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:
     group = columns.device
-    first_row = columns.rows("device")
+    first_row = columns.rows("device")  # before the new rows, for counters that refer to them
     _append_spans(columns, group, events)
     group["category"].extend([DEVICE_CATEGORIES.index(category)] * len(events))
     decoded_args = _decode_args(events, DeviceArgs)

@@ -75,7 +75,7 @@ class Decoders:
                 else:
                     self._turn += 1
                     child = self._children[self._turn % self._jobs]
-                child.send(self._task(path, part, parts))
+                child.send(self._task(path, part, parts))  # a busy child queues it
                 owners.append(child)
         self._waiting.append((path, owners))
 
@@ -88,12 +88,12 @@ class Decoders:
                 answers.append(child.receive())
             except ChildEnded as e:
                 answers.append(TraceError(f"{path}: the decoder process {e}: try again with --jobs 1"))
+        # a trace that was not divided is damaged; a divided one may have been cut inside an event
         if len(answers) == 1 and isinstance(answers[0], TraceError):
             raise answers[0]
         parts = [answer for answer in answers if isinstance(answer, Columns)]
         if parts and len(parts) == len(answers):
             return parts
-        # a part cannot tell damage from a cut inside an event, so decode the trace whole
         for part in parts:
             part.remove_files()
         return self.read(path)

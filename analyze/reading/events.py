@@ -12,6 +12,9 @@ ABSENT = -1
 """Stands for an identifier that is not recorded."""
 
 
+# gc=False, since events have no cycles and a collection would visit millions of them
+
+
 class Event(Struct, gc=False):
     """One entry of ``traceEvents``; ``ts`` and ``dur`` are microseconds with at most three decimals."""
 
@@ -95,6 +98,7 @@ class _RawHeader(Struct):
 
 def decode_header(text: bytes) -> Header:
     """The header of a trace; what is not of Kineto's form in it is left out. Raises ``msgspec.DecodeError``."""
+    # field by field, so that one of a wrong type does not cost the others
     raw = json.decode(text, type=_RawHeader)
     distributed = _decode_or(raw.distributed, Distributed, Distributed())
     entries = _decode_or(raw.devices, list[Raw], [])

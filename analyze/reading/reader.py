@@ -176,6 +176,7 @@ class TraceReader:
         """Read up to ``"traceEvents": [``; return the bytes up to there, and those read after it."""
         buffer = bytearray()
         while block := self._read(file):
+            # the key may lie across two blocks
             searched = max(0, len(buffer) - LONGEST_KEY_BYTES)
             buffer += block
             if match := _EVENTS_KEY.search(buffer, searched):
@@ -184,6 +185,7 @@ class TraceReader:
                 raise TraceError(f"{self.path}: no traceEvents in the first {len(buffer):,} bytes: not a Kineto trace")
         if not buffer.strip():
             raise TraceError(f"{self.path}: the file is empty: expected a Kineto trace (.json or .json.gz)")
+        # the whole file has no traceEvents: say whether it is JSON at all
         try:
             msgspec.json.decode(buffer, type=msgspec.Raw)
         except JSON_ERRORS as e:
@@ -214,6 +216,7 @@ class TraceReader:
                 yield Piece((text[:end],), joined.offset)
                 return
             yield held  # if the damage is in there, decoding it finds that first
+        # keys before traceEvents are intact: salvage needs the devices and the rank
         with suppress(*JSON_ERRORS):
             self.header = decode_header(prefix + b"]}")
         at, how, why = _where_it_breaks(prefix, buffer, rest.offset)
@@ -294,7 +297,7 @@ def broken_inside(array: bytes, error: Exception) -> int | None:
 
     A cut inside an event shows at the array's last byte, as the end of the data or as a bracket of the wrong kind.
     """
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeDecodeError):  # names a position in the string, not in the array
         try:
             array.decode()
         except UnicodeDecodeError as e:

@@ -84,6 +84,7 @@ def assemble(parts: Sequence[Columns]) -> Trace:
 
     def column(group: str, name: str) -> pl.Series:
         kind = _CODED.get(name)
+        # one array of the final size, so that no part is in memory twice
         values = np.empty(sum(part.rows(group) for part in parts), dtype=np.int32 if kind else np.int64)
         at = 0
         for part, codes in zip(parts, recode, strict=True):
@@ -98,7 +99,9 @@ def assemble(parts: Sequence[Columns]) -> Trace:
     def frame(group: str, names: tuple[str, ...]) -> pl.DataFrame:
         data = pl.DataFrame(column(group, name) for name in names)
         negative.append(int((data["duration_ns"] < 0).sum()))
+        # an event that ends before it starts counts as malformed and lasts 0 ns
         data = data.with_columns(pl.col("duration_ns").clip(0)) if negative[-1] else data
+        # in doubles, since the sum of integers would wrap around
         if data.select(pl.col("duration_ns").cast(pl.Float64).sum()).item() > LARGEST_SUM_NS:
             raise TraceError("durations of more than 146 years together: the trace is damaged")
         return data

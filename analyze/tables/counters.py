@@ -114,6 +114,7 @@ def counter_rows(
     ).sort("step_label", "launched_ns", "start_ns", "kernel_id")
     messages = []
     for file in files:
+        # Names compare by numbers, which are the same in the trace and in the file.
         codes = _Codes(file.comparable)
         used = kernels["name"].unique()
         code = pl.col("name").replace_strict(used, codes.of(trace.names[name] for name in used), return_dtype=pl.Int64)
@@ -139,11 +140,12 @@ def _matches(steps: Sequence[_Step], counted: Sequence[_Counted]) -> list[_Match
     align = memoized(align_kernels)
     kinds: list[_Kind | None] = []
     for each in counted:
+        # the trace's step with the counted step's number, else all steps if the file has one
         candidates = [step for step in steps if each.number is not None and step.label.step == each.number]
         if not candidates and len(counted) == 1:
             candidates = list(steps)
         of_candidates = {step.kind for step in candidates}
-        if len(of_candidates) > 1:
+        if len(of_candidates) > 1:  # only those with the same kernels
             of_candidates = {step.kind for step in candidates if align(step.names, each.names).agrees}
         kinds.append(of_candidates.pop() if len(of_candidates) == 1 else None)
 
@@ -172,6 +174,7 @@ def _file_rows(file: CounterFile, steps: Sequence[_Step], matches: Sequence[_Mat
             "kernel_id": np.concatenate([none, *(step.kernel_ids[match.alignment.kernels] for step, match in applied)]),
         }
     )
+    # number the steps of the file, and the launches in each
     launches = file.kernels.select(
         *KEYS,
         pl.col("step").rle_id().cast(pl.Int64).alias("counted"),
@@ -195,7 +198,7 @@ def _message(steps: Sequence[_Step], counted: Sequence[_Counted], matches: Seque
     step, match = lacking[0]
     here, there = len(step.names), len(counted[match.counted].names) if match else 0
     if match is None:
-        reason = "no counted step is known to be of its kind"
+        reason = "no counted step has its kind"
     elif match.alignment.agrees:
         unmatched = here - len(match.alignment.kernels)
         reason = f"{unmatched} of its {here} kernels fit none of the {there} counted for certain"

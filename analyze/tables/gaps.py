@@ -72,14 +72,14 @@ def gap_rows(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     gap_ns, next_ns = end_ns[before], start_ns[after]
     launch = activities["launch"].cast(pl.Int64).fill_null(ROOT).to_numpy()
     call = launch[after]
-    # A call before recording began is known to precede the first event of its host, and no more.
+    # A call before recording began precedes the first event of its host by an unknown time.
     early = (activities["attribution"] == "before_recording").to_numpy()[after] & (call == ROOT)
     began_ns = _recording_began_ns(trace, activities)[after]
     calls_start, calls_ns = (trace.launches[column].to_numpy() for column in ("start_ns", "duration_ns"))
     call_ns = np.where(early, began_ns, take(calls_start, call))
     returned_ns = call_ns + np.where(early, 0, take(calls_ns, call, 0))
     late = call_ns > gap_ns
-    known = (call != ROOT) | (early & ~late)
+    recorded = (call != ROOT) | (early & ~late)
 
     # The moments at which the parts meet lie within the gap.
     host_until_ns = np.clip(call_ns, gap_ns, next_ns)
@@ -94,7 +94,7 @@ def gap_rows(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     # The first cause that holds is the gap's.
     causes = {
         "replay": activities["replay"].to_numpy()[after] & (call == launch[before]),
-        "unknown": ~known,
+        "unknown": ~recorded,
         "synchronisation": late & was_waiting,
         "host_late": late,
         "launch_latency": (returned_ns > gap_ns) | (next_ns - np.maximum(call_ns, own_end_ns) <= LAUNCH_LATENCY_NS),
@@ -107,10 +107,10 @@ def gap_rows(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
         "call_ns": call_until_ns - host_until_ns,
         "queue_ns": next_ns - call_until_ns,
     }
-    recorded = pl.Series(known)
+    has_parts = pl.Series(recorded)
     return _gaps(activities, before, after, "step_label").with_columns(
         pl.Series("cause", list(causes)).gather(cause),
-        *(pl.when(recorded).then(pl.Series(values)).alias(name) for name, values in parts.items()),
+        *(pl.when(has_parts).then(pl.Series(values)).alias(name) for name, values in parts.items()),
     )
 
 
@@ -171,18 +171,20 @@ def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> p
 
 def _recording_began_ns(trace: Trace, activities: pl.DataFrame) -> Int64:
     """For each activity the start of the first host event of its rank."""
-    known, place = np.unique(activities["rank"].to_numpy(), return_inverse=True)
-    of_thread = ranks(trace) if len(known) > 1 else None
+    present, place = np.unique(activities["rank"].to_numpy(), return_inverse=True)
+    # The common case of one rank needs no rank for each event.
+    of_thread = ranks(trace) if len(present) > 1 else None
     latest = np.iinfo(np.int64).max
-    began_ns = np.full(len(known), latest)
+    began_ns = np.full(len(present), latest)
     for frame in (trace.launches, trace.operators, trace.annotations):
         start_ns = frame["start_ns"].to_numpy()
         if of_thread is None:
             began_ns = np.minimum(began_ns, start_ns.min(initial=latest))
         else:
             rank = of_thread[frame["thread"].to_numpy()]
-            at = np.minimum(np.searchsorted(known, rank), len(known) - 1)
-            np.minimum.at(began_ns, at, np.where(known[at] == rank, start_ns, latest))
+            # events of ranks without activities go nowhere
+            at = np.minimum(np.searchsorted(present, rank), len(present) - 1)
+            np.minimum.at(began_ns, at, np.where(present[at] == rank, start_ns, latest))
     return np.asarray(np.where(began_ns == latest, _NEVER_NS, began_ns)[place])
 
 

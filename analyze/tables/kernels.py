@@ -85,17 +85,17 @@ def shares(facts: pl.DataFrame) -> pl.Series:
     all its kernels if none is. The reduction after a split product and the combination after split attention are
     overhead and bear nothing. Copies and fills bear their own bytes.
     """
-    known = facts.filter(pl.col("operator").is_not_null())
-    operator, duration_ns = known["operator"].cast(pl.Int64).to_numpy(), known["duration_ns"].to_numpy()
-    carries, on_tensor_unit = known["carries_cost"].to_numpy(), known["on_tensor_unit"].to_numpy()
+    attributed = facts.filter(pl.col("operator").is_not_null())
+    operator, duration_ns = attributed["operator"].cast(pl.Int64).to_numpy(), attributed["duration_ns"].to_numpy()
+    carries, on_tensor_unit = attributed["carries_cost"].to_numpy(), attributed["on_tensor_unit"].to_numpy()
     # sums by operator, spread back to its kernels; equal weights where the kernels have no duration
     main = carries & on_tensor_unit
     works = np.where(np.bincount(operator, main)[operator] > 0, main, carries)
     weight = np.where(np.bincount(operator, duration_ns * works)[operator] > 0, duration_ns * works, works)
     total = np.bincount(operator, weight)[operator]
-    share = np.divide(weight, total, out=np.zeros(len(known)), where=total > 0)
+    share = np.divide(weight, total, out=np.zeros(len(attributed)), where=total > 0)
     return facts.select("kernel_id").join(
-        pl.DataFrame({"kernel_id": known["kernel_id"], "share": share}),
+        pl.DataFrame({"kernel_id": attributed["kernel_id"], "share": share}),
         on="kernel_id",
         how="left",
         maintain_order="left",

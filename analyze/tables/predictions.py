@@ -108,6 +108,7 @@ def prediction_rows(
 
 def roofs_of(measured: Sequence[Mapping[str, Any]], sheet: str | None, dtype: str) -> Roofs | None:
     """A run's roofs as the view `roofs` has them: for each unit the highest measured one, else the datasheet's."""
+    # rows of a datasheet do not name their device
     listed = [
         {**row, "device": sheet}
         for entry in datasheets.devices()
@@ -142,7 +143,7 @@ def _point(run_json: bytes) -> Point:
     try:
         described = msgspec.json.decode(run_json, type=_Described)
     except msgspec.ValidationError as error:
-        raise Unpredictable(f"its configuration is not of a known form: {error}") from None
+        raise Unpredictable(f"its configuration has an unknown form: {error}") from None
     point = described.config
     if point.model not in PRESETS:
         raise Unpredictable(f"model {point.model!r} is not one of the presets")
@@ -150,6 +151,7 @@ def _point(run_json: bytes) -> Point:
         raise Unpredictable(f"{point.model} has experts and windows; the closed forms cover only dense decoders")
     if (reason := _uncovered(point) or problem(msgspec.structs.replace(point, checkpoint=None))) is not None:
         raise Unpredictable(reason)
+    # A checkpoint may differ from the preset of its model's name.
     shape = shape_of(point)
     for name in SIZES:
         if described.model.get(name, getattr(shape, name)) != getattr(shape, name):

@@ -17,11 +17,16 @@ Row = dict[str, Any]
 
 def run_row(name: str, content_sha256: str, run: Run | None, trace: Trace | None, device_time_ns: int) -> Row:
     """Return the row of a run; columns that neither ``run``, its run.json, nor the trace fill are absent."""
+    device_kind = (run.environment.device_kind if run and not trace else None) or "cpu"
+    if trace and not trace.on_cpu:
+        # on AMD devices PyTorch traces say CUDA everywhere but in names
+        is_amd = any(device.name.startswith("AMD ") for device in trace.header.devices)
+        device_kind = "hip" if is_amd or any(name.startswith("hip") for name in trace.names) else "cuda"
     row: Row = {
         "name": name,
         "content_sha256": content_sha256,
         "source": "ridgeline" if run else "kineto",
-        "device_kind": _device_kind(trace, run),
+        "device_kind": device_kind,
         "device": trace.header.devices[0].name if trace and trace.header.devices and not trace.on_cpu else None,
         "rank": trace.rank if trace else 0,
         "outcome": "ok",
@@ -52,14 +57,8 @@ def run_row(name: str, content_sha256: str, run: Run | None, trace: Trace | None
         "other_bytes": memory.other_bytes,
         "profiler_graph_node_ns": run.profiler.graph_node_ns if run.profiler else None,
     }
+    # an absent value in run.json must not erase what the trace says
     return row | {column: value for column, value in recorded.items() if value is not None}
-
-
-def _device_kind(trace: Trace | None, run: Run | None) -> str:
-    if trace and not trace.on_cpu:
-        is_amd = any(device.name.startswith("AMD ") for device in trace.header.devices)
-        return "hip" if is_amd or any(name.startswith("hip") for name in trace.names) else "cuda"
-    return (run.environment.device_kind if run and not trace else None) or "cpu"
 
 
 def device_rows(trace: Trace | None, run: Run | None) -> list[Row]:

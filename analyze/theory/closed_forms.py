@@ -142,6 +142,7 @@ def as_authored(shape: Shape, work: Work) -> dict[Part, Cost]:
     if work.causal:  # the authors' savings, as in the module's docstring
         products -= shape.kv_heads * (width * length * (length - 1) + length * width * (width - 1))
         scores -= shape.kv_heads * length * (length - 1) // 2
+    # the last token of each sequence
     head_tokens = work.sequences if shape.layout == "llama" else 0
     # one norm before attention and one before the products of each layer, and one at the end
     return {
@@ -158,6 +159,7 @@ def as_authored(shape: Shape, work: Work) -> dict[Part, Cost]:
 def corrected(shape: Shape, work: Work) -> dict[Part, Cost]:
     """The parts of a forward as they must be done."""
     tokens, item_bytes = work.tokens, work.item_bytes
+    # only pairs that see each other
     scores = work.pairs * shape.heads * work.sequences
     rotated = tokens * (shape.heads + shape.kv_heads) * shape.head_dim
     # cosines and sines of each position, shared by all sequences and heads

@@ -198,6 +198,7 @@ def _totals(predictions: Iterable[Prediction], roofs: Roofs, dtype: str, *, by_k
     totals = []
     for group in groups.values():
         count = sum(each.forwards for each in group)
+        # the mean of a kind's forwards, or the sum of all
         divisor = count if by_kind else 1
         total = Total(
             convention=group[0].convention,

@@ -106,6 +106,7 @@ def roofs_of(device: str | None) -> Roofs:
             raise ConfigError(
                 f"theory: device = {device} is no ceilings file; expected one that ridgeline ceilings wrote."
             ) from None
+    # a device's full name first, then words of it
     entries = datasheets.devices()
     words = _words(device)
     exact = [each for each in entries if any(re.search(pattern, device) for pattern in each["match"])]

@@ -55,10 +55,15 @@ def write(
     :class:`~ridgeline.warehouse.errors.WarehouseError` for a warehouse or a lake that cannot be read.
     """
     from ridgeline.warehouse import connect, materialize
-    from ridgeline.warehouse.lake import load_lake
 
     progress("reading")
-    with closing(connect(warehouse, read_only=True) if lake is None else load_lake(lake)) as connection:
+    if lake is None:
+        connection = connect(warehouse, read_only=True)
+    else:
+        from ridgeline.warehouse.lake import load_lake  # imports fsspec, which opens sockets
+
+        connection = load_lake(lake)
+    with closing(connection):
         materialize(connection, *study_page.HELD)
         run_ids = resolve(connection, runs)
         progress("every kernel")

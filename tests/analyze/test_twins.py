@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ridgeline.analyze.attribution import alignment
 from ridgeline.analyze.attribution.alignment import align_names
 from ridgeline.analyze.attribution.spans import Int64
 from ridgeline.analyze.errors import TraceError
@@ -331,6 +332,15 @@ def test_an_alignment_is_a_longest_common_subsequence(ours: Int64, theirs: Int64
         for j, other in enumerate(theirs):
             lengths[i + 1, j + 1] = max(lengths[i, j + 1], lengths[i + 1, j], lengths[i, j] + (name == other))
     assert len(pairs.first) == lengths[-1, -1]
+
+
+def test_sequences_beyond_the_limit_of_memory_are_aligned_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alignment, "_MOST_CELLS", 20)
+    names = np.arange(40)
+    pairs = align_names(names, np.delete(names, [3, 30]))
+    assert (pairs.first == np.delete(names, [3, 30])[pairs.second]).all()
+    assert len(pairs.first) > 30
+    assert align_names(names, names).first.tolist() == names.tolist()
 
 
 def test_a_long_replay_is_aligned_quickly() -> None:

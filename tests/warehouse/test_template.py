@@ -59,6 +59,6 @@ def test_a_template_of_other_sources_is_not_found(tmp_path: Path, monkeypatch: p
         (tmp_path / "views" / view.name).write_bytes(view.read_bytes())
     monkeypatch.setattr(database, "_FOLDER", tmp_path)
     assert database.template_path().name == current.name
-    (tmp_path / "views" / "70_figures.sql").write_text("-- another\n")
+    (tmp_path / "views" / "75_figures.sql").write_text("-- another\n")
     assert database.template_path().name != current.name
     assert not database.template_path().exists()

@@ -197,7 +197,7 @@ def test_a_step_of_a_kind_that_was_not_counted_has_none(tmp_path: Path, warehous
     load(warehouse, path)
     assert given(warehouse) == [(4, 11.0)]
     assert query(warehouse, MESSAGE)[0][0].endswith(
-        "1 of 2 steps lack counters; phase=p kind=refresh step=0: no counted step is known to be of its kind"
+        "1 of 2 steps lack counters; phase=p kind=refresh step=0: no counted step has its kind"
     )
 
 
@@ -290,7 +290,7 @@ def test_a_step_counted_by_nsight_compute_is_of_no_kind_if_two_fit(tmp_path: Pat
     query_ = "SELECT count(counters.run_id), counters_message FROM runs LEFT JOIN counters USING (run_id) GROUP BY ALL"
     assert (
         0,
-        "t.ncu.csv: 2 of 2 steps lack counters; phase=p kind=reuse step=1: no counted step is known to be of its kind",
+        "t.ncu.csv: 2 of 2 steps lack counters; phase=p kind=reuse step=1: no counted step has its kind",
     ) in query(warehouse, query_)
 
 

@@ -222,7 +222,7 @@ def test_measured_roofs_come_before_the_datasheets() -> None:
 
 # Reasons
 
-FORM = "its configuration is not of a known form: "
+FORM = "its configuration has an unknown form: "
 
 
 @pytest.mark.parametrize(
