@@ -30,7 +30,7 @@ from tests.analyze import kineto
 from tests.warehouse import study
 from tests.warehouse.agreement import differences
 
-COUNTED = Path(__file__).parents[1] / "data/h200-counted/tiny-llama_ar_p64_g32_b1_bf16_eager"
+COUNTED = Path(__file__).parents[2] / "data/h200-counted/tiny-llama_ar_p64_g32_b1_bf16_eager"
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from ridgeline.warehouse import SCHEMA_VERSION, StorageError, WarehouseError, co
 from ridgeline.warehouse.verify import verify
 from tests.analyze.loading import query
 
-STORED = Path(__file__).parents[1] / "data" / "warehouses"
+STORED = Path(__file__).parents[2] / "data" / "warehouses"
 LATER = ("schema_version", "digests", "descriptions")
 
 
