@@ -1,4 +1,4 @@
-"""What can go wrong between a trace file and the warehouse."""
+"""The exceptions between a trace file and the warehouse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ridgeline.errors import RidgelineError
 
 
 class AnalyzeError(RidgelineError):
-    """A trace or one of its companions cannot be used; the message says what was found and what to do."""
+    """A trace or a companion cannot be used; the message says what was found, what was expected and what to do."""
 
 
 class TraceError(AnalyzeError):
@@ -16,7 +16,7 @@ class TraceError(AnalyzeError):
 class Broken(TraceError):
     """The file is a trace up to ``offset``, in bytes as decompressed, where it is cut off or damaged.
 
-    ``rest`` is the text from the last place known to lie between two events on, ``rest_offset`` where that begins.
+    ``rest`` is the text after the last position that is certainly between two events, ``rest_offset`` that position.
     """
 
     def __init__(self, message: str, offset: int, rest: bytes = b"", rest_offset: int = 0) -> None:
@@ -26,7 +26,7 @@ class Broken(TraceError):
         self.rest_offset = rest_offset
 
     def __reduce__(self) -> tuple[type[TraceError], tuple[str]]:
-        return TraceError, (str(self),)  # what another process needs of it
+        return TraceError, (str(self),)  # another process needs only the message
 
 
 class CompanionError(AnalyzeError):
@@ -34,5 +34,5 @@ class CompanionError(AnalyzeError):
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether a library written in Rust, such as polars, gave up: its exception is none of Python's ``Exception``s."""
+    """Return True if a library written in Rust, such as polars, panicked: that is no subclass of ``Exception``."""
     return type(error).__name__ == "PanicException"

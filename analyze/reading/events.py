@@ -1,4 +1,4 @@
-"""The parts of a Kineto event that Ridgeline reads, as typed structs. All else in a trace is skipped, not copied."""
+"""The fields of a Kineto event that Ridgeline reads, as typed structs. Other fields of a trace are skipped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import DecodeError, Meta, Raw, Struct, field, json
 
 Identifier = int | str | float | None
 ABSENT = -1
-"""Stands for an identifier that is not recorded."""
+"""The value of an identifier that is not recorded."""
 
 
 # gc=False, since events have no cycles and a collection would visit millions of them
@@ -29,7 +29,7 @@ class Event(Struct, gc=False):
 
 
 class ExactEvent(Struct, gc=False):
-    """The same for time stamps too large for a double to hold to the nanosecond."""
+    """An event with time stamps that are too large for a double to hold to the nanosecond."""
 
     ph: str = ""
     cat: str | None = None
@@ -42,7 +42,7 @@ class ExactEvent(Struct, gc=False):
 
 
 Number = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | None
-"""An identifier or a size; one beyond 64 bits is as if it were not recorded."""
+"""An identifier or a size; one beyond 64 bits counts as not recorded."""
 
 
 class OperatorArgs(Struct, gc=False):
@@ -85,7 +85,7 @@ class Distributed(Struct):
 
 
 class Header(Struct):
-    """The header keys Ridgeline reads; host names, user names and environments that writers add stay behind."""
+    """The header keys that Ridgeline reads; host names, user names and environments are not among them."""
 
     devices: list[DeviceProperties] = field(default_factory=list)
     rank: int = 0
@@ -97,7 +97,7 @@ class _RawHeader(Struct):
 
 
 def decode_header(text: bytes) -> Header:
-    """The header of a trace; what is not of Kineto's form in it is left out. Raises ``msgspec.DecodeError``."""
+    """Return the header of a trace, without keys of another form than Kineto's. Raises ``msgspec.DecodeError``."""
     # field by field, so that one of a wrong type does not cost the others
     raw = json.decode(text, type=_RawHeader)
     distributed = _decode_or(raw.distributed, Distributed, Distributed())
