@@ -69,6 +69,7 @@ if not TYPE_CHECKING:  # to a type checker, a module with __getattr__ has every 
 
     def __getattr__(name: str) -> Any:
         if name == "analyze":
+            # importing any of its modules binds the package to this name, so the package itself is callable
             return import_module("ridgeline.analyze")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

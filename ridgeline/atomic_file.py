@@ -48,6 +48,7 @@ def _temporary(path: Path, make: Callable[[Path], object], publish: Callable[[Pa
             if held is False or (held is None and leftover == temporary):
                 _delete(leftover)
         make(temporary)
+        # The lock belongs to the open file, so the system drops it when the process ends, however it ends.
         lock = os.open(temporary, os.O_RDONLY)
         with suppress(OSError):  # some network file systems lock nothing; no other process deletes the temporary there
             fcntl.flock(lock, fcntl.LOCK_EX)

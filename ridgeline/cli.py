@@ -156,6 +156,7 @@ def analyze(
     ):
 
         def report(result: Result) -> None:
+            # After a signal no more runs are named, so that the lines name what was stored before it.
             terminal.check_interrupted()
             advance(result.name)
             say(result.headline())

@@ -53,6 +53,7 @@ def write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: Text
     ]
     """
     file.write("[")
+    # Row by row: a query may return more rows than fit into memory.
     separator = "\n"
     for row in rows:
         record: dict[str, Any] = {}

@@ -56,6 +56,7 @@ def run(app: Callable[[], object]) -> NoReturn:
     catch_signals()
     signal.signal(signal.SIGALRM, _on_signal)
     sys.unraisablehook = _end_if_interrupted
+    # From here on an exception can undo what the command has begun; before, there was nothing to undo.
     _unwinds = True
     end_after_grace()
     code: str | int | None = 0
@@ -135,6 +136,7 @@ def give_up(line: str, code: int) -> None:
     global _last_line, _exit_code
     if _exit_code is None:
         _last_line, _exit_code = line, code
+    # Python runs signal handlers in the main thread, where the exception has to be raised.
     os.kill(os.getpid(), signal.SIGALRM)
 
 
@@ -168,6 +170,7 @@ def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """End the command with one line on stderr."""
+    # Native code that a signal interrupted may have raised an error of its own, which is not the reason of the end.
     check_interrupted()
     say(message)
     raise SystemExit(code)
@@ -201,7 +204,8 @@ def errors_in_one_line(stored: Path | str | None = None) -> Iterator[None]:
             raise
         if isinstance(e, RidgelineError):
             fail(str(e), e.exit_code)
-        if isinstance(e, BrokenPipeError):  # the reader of a pipe, such as `head`, may close it early
+        # An OSError too, so it comes before: the reader of a pipe, such as `head`, may close it early.
+        if isinstance(e, BrokenPipeError):
             raise SystemExit(1) from None
         if isinstance(e, ImportError):
             fail(
@@ -211,6 +215,7 @@ def errors_in_one_line(stored: Path | str | None = None) -> Iterator[None]:
             fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
         if "RIDGELINE_TRACEBACK" in os.environ:
             raise
+        # DuckDB raises its base class and others for damaged files, so the exact type counts, and only over `stored`.
         if stored and type(e).__module__.endswith("duckdb") and type(e).__name__ in STORAGE_ERRORS:
             fail(f"{stored}: cannot be read or written: {str(e).splitlines()[0]}")
         fail(f"unexpected {type(e).__name__}: {e} (a bug: set RIDGELINE_TRACEBACK=1 for the traceback)")

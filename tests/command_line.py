@@ -1,6 +1,6 @@
-"""The command in this process: its exit code and what it says, without the seconds that a process of its own takes.
+"""Run a command in the test process, which saves the seconds that a new process takes.
 
-For messages and exit codes. What closed streams, signals and the imports of a start come to only a process tells.
+It serves tests of messages and exit codes. Tests of closed streams, signals and start-up imports need a process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ridgeline.cli import app
 
 
 class Done(NamedTuple):
-    """As `subprocess.CompletedProcess` has it."""
+    """The exit code and output, named as in `subprocess.CompletedProcess`."""
 
     returncode: int
     stdout: str
@@ -23,7 +23,7 @@ class Done(NamedTuple):
 
 
 def ridgeline(*arguments: object, cwd: Path | None = None, columns: int = 200) -> Done:
-    """The command's end; an exception that would be a traceback is raised."""
+    """Run a command and return its exit code and output; an exception that would be a traceback is raised."""
     with contextlib.chdir(cwd or Path()):
         done = CliRunner().invoke(
             app,

@@ -192,11 +192,11 @@ def test_errors_are_one_line(warehouse: Path, tmp_path: Path, arguments: tuple[s
 
 @pytest.mark.process
 def test_an_error_of_a_process_is_one_line(warehouse: Path, tmp_path: Path) -> None:
-    """As in this process, which the others of this file ask."""
+    """The other tests of this file call the command in the test process: both must end alike."""
     path = tmp_path / "words.json"
     path.write_bytes(b"not json at all")
-    done, told = start("analyze", path, "-w", warehouse), ridgeline("analyze", path, "-w", warehouse)
-    assert (done.returncode, done.stdout, done.stderr) == told == (1, "", told.stderr)
+    process, here = start("analyze", path, "-w", warehouse), ridgeline("analyze", path, "-w", warehouse)
+    assert (process.returncode, process.stdout, process.stderr) == here == (1, "", here.stderr)
 
 
 def test_repricing_what_is_current_changes_nothing(warehouse: Path) -> None:

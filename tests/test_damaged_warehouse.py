@@ -27,13 +27,13 @@ def outcomes(folder: Path, whole: str, cases: int, commands: list[list[str]]) ->
     command = [*script, *map(json.dumps, commands)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60 * cases)
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == cases
-    codes = {code for *_, code, _ in found}
+    cases_done = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(cases_done) == cases
+    codes = {code for *_, code, _ in cases_done}
     assert codes >= {0, 1}, "nothing was damaged, or nothing else"
     return [
         f"{case}: {way}: {' '.join(command)}: {code}: {said}"
-        for case, way, command, code, said in found
+        for case, way, command, code, said in cases_done
         if bad(code, said)
     ]
 

@@ -1,4 +1,4 @@
-"""Commands that are interrupted: what was complete stays, nothing half-made does, and the same command finishes it.
+"""Interrupted commands: completed work is kept, nothing half-made is left, and the same command completes the work.
 
 SIGINT goes to the process group, as a terminal sends it, SIGTERM to the main process alone, as a service manager does;
 each upon a visible sign, and a few times at random moments. In `make test` most commands meet one of the two, some
@@ -79,8 +79,8 @@ class Command:
         """The exit code, once none of its session is left."""
         code = self.process.wait(LIMIT_S)
         deadline = time.monotonic() + 5
-        while found := _of_session(self.process.pid):
-            assert time.monotonic() < deadline, f"orphans: {found}"
+        while orphans := _of_session(self.process.pid):
+            assert time.monotonic() < deadline, f"orphans: {orphans}"
             time.sleep(0.01)
         return code
 
@@ -91,15 +91,15 @@ class Command:
 
 
 def _of_session(leader: int) -> list[str]:
-    """The processes of a session that are no zombies."""
-    found = []
+    """The names of a session's processes, without zombies."""
+    names = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             name, _, rest = stat.read_text().rpartition(")")
             state, _, _, session, *_ = rest.split()
             if int(session) == leader and state != "Z":
-                found.append(name)
-    return found
+                names.append(name)
+    return names
 
 
 @contextmanager
@@ -114,12 +114,12 @@ def under_way(folder: Path, *arguments: object, python: tuple[str, ...] = ()) ->
 
 
 def left(folder: Path) -> list[str]:
-    """What is half-made."""
+    """The names of temporary files."""
     return [path.name for path in folder.rglob("*") if path.suffix in (".part", ".partial", ".wal", ".tmp")]
 
 
 def run(folder: Path, *arguments: object) -> None:
-    """The command, to its end, in this process."""
+    """Run the command in this process; it must succeed."""
     done = ridgeline(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
 
@@ -134,7 +134,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def warehouse(h200_warehouse: Path) -> Path:
-    """It has prices for the traces above."""
+    """A warehouse with prices for the traces above."""
     return h200_warehouse
 
 
@@ -181,7 +181,7 @@ def test_a_query_ends_while_it_prints(tmp_path: Path, warehouse: Path, number: s
 
 @signals(signal.SIGINT)
 def test_a_query_ends_while_the_database_thinks(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
-    """Native code hears of no signal for minutes."""
+    """Native code may keep the main thread, where Python handles signals, for minutes."""
     statement = "SELECT sum(a.range * b.range) FROM range(300000) a, range(300000) b"
     with under_way(tmp_path, "sql", statement, "-w", warehouse) as command:
         command.when(lambda: command.cpu_s() > 2)
@@ -344,7 +344,7 @@ def test_ceilings_are_whole_or_absent(tmp_path: Path, number: signal.Signals) ->
 
 @signals(signal.SIGTERM)
 def test_a_demo_keeps_whole_points_alone(tmp_path: Path, captured: Path, number: signal.Signals) -> None:
-    """The ceilings are known."""
+    """The ceilings are there already, so the capture begins at once."""
     (tmp_path / "demo" / "runs").mkdir(parents=True)
     shutil.copy(captured / "runs" / "ceilings.json", tmp_path / "demo" / "runs")
     with under_way(tmp_path, "demo") as command:
@@ -391,7 +391,7 @@ def test_a_report_while_runs_are_loaded_waits_or_says_who_has_the_file(
 
 
 def test_what_swallows_the_interrupt_is_ended(tmp_path: Path) -> None:
-    """As native code may, and a catch-all."""
+    """Native code and an `except BaseException` may swallow the exception."""
     code = (
         "import time\n"
         "from ridgeline import terminal\n"

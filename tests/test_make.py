@@ -1,4 +1,4 @@
-"""What the Makefile installs for which target, and what it says; a stub takes the place of Python, pip and uv."""
+"""What the Makefile installs for each target, and what it prints; a stub replaces Python, pip and uv."""
 
 from __future__ import annotations
 

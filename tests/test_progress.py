@@ -1,4 +1,4 @@
-"""Progress on a terminal: what the bar counts, and what stands beside it."""
+"""Progress on a terminal: the counts of the bar, and the name beside it."""
 
 from __future__ import annotations
 

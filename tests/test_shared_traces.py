@@ -1,4 +1,4 @@
-"""Real traces from outside the project, where they are at hand: what is known of them must come out."""
+"""Real traces from outside the project, where they are at hand: their documented properties must come out."""
 
 from __future__ import annotations
 
