@@ -240,8 +240,11 @@ def test_a_folder_of_captured_runs_becomes_a_page(tmp_path: Path) -> None:
         "SELECT mode, sum(duration_ns) = max(device_time_ns) AS closed, sum(share) AS share FROM ledger_summary"
         " JOIN runs USING (run_id, device_time_ns) WHERE account = 'attribution' AND entry = 'external_id'"
         " GROUP BY mode ORDER BY 1",
-        "-w", warehouse, "--format", "json",
-    )  # fmt: skip
+        "-w",
+        warehouse,
+        "--format",
+        "json",
+    )
     modes = ("ar", "dlm_block_dual", "dlm_full")
     assert json.loads(rows.stdout) == [{"mode": mode, "closed": True, "share": 1.0} for mode in modes]
     done = ridgeline("report", "-w", warehouse, "-o", tmp_path / "report")

@@ -72,8 +72,15 @@ def kernel(name: str, start_us: float, duration_us: float, correlation: int | No
     if correlation is not None:
         args["correlation"] = correlation
     return {
-        "ph": "X", "cat": category, "name": name, "pid": 0, "tid": 7, "ts": start_us, "dur": duration_us, "args": args
-    }  # fmt: skip
+        "ph": "X",
+        "cat": category,
+        "name": name,
+        "pid": 0,
+        "tid": 7,
+        "ts": start_us,
+        "dur": duration_us,
+        "args": args,
+    }
 
 
 def text(events: Sequence[Event], layout: str = "kineto", header: dict[str, Any] | None = None) -> str:

@@ -65,10 +65,14 @@ class Writer:
         self.events.append(
             kineto.kernel(
                 self.draw(st.sampled_from(KERNELS)) if category == "kernel" else "Memcpy DtoD (Device -> Device)",
-                (self.now_ns + self.draw(st.integers(0, 5000))) / 1000, self.draw(st.integers(0, 9000)) / 1000,
-                correlation, category=category, stream=self.draw(st.sampled_from([7, 8])), **args,
+                (self.now_ns + self.draw(st.integers(0, 5000))) / 1000,
+                self.draw(st.integers(0, 9000)) / 1000,
+                correlation,
+                category=category,
+                stream=self.draw(st.sampled_from([7, 8])),
+                **args,
             )
-        )  # fmt: skip
+        )
 
     def launched(self, external_id: int | None) -> None:
         """One activity as eager code launches it, or one whose launch or identifier is not recorded."""
@@ -168,7 +172,7 @@ SUMS = {
         SELECT SUM(CASE basis WHEN 'no roof' THEN duration_ns ELSE roof_ns + lost_ns END) FROM deviations
         WHERE level = 'operator'
     """,
-}  # fmt: skip
+}
 PROPERTY = settings(examples("warehouse"), suppress_health_check=list(HealthCheck))
 
 
@@ -227,8 +231,9 @@ def test_the_order_of_events_in_the_file_changes_nothing(
             written, other = (
                 connection.execute(
                     f"SELECT {columns} FROM {table} WHERE run_id = (SELECT run_id FROM runs WHERE runs.name = ?)"
-                    " ORDER BY ALL", [name],
+                    " ORDER BY ALL",
+                    [name],
                 ).fetchall()
                 for name in ("written", "shuffled")
-            )  # fmt: skip
+            )
             assert written == other, table

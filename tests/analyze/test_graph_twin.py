@@ -115,9 +115,10 @@ def test_each_replay_has_its_own_copies_of_the_operators(tmp_path: Path, warehou
 
 
 def test_steps_are_matched_with_those_of_their_kind(tmp_path: Path, warehouse: Path) -> None:
-    refresh, near, far = (f"phase=denoise kind={kind} step={step} query={query} context={context}"
-                          for kind, step, query, context in (("refresh", 1, 8, 8), ("reuse", 2, 4, 100),
-                                                             ("reuse", 3, 4, 300)))  # fmt: skip
+    refresh, near, far = (
+        f"phase=denoise kind={kind} step={step} query={query} context={context}"
+        for kind, step, query, context in (("refresh", 1, 8, 8), ("reuse", 2, 4, 100), ("reuse", 3, 4, 300))
+    )
     twin = [*eager_step(refresh, ["a", "b"]), *eager_step(near, ["a", "b"], 100.0), *eager_step(far, ["a", "b"], 200.0)]
     labels = (
         "phase=denoise kind=reuse step=7 query=4 context=250",  # nearer to 300 in context
@@ -126,12 +127,22 @@ def test_steps_are_matched_with_those_of_their_kind(tmp_path: Path, warehouse: P
         "phase=denoise kind=commit step=10 query=4 context=90",  # no such step in the twin
         "phase=denoise kind=reuse step=11 query=16 context=90",  # no step that long
     )
-    replay = [event for i, label in enumerate(labels)
-              for event in replayed_step(label, ["a", "b"], 1000.0 + 100 * i, 500 + i)]  # fmt: skip
+    replay = [
+        event for i, label in enumerate(labels) for event in replayed_step(label, ["a", "b"], 1000.0 + 100 * i, 500 + i)
+    ]
     result = load(tmp_path, warehouse, replay, twin)
     assert [module for _, module, _ in modules(warehouse)] == [
-        "m200", "m201", "m0", "m1", "m100", "m101", None, None, None, None
-    ]  # fmt: skip
+        "m200",
+        "m201",
+        "m0",
+        "m1",
+        "m100",
+        "m101",
+        None,
+        None,
+        None,
+        None,
+    ]
     assert result.matched == (6, 18_000, 10, 30_000)
     steps = query(warehouse, "SELECT DISTINCT step FROM kernel_roofline WHERE attribution = 'graph_twin' ORDER BY 1")
     assert steps == [(7,), (8,), (9,)]
@@ -219,8 +230,9 @@ def test_a_kernel_the_replay_lacks_keeps_its_share(tmp_path: Path, warehouse: Pa
     names = ["void cublasLt::splitKreduce_kernel", "void at::native::vectorized_elementwise_kernel"]
     load(tmp_path, warehouse, replayed_step("phase=decode step=3", names), kineto.matmul_step())
     assert query(warehouse, "SELECT attribution, flops FROM kernel_roofline ORDER BY start_ns") == [
-        ("graph_twin", 0), ("graph_twin", 128)
-    ]  # fmt: skip
+        ("graph_twin", 0),
+        ("graph_twin", 128),
+    ]
 
 
 def test_where_a_fill_lies_does_not_matter(tmp_path: Path, warehouse: Path) -> None:

@@ -21,9 +21,14 @@ from tests.sampling import pick
 ROOT = Path(__file__).parents[2]
 PLANTED = ("s3cr3t-t0ken", "alice-the-user", "gpu-node-17.corp.example", "/home/alice", "AWS_SECRET_ACCESS_KEY")
 SECRETS = {
-    "host_name": PLANTED[2], "user": PLANTED[1], "USER": PLANTED[1], "env": {"HF_TOKEN": PLANTED[0], PLANTED[4]: "x"},
-    "environment": {PLANTED[4]: PLANTED[0]}, "hostname": PLANTED[2], "cwd": PLANTED[3],
-}  # fmt: skip
+    "host_name": PLANTED[2],
+    "user": PLANTED[1],
+    "USER": PLANTED[1],
+    "env": {"HF_TOKEN": PLANTED[0], PLANTED[4]: "x"},
+    "environment": {PLANTED[4]: PLANTED[0]},
+    "hostname": PLANTED[2],
+    "cwd": PLANTED[3],
+}
 
 
 def files(folder: Path) -> set[str]:
@@ -125,8 +130,12 @@ def test_a_name_that_climbs_stays_a_name(tmp_path: Path) -> None:
             assert ridgeline("compare", f"a{i}", f"b{i}", "-o", "diff", cwd=folder).returncode == 0
     assert {each for each in files(tmp_path) if not each.startswith("deep/er")} == outside
     assert files(folder) - {"ridgeline.duckdb"} - {e for e in files(folder) if e.startswith("runs")} == {
-        "report", "report/report.html", "report/study.html", "diff", "diff/compare.html"
-    }  # fmt: skip
+        "report",
+        "report/report.html",
+        "report/study.html",
+        "diff",
+        "diff/compare.html",
+    }
     runs = sorted(f"{kind}{i}" for kind in "ab" for i in range(len(names)))
     assert query(folder / "ridgeline.duckdb", "SELECT name FROM runs ORDER BY 1") == [(name,) for name in runs]
 
@@ -201,8 +210,9 @@ def test_nested_dims_and_overflowing_products_load(tmp_path: Path, warehouse: Pa
         events.append(event)
     assert load(warehouse, kineto.write(tmp_path / "t.json", events)) == [("t", "loaded")]
     assert query(warehouse, "SELECT DISTINCT account, sum(duration_ns) FROM ledger GROUP BY ALL ORDER BY 1") == [
-        ("attribution", 8875), ("price", 8875)
-    ]  # fmt: skip
+        ("attribution", 8875),
+        ("price", 8875),
+    ]
 
 
 def test_dims_nested_ten_thousand_deep_are_one_line(tmp_path: Path, warehouse: Path) -> None:

@@ -88,7 +88,11 @@ sys.argv = ["ridgeline", "analyze", "t.json"]
 cli.main()
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     check(done.returncode, done.stdout, done.stderr)

@@ -18,13 +18,28 @@ from tests.fuzz.fuzz_reader import check
 from tests.sampling import examples
 
 ODD = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.sampled_from([2**63, -(2**63) - 1, 2**63 - 1, 1e308]),
-    st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2),
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([2**63, -(2**63) - 1, 2**63 - 1, 1e308]),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=2), st.none()),
-)  # fmt: skip
+)
 FIELDS: tuple[str, ...] = ("ph", "cat", "name", "pid", "tid", "ts", "dur", "args")
-ARGUMENTS = ("External id", "correlation", "device", "stream", "bytes", "Input Dims", "Input type", "Input Strides",
-             "Concrete Inputs", "Record function id")  # fmt: skip
+ARGUMENTS = (
+    "External id",
+    "correlation",
+    "device",
+    "stream",
+    "bytes",
+    "Input Dims",
+    "Input type",
+    "Input Strides",
+    "Concrete Inputs",
+    "Record function id",
+)
 SOUND = kineto.kernel("sound", 500.0, 3.0, 4242)
 
 
@@ -108,8 +123,9 @@ def test_ranks_in_files_of_their_own_are_kept_apart(tmp_path: Path, warehouse: P
         kineto.write(tmp_path / f"r{rank}.json", kineto.matmul_step(), header=header)
     load(warehouse, tmp_path)
     assert query(warehouse, "SELECT name, rank, count(*) FROM kernel_roofline GROUP BY ALL ORDER BY ALL") == [
-        ("r0", 0, 4), ("r1", 1, 4)
-    ]  # fmt: skip
+        ("r0", 0, 4),
+        ("r1", 1, 4),
+    ]
 
 
 def test_launches_without_kernels_and_kernels_without_launches(tmp_path: Path, warehouse: Path) -> None:
@@ -122,8 +138,11 @@ def test_launches_without_kernels_and_kernels_without_launches(tmp_path: Path, w
     load(warehouse, kineto.write(tmp_path / "t.json", events))
     rows = query(warehouse, "SELECT kernel, attribution, duration_ns FROM kernel_roofline ORDER BY start_ns")
     assert [(kernel, duration_ns) for kernel, _, duration_ns in rows] == [
-        ("orphan", 1000), ("unnumbered", 1000), ("twice", 1000), ("twice", 1000)
-    ]  # fmt: skip
+        ("orphan", 1000),
+        ("unnumbered", 1000),
+        ("twice", 1000),
+        ("twice", 1000),
+    ]
 
 
 def test_a_jax_like_trace_is_an_empty_run(tmp_path: Path, warehouse: Path) -> None:

@@ -118,9 +118,15 @@ def made_run(index: int, kernels: int) -> RunRows:
 
 
 _DEVICE = {
-    "rank": 0, "device_index": 0, "name": "NVIDIA H200", "datasheet": "NVIDIA H200", "multiprocessors": 132,
-    "memory_bytes": 150_109_880_320, "l2_bytes": 62_914_560, "compute_capability": "9.0",
-}  # fmt: skip
+    "rank": 0,
+    "device_index": 0,
+    "name": "NVIDIA H200",
+    "datasheet": "NVIDIA H200",
+    "multiprocessors": 132,
+    "memory_bytes": 150_109_880_320,
+    "l2_bytes": 62_914_560,
+    "compute_capability": "9.0",
+}
 _CEILINGS = [
     {
         "device": "NVIDIA H200", "resource": resource, "level": level, "unit": unit, "precision": precision,
@@ -284,12 +290,27 @@ def _run(index: int, *, eager: bool, device_time_ns: int) -> Record:
     mode, execution = MODES[index % len(MODES)], "eager" if eager else "cuda_graph"
     return {
         "name": f"llada-8b_{mode}_p1024_g128_b1_block32_k128_{execution}_{index}",
-        "content_sha256": str(index), "source": "ridgeline", "experiment": "bench", "mode": mode,
-        "execution": execution, "model": "llada-8b", "dtype": "bf16", "batch": 1, "prompt_tokens": 1024,
-        "generated_tokens": 128, "block": 32, "steps": 128, "parameters": 8_015_581_184, "device": "NVIDIA H200",
-        "device_kind": "cuda", "rank": 0, "outcome": "ok", "committed_tokens": 128, "device_time_ns": device_time_ns,
+        "content_sha256": str(index),
+        "source": "ridgeline",
+        "experiment": "bench",
+        "mode": mode,
+        "execution": execution,
+        "model": "llada-8b",
+        "dtype": "bf16",
+        "batch": 1,
+        "prompt_tokens": 1024,
+        "generated_tokens": 128,
+        "block": 32,
+        "steps": 128,
+        "parameters": 8_015_581_184,
+        "device": "NVIDIA H200",
+        "device_kind": "cuda",
+        "rank": 0,
+        "outcome": "ok",
+        "committed_tokens": 128,
+        "device_time_ns": device_time_ns,
         "rules_version": 1,
-    }  # fmt: skip
+    }
 
 
 def _timings() -> list[Record]:
@@ -313,11 +334,20 @@ def _timings() -> list[Record]:
 def _predictions(mode: str) -> list[Record]:
     return [
         {
-            "model": "llada-8b", "mode": mode, "convention": convention, "kind": kind, "query": 32, "context": 1024.0,
-            "forwards": 16 if kind == "refresh" else 112, "component": component, "flops": 5e11 * weight,
-            "bytes": 1.6e10 * weight, "time_ns": int(4e6 * weight), "roofs": "measured",
+            "model": "llada-8b",
+            "mode": mode,
+            "convention": convention,
+            "kind": kind,
+            "query": 32,
+            "context": 1024.0,
+            "forwards": 16 if kind == "refresh" else 112,
+            "component": component,
+            "flops": 5e11 * weight,
+            "bytes": 1.6e10 * weight,
+            "time_ns": int(4e6 * weight),
+            "roofs": "measured",
         }
         for convention in ("as_authored", "corrected")
         for _, kind in KINDS
         for component, weight in (("linear", 0.7), ("attention", 0.2), ("all", 1.0))
-    ]  # fmt: skip
+    ]

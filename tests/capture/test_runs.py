@@ -90,8 +90,15 @@ def test_the_record_of_a_run(captured: Captured) -> None:
         "parameters": 5_507_328,
     }
     assert set(record["environment"]) == {
-        "device", "device_kind", "driver", "torch", "cuda", "transformers", "python", "ridgeline",
-    }  # fmt: skip
+        "device",
+        "device_kind",
+        "driver",
+        "torch",
+        "cuda",
+        "transformers",
+        "python",
+        "ridgeline",
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -134,11 +141,14 @@ def test_memory_is_told_by_part(captured: Captured) -> None:
 def test_the_trace_has_a_label_for_every_step_of_the_window(captured: Captured, mode: str) -> None:
     labels = [name for name in names(captured, mode) if name.startswith("phase=")]
     kinds = [re.search(r"kind=(\w+)", label)[1] for label in labels]  # type: ignore[index]
-    assert Counter(kinds) == {
-        "ar": {"prefill": 1, "decode": 2},
-        "dlm_full": {"denoise": 2},
-        "dlm_block_dual": {"refresh": 1, "reuse": 2},
-    }[mode]  # fmt: skip
+    assert (
+        Counter(kinds)
+        == {
+            "ar": {"prefill": 1, "decode": 2},
+            "dlm_full": {"denoise": 2},
+            "dlm_block_dual": {"refresh": 1, "reuse": 2},
+        }[mode]
+    )
     steps = [int(re.search(r" step=(\d+)", label)[1]) for label in labels]  # type: ignore[index]
     window = captured.record(mode)["window"]
     assert sorted(steps) == [step["step"] for step in window]

@@ -324,24 +324,55 @@ def add_compared(
     }
     total_ns = sum(ns or 0 for *_, own in launches for ns in own)
     insert(
-        connection, "runs", run_id=run_id, name=name, content_sha256="", rank=0, rules_version=1,
-        device_time_ns=total_ns, **asked,
-    )  # fmt: skip
+        connection,
+        "runs",
+        run_id=run_id,
+        name=name,
+        content_sha256="",
+        rank=0,
+        rules_version=1,
+        device_time_ns=total_ns,
+        **asked,
+    )
     for resource, level, unit, precision, value, unit_of_value, source in CEILINGS:
         insert(
-            connection, "ceilings", run_id=run_id, device=DEVICE, resource=resource, level=level, unit=unit,
-            precision=precision, value=value, unit_of_value=unit_of_value, source=source,
-        )  # fmt: skip
+            connection,
+            "ceilings",
+            run_id=run_id,
+            device=DEVICE,
+            resource=resource,
+            level=level,
+            unit=unit,
+            precision=precision,
+            value=value,
+            unit_of_value=unit_of_value,
+            source=source,
+        )
     for step, kind in enumerate(kinds):
         insert(
-            connection, "steps", run_id=run_id, rank=0, step_id=step, phase=kind, kind=kind, step=step,
-            host_start_ns=0, host_duration_ns=1,
-        )  # fmt: skip
+            connection,
+            "steps",
+            run_id=run_id,
+            rank=0,
+            step_id=step,
+            phase=kind,
+            kind=kind,
+            step=step,
+            host_start_ns=0,
+            host_duration_ns=1,
+        )
     for repeat, value_ns in enumerate(unprofiled_ns):
         insert(
-            connection, "timings", run_id=run_id, metric="step", phase=kinds[0], kind=kinds[0], step=0, repeat=repeat,
+            connection,
+            "timings",
+            run_id=run_id,
+            metric="step",
+            phase=kinds[0],
+            kind=kinds[0],
+            step=0,
+            repeat=repeat,
             value_ns=value_ns,
-        )  # fmt: skip
+        )
     for class_id, (kernel, family, operator, shapes, module, durations_ns) in enumerate(launches):
         signature = f"{operator} {shapes}" if operator else None
         if signature:
@@ -353,18 +384,34 @@ def add_compared(
                 [signature, operator, family, shapes, 1e8 if family == "matmul" else 1e6],
             )
         insert(
-            connection, "kernel_classes", run_id=run_id, class_id=class_id, kernel=kernel, category="kernel",
-            family=family, signature_id=signature, attribution="external_id" if operator else "unattributed",
+            connection,
+            "kernel_classes",
+            run_id=run_id,
+            class_id=class_id,
+            kernel=kernel,
+            category="kernel",
+            family=family,
+            signature_id=signature,
+            attribution="external_id" if operator else "unattributed",
             unit="tensor" if family == "matmul" else "vector",
-            precision="bf16" if family == "matmul" else "fp32", module=module,
-        )  # fmt: skip
+            precision="bf16" if family == "matmul" else "fp32",
+            module=module,
+        )
         for step, duration_ns in enumerate(durations_ns):
             if duration_ns is not None:
                 insert(
-                    connection, "kernels", run_id=run_id, kernel_id=100 * step + class_id, rank=0, device_index=0,
-                    class_id=class_id, start_ns=0, duration_ns=duration_ns, share=1.0,
+                    connection,
+                    "kernels",
+                    run_id=run_id,
+                    kernel_id=100 * step + class_id,
+                    rank=0,
+                    device_index=0,
+                    class_id=class_id,
+                    start_ns=0,
+                    duration_ns=duration_ns,
+                    share=1.0,
                     step_id=step if step < len(kinds) else None,
-                )  # fmt: skip
+                )
 
 
 def repeated(gemm_ns: int, add_ns: int) -> list[Launch]:

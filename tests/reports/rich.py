@@ -58,24 +58,43 @@ def _add_run(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     kernels = KERNELS if run_id != BARE else KERNELS[:1]
     duration_ns = sum(row[2] for row in kernels)
     insert(
-        connection, "runs", run_id=run_id, name=name, content_sha256="", source="ridgeline", mode="ar",
-        execution=execution, device=DEVICE if run_id != BARE else None, device_kind="cuda", rank=0, outcome="ok",
+        connection,
+        "runs",
+        run_id=run_id,
+        name=name,
+        content_sha256="",
+        source="ridgeline",
+        mode="ar",
+        execution=execution,
+        device=DEVICE if run_id != BARE else None,
+        device_kind="cuda",
+        rank=0,
+        outcome="ok",
         device_time_ns=duration_ns,
-        rules_version=1, model="test", dtype="bf16",
-    )  # fmt: skip
+        rules_version=1,
+        model="test",
+        dtype="bf16",
+    )
     for class_id, (kernel, family, signature, unit, precision, module) in enumerate(CLASSES):
         how = "external_id" if signature else "unattributed"
         names = {"kernel": kernel, "category": "kernel", "family": family, "signature_id": signature, "module": module}
         insert(
-            connection, "kernel_classes", run_id=run_id, class_id=class_id, **names, attribution=how, unit=unit,
+            connection,
+            "kernel_classes",
+            run_id=run_id,
+            class_id=class_id,
+            **names,
+            attribution=how,
+            unit=unit,
             precision=precision,
-        )  # fmt: skip
+        )
     for kernel_id, row in enumerate(kernels):
         _add_kernel(connection, run_id, kernel_id, row)
     ledger(
-        connection, run_id,
+        connection,
+        run_id,
         {entry: (len(kernels), duration_ns) for entry in [("attribution", "external_id"), ("price", "counter")]},
-    )  # fmt: skip
+    )
     if run_id != BARE:
         _add_surroundings(connection, run_id)
 
@@ -85,9 +104,17 @@ def _add_kernel(connection: duckdb.DuckDBPyConnection, run_id: str, kernel_id: i
     place = {"rank": 0, "device_index": 0, "stream": 7, "start_ns": start, "duration_ns": duration}
     reads = None if cache is None else cache / 2
     insert(
-        connection, "kernels", run_id=run_id, kernel_id=kernel_id, class_id=class_id, **place, share=1.0,
-        cache_read_bytes=reads, cache_write_bytes=reads, step_id=step if run_id != BARE else None,
-    )  # fmt: skip
+        connection,
+        "kernels",
+        run_id=run_id,
+        kernel_id=kernel_id,
+        class_id=class_id,
+        **place,
+        share=1.0,
+        cache_read_bytes=reads,
+        cache_write_bytes=reads,
+        step_id=step if run_id != BARE else None,
+    )
     for metric, value in zip(METRICS, (counter, l2, l1, flops), strict=True):
         if value is not None and run_id == RUN:
             insert(
@@ -104,9 +131,15 @@ def _add_surroundings(connection: duckdb.DuckDBPyConnection, run_id: str) -> Non
     ]:
         kind = {"resource": resource, "level": level, "unit": unit, "precision": precision}
         insert(
-            connection, "ceilings", run_id=run_id, device=DEVICE, **kind, value=value, unit_of_value=unit_of_value,
+            connection,
+            "ceilings",
+            run_id=run_id,
+            device=DEVICE,
+            **kind,
+            value=value,
+            unit_of_value=unit_of_value,
             source=source,
-        )  # fmt: skip
+        )
     for step, (phase, start, end, busy) in enumerate([("prefill", 0, 7000, 6200), ("decode", 10000, 13650, 2850)]):
         times = {"start_ns": start, "end_ns": end, "busy_ns": busy, "host_start_ns": start, "host_duration_ns": 1}
         insert(connection, "steps", run_id=run_id, rank=0, step_id=step, phase=phase, kind=phase, step=step, **times)
@@ -118,9 +151,16 @@ def _add_surroundings(connection: duckdb.DuckDBPyConnection, run_id: str) -> Non
     ):
         where = {"start_ns": start, "duration_ns": duration, "step_id": step, "cause": cause, "host_ns": duration}
         insert(
-            connection, "gaps", run_id=run_id, rank=0, device_index=0, gap_id=gap, **where, before_kernel_id=before,
+            connection,
+            "gaps",
+            run_id=run_id,
+            rank=0,
+            device_index=0,
+            gap_id=gap,
+            **where,
+            before_kernel_id=before,
             after_kernel_id=after,
-        )  # fmt: skip
+        )
     for second in range(3):
         power = {"power_w": 300.0 + second, "sm_clock_hz": 1.9e9, "memory_clock_hz": 2.6e9, "throttle_reasons": "4"}
         insert(connection, "telemetry", run_id=run_id, time_ns=second * 1_000_000_000, **power)

@@ -10,9 +10,14 @@ from ridgeline.warehouse.rollups import KEPT
 
 _SIGNATURE = {"operator": "aten::mm", "family": "matmul", "confidence": "high", "flops": None}
 _CLASS = {
-    "kernel": "k", "category": "kernel", "family": "matmul", "attribution": "external_id", "unit": "tensor",
-    "precision": "bf16", "module": None,
-}  # fmt: skip
+    "kernel": "k",
+    "category": "kernel",
+    "family": "matmul",
+    "attribution": "external_id",
+    "unit": "tensor",
+    "precision": "bf16",
+    "module": None,
+}
 
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:
@@ -32,13 +37,26 @@ def kernel(connection: duckdb.DuckDBPyConnection, kernel_id: int, duration_ns: i
     """Insert a kernel with its own signature and class: a matmul in bf16, unless ``values`` say otherwise."""
     signature = {name: values.get(name, default) for name, default in _SIGNATURE.items()}
     insert(
-        connection, "signatures", signature_id=f"s{kernel_id}", composite=False, method="meta", rules_version=1,
-        read_bytes=values.pop("bytes", None), write_bytes=0, **signature,
-    )  # fmt: skip
+        connection,
+        "signatures",
+        signature_id=f"s{kernel_id}",
+        composite=False,
+        method="meta",
+        rules_version=1,
+        read_bytes=values.pop("bytes", None),
+        write_bytes=0,
+        **signature,
+    )
     kind = {name: values.get(name, default) for name, default in _CLASS.items()}
     insert(connection, "kernel_classes", run_id="r", class_id=kernel_id, signature_id=f"s{kernel_id}", **kind)
     facts = {name: value for name, value in values.items() if name not in _SIGNATURE | _CLASS}
     insert(
-        connection, "kernels", run_id="r", kernel_id=kernel_id, class_id=kernel_id, rank=0, device_index=0,
+        connection,
+        "kernels",
+        run_id="r",
+        kernel_id=kernel_id,
+        class_id=kernel_id,
+        rank=0,
+        device_index=0,
         **{"start_ns": 0, "duration_ns": duration_ns, "share": 1.0, **facts},
-    )  # fmt: skip
+    )

@@ -126,8 +126,12 @@ def test_names_are_unique() -> None:
 
 def test_entry_is_well_formed(entry: Entry) -> None:
     assert set(entry) - {"memory_bytes", "l3_bytes", "url", "note"} == {
-        "device", "match", "l2_bytes", "source", "ceilings",
-    }  # fmt: skip
+        "device",
+        "match",
+        "l2_bytes",
+        "source",
+        "ceilings",
+    }
     assert re.search(r"\b20[12]\d\b", entry["source"]), "a source has a date"
     assert entry["l2_bytes"] is None or 4 << 20 <= entry["l2_bytes"] <= 256 << 20
     for pattern in entry["match"]:
@@ -138,9 +142,7 @@ def test_entry_is_well_formed(entry: Entry) -> None:
 
 def test_ceilings_are_well_formed(entry: Entry) -> None:
     for row in entry["ceilings"]:
-        assert set(row) == {
-            "resource", "level", "unit", "precision", "value", "unit_of_value", "source", "method",
-        }  # fmt: skip
+        assert set(row) == {"resource", "level", "unit", "precision", "value", "unit_of_value", "source", "method"}
         assert row["source"] == "datasheet"
         assert row["method"]
         assert isinstance(row["value"], int)

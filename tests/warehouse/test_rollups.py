@@ -118,9 +118,16 @@ def test_refresh_follows_ceilings_inserted_by_hand(path: Path) -> None:
     connection = connect(path)
     before = connection.execute("SELECT sum(roof_ns) FROM kernel_groups").fetchone()
     insert(
-        connection, "ceilings", run_id=made(0).run_id, device="D", source="measured", resource="bandwidth",
-        level="dram", value=1e13, unit_of_value="byte/s",
-    )  # fmt: skip
+        connection,
+        "ceilings",
+        run_id=made(0).run_id,
+        device="D",
+        source="measured",
+        resource="bandwidth",
+        level="dram",
+        value=1e13,
+        unit_of_value="byte/s",
+    )
     assert connection.execute("SELECT sum(roof_ns) FROM kernel_groups").fetchone() == before
     refresh(connection)
     after = connection.execute("SELECT sum(roof_ns) FROM kernel_groups").fetchone()

@@ -19,9 +19,18 @@ RUNS = {
 def runs(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     for run_id, name in RUNS.items():
         insert(
-            connection, "runs", run_id=run_id, name=name, content_sha256="", source="kineto", device_kind="cuda",
-            rank=0, outcome="ok", device_time_ns=0, rules_version=1,
-        )  # fmt: skip
+            connection,
+            "runs",
+            run_id=run_id,
+            name=name,
+            content_sha256="",
+            source="kineto",
+            device_kind="cuda",
+            rank=0,
+            outcome="ok",
+            device_time_ns=0,
+            rules_version=1,
+        )
     return connection
 
 

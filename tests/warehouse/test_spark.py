@@ -171,8 +171,9 @@ def test_a_killed_executor_loses_nothing_and_doubles_nothing(session: Any, tmp_p
     assert connection.execute(kernels).fetchall() == [(TRACES * KERNELS, total, TRACES * KERNELS)]
     ledger = "SELECT account, sum(kernels), sum(duration_ns) FROM ledger GROUP BY account ORDER BY account"
     assert connection.execute(ledger).fetchall() == [
-        ("attribution", TRACES * KERNELS, total), ("price", TRACES * KERNELS, total),
-    ]  # fmt: skip
+        ("attribution", TRACES * KERNELS, total),
+        ("price", TRACES * KERNELS, total),
+    ]
     connection.close()
     files = Counter(path.parts[-2] for path in lake.rglob("kernels/**/*.parquet"))
     assert (len(files), set(files.values())) == (TRACES, {1})

@@ -106,7 +106,7 @@ def test_a_loaded_warehouse_has_no_findings(warehouse: Path) -> None:
         ("DELETE FROM digests WHERE table_name = 'timings'", LLAMA, r"^timings: not what was stored .* of 0"),
         ("UPDATE devices SET run_id = 'gone'", "gone", r"^devices: rows of a run that is missing$"),
     ],
-)  # fmt: skip
+)
 def test_changes_are_found(warehouse: Path, statement: str, run: str, expected: str) -> None:
     change(warehouse, statement)
     found = findings(warehouse)

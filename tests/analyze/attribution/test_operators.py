@@ -176,5 +176,6 @@ def test_processes_with_ids_of_their_own_are_kept_apart(tmp_path: Path, warehous
     load(warehouse, kineto.write(tmp_path / "t.json", rank(0) + events))
     assert query(warehouse, "FROM warnings") == []
     assert query(warehouse, "SELECT rank, device_index, count(operator_id) FROM kernels GROUP BY ALL ORDER BY 1") == [
-        (0, 0, 4), (1, 1, 4)
-    ]  # fmt: skip
+        (0, 0, 4),
+        (1, 1, 4),
+    ]

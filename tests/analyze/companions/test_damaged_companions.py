@@ -32,10 +32,12 @@ from tests.sampling import every
 CEILING = {"resource": "bandwidth", "level": "dram", "value": 1e12, "unit_of_value": "byte/s", "source": "measured"}
 TENSOR = [1, 2, 0, 4, 2, "cuda:0"]
 NODE = {
-    "id": 1, "name": "aten::mm", "attrs": [{"name": "rf_id", "type": "uint64", "value": 1}],
+    "id": 1,
+    "name": "aten::mm",
+    "attrs": [{"name": "rf_id", "type": "uint64", "value": 1}],
     "inputs": {"values": [TENSOR, TENSOR], "shapes": [[2, 2], [2, 2]], "strides": [[2, 1], [2, 1]]},
     "outputs": {"values": [TENSOR], "shapes": [[2, 2]]},
-}  # fmt: skip
+}
 GOOD = {
     "run.json": json.dumps(RUN_JSON),
     "ceilings.json": json.dumps({"format": 1, "device": "NVIDIA H200", "ceilings": [CEILING]}),
@@ -105,19 +107,34 @@ def test_every_cut_and_every_flipped_byte_is_read_or_one_line(
 ODD_JSON = ["", "null", "[]", "5", '"x"', "{}", "NaN", "[" * 20_000, '{"format": 1}', "\x00", "\ufeff{}", "{} {}"]
 ODD_VALUES: list[Any] = [None, True, -1, 2**70, 1e308, "", "x", [], {}, [None], [[]], {"": 1}]
 ODD_CSV = [
-    "", "\n", ",", "\x00", '"', '"""', "a\n1\n", "time_ns\nx\n", "time_ns\n1e5\n", "time_ns\n" + "9" * 5000,
-    "step,launch_index,kernel,window,metric,value\n", "step,launch_index,kernel,window,metric,value\n1,2\n",
+    "",
+    "\n",
+    ",",
+    "\x00",
+    '"',
+    '"""',
+    "a\n1\n",
+    "time_ns\nx\n",
+    "time_ns\n1e5\n",
+    "time_ns\n" + "9" * 5000,
+    "step,launch_index,kernel,window,metric,value\n",
+    "step,launch_index,kernel,window,metric,value\n1,2\n",
     "step,launch_index,kernel,window,metric,value\nx,y,z,w,m,v\n",
     "step,launch_index,kernel,window,metric,value\n,,,,,\n",
     "step,launch_index,kernel,window,metric,value\n0,0,k,w,m,NaN\n0,1,k,w,m,inf\n0,2,k,w,m,1e999\n",
     f"step,launch_index,kernel,window,metric,value\n{1 << 70},0,k,w,m,1\n",
     "launch_index,step,kernel,window,metric,value\n0,0,k,w,m,1\n",
     "step,launch_index,kernel,window,metric\n0,0,k,w,m\n",
-    "step,step,step,step,step,step\n0,0,k,w,m,1\n", "Kernel Name\n", "Kernel Name,a__b.sum\n,\n",
-    "Kernel Name,a__b.sum\n,\nk,NaN\nk,inf\nk,much\n", "Kernel Name,a__b.sum\n,\nk\nk,1,2,3\n",
-    "Kernel Name,a__b.sum,a__b.sum\n,,\nk,1,2\n", "ID,a__b.sum\n,\n0,1\n",
-    "Kernel Name," + "," * MOST_COLUMNS + "\n", "time_ns," + "," * MOST_COLUMNS + "\n",
-]  # fmt: skip
+    "step,step,step,step,step,step\n0,0,k,w,m,1\n",
+    "Kernel Name\n",
+    "Kernel Name,a__b.sum\n,\n",
+    "Kernel Name,a__b.sum\n,\nk,NaN\nk,inf\nk,much\n",
+    "Kernel Name,a__b.sum\n,\nk\nk,1,2,3\n",
+    "Kernel Name,a__b.sum,a__b.sum\n,,\nk,1,2\n",
+    "ID,a__b.sum\n,\n0,1\n",
+    "Kernel Name," + "," * MOST_COLUMNS + "\n",
+    "time_ns," + "," * MOST_COLUMNS + "\n",
+]
 
 
 def odd(value: Any) -> Iterator[Any]:
@@ -263,8 +280,11 @@ def a_device(path: Path) -> None:
 
 
 NO_FILES: dict[Callable[[Path], None], str] = {
-    a_folder: "a folder", a_loop: "a link that leads nowhere", a_pipe: "a pipe", a_device: "a device",
-}  # fmt: skip
+    a_folder: "a folder",
+    a_loop: "a link that leads nowhere",
+    a_pipe: "a pipe",
+    a_device: "a device",
+}
 
 
 @pytest.mark.parametrize("make", NO_FILES)
@@ -294,8 +314,9 @@ def test_a_bare_trace_tells_of_them_too_and_takes_the_file_of_the_other_name(tmp
     (tmp_path / "t.counters.csv").write_text(GOOD["trace.counters.csv"])
     (result,) = analyze([tmp_path / "t.json"], tmp_path / "w.duckdb")
     assert (result.outcome, result.warnings) == (
-        "loaded", ("t.counters.csv.gz: is a folder, expected a file: left out",)
-    )  # fmt: skip
+        "loaded",
+        ("t.counters.csv.gz: is a folder, expected a file: left out",),
+    )
     (result,) = analyze([tmp_path / "other.json"], tmp_path / "w.duckdb")
     assert (result.outcome, result.warnings) == ("loaded", ())
     (tmp_path / "a" / "run.json").mkdir(parents=True)

@@ -49,26 +49,29 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def agree(warehouse: Path) -> None:
     """Every number HTA has of the warehouse's runs is ours."""
     temporal = query(
-        warehouse, "SELECT name, abs(h.kernel_ns - d.wall_ns), abs(h.idle_ns - d.idle_ns),"
+        warehouse,
+        "SELECT name, abs(h.kernel_ns - d.wall_ns), abs(h.idle_ns - d.idle_ns),"
         " abs(h.compute_ns + h.non_compute_ns - d.busy_ns), abs(h.compute_ns - c.compute_ns)"
         " FROM hta_temporal h JOIN device_timeline d USING (run_id, rank) JOIN runs r USING (run_id) JOIN"
         " (SELECT v.run_id, sum(v.device_fresh_ns) AS compute_ns FROM coverage v JOIN kernels k USING (run_id,"
         " kernel_id) JOIN kernel_classes USING (run_id, class_id) WHERE category = 'kernel' GROUP BY ALL) c"
         " USING (run_id)",
-    )  # fmt: skip
+    )
     assert temporal
     assert [row for row in temporal if max(row[1:]) > ROUNDING_NS] == []
     # HTA looks at a stream at a time, and takes a kernel without a recorded launch for one that was launched late
     idle = query(
-        warehouse, "SELECT run_id, sum(CASE WHEN category = 'host_wait' THEN h.idle_ns ELSE 0 END),"
+        warehouse,
+        "SELECT run_id, sum(CASE WHEN category = 'host_wait' THEN h.idle_ns ELSE 0 END),"
         " any_value(host_late_ns + synchronisation_ns) FROM hta_idle h JOIN device_timeline USING (run_id, rank)"
         " WHERE unknown_ns = 0 GROUP BY run_id HAVING count(DISTINCT stream) = 1",
-    )  # fmt: skip
+    )
     assert [row for row in idle if abs(row[1] - row[2]) > ROUNDING_NS] == []
     launches = query(
-        warehouse, "SELECT count(*), max(abs(h.call_ns - q.call_ns)), max(abs(h.delay_ns - greatest(q.delay_ns, 0)))"
+        warehouse,
+        "SELECT count(*), max(abs(h.call_ns - q.call_ns)), max(abs(h.delay_ns - greatest(q.delay_ns, 0)))"
         " FROM hta_launch h JOIN launch_queue q USING (run_id, rank, correlation)",
-    )  # fmt: skip
+    )
     if launches[0][0]:
         assert max(launches[0][1:]) < 2
 
@@ -96,7 +99,7 @@ def test_the_critical_path_is_there(examined: Path) -> None:
 def test_what_fails_is_a_warning_and_the_run_is_there(examined: Path) -> None:
     rows = query(
         examined, "SELECT w.source, w.message FROM warnings w JOIN runs USING (run_id) WHERE name = 'host' ORDER BY 2"
-    )  # fmt: skip
+    )
     assert [(source, message.split(":")[0]) for source, message in rows] == [
         ("hta", "critical_path"),
         ("hta", "idle"),

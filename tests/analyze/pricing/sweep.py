@@ -21,11 +21,18 @@ from ridgeline.analyze.pricing.price import price_all
 from ridgeline.analyze.reading.columns import Signature
 
 CRASH = (
-    "aten::_nnpack_spatial_convolution", "aten::_thnn_fused_gru_cell", "aten::_thnn_fused_lstm_cell",
-    "aten::_thnn_differentiable_gru_cell_backward", "aten::_thnn_differentiable_lstm_cell_backward",
-    "aten::fractional_max_pool2d", "aten::fractional_max_pool2d_backward", "aten::fractional_max_pool3d",
-    "aten::fractional_max_pool3d_backward", "aten::quantized_lstm_cell", "aten::_new_zeros_with_same_feature_meta",
-)  # fmt: skip
+    "aten::_nnpack_spatial_convolution",
+    "aten::_thnn_fused_gru_cell",
+    "aten::_thnn_fused_lstm_cell",
+    "aten::_thnn_differentiable_gru_cell_backward",
+    "aten::_thnn_differentiable_lstm_cell_backward",
+    "aten::fractional_max_pool2d",
+    "aten::fractional_max_pool2d_backward",
+    "aten::fractional_max_pool3d",
+    "aten::fractional_max_pool3d_backward",
+    "aten::quantized_lstm_cell",
+    "aten::_new_zeros_with_same_feature_meta",
+)
 """PyTorch 2.11, or 2.13, ends the process for some arguments of these."""
 HUGE, SPARE_BYTES = 1 << 47, 1 << 30
 CODE = "__import__('os').system('touch planted')"

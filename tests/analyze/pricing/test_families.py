@@ -10,9 +10,25 @@ from ridgeline.analyze.pricing import families
 from ridgeline.analyze.pricing.families import base_name, family
 
 PUBLISHED = {
-    "matmul", "attention", "convolution", "normalization", "rotary", "softmax", "pointwise", "reduction", "gather",
-    "copy", "embedding", "sampling", "quantization", "fused", "memset", "memcpy", "communication", "other",
-}  # fmt: skip
+    "matmul",
+    "attention",
+    "convolution",
+    "normalization",
+    "rotary",
+    "softmax",
+    "pointwise",
+    "reduction",
+    "gather",
+    "copy",
+    "embedding",
+    "sampling",
+    "quantization",
+    "fused",
+    "memset",
+    "memcpy",
+    "communication",
+    "other",
+}
 TABLE = tomllib.loads(Path(families.__file__).with_name("families.toml").read_text())
 
 

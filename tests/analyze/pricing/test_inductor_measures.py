@@ -16,9 +16,15 @@ from tests.analyze.loading import load, query
 BF16 = "c10::BFloat16"
 # as torch 2.11 writes them besides the operands, under TORCHINDUCTOR_PROFILE and TORCHINDUCTOR_BENCHMARK_KERNEL
 RECORDED: dict[str, Any] = {
-    "kernel_kwargs": "XBLOCK=1024", "kernel_name": "triton_poi_fused_add_0", "stream": 0, "num_warps": 4,
-    "num_stages": 1, "kernel_backend": "triton", "kernel_file": "cmw.py", "kernel_hash": "cmw",
-}  # fmt: skip
+    "kernel_kwargs": "XBLOCK=1024",
+    "kernel_name": "triton_poi_fused_add_0",
+    "stream": 0,
+    "num_warps": 4,
+    "num_stages": 1,
+    "kernel_backend": "triton",
+    "kernel_file": "cmw.py",
+    "kernel_hash": "cmw",
+}
 
 
 def generated(name: str, external_id: int, **measures: Any) -> list[kineto.Event]:

@@ -64,9 +64,16 @@ def test_products_equal_torchs_count(b: int, m: int, k: int, n: int) -> None:
 def test_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel: int, groups: int) -> None:
     h += kernel
     inputs = [
-        ([b, c * groups, h, h], FP32), ([o * groups, c, kernel, kernel], FP32), None,
-        "[1, 1]", "[0, 0]", "[1, 1]", "False", "[0, 0]", str(groups),
-    ]  # fmt: skip
+        ([b, c * groups, h, h], FP32),
+        ([o * groups, c, kernel, kernel], FP32),
+        None,
+        "[1, 1]",
+        "[0, 0]",
+        "[1, 1]",
+        "False",
+        "[0, 0]",
+        str(groups),
+    ]
     expected = counted(
         lambda: torch.nn.functional.conv2d(
             torch.empty(b, c * groups, h, h), torch.empty(o * groups, c, kernel, kernel), groups=groups
@@ -79,10 +86,7 @@ def test_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel:
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 2))
 def test_transposed_convolution_equals_torchs_count(b: int, c: int, h: int, o: int, kernel: int, groups: int) -> None:
     shapes = [b, c * groups, h, h], [c * groups, o, kernel, kernel]
-    inputs = [
-        (shapes[0], FP32), (shapes[1], FP32), None,
-        "[2, 2]", "[0, 0]", "[1, 1]", "True", "[0, 0]", str(groups),
-    ]  # fmt: skip
+    inputs = [(shapes[0], FP32), (shapes[1], FP32), None, "[2, 2]", "[0, 0]", "[1, 1]", "True", "[0, 0]", str(groups)]
     expected = counted(
         lambda: torch.nn.functional.conv_transpose2d(
             torch.empty(shapes[0]), torch.empty(shapes[1]), stride=2, groups=groups
@@ -93,9 +97,15 @@ def test_transposed_convolution_equals_torchs_count(b: int, c: int, h: int, o: i
 
 @examples("milliseconds")
 @given(
-    st.integers(1, 2), st.integers(1, 3), st.integers(4, 9), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2),
-    st.integers(1, 2), st.integers(1, 2),
-)  # fmt: skip
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.integers(4, 9),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.integers(1, 2),
+)
 def test_vendors_convolutions_equal_torchs_count(
     b: int, c: int, h: int, kernel: int, padding: int, stride: int, dilation: int, groups: int
 ) -> None:
@@ -103,9 +113,16 @@ def test_vendors_convolutions_equal_torchs_count(
     h += 2 * kernel
     weight = [groups * 2, c, kernel, kernel]
     inputs: list[tuple[list[int], str] | str] = [
-        ([b, c * groups, h, h], FP32), (weight, FP32), str([padding] * 2), str([stride] * 2), str([dilation] * 2),
-        str(groups), "False", "False", "True",
-    ]  # fmt: skip
+        ([b, c * groups, h, h], FP32),
+        (weight, FP32),
+        str([padding] * 2),
+        str([stride] * 2),
+        str([dilation] * 2),
+        str(groups),
+        "False",
+        "False",
+        "True",
+    ]
     expected = counted(
         lambda: torch.nn.functional.conv2d(
             torch.empty(b, c * groups, h, h),
@@ -138,9 +155,18 @@ def test_gradients_of_a_convolution_equal_torchs_count() -> None:
                 mask,
             )
         inputs: list[Any] = [
-            ([2, 4, 6, 6], FP32), ([2, 3, 8, 8], FP32), ([4, 3, 3, 3], FP32), "[4]", "[1, 1]", "[0, 0]", "[1, 1]",
-            "False", "[0, 0]", "1", str(mask),
-        ]  # fmt: skip
+            ([2, 4, 6, 6], FP32),
+            ([2, 3, 8, 8], FP32),
+            ([4, 3, 3, 3], FP32),
+            "[4]",
+            "[1, 1]",
+            "[0, 0]",
+            "[1, 1]",
+            "False",
+            "[0, 0]",
+            "1",
+            str(mask),
+        ]
         assert priced("aten::convolution_backward", inputs).flops == counter.get_total_flops()
 
 
@@ -151,18 +177,33 @@ def attention_inputs(b: int, heads: int, kv_heads: int, q: int, kv: int, d: int,
 
 @examples("milliseconds")
 @given(
-    st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3),
-    st.integers(1, 2), st.integers(1, 2), st.integers(1, 2), st.booleans(),
-)  # fmt: skip
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.booleans(),
+)
 def test_convolutions_of_all_ranks_equal_torchs_count(
     rank: int, c: int, o: int, kernel: int, padding: int, stride: int, dilation: int, groups: int, b: int, biased: bool
 ) -> None:
     source = [b, c * groups, *range(2 * kernel, 2 * kernel + rank)]
     weight = [o * groups, c, *[kernel] * rank]
     inputs = [
-        (source, FP32), (weight, FP32), ([o * groups], FP32) if biased else None, str([stride] * rank),
-        str([padding] * rank), str([dilation] * rank), "False", str([0] * rank), str(groups),
-    ]  # fmt: skip
+        (source, FP32),
+        (weight, FP32),
+        ([o * groups], FP32) if biased else None,
+        str([stride] * rank),
+        str([padding] * rank),
+        str([dilation] * rank),
+        "False",
+        str([0] * rank),
+        str(groups),
+    ]
     bias = torch.empty(o * groups, device="meta") if biased else None
     tensors = [torch.empty(shape, device="meta") for shape in (source, weight)]
     sizes = ([size] * rank for size in (stride, padding, dilation))
@@ -586,11 +627,25 @@ JSON = st.recursive(
 )
 NAMES = st.sampled_from(
     [
-        "aten::mm", "aten::add.Tensor", "aten::_softmax", "aten::index_copy_", "aten::nonsense", "x", "aten::cat", "",
-        "aten::name", "aten::__class__", "aten::\ud800", "aten::index_put_", "aten::scatter_reduce_",
-        "aten::index_fill_", "aten::_embedding_bag", "aten::convolution", "aten::_flash_attention_forward",
+        "aten::mm",
+        "aten::add.Tensor",
+        "aten::_softmax",
+        "aten::index_copy_",
+        "aten::nonsense",
+        "x",
+        "aten::cat",
+        "",
+        "aten::name",
+        "aten::__class__",
+        "aten::\ud800",
+        "aten::index_put_",
+        "aten::scatter_reduce_",
+        "aten::index_fill_",
+        "aten::_embedding_bag",
+        "aten::convolution",
+        "aten::_flash_attention_forward",
     ]
-)  # fmt: skip
+)
 
 
 @examples("microseconds")

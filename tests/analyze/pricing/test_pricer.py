@@ -111,8 +111,9 @@ def test_the_run_is_loaded_with_one_low_price_and_a_warning(tmp_path: Path, oper
         (operator, None, 128.0, 0.0, "inputs", "low", -RULES_VERSION)
     ]
     assert query(with_it, "SELECT account, sum(duration_ns) FROM ledger GROUP BY 1 ORDER BY 1") == [
-        ("attribution", 14875), ("price", 14875)
-    ]  # fmt: skip
+        ("attribution", 14875),
+        ("price", 14875),
+    ]
 
 
 @pytest.mark.usefixtures("_faulty")
@@ -157,8 +158,11 @@ def test_after_so_many_restarts_the_rest_is_not_asked_for() -> None:
     with Pricer() as one:
         answers = one.price([MM, *bad, EXP, signature("faulty::abort", [4])])
         assert [answer.cut_short for answer in answers] == [
-            None, *["crashed with SIGABRT"] * (MOST_RESTARTS + 1), UNASKED, UNASKED
-        ]  # fmt: skip
+            None,
+            *["crashed with SIGABRT"] * (MOST_RESTARTS + 1),
+            UNASKED,
+            UNASKED,
+        ]
         assert answers[-2].price[:6] == (None, 16.0, 0.0, "fp32", False, "inputs")
         assert one.price([EXP])[0].cut_short is None  # another run's
 
@@ -294,9 +298,14 @@ def test_no_child_outlives_its_parent(tmp_path: Path, operator: str, number: sig
     program += f"faulty.mark = Path({str(asked)!r}); faulty.main()"
     script = PARENT.format(program=program, root=str(ROOT))
     parent = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
     try:
         wait_for(asked.exists)
         (os.killpg if number is signal.SIGINT else os.kill)(parent.pid, number)

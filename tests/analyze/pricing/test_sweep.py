@@ -35,8 +35,12 @@ ENDLESS = (
 def test_absurd_arguments_are_only_priced(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.analyze.pricing.sweep", str(EVERY)],
-        capture_output=True, text=True, timeout=600, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     priced = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, ""), priced[-1:]
     assert len(priced) > 3_000 // EVERY

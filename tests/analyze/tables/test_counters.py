@@ -85,10 +85,11 @@ def test_a_counted_step_applies_to_every_step_of_its_kind(tmp_path: Path, wareho
 def test_the_order_is_that_of_launches(tmp_path: Path, warehouse: Path) -> None:
     events = [
         kineto.annotation("phase=p step=1", 0.0, 50.0),
-        kineto.launch(1.0, 1), kineto.launch(2.0, 2),
+        kineto.launch(1.0, 1),
+        kineto.launch(2.0, 2),
         kineto.kernel("k", 30.0, 1.0, 1),
         kineto.kernel("k", 20.0, 1.0, 2, stream=8),
-    ]  # fmt: skip
+    ]
     ours(tmp_path, rows_of(1, "kk", 10))
     load(warehouse, kineto.write(tmp_path / "t.json", events))
     assert query(
@@ -276,9 +277,10 @@ def test_nsight_compute_s_values_by_the_function_s_own_name(tmp_path: Path, ware
     values = [(READ, 1000.5 * 1000), ("gpu__time_duration.sum", 2000.0)]
     more = [(READ, 1001.5 * 1000), ("gpu__time_duration.sum", 2000.0)]
     assert query(warehouse, COUNTERS) == [
-        (kernel_id, *value, "ncu") for kernel_id, rows in ((1, values), (2, more), (5, values), (6, more))
+        (kernel_id, *value, "ncu")
+        for kernel_id, rows in ((1, values), (2, more), (5, values), (6, more))
         for value in rows
-    ]  # fmt: skip
+    ]
     assert query(warehouse, MESSAGE) == [(None,)]
 
 
@@ -302,8 +304,11 @@ def test_run_json_says_which_step_nsight_compute_counted(tmp_path: Path, warehou
     ours(tmp_path, rows_of(1, "ab", 5), "trace.counters.csv.gz")
     load(warehouse, tmp_path)
     assert [row for row in query(warehouse, COUNTERS) if row[1] == READ] == [
-        (1, READ, 5.0, "cupti"), (2, READ, 6.0, "cupti"), (5, READ, 1000500.0, "ncu"), (6, READ, 1001500.0, "ncu")
-    ]  # fmt: skip
+        (1, READ, 5.0, "cupti"),
+        (2, READ, 6.0, "cupti"),
+        (5, READ, 1000500.0, "ncu"),
+        (6, READ, 1001500.0, "ncu"),
+    ]
 
 
 HEADER = "step,launch_index,kernel,window,metric,value\n"
@@ -420,10 +425,21 @@ def test_nsight_compute_s_sums_of_reference_steps(reference: Callable[[str], Pat
         " sum(counter_flops), count(*) FILTER (dram_bytes = 0 AND dram_bytes_source = 'counter') FROM kernel_roofline"
         " WHERE dram_bytes_source <> 'trace' GROUP BY step",
     )
-    assert rows == [
-        (kernels, kernels, kernels, pytest.approx(dram, rel=1e-3), pytest.approx(l2, rel=2e-3),
-         pytest.approx(tensor, rel=4e-3), none)
-    ] * 2  # fmt: skip
+    assert (
+        rows
+        == [
+            (
+                kernels,
+                kernels,
+                kernels,
+                pytest.approx(dram, rel=1e-3),
+                pytest.approx(l2, rel=2e-3),
+                pytest.approx(tensor, rel=4e-3),
+                none,
+            )
+        ]
+        * 2
+    )
     assert query(warehouse, MESSAGE) == [(None,)]
 
 

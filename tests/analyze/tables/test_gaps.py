@@ -182,15 +182,17 @@ def test_gaps_are_of_all_streams_of_one_device(tmp_path: Path, warehouse: Path) 
         (1, 0, 36_000, 34_000, 2_000),
         (2, 0, 4_000, 4_000, 0),
         (2, 1, 6_000, 6_000, 0),
-    ]  # fmt: skip
+    ]
     assert query(
-        warehouse, "SELECT device_index, wall_ns, busy_ns, idle_ns, overlap_ns, dependency_ns, host_late_ns"
+        warehouse,
+        "SELECT device_index, wall_ns, busy_ns, idle_ns, overlap_ns, dependency_ns, host_late_ns"
         " FROM device_timeline ORDER BY 1",
-    ) == [(0, 50_000, 38_000, 12_000, 5_000, 2_000, 10_000), (1, 6_000, 6_000, 0, 0, 0, 0)]  # fmt: skip
+    ) == [(0, 50_000, 38_000, 12_000, 5_000, 2_000, 10_000), (1, 6_000, 6_000, 0, 0, 0, 0)]
     assert query(
-        warehouse, "SELECT stream, kernels, wall_ns, busy_ns, idle_ns, overlap_ns, shared_ns FROM stream_summary"
+        warehouse,
+        "SELECT stream, kernels, wall_ns, busy_ns, idle_ns, overlap_ns, shared_ns FROM stream_summary"
         " WHERE device_index = 0 ORDER BY 1",
-    ) == [(7, 2, 50_000, 34_000, 16_000, 0, 5_000), (8, 2, 26_000, 9_000, 17_000, 0, 5_000)]  # fmt: skip
+    ) == [(7, 2, 50_000, 34_000, 16_000, 0, 5_000), (8, 2, 26_000, 9_000, 17_000, 0, 5_000)]
 
 
 def test_work_of_others_between_is_outside_the_step(tmp_path: Path, warehouse: Path) -> None:
@@ -238,9 +240,13 @@ def test_without_a_device_the_host_is_late(tmp_path: Path, warehouse: Path) -> N
 CALLS = ["cudaLaunchKernel", "cudaGraphLaunch", WAIT]
 launches = st.tuples(st.integers(0, 60), st.integers(0, 9), st.integers(0, 1), st.sampled_from(range(len(CALLS))))
 kernels = st.tuples(
-    st.integers(0, 60), st.integers(0, 12), st.integers(0, 1), st.integers(7, 9), st.integers(-1, 6),
+    st.integers(0, 60),
+    st.integers(0, 12),
+    st.integers(0, 1),
+    st.integers(7, 9),
+    st.integers(-1, 6),
     st.sampled_from([None, 1, 2]),
-)  # fmt: skip
+)
 
 
 def made(calls: list[tuple[int, ...]], rows: list[tuple[Any, ...]]) -> tuple[Trace, pl.DataFrame]:
@@ -298,8 +304,9 @@ def test_every_nanosecond_is_busy_or_in_one_gap(
         busy = int((counts > 0).sum())
         (row,) = scratch.execute(
             "SELECT wall_ns, busy_ns, idle_ns, overlap_ns, host_late_ns + synchronisation_ns + launch_latency_ns"
-            " + dependency_ns + replay_ns + unknown_ns FROM device_timeline WHERE device_index = ?", [device],
-        ).fetchall()  # fmt: skip
+            " + dependency_ns + replay_ns + unknown_ns FROM device_timeline WHERE device_index = ?",
+            [device],
+        ).fetchall()
         idle_ns = last - first - busy
         assert row == (last - first, busy, idle_ns, total - busy, idle_ns)
         check_streams(scratch, device, mine)
@@ -315,10 +322,15 @@ def fill(connection: Any, activities: pl.DataFrame, gaps: pl.DataFrame) -> None:
         connection.execute(f"DELETE FROM {table}")
     zero = pl.lit(0, dtype=pl.Int64)
     rows = activities.select(
-        "start_ns", "duration_ns", "stream",
-        pl.col("device").alias("device_index"), pl.col("step_label").alias("step_id"),
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("kernel_id"), zero.alias("class_id"), zero.alias("rank"),
-    )  # fmt: skip
+        "start_ns",
+        "duration_ns",
+        "stream",
+        pl.col("device").alias("device_index"),
+        pl.col("step_label").alias("step_id"),
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("kernel_id"),
+        zero.alias("class_id"),
+        zero.alias("rank"),
+    )
     insert(connection, "kernels", rows, "r")
     insert(connection, "gaps", gaps, "r")
     for step in (1, 2):
@@ -400,20 +412,22 @@ def of_all(warehouses: list[Path], sql: str) -> list[tuple[Any, ...]]:
 
 def test_real_devices_are_busy_or_idle(real: list[Path]) -> None:
     rows = of_all(
-        real, "SELECT r.run_id, wall_ns - busy_ns - idle_ns, r.device_time_ns - d.busy_ns - d.overlap_ns, idle_ns"
+        real,
+        "SELECT r.run_id, wall_ns - busy_ns - idle_ns, r.device_time_ns - d.busy_ns - d.overlap_ns, idle_ns"
         " - host_late_ns - synchronisation_ns - launch_latency_ns - dependency_ns - replay_ns - unknown_ns"
         " FROM runs r JOIN device_timeline d USING (run_id)",
-    )  # fmt: skip
+    )
     assert len(rows) == len(of_all(real, "FROM runs"))
     assert {row[1:] for row in rows} == {(0, 0, 0)}
 
 
 def test_real_steps_are_work_and_explained_gaps(real: list[Path]) -> None:
     rows = of_all(
-        real, "SELECT s.end_ns - s.start_ns - s.busy_ns - host_late_ns - synchronisation_ns - launch_latency_ns"
+        real,
+        "SELECT s.end_ns - s.start_ns - s.busy_ns - host_late_ns - synchronisation_ns - launch_latency_ns"
         " - dependency_ns - replay_ns - unknown_ns, outside_ns, t.busy_ns - s.busy_ns"
         " FROM steps s JOIN step_timeline t USING (run_id, rank, step_id)",
-    )  # fmt: skip
+    )
     assert set(rows) == {(0, 0, 0)}
 
 

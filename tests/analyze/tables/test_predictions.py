@@ -108,7 +108,7 @@ BY_HAND: dict[str, dict[Size, tuple[int, int]]] = {
         ("commit", 16, 64.0, 1): (16 * LINEAR, PAIR * 16 * 64),
         ("reuse", 16, 80.0, 4): (16 * (LINEAR + HEAD), PAIR * 16 * 80),
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mode", BY_HAND)
@@ -132,26 +132,35 @@ def test_steps_of_every_mode_by_hand(mode: str, tmp_path: Path) -> None:
 def test_a_row_is_of_one_forward(tmp_path: Path) -> None:
     each = point(mode="dlm_block_dual", block=16, steps=8, layers=2, dtype="fp32", guidance=1.5, batch=3)
     found, _ = rows(tmp_path, stored(each), measured=MEASURED)
-    (row,) = (
-        r for r in found if (r["convention"], r["kind"], r["component"]) == ("corrected", "reuse", "products")
-    )  # fmt: skip
+    (row,) = (r for r in found if (r["convention"], r["kind"], r["component"]) == ("corrected", "reuse", "products"))
     (forward,) = (f for f in set(forwards.forwards(each)) if f.kind == "reuse")
     flops = 6 * (2 * 16 * (2 * LAYER) + 4 * 2 * 256 * 16 * 80 + 16 * HEAD)
     assert flops == forwards.flops(forward, each)
     assert row == {
-        "model": "tiny-llada", "mode": "dlm_block_dual", "convention": "corrected", "kind": "reuse",
-        "query": 16, "context": 80.0, "forwards": 6, "component": "products",
-        "flops": flops, "bytes": forwards.dram_bytes(forward, each) - 6 * 16 * 256 * 4,
-        "time_ns": flops, "roofs": "a device, measured",
-    }  # fmt: skip
+        "model": "tiny-llada",
+        "mode": "dlm_block_dual",
+        "convention": "corrected",
+        "kind": "reuse",
+        "query": 16,
+        "context": 80.0,
+        "forwards": 6,
+        "component": "products",
+        "flops": flops,
+        "bytes": forwards.dram_bytes(forward, each) - 6 * 16 * 256 * 4,
+        "time_ns": flops,
+        "roofs": "a device, measured",
+    }
     assert row["time_ns"] > row["bytes"] / 1e12 * 1e9
 
 
 def test_execution_and_variant_change_no_prediction(tmp_path: Path) -> None:
     plain, _ = rows(tmp_path, stored(point(mode="dlm_block_dual", block=16)))
     for changes in (
-        {"execution": "compile"}, {"variant": "faithful"}, {"temperature": 1.0, "sampling": "fp64"}, {"seed": 3},
-    ):  # fmt: skip
+        {"execution": "compile"},
+        {"variant": "faithful"},
+        {"temperature": 1.0, "sampling": "fp64"},
+        {"seed": 3},
+    ):
         assert rows(tmp_path, stored(point(mode="dlm_block_dual", block=16, **changes))) == (plain, None)
     assert rows(tmp_path, stored(point(mode="dlm_block_dual", block=16)) | {"checkpoint": "elsewhere"})[0] == plain
 
@@ -160,7 +169,7 @@ def test_execution_and_variant_change_no_prediction(tmp_path: Path) -> None:
     "changes",
     [{"guidance": 1.5}, {"layers": 2}, {"heads": 16}, {"kv_heads": 4}, {"batch": 2}, {"dtype": "fp32"}],
     ids=str,
-)  # fmt: skip
+)
 def test_what_is_run_changes_predictions(changes: dict[str, Any], tmp_path: Path) -> None:
     plain, _ = rows(tmp_path, stored(point(mode="dlm_block_dual", block=16)))
     found, why = rows(tmp_path, stored(point(mode="dlm_block_dual", block=16, **changes)))
@@ -271,8 +280,9 @@ def test_a_model_or_a_step_of_another_run_has_a_reason(tmp_path: Path) -> None:
     assert rows(tmp_path, config, model=same | {"ffn": 1024}) == ([], "the run's model has ffn = 1024, tiny-llada 768")
     assert rows(tmp_path, config, steps=[("reuse", 16, 80), (None, None, None)])[1] is None
     assert rows(tmp_path, config, steps=[("reuse", 16, 96)]) == (
-        [], "the trace has a reuse step of query 16 and context 96, the run's configuration none",
-    )  # fmt: skip
+        [],
+        "the trace has a reuse step of query 16 and context 96, the run's configuration none",
+    )
 
 
 ANYTHING = st.recursive(

@@ -91,12 +91,18 @@ def test_intensities_of_cached_blocks_as_authored(block: int, text: str) -> None
     at = {
         length: one(
             predict(
-                LLADA, mode="dlm_block_dual", prompt=length - block, generate=block, block=block,
+                LLADA,
+                mode="dlm_block_dual",
+                prompt=length - block,
+                generate=block,
+                block=block,
                 convention="as_authored",
-            ), "reuse", "all",
+            ),
+            "reuse",
+            "all",
         ).intensity
         for length in (256, 512, 1024, 2048, 4096)
-    }  # fmt: skip
+    }
     assert f"{at[2048]:.{digits}f}" == text
     assert all(intensity == pytest.approx(float(text), rel=0.02) for intensity in at.values())
 
@@ -398,9 +404,15 @@ def test_the_ideal_gap_of_a_cached_block() -> None:
 def test_floor_is_the_slower_of_operations_and_bytes() -> None:
     def made(flops: int, moved: int) -> Prediction:
         return Prediction(
-            convention="corrected", kind="decode", component="all", query=1, context=1, forwards=1,
-            flops=flops, bytes=moved,
-        )  # fmt: skip
+            convention="corrected",
+            kind="decode",
+            component="all",
+            query=1,
+            context=1,
+            forwards=1,
+            flops=flops,
+            bytes=moved,
+        )
 
     assert floor_s(made(200 * 10**12, 10**12), ROOFS) == 2.0
     assert floor_s(made(200 * 10**12, 3 * 10**12), ROOFS) == 3.0
@@ -549,8 +561,10 @@ def test_table_has_the_conventions_side_by_side() -> None:
     assert lines[0] == "llama-3-8b, ar: 2048 prompt and 2 generated tokens, batch 1, bf16"
     assert lines[1].startswith("NVIDIA RTX A6000 by its datasheet: 154.8 TFLOP/s and 0.768 TB/s")
     assert [line for line in lines if line and line[0] != " " and "forward" in line] == [
-        "prefill, 1 forward", "decode, 1 forward", "generation, 2 forwards",
-    ]  # fmt: skip
+        "prefill, 1 forward",
+        "decode, 1 forward",
+        "generation, 2 forwards",
+    ]
     cells = {line[:22].strip(): line[22:].split() for line in lines[5 : lines.index("decode, 1 forward")] if line}
     assert cells["linear, with head"][2] == cells["linear, with head"][6] == "1110.3567"
     assert cells["attention"] == [

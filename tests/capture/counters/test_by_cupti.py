@@ -207,8 +207,11 @@ def test_instructions_are_counted_without_a_trace(record: Any, machine: Machine,
     assert report.problems == []
     assert [(window.name, window.kernel_ns) for window in report.windows] == [("sass", [])]
     assert {(row.step, row.launch_index, row.kernel) for row in written(tmp_path)} == {
-        (5, 0, "f"), (5, 1, "g"), (6, 0, "f"), (6, 1, "g"),
-    }  # fmt: skip
+        (5, 0, "f"),
+        (5, 1, "g"),
+        (6, 0, "f"),
+        (6, 1, "g"),
+    }
     assert machine.log == ["prepare", "step 5", "step 6"] * 2
 
 

@@ -195,8 +195,11 @@ def test_the_profiler_s_cost_is_measured_where_steps_are_replayed_before_they_ar
     recorded(tmp_path)
     assert there == [False]
     assert json.loads((tmp_path / "run.json").read_bytes())["profiler"] == {
-        "graph_node_ns": 250.5, "method": "by hand", "graphs": [], "message": None,
-    }  # fmt: skip
+        "graph_node_ns": 250.5,
+        "method": "by hand",
+        "graphs": [],
+        "message": None,
+    }
 
 
 def test_a_cost_that_cannot_be_measured_costs_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

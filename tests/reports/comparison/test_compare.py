@@ -20,9 +20,21 @@ from ridgeline.warehouse import SelectionError
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 NAMES = [
-    "before", "after", "wobbly", "old_1", "old_2", "new_1", "new_2", "single", "single_slow", "wide", "denoising",
-    "elsewhere", "hostile", "single,cool",
-]  # fmt: skip
+    "before",
+    "after",
+    "wobbly",
+    "old_1",
+    "old_2",
+    "new_1",
+    "new_2",
+    "single",
+    "single_slow",
+    "wide",
+    "denoising",
+    "elsewhere",
+    "hostile",
+    "single,cool",
+]
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +99,16 @@ def test_steps_are_timed_without_the_profiler_where_they_were(before_after: Comp
     assert step["noise_ns"] == pytest.approx(9.92 * math.sqrt(20000))
 
 
-@pytest.mark.parametrize(("base", "other"), [("before", "after"), ("single", "before"), ("old_*", "after,new_1"),
-                                             ("before", "hostile"), ("denoising", "wide,single,wobbly")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("base", "other"),
+    [
+        ("before", "after"),
+        ("single", "before"),
+        ("old_*", "after,new_1"),
+        ("before", "hostile"),
+        ("denoising", "wide,single,wobbly"),
+    ],
+)
 def test_every_level_sums_to_the_change_of_device_time(runs: duckdb.DuckDBPyConnection, base: str, other: str) -> None:
     found = compare(runs, base, other)
     for stage in found.stages:

@@ -38,7 +38,7 @@ SEEN = (
     *("first", "l2", "l1", "all", "counter", "cache_model", "compulsory", "counter_flops", "launch", "operator"),
     *("module", "bf16", "decode", "slide", "one", "two", "none", "hostile", "sorted", "modules", "step", "both"),
     *("graph", "bare"),
-)  # fmt: skip
+)
 
 
 def found(stock: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ CLAIMS: list[tuple[str, dict[str, object], dict[str, object]]] = [
     ("cache_model", {"family": "attention"}, {"least_percent": -91, "most_percent": 39}),
     ("naive_batch", {}, {"least_ms": 28.2, "most_ms": 51.1}),
     ("scale_ratio", {"model": "llama-3-70b"}, {"generation": 5.37, "minutes_apart": 45}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "key", "expected"), CLAIMS)

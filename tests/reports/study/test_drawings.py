@@ -11,10 +11,20 @@ from ridgeline.reports.study.drawings import parity, run_bars, speedup, step_roo
 from ridgeline.reports.study.drawings.settings import SETTINGS, labelled_groups
 
 RUN = {
-    "run_id": "r", "name": "a run", "device": "D", "model": "m", "mode": "dlm_block_dual", "execution": "eager",
-    "dtype": "bf16", "batch": 1, "prompt_tokens": 8, "generated_tokens": 4, "block": 2, "options": "",
+    "run_id": "r",
+    "name": "a run",
+    "device": "D",
+    "model": "m",
+    "mode": "dlm_block_dual",
+    "execution": "eager",
+    "dtype": "bf16",
+    "batch": 1,
+    "prompt_tokens": 8,
+    "generated_tokens": 4,
+    "block": 2,
+    "options": "",
     "experiment": None,
-}  # fmt: skip
+}
 
 
 def bar(place: int, component: str, item: str, value_ns: float, start_ns: float, **more: Any) -> dict[str, Any]:
@@ -106,9 +116,7 @@ def test_a_speed_up_stands_beside_the_papers_range() -> None:
 
 def test_labels_say_no_more_than_tells_apart() -> None:
     """The block says nothing that the mode has not said; options do."""
-    rows = [
-        RUN, RUN | {"options": "faithful"}, RUN | {"mode": "ar", "block": None, "batch": 1},
-    ]  # fmt: skip
+    rows = [RUN, RUN | {"options": "faithful"}, RUN | {"mode": "ar", "block": None, "batch": 1}]
     assert [label for label, _ in labelled_groups(rows, SETTINGS)] == [
         "ar",
         "dlm_block_dual",
@@ -152,8 +160,11 @@ def timed(**more: Any) -> dict[str, Any]:
 
 
 def test_tokens_a_step_are_said_even_where_the_block_tells_series_apart() -> None:
-    rows = [timed(run_id=f"{block} {g}", block=block, tokens_per_step=tokens, options=options, generated_tokens=g)
-            for block, tokens, options in ((32, 1.0, ""), (128, 42.7, "s32-32-64")) for g in (128, 512)]  # fmt: skip
+    rows = [
+        timed(run_id=f"{block} {g}", block=block, tokens_per_step=tokens, options=options, generated_tokens=g)
+        for block, tokens, options in ((32, 1.0, ""), (128, 42.7, "s32-32-64"))
+        for g in (128, 512)
+    ]
     (panel,) = trends.latency(rows, [])
     assert [trace["name"] for trace in panel.spec["data"]] == [
         "block 32 · 1 token a step",
@@ -173,10 +184,23 @@ def test_steps_stand_beside_whole_models_alone() -> None:
 
 def test_the_drawing_with_the_most_places_comes_first_and_few_settings_without_one_are_named() -> None:
     """Prompt 16 has three batches; prompt 8 has but two, though more runs; ten more prompts have one batch each."""
-    rows = [timed(run_id=f"a{batch}", prompt_tokens=16, batch=batch, intensity=1.0, kind="reuse",
-                  predicted_intensity=1.0, length=8) for batch in (1, 4, 16)]  # fmt: skip
-    rows += [row | {"run_id": f"{mode}{row['run_id']}", "prompt_tokens": 8, "mode": mode}
-             for row in rows[:2] for mode in ("dlm_full", "dlm_semi_ar", "dlm_block_dual")]  # fmt: skip
+    rows = [
+        timed(
+            run_id=f"a{batch}",
+            prompt_tokens=16,
+            batch=batch,
+            intensity=1.0,
+            kind="reuse",
+            predicted_intensity=1.0,
+            length=8,
+        )
+        for batch in (1, 4, 16)
+    ]
+    rows += [
+        row | {"run_id": f"{mode}{row['run_id']}", "prompt_tokens": 8, "mode": mode}
+        for row in rows[:2]
+        for mode in ("dlm_full", "dlm_semi_ar", "dlm_block_dual")
+    ]
     rows += [rows[0] | {"run_id": f"alone {prompt}", "prompt_tokens": prompt} for prompt in range(100, 110)]
     panels = trends.batches(rows, [])
     assert [panel.title for panel in panels] == ["prompt 16", "prompt 8"]
@@ -185,17 +209,25 @@ def test_the_drawing_with_the_most_places_comes_first_and_few_settings_without_o
 
 
 def test_of_waterfalls_alike_that_at_the_usual_lengths_comes_first() -> None:
-    rows = [bar(1, "ideal", "reuse", 1.0, 0.0, run_id=f"{block} {i}", block=block, tokens_per_step=i)
-            for block, runs in ((128, 1), (32, 2)) for i in range(runs)]  # fmt: skip
+    rows = [
+        bar(1, "ideal", "reuse", 1.0, 0.0, run_id=f"{block} {i}", block=block, tokens_per_step=i)
+        for block, runs in ((128, 1), (32, 2))
+        for i in range(runs)
+    ]
     assert [panel.title.split(" · ")[0] for panel in waterfall.gap(rows, [])] == ["block 32", "block 32", "block 128"]
 
 
 def test_memory_of_a_batch_that_ran_twice_stands_once() -> None:
     memory = {"outcome": "ok", "weights_bytes": 5, "cache_bytes": 0, "message": None}
-    rows = [timed(run_id=f"{i}", batch=batch, peak_memory_bytes=5 + i, other_bytes=i, **memory)
-            for i, batch in enumerate((4, 1, 1))]  # fmt: skip
+    rows = [
+        timed(run_id=f"{i}", batch=batch, peak_memory_bytes=5 + i, other_bytes=i, **memory)
+        for i, batch in enumerate((4, 1, 1))
+    ]
     (panel,) = throughput.throughput(rows, [])
-    bars = {trace["name"]: list(zip(trace["x"], trace["y"], strict=True))
-            for trace in panel.spec["data"] if trace["type"] == "bar"}  # fmt: skip
+    bars = {
+        trace["name"]: list(zip(trace["x"], trace["y"], strict=True))
+        for trace in panel.spec["data"]
+        if trace["type"] == "bar"
+    }
     assert bars["weights"] == [(0.0, 5), (2.0, 5)]
     assert bars["activations and the rest"] == [(0.0, 2), (2.0, 0)]

@@ -15,13 +15,29 @@ SASS = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 def warehouse(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A device of 1 TB/s."""
     insert(
-        connection, "runs", run_id="r", name="run", content_sha256="", source="kineto", device_kind="cuda", rank=0,
-        outcome="ok", device_time_ns=0, rules_version=1,
-    )  # fmt: skip
+        connection,
+        "runs",
+        run_id="r",
+        name="run",
+        content_sha256="",
+        source="kineto",
+        device_kind="cuda",
+        rank=0,
+        outcome="ok",
+        device_time_ns=0,
+        rules_version=1,
+    )
     insert(
-        connection, "ceilings", run_id="r", device="D", source="measured", resource="bandwidth", level="dram",
-        value=1e12, unit_of_value="byte/s",
-    )  # fmt: skip
+        connection,
+        "ceilings",
+        run_id="r",
+        device="D",
+        source="measured",
+        resource="bandwidth",
+        level="dram",
+        value=1e12,
+        unit_of_value="byte/s",
+    )
     return connection
 
 
@@ -45,17 +61,44 @@ def kernel(
 ) -> None:
     """Insert a kernel of 1 ms with the price of its operator and its counters."""
     insert(
-        connection, "signatures", signature_id=f"s{kernel_id}", operator="aten::mm", family=family, composite=False,
-        method="meta", confidence="high", rules_version=1, flops=flops, read_bytes=bytes_, write_bytes=0,
-    )  # fmt: skip
+        connection,
+        "signatures",
+        signature_id=f"s{kernel_id}",
+        operator="aten::mm",
+        family=family,
+        composite=False,
+        method="meta",
+        confidence="high",
+        rules_version=1,
+        flops=flops,
+        read_bytes=bytes_,
+        write_bytes=0,
+    )
     insert(
-        connection, "kernel_classes", run_id="r", class_id=kernel_id, kernel="k", category="kernel", family=family,
-        signature_id=f"s{kernel_id}", attribution="external_id", unit="tensor", precision="bf16",
-    )  # fmt: skip
+        connection,
+        "kernel_classes",
+        run_id="r",
+        class_id=kernel_id,
+        kernel="k",
+        category="kernel",
+        family=family,
+        signature_id=f"s{kernel_id}",
+        attribution="external_id",
+        unit="tensor",
+        precision="bf16",
+    )
     insert(
-        connection, "kernels", run_id="r", kernel_id=kernel_id, class_id=kernel_id, rank=0, device_index=0, start_ns=0,
-        duration_ns=1_000_000, share=share,
-    )  # fmt: skip
+        connection,
+        "kernels",
+        run_id="r",
+        kernel_id=kernel_id,
+        class_id=kernel_id,
+        rank=0,
+        device_index=0,
+        start_ns=0,
+        duration_ns=1_000_000,
+        share=share,
+    )
     count(connection, kernel_id, counted, source)
 
 
@@ -132,8 +175,10 @@ def test_flops_stay_those_of_the_algorithm_and_padding_is_the_difference(warehou
     kernel(warehouse, 4, {}, flops=100.0)
     kernel(warehouse, 5, {TENSOR: 0.0}, flops=100.0)
     assert roofline(warehouse, "flops, flops_source, counter_flops")[:3] == [
-        (100.0, "algorithm", 800.0), (100.0, "algorithm", 100.0), (100.0, "counter", 100.0)
-    ]  # fmt: skip
+        (100.0, "algorithm", 800.0),
+        (100.0, "algorithm", 100.0),
+        (100.0, "counter", 100.0),
+    ]
     query = "SELECT kernel_id, algorithm_flops, counter_flops, padding FROM padding ORDER BY kernel_id"
     assert warehouse.execute(query).fetchall() == [(1, 100.0, 800.0, 0.875), (2, 100.0, 100.0, 0.0)]
 

@@ -14,9 +14,20 @@ Connection = duckdb.DuckDBPyConnection
 
 def step(run: Connection, step_id: int, wall_ns: int, busy_ns: int, kind: str = "decode") -> None:
     insert(
-        run, "steps", run_id="r", rank=0, step_id=step_id, phase="p", kind=kind, step=step_id, host_start_ns=0,
-        host_duration_ns=9, start_ns=0, end_ns=wall_ns, busy_ns=busy_ns,
-    )  # fmt: skip
+        run,
+        "steps",
+        run_id="r",
+        rank=0,
+        step_id=step_id,
+        phase="p",
+        kind=kind,
+        step=step_id,
+        host_start_ns=0,
+        host_duration_ns=9,
+        start_ns=0,
+        end_ns=wall_ns,
+        busy_ns=busy_ns,
+    )
 
 
 def unprofiled(run: Connection, *values_ns: int, kind: str = "decode") -> None:
@@ -188,9 +199,16 @@ def test_why_a_kernel_is_above_its_roof(
     run: Connection, duration_ns: int, values: dict[str, Any], expected: str
 ) -> None:
     insert(
-        run, "ceilings", run_id="r", device="D", source="measured", resource="bandwidth", level="l2", value=4e12,
+        run,
+        "ceilings",
+        run_id="r",
+        device="D",
+        source="measured",
+        resource="bandwidth",
+        level="l2",
+        value=4e12,
         unit_of_value="byte/s",
-    )  # fmt: skip
+    )
     kernel(run, 1, duration_ns, **values)
     ((fraction, found),) = run.execute("SELECT roof_fraction, diagnosis FROM kernel_roofline").fetchall()
     assert fraction > 1

@@ -20,14 +20,32 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
 
 def add_run(connection: duckdb.DuckDBPyConnection, run_id: str, name: str, **values: Any) -> None:
     settings = {
-        "model": "m", "mode": "dlm_block_dual", "execution": "eager", "dtype": "bf16", "batch": 1, "prompt_tokens": 8,
-        "generated_tokens": 4, "block": 2, "steps": 4, "committed_tokens": 4, "device": "D", "device_kind": "cuda",
+        "model": "m",
+        "mode": "dlm_block_dual",
+        "execution": "eager",
+        "dtype": "bf16",
+        "batch": 1,
+        "prompt_tokens": 8,
+        "generated_tokens": 4,
+        "block": 2,
+        "steps": 4,
+        "committed_tokens": 4,
+        "device": "D",
+        "device_kind": "cuda",
         "outcome": "ok",
-    }  # fmt: skip
+    }
     insert(
-        connection, "runs", run_id=run_id, name=name, content_sha256="", source="ridgeline", rank=0, device_time_ns=0,
-        rules_version=1, **(settings | values),
-    )  # fmt: skip
+        connection,
+        "runs",
+        run_id=run_id,
+        name=name,
+        content_sha256="",
+        source="ridgeline",
+        rank=0,
+        device_time_ns=0,
+        rules_version=1,
+        **(settings | values),
+    )
 
 
 def time(
@@ -37,24 +55,49 @@ def time(
     insert(connection, "timings", run_id=run_id, metric="end_to_end", repeat=repeat, value_ns=whole_ns)
     for step, (kind, value_ns) in enumerate(steps):
         insert(
-            connection, "timings", run_id=run_id, metric="step", phase="denoise", kind=kind, step=step, repeat=repeat,
+            connection,
+            "timings",
+            run_id=run_id,
+            metric="step",
+            phase="denoise",
+            kind=kind,
+            step=step,
+            repeat=repeat,
             value_ns=value_ns,
-        )  # fmt: skip
+        )
 
 
 def predict(connection: duckdb.DuckDBPyConnection, run_id: str, kind: str, forwards: int | None, **values: Any) -> None:
     row = {"query": 2, "context": 12.0, "convention": "corrected", "flops": 100.0, "bytes": 10.0, "time_ns": 10}
     insert(
-        connection, "predictions", run_id=run_id, model="m", mode="x", kind=kind, forwards=forwards, component="all",
+        connection,
+        "predictions",
+        run_id=run_id,
+        model="m",
+        mode="x",
+        kind=kind,
+        forwards=forwards,
+        component="all",
         **(row | values),
-    )  # fmt: skip
+    )
 
 
 def trace(connection: duckdb.DuckDBPyConnection, step_id: int, kind: str, busy_ns: int) -> None:
     insert(
-        connection, "steps", run_id="r", rank=0, step_id=step_id, phase="denoise", kind=kind, step=step_id,
-        host_start_ns=0, host_duration_ns=1, start_ns=0, end_ns=2 * busy_ns, busy_ns=busy_ns,
-    )  # fmt: skip
+        connection,
+        "steps",
+        run_id="r",
+        rank=0,
+        step_id=step_id,
+        phase="denoise",
+        kind=kind,
+        step=step_id,
+        host_start_ns=0,
+        host_duration_ns=1,
+        start_ns=0,
+        end_ns=2 * busy_ns,
+        busy_ns=busy_ns,
+    )
 
 
 @pytest.fixture
@@ -142,8 +185,11 @@ def test_throttled_share_counts_samples_with_a_reason(connection: duckdb.DuckDBP
             insert(connection, "telemetry", run_id=run_id, time_ns=time_ns, throttle_reasons=reason)
     add_run(connection, "untold", "untold")
     assert select(connection, "SELECT run_id, throttled_share FROM generations ORDER BY run_id") == [
-        ("capped", 0.5), ("free", 0.0), ("unknown", 0.0), ("untold", None),
-    ]  # fmt: skip
+        ("capped", 0.5),
+        ("free", 0.0),
+        ("unknown", 0.0),
+        ("untold", None),
+    ]
 
 
 def test_of_an_even_number_of_repeats_the_lower_median_is_split(connection: duckdb.DuckDBPyConnection) -> None:
@@ -170,8 +216,9 @@ def test_the_parts_of_a_latency_sum_to_it(block: duckdb.DuckDBPyConnection) -> N
 def test_kernels_take_no_longer_than_their_step(block: duckdb.DuckDBPyConnection) -> None:
     block.execute("UPDATE steps SET busy_ns = 130000 WHERE kind = 'refresh'")
     assert select(block, "SELECT value_ns FROM figure_e2_split WHERE part IN ('refresh', 'host') ORDER BY part") == [
-        (44_000.0,), (120_000.0,),
-    ]  # fmt: skip
+        (44_000.0,),
+        (120_000.0,),
+    ]
 
 
 def test_a_kind_never_traced_is_one_part(block: duckdb.DuckDBPyConnection) -> None:
@@ -326,9 +373,7 @@ def test_closed_forms_are_compared_with_traces(block: duckdb.DuckDBPyConnection)
     block.execute("UPDATE steps SET query = 2, context = 12")
     columns = "kind, component, predicted_intensity, intensity"
     query = f"SELECT {columns} FROM figure_e1_costs WHERE component = 'all' ORDER BY kind"
-    assert select(block, query) == [
-        ("refresh", "all", 10.0, pytest.approx(1 / 0.07)), ("reuse", "all", 10.0, None),
-    ]  # fmt: skip
+    assert select(block, query) == [("refresh", "all", 10.0, pytest.approx(1 / 0.07)), ("reuse", "all", 10.0, None)]
 
 
 @pytest.mark.parametrize("read_only", [True, False])

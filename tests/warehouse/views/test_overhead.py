@@ -15,9 +15,19 @@ EXPECTED = "SELECT kind, replayed_kernels, expected_ns, expected_error FROM over
 @pytest.fixture
 def run(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     insert(
-        connection, "runs", run_id="r", name="run", content_sha256="", source="ridgeline", device_kind="cuda", rank=0,
-        outcome="ok", device_time_ns=0, rules_version=1, profiler_graph_node_ns=0.25,
-    )  # fmt: skip
+        connection,
+        "runs",
+        run_id="r",
+        name="run",
+        content_sha256="",
+        source="ridgeline",
+        device_kind="cuda",
+        rank=0,
+        outcome="ok",
+        device_time_ns=0,
+        rules_version=1,
+        profiler_graph_node_ns=0.25,
+    )
     return connection
 
 
@@ -26,9 +36,18 @@ def step(
 ) -> None:
     named = {"run_id": "r", "rank": 0, "phase": "decode", "kind": "decode"} | values
     insert(
-        connection, "steps", step_id=step_id, step=step_id, host_start_ns=0, host_duration_ns=1, start_ns=start_ns,
-        end_ns=end_ns, busy_ns=(end_ns - start_ns) // 2, replayed_kernels=replayed, **named,
-    )  # fmt: skip
+        connection,
+        "steps",
+        step_id=step_id,
+        step=step_id,
+        host_start_ns=0,
+        host_duration_ns=1,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        busy_ns=(end_ns - start_ns) // 2,
+        replayed_kernels=replayed,
+        **named,
+    )
 
 
 def timing(connection: duckdb.DuckDBPyConnection, value_ns: int, **values: Any) -> None:

@@ -20,10 +20,21 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> 
 def connection(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A run on a device of 1 TB/s and 100 TFLOP/s."""
     insert(
-        connection, "runs", run_id="r", name="run", mode="dlm_block_prefix", execution="eager", model="m",
-        content_sha256="", source="ridgeline", device_kind="cuda", rank=0, outcome="ok", device_time_ns=0,
+        connection,
+        "runs",
+        run_id="r",
+        name="run",
+        mode="dlm_block_prefix",
+        execution="eager",
+        model="m",
+        content_sha256="",
+        source="ridgeline",
+        device_kind="cuda",
+        rank=0,
+        outcome="ok",
+        device_time_ns=0,
         rules_version=1,
-    )  # fmt: skip
+    )
     insert(connection, "devices", run_id="r", rank=0, device_index=0, name="D")
     measured = {"run_id": "r", "device": "D", "source": "measured"}
     insert(connection, "ceilings", resource="bandwidth", level="dram", value=1e12, unit_of_value="byte/s", **measured)
@@ -47,16 +58,38 @@ def predict(
     components = zip(("linear", "attention", "all", "norm"), (*flops, 1.0), (*moved, 1.0), strict=True)
     for component, flops_, bytes_ in components:
         insert(
-            connection, "predictions", run_id="r", model="m", mode="x", convention=convention, kind=kind, query=query,
-            context=context, forwards=forwards, component=component, flops=flops_, bytes=bytes_, time_ns=int(bytes_),
-        )  # fmt: skip
+            connection,
+            "predictions",
+            run_id="r",
+            model="m",
+            mode="x",
+            convention=convention,
+            kind=kind,
+            query=query,
+            context=context,
+            forwards=forwards,
+            component=component,
+            flops=flops_,
+            bytes=bytes_,
+            time_ns=int(bytes_),
+        )
 
 
 def step(connection: duckdb.DuckDBPyConnection, step_id: int, kind: str, query: int, context: int) -> None:
     insert(
-        connection, "steps", run_id="r", rank=0, step_id=step_id, phase="denoise", kind=kind, step=step_id, query=query,
-        context=context, host_start_ns=0, host_duration_ns=1,
-    )  # fmt: skip
+        connection,
+        "steps",
+        run_id="r",
+        rank=0,
+        step_id=step_id,
+        phase="denoise",
+        kind=kind,
+        step=step_id,
+        query=query,
+        context=context,
+        host_start_ns=0,
+        host_duration_ns=1,
+    )
 
 
 def kernel(
@@ -64,23 +97,55 @@ def kernel(
 ) -> None:
     signature = {"flops": values.pop("flops", None), "read_bytes": values.pop("read", None), "write_bytes": 0}
     insert(
-        connection, "signatures", signature_id=f"s{kernel_id}", operator=values.pop("operator", "aten::mm"), family="x",
-        composite=False, method="meta", confidence="high", rules_version=1, **signature,
-    )  # fmt: skip
+        connection,
+        "signatures",
+        signature_id=f"s{kernel_id}",
+        operator=values.pop("operator", "aten::mm"),
+        family="x",
+        composite=False,
+        method="meta",
+        confidence="high",
+        rules_version=1,
+        **signature,
+    )
     insert(
-        connection, "kernel_classes", run_id="r", class_id=kernel_id, kernel="k",
-        category=values.pop("category", "kernel"), family=values.pop("family", "matmul"), signature_id=f"s{kernel_id}",
-        attribution="external_id", unit="tensor", precision="bf16", module=values.pop("module", None),
-    )  # fmt: skip
+        connection,
+        "kernel_classes",
+        run_id="r",
+        class_id=kernel_id,
+        kernel="k",
+        category=values.pop("category", "kernel"),
+        family=values.pop("family", "matmul"),
+        signature_id=f"s{kernel_id}",
+        attribution="external_id",
+        unit="tensor",
+        precision="bf16",
+        module=values.pop("module", None),
+    )
     if "counter" in values:
         insert(
-            connection, "counters", run_id="r", kernel_id=kernel_id, metric="dram__bytes.sum",
-            value=values.pop("counter"), source="cupti",
-        )  # fmt: skip
+            connection,
+            "counters",
+            run_id="r",
+            kernel_id=kernel_id,
+            metric="dram__bytes.sum",
+            value=values.pop("counter"),
+            source="cupti",
+        )
     insert(
-        connection, "kernels", run_id="r", kernel_id=kernel_id, class_id=kernel_id, rank=0, device_index=0, start_ns=0,
-        duration_ns=duration_ns, share=1.0, step_id=step_id, **values,
-    )  # fmt: skip
+        connection,
+        "kernels",
+        run_id="r",
+        kernel_id=kernel_id,
+        class_id=kernel_id,
+        rank=0,
+        device_index=0,
+        start_ns=0,
+        duration_ns=duration_ns,
+        share=1.0,
+        step_id=step_id,
+        **values,
+    )
 
 
 def timing(connection: duckdb.DuckDBPyConnection, kind: str, step: int, value_ns: int, repeat: int = 0) -> None:
@@ -198,8 +263,11 @@ def test_compiled_kernels_hide_their_flops_but_not_the_steps(connection: duckdb.
     kernel(connection, 1, 0, 40, read=7, family="fused", operator="triton")
     kernel(connection, 2, 0, 1, trace_bytes=3, category="memset", family="memset", operator="aten::zero_")
     assert select(connection, "component, modelled_flops, compulsory_bytes") == [
-        ("all", 80.0, 20.0), ("attention", None, None), ("linear", 80.0, 10.0), ("other", None, 10.0),
-    ]  # fmt: skip
+        ("all", 80.0, 20.0),
+        ("attention", None, None),
+        ("linear", 80.0, 10.0),
+        ("other", None, 10.0),
+    ]
 
 
 # Unprofiled times

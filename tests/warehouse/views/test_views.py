@@ -153,9 +153,18 @@ def test_two_rows_of_the_same_peak_do_not_double_a_kernel(run: duckdb.DuckDBPyCo
     kernel(run, 1, 20_000, flops=1e9, bytes=1e6)
     for level in ("l1", "l2"):
         insert(
-            run, "ceilings", run_id="r", device="D", source="measured", resource="compute", level=level, unit="tensor",
-            precision="bf16", value=5e13, unit_of_value="FLOP/s",
-        )  # fmt: skip
+            run,
+            "ceilings",
+            run_id="r",
+            device="D",
+            source="measured",
+            resource="compute",
+            level=level,
+            unit="tensor",
+            precision="bf16",
+            value=5e13,
+            unit_of_value="FLOP/s",
+        )
     assert run.execute("SELECT kernel_id, roof_flops_per_s FROM kernel_roofline").fetchall() == [(1, 1e14)]
 
 
@@ -167,9 +176,19 @@ def test_low_confidence_loses_no_time(run: duckdb.DuckDBPyConnection) -> None:
 
 def test_a_foreign_trace_has_no_unprofiled_step(run: duckdb.DuckDBPyConnection) -> None:
     insert(
-        run, "steps", run_id="r", rank=0, step_id=1, phase="decode", step=1, host_start_ns=0, host_duration_ns=9,
-        start_ns=0, end_ns=100, busy_ns=50,
-    )  # fmt: skip
+        run,
+        "steps",
+        run_id="r",
+        rank=0,
+        step_id=1,
+        phase="decode",
+        step=1,
+        host_start_ns=0,
+        host_duration_ns=9,
+        start_ns=0,
+        end_ns=100,
+        busy_ns=50,
+    )
     kernel(run, 1, 50, flops=10.0, bytes=20.0, step_id=1)
     query = "SELECT step_ns, flops, dram_bytes, mfu, mbu, busy_share FROM mode_summary"
     assert run.execute(query).fetchall() == [(None, 10.0, 20.0, None, None, None)]
