@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -45,7 +46,7 @@ from ridgeline.analyze.tables.kernels import kernel_rows
 from ridgeline.analyze.tables.ledger import attribution_account, recording_account
 from ridgeline.analyze.tables.operators import operator_rows
 from ridgeline.analyze.tables.predictions import prediction_rows
-from ridgeline.analyze.tables.runs import ceiling_rows, device_rows, device_rows_by_rank, run_row, timing_rows
+from ridgeline.analyze.tables.runs import ceiling_rows, device_rows, device_rows_by_rank, run_row
 from ridgeline.analyze.tables.steps import step_rows
 from ridgeline.analyze.tables.warnings import warning_rows
 from ridgeline.warehouse.load import RunRows
@@ -102,7 +103,7 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     row = run_row(source.name, identity.content_sha256, run_json, trace, device_time_ns)
     run.records["runs"] = [row | columns | {"counters_message": "; ".join(messages) or None}]
     run.records["ceilings"] = ceiling_rows(ceilings, row)
-    run.records["timings"] = timing_rows(run_json.timings if run_json else [])
+    run.records["timings"] = [msgspec.structs.asdict(timing) for timing in run_json.timings] if run_json else []
     # last, since until now the trace needed the memory
     run.records["telemetry"] = read_telemetry(source.telemetry, limits) if source.telemetry else []
     if run_json:  # closed forms need the configuration, and compare with the profiled steps

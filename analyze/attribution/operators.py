@@ -53,12 +53,13 @@ def build_tree(trace: Trace, labels: list[Label]) -> Tree:
     groups = (trace.annotations, trace.operators, trace.launches)
     sizes = [len(group) for group in groups]
     offset = {kind: sum(sizes[:kind]) for kind in range(3)}
-    start_ns = _concatenate(groups, "start_ns")
-    end_ns = start_ns + _concatenate(groups, "duration_ns")
+    columns = ("thread", "start_ns", "duration_ns")
+    thread, start_ns, end_ns = (np.concatenate([group[name].to_numpy() for group in groups]) for name in columns)
+    end_ns += start_ns
     # Of equal spans an annotation encloses an operator, and an operator a launch.
     rank = np.repeat(np.arange(3, dtype=np.int8), sizes)
-    parent = enclosing(_concatenate(groups, "thread"), start_ns, end_ns, rank)
-    del start_ns, end_ns  # tens of bytes for each of millions of spans
+    parent = enclosing(thread, start_ns, end_ns, rank)
+    del thread, start_ns, end_ns  # tens of bytes for each of millions of spans
     label_of = [labels[code] for code in trace.annotations["name"].to_list()]
     steps, modules = np.zeros(len(rank), dtype=bool), np.zeros(len(rank), dtype=bool)
     steps[: sizes[0]] = [label.marks_step for label in label_of]
@@ -66,10 +67,6 @@ def build_tree(trace: Trace, labels: list[Label]) -> Tree:
     operator = nearest(parent, rank == _OPERATOR)
     operator[operator != ROOT] -= offset[_OPERATOR]
     return Tree(offset, parent, operator, nearest(parent, steps), nearest(parent, modules))
-
-
-def _concatenate(groups: tuple[pl.DataFrame, ...], column: str) -> Int64:
-    return np.concatenate([group[column].to_numpy() for group in groups])
 
 
 def parse_labels(trace: Trace) -> list[Label]:
@@ -216,14 +213,12 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
         rank=pl.Series(rank),
         device_index=pl.lit(0, dtype=pl.Int64),
         stream=trace.operators["thread"].cast(pl.Int64),
-        correlation=pl.lit(None, dtype=pl.Int64),
-        bytes=pl.lit(None, dtype=pl.Int64),
         operator=pl.int_range(n, dtype=pl.Int64),
         step_label=_nullable("step_label", take(tree.step, spans)),
         module_label=_nullable("module_label", take(tree.module, spans)),
-        launch=pl.lit(None, dtype=pl.Int64),
-        launch_ns=pl.lit(None, dtype=pl.Int64),
         attribution=pl.lit("cpu", dtype=_ATTRIBUTION),
         carries_cost=pl.Series(~is_composite),
+        # only a device has these
+        **dict.fromkeys(("correlation", "bytes", "launch", "launch_ns"), pl.lit(None, dtype=pl.Int64)),
     )
     return rows.filter(pl.Series(~inside_kernel)).sort("start_ns", "row")

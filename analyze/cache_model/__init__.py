@@ -1,8 +1,8 @@
 """A model of the L2: each kernel's DRAM reads and writes, predicted from the sequence of kernels.
 
-**Use.** :func:`read_execution_trace` returns the tensors of every operator's call, :func:`operands` the operands of
-each kernel, :func:`predict` its DRAM bytes. Without an execution trace :func:`guess` derives the calls from recorded
-shapes and their order (its rules are in :mod:`ridgeline.analyze.cache_model.heuristic`).
+**Use.** ``execution_trace.read_execution_trace`` returns the tensors of every operator's call, ``touches.operands`` the
+operands of each kernel, ``predict.predict`` its DRAM bytes. Without an execution trace ``heuristic.guess`` derives the
+calls from recorded shapes and their order (its rules are in :mod:`ridgeline.analyze.cache_model.heuristic`).
 
 **The model**, in the order of its modules:
 
@@ -69,29 +69,5 @@ Without the execution trace the first four are within 0.9 % in total, at correla
 0.65 to 0.89). Families whose tensors the guess confuses are off (attention of a full step -36 %).
 """
 
-from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
-from ridgeline.analyze.cache_model.heuristic import Recorded, guess
-from ridgeline.analyze.cache_model.lru import Policy
-from ridgeline.analyze.cache_model.operands import SCHEMA, Tensor, Touch, frame, view
-from ridgeline.analyze.cache_model.predict import predict
-from ridgeline.analyze.cache_model.touches import Node, addresses, operands
-
 VERSION = 2
 """Version of the model's numbers. Raise it with every change of them, so that stored sequences are predicted again."""
-
-__all__ = [
-    "SCHEMA",
-    "VERSION",
-    "Node",
-    "Policy",
-    "Recorded",
-    "Tensor",
-    "Touch",
-    "addresses",
-    "frame",
-    "guess",
-    "operands",
-    "predict",
-    "read_execution_trace",
-    "view",
-]

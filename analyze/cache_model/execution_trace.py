@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -66,9 +67,8 @@ def read_execution_trace(path: Path, ids: Iterable[int] | None = None, limits: L
 
 def _tensors(recorded: _Values) -> Iterator[Tensor]:
     """Tensors of nested lists of values; shapes nest in the same way, and strides where they were recorded."""
-    for i, value in enumerate(recorded.values):
-        shape = recorded.shapes[i] if i < len(recorded.shapes) else None
-        stride = recorded.strides[i] if i < len(recorded.strides) else None
+    # shapes and strides may be shorter than the values
+    for value, shape, stride in zip_longest(recorded.values, recorded.shapes, recorded.strides):
         match value:
             # tensor id, storage id, offset, elements, bytes of an element, device
             case [_, int(storage), int(offset), int(elements), int(itemsize), str(device)] if (

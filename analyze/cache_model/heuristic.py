@@ -16,14 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, zip_longest
 from typing import NamedTuple
-
-import msgspec
 
 from ridgeline.analyze.cache_model.operands import Tensor, view
 from ridgeline.analyze.cache_model.touches import Node, iterations
 from ridgeline.analyze.pricing.families import base_name
+from ridgeline.analyze.pricing.signature import json_list
 
 _ITEMSIZES = {
     "double": 8, "float": 4, "c10::half": 2, "c10::bfloat16": 2, "long int": 8, "long": 8, "int": 4, "short int": 2,
@@ -126,27 +125,18 @@ def guess(calls: Sequence[Recorded]) -> list[Node]:
 
 def _inputs(call: Recorded) -> list[Tensor]:
     """Layouts of the inputs that are tensors, those of tensor lists one by one."""
-    dims, types, strides = (_json(text) for text in (call.dims, call.types, call.strides))
+    columns = (json_list(text) or [] for text in (call.dims, call.types, call.strides))
     tensors: list[Tensor] = []
-    for i, shape in enumerate(dims):
-        kind = types[i] if i < len(types) else ""
-        stride = strides[i] if i < len(strides) else None
+    for shape, kind, stride in zip_longest(*columns, fillvalue=""):
         if not isinstance(shape, list) or not isinstance(kind, str):
             continue
         itemsize = _ITEMSIZES.get(kind.lower().removeprefix("tensorlist "))
         if shape and all(isinstance(part, list) for part in shape):
             parts = stride if isinstance(stride, list) and len(stride) == len(shape) else [None] * len(shape)
-            tensors += [
-                view(0, 0, part, part_stride, itemsize or 2) for part, part_stride in zip(shape, parts, strict=True)
-            ]
+            tensors += [view(0, 0, part, steps, itemsize or 2) for part, steps in zip(shape, parts, strict=True)]
         elif itemsize and all(isinstance(size, int) and size >= 0 for size in shape):
             tensors.append(view(0, 0, shape, stride if isinstance(stride, list) and stride else None, itemsize))
     return tensors
-
-
-def _json(text: bytes) -> list[object]:
-    value = msgspec.json.decode(text) if text else []
-    return value if isinstance(value, list) else []
 
 
 def _bind(state: _State, at: int, call: Recorded, inputs: list[Tensor]) -> _Bound:
@@ -176,7 +166,7 @@ def _bind(state: _State, at: int, call: Recorded, inputs: list[Tensor]) -> _Boun
             shape = (*rows, size // itemsize // max(math.prod(rows), 1))
         outputs = [state.new(Tensor(0, 0, size, size, shape, itemsize))]
         outputs[0].used = at
-    numbers = [int(text) for text in _json(call.concrete) if isinstance(text, str) and text.isdecimal()]
+    numbers = [int(text) for text in json_list(call.concrete) or [] if isinstance(text, str) and text.isdecimal()]
     looped = iterations(call.operator, numbers)
     return _Bound(call.operator, list(zip(values, inputs, strict=True)), outputs, itemsize, looped)
 

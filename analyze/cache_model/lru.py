@@ -47,6 +47,8 @@ class Accesses(NamedTuple):
     written: Floats
     copies: Floats
     """Bytes in the cache for each byte of it, when only read."""
+    position: Floats
+    """Place within the operand, from 0 to 1."""
 
 
 @cache

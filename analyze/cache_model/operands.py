@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ridgeline.analyze.pricing.signature import dense_strides
+
 SECTOR_BYTES = 32
 """The smallest transfer between DRAM and the L2: a strided view pays for whole sectors."""
 
@@ -58,7 +60,7 @@ def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int]
     Tensor(storage=1, offset=16, bytes=8, span=8, shape=(8, 2), itemsize=4)
     """
     if strides is None or len(strides) != len(shape):
-        strides = contiguous(shape)
+        strides = dense_strides(shape)
     # From the innermost dimension out: run is the length of contiguous elements, distinct their number in all.
     kept = sorted((stride, size) for stride, size in zip(strides, shape, strict=True) if stride and size != 1)
     run, distinct, last = 1, 1, 0
@@ -72,16 +74,6 @@ def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int]
     # Each run takes whole sectors, unless the view is one run.
     size_bytes = distinct // run * max(run * itemsize, SECTOR_BYTES) if distinct > run else distinct * itemsize
     return Tensor(storage, offset * itemsize, min(size_bytes, span), span, tuple(shape), itemsize)
-
-
-def contiguous(shape: Sequence[int]) -> list[int]:
-    """Strides of a tensor without gaps."""
-    strides: list[int] = []
-    step = 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return strides[::-1]
 
 
 def frame(touches: Iterable[tuple[int, Touch]]) -> pl.DataFrame:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from ridgeline.analyze.cache_model.lru import Accesses, Floats, Ints, Policy
+from ridgeline.analyze.cache_model.lru import Accesses, Policy
 from ridgeline.analyze.cache_model.operands import Touch
 
 LARGEST_GRANULE = 1 << 20
@@ -16,16 +15,6 @@ _PIECES = 256
 """Most granules of a storage, if they are smaller than the largest granule."""
 _MOST_WAVES = 64
 _STORAGE_SHIFT = 32
-
-
-class Pieces(NamedTuple):
-    """Parts of operands: granule, position within the operand (0 to 1), bytes read and written, copies held."""
-
-    granule: Ints
-    position: Floats
-    read: Floats
-    written: Floats
-    copies: Floats
 
 
 def granule_sizes(touches: Sequence[Touch]) -> dict[int, int]:
@@ -73,7 +62,7 @@ def _share(touch: Touch, wave: int, count: int, merged: float) -> tuple[float, f
     return first, first + 1 / parts
 
 
-def _pieces(touch: Touch, share: tuple[float, float], sizes: dict[int, int], policy: Policy) -> Pieces:
+def _pieces(touch: Touch, share: tuple[float, float], sizes: dict[int, int], policy: Policy) -> Accesses:
     """The granules of an operand's ``share``, rounded to whole granules."""
     size, end = sizes[touch.storage], touch.offset + touch.span
     # part of the operand in this wave, which may wrap around its end
@@ -85,26 +74,23 @@ def _pieces(touch: Touch, share: tuple[float, float], sizes: dict[int, int], pol
     amount = (bounds[1] - bounds[0]) * (touch.bytes / max(touch.span, 1))
     copies = 1 + (policy.far_copy_shared if touch.shared else policy.far_copy_once)
     none = np.zeros(len(index))
-    return Pieces(
-        (touch.storage << _STORAGE_SHIFT) + index,
-        (np.arange(len(index)) + 0.5) / max(len(index), 1),
-        none if touch.write else amount,
-        amount if touch.write else none,
-        np.full(len(index), copies),
-    )
+    read, written = (none, amount) if touch.write else (amount, none)
+    position = (np.arange(len(index)) + 0.5) / max(len(index), 1)
+    return Accesses((touch.storage << _STORAGE_SHIFT) + index, read, written, np.full(len(index), copies), position)
 
 
-def _merge(parts: Sequence[Pieces]) -> Accesses:
+def _merge(parts: Sequence[Accesses]) -> Accesses:
     """Operands side by side; a granule that several operands touch takes the position of the first."""
     if len(parts) == 1:
-        (part,) = parts
-        return Accesses(part.granule, part.read, part.written, part.copies)
-    granule, position, read, written, copies = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return parts[0]
+    granule, read, written, copies, position = (np.concatenate(column) for column in zip(*parts, strict=True))
     # Operands advance at the same relative speed, so granules are sorted by their relative position.
     order = np.argsort(position, kind="stable")
     unique, first, inverse = np.unique(granule[order], return_index=True, return_inverse=True)
     most_read, most_written = np.zeros(len(unique)), np.zeros(len(unique))
     np.maximum.at(most_read, inverse, read[order])
     np.maximum.at(most_written, inverse, written[order])
+    # unique sorts by number: go back to the order of the positions
     back = np.argsort(first)
-    return Accesses(unique[back], most_read[back], most_written[back], copies[order][first][back])
+    kept = order[first[back]]
+    return Accesses(unique[back], most_read[back], most_written[back], copies[kept], position[kept])

@@ -19,17 +19,12 @@ import polars as pl
 
 from ridgeline.analyze.attribution.operators import CATEGORIES
 from ridgeline.analyze.attribution.spans import Int64
-from ridgeline.analyze.cache_model import (
-    VERSION,
-    Node,
-    Recorded,
-    addresses,
-    guess,
-    operands,
-    predict,
-    read_execution_trace,
-)
+from ridgeline.analyze.cache_model import VERSION
+from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
+from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.predict import predict
 from ridgeline.analyze.cache_model.sequences import Device, Kernels, equal_sequences, sequence_id
+from ridgeline.analyze.cache_model.touches import Node, addresses, operands
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.reading.trace import Trace

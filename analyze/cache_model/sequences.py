@@ -20,6 +20,7 @@ import polars as pl
 
 from ridgeline.analyze.attribution.spans import Int64
 from ridgeline.analyze.pricing.families import base_name
+from ridgeline.analyze.pricing.signature import json_list
 from ridgeline.analyze.reading.columns import Signature
 
 _SAME_SIZE = math.log(1.01)
@@ -91,8 +92,8 @@ def _elements(dims: bytes) -> float:
         return sum(map(total, nested))
 
     try:
-        return total(msgspec.json.decode(dims)) if dims else 0.0
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return total(json_list(dims))
+    except RecursionError:
         return 0.0
 
 

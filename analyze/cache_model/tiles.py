@@ -75,18 +75,15 @@ def blocks(product: Product, kernel: str, sms: int) -> Blocks:
     return Blocks(math.ceil(max(columns / wide, 1.0) * down - 1e-9) / down, down, rows)
 
 
-@cache
 def splits_sums(kernel: str) -> bool:
     """Whether a kernel leaves partial sums for a second one to add up."""
     return "splitK" in kernel and not reduces_sums(kernel)
 
 
-@cache
 def reduces_sums(kernel: str) -> bool:
     return "splitKreduce" in kernel
 
 
-@cache
 def combines_parts(kernel: str) -> bool:
     """Whether a kernel of attention combines the results that the one before it has for parts of the context."""
     return "combine" in kernel or "lean_reduction" in kernel

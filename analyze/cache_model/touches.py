@@ -49,18 +49,6 @@ class Node(NamedTuple):
     """Iterations of the loop of a generated kernel."""
 
 
-class Call(NamedTuple):
-    """One kernel of an operator's call."""
-
-    operator: str
-    kernel: str
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Tensor]
-    before: str = ""
-    """The previous kernel of the same call."""
-    iterations: int | None = None
-
-
 def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -> pl.DataFrame:
     """The operands of all kernels, as :func:`predict` takes them.
 
@@ -75,11 +63,10 @@ def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -
     launched: Counter[tuple[int, str]] = Counter()
     for kernel, name, call in kernels.select("kernel", "name", "call").iter_rows():
         if node := calls.get(call):
-            one = Call(node.operator, name, node.inputs, node.outputs, before.get(call, ""), node.iterations)
             too_long = any(tensor.span > _MOST_ADDRESSED for tensor in (*node.inputs, *node.outputs))
             parts = max(launches[call, name], 1) if too_long else 1
             at = launched[call, name]
-            for touch in touches(one, sms):
+            for touch in touches(node, name, before.get(call, ""), sms):
                 if parts > 1:  # each launch touches its part
                     start, end = (touch.span * i // parts for i in (at, at + 1))
                     size = touch.bytes * (at + 1) // parts - touch.bytes * at // parts
@@ -90,15 +77,15 @@ def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -
     return frame(of_kernels)
 
 
-def touches(call: Call, sms: int) -> list[Touch]:
-    """The distinct operands of a kernel."""
+def touches(call: Node, kernel: str, before: str, sms: int) -> list[Touch]:
+    """The distinct operands of a ``kernel`` of an operator's call; ``before`` is the call's previous kernel."""
     name = base_name(call.operator)
-    if combines_parts(call.kernel):
+    if combines_parts(kernel):
         touched: Iterable[Touch] = map(_write, call.outputs)
     elif name.startswith("triton_"):
         touched = _generated(call)
     elif name in _PRODUCTS and len(call.inputs) >= _PRODUCTS[name] + 2:
-        touched = _product(call, _PRODUCTS[name], sms)
+        touched = _product(call, _PRODUCTS[name], kernel, before, sms)
     elif name in _LOOKUPS and call.inputs:
         touched = _indexed(call, reads=True)
     elif name in _SCATTERS and any(_same(call.inputs[0], output) for output in call.outputs if call.inputs):
@@ -137,7 +124,7 @@ def _write(tensor: Tensor) -> Touch:
     return Touch(tensor.storage, tensor.offset, tensor.bytes, tensor.span, True)
 
 
-def _generated(call: Call) -> Iterator[Touch]:
+def _generated(call: Node) -> Iterator[Touch]:
     """The operands of an Inductor kernel, which lists its arguments, results last; one result is assumed.
 
     Of a tensor with many more elements than its loop has iterations, the kernel touches one element an iteration: rows
@@ -154,7 +141,7 @@ def _generated(call: Call) -> Iterator[Touch]:
     yield from map(_write, call.outputs or tensors[-1:])
 
 
-def _indexed(call: Call, *, reads: bool) -> Iterator[Touch]:
+def _indexed(call: Node, *, reads: bool) -> Iterator[Touch]:
     """The operands of a lookup, which ``reads`` rows of a table, or of a scatter, which writes rows of a target."""
     table, *others = call.inputs
     if reads:
@@ -172,7 +159,7 @@ def _indexed(call: Call, *, reads: bool) -> Iterator[Touch]:
         yield Touch(table.storage, table.offset, size, table.span, True)
 
 
-def _softmax(call: Call, sms: int) -> Iterator[Touch]:
+def _softmax(call: Node, sms: int) -> Iterator[Touch]:
     for i in call.inputs:
         rows = math.prod(i.shape[:-1])
         count, passes = softmax_waves(rows, sms), softmax_passes(rows, i.bytes // max(rows, 1), sms)
@@ -180,30 +167,28 @@ def _softmax(call: Call, sms: int) -> Iterator[Touch]:
         yield from (_write(o)._replace(waves=count, passes=passes) for o in call.outputs)
 
 
-def _product(call: Call, at: int, sms: int) -> Iterator[Touch]:
+def _product(call: Node, at: int, kernel: str, before: str, sms: int) -> Iterator[Touch]:
     """The operands of a matrix product whose left operand is input ``at``."""
     left, right = call.inputs[at : at + 2]
     batch = right.shape[0] if len(right.shape) == 3 else 1
     rows = left.shape[-2] if batch > 1 and len(left.shape) > 1 else math.prod(left.shape[:-1])
     elements = sum(o.bytes // o.itemsize for o in call.outputs[:1])
     product = Product(batch, rows, elements // max(batch * rows, 1))
-    if reduces_sums(call.kernel):
-        partial = partial_bytes(product, call.before, sms)
+    if reduces_sums(kernel):
+        partial = partial_bytes(product, before, sms)
         yield Touch(PARTIAL_SUMS, 0, partial, partial, False)
         yield from map(_write, call.outputs)
         return
-    grid = blocks(product, call.kernel, sms)
+    grid = blocks(product, kernel, sms)
     count = round(batch * grid.down * grid.across)
     yield from (_read(t)._replace(waves=count) for t in call.inputs[:at])
-    if batch == 1:
-        # Blocks go down a panel of columns, then on to the next: each block reads new rows, and a panel's columns stay.
-        yield _read(left)._replace(waves=count, parts=grid.down, shared=True)
-        yield _read(right)._replace(waves=count, parts=grid.across, stay=grid.down, shared=grid.rows > 1)
-    else:
-        yield _read(left)._replace(waves=count, shared=True)
-        yield _read(right)._replace(waves=count, shared=grid.rows > 1)
-    if splits_sums(call.kernel):
-        partial = partial_bytes(product, call.kernel, sms)
+    # Blocks go down a panel of columns, then on to the next: each block reads new rows, and a panel's columns stay.
+    # In a batch each product has operands of its own, which all waves divide (0 parts).
+    down, across, stay = (grid.down, grid.across, grid.down) if batch == 1 else (0, 0, 1)
+    yield _read(left)._replace(waves=count, parts=down, shared=True)
+    yield _read(right)._replace(waves=count, parts=across, stay=stay, shared=grid.rows > 1)
+    if splits_sums(kernel):
+        partial = partial_bytes(product, kernel, sms)
         yield Touch(PARTIAL_SUMS, 0, partial, partial, True, count)
     else:
         yield from (_write(o)._replace(waves=count) for o in call.outputs)

@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # absurd sizes make PyTorch print warnings
 import torch
 
-from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value, total_bytes
+from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value, tensors_of, total_bytes
 
 _TORCH_DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16,
@@ -77,7 +77,7 @@ class Bound(Arguments):
     def callable(self) -> bool:
         """Whether a call on the meta device computes shapes and does nothing else."""
         schema = self.overload._schema
-        operands = [tensor for value in self.arguments.values() for tensor in _operands(value)]
+        operands = [tensor for value in self.arguments.values() for tensor in tensors_of(value)]
         if not torch._C._dispatch_has_kernel(self.full_name) or self.full_name.startswith(NEVER_CALLED):
             return False
         if not operands and all(argument.name != "device" for argument in schema.arguments):
@@ -243,7 +243,7 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
     read = 0
     written_arguments = []
     for argument in schema.arguments:
-        tensors = _operands(bound.arguments.get(argument.name))
+        tensors = tensors_of(bound.arguments.get(argument.name))
         is_written = argument.alias_info is not None and argument.alias_info.is_write
         if is_written:
             written_arguments += tensors
@@ -251,7 +251,3 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
             read += total_bytes(tensors)
     written = total_bytes(produced if schema.returns else written_arguments)
     return read, written
-
-
-def _operands(value: Value) -> list[Tensor]:
-    return [value] if isinstance(value, Tensor) else value if isinstance(value, list) else []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
+from operator import mul
 from typing import Any
 
 import msgspec
@@ -65,6 +66,20 @@ Value = Tensor | list[Tensor] | str | None
 """A tensor, a tensor list, the text of a concrete value, or nothing recorded."""
 
 
+def tensors_of(value: Value) -> list[Tensor]:
+    """The tensor or the tensors of a list, none of another value."""
+    return [value] if isinstance(value, Tensor) else value if isinstance(value, list) else []
+
+
+def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in elements, of a tensor without gaps.
+
+    >>> dense_strides([2, 3, 4])
+    (12, 4, 1)
+    """
+    return tuple(accumulate(reversed(shape[1:]), mul, initial=1))[::-1][: len(shape)]
+
+
 @dataclass(frozen=True)
 class Arguments:
     """Recorded inputs by the names of their arguments."""
@@ -96,7 +111,7 @@ class Arguments:
     def numbers(self, name: str) -> list[int] | None:
         """An argument that is a list of whole numbers."""
         value = self.arguments.get(name)
-        numbers = _json_list(value) if isinstance(value, str) else None
+        numbers = json_list(value) if isinstance(value, str) else None
         return numbers if numbers is not None and all(type(n) is int for n in numbers) else None
 
 
@@ -112,10 +127,7 @@ class Call:
     @property
     def tensors(self) -> list[Tensor]:
         """All tensor operands, lists flattened."""
-        flat: list[Tensor] = []
-        for value in self.inputs:
-            flat.extend([value] if isinstance(value, Tensor) else value if isinstance(value, list) else [])
-        return flat
+        return [tensor for value in self.inputs for tensor in tensors_of(value)]
 
     @property
     def precision(self) -> str | None:
@@ -137,7 +149,7 @@ def parse(signature: Signature) -> Call:
     Never raises, since a signature is foreign text.
     """
     operator, *texts = signature
-    dims, types, strides, concrete = (_json_list(text) or [] for text in texts)
+    dims, types, strides, concrete = (json_list(text) or [] for text in texts)
     values = [value for value in concrete if not isinstance(value, dict)]
     inputs = [_value(*row) for row in zip_longest(dims, types, strides, values)]
     # Objects among the concrete inputs hold measures by name; a value that cannot be a cost is left out.
@@ -146,7 +158,8 @@ def parse(signature: Signature) -> Call:
     return Call(operator, inputs, measures)
 
 
-def _json_list(text: bytes | str) -> list[Any] | None:
+def json_list(text: bytes | str) -> list[Any] | None:
+    """The list that ``text`` holds as JSON; None if it holds something else."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -175,7 +188,7 @@ def _tensor(dims: Any, type_name: str, strides: Any) -> Tensor | None:
         return None
     precision, item_bytes = DTYPES.get(type_name, ("unknown", 0))
     if not _is_sizes(strides) or len(strides) != len(dims):
-        strides = [math.prod(dims[i + 1 :]) for i in range(len(dims))]
+        strides = dense_strides(dims)
     return Tensor(tuple(dims), tuple(strides), precision, item_bytes)
 
 

@@ -62,30 +62,10 @@ class _Step(NamedTuple):
         return self.label.phase, self.label.kind
 
 
-class _Counted(NamedTuple):
-    """A step of a file."""
-
-    number: int | None
-    names: Int64
-
-
-class _Match(NamedTuple):
-    """The counted step, by its position in the file, that fits a step of the trace best."""
-
-    counted: int
-    alignment: Alignment
-
-
-class _Codes:
-    """Numbers for names; names that the file's ``comparable`` makes equal have the same number."""
-
-    def __init__(self, comparable: Callable[[str], str]) -> None:
-        self._comparable = comparable
-        self._codes: dict[str, int] = {}
-
-    def of(self, names: Iterable[str]) -> pl.Series:
-        codes = [self._codes.setdefault(self._comparable(name), len(self._codes)) for name in names]
-        return pl.Series(codes, dtype=pl.Int64)
+_Counted = tuple[int | None, Int64]
+"""The number of a step of a file, and its kernels' names as codes."""
+_Match = tuple[int, Alignment]
+"""The counted step, by its position in the file, that fits a step of the trace best."""
 
 
 def counter_rows(
@@ -115,19 +95,16 @@ def counter_rows(
     messages = []
     for file in files:
         # Names compare by numbers, which are the same in the trace and in the file.
-        codes = _Codes(file.comparable)
-        used = kernels["name"].unique()
-        code = pl.col("name").replace_strict(used, codes.of(trace.names[name] for name in used), return_dtype=pl.Int64)
-        groups = kernels.with_columns(code=code).partition_by("step_label", maintain_order=True)
+        numbers: dict[str, int] = {}
+        coded = kernels.with_columns(code=_numbered(kernels["name"], file.comparable, numbers, trace.names))
         steps = [
             _Step(labels.get(group["step_label"][0], Label()), group["kernel_id"].to_numpy(), group["code"].to_numpy())
-            for group in groups
+            for group in coded.partition_by("step_label", maintain_order=True)
             if len(group)
         ]
-        used = file.kernels["kernel"].unique()
-        code = pl.col("kernel").replace_strict(used, codes.of(used), return_dtype=pl.Int64)
-        groups = file.kernels.select("step", code.alias("code")).partition_by("step", maintain_order=True)
-        counted = [_Counted(group["step"][0], group["code"].to_numpy()) for group in groups if len(group)]
+        coded = file.kernels.select("step", code=_numbered(file.kernels["kernel"], file.comparable, numbers))
+        groups = coded.partition_by("step", maintain_order=True)
+        counted = [(group["step"][0], group["code"].to_numpy()) for group in groups if len(group)]
         matches = _matches(steps, counted)
         frames.append(_file_rows(file, steps, matches))
         if message := _message(steps, counted, matches):
@@ -135,45 +112,52 @@ def counter_rows(
     return pl.concat(frames), messages
 
 
+def _numbered(
+    names: pl.Series, comparable: Callable[[str], str], numbers: dict[str, int], texts: Sequence[str] | None = None
+) -> pl.Series:
+    """A number for each name, equal where ``comparable`` makes names equal; new ones are added to ``numbers``.
+
+    ``names`` may be codes into ``texts``.
+    """
+    used = names.unique()
+    codes = [numbers.setdefault(comparable(texts[name] if texts else name), len(numbers)) for name in used]
+    return names.replace_strict(used, pl.Series(codes, dtype=pl.Int64), return_dtype=pl.Int64)
+
+
 def _matches(steps: Sequence[_Step], counted: Sequence[_Counted]) -> list[_Match | None]:
     """For each step the counted step of its kind with the largest share, then with the nearest number."""
     align = memoized(align_kernels)
     kinds: list[_Kind | None] = []
-    for each in counted:
+    for number, names in counted:
         # the trace's step with the counted step's number, else all steps if the file has one
-        candidates = [step for step in steps if each.number is not None and step.label.step == each.number]
+        candidates = [step for step in steps if number is not None and step.label.step == number]
         if not candidates and len(counted) == 1:
             candidates = list(steps)
         of_candidates = {step.kind for step in candidates}
         if len(of_candidates) > 1:  # only those with the same kernels
-            of_candidates = {step.kind for step in candidates if align(step.names, each.names).agrees}
+            of_candidates = {step.kind for step in candidates if align(step.names, names).agrees}
         kinds.append(of_candidates.pop() if len(of_candidates) == 1 else None)
 
     best: list[_Match | None] = []
     for step in steps:
-        same_kind = [i for i, kind in enumerate(kinds) if kind == step.kind]
+        of_kind = [(i, align(step.names, counted[i][1])) for i, kind in enumerate(kinds) if kind == step.kind]
         # larger shares first, then nearer numbers; max keeps the first of equals
-        ranked = [
-            (match.alignment.share, -abs((step.label.step or 0) - (counted[match.counted].number or 0)), match)
-            for match in (_Match(i, align(step.names, counted[i].names)) for i in same_kind)
-        ]
-        best.append(max(ranked, key=lambda entry: entry[:2])[2] if ranked else None)
+        distance = [abs((step.label.step or 0) - (number or 0)) for number, _ in counted]
+        best.append(max(of_kind, key=lambda match: (match[1].share, -distance[match[0]]), default=None))
     return best
 
 
 def _file_rows(file: CounterFile, steps: Sequence[_Step], matches: Sequence[_Match | None]) -> pl.DataFrame:
     """The file's values for the kernels of the steps that agree."""
-    applied = [(step, match) for step, match in zip(steps, matches, strict=True) if match and match.alignment.agrees]
-    none = np.zeros(0, dtype=np.int64)
-    kernels = pl.DataFrame(
-        {
-            "counted": np.concatenate(
-                [none, *(np.full(len(match.alignment.kernels), match.counted) for _, match in applied)]
-            ),
-            "position": np.concatenate([none, *(match.alignment.counted for _, match in applied)]),
-            "kernel_id": np.concatenate([none, *(step.kernel_ids[match.alignment.kernels] for step, match in applied)]),
-        }
-    )
+    applied = [
+        pl.DataFrame({"kernel_id": step.kernel_ids[match[1].kernels], "position": match[1].counted}).with_columns(
+            counted=pl.lit(match[0], dtype=pl.Int64)
+        )
+        for step, match in zip(steps, matches, strict=True)
+        if match and match[1].agrees
+    ]
+    schema = dict.fromkeys(("kernel_id", "position", "counted"), pl.Int64)
+    kernels = pl.concat([pl.DataFrame(schema=schema), *applied])
     # number the steps of the file, and the launches in each
     launches = file.kernels.select(
         *KEYS,
@@ -192,21 +176,22 @@ def _message(steps: Sequence[_Step], counted: Sequence[_Counted], matches: Seque
     if not steps:
         return "the trace has no kernels to give them to"
     pairs = zip(steps, matches, strict=True)
-    lacking = [(step, match) for step, match in pairs if not match or match.alignment.share < 1]
+    lacking = [(step, match) for step, match in pairs if not match or match[1].share < 1]
     if not lacking:
         return None
     step, match = lacking[0]
-    here, there = len(step.names), len(counted[match.counted].names) if match else 0
-    if match is None:
+    position, alignment = match or (0, None)
+    here, there = len(step.names), len(counted[position][1])
+    if alignment is None:
         reason = "no counted step has its kind"
-    elif match.alignment.agrees:
-        unmatched = here - len(match.alignment.kernels)
+    elif alignment.agrees:
+        unmatched = here - len(alignment.kernels)
         reason = f"{unmatched} of its {here} kernels fit none of the {there} counted for certain"
     elif max(here, there) > LONGEST_ALIGNED:
         reason = f"its {here} kernels are not the {there} counted, and more than {LONGEST_ALIGNED} are not aligned"
     else:
         reason = (
-            f"at most {match.alignment.share:.1%} of its {here} kernels and the {there} counted agree in order and"
+            f"at most {alignment.share:.1%} of its {here} kernels and the {there} counted agree in order and"
             f" name, expected {AGREEMENT:.0%}: it has none"
         )
     words = {"phase": step.label.phase, "kind": step.label.kind, "step": step.label.step}

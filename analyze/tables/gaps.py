@@ -39,13 +39,10 @@ import re
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from ridgeline.analyze.attribution.ranks import ranks
+from ridgeline.analyze.attribution.ranks import Mask, ranks
 from ridgeline.analyze.attribution.spans import ROOT, Int64, take
 from ridgeline.analyze.reading.trace import Trace
-
-Mask = NDArray[np.bool_]
 
 LAUNCH_LATENCY_NS = 10_000
 """The longest wait that launching alone explains. Under the profiler on H100, H200 and B200, kernels start 5 to 10 us
@@ -202,33 +199,22 @@ def _waits(
     waited_ns, at_once = np.zeros(len(thread), dtype=np.int64), np.zeros(len(thread), dtype=bool)
     for each in calls["thread"].unique():
         mine = np.flatnonzero(thread == each)
-        union = _Union(*_times(calls.filter(pl.col("thread") == each)))
-        waited_ns[mine] = union.before_ns(until_ns[mine]) - union.before_ns(since_ns[mine])
-        at_once[mine] = union.covers(since_ns[mine])
+        moments_ns = np.concatenate([since_ns[mine], until_ns[mine]])
+        before_ns, inside = _union(*_times(calls.filter(pl.col("thread") == each)), moments_ns)
+        waited_ns[mine] = before_ns[len(mine) :] - before_ns[: len(mine)]
+        at_once[mine] = inside[: len(mine)]
     return waited_ns, at_once
 
 
-class _Union:
-    """The union of spans sorted by start."""
-
-    def __init__(self, start_ns: Int64, end_ns: Int64) -> None:
-        # Cut from each span what earlier ones cover, so that the rest are disjoint.
-        covered_ns = np.concatenate([[_NEVER_NS], np.maximum.accumulate(end_ns)[:-1]])
-        start_ns = np.maximum(start_ns, covered_ns)
-        fresh = end_ns > start_ns
-        self.start_ns, self.end_ns = start_ns[fresh], end_ns[fresh]
-        self.total_ns = np.concatenate([[0], np.cumsum(self.end_ns - self.start_ns)])
-
-    def _begun(self, moment_ns: Int64) -> tuple[Int64, Int64]:
-        """How many spans begin by each moment, and how much of the last of them lies after it."""
-        begun = np.searchsorted(self.start_ns, moment_ns, side="right")
-        return begun, np.maximum(take(self.end_ns, begun - 1, _NEVER_NS) - moment_ns, 0)
-
-    def covers(self, moment_ns: Int64) -> Mask:
-        """True for each moment inside the union."""
-        return np.asarray(self._begun(moment_ns)[1] > 0)
-
-    def before_ns(self, moment_ns: Int64) -> Int64:
-        """The length of the union before each moment."""
-        begun, after_ns = self._begun(moment_ns)
-        return np.asarray(self.total_ns[begun] - after_ns)
+def _union(start_ns: Int64, end_ns: Int64, moment_ns: Int64) -> tuple[Int64, Mask]:
+    """The length of the union of spans, sorted by start, before each moment; True for each moment inside it."""
+    # Cut from each span what earlier ones cover, so that the rest are disjoint.
+    covered_ns = np.concatenate([[_NEVER_NS], np.maximum.accumulate(end_ns)[:-1]])
+    start_ns = np.maximum(start_ns, covered_ns)
+    fresh = end_ns > start_ns
+    start_ns, end_ns = start_ns[fresh], end_ns[fresh]
+    total_ns = np.concatenate([[0], np.cumsum(end_ns - start_ns)])
+    # the spans that begin by each moment, and how much of the last of them lies after it
+    begun = np.searchsorted(start_ns, moment_ns, side="right")
+    after_ns = np.maximum(take(end_ns, begun - 1, _NEVER_NS) - moment_ns, 0)
+    return total_ns[begun] - after_ns, np.asarray(after_ns > 0)

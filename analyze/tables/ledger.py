@@ -12,15 +12,9 @@ import polars as pl
 
 def attribution_account(activities: pl.DataFrame) -> list[dict[str, Any]]:
     """An entry for each attribution; their ``duration_ns`` sum to the duration of all activities."""
-    entries = (
-        activities.group_by("attribution")
-        .agg(kernels=pl.len(), duration_ns=pl.col("duration_ns").sum())
-        .sort("attribution")
-    )
-    return [
-        {"account": "attribution", "entry": entry, "kernels": kernels, "duration_ns": duration_ns}
-        for entry, kernels, duration_ns in entries.iter_rows()
-    ]
+    entries = activities.group_by("attribution").agg(kernels=pl.len(), duration_ns=pl.col("duration_ns").sum())
+    entries = entries.sort("attribution").rename({"attribution": "entry"})
+    return [{"account": "attribution", **entry} for entry in entries.iter_rows(named=True)]
 
 
 def recording_account(activities: pl.DataFrame, broken: str | None) -> list[dict[str, Any]]:

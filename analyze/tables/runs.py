@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import polars as pl
 
-from ridgeline.analyze.companions.run_files import Ceilings, Memory, Run, Timing
+from ridgeline.analyze.companions.run_files import Ceilings, Memory, Run
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.reading.trace import Trace
 from ridgeline.warehouse import datasheets
@@ -41,20 +41,15 @@ def run_row(name: str, content_sha256: str, run: Run | None, trace: Trace | None
     environment, memory = run.environment, run.memory or Memory()
     recorded = {
         "experiment": run.experiment,
-        **{column: getattr(run.config, column) for column in run.config.__struct_fields__},
+        **msgspec.structs.asdict(run.config),
         "parameters": run.model.parameters,
         "device": environment.device,
-        "torch_version": environment.torch,
-        "transformers_version": environment.transformers,
-        "cuda_version": environment.cuda,
-        "driver_version": environment.driver,
+        **{f"{part}_version": getattr(environment, part) for part in ("torch", "transformers", "cuda", "driver")},
         "outcome": run.outcome,
         "message": run.message,
         "committed_tokens": run.tokens.committed,
         "peak_memory_bytes": memory.peak_bytes,
-        "weights_bytes": memory.weights_bytes,
-        "cache_bytes": memory.cache_bytes,
-        "other_bytes": memory.other_bytes,
+        **{name: getattr(memory, name) for name in ("weights_bytes", "cache_bytes", "other_bytes")},
         "profiler_graph_node_ns": run.profiler.graph_node_ns if run.profiler else None,
     }
     # an absent value in run.json must not erase what the trace says
@@ -111,16 +106,5 @@ def ceiling_rows(ceilings: Ceilings | None, run: Row) -> list[Row]:
     device, kind = run["device"], str(run["device_kind"])
     if ceilings.device != str(device) if device is not None else ceilings.device_kind != kind:
         return []
-    return [
-        {
-            "device": ceilings.device,
-            **{name: getattr(ceiling, name) for name in ceiling.__struct_fields__},
-            "measured_on": ceilings.measured_on,
-        }
-        for ceiling in ceilings.ceilings
-    ]
-
-
-def timing_rows(timings: Sequence[Timing]) -> list[Row]:
-    """Return the timings of the unprofiled run."""
-    return [{name: getattr(timing, name) for name in timing.__struct_fields__} for timing in timings]
+    measured = {"device": ceilings.device, "measured_on": ceilings.measured_on}
+    return [msgspec.structs.asdict(ceiling) | measured for ceiling in ceilings.ceilings]

@@ -48,9 +48,7 @@ def step_rows(trace: Trace, activities: pl.DataFrame, labels: dict[int, Label]) 
                 **{key: value for key, value in label._asdict().items() if key != "module"},
                 "host_start_ns": annotation["start_ns"],
                 "host_duration_ns": annotation["duration_ns"],
-                "start_ns": span.get("start_ns"),
-                "end_ns": span.get("end_ns"),
-                "busy_ns": span.get("busy_ns"),
+                **{name: span.get(name) for name in ("start_ns", "end_ns", "busy_ns")},
                 "replayed_kernels": replayed.get(step_id, 0),
             }
         )

@@ -40,9 +40,7 @@ from ridgeline.capture.configuration.presets import Shape
 Convention = Literal["as_authored", "corrected"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
-Part = Literal[
-    "projections", "head", "attention", "softmax", "norm", "rotary", "pointwise", "embedding", "sampling"
-]  # fmt: skip
+Part = Literal["projections", "head", "attention", "softmax", "norm", "rotary", "pointwise", "embedding", "sampling"]
 """The parts of a forward; each operation belongs to one part."""
 
 Component = Literal[
@@ -96,18 +94,6 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     def tokens(self) -> int:
         """Positions of all sequences."""
         return self.query * self.sequences
-
-
-def linear_parameters(shape: Shape) -> int:
-    """P of the forward formula: the weights of all layers' projections; 6,979,321,856 in LLaMA-3-8B and LLaDA-8B."""
-    return shape.layers * shape.layer_parameters
-
-
-def forward_flops(shape: Shape, *, query: int, context: int, logits: int, sequences: int = 1) -> int:
-    """2·n·P + 4·q·kv·d·layers·B + 2·n_out·d·V: a forward's matrix products where every query sees all of `context`."""
-    attention = 4 * query * context * shape.heads * shape.head_dim * shape.layers
-    head = 2 * logits * shape.embedding_parameters
-    return sequences * (2 * query * linear_parameters(shape) + attention + head)
 
 
 def block_causal_pairs(length: int, block: int) -> int:
@@ -180,10 +166,8 @@ def corrected(shape: Shape, work: Work) -> dict[Part, Cost]:
     }
 
 
-PARTS: Mapping[Convention, Callable[[Shape, Work], dict[Part, Cost]]] = {
-    "as_authored": as_authored,
-    "corrected": corrected,
-}
+PARTS: Mapping[Convention, Callable[[Shape, Work], dict[Part, Cost]]]
+PARTS = {"as_authored": as_authored, "corrected": corrected}
 
 
 def _product(rows: int, inner: int, outer: int, item_bytes: int) -> Cost:

@@ -19,43 +19,40 @@ from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.capture.steps import Kind
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One component of `forwards` similar forwards of a generation; `flops` and `bytes` cover all of them.
+class Predicted(msgspec.Struct, frozen=True, kw_only=True):
+    """One component of `forwards` forwards, by a convention."""
+
+    convention: Convention
+    component: Component
+    forwards: int
+    flops: float
+    bytes: float
+
+    @property
+    def intensity(self) -> float:
+        """FLOPs per byte; infinite where no bytes move."""
+        if self.bytes:
+            return self.flops / self.bytes
+        return float("inf") if self.flops else 0.0
+
+
+class Prediction(Predicted, frozen=True, kw_only=True):
+    """One component of similar forwards of a generation; whole `flops` and `bytes` cover all of them.
 
     Each forward processes `query` positions and attends to `context`. Decoding steps, which differ by one position
     each, form one prediction with their mean context.
     """
 
-    convention: Convention
     kind: Kind
-    component: Component
     query: int
     context: float
-    forwards: int
-    flops: int
-    bytes: int
-
-    @property
-    def intensity(self) -> float:
-        """FLOPs per byte; infinite where no bytes move."""
-        return _intensity(self.flops, self.bytes)
 
 
-class Total(msgspec.Struct, frozen=True, kw_only=True):
-    """One component of a kind's mean step or, where `kind` is None, of a whole generation of `forwards` forwards."""
+class Total(Predicted, frozen=True, kw_only=True):
+    """One component of a kind's mean step or, where `kind` is None, of a whole generation."""
 
-    convention: Convention
     kind: Kind | None
-    component: Component
-    forwards: int
-    flops: float
-    bytes: float
     floor_s: float
-
-    @property
-    def intensity(self) -> float:
-        """FLOPs per byte; infinite where no bytes move."""
-        return _intensity(self.flops, self.bytes)
 
 
 def predict(
@@ -79,29 +76,21 @@ def predict(
     >>> linear.kind, linear.component, linear.forwards, f"{linear.flops / linear.forwards:.4g}"
     ('denoise', 'linear', 64, '1.727e+13')
     """
-    lengths = {"prompt": prompt, "generate": generate, "block": block, "steps": steps, "batch": batch}
-    for name, number in lengths.items():
+    requested = {"prompt": prompt, "generate": generate, "block": block, "steps": steps, "batch": batch}
+    for name, number in requested.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name} = {number}; expected at least 1.")
     if mode == "ar":
-        point = Point(model=shape.name, mode=mode, prompt_tokens=prompt, generated_tokens=generate, batch=batch)
-        return list(_predictions(shape, point, item_bytes, convention))
-    block, steps = block or generate, steps or generate
-    if generate % block:
-        raise ConfigError(f"block = {block} does not divide generate = {generate}.")
-    if steps > generate or steps % (generate // block):
-        raise ConfigError(
-            f"steps = {steps}; expected a multiple of the {generate // block} blocks, {generate} at most."
-        )
-    point = Point(
-        model=shape.name,
-        mode=mode,
-        prompt_tokens=prompt,
-        generated_tokens=generate,
-        batch=batch,
-        block=block,
-        steps=steps,
-    )
+        block = steps = None
+    else:
+        block, steps = block or generate, steps or generate
+        if generate % block:
+            raise ConfigError(f"block = {block} does not divide generate = {generate}.")
+        blocks = generate // block
+        if steps > generate or steps % blocks:
+            raise ConfigError(f"steps = {steps}; expected a multiple of the {blocks} blocks, {generate} at most.")
+    lengths = {"prompt_tokens": prompt, "generated_tokens": generate, "block": block, "steps": steps, "batch": batch}
+    point = Point(model=shape.name, mode=mode, **lengths)  # type: ignore[arg-type]
     return list(_predictions(shape, point, item_bytes, convention))
 
 
@@ -119,16 +108,6 @@ def floor_s(prediction: Prediction, roofs: Roofs, dtype: str = "bf16") -> float:
     The floor of a sum of components comes from their summed FLOPs and bytes, as if they overlapped perfectly.
     """
     return max(prediction.flops / roofs.flops_per_s(dtype), prediction.bytes / roofs.bytes_per_s)
-
-
-def per_step(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16") -> list[Total]:
-    """The mean step of each kind, by component."""
-    return _totals(predictions, roofs, dtype, by_kind=True)
-
-
-def per_generation(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16") -> list[Total]:
-    """The whole generation, by component."""
-    return _totals(predictions, roofs, dtype, by_kind=False)
 
 
 def _predictions(
@@ -190,12 +169,12 @@ def _similar(point: Point, contexts: Collection[int]) -> Iterator[tuple[Forward,
     yield from ((stretch[0], stretch[-1], len(stretch)) for stretch in stretches)
 
 
-def _totals(predictions: Iterable[Prediction], roofs: Roofs, dtype: str, *, by_kind: bool) -> list[Total]:
-    """By convention and component, in order of appearance: the mean step of each kind, or the sum of all forwards."""
+def totals(predictions: Iterable[Prediction], roofs: Roofs, dtype: str = "bf16", *, by_kind: bool) -> list[Total]:
+    """By convention and component, in order of appearance: the mean step of each kind, or the whole generation."""
     groups: dict[tuple[str, ...], list[Prediction]] = {}
     for each in predictions:
         groups.setdefault((each.convention, each.kind if by_kind else "", each.component), []).append(each)
-    totals = []
+    rows = []
     for group in groups.values():
         count = sum(each.forwards for each in group)
         # the mean of a kind's forwards, or the sum of all
@@ -209,11 +188,5 @@ def _totals(predictions: Iterable[Prediction], roofs: Roofs, dtype: str, *, by_k
             bytes=sum(each.bytes for each in group) / divisor,
             floor_s=sum(floor_s(each, roofs, dtype) for each in group) / divisor,
         )
-        totals.append(total)
-    return totals
-
-
-def _intensity(flops: float, moved_bytes: float) -> float:
-    if moved_bytes:
-        return flops / moved_bytes
-    return float("inf") if flops else 0.0
+        rows.append(total)
+    return rows

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
+import msgspec
+
 from ridgeline.analyze.theory.closed_forms import CONVENTIONS, Component, Convention
-from ridgeline.analyze.theory.generation import Total, per_generation, per_step, predict_point
+from ridgeline.analyze.theory.generation import Total, predict_point, totals
 from ridgeline.capture.configuration import points as config
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.errors import ConfigError
@@ -47,44 +50,28 @@ def theory(
     if output_format not in FORMATS:
         raise ConfigError(f"format = {output_format}; expected one of {', '.join(FORMATS)}.")
     values = {
-        "model": model,
-        "mode": mode,
-        "prompt_tokens": prompt,
-        "generated_tokens": generate,
-        "batch": batch,
-        "block": block,
-        "steps": steps,
-        "beyond_training": True,
-    }
+        "model": model, "mode": mode, "prompt_tokens": prompt, "generated_tokens": generate, "batch": batch,
+        "block": block, "steps": steps, "beyond_training": True,
+    }  # fmt: skip
     (point,) = config.points({key: value for key, value in values.items() if value is not None}, source="theory")
     roofs = roofs_of(device)
     # of each convention the mean steps, then the generation
-    totals: dict[Convention, list[Total]] = {}
+    of_conventions: dict[Convention, list[Total]] = {}
     for convention in CONVENTIONS:
         predictions = predict_point(point, convention)
-        steps_and_whole = per_step(predictions, roofs, point.dtype), per_generation(predictions, roofs, point.dtype)
-        totals[convention] = [total for part in steps_and_whole for total in part]
+        of_conventions[convention] = [
+            total for by_kind in (True, False) for total in totals(predictions, roofs, point.dtype, by_kind=by_kind)
+        ]
     if output_format == "table":
-        return _text(point, roofs, totals)
-    shared = {name: getattr(point, name) for name in COLUMNS[:7]} | {"roofs": roofs.of}
-    records = [
-        {
-            **shared,
-            "scope": "generation" if each.kind is None else "step",
-            "kind": each.kind,
-            "forwards": each.forwards,
-            "component": each.component,
-            "convention": each.convention,
-            "flops": each.flops,
-            "bytes": each.bytes,
-            "intensity": each.intensity if each.bytes else None,
-            "floor_s": each.floor_s,
-        }
-        for of_convention in totals.values()
-        for each in of_convention
-    ]
+        return _text(point, roofs, of_conventions)
+    records = []
+    for total in chain.from_iterable(of_conventions.values()):
+        # the table has no number for an intensity without bytes, and JSON none for infinity
+        intensity = total.intensity if total.bytes else None
+        computed = {"scope": "step" if total.kind else "generation", "roofs": roofs.of, "intensity": intensity}
+        records.append(msgspec.structs.asdict(point) | msgspec.structs.asdict(total) | computed)
     write = write_json if output_format == "json" else write_csv
-    write(COLUMNS, (list(record.values()) for record in records), text := io.StringIO())
+    write(COLUMNS, ([record[name] for name in COLUMNS] for record in records), text := io.StringIO())
     return text.getvalue()
 
 

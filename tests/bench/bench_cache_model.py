@@ -16,7 +16,8 @@ import polars as pl
 
 path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ridgeline.analyze.cache_model import Touch, frame, predict
+from ridgeline.analyze.cache_model.operands import Touch, frame
+from ridgeline.analyze.cache_model.predict import predict
 
 L2_BYTES = 60 << 20
 KERNELS_A_LAYER = 40

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.pricing.rules import (
-    activation,
-    allocation,
     attention,
     collective,
     convolution,
     experts,
     gather,
-    kv_cache,
     matmul,
     normalization,
     pointwise,
@@ -25,30 +22,17 @@ from ridgeline.analyze.pricing.rules import (
 )
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule
 
-RULES: dict[str, Rule] = {
-    name: rule
-    for module in (
-        matmul, attention, convolution, normalization, pointwise, quantization, reduction, gather, allocation,
-    )
-    for rule in module.RULES
-    for name in rule.operators
-}  # fmt: skip
-
+_OF_TORCH = (matmul, attention, convolution, normalization, pointwise, quantization, reduction, gather)
+_OF_ENGINES = (matmul, attention, normalization, rotary, pointwise, quantization, gather, experts, collective)
+RULES: dict[str, Rule] = {name: rule for module in _OF_TORCH for rule in module.RULES for name in rule.operators}
 ENGINE_RULES: dict[str, EngineRule] = {
-    name: rule
-    for module in (
-        matmul, attention, normalization, rotary, activation, quantization, kv_cache, experts, collective,
-    )
-    for rule in module.ENGINE_RULES
-    for name in rule.operators
-}  # fmt: skip
+    name: rule for module in _OF_ENGINES for rule in module.ENGINE_RULES for name in rule.operators
+}
 
 
 def find(operator: str) -> Rule | None:
     """The rule for an operator of ``aten``, by its name without overload and trailing underscore."""
-    if not operator.startswith("aten::"):
-        return None
-    return RULES.get(base_name(operator))
+    return RULES.get(base_name(operator)) if operator.startswith("aten::") else None
 
 
 def find_engine(operator: str) -> EngineRule | None:

@@ -13,14 +13,11 @@ FLOPs are unknown. Paged attention does not record lengths: its price takes the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from ridgeline.analyze.pricing.meta import Bound
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, contiguous, never, unknown_flops
 from ridgeline.analyze.pricing.signature import Arguments, Tensor, total_bytes
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
-
 
 Corner = Literal["top left", "bottom right"]
 """The corner in which a causal mask's diagonal ends."""

@@ -7,13 +7,10 @@ of the input and that of the weight each take as many as the convolution. Biases
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from ridgeline.analyze.pricing.meta import Bound
 from ridgeline.analyze.pricing.rules.rule import Rule, contiguous
 from ridgeline.analyze.pricing.signature import Tensor
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
 
 
 def _flops(bound: Bound, outputs: list[Tensor]) -> int:

@@ -29,29 +29,23 @@ ENGINE_RULES = (
             "sglang::outplace_fused_experts", "sglang::inplace_fused_experts",
         ),
         "hidden -first -second weights chosen",
-        lambda call: (
-            2
-            * call.needed("chosen").elements
-            * sum(math.prod(call.needed(name).shape[1:]) for name in ("first", "second"))
-        ),
+        lambda call: 2
+        * call.needed("chosen").elements
+        * sum(math.prod(call.needed(name).shape[1:]) for name in ("first", "second")),
         _reached,
         lambda call: call.needed("chosen").elements >= 5 * call.needed("first").shape[0],
     ),
     # neither the experts' matrices nor how many a token has are recorded
     EngineRule(
-        ("vllm::moe_forward", "vllm::moe_forward_shared"),
-        "hidden router",
-        unknown_flops,
-        lambda call: (0, call.needed("hidden").distinct_bytes),
-        never,
+        ("vllm::moe_forward", "vllm::moe_forward_shared"), "hidden router",
+        unknown_flops, lambda call: (0, call.needed("hidden").distinct_bytes), never,
     ),
     # softmax of the router's scores, the largest are chosen
     EngineRule(("_moe_C::topk_softmax",), "=weights =chosen =rows scores", each("scores", 4)),
     EngineRule(("sgl_kernel::topk_softmax",), "=weights =chosen scores", each("scores", 4)),
     EngineRule(
         ("_moe_C::moe_align_block_size", "sgl_kernel::moe_align_block_size"),
-        "chosen _experts _block =sorted =owners =padded =sums?",
-        no_flops,
+        "chosen _experts _block =sorted =owners =padded =sums?", no_flops,
     ),
     EngineRule(("_moe_C::moe_sum",), "input =result", each("input", 1)),
 )  # fmt: skip

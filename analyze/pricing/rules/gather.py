@@ -4,27 +4,25 @@ The profiler does not record lists of optional tensors, so the indices of ``inde
 both make a view of the tensor (a recorded ``as_strided`` inside them, with stride 0 in the place of an index), and its
 sizes are those of the elements that are read or written. Ingest writes these sizes into the signature. The price is
 then exact except for the bytes of the indices.
+
+Writes to a cache of keys and values touch the slots of the step's tokens. A padded step has more keys than slots; only
+keys with a slot are read and written. Allocations, and aliases that their schema does not mark, touch no data.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 
 from ridgeline.analyze.pricing.families import base_name
-from ridgeline.analyze.pricing.rules.rule import Bytes, Rule, contiguous, no_flops
-from ridgeline.analyze.pricing.signature import Tensor, total_bytes
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.rules.rule import Bytes, EngineBytes, EngineRule, Rule, contiguous, no_flops
+from ridgeline.analyze.pricing.signature import Arguments, Tensor, tensors_of, total_bytes
 
 
 def _index_bytes(bound: Bound) -> int:
-    values = [bound.arguments.get(name) for name in ("index", "indices")]
-    tensors = [t for v in values for t in (v if isinstance(v, list) else [v]) if isinstance(t, Tensor)]
-    return total_bytes(tensors)
+    return sum(total_bytes(tensors_of(bound.arguments.get(name))) for name in ("index", "indices"))
 
 
 def _gathered(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
@@ -86,25 +84,28 @@ def _accumulated(bound: Bound, outputs: list[Tensor]) -> int:
 
 
 RULES = (
+    Rule(
+        (
+            "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided",
+            "resize", "_unsafe_view", "_reshape_alias", "set", "_fused_sdp_choice", "is_same_size",
+        ),
+        no_flops, outputs=lambda bound: [], bytes=lambda bound, outputs: (0, 0),
+    ),
     Rule(("gather", "index_select", "embedding", "take", "take_along_dim"), no_flops, bytes=_gathered),
     # ingest put the result's sizes in the place of the indices, which are not recorded
     Rule(
-        ("index",),
-        no_flops,
-        outputs=lambda bound: (
-            None if (sizes := bound.numbers("indices")) is None else [contiguous(tuple(sizes), bound.needed("self"))]
-        ),
-        bytes=_gathered,
+        ("index",), no_flops, bytes=_gathered,
+        outputs=lambda bound: None
+        if (sizes := bound.numbers("indices")) is None
+        else [contiguous(tuple(sizes), bound.needed("self"))],
     ),
     Rule(("embedding_dense_backward",), lambda bound, outputs: bound.needed("grad_output").elements),
     # an addition for every gathered element, and a multiplication if it is weighted; a maximum (mode 2) is free
     Rule(
         ("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"),
-        lambda bound, outputs: (
-            _bag_elements(bound) * (2 if bound.tensor("per_sample_weights") else 1)
-            if outputs[0].floating and bound.arguments.get("mode") != "2"
-            else 0
-        ),
+        lambda bound, outputs: _bag_elements(bound) * (2 if bound.tensor("per_sample_weights") else 1)
+        if outputs[0].floating and bound.arguments.get("mode") != "2"
+        else 0,
         # the requested rows, indices, offsets and weights of the sum are read, and the bags written
         bytes=lambda bound, outputs: (
             _bag_elements(bound) * outputs[0].item_bytes
@@ -116,15 +117,40 @@ RULES = (
     Rule(
         ("index_put", "_index_put_impl"),
         lambda bound, outputs: _accumulated(bound, outputs) if bound.flag("accumulate") else 0,
-        outputs=lambda bound: [bound.needed("self")],
-        bytes=_scattered(accumulates=False),
+        outputs=lambda bound: [bound.needed("self")], bytes=_scattered(accumulates=False),
     ),
     Rule(("scatter_add", "index_add"), _accumulated, bytes=_scattered(accumulates=True)),
     # The profiler does not record the name of the reduction, and PyTorch does not run without it.
     Rule(
-        ("scatter_reduce", "index_reduce"),
-        _accumulated,
-        outputs=lambda bound: [bound.needed("self")],
-        bytes=_scattered(accumulates=True),
+        ("scatter_reduce", "index_reduce"), _accumulated,
+        outputs=lambda bound: [bound.needed("self")], bytes=_scattered(accumulates=True),
     ),
-)
+)  # fmt: skip
+
+
+def _stored(*pairs: tuple[str, str]) -> EngineBytes:
+    """As many rows as there are slots move from each source to its cache, in the types of both."""
+
+    def moved(call: Arguments) -> tuple[int, int]:
+        read = written = 0
+        for source, cache in ((call.needed(source), call.needed(cache)) for source, cache in pairs):
+            # a row of the source for each slot
+            elements = call.needed("slots").elements * source.elements // max(source.shape[0], 1)
+            read += elements * source.item_bytes
+            written += elements * cache.item_bytes
+        return read, written
+
+    return moved
+
+
+ENGINE_RULES = (
+    EngineRule(
+        ("_C_cache_ops::reshape_and_cache", "_C_cache_ops::reshape_and_cache_flash"),
+        "-key -value -key_cache -value_cache slots", no_flops, _stored(("key", "key_cache"), ("value", "value_cache")),
+    ),
+    # the latent and the rotated part lie side by side in one slot
+    EngineRule(
+        ("_C_cache_ops::concat_and_cache_mla",), "-latent -rotated -cache slots",
+        no_flops, _stored(("latent", "cache"), ("rotated", "cache")),
+    ),
+)  # fmt: skip

@@ -8,13 +8,10 @@ and reads at most as many matrices as there are rows.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from ridgeline.analyze.pricing.meta import Bound
 from ridgeline.analyze.pricing.rules.rule import EngineFlops, EngineRule, Rule, contiguous
 from ridgeline.analyze.pricing.signature import Arguments, Tensor, total_bytes
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
 
 _LEFT = ("self", "input", "mat1", "batch1", "mat_a", "mat")
 _LEFT_OF_SUM = ("mat1", "batch1", "mat")
@@ -77,7 +74,7 @@ def _grouped_bytes(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
 
 
 RULES = (
-    Rule(("mm", "bmm", "mv", "dot", "vdot"), _product),
+    Rule(("mm", "bmm", "mv", "dot", "vdot", "linear", "mkldnn_linear", "_linear_pointwise", "matmul"), _product),
     # the factors, and the addend unless it is multiplied by 0
     Rule(
         ("addmm", "_addmm_activation", "baddbmm", "addmv"),
@@ -88,7 +85,6 @@ RULES = (
         ),
     ),
     Rule(("_scaled_mm", "_int_mm", "_weight_int4pack_mm", "_weight_int8pack_mm"), _product, otherwise=_scaled_outputs),
-    Rule(("linear", "mkldnn_linear", "_linear_pointwise", "matmul"), _product),
     Rule(("_grouped_mm", "_scaled_grouped_mm"), _grouped, outputs=_grouped_outputs, bytes=_grouped_bytes),
 )
 
@@ -131,11 +127,8 @@ ENGINE_RULES = (
     EngineRule(("sgl_kernel::dsv3_fused_a_gemm", "sgl_kernel::dsv3_router_gemm"), "=out a b", _times("a", "out")),
     # the width of the result is that of the right operand
     EngineRule(
-        ("sgl_kernel::fp8_scaled_mm", "sgl_kernel::int8_scaled_mm"), "a b scale_a scale_b _dtype bias?",
-        lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1], _returned,
-    ),
-    EngineRule(
-        ("sgl_kernel::fp8_blockwise_scaled_mm",), "a b scale_a scale_b _dtype",
+        ("sgl_kernel::fp8_scaled_mm", "sgl_kernel::int8_scaled_mm", "sgl_kernel::fp8_blockwise_scaled_mm"),
+        "a b scale_a scale_b _dtype bias?",
         lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1], _returned,
     ),
     # packed weights: the sizes are among the arguments

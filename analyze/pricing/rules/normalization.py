@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ridgeline.analyze.pricing.meta import Bound
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Flops, Rule, each
 from ridgeline.analyze.pricing.signature import Tensor
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
 
 
 def _per_element(operations: int, affine: int) -> Flops:
@@ -35,25 +31,29 @@ RULES = (
     # square, add; scale; weight
     Rule(("_fused_rms_norm", "rms_norm"), _per_element(3, 1)),
     # the normalized input again, two sums, and the gradient from these; weight and its gradient
-    Rule(("native_layer_norm_backward", "native_group_norm_backward"), _per_element(9, 3)),
-    Rule(("native_batch_norm_backward", "cudnn_batch_norm_backward", "batch_norm_backward"), _per_element(9, 3)),
+    Rule(
+        (
+            "native_layer_norm_backward", "native_group_norm_backward", "native_batch_norm_backward",
+            "cudnn_batch_norm_backward", "batch_norm_backward",
+        ),
+        _per_element(9, 3),
+    ),
     Rule(("_fused_rms_norm_backward",), _per_element(6, 3)),
 )  # fmt: skip
 
 # as PyTorch's with a weight: 4; the addition before it 1; the scaling to a quantized type 1
 ENGINE_RULES = (
-    EngineRule(("_C::rms_norm",), "=result input weight", each("input", 4)),
-    EngineRule(("sgl_kernel::rmsnorm", "sgl_kernel::gemma_rmsnorm"), "=result input weight", each("input", 4)),
+    EngineRule(
+        ("_C::rms_norm", "sgl_kernel::rmsnorm", "sgl_kernel::gemma_rmsnorm"), "=result input weight", each("input", 4)
+    ),
     EngineRule(
         ("_C::fused_add_rms_norm", "sgl_kernel::fused_add_rmsnorm", "sgl_kernel::gemma_fused_add_rmsnorm"),
-        "+input +residual weight",
-        each("input", 5),
+        "+input +residual weight", each("input", 5),
     ),
     EngineRule(("_C::rms_norm_static_fp8_quant",), "=result input weight scale", each("input", 5)),
     EngineRule(("_C::fused_add_rms_norm_static_fp8_quant",), "=result input +residual weight scale", each("input", 6)),
     EngineRule(
-        ("_C::rms_norm_dynamic_per_token_quant",),
-        "=result input weight =scale _epsilon bound? +residual?",
+        ("_C::rms_norm_dynamic_per_token_quant",), "=result input weight =scale _epsilon bound? +residual?",
         lambda call: call.needed("input").elements * (6 if call.tensor("residual") else 5),
     ),
-)
+)  # fmt: skip

@@ -1,31 +1,22 @@
-"""Elementwise arithmetic, by the operations of an output element; 0 if the result is not floating point."""
+"""Elementwise arithmetic, by the operations of an output element; 0 if the result is not floating point.
+
+Activations of inference engines multiply one half of their input by the activated other: an element of the result
+takes the operations of the activation and one for the product.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ridgeline.analyze.pricing.rules.rule import Flops, Rule, no_flops
-from ridgeline.analyze.pricing.signature import Tensor
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.rules.rule import EngineRule, Flops, Rule, each, no_flops
+from ridgeline.analyze.pricing.signature import Tensor, tensors_of
 
 
 def _per_element(operations: int) -> Flops:
-    def flops(bound: Bound, outputs: list[Tensor]) -> int:
-        written = outputs or [t for name in ("self", "input") if (t := bound.tensor(name))]
-        return operations * written[0].elements if written and written[0].floating else 0
-
-    return flops
-
-
-def _of_lists(operations: int) -> Flops:
-    """``operations`` for every element of every tensor in the computed list."""
+    """``operations`` for every floating-point element of the results, or of the operand that is changed in place."""
 
     def flops(bound: Bound, outputs: list[Tensor]) -> int:
-        listed = bound.arguments.get("self")
-        tensors = outputs or (listed if isinstance(listed, list) else [])
-        return operations * sum(t.elements for t in tensors if t.floating)
+        written = outputs or tensors_of(bound.arguments.get("self") or bound.arguments.get("input"))
+        return operations * sum(tensor.elements for tensor in written if tensor.floating)
 
     return flops
 
@@ -37,40 +28,58 @@ ONE = (
 )  # fmt: skip
 
 RULES = (
-    Rule(ONE, _per_element(1)),
+    # drawing the mask of a dropout is free, scaling the rest is not
+    Rule((*ONE, "_prelu_kernel", "native_dropout", "_fused_dropout", "native_dropout_backward"), _per_element(1)),
+    Rule(tuple(f"_foreach_{name}" for name in ONE), _per_element(1)),
     # a scale, a product or quotient, a sum
-    Rule(("addcmul", "addcdiv", "lerp", "polar"), _per_element(3)),
-    # a sigmoid and a product
-    Rule(("glu",), _per_element(5)),
-    Rule(("_prelu_kernel",), _per_element(1)),
-    # the activation again, its derivative, and the product with the gradient
-    Rule(("silu_backward", "gelu_backward", "mish_backward"), _per_element(8)),
+    Rule(("addcmul", "addcdiv", "lerp", "polar", "_foreach_addcmul", "_foreach_addcdiv", "_foreach_lerp"),
+         _per_element(3)),
     # y · (1 − y) times the gradient
     Rule(("sigmoid_backward", "tanh_backward"), _per_element(3)),
-    Rule(("threshold_backward", "leaky_relu_backward", "hardtanh_backward"), no_flops),
-    # drawing the mask is free, scaling the rest is not
-    Rule(("native_dropout", "_fused_dropout", "native_dropout_backward"), _per_element(1)),
     # x / (1 + exp(-x)) and its kin
     Rule(("sigmoid", "silu", "hardswish"), _per_element(4)),
-    # x/2 · (1 + erf(x/√2))
-    Rule(("gelu",), _per_element(5)),
-    # exponential, logarithm, sum, scale and its inverse
-    Rule(("softplus", "mish"), _per_element(5)),
+    # a sigmoid and a product; x/2 · (1 + erf(x/√2)); exponential, logarithm, sum, scale and its inverse
+    Rule(("glu", "gelu", "softplus", "mish"), _per_element(5)),
+    # the activation again, its derivative, and the product with the gradient
+    Rule(("silu_backward", "gelu_backward", "mish_backward"), _per_element(8)),
     Rule(
         (
             "relu", "leaky_relu", "hardtanh", "threshold", "clamp", "clamp_min", "clamp_max", "maximum", "minimum",
             "where", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "logical_xor",
-            "bitwise_and", "bitwise_or", "bitwise_not", "bitwise_xor", "isnan", "isinf", "isfinite",
-            "masked_fill", "sign",
+            "bitwise_and", "bitwise_or", "bitwise_not", "bitwise_xor", "isnan", "isinf", "isfinite", "masked_fill",
+            "sign", "threshold_backward", "leaky_relu_backward", "hardtanh_backward",
         ),
         no_flops,
     ),
-    Rule(("copy", "fill", "zero", "_foreach_copy", "_foreach_zero"), no_flops, overwrites=True),
     Rule(
-        ("random", "uniform", "normal", "exponential", "bernoulli", "geometric", "cauchy", "log_normal"),
-        no_flops,
-        overwrites=True,
+        (
+            "copy", "fill", "zero", "_foreach_copy", "_foreach_zero",
+            "random", "uniform", "normal", "exponential", "bernoulli", "geometric", "cauchy", "log_normal",
+        ),
+        no_flops, overwrites=True,
     ),
-    Rule(tuple(f"_foreach_{name}" for name in ONE), _of_lists(1)),
-    Rule(("_foreach_addcmul", "_foreach_addcdiv", "_foreach_lerp"), _of_lists(3)),
+)  # fmt: skip
+
+ENGINE_RULES = (
+    # x / (1 + exp(-x)): 4; and the product. An approximate gelu without a product: 5
+    EngineRule(
+        (
+            "_C::silu_and_mul", "_C::mul_and_silu", "sgl_kernel::silu_and_mul",
+            "_C::gelu_new", "_C::gelu_fast", "_C::gelu_quick",
+        ),
+        "=result input", each("result", 5),
+    ),
+    # x/2 · (1 + erf(x/√2)): 5; and the product
+    EngineRule(
+        (
+            "_C::gelu_and_mul", "_C::gelu_tanh_and_mul", "_C::swigluoai_and_mul",
+            "sgl_kernel::gelu_and_mul", "sgl_kernel::gelu_tanh_and_mul",
+        ),
+        "=result input", each("result", 6),
+    ),
+    # the threshold is a comparison
+    EngineRule(("_C::fatrelu_and_mul",), "=result input", each("result", 1)),
+    # and scaled to a quantized type
+    EngineRule(("_C::silu_and_mul_quant",), "=result input scale", each("result", 6)),
+    EngineRule(("_C::silu_and_mul_nvfp4_quant",), "=result =block_scale input scale", each("input", 3)),
 )  # fmt: skip

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from ridgeline.analyze.pricing.meta import Bound
 from ridgeline.analyze.pricing.rules.rule import Flops, Rule, no_flops
 from ridgeline.analyze.pricing.signature import Tensor
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
 
 
 def _per_input(operations: int, per_output: int = 0) -> Flops:
@@ -25,23 +22,19 @@ def _per_input(operations: int, per_output: int = 0) -> Flops:
 RULES = (
     # an addition or product of every element
     Rule(("sum", "nansum", "prod", "cumsum", "cumprod"), _per_input(1)),
-    # a division of every result
-    Rule(("mean",), _per_input(1, per_output=1)),
+    # a division of every result; a mean of windows adds every element once
+    Rule(("mean", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"), _per_input(1, per_output=1)),
     # square, add; a root of every result
     Rule(("norm", "linalg_vector_norm"), _per_input(2, per_output=1)),
     # mean: add; variance: subtract, square, add; a division of every result
     Rule(("var", "std", "var_mean", "std_mean"), _per_input(4, per_output=1)),
     # a product and a sum, then a difference and a product
     Rule(("_softmax_backward_data", "_log_softmax_backward_data"), lambda bound, outputs: 4 * outputs[0].elements),
-    # every element is added once; the mean of a window divides
-    Rule(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"), _per_input(1, per_output=1)),
     # the elements of each window; one size holds for two dimensions
     Rule(
         ("avg_pool2d", "avg_pool3d"),
-        lambda bound, outputs: (
-            outputs[0].elements
-            * math.prod(sizes if len(sizes := bound.numbers("kernel_size") or [1]) > 1 else sizes * 2)
-        ),
+        lambda bound, outputs: outputs[0].elements
+        * math.prod(sizes if len(sizes := bound.numbers("kernel_size") or [1]) > 1 else sizes * 2),
     ),
     Rule(("nll_loss_forward", "nll_loss2d_forward"), _per_input(0, per_output=1)),
     # subtract the maximum, exponentiate, add up, divide
@@ -52,7 +45,9 @@ RULES = (
         (
             "amax", "amin", "aminmax", "max", "min", "argmax", "argmin", "all", "any", "count_nonzero", "topk", "sort",
             "argsort", "kthvalue", "median", "mode", "cummax", "cummin", "searchsorted", "bucketize",
-            "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d",
+            "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "isin", "histc", "bincount",
+            "nll_loss_backward", "nll_loss2d_backward",
+            "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
         ),
         no_flops,
     ),
@@ -62,8 +57,6 @@ RULES = (
     # subtract, square, add; a distance does so in each dimension
     Rule(("mse_loss",), lambda bound, outputs: 3 * bound.needed("self").elements),
     Rule(("_cdist_forward",), lambda bound, outputs: 3 * outputs[0].elements * bound.needed("x1").shape[-1]),
-    Rule(("isin", "histc", "bincount", "nll_loss_backward", "nll_loss2d_backward"), no_flops),
-    Rule(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), no_flops),
     # four neighbours weighted and added, in each of two directions
     Rule(("upsample_bilinear2d",), lambda bound, outputs: 7 * outputs[0].elements),
 )  # fmt: skip

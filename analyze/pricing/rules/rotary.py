@@ -6,7 +6,7 @@ only the rotated part counts.
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.rules.rule import EngineFlops, EngineRule
+from ridgeline.analyze.pricing.rules.rule import EngineRule
 from ridgeline.analyze.pricing.signature import Arguments
 
 
@@ -24,8 +24,8 @@ def _rows(call: Arguments) -> int:
     return min(call.needed("positions").elements * table.shape[-1] * table.item_bytes, table.distinct_bytes)
 
 
-def _flops(*names: str) -> EngineFlops:
-    return lambda call: 3 * sum(_rotated(call, name) for name in names)
+def _rotation(call: Arguments) -> int:
+    return 3 * sum(_rotated(call, name) for name in ("query", "key"))
 
 
 def _turned_bytes(call: Arguments) -> int:
@@ -34,21 +34,18 @@ def _turned_bytes(call: Arguments) -> int:
 
 ENGINE_RULES = (
     EngineRule(
-        ("_C::rotary_embedding", "sgl_kernel::rotary_embedding"),
-        "positions -query -key? _head -table",
-        _flops("query", "key"),
+        ("_C::rotary_embedding", "sgl_kernel::rotary_embedding"), "positions -query -key? _head -table",
+        _rotation,
         # queries and keys are read and written in place
         lambda call: (_turned_bytes(call) + _rows(call), _turned_bytes(call)),
     ),
     EngineRule(
         ("sgl_kernel::apply_rope_pos_ids_cos_sin_cache",),
         "query key =turned_query =turned_key -table positions",
-        _flops("query", "key"),
-        lambda call: (_rows(call), 0),
+        _rotation, lambda call: (_rows(call), 0),
     ),
     EngineRule(
-        ("_C::apply_vision_rotary_2c",),
-        "=turned_query =turned_key query key cosine sine",
+        ("_C::apply_vision_rotary_2c",), "=turned_query =turned_key query key cosine sine",
         lambda call: 3 * (call.needed("query").elements + call.needed("key").elements),
     ),
-)
+)  # fmt: skip

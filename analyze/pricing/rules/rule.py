@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor
-
-if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, dense_strides
 
 Flops = Callable[["Bound", list[Tensor]], int | None]
 Outputs = Callable[["Bound"], list[Tensor] | None]
@@ -39,19 +36,9 @@ EngineBytes = Callable[[Arguments], tuple[int, int]]
 Certainty = Callable[[Arguments], bool]
 
 
-def always(arguments: Arguments) -> bool:
-    """True: everything that the price depends on is recorded."""
-    return True
-
-
 def never(arguments: Arguments) -> bool:
     """False: the price depends on an unrecorded length or choice."""
     return False
-
-
-def nothing_more(arguments: Arguments) -> tuple[int, int]:
-    """No bytes beyond those of the named tensors."""
-    return 0, 0
 
 
 @dataclass(frozen=True)
@@ -67,8 +54,8 @@ class EngineRule:
     operators: tuple[str, ...]
     arguments: str
     flops: EngineFlops
-    moved: EngineBytes = nothing_more
-    certain: Certainty = always
+    moved: EngineBytes = lambda arguments: (0, 0)
+    certain: Certainty = lambda arguments: True
 
 
 def fit(rule: EngineRule, call: Call) -> tuple[Arguments, int, int]:
@@ -110,7 +97,4 @@ def each(name: str, operations: int) -> EngineFlops:
 
 def contiguous(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """A dense tensor of ``shape`` with the element type of ``like``."""
-    strides = [1] * len(shape)
-    for i in range(len(shape) - 2, -1, -1):
-        strides[i] = strides[i + 1] * shape[i + 1]
-    return Tensor(shape, tuple(strides), like.precision, like.item_bytes)
+    return Tensor(shape, dense_strides(shape), like.precision, like.item_bytes)

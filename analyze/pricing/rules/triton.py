@@ -22,7 +22,7 @@ from ridgeline.analyze.pricing.signature import Call, Tensor
 
 def bytes_moved(call: Call) -> tuple[int, int] | None:
     """(read, written) of a generated kernel; None if no tensor is recorded."""
-    tensors = [value for value in call.inputs if isinstance(value, Tensor)]
+    tensors = call.tensors
     if giga := call.measures.get("kernel_num_gb"):
         return round(giga * 1e9), 0
     if not tensors:
@@ -39,11 +39,10 @@ def flops(call: Call) -> int | None:
     """Inductor's own count, or that of a product by its template's operands."""
     if counted := call.measures.get("kernel_flop"):
         return round(counted)
-    if not (_is_template(call) and _words(call) & _PRODUCTS):
+    if not (_is_template(call) and _PRODUCTS.intersection(call.operator.split("_"))):
         return None
     # two matrices with a common inner size and, last, a result of their outer sizes
-    tensors = [value for value in call.inputs if isinstance(value, Tensor)]
-    *operands, result = tensors or [Tensor((), (), "", 0)]
+    *operands, result = call.tensors or [Tensor((), (), "", 0)]
     for left, right in pairwise(operands):
         multiply = len(left.shape) == len(right.shape) >= 2 and left.shape[-1] == right.shape[-2]
         if multiply and result.elements == math.prod(left.shape[:-1]) * right.shape[-1]:
@@ -64,16 +63,12 @@ def _is_template(call: Call) -> bool:
     return call.operator.startswith("triton_tem_")
 
 
-def _words(call: Call) -> frozenset[str]:
-    return frozenset(call.operator.split("_"))
-
-
 def _in_place(call: Call, tensors: list[Tensor]) -> bool:
     """Whether the first tensor is read and written and there is no output (see the module's docstring)."""
     if _is_template(call):
         return False
     if len(tensors) == 1:
-        return not _words(call) & _MADE_FROM_NOTHING
+        return _MADE_FROM_NOTHING.isdisjoint(call.operator.split("_"))
     first, last = tensors[0], tensors[-1]
     # An output has the size of the loop.
     sizes = _loop_sizes(call)
@@ -83,7 +78,7 @@ def _in_place(call: Call, tensors: list[Tensor]) -> bool:
     partial = {math.prod(first.shape[i:]) for i in range(len(first.shape) + 1)}
     merges = all(math.prod(last.shape[i:]) in partial for i in range(len(last.shape) + 1))
     flattened = len(last.shape) < len(first.shape) and merges and last.elements == first.elements
-    return flattened and "view" in _words(call)
+    return flattened and "view" in call.operator.split("_")
 
 
 def _loop_sizes(call: Call) -> set[int]:

@@ -16,7 +16,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ridgeline.analyze.cache_model import Node, Recorded, guess, operands, predict, read_execution_trace
+from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
+from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.predict import predict
+from ridgeline.analyze.cache_model.touches import Node, operands
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.reading.columns import Signature
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from ridgeline.analyze.cache_model import Node, Tensor, read_execution_trace
+from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
+from ridgeline.analyze.cache_model.operands import Tensor
+from ridgeline.analyze.cache_model.touches import Node
 from ridgeline.analyze.errors import CompanionError
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from ridgeline.analyze.cache_model import Policy, Touch, frame, predict
+from ridgeline.analyze.cache_model.lru import Policy
+from ridgeline.analyze.cache_model.operands import Touch, frame
+from ridgeline.analyze.cache_model.predict import predict
 
 MIB = 1 << 20
 L2 = 60 * MIB

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ridgeline.analyze.cache_model import Node, Recorded, guess
+from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.touches import Node
 
 BF16 = "c10::BFloat16"
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ridgeline.analyze.cache_model import Touch, frame, predict
+from ridgeline.analyze.cache_model.operands import Touch, frame
+from ridgeline.analyze.cache_model.predict import predict
 from tests.sampling import examples
 
 MIB = 1 << 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from ridgeline.analyze.cache_model import Node, Tensor, Touch, operands, view
-from ridgeline.analyze.cache_model.touches import PARTIAL_SUMS
+from ridgeline.analyze.cache_model.operands import Tensor, Touch, view
+from ridgeline.analyze.cache_model.touches import PARTIAL_SUMS, Node, operands
 
 SQUARE = "nvjet_sm90_tst_192x192_64x4_2x1_v_bz_coopB_TNN"
 SPLIT = "nvjet_sm90_tst_64x8_64x16_2x1_v_bz_splitK_TNT"

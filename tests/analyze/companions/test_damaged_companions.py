@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ridgeline.analyze.cache_model import read_execution_trace
+from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.companions.counter_files import read_cupti, read_ncu
 from ridgeline.analyze.companions.run_files import read_ceilings, read_run, read_telemetry
 from ridgeline.analyze.companions.size_limit import read_bounded

@@ -14,7 +14,7 @@ from ridgeline.analyze.theory import closed_forms
 from ridgeline.analyze.theory import generation as theory
 from ridgeline.analyze.theory import output as theory_table
 from ridgeline.analyze.theory.closed_forms import Component, Convention, Cost, Work, components
-from ridgeline.analyze.theory.generation import Prediction, Total, floor_s, per_generation, per_step, predict
+from ridgeline.analyze.theory.generation import Prediction, Total, floor_s, predict, totals
 from ridgeline.capture.configuration import points as configuration
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.configuration.presets import PRESETS, Shape
@@ -137,7 +137,7 @@ def test_every_component_is_its_parts_sum() -> None:
 
 
 def test_linear_parameters_of_both_8b_shapes() -> None:
-    assert [closed_forms.linear_parameters(shape) for shape in (LLAMA, LLADA)] == [6_979_321_856] * 2
+    assert [shape.layers * shape.layer_parameters for shape in (LLAMA, LLADA)] == [6_979_321_856] * 2
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -146,7 +146,6 @@ def test_products_are_the_forward_formula(batch: int) -> None:
     predictions = predict(LLADA, mode="dlm_full", prompt=1024, generate=128, batch=batch, steps=1)
     by_hand = batch * (2 * n * 6_979_321_856 + 4 * n * n * d * layers + 2 * n * d * vocabulary)
     assert one(predictions, "denoise", "products").flops == by_hand
-    assert closed_forms.forward_flops(LLADA, query=n, context=n, logits=n, sequences=batch) == by_hand
 
 
 def small(**values: int) -> Shape:
@@ -323,7 +322,7 @@ def whole(mode: str, **values: int) -> Total:
     if mode != "ar":
         sizes = {"block": 16, "steps": 32} | sizes
     predictions = predict(PRESETS["tiny-llada"], mode=mode, **sizes)  # type: ignore[arg-type]
-    (found,) = (each for each in per_generation(predictions, ROOFS) if each.component == "all")
+    (found,) = (each for each in totals(predictions, ROOFS, by_kind=False) if each.component == "all")
     return found
 
 
@@ -423,10 +422,10 @@ def test_floor_of_unlike_steps_is_the_sum_of_theirs() -> None:
     """Where some are bound by operations and others by bytes, the floor of their sums would be less."""
     found = predict(LLADA, mode="dlm_block_dual", prompt=1024, generate=128, block=32)
     refresh, reuse = one(found, "refresh", "all"), one(found, "reuse", "all")
-    (total,) = (each for each in per_generation(found, ROOFS) if each.component == "all")
+    (total,) = (each for each in totals(found, ROOFS, by_kind=False) if each.component == "all")
     assert total.floor_s == pytest.approx(refresh.flops / 100e12 + reuse.bytes / 1e12)
     assert total.floor_s > 1.05 * max(total.flops / 100e12, total.bytes / 1e12)
-    steps = {(each.kind, each.component): each for each in per_step(found, ROOFS)}
+    steps = {(each.kind, each.component): each for each in totals(found, ROOFS, by_kind=True)}
     assert steps["reuse", "all"].bytes == reuse.bytes / 124
     assert steps["reuse", "all"].floor_s == pytest.approx(reuse.bytes / 124 / 1e12)
     assert steps["reuse", "all"].intensity == pytest.approx(reuse.intensity)
