@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count, zip_longest
+from itertools import count, dropwhile, zip_longest
 from typing import NamedTuple
 
 from ridgeline.analyze.cache_model.operands import Tensor, view
@@ -214,6 +214,4 @@ def _matching(state: _State, tensor: Tensor, earlier_inputs: list[_Value]) -> _V
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
     """``shape`` without leading ones."""
-    while shape and shape[0] == 1:
-        shape = shape[1:]
-    return shape
+    return tuple(dropwhile(lambda size: size == 1, shape))

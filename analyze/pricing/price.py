@@ -78,3 +78,6 @@ def _from_torch(call: Call, bound: meta.Bound, rule: Rule | None) -> Price | Non
         flops = produced[0].elements if produced and produced[0].floating else 0
         return Price(flops, read, written, precision, False, "tag", "high")
     return Price(None, read, written, precision, False, "shapes", "low")
+
+
+__all__ = ["Price", "price", "price_all"]
