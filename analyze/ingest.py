@@ -89,7 +89,7 @@ class Options:
 
 
 def analyze(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     warehouse: str | Path,
     *,
     jobs: int = 1,
@@ -100,7 +100,9 @@ def analyze(
     salvage: bool = False,
     lake: str | None = None,
 ) -> list[Result]:
-    """Load every run under ``paths`` into the warehouse file; call ``report`` with each result once it is stored.
+    """Load every run under ``paths`` into the warehouse file; return a result for each, ``failed`` ones included.
+
+    ``report`` is called with each result once it is stored.
 
     ``jobs`` is the number of processes that decode traces. ``twin`` is the eager trace of the same steps, for a call
     with one trace, instead of one beside it. With ``hta``, HTA's analyses are stored beside ours, also for a run that
@@ -122,7 +124,8 @@ def analyze(
         report(result)
         results.append(result)
 
-    sources, errors = discover(map(Path, paths))
+    named = [paths] if isinstance(paths, str | Path) else paths
+    sources, errors = discover(map(Path, named))
     if twin:
         if not twin.is_file():
             raise TraceError(f"{twin}: no such file: expected the eager twin of the trace")

@@ -81,6 +81,7 @@ def reprice(warehouse: Path) -> Repriced:
         raise WarehouseError(f"{warehouse}: no such warehouse: make one with `ridgeline analyze PATH -w {warehouse}`")
     connection = connect(warehouse)
     try:
+        _check_version(connection, warehouse)
         with transaction(connection), Pricer() as pricer:
             prices, messages, result = _reprice_signatures(connection, pricer)
             # the modelled sequences depend on prices; the runs below fill the table again
@@ -101,6 +102,16 @@ def reprice(warehouse: Path) -> Repriced:
     finally:
         connection.close()
     return result
+
+
+def _check_version(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:
+    """Raise :class:`WarehouseError` if newer rules than these have priced a run, as another installation may have."""
+    ((newest,),) = connection.execute("SELECT COALESCE(MAX(rules_version), 0) FROM runs").fetchall()
+    if newest > RULES_VERSION:
+        raise WarehouseError(
+            f"{warehouse}: priced by rules of version {newest}; this ridgeline has version {RULES_VERSION}: "
+            "run the ridgeline that has the newer rules"
+        )
 
 
 def _reprice_signatures(

@@ -51,6 +51,8 @@ def test_from_a_trace_to_every_figure_and_a_comparison(tmp_path: Path) -> None:
     traces = [kineto.write(tmp_path / f"{name}.json", kineto.matmul_step() * n) for n, name in enumerate("ab", 1)]
     results = ridgeline.analyze(map(str, traces), str(tmp_path / "w.duckdb"))
     assert [(result.name, result.outcome) for result in results] == [("a", "loaded"), ("b", "loaded")]
+    # a path alone is no list of characters
+    assert [result.outcome for result in ridgeline.analyze(str(traces[0]), tmp_path / "w.duckdb")] == ["unchanged"]
     connection = ridgeline.connect(tmp_path / "w.duckdb", read_only=True)
     for name in FIGURES:
         assert getattr(ridgeline, name)(connection, "a").data, name

@@ -225,3 +225,14 @@ def test_there_has_to_be_a_warehouse(tmp_path: Path) -> None:
     with pytest.raises(WarehouseError, match="no such warehouse: make one with"):
         reprice(tmp_path / "none.duckdb")
     assert not (tmp_path / "none.duckdb").exists()
+
+
+def test_older_rules_leave_what_newer_ones_priced(tmp_path: Path) -> None:
+    warehouse = tmp_path / "w.duckdb"
+    filled_by(no_products, warehouse, write(tmp_path / "traces"), RULES_VERSION + 1)
+    before = dump(warehouse)
+    with pytest.raises(
+        WarehouseError, match=rf"version {RULES_VERSION + 1}; this ridgeline has version 2"
+    ):
+        reprice(warehouse)
+    assert dump(warehouse) == before

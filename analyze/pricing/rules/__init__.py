@@ -22,11 +22,16 @@ from ridgeline.analyze.pricing.rules import (
 )
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule
 
-_OF_TORCH = (matmul, attention, convolution, normalization, pointwise, quantization, reduction, gather)
-_OF_ENGINES = (matmul, attention, normalization, rotary, pointwise, quantization, gather, experts, collective)
-RULES: dict[str, Rule] = {name: rule for module in _OF_TORCH for rule in module.RULES for name in rule.operators}
+_FAMILIES = (
+    matmul, attention, convolution, normalization, rotary, pointwise, quantization, reduction, gather, experts,
+    collective,
+)  # fmt: skip
+# A family may have rules for PyTorch's operators, for those of engines, or for both.
+RULES: dict[str, Rule] = {
+    name: rule for family in _FAMILIES for rule in getattr(family, "RULES", ()) for name in rule.operators
+}
 ENGINE_RULES: dict[str, EngineRule] = {
-    name: rule for module in _OF_ENGINES for rule in module.ENGINE_RULES for name in rule.operators
+    name: rule for family in _FAMILIES for rule in getattr(family, "ENGINE_RULES", ()) for name in rule.operators
 }
 
 
