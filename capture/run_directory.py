@@ -64,8 +64,8 @@ def tokens_of(point: Point, steps: list[Step], committed: int) -> dict[str, Any]
     }
 
 
-def unfinished(point: Point, environment: Environment, *, outcome: str, message: str) -> Record:
-    """The record of a point without measurements: `outcome` is `oom` or `error`, `message` says why."""
+def unfinished(point: Point, environment: Environment, *, outcome: str = "ok", message: str | None = None) -> Record:
+    """The record of a point without measurements; where it will get none, `message` says why."""
     return Record(
         name=point.directory,
         experiment=point.experiment,

@@ -4,12 +4,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-if TYPE_CHECKING:
-    from ridgeline.capture.configuration.point import Point
+from ridgeline.capture.configuration.point import Point
 
 FULL_EVERY = 6
 """In DiffusionGemma every sixth layer and the last one attend to all positions, the others to a sliding window."""
@@ -135,6 +134,6 @@ PRESETS: Mapping[str, Shape] = Presets()
 """The shapes that the key `model` may name."""
 
 
-def shape_of(point: "Point") -> Shape:
+def shape_of(point: Point) -> Shape:
     """Return the shape that a point runs: the preset of its model with the point's own layers and heads."""
     return PRESETS[point.model].with_(layers=point.layers, heads=point.heads, kv_heads=point.kv_heads)

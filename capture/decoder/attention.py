@@ -6,7 +6,7 @@ View it uses. Without a mask nothing is materialized, and a fused kernel can ser
 """
 
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,28 +28,12 @@ Rotary = tuple[Tensor, Tensor]
 """Cosines and sines of the positions of a forward, each `[1, query, head_dim]`."""
 
 
-class View(Protocol):
-    """The keys and values that a forward's queries see.
+class View:
+    """The keys and values that a forward's queries see: those of the same forward, unless a subclass caches more.
 
-    `mask` is `[query, context]`, true where a query sees a key, or a block mask of that shape; None hides nothing.
+    With `causal` a query sees no later position. `mask` is `[query, context]`, true where a query sees a key, or a
+    block mask of that shape; None hides nothing.
     """
-
-    @property
-    def causal(self) -> bool:
-        """Whether a query sees no later position."""
-
-    @property
-    def mask(self) -> Tensor | BlockMask | None:
-        """The mask besides causality."""
-
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, rotary: Rotary, layer: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries, and the keys and values they see, from projections `[batch, heads, query, head_dim]`."""
-
-
-class Whole:
-    """A forward without a cache: the tokens see each other, restricted by `causal` or `mask`."""
 
     def __init__(self, *, causal: bool = False, mask: Tensor | BlockMask | None = None) -> None:
         self.causal, self.mask = causal, mask
@@ -57,7 +41,7 @@ class Whole:
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, rotary: Rotary, layer: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """All queries, keys and values, rotated."""
+        """Rotated queries, and the keys and values they see, from projections `[batch, heads, query, head_dim]`."""
         del layer
         query, key = apply_rotary_pos_emb(query, key, *rotary)
         return query, key, value

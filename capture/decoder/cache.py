@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, rotate_half
 
-from ridgeline.capture.decoder.attention import Rotary
+from ridgeline.capture.decoder.attention import Rotary, View
 
 
 class KeyValueCache:
@@ -23,7 +23,7 @@ class KeyValueCache:
         return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
 
 
-class Cached:
+class Cached(View):
     """A forward that caches rotated keys, and values, at `positions` `[query]` and sees the first `context` slots.
 
     Positions are on the device, so one launch serves every place in the sequence: a CUDA graph can be replayed there,
@@ -33,7 +33,7 @@ class Cached:
     def __init__(
         self, cache: KeyValueCache, positions: Tensor, context: int, *, causal: bool = False, mask: Tensor | None = None
     ) -> None:
-        self.causal, self.mask = causal, mask
+        super().__init__(causal=causal, mask=mask)
         self._cache, self._positions, self._context = cache, positions, context
 
     def attend(
@@ -47,20 +47,18 @@ class Cached:
         return query, keys[:, :, : self._context], values[:, :, : self._context]
 
 
-class Published:
+class Published(View):
     """The costs of Fast-dLLM's published dual cache in each layer of each reuse step, to measure them.
 
     With `unrotated`, keys are cached before rotation and all of them are rotated again, in float32. With `synchronous`,
     slots and block end are computed from a mask of positions, which makes the host wait five times per layer.
     """
 
-    causal = False
-    mask: Tensor | None = None
-
     def __init__(
         self, cache: KeyValueCache, positions: Tensor, all_rotary: Rotary, *, unrotated: bool, synchronous: bool
     ) -> None:
         """`all_rotary` are cosines and sines of every slot, `[1, capacity, head_dim]` each."""
+        super().__init__()
         self._cache, self._positions, self._all_rotary = cache, positions, all_rotary
         self._unrotated, self._synchronous = unrotated, synchronous
         self._replaced = torch.zeros(all_rotary[0].shape[1], dtype=torch.bool, device=positions.device)

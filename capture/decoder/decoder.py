@@ -22,7 +22,25 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 INITIAL_STD = 0.02
 
 
-class Decoder:
+class Weights:
+    """A network of the library with initialized weights, ready for inference."""
+
+    def __init__(self, network: Any, shape: Shape) -> None:
+        self.network = network.train(False)
+        self.shape = shape
+        self.dtype: torch.dtype = network.lm_head.weight.dtype
+        self.device: torch.device = network.lm_head.weight.device
+        self.depth = shape.layers
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights and buffers. Those that share a storage, as fused or tied weights do, count once."""
+        tensors = (*self.network.parameters(), *self.network.buffers())
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+        return sum(storages.values())
+
+
+class Decoder(Weights):
     """A decoder's weights and one forward over them."""
 
     def __init__(
@@ -33,11 +51,7 @@ class Decoder:
         `linear` `fp8` or `int8` quantizes the linear layers of all blocks to 8 bits. `fused` joins the projections of
         attention and feed-forward blocks into one matrix product each.
         """
-        self.network = network.train(False)
-        self.shape = shape
-        self.dtype: torch.dtype = network.lm_head.weight.dtype
-        self.device: torch.device = network.lm_head.weight.device
-        self.depth = len(network.model.layers)
+        super().__init__(network, shape)
         self.positions = torch.arange(capacity, device=self.device)
         # Before attention is replaced: fused projections join the 8-bit weights.
         if linear != "model":
@@ -48,13 +62,6 @@ class Decoder:
             layer.self_attn = Attention(layer.self_attn, layer=index, **heads, fused=fused)
             if fused:
                 layer.mlp = FeedForward(layer.mlp)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all weights and buffers. Views of one storage, as fused weights are, count once."""
-        tensors = (*self.network.parameters(), *self.network.buffers())
-        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-        return sum(storages.values())
 
     def reserve(self, capacity: int) -> None:
         """Extend the positions to `capacity`, for a point longer than the earlier ones."""
@@ -120,19 +127,26 @@ def network_config(shape: Shape, capacity: int) -> Any:
     """The library's configuration for a shape and positions below `capacity`."""
     library: Any = Qwen2Config if shape.qkv_bias else LlamaConfig
     return library(
-        hidden_size=shape.hidden,
-        intermediate_size=shape.ffn,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        vocab_size=shape.vocabulary,
-        rms_norm_eps=shape.norm_eps,
+        **sizes(shape),
         rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
         max_position_embeddings=capacity,
         tie_word_embeddings=False,
         attn_implementation="sdpa",
     )
+
+
+def sizes(shape: Shape) -> dict[str, Any]:
+    """The sizes of a shape by the keywords that the library's configurations share."""
+    return {
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.ffn,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "vocab_size": shape.vocabulary,
+        "rms_norm_eps": shape.norm_eps,
+    }
 
 
 def empty_network(shape: Shape, dtype: torch.dtype, device: torch.device, *, capacity: int) -> Any:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ridgeline.capture.configuration.presets import FULL_EVERY, Shape
-
-INITIAL_STD = 0.02
+from ridgeline.capture.decoder.decoder import INITIAL_STD, Weights, sizes
 
 
 class Slots(NamedTuple):
@@ -68,23 +67,13 @@ class EncoderCache:
         return Slots(*(stored[:, :, first:stop] for stored in self.slots[layer]))
 
 
-class GemmaDecoder:
+class GemmaDecoder(Weights):
     """The weights and the two forwards over them."""
 
     def __init__(self, network: Any, shape: Shape) -> None:
         """Wrap a network of `empty_network` with initialized weights."""
-        self.network = network.train(False)
-        self.shape = shape
-        self.dtype: torch.dtype = network.lm_head.weight.dtype
-        self.device: torch.device = network.lm_head.weight.device
-        self.depth = shape.layers
+        super().__init__(network, shape)
         self._cache_keyword = cache_keyword(network)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all weights and buffers. Those that encoder and decoder share count once."""
-        tensors = (*self.network.parameters(), *self.network.buffers())
-        return sum(tensor.nbytes for tensor in tensors)
 
     def reserve(self, capacity: int) -> None:
         """Do nothing: the library computes rotary angles in every forward, for any position."""
@@ -206,15 +195,8 @@ def network_config(shape: Shape, dtype: torch.dtype, device: torch.device) -> An
 
     sliding = [index + 1 < shape.layers and (index + 1) % FULL_EVERY != 0 for index in range(shape.layers)]
     text = {
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.ffn,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_dim,
+        **sizes(shape),
         "global_head_dim": shape.global_head_dim,
-        "rms_norm_eps": shape.norm_eps,
         "max_position_embeddings": shape.max_positions,
         "num_experts": shape.experts,
         "top_k_experts": shape.experts_per_token,

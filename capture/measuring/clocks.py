@@ -1,7 +1,6 @@
 """Time marks along the work of a device: CUDA events on CUDA, the host's clock elsewhere."""
 
 import time
-from typing import Protocol
 
 import torch
 
@@ -14,16 +13,6 @@ def now_ns() -> int:
     return _EPOCH_NS + time.perf_counter_ns()
 
 
-class Clock(Protocol):
-    """Takes time marks and returns their distances from the first."""
-
-    def mark(self) -> None:
-        """Mark the moment at which all work issued so far is done, without waiting for it."""
-
-    def elapsed_ns(self) -> list[int]:
-        """Nanoseconds from the first mark to each of the others. Waits for the device."""
-
-
 class HostClock:
     """A clock for devices whose work is done when a call returns."""
 
@@ -31,14 +20,16 @@ class HostClock:
         self._marks: list[int] = []
 
     def mark(self) -> None:
+        """Mark the moment at which all work issued so far is done, without waiting for it."""
         self._marks.append(time.perf_counter_ns())
 
     def elapsed_ns(self) -> list[int]:
+        """Nanoseconds from the first mark to each of the others. Waits for the device."""
         return [mark - self._marks[0] for mark in self._marks[1:]]
 
 
 class CudaClock:
-    """CUDA events on the current stream, created in advance so that a mark costs one call."""
+    """As HostClock, by CUDA events on the current stream, created in advance so that a mark costs one call."""
 
     def __init__(self, capacity: int) -> None:
         self._unused = [event() for _ in range(capacity)]
@@ -58,7 +49,7 @@ def event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
-def clock(device: torch.device, marks: int) -> Clock:
+def clock(device: torch.device, marks: int) -> HostClock | CudaClock:
     """A clock of `device` for up to `marks` marks."""
     return CudaClock(marks) if device.type == "cuda" else HostClock()
 

@@ -6,28 +6,19 @@ graph serves all steps of a shape, and one compilation, with symbolic lengths wh
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ridgeline.capture.measuring.clocks import synchronize
-from ridgeline.capture.modes import Generation
+from ridgeline.capture.modes.generation import Generation
 from ridgeline.capture.steps import Step
 
 Progress = Callable[[str], None]
 Work = Callable[[Any, Tensor, Tensor], None]
 WARM_UPS = 2
 """Runs on a side stream before the first capture, in which libraries choose kernels and allocate workspaces."""
-
-
-class Runner(Protocol):
-    """Runs the steps of a generation."""
-
-    generation: Generation
-
-    def run(self, step: Step) -> None:
-        """Issue the work of `step`; where confidence decides the next step, wait for its result. Call in order."""
 
 
 class Direct:
@@ -39,6 +30,7 @@ class Direct:
         self._count = torch.arange(max(step.context for step in generation.steps), device=device)
 
     def run(self, step: Step) -> None:
+        """Issue the work of `step`; where confidence decides the next step, wait for its result. Call in order."""
         self.generation.place(step)
         self.issue(step)
         self.generation.learn(step)
@@ -101,6 +93,7 @@ class Graphed:
         self._graphs: dict[tuple[Any, ...], torch.cuda.CUDAGraph] = {}
 
     def run(self, step: Step) -> None:
+        """As `Direct.run`, but nothing waits: no graph is captured where confidence decides."""
         self.generation.place(step)
         self._graphs[shape(step)].replay()
 
@@ -125,6 +118,9 @@ class Graphed:
             self._graphs[key] = graph
 
 
+Runner = Direct | Graphed
+
+
 class Prepared(NamedTuple):
     """A generation ready to run: its runner, the runner that launches every kernel, and the seconds of preparation."""
 
@@ -146,12 +142,9 @@ def prepare(
     On CUDA, compiled code is replayed from graphs unless `replayed` is false.
     """
     started = time.perf_counter()
-    if execution == "compile":
-        compiled = Compiled(generation, device)
-        compiled.compile(progress)
-        launched: Direct = compiled
-    else:
-        launched = Direct(generation, device)
+    launched = (Compiled if execution == "compile" else Direct)(generation, device)
+    if isinstance(launched, Compiled):
+        launched.compile(progress)
     runner: Runner = launched
     if replayed and execution != "eager" and device.type == "cuda":
         runner = Graphed(launched, device)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile, record_function
@@ -35,14 +35,6 @@ ATTENTION = re.compile(r"aten::_?(?:scaled_dot_product_)?(flash|efficient|cudnn)
 MATH = re.compile(r"aten::_scaled_dot_product_attention_math")
 
 
-class Profiled(NamedTuple):
-    """The steps of the window, their durations under the profiler, and the attention backends that ran."""
-
-    steps: list[Step]
-    timings: list[Timing]
-    attention: list[str]
-
-
 def record(
     prepared: Prepared,
     network: torch.nn.Module,
@@ -50,8 +42,10 @@ def record(
     device: torch.device,
     directory: Path,
     steps: Sequence[Step],
-) -> Profiled:
+) -> tuple[list[Step], list[Timing], list[str]]:
     """Profile a window of a generation of `steps` into `trace.json.gz` and `trace.et.json.gz`.
+
+    Returns the steps of the window, their durations under the profiler, and the attention backends that ran.
 
     Graph replays record no operators. For them the same window is profiled again with every kernel launched by the
     host, into `trace.twin.json.gz`, and the execution trace is that of the twin. Raises CaptureError where the profiler
@@ -83,7 +77,7 @@ def record(
     attention = {match[1] for match in ATTENTION.finditer(text)}
     if MATH.search(text) or not attention:
         attention.add("math")
-    return Profiled(inside, timings or launched_timings, sorted(attention))
+    return inside, timings or launched_timings, sorted(attention)
 
 
 def _trace(

@@ -1,6 +1,5 @@
 """Power, clocks, temperature and throttling of an NVIDIA device over time, sampled by a thread during the timings."""
 
-import csv
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from ridgeline.capture.measuring.clocks import now_ns
+from ridgeline.formats import write_csv
 
 PERIOD_S = 0.1
 """Seconds between samples. One sample costs about 1 ms of host time, which slows eager decoding if frequent."""
@@ -93,10 +93,8 @@ def write(path: Path, samples: list[Sample]) -> None:
     if not samples:
         return
     with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for sample in samples:
-            writer.writerow(f"{value:.3f}" if isinstance(value, float) else value for value in sample)
+        rows = ([f"{value:.3f}" if isinstance(value, float) else value for value in sample] for sample in samples)
+        write_csv(COLUMNS, rows, file)
 
 
 def _recorder(device: torch.device) -> Recorder | None:

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 
@@ -15,13 +14,6 @@ from ridgeline.capture.steps import Step
 
 WARM_UP_S = 1.0
 WARM_UP_OF_A_KIND = 2
-
-
-class Measured(NamedTuple):
-    """Timings of all repeats, and the steps that the last repeat took."""
-
-    timings: list[Timing]
-    steps: list[Step]
 
 
 def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S) -> None:
@@ -45,8 +37,10 @@ def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S)
         shapes.discard(shape(step))
 
 
-def measure(runner: Runner, device: torch.device, repeats: int, *, progress: Callable[[str], None]) -> Measured:
-    """Time `repeats` whole generations.
+def measure(
+    runner: Runner, device: torch.device, repeats: int, *, progress: Callable[[str], None]
+) -> tuple[list[Timing], list[Step]]:
+    """Time `repeats` whole generations. Returns their timings, and the steps that the last repeat took.
 
     The host never waits for the device between the first and the last step, unless the mode itself waits.
     """
@@ -54,13 +48,12 @@ def measure(runner: Runner, device: torch.device, repeats: int, *, progress: Cal
     steps: list[Step] = []
     for repeat in range(repeats):
         progress(f"timing, repeat {repeat + 1} of {repeats}")
-        measured = measure_once(runner, device, repeat)
-        timings += measured.timings
-        steps = measured.steps
-    return Measured(timings, steps)
+        measured, steps = measure_once(runner, device, repeat)
+        timings += measured
+    return timings, steps
 
 
-def measure_once(runner: Runner, device: torch.device, repeat: int) -> Measured:
+def measure_once(runner: Runner, device: torch.device, repeat: int) -> tuple[list[Timing], list[Step]]:
     """The timings of one generation, and the steps it took."""
     generation = runner.generation
     marks = clock(device, len(generation.steps) + 1)
@@ -86,7 +79,7 @@ def measure_once(runner: Runner, device: torch.device, repeat: int) -> Measured:
         Timing(metric=metric, phase=None, kind=None, step=None, repeat=repeat, value_ns=ns, started_ns=epoch_ns)
         for metric, ns in values_ns.items()
     ]
-    return Measured(timings + step_timings("step", steps, ends_ns, repeat=repeat, started_ns=epoch_ns), steps)
+    return timings + step_timings("step", steps, ends_ns, repeat=repeat, started_ns=epoch_ns), steps
 
 
 def step_timings(

@@ -1,8 +1,6 @@
 """Decoding modes, one module each: what a step of `steps.schedule` runs on the device."""
 
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import Any
 
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.labels import Labels
@@ -15,65 +13,9 @@ from ridgeline.capture.modes import (
     dlm_full,
     dlm_semi_ar,
 )
-from ridgeline.capture.steps import Kind, Step
+from ridgeline.capture.modes.generation import Generation
 
-
-class Tokens(Protocol):
-    """The tokens of a generation on its device: `tokens` `[batch, length]`, and where they are undecided, `masked`."""
-
-    tokens: Tensor
-    masked: Tensor
-
-
-class Generation(Protocol):
-    """A generation in progress: its steps, to be run in order, and its tokens on the device.
-
-    In an `adaptive` generation the caller skips a step if `finished` is true for it, and calls `learn` after each step,
-    which waits for the device.
-    """
-
-    steps: list[Step]
-    adaptive: bool
-
-    @property
-    def canvas(self) -> Tokens:
-        """The tokens and which of them are undecided."""
-
-    @property
-    def cache_bytes(self) -> int:
-        """Bytes of the key and value cache."""
-
-    @property
-    def logits_bytes(self) -> int:
-        """Bytes of the largest logits of a step."""
-
-    def reset(self) -> None:
-        """Return to the prompt and keep all allocated memory."""
-
-    def place(self, step: Step) -> None:
-        """Copy what differs between steps of a shape to the device, before `work`. Steps run in order."""
-
-    def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
-        """Issue the work of the placed step, without waiting for the device unless the mode is defined to wait.
-
-        `offsets` `[query]` and `visible` `[context]` count from 0. The host passes only their lengths, so that one
-        CUDA graph serves every step of the same shape.
-        """
-
-    def learn(self, step: Step) -> None:
-        """In adaptive generations, wait for the device and record whether the block of `step` is decided."""
-
-    def finished(self, step: Step) -> bool:
-        """Whether `step` can be skipped, as far as `learn` has recorded."""
-
-
-class Start(Protocol):
-    """Constructor of a mode's generation on the device of `decoder`."""
-
-    def __call__(self, decoder: Any, point: Point, labels: Labels) -> Generation: ...
-
-
-MODES: dict[str, Start] = {
+MODES: dict[str, type[Generation]] = {
     "ar": ar.Autoregressive,
     "dlm_full": dlm_full.FullDiffusion,
     "dlm_semi_ar": dlm_semi_ar.SemiAutoregressive,

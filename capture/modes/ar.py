@@ -4,50 +4,20 @@ from torch import Tensor
 
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.decoder.cache import Cached
-from ridgeline.capture.decoder.canvas import Canvas
 from ridgeline.capture.decoder.decoder import Decoder
-from ridgeline.capture.decoder.sampling import Sampler
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.steps import Kind, Step, schedule
+from ridgeline.capture.modes.generation import Generation
+from ridgeline.capture.steps import Kind
 
 
-class Autoregressive:
+class Autoregressive(Generation):
     """A generation in mode `ar`. It ignores end-of-sequence tokens, so that every run has the configured length."""
 
-    adaptive = False
-
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
-        self.steps = schedule(point)
-        self.canvas = Canvas(decoder, point, self.steps)
-        self._decoder, self._labels = decoder, labels
-        self._sampler = Sampler(point, decoder.dtype)
+        super().__init__(decoder, point, labels)
         self._cache = decoder.cache(batch=point.batch, capacity=point.length)
-
-    @property
-    def cache_bytes(self) -> int:
-        """Bytes of the key and value cache."""
-        return self._cache.nbytes
-
-    @property
-    def logits_bytes(self) -> int:
-        """Bytes of a step's logits, which are those of the last position of every sequence."""
-        return len(self.canvas.tokens) * self._decoder.shape.vocabulary * self._decoder.dtype.itemsize
-
-    def reset(self) -> None:
-        """Return to the prompt. The cache stays as it is: every slot is written before it is read."""
-        self.canvas.reset()
-
-    def place(self, step: Step) -> None:
-        """Copy the first position of `step` to where the work reads it."""
-        self.canvas.place(step)
-
-    def learn(self, step: Step) -> None:
-        """Do nothing: no step is ever skipped."""
-
-    def finished(self, step: Step) -> bool:
-        """Return False: no step is ever skipped."""
-        del step
-        return False
+        self.cache_bytes = self._cache.nbytes
+        self._logits_rows = point.batch  # a step has logits of the last position of every sequence only
 
     def work(self, kind: Kind, offsets: Tensor, visible: Tensor) -> None:
         """Forward the step's positions and commit the token after the last one."""

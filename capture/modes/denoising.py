@@ -6,14 +6,14 @@ from torch import Tensor
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.cache import Cached
-from ridgeline.capture.decoder.canvas import Canvas
 from ridgeline.capture.decoder.decoder import Decoder
-from ridgeline.capture.decoder.sampling import Sampler, guided
+from ridgeline.capture.decoder.sampling import guided
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.steps import Kind, Step, schedule
+from ridgeline.capture.modes.generation import Generation
+from ridgeline.capture.steps import Kind, Step
 
 
-class Denoising:
+class Denoising(Generation):
     """A generation of a diffusion mode. A subclass defines by `view` what the queries of a step attend to.
 
     `work` is a function of shapes only: `offsets` `[query]` and `visible` `[context]` are the first integers, and
@@ -26,37 +26,20 @@ class Denoising:
     confident_everywhere = False
     """Whether confidence is computed for every forwarded position, or for the block only."""
 
-    cache_bytes = 0
-
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
         assert point.block is not None
-        self.steps = schedule(point)
-        self.canvas = Canvas(decoder, point, self.steps)
-        self.adaptive = point.adaptive
-        self._decoder, self._labels, self._guidance = decoder, labels, point.guidance
-        self._sampler = Sampler(point, decoder.dtype)
-        self._block = point.block
+        super().__init__(decoder, point, labels)
+        self.adaptive, self._guidance, self._block = point.adaptive, point.guidance, point.block
         self._decided_block: int | None = None
-        self._sequences = point.sequences
         size = (point.batch, 1, decoder.shape.vocabulary)
         # With shifted logits, the logits of a block's first token come from the position before the block, which a
         # local step does not forward. The last step that forwarded that position leaves them here.
         self._leading = decoder.positions.new_zeros(size, dtype=decoder.dtype) if decoder.shape.shifted else None
 
-    @property
-    def logits_bytes(self) -> int:
-        """Bytes of the largest logits of a step."""
-        rows = self._sequences * max(step.query for step in self.steps)
-        return rows * self._decoder.shape.vocabulary * self._decoder.dtype.itemsize
-
     def reset(self) -> None:
         """Return to the prompt and keep all allocated memory."""
         self._decided_block = None
-        self.canvas.reset()
-
-    def place(self, step: Step) -> None:
-        """Copy the block and token count of `step` to where the work reads them."""
-        self.canvas.place(step)
+        super().reset()
 
     def learn(self, step: Step) -> None:
         """In adaptive generations, wait for the device and record whether the block of `step` is fully decided.
@@ -134,7 +117,7 @@ class CachedDenoising(Denoising):
 
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
         super().__init__(decoder, point, labels)
-        self._cache = decoder.cache(batch=self._sequences, capacity=point.length + self.spare)
+        self._cache = decoder.cache(batch=point.sequences, capacity=point.length + self.spare)
         self.cache_bytes = self._cache.nbytes
 
     def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:

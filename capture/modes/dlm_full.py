@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ridgeline.capture.configuration.points import Point
-from ridgeline.capture.decoder.attention import View, Whole
+from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.block_sparse import block_mask
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.labels import Labels
@@ -24,4 +24,4 @@ class FullDiffusion(Denoising):
     def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:
         """Return a view of all positions, limited to the point's window if it has one."""
         del kind, positions, visible
-        return Whole(mask=self._mask)
+        return View(mask=self._mask)

@@ -1,18 +1,10 @@
 """Semi-autoregressive diffusion without a cache: a step forwards the prompt and all blocks up to its own."""
 
-from torch import Tensor
-
-from ridgeline.capture.decoder.attention import View, Whole
-from ridgeline.capture.modes.denoising import Denoising
-from ridgeline.capture.steps import Kind
+from ridgeline.capture.modes.dlm_full import FullDiffusion
 
 
-class SemiAutoregressive(Denoising):
-    """A generation in mode `dlm_semi_ar`. With one block it is the same as `dlm_full`."""
+class SemiAutoregressive(FullDiffusion):
+    """A generation in mode `dlm_semi_ar`: as `dlm_full`, but the schedule's steps are shorter.
 
-    confident_everywhere = True
-
-    def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:
-        """Return a view in which all forwarded positions see each other."""
-        del kind, positions, visible
-        return Whole()
+    All forwarded positions see each other. With one block it is the same as `dlm_full`.
+    """

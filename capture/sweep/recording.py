@@ -67,13 +67,7 @@ def record(point: Point, device: torch.device, directory: Path, workshop: Worksh
     Never raises for what the point does: running out of memory and other exceptions become its outcome, and the memory
     that they held is released before this returns.
     """
-    result = Record(
-        name=point.directory,
-        experiment=point.experiment,
-        config=run_directory.config_of(point, device.type),
-        model=run_directory.model_of(point),
-        environment=environment.describe(device),
-    )
+    result = run_directory.unfinished(point, environment.describe(device))
     # Only text leaves the except clauses of this module: a traceback would keep the failed model's memory alive.
     try:
         with torch.inference_mode():
@@ -142,10 +136,9 @@ def _measure(
     timing.warm_up(prepared.runner, device)
     # Only the timed repeats: energy must not include making weights and warming up.
     with telemetry.recorded(device) as samples:
-        measured = timing.measure(prepared.runner, device, point.repeats, progress=progress)
-    result.timings = measured.timings
+        result.timings, steps = timing.measure(prepared.runner, device, point.repeats, progress=progress)
     committed = int((~generation.canvas.masked[:, point.prompt_tokens :]).sum())
-    result.tokens = run_directory.tokens_of(point, measured.steps, committed)
+    result.tokens = run_directory.tokens_of(point, steps, committed)
     result.energy = energy.summarize(samples, result.tokens["committed"] * point.repeats)
     # Before profiling, whose own memory would count.
     result.memory = memory.peak(
@@ -159,11 +152,12 @@ def _measure(
         progress("calibrating the profiler")
         result.profiler = _profiler_cost(device)
     progress("profiling")
-    profiled = profiling.record(prepared, decoder.network, labels, device, directory, measured.steps)
+    result.window, profiled_timings, attention = profiling.record(
+        prepared, decoder.network, labels, device, directory, steps
+    )
     # The trace cannot tell block-sparse attention: its compiled kernels have names of the compiler's choice.
-    result.attention = ["block_sparse"] if point.attention == "block_sparse" else profiled.attention
-    result.window = profiled.steps
-    result.timings += profiled.timings
+    result.attention = ["block_sparse"] if point.attention == "block_sparse" else attention
+    result.timings += profiled_timings
     return prepared.launched
 
 
@@ -190,7 +184,7 @@ def _scaled(point: Point, decoder: Any, device: torch.device, timings: list[Timi
         with decoder.shallower(half):
             prepared = ready(point, decoder, device, Labels(), progress)
             timing.warm_up(prepared.runner, device)
-            half_timings = timing.measure_once(prepared.runner, device, 0).timings
+            half_timings, _ = timing.measure_once(prepared.runner, device, 0)
         return scaling.extrapolate(timings, half_timings, **depths)
     except Exception as error:
         message = _outcome(error)[1]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 
-from ridgeline.capture.decoder.attention import Whole
+from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.block_sparse import block_mask
 from ridgeline.capture.decoder.sparsity import BLOCK, kept_pairs
 from ridgeline.capture.forecast.footprint import forward_seconds
@@ -73,8 +73,8 @@ def test_a_decoder_sees_what_the_mask_says(execution: str) -> None:
     prepared = ready(point, decoder, CPU, Labels(), lambda _: None)
     generation: Any = prepared.runner.generation
     tokens = generation.canvas.tokens.clone()
-    expected = decoder.forward(tokens, decoder.positions[:384], Whole(mask=dense(384, 20)))
-    assert not torch.allclose(expected, decoder.forward(tokens, decoder.positions[:384], Whole()), rtol=1e-3)
+    expected = decoder.forward(tokens, decoder.positions[:384], View(mask=dense(384, 20)))
+    assert not torch.allclose(expected, decoder.forward(tokens, decoder.positions[:384], View()), rtol=1e-3)
     if execution == "eager":
         actual = decoder.forward(tokens, decoder.positions[:384], generation.view("denoise", None, None))
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
@@ -96,7 +96,7 @@ def test_a_gpu_sees_what_the_mask_says(execution: str) -> None:
     prepared = ready(point, decoder, cuda, Labels(), lambda _: None)
     generation: Any = prepared.runner.generation
     expected = decoder.forward(
-        generation.canvas.tokens.clone(), decoder.positions[:384], Whole(mask=dense(384, 20).cuda())
+        generation.canvas.tokens.clone(), decoder.positions[:384], View(mask=dense(384, 20).cuda())
     )
     masked = generation.canvas.masked.clone()
     prepared.runner.run(generation.steps[0])

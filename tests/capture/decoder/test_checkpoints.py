@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder import checkpoints
-from ridgeline.capture.decoder.attention import Whole
+from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.checkpoints import LLADA_KEYS
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.errors import CheckpointError
@@ -31,7 +31,7 @@ TOKENS = torch.arange(9)[None]
 
 
 def logits(decoder: Decoder) -> Tensor:
-    return decoder.forward(TOKENS, torch.arange(9), Whole())
+    return decoder.forward(TOKENS, torch.arange(9), View())
 
 
 def plain(weights: dict[str, Tensor], name: str) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ridgeline.capture.configuration.presets import PRESETS
-from ridgeline.capture.decoder.attention import Whole
+from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.decoder import Decoder, empty_network, network_config, random_decoder
 from tests.capture import reference
 
@@ -39,7 +39,7 @@ def test_our_forward_is_the_plain_one(name: str, sees: str, fused: bool) -> None
         "all": torch.ones(11, 11, dtype=torch.bool),
         "blocks": blocks[None] <= blocks[:, None],
     }
-    view = {"causal": Whole(causal=True), "all": Whole(), "blocks": Whole(mask=mask["blocks"])}[sees]
+    view = {"causal": View(causal=True), "all": View(), "blocks": View(mask=mask["blocks"])}[sees]
     actual = decoder.forward(TOKENS, decoder.positions[:11], view)
     weights = decoder.network.state_dict()
     for row, tokens in zip(actual, TOKENS, strict=True):
@@ -55,10 +55,10 @@ def test_our_forward_is_the_library_s(name: str) -> None:
     library = empty_network(decoder.shape, torch.float32, torch.device("cpu"), capacity=32)
     library.load_state_dict(decoder.network.state_dict())
     expected = library(input_ids=TOKENS, use_cache=False).logits
-    actual = decoder.forward(TOKENS, decoder.positions[:11], Whole(causal=True))
+    actual = decoder.forward(TOKENS, decoder.positions[:11], View(causal=True))
     if decoder.shape.shifted:
         actual = torch.cat(
-            [actual[:, 1:], decoder.forward(TOKENS, decoder.positions[:11], Whole(causal=True), last=True)], 1
+            [actual[:, 1:], decoder.forward(TOKENS, decoder.positions[:11], View(causal=True), last=True)], 1
         )
         expected = expected[:, : actual.shape[1]]
     torch.testing.assert_close(actual, expected, **TOLERANCE)
@@ -72,7 +72,7 @@ def test_fused_weights_are_the_same_memory() -> None:
     attention.k_proj.weight.zero_()
     projected: list[Tensor] = []
 
-    class Recording(Whole):
+    class Recording(View):
         def attend(self, query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
             projected.extend((query, key, value))
             return query, key, value
@@ -88,7 +88,7 @@ def test_a_shallower_decoder_stops_early() -> None:
     decoder = make("tiny-llada")
     weights = {name: weight for name, weight in decoder.network.state_dict().items() if ".layers.3." not in name}
     with decoder.shallower(3):
-        actual = decoder.forward(TOKENS, decoder.positions[:11], Whole())
+        actual = decoder.forward(TOKENS, decoder.positions[:11], View())
         assert len(decoder.cache(batch=1, capacity=4).keys) == 3
     shape = network_config(decoder.shape, 32)
     assert shape.num_hidden_layers == 4 == decoder.depth
@@ -102,14 +102,14 @@ def test_a_shallower_decoder_stops_early() -> None:
 @pytest.mark.parametrize("backend", ["flash", "math"])
 def test_a_chosen_backend_changes_nothing_but_the_kernel(backend: str) -> None:
     decoder = make("tiny-llama")
-    expected = decoder.forward(TOKENS, decoder.positions[:11], Whole())
+    expected = decoder.forward(TOKENS, decoder.positions[:11], View())
     decoder.attend_by(backend)
-    torch.testing.assert_close(decoder.forward(TOKENS, decoder.positions[:11], Whole()), expected, **TOLERANCE)
+    torch.testing.assert_close(decoder.forward(TOKENS, decoder.positions[:11], View()), expected, **TOLERANCE)
 
 
 def test_a_backend_without_groups_gets_its_keys_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = make("tiny-llama")
-    expected = decoder.forward(TOKENS, decoder.positions[:11], Whole())
+    expected = decoder.forward(TOKENS, decoder.positions[:11], View())
     decoder.attend_by("efficient")
     calls = []
     real = torch.nn.functional.scaled_dot_product_attention
@@ -120,5 +120,5 @@ def test_a_backend_without_groups_gets_its_keys_repeated(monkeypatch: pytest.Mon
             return real(query, key, value, **keys)
 
     monkeypatch.setattr("ridgeline.capture.decoder.attention.F.scaled_dot_product_attention", plain)
-    torch.testing.assert_close(decoder.forward(TOKENS, decoder.positions[:11], Whole()), expected, **TOLERANCE)
+    torch.testing.assert_close(decoder.forward(TOKENS, decoder.positions[:11], View()), expected, **TOLERANCE)
     assert calls == [(8, False)] * 4

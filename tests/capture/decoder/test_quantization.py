@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder import quantization
-from ridgeline.capture.decoder.attention import Whole, join
+from ridgeline.capture.decoder.attention import View, join
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.decoder.quantization import QuantizedLinear, quantized
 from ridgeline.capture.forecast.footprint import forward_seconds, predict
@@ -99,8 +99,8 @@ def decoder(name: str, linear: str, *, fused: bool = False) -> Decoder:
 def test_a_decoder_of_8_bits_is_near_the_one_it_was_made_of(name: str, precision: str, fused: bool) -> None:
     plain, narrow = decoder(name, "model"), decoder(name, precision, fused=fused)
     tokens = torch.randint(0, 4000, (2, 11), generator=torch.Generator().manual_seed(3))
-    expected = plain.forward(tokens, plain.positions[:11], Whole())
-    actual = narrow.forward(tokens, narrow.positions[:11], Whole())
+    expected = plain.forward(tokens, plain.positions[:11], View())
+    actual = narrow.forward(tokens, narrow.positions[:11], View())
     assert 0 < (actual - expected).norm() < 0.15 * expected.norm()
     layers = [module for module in narrow.network.modules() if isinstance(module, QuantizedLinear)]
     assert len(layers) == 7 * 4

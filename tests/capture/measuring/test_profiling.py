@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from ridgeline.capture.decoder.attention import Whole
+from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
@@ -73,7 +73,7 @@ def test_labels_cost_nothing_until_attached_and_leave_nothing_behind(llama: Deco
     def recorded() -> set[str]:
         cpu = [torch.profiler.ProfilerActivity.CPU]
         with torch.profiler.profile(activities=cpu, acc_events=True) as profiler, labels.range("module=sampling"):
-            llama.forward(torch.arange(4)[None], torch.arange(4), Whole())
+            llama.forward(torch.arange(4)[None], torch.arange(4), View())
         return {event.name for event in profiler.events() if "=" in event.name}
 
     assert recorded() == set()

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ridgeline.capture.decoder.attention import Whole
+from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct, walk
-from ridgeline.capture.modes import MODES, Start
+from ridgeline.capture.modes import MODES
 from ridgeline.capture.modes.ar import Autoregressive
 from ridgeline.capture.modes.denoising import Denoising
 from ridgeline.capture.modes.dlm_block_causal import BlockCausalDiffusion, block_causal
@@ -22,6 +22,7 @@ from ridgeline.capture.modes.dlm_block_dual import DualCacheDiffusion
 from ridgeline.capture.modes.dlm_block_prefix import PrefixCacheDiffusion
 from ridgeline.capture.modes.dlm_full import FullDiffusion
 from ridgeline.capture.modes.dlm_semi_ar import SemiAutoregressive
+from ridgeline.capture.modes.generation import Generation
 from ridgeline.capture.steps import Step
 from tests.capture.conftest import make_point
 from tests.sampling import every
@@ -32,7 +33,7 @@ DIFFUSION = [mode for mode in MODES if mode != "ar"]
 PROMPT, LENGTH = 16, 28
 
 
-def begin(mode: Start, decoder: Decoder, **keys: Any) -> Any:
+def begin(mode: type[Generation], decoder: Decoder, **keys: Any) -> Any:
     """A generation, with `run` and `logits_of` for whole steps."""
     name = next(name for name, kind in MODES.items() if kind is mode)
     return mode(decoder, make_point(model=decoder.shape.name, mode=name, **keys), Labels())
@@ -55,7 +56,7 @@ def logits(generation: Any, step: Step) -> Tensor:
 
 def full(decoder: Decoder, tokens: Tensor, **keys: Any) -> Tensor:
     """Logits of a forward without a cache."""
-    return decoder.forward(tokens, decoder.positions[: tokens.shape[1]], Whole(**keys))
+    return decoder.forward(tokens, decoder.positions[: tokens.shape[1]], View(**keys))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
