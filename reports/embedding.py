@@ -1,7 +1,5 @@
 """Encode data for a page: small JSON that a browser decodes quickly, and that cannot end the ``<script>`` around it."""
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -1,7 +1,5 @@
 """The exception that reports raise."""
 
-from __future__ import annotations
-
 from ridgeline.errors import RidgelineError
 
 

@@ -1,7 +1,5 @@
 """Format numbers for reading: three significant digits and an SI prefix."""
 
-from __future__ import annotations
-
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 

@@ -1,7 +1,5 @@
 """Write a page as one HTML file: a template with its style, scripts, Plotly and data inside."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files

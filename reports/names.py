@@ -1,7 +1,5 @@
 """Shorten the names that traces hold, and escape them where Plotly reads markup."""
 
-from __future__ import annotations
-
 import html
 import re
 from functools import cache

@@ -1,14 +1,11 @@
 """Run the SQL behind the pages and figures: the files of ``sql/``, with lists of run ids as parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import duckdb
+from duckdb import DuckDBPyConnection as Connection
 
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]
@@ -23,18 +20,18 @@ def text(name: str) -> str:
     return (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def rows(connection: duckdb.DuckDBPyConnection, name: str, **parameters: Parameter) -> list[Row]:
+def rows(connection: Connection, name: str, **parameters: Parameter) -> list[Row]:
     """Return the rows of ``sql/<name>.sql``, each a dictionary by column."""
     return fetch(connection, text(name), **parameters)
 
 
-def fetch(connection: duckdb.DuckDBPyConnection, statement: str, **parameters: Parameter) -> list[Row]:
+def fetch(connection: Connection, statement: str, **parameters: Parameter) -> list[Row]:
     """Return the rows of a statement, each a dictionary by column."""
     columns = fetch_columns(connection, statement, **parameters)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def fetch_columns(connection: duckdb.DuckDBPyConnection, statement: str, **parameters: Parameter) -> Columns:
+def fetch_columns(connection: Connection, statement: str, **parameters: Parameter) -> Columns:
     """Return the rows of a statement as one list a column. Parameters that the statement does not name are ignored."""
     used = {
         name: value if isinstance(value, int) else list(value)

@@ -1,19 +1,15 @@
 """Compare two runs, or two groups of runs: the rows of ``sql/compare.sql``, and the settings that differ."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from ridgeline.reports import queries
 from ridgeline.reports.comparison.sides import side_run_ids
 from ridgeline.reports.errors import ReportError
 from ridgeline.reports.formatting import duration, percent
 from ridgeline.reports.queries import Row
-
-if TYPE_CHECKING:
-    import duckdb
 
 ANY_MODULE = "(any module)"
 UNKNOWN = "unknown"
@@ -162,7 +158,7 @@ class Comparison:
         return list(checked.values())
 
 
-def compare(connection: duckdb.DuckDBPyConnection, base: str, other: str) -> Comparison:
+def compare(connection: Connection, base: str, other: str) -> Comparison:
     """Compare two runs, or two groups of runs as :func:`~ridgeline.reports.comparison.sides.side_run_ids` reads them.
 
     Raises :class:`~ridgeline.warehouse.errors.SelectionError` if a side is unknown or ambiguous, and

@@ -1,11 +1,11 @@
 """Write the page of a comparison: ``compare.html``, before and after on the axes of one machine."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from ridgeline.reports import html, queries
 from ridgeline.reports.comparison.compare import LEVELS, Comparison
@@ -18,13 +18,10 @@ from ridgeline.reports.formatting import duration
 from ridgeline.reports.names import shorten
 from ridgeline.reports.queries import Row
 
-if TYPE_CHECKING:
-    import duckdb
-
 SCRIPTS = ("format", "comparison_state", "theme", "roofline", "comparison_figures", "comparison_table", "comparison")
 
 
-def write(connection: duckdb.DuckDBPyConnection, comparison: Comparison, out: str | Path) -> Path:
+def write(connection: Connection, comparison: Comparison, out: str | Path) -> Path:
     """Write ``<out>/compare.html`` and return its path."""
     run_ids = list(dict.fromkeys([*comparison.base.run_ids, *comparison.other.run_ids]))
     ceilings = queries.rows(connection, "ceilings", runs=run_ids)

@@ -1,20 +1,16 @@
 """Select the runs of each side of a comparison."""
 
-from __future__ import annotations
-
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from ridgeline.warehouse.errors import SelectionError
 from ridgeline.warehouse.selection import resolve
 
-if TYPE_CHECKING:
-    import duckdb
-
 EXPERIMENT = "experiment:"
 
 
-def side_run_ids(connection: duckdb.DuckDBPyConnection, side: str) -> list[str]:
+def side_run_ids(connection: Connection, side: str) -> list[str]:
     """Return the ids of the runs that ``side`` names, in their order and without repeats.
 
     A side is a run (name, id or unique prefix of either), a pattern of names with ``*`` and ``?``, ``experiment:NAME``,

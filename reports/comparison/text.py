@@ -1,7 +1,5 @@
 """Print a comparison: a table to read, or every row as CSV or JSON."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable

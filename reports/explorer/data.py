@@ -1,10 +1,10 @@
 """The data of the explorer: runs, roofs, launches and timelines, as its scripts read them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from ridgeline.reports import queries
 from ridgeline.reports.embedding import coded
@@ -14,9 +14,6 @@ from ridgeline.reports.figures.layout import axis, layout
 from ridgeline.reports.figures.machine import Machine, device_name
 from ridgeline.reports.names import shorten
 from ridgeline.reports.queries import Columns, Row
-
-if TYPE_CHECKING:
-    import duckdb
 
 # Queries whose rows the page holds unchanged. Panels about kernels are computed in the browser, from launch groups.
 PANELS = ("runs", "ceilings", "ledger", "step_diagnosis", "steps", "timings", "telemetry")
@@ -36,7 +33,7 @@ class Gathered:
     bins: int
 
 
-def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Gathered:
+def gather(connection: Connection, run_ids: Sequence[str]) -> Gathered:
     """Query everything that the page of these runs needs."""
     rows = {name: queries.rows(connection, name, runs=run_ids) for name in PANELS}
     bins = bins_per_octave(sum(run["kernels"] or 0 for run in rows["runs"]))

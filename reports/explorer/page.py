@@ -1,7 +1,5 @@
 """Write the explorer: ``report.html``, one file that needs no network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +10,7 @@ from ridgeline.reports.explorer import run_table
 from ridgeline.reports.explorer.data import Gathered, document, gather
 from ridgeline.reports.figures.machine import Machine, device_name
 from ridgeline.reports.formatting import duration
-from ridgeline.reports.queries import Row
+from ridgeline.reports.queries import Row, by_column
 from ridgeline.reports.study import page as study_page
 from ridgeline.warehouse.selection import resolve
 
@@ -69,7 +67,7 @@ def write(
         progress("every kernel")
         page = html.write(Path(out) / "report.html", render(gather(connection, run_ids)))
         progress("the study")
-        study_page.write_of(connection, out, run_ids)
+        study_page.write(connection, out, run_ids)
     return page
 
 
@@ -90,11 +88,9 @@ def render(gathered: Gathered) -> str:
 def _ceilings_by_device(rows: dict[str, list[Row]]) -> list[tuple[str, list[Row]]]:
     """Return for each device the rows of its table of ceilings: rate, source, method and date of every roof."""
     device_of = {run["run_id"]: device_name(run) for run in rows["runs"]}
-    by_device: dict[str, list[Row]] = {}
-    for row in rows["ceilings"]:
-        by_device.setdefault(device_of[row["run_id"]], []).append(row)
+    placed = (row | {"device": device_of[row["run_id"]]} for row in rows["ceilings"])
     listed = []
-    for device, ceilings in by_device.items():
+    for device, ceilings in by_column(placed, "device").items():
         # Runs of one device repeat its ceilings; Machine keeps one of each kind and source.
         own: list[Row] = [
             {"what": r.what, "rate": r.rate, "source": r.source, "method": r.method, "measured_on": r.measured_on}

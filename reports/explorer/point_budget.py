@@ -1,7 +1,5 @@
 """How many points a page can hold: single launches where they are few, otherwise bins of similar duration."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from ridgeline.reports.queries import Row, by_column

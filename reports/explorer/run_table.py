@@ -1,7 +1,5 @@
 """The table of runs. A column without values is omitted; a setting that all runs share is listed beneath the table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duckdb import DuckDBPyConnection as Connection
+
 from ridgeline.reports import queries
 from ridgeline.reports.figures import bars, marks, roofs
 from ridgeline.reports.figures.layout import notebook_figure
@@ -16,10 +18,7 @@ from ridgeline.reports.figures.placement import placed
 from ridgeline.warehouse.selection import resolve
 
 if TYPE_CHECKING:
-    import duckdb
     import plotly.graph_objects as go
-
-    Connection = duckdb.DuckDBPyConnection
 
 
 def roofline(connection: Connection, run: str) -> go.Figure:

@@ -1,11 +1,9 @@
 """Horizontal bars of time: stacked by family, or by entry of the ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from ridgeline.reports.figures import families
-from ridgeline.reports.figures.layout import Spec, axis, layout
+from ridgeline.reports.figures.layout import Spec, axis, horizontal_bars, layout
 from ridgeline.reports.names import clip, escape
 from ridgeline.reports.queries import Row
 
@@ -72,26 +70,15 @@ def accounts(rows: Sequence[Row], name: str) -> Spec:
     labels = list(dict.fromkeys(f"{name} · {row['account']}" for row in rows))
     durations = {(row["entry"], f"{name} · {row['account']}"): row["duration_ns"] for row in rows}
     entries = [*ENTRIES, *sorted({row["entry"] for row in rows} - ENTRIES.keys())]
-    data = [
-        _bar(
-            entry,
-            ENTRIES.get(entry, families.COLORS["other"]),
-            labels,
-            [durations.get((entry, label), 0) for label in labels],
-        )
-        for entry in entries
-        if any((entry, label) in durations for label in labels)
-    ]
+    data = []
+    for entry in entries:
+        if any((entry, label) in durations for label in labels):
+            color = ENTRIES.get(entry, families.COLORS["other"])
+            data.append(_bar(entry, color, labels, [durations.get((entry, label), 0) for label in labels]))
     return {"data": data, "layout": frame(len(labels))}
 
 
 def _bar(name: str, color: str, labels: Sequence[str], values_ns: Sequence[float]) -> Spec:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": escape(name),
-        "marker": {"color": color},
-        "x": [value / 1e9 for value in values_ns],
-        "y": [escape(clip(label, 56)) for label in labels],
-        "hovertemplate": "%{y}<br>%{fullData.name}: %{x:.4s}s<extra></extra>",
-    }
+    seconds, texts = [value / 1e9 for value in values_ns], [escape(clip(label, 56)) for label in labels]
+    template = "%{y}<br>%{fullData.name}: %{x:.4s}s<extra></extra>"
+    return horizontal_bars(seconds, texts, name=escape(name), marker={"color": color}, hovertemplate=template)

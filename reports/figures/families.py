@@ -4,8 +4,6 @@ Families that often meet stay distinguishable in normal, deuteranopic and protan
 Families that only move data are squares, so that the shape alone distinguishes them from arithmetic.
 """
 
-from __future__ import annotations
-
 # In the order in which families are stacked and listed.
 COLORS = {
     "matmul": "#4574b8",

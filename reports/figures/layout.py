@@ -81,6 +81,16 @@ def scatter(mode: str, x: Sequence[Any], y: Sequence[Any], **more: Any) -> Spec:
     return {"type": "scatter", "mode": mode, "x": x, "y": y, **more}
 
 
+def horizontal_bars(lengths: Sequence[float], labels: Sequence[str], **more: Any) -> Spec:
+    """Return a trace of horizontal bars."""
+    return {"type": "bar", "orientation": "h", "x": lengths, "y": labels, **more}
+
+
+def error_bars(above: Sequence[float], below: Sequence[float], **more: Any) -> Spec:
+    """Return error bars that reach ``above`` and ``below`` the values of a trace."""
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2, **more}
+
+
 def tooltips(text: Sequence[str], template: str = "%{text}") -> Spec:
     """Return the entries of a trace that show ``text`` under the pointer, without Plotly's box for the trace's name."""
     return {"text": text, "hovertemplate": f"{template}<extra></extra>"}

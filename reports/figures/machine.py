@@ -1,11 +1,10 @@
 """The roofs of a machine, and the axes that follow from them."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 from ridgeline.reports.formatting import si
 from ridgeline.reports.queries import Row
@@ -53,6 +52,12 @@ class Roof:
         return f"{self.what} {self.rate}, {self.source}"
 
 
+def highest(roofs: Sequence[Roof], source: str) -> float | None:
+    """Return the highest value of roofs of this source, or of any source if it has none; None without roofs."""
+    values = [roof.value for roof in roofs if roof.source == source] or [roof.value for roof in roofs]
+    return max(values, default=None)
+
+
 @dataclass(frozen=True)
 class Frame:
     """The axes of a roofline and of the bandwidth lane."""
@@ -74,7 +79,7 @@ class Machine:
     roofs: tuple[Roof, ...]
 
     @classmethod
-    def of(cls, device: str, ceilings: Iterable[Row]) -> Machine:
+    def of(cls, device: str, ceilings: Iterable[Row]) -> Self:
         """Build a machine from rows of ``sql/ceilings.sql``."""
         # Several methods measure one ceiling; the highest value is the roof. For DRAM that is the read rate.
         best: dict[tuple[str | None, ...], Roof] = {}
@@ -94,11 +99,6 @@ class Machine:
     def bandwidths(self) -> list[Roof]:
         """Memory roofs, highest first."""
         return [roof for roof in self.roofs if roof.resource == "bandwidth" and roof.value > 0]
-
-    def fastest_bandwidth(self, source: str) -> float | None:
-        """Return the highest bandwidth (byte/s) from this source, or from any source if it has none."""
-        values = [roof.value for roof in self.bandwidths if roof.source == source]
-        return max(values or [roof.value for roof in self.bandwidths], default=None)
 
     @cached_property
     def frame(self) -> Frame:

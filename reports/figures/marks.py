@@ -1,7 +1,5 @@
 """Draw points as Plotly traces: the area is the total time, the colour the family."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby

@@ -1,7 +1,5 @@
 """Place kernels on the roofline or in the bandwidth lane."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

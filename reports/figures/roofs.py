@@ -1,7 +1,5 @@
 """Draw a machine's roofs with their labels, on axes that follow from the machine."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -9,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from ridgeline.reports.figures.layout import FONT, QUIET, Spec, axis, layout, log_axis, scatter
-from ridgeline.reports.figures.machine import Frame, Machine, Roof
+from ridgeline.reports.figures.machine import Frame, Machine, Roof, highest
 from ridgeline.reports.names import escape
 
 HEIGHT, WIDTH = 620, 1180
@@ -24,7 +22,7 @@ DASH = {"measured": "solid", "datasheet": "dash"}
 UsedPeaks = Collection[tuple[str | None, str | None]]
 
 
-def skeleton(machine: Machine, used: UsedPeaks | None = None, height: int = HEIGHT) -> Spec:
+def skeleton(machine: Machine, used: UsedPeaks | None = None) -> Spec:
     """Return axes and roofs of a roofline: all memory roofs, and the compute roofs that are ``used``, or all."""
     frame, peaks = machine.frame, _distinct_peaks(machine, used)
     low, high = (10.0**e for e in frame.intensity)
@@ -35,16 +33,16 @@ def skeleton(machine: Machine, used: UsedPeaks | None = None, height: int = HEIG
         lines.append(_line(roof, x, [roof.value * x[0], roof.value * x[1]]))
     for roof in peaks:
         # From the intensity at which the fastest memory of the same source feeds it to the right edge.
-        start = roof.value / (machine.fastest_bandwidth(roof.source) or roof.value)
+        start = roof.value / (highest(machine.bandwidths, roof.source) or roof.value)
         lines.append(_line(roof, [min(max(start, low), high), high], [roof.value, roof.value]))
     return {
         "data": lines,
         "layout": layout(
-            height,
+            HEIGHT,
             margin=MARGIN,
             xaxis=log_axis("arithmetic intensity, FLOP per byte of DRAM traffic", frame.intensity),
             yaxis=log_axis("achieved FLOP/s", frame.flops_per_s, "FLOP/s"),
-            annotations=[*_peak_labels(peaks, frame, height), *_slope_labels(machine, peaks, height)],
+            annotations=[*_peak_labels(peaks, frame), *_slope_labels(machine, peaks)],
         ),
     }
 
@@ -89,8 +87,7 @@ def _distinct_peaks(machine: Machine, used: UsedPeaks | None) -> list[Roof]:
 
 def _ridge(roof: Roof, peaks: Sequence[Roof]) -> float:
     """Return the intensity at which a memory roof meets the highest compute roof of its source, or of any."""
-    values = [peak.value for peak in peaks if peak.source == roof.source] or [peak.value for peak in peaks]
-    return max(values, default=math.inf) / roof.value
+    return (highest(peaks, roof.source) or math.inf) / roof.value
 
 
 def _line(roof: Roof, x: list[float], y: list[float]) -> Spec:
@@ -104,9 +101,9 @@ def _stroke(roof: Roof) -> Spec:
     return {"color": QUIET, "width": 1.6 if roof.source == "measured" else 1.1, "dash": DASH.get(roof.source, "dot")}
 
 
-def _peak_labels(peaks: list[Roof], frame: Frame, height: int) -> list[Spec]:
+def _peak_labels(peaks: list[Roof], frame: Frame) -> list[Spec]:
     """Return labels at the right ends of compute roofs, pushed down where they would touch the one above."""
-    pixels_per_decade = (height - MARGIN["t"] - MARGIN["b"]) / (frame.flops_per_s[1] - frame.flops_per_s[0])
+    pixels_per_decade = (HEIGHT - MARGIN["t"] - MARGIN["b"]) / (frame.flops_per_s[1] - frame.flops_per_s[0])
     fixed = {"x": 1, "xref": "paper", "xanchor": "left", "xshift": 8, "yanchor": "middle"}
     labels, lowest = [], math.inf
     for roof in sorted(peaks, key=lambda r: -r.value):
@@ -116,13 +113,13 @@ def _peak_labels(peaks: list[Roof], frame: Frame, height: int) -> list[Spec]:
     return labels
 
 
-def _slope_labels(machine: Machine, peaks: Sequence[Roof], height: int) -> list[Spec]:
+def _slope_labels(machine: Machine, peaks: Sequence[Roof]) -> list[Spec]:
     """Return labels along memory roofs: above the line, but below it for the lower roof of a level that has two."""
     left, right = machine.frame.intensity
     bottom, top = machine.frame.flops_per_s
     # A memory roof rises by one decade a decade; its angle on screen depends on the pixels that each decade has.
     across = (WIDTH - MARGIN["l"] - MARGIN["r"]) / (right - left)
-    along = (height - MARGIN["t"] - MARGIN["b"]) / (top - bottom)
+    along = (HEIGHT - MARGIN["t"] - MARGIN["b"]) / (top - bottom)
     angle = math.atan2(along, across)
     labels = []
     for roof in machine.bandwidths:

@@ -12,16 +12,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from duckdb import DuckDBPyConnection as Connection
+
 from ridgeline.reports.errors import ReportError
 from ridgeline.reports.figures.layout import notebook_figure
 from ridgeline.reports.study import figures, paper
 from ridgeline.warehouse.selection import resolve
 
 if TYPE_CHECKING:
-    import duckdb
     import plotly.graph_objects as go
-
-    Connection = duckdb.DuckDBPyConnection
 
 
 def latency(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:

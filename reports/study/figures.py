@@ -1,27 +1,18 @@
 """The figures of the study: the entries of ``study.toml``, how each is queried, and how it is drawn."""
 
-from __future__ import annotations
-
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from ridgeline.reports import queries
 from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.queries import Row
 from ridgeline.reports.study.drawings import parity, run_bars, speedup, step_roofline, throughput, trends, waterfall
-from ridgeline.reports.study.drawings.panels import Panel
-
-if TYPE_CHECKING:
-    import duckdb
-
-    Connection = duckdb.DuckDBPyConnection
-
-# From rows of a figure's view and entries of paper.toml to panels.
-Draw = Callable[[Sequence[Row], Sequence[Row]], list[Panel]]
+from ridgeline.reports.study.drawings.panels import Draw
 
 
 @dataclass(frozen=True)
@@ -58,11 +49,9 @@ def draw_functions(connection: Connection, run_ids: Sequence[str]) -> dict[str, 
     """Return the function that draws each figure, by key; the roofline's holds the ceilings of the runs' devices."""
     # A run that Ridgeline did not capture is in no figure, so its ceilings are not needed.
     device_of = {row["run_id"]: row["device"] for row in queries.rows(connection, "captured_runs", runs=run_ids)}
-    ceilings: dict[str, list[Row]] = {}
-    for row in queries.rows(connection, "ceilings", runs=run_ids):
-        if row["run_id"] in device_of:
-            ceilings.setdefault(device_of[row["run_id"]], []).append(row)
-    machines = {device: Machine.of(device, own) for device, own in ceilings.items()}
+    ceilings = queries.rows(connection, "ceilings", runs=list(device_of))
+    own = queries.by_column((row | {"device": device_of[row["run_id"]]} for row in ceilings), "device")
+    machines = {device: Machine.of(device, rows) for device, rows in own.items()}
     return {
         "e1_costs": parity.costs,
         "e2_latency": trends.latency,

@@ -5,9 +5,8 @@ into a sentence. ``python -m ridgeline.reports.study.findings LAKE FINDINGS.md P
 pictures into the folder PICTURES. The test of the committed study renders them again and compares.
 """
 
-from __future__ import annotations
-
 import sys
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,14 +89,11 @@ def main(lake: str, page: str, pictures: str) -> None:
     from ridgeline.warehouse import materialize
     from ridgeline.warehouse.lake import load_lake
 
-    connection = load_lake(lake)
-    try:
+    with closing(load_lake(lake)) as connection:
         materialize(connection, *HELD)
         for name, text in render(connection).items():
             path = Path(page) if name == PAGE else Path(pictures) / name
             path.write_text(text, encoding="utf-8")
-    finally:
-        connection.close()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ The study's interactive figures are Plotly's. GitHub runs no scripts, and a stat
 these pictures are drawn here.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from html import escape

@@ -1,43 +1,27 @@
 """Write the study: ``study.html``, every figure that the runs make, with its caption, its SQL and values of papers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from ridgeline.reports import html, queries
 from ridgeline.reports.embedding import encode, rounded
 from ridgeline.reports.queries import Row
 from ridgeline.reports.study import figures as study
 from ridgeline.reports.study import paper
-from ridgeline.warehouse.selection import resolve
-
-if TYPE_CHECKING:
-    import duckdb
 
 NAME = "study.html"
 # Views that several figures query; they are materialized once a connection.
 HELD = ("kernel_counters", "step_costs", "figure_gap")
 
 
-def write(warehouse: str | Path, out: str | Path, runs: Sequence[str] = ()) -> Path | None:
-    """Write ``<out>/study.html`` about ``runs`` (names, ids or unique prefixes; all if empty) and return its path.
+def write(connection: Connection, out: str | Path, run_ids: Sequence[str]) -> Path | None:
+    """Write ``<out>/study.html`` about the runs with these ids and return its path.
 
-    If the runs make no figure, return None and remove an older page. Raises
-    :class:`~ridgeline.warehouse.errors.SelectionError` for a run that is unknown or ambiguous, and
-    :class:`~ridgeline.warehouse.errors.WarehouseError` for a warehouse that cannot be read.
+    If the runs make no figure, return None and remove an older page. ``connection`` should have the views :data:`HELD`
+    materialized.
     """
-    from ridgeline.warehouse import connect, materialize
-
-    with closing(connect(warehouse, read_only=True)) as connection:
-        materialize(connection, *HELD)
-        return write_of(connection, out, resolve(connection, runs))
-
-
-def write_of(connection: duckdb.DuckDBPyConnection, out: str | Path, run_ids: Sequence[str]) -> Path | None:
-    """Do the same for run ids on a connection that has the views :data:`HELD` materialized."""
     sections, missing = gather(connection, run_ids)
     path = Path(out) / NAME
     if not sections:
@@ -47,7 +31,7 @@ def write_of(connection: duckdb.DuckDBPyConnection, out: str | Path, run_ids: Se
     return html.write(path, render(sections, missing, captured, others=len(run_ids) - len(captured)))
 
 
-def gather(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[list[Row], list[study.Figure]]:
+def gather(connection: Connection, run_ids: Sequence[str]) -> tuple[list[Row], list[study.Figure]]:
     """Return a section for each figure that the runs make, and the figures that they do not make."""
     # Figures compare settings, which only captured runs record.
     captured = [row["run_id"] for row in queries.rows(connection, "captured_runs", runs=run_ids)]

@@ -1,7 +1,5 @@
 """Values that papers state, as data, and our values beside them."""
 
-from __future__ import annotations
-
 import statistics
 import tomllib
 from collections.abc import Sequence
@@ -36,15 +34,9 @@ def stated(mark: Row) -> str:
 
 
 def table(figure: str, rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of a figure's table as text: ``what``, ``paper``, ``ours``, ``device`` and ``source``."""
+    """Return a figure's entries, each with the texts ``paper``, its own value, and ``ours``, that of ``rows``."""
     return [
-        {
-            "what": value["what"],
-            "paper": stated(value),
-            "device": value["device"],
-            "source": value["source"],
-            "ours": _our_value(value, rows),
-        }
+        value | {"paper": stated(value), "ours": _our_value(value, rows)}
         for value in values()
         if value["figure"] == figure
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from ridgeline import reports, warehouse
 from ridgeline.warehouse.database import transaction
+from ridgeline.warehouse.selection import resolve
 from tests.reports.browser import Ask, Browser
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -268,11 +270,18 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def study_report(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the study."""
+    return write_study(swept, tmp_path_factory.mktemp("study_report"))
+
+
+def write_study(path: Path, out: Path, runs: Sequence[str] = ()) -> Path:
+    """Write the page of the study about runs of the warehouse at ``path``, all if empty."""
     from ridgeline.reports.study import page as study_page
 
-    path = study_page.write(swept, tmp_path_factory.mktemp("study_report"))
-    assert path
-    return path
+    with closing(warehouse.connect(path, read_only=True)) as connection:
+        warehouse.materialize(connection, *study_page.HELD)
+        written = study_page.write(connection, out, resolve(connection, runs))
+    assert written
+    return written
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """Draw series as lines over a shared axis, with values of papers as marks beside them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ridgeline.reports.figures.layout import Spec, axis, layout, scatter, tooltips
+from ridgeline.reports.figures.layout import Spec, axis, error_bars, layout, scatter, tooltips
 from ridgeline.reports.formatting import digits, duration, percent, si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row, by_column
@@ -90,10 +89,15 @@ def _y_axis(measure: Measure, drawn: Sequence[Series]) -> Spec:
 
 def _traces(one: Series, x: str, measure: Measure, y: str) -> list[Spec]:
     """Return the line of a series, and the thin line of the reference, each if it has any values."""
-    fixed = {"legendgroup": escape(one.label), "yaxis": y}
+
+    def line(rows: Sequence[Row], column: str, name: str, **look: Any) -> Spec:
+        places, values = [row[x] for row in rows], [row[column] * measure.scale for row in rows]
+        group = escape(one.label)
+        return scatter("lines+markers", places, values, name=escape(name), legendgroup=group, yaxis=y, **look)
+
     traces: list[Spec] = []
-    rows = sorted((row for row in one.rows if row.get(measure.column) is not None), key=lambda row: row[x])
-    if rows:
+    ordered = sorted(one.rows, key=lambda row: row[x])
+    if rows := [row for row in ordered if row.get(measure.column) is not None]:
         # A value that is projected from fewer steps has an open mark.
         projected = [f"{one.symbol}-open" if row.get("projected_from") else one.symbol for row in rows]
         symbol = projected if any(row.get("projected_from") for row in rows) else one.symbol
@@ -101,33 +105,23 @@ def _traces(one: Series, x: str, measure: Measure, y: str) -> list[Spec]:
             "line": {"color": one.color, "dash": one.dash, "width": 1.8},
             "marker": {"color": one.color, "symbol": symbol, "size": 7},
         }
-        places, values = [row[x] for row in rows], [row[measure.column] * measure.scale for row in rows]
-        line = scatter("lines+markers", places, values, name=escape(one.label), showlegend=y == "y", **fixed, **look)
-        line |= tooltips([_hover(row, one, measure) for row in rows])
+        text = tooltips([_hover(row, one, measure) for row in rows])
+        traces.append(line(rows, measure.column, one.label, showlegend=y == "y", **look, **text))
         low, high = measure.spread or (measure.column, measure.column)
         if any(row[low] != row[high] for row in rows):
             # From the least to the most of the repeats.
-            line["error_y"] = {
-                "type": "data",
-                "symmetric": False,
-                "array": [(row[high] - row[measure.column]) * measure.scale for row in rows],
-                "arrayminus": [(row[measure.column] - row[low]) * measure.scale for row in rows],
-                "thickness": 1.2,
-                "width": 3,
-            }
-        traces.append(line)
+            above = [(row[high] - row[measure.column]) * measure.scale for row in rows]
+            below = [(row[measure.column] - row[low]) * measure.scale for row in rows]
+            traces[0]["error_y"] = error_bars(above, below, width=3)
     column, what = measure.reference or ("", "")
-    rows = sorted((row for row in one.rows if row.get(column)), key=lambda row: row[x])
-    if rows:
+    if rows := [row for row in ordered if row.get(column)]:
         thin = {
             "line": {"color": one.color, "dash": "3px,3px", "width": 1},
             "marker": {"color": one.color, "symbol": "line-ew-open", "size": 7},
             "opacity": 0.75,
             "hovertemplate": f"%{{fullData.name}}: %{{y:.4s}}{measure.unit}<extra></extra>",
         }
-        places, values = [row[x] for row in rows], [row[column] * measure.scale for row in rows]
-        name = escape(f"{one.label}, {what}")
-        traces.append(scatter("lines+markers", places, values, name=name, showlegend=False, **fixed, **thin))
+        traces.append(line(rows, column, f"{one.label}, {what}", showlegend=False, **thin))
     return traces
 
 

@@ -1,7 +1,5 @@
 """Split a figure into panels: one drawing for each device, length or batch that does not fit on one axis."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +19,10 @@ class Panel:
     spec: Spec
     rows: int
     notes: tuple[str, ...] = ()
+
+
+# From rows of a figure's view and entries of paper.toml to panels.
+Draw = Callable[[Sequence[Row], Sequence[Row]], list[Panel]]
 
 
 def panels(

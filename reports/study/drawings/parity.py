@@ -1,7 +1,5 @@
 """Draw the intensity of kernels against the intensity by closed form."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

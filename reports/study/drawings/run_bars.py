@@ -1,10 +1,8 @@
 """Draw one horizontal bar a run: the parts of its latency, or its joules per token."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
-from ridgeline.reports.figures.layout import QUIET, Spec, axis, layout, scatter
+from ridgeline.reports.figures.layout import QUIET, Spec, axis, error_bars, horizontal_bars, layout, scatter, tooltips
 from ridgeline.reports.formatting import digits, duration, percent
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row, by_column
@@ -96,32 +94,26 @@ def split(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
 def _part(part: str, bars: Bars) -> Spec:
     own = [(name, row) for name, rows in bars for row in rows if row["part"] == part]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": escape(part),
-        "marker": {"color": PARTS.get(part, "#4a586b")},
-        "x": [row["value_ns"] / 1e9 for _, row in own],
-        "y": [name for name, _ in own],
-        "text": [f"{duration(row['value_ns'])}, {percent(row['value_ns'] / row['latency_ns'])}" for _, row in own],
-        "textposition": "none",
-        "hovertemplate": "%{y}<br>%{fullData.name}: %{text}<extra></extra>",
-    }
+    return horizontal_bars(
+        [row["value_ns"] / 1e9 for _, row in own],
+        [name for name, _ in own],
+        name=escape(part),
+        marker={"color": PARTS.get(part, "#4a586b")},
+        textposition="none",
+        **tooltips(
+            [f"{duration(row['value_ns'])}, {percent(row['value_ns'] / row['latency_ns'])}" for _, row in own],
+            "%{y}<br>%{fullData.name}: %{text}",
+        ),
+    )
 
 
 def _totals(bars: Bars) -> list[Spec]:
     """Return the spread of each bar over the repeats, and its total beyond it."""
     runs = [rows[0] for _, rows in bars]
     names = [name for name, _ in bars]
-    spread = {
-        "type": "data",
-        "symmetric": False,
-        "array": [(run["high_ns"] - run["latency_ns"]) / 1e9 for run in runs],
-        "arrayminus": [(run["latency_ns"] - run["low_ns"]) / 1e9 for run in runs],
-        "color": QUIET,
-        "thickness": 1.2,
-        "width": 4,
-    }
+    above = [(run["high_ns"] - run["latency_ns"]) / 1e9 for run in runs]
+    below = [(run["latency_ns"] - run["low_ns"]) / 1e9 for run in runs]
+    spread = error_bars(above, below, color=QUIET, width=4)
     # Stacked bars cannot have a common error bar, so an invisible mark at the end of each carries it.
     hidden = {"showlegend": False, "hoverinfo": "skip", "cliponaxis": False, "marker": {"opacity": 0}}
     totals = [run["latency_ns"] for run in runs]
@@ -137,20 +129,17 @@ def energy(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
     def draw(own: list[Row]) -> tuple[Spec, list[str]]:
         bars = [(escape(name), runs[0]) for name, runs in run_bars(own, "joules_per_token")]
-        joules = {
-            "type": "bar",
-            "orientation": "h",
-            "y": [name for name, _ in bars],
-            "x": [row["joules_per_token"] for _, row in bars],
-            "marker": {"color": [color(row["mode"]) for _, row in bars]},
-            "text": [f"{digits(row['joules_per_token'])} J at {row['mean_power_w']:.0f} W" for _, row in bars],
-            "textposition": "outside",
-            "cliponaxis": False,
-            "meta": {"role": "text"},
-            "textfont": {"size": 11, "color": QUIET},
-            "hovertext": [hover_text(row["name"], f"telemetry over {row['telemetry_s']:.2f} s") for _, row in bars],
-            "hovertemplate": "%{hovertext}<br>%{text}<extra></extra>",
-        }
+        look = {"textposition": "outside", "cliponaxis": False, "textfont": {"size": 11, "color": QUIET}}
+        joules = horizontal_bars(
+            [row["joules_per_token"] for _, row in bars],
+            [name for name, _ in bars],
+            marker={"color": [color(row["mode"]) for _, row in bars]},
+            text=[f"{digits(row['joules_per_token'])} J at {row['mean_power_w']:.0f} W" for _, row in bars],
+            hovertext=[hover_text(row["name"], f"telemetry over {row['telemetry_s']:.2f} s") for _, row in bars],
+            hovertemplate="%{hovertext}<br>%{text}<extra></extra>",
+            meta={"role": "text"},
+            **look,
+        )
         spec: Spec = {"data": [joules], "layout": frame([name for name, _ in bars], "J")}
         # Text outside the longest bar needs room that Plotly does not reserve.
         longest = max(row["joules_per_token"] for _, row in bars)

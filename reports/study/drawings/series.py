@@ -1,7 +1,5 @@
 """Split rows into series, with a colour for the mode, a dash for the execution and a symbol for the other settings."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The settings of runs: which of them distinguish rows, and how labels name them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

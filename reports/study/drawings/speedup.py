@@ -1,7 +1,5 @@
 """Draw the speed-up over the naive mode, stage by stage."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ridgeline.reports.figures.layout import Spec, axis, layout, scatter, tooltips

@@ -1,7 +1,5 @@
 """Draw steps under the roofs of their device."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ridgeline.reports.figures import roofs

@@ -1,7 +1,5 @@
 """Draw throughput against the batch, and the memory that limits it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,14 +1,12 @@
 """Draw a quantity against one setting that runs differ in: latency, intensity, the time of a step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ridgeline.reports.figures.layout import Spec, scatter
 from ridgeline.reports.names import escape
 from ridgeline.reports.queries import Row
 from ridgeline.reports.study.drawings.lines import Measure, lines, paper_marks
-from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.panels import Draw, Panel, panels
 from ridgeline.reports.study.drawings.series import curves, series
 from ridgeline.reports.study.drawings.settings import all_but, in_all
 
@@ -18,43 +16,31 @@ INTENSITY = Measure("FLOP per byte", "intensity", reference=("predicted_intensit
 STEP = Measure("step", "step_ns", ("low_ns", "high_ns"), 1e-9, "s", ("floor_ns", "at the roofs"))
 
 
-def latency(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E2: draw latency against the generated length."""
-    keys = all_but("generated_tokens")
-    return panels(
-        rows, ["device"], lambda own: _curves(own, "generated_tokens", "generated tokens", [LATENCY], keys, marks)
-    )
+def trend(by: Sequence[str], x: str, title: str, measures: Sequence[Measure], keys: Sequence[str]) -> Draw:
+    """Return the function that draws ``measures`` over the axis ``x``, called ``title``, in a panel for each of ``by``.
+
+    Rows that agree in ``keys`` are one line.
+    """
+
+    def draw(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
+        return panels(rows, by, lambda own: _curves(own, x, title, measures, keys, marks))
+
+    return draw
 
 
-def intensity(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E3: draw intensity against the attended length."""
-    keys = ("mode", "kind", *all_but("mode", "prompt_tokens", "generated_tokens", "tokens_per_step"))
-    return panels(
-        rows, ["device", "batch"], lambda own: _curves(own, "length", "attended length", [INTENSITY], keys, marks)
-    )
-
-
-def batches(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E8: draw intensity against the batch."""
-    keys = ("mode", "kind", *all_but("mode", "batch", "tokens_per_step"))
-    return panels(
-        rows, ["device", "prompt_tokens"], lambda own: _curves(own, "batch", "batch", [INTENSITY], keys, marks)
-    )
-
-
-def block_sizes(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E5: draw latency, and the intensity of a step within a block, against the block size."""
-    keys = all_but("block")
-    measures = [LATENCY, INTENSITY]
-    return panels(rows, ["device"], lambda own: _curves(own, "block", "block size", measures, keys, marks))
-
-
-def lengths(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
-    """E9: draw the time of a step against its attended length."""
-    keys = all_but("prompt_tokens", "generated_tokens", "tokens_per_step")
-    return panels(
-        rows, ["device", "kind", "batch"], lambda own: _curves(own, "length", "attended length", [STEP], keys, marks)
-    )
+# E2: latency against the generated length.
+latency = trend(["device"], "generated_tokens", "generated tokens", [LATENCY], all_but("generated_tokens"))
+# E3: intensity against the attended length.
+INTENSITY_KEYS = ("mode", "kind", *all_but("mode", "prompt_tokens", "generated_tokens", "tokens_per_step"))
+intensity = trend(["device", "batch"], "length", "attended length", [INTENSITY], INTENSITY_KEYS)
+# E8: intensity against the batch.
+BATCH_KEYS = ("mode", "kind", *all_but("mode", "batch", "tokens_per_step"))
+batches = trend(["device", "prompt_tokens"], "batch", "batch", [INTENSITY], BATCH_KEYS)
+# E5: latency, and the intensity of a step within a block, against the block size.
+block_sizes = trend(["device"], "block", "block size", [LATENCY, INTENSITY], all_but("block"))
+# E9: the time of a step against its attended length.
+LENGTH_KEYS = all_but("prompt_tokens", "generated_tokens", "tokens_per_step")
+lengths = trend(["device", "kind", "batch"], "length", "attended length", [STEP], LENGTH_KEYS)
 
 
 def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
@@ -88,7 +74,7 @@ def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
 
 def _curves(
-    rows: Sequence[Row], x: str, title: str, measures: Sequence[Measure], keys: Sequence[str], marks: Sequence[Row] = ()
+    rows: Sequence[Row], x: str, title: str, measures: Sequence[Measure], keys: Sequence[str], marks: Sequence[Row]
 ) -> tuple[Spec, list[str]] | None:
     """Return lines over the axis ``x`` and notes; None if no series has two places on it."""
     drawn, rest = curves([row for row in rows if row.get(x) is not None], keys, x)

@@ -1,13 +1,11 @@
 """Draw the way from the ideal step to the measured one, bar by bar."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from ridgeline.reports.figures import families
-from ridgeline.reports.figures.layout import Spec
+from ridgeline.reports.figures.layout import Spec, horizontal_bars, tooltips
 from ridgeline.reports.formatting import duration
 from ridgeline.reports.names import clip, escape
 from ridgeline.reports.queries import Row, by_column
@@ -63,18 +61,15 @@ def _waterfall(rows: Sequence[Row]) -> Spec:
     spec["layout"]["yaxis"] |= {"autorange": "reversed"}
     spec["layout"]["xaxis"]["range"] = [0, max(measured, *(row["end_ns"] for row in rows)) / 1e9 * 1.25]
     spec["data"] = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "y": [*names, MEASURED],
+        horizontal_bars(
+            [*(abs(row["value_ns"]) / 1e9 for row in rows), measured / 1e9],
+            [*names, MEASURED],
             # A negative part starts at its lower end and reaches back to where the part before it ended.
-            "base": [*(min(row["start_ns"], row["end_ns"]) / 1e9 for row in rows), 0],
-            "x": [*(abs(row["value_ns"]) / 1e9 for row in rows), measured / 1e9],
-            "marker": {"color": [*colors, "#4a586b"]},
-            "text": [*changes, f"{duration(measured)} "],
-            "textposition": "none",
-            "hovertemplate": "%{y}: %{text}<extra></extra>",
-        },
+            base=[*(min(row["start_ns"], row["end_ns"]) / 1e9 for row in rows), 0],
+            marker={"color": [*colors, "#4a586b"]},
+            textposition="none",
+            **tooltips([*changes, f"{duration(measured)} "], "%{y}: %{text}"),
+        ),
         # Bars with a base cannot have text outside.
         end_labels(
             [*(max(row["start_ns"], row["end_ns"]) / 1e9 for row in rows), measured / 1e9],

@@ -14,8 +14,7 @@ import pytest
 from ridgeline import reports, warehouse
 from ridgeline.reports import study
 from ridgeline.reports.study import figures, paper
-from ridgeline.reports.study import page as study_page
-from tests.reports.conftest import HOSTILE
+from tests.reports.conftest import HOSTILE, write_study
 
 ROOT = Path(__file__).parents[3]
 
@@ -220,7 +219,6 @@ def test_runs_that_make_no_figure_leave_no_page(filled: Path, tmp_path: Path) ->
 
 
 def test_only_chosen_runs_are_drawn(swept: Path, tmp_path: Path) -> None:
-    path = study_page.write(swept, tmp_path, ["l128", "l512"])
-    assert path
+    path = write_study(swept, tmp_path, ["l128", "l512"])
     (panel,) = data(path.read_text(encoding="utf-8"))["e2_latency"]
     assert panel["spec"]["data"][0]["x"] == [128, 512]
