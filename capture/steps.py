@@ -41,13 +41,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         return " ".join(f"{key}={value}" for key, value in pairs.items() if value is not None)
 
 
-def share(tokens: int, steps: int) -> Iterator[int]:
-    """The number of tokens that each of a block's `steps` commits: an even share, the remainder in the first steps."""
-    each, remainder = divmod(tokens, steps)
-    for index in range(steps):
-        yield each + (index < remainder)
-
-
 class StepGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive steps of one kind, block, query and context, as in `Step`.
 
@@ -120,7 +113,10 @@ def tokens_per_step(point: Point) -> list[int | None]:
         return list(point.schedule)
     if point.steps is None:
         return [None] * point.block
-    return list(share(point.block, point.steps // point.blocks))
+    # Each step commits an even share; the first ones commit the remainder as well.
+    steps = point.steps // point.blocks
+    each, remainder = divmod(point.block, steps)
+    return [each + (index < remainder) for index in range(steps)]
 
 
 def profiled_window(steps: Sequence[Step]) -> list[int]:

@@ -63,19 +63,10 @@ def encode(value: Any) -> str:
 
 
 def pack(value: Any) -> str:
-    """Return JSON, deflated, in base64: a fifth of the size of :func:`encode`."""
+    """Return JSON, deflated, in base64: a fifth of the size of :func:`encode`. ``inflated`` of a page reverses it."""
     return deflated(json.dumps(value, allow_nan=False, separators=(",", ":")))
 
 
 def deflated(text: str) -> str:
     """Return text as zlib-compressed UTF-8 in base64."""
     return base64.b64encode(zlib.compress(text.encode(), 7)).decode()
-
-
-def unpack(text: str) -> Any:
-    """Return the value that :func:`pack` encoded.
-
-    >>> unpack(pack({"kernel": "</script>"}))
-    {'kernel': '</script>'}
-    """
-    return json.loads(zlib.decompress(base64.b64decode(text)))

@@ -37,10 +37,8 @@ def measure(device: str = "auto", *, progress: Callable[[str], None] = lambda _:
     }
 
 
-def write(
-    path: Path | str, *, device: str = "auto", progress: Callable[[str], None] = lambda _: None
-) -> dict[str, Any]:
-    """Measure the ceilings of `device`, save them to `path` and return them. Raises as `measure` does, and OSError."""
-    measured = measure(device, progress=progress)
+def write(path: Path | str, *, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Measure the ceilings of this machine, save them to `path` and return them. Raises OSError."""
+    measured = measure(progress=progress)
     save(Path(path), measured)
     return measured

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.records import Record
 from ridgeline.capture.sweep import memory_boundary
-from ridgeline.capture.sweep.bench import Bench, Place
+from ridgeline.capture.sweep.bench import Bench, Place, Progress
 from ridgeline.capture.sweep.worker import Worker, describe_error
 
 CONTEXT_ERRORS = (
@@ -43,13 +43,7 @@ class Session:
     """
 
     def __init__(
-        self,
-        points: Sequence[Point],
-        out: Path,
-        progress: Callable[[str], None],
-        *,
-        counters: str,
-        bench: Bench | Worker,
+        self, points: Sequence[Point], out: Path, progress: Progress, *, counters: str, bench: Bench | Worker
     ) -> None:
         self._points, self._out, self._progress = points, out, progress
         self._counters, self._bench = counters, bench
@@ -79,7 +73,7 @@ class Session:
         finally:
             self._bench.close()
 
-    def _prefixed(self, prefix: str) -> Callable[[str], None]:
+    def _prefixed(self, prefix: str) -> Progress:
         """Return a progress function that writes `prefix` before each text."""
         return lambda text: self._progress(prefix + text)
 
@@ -117,7 +111,7 @@ class Session:
                 "--out, or give this run a name."
             )
 
-    def _run(self, point: Point, progress: Callable[[str], None]) -> Record:
+    def _run(self, point: Point, progress: Progress) -> Record:
         """Run a point into its directory, or write there why it was not run."""
         place = self._places[point.device]
         refusal = memory_boundary.refusal(point, place, self._out_of_memory)
@@ -149,7 +143,7 @@ class Session:
             self._bench.close()
             return {}
 
-    def _record(self, point: Point, place: Place, directory: Path, progress: Callable[[str], None]) -> Record:
+    def _record(self, point: Point, place: Place, directory: Path, progress: Progress) -> Record:
         """Record a point and its counters. An exception or a dead process becomes the outcome `error`."""
         try:
             result = self._bench.record(point, directory, progress)

@@ -16,7 +16,7 @@ from ridgeline.capture.forecast.footprint import Footprint, predict, predict_tim
 from ridgeline.capture.forecast.forwards import has_head
 from ridgeline.capture.records import Record
 from ridgeline.capture.sweep import session
-from ridgeline.capture.sweep.bench import Bench
+from ridgeline.capture.sweep.bench import Bench, Progress
 from ridgeline.capture.sweep.worker import Worker
 
 
@@ -104,7 +104,7 @@ def run(
     points: Sequence[Point],
     out: Path | str,
     *,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda _: None,
     report: Callable[[RunResult], None] = lambda _: None,
     counters: str = "auto",
     isolate: bool = True,

@@ -1,8 +1,8 @@
 """The process that points run in: the requests it answers, and the message when it dies.
 
 A Worker has the methods of a Bench and forwards them to one in a child process. A crash, a kill or a hang ends the
-child but not the sweep; the next request starts a fresh child. A Request goes down; any number of Said, then Returned
-or Raised, come back. A child whose parent died removes the directory it was writing.
+child but not the sweep; the next request starts a fresh child. A Request goes down; any number of Said, then an Answer,
+come back. A child whose parent died removes the directory it was writing.
 """
 
 import shutil
@@ -40,16 +40,11 @@ class Said(msgspec.Struct, frozen=True):
     text: str
 
 
-class Returned(msgspec.Struct, frozen=True):
-    """The method's return value."""
+class Answer(msgspec.Struct, frozen=True):
+    """The method's return value, or its exception as one of capture's own errors."""
 
-    value: Any
-
-
-class Raised(msgspec.Struct, frozen=True):
-    """The method's exception, as one of capture's own errors."""
-
-    error: CaptureError
+    value: Any = None
+    error: CaptureError | None = None
 
 
 def describe_error(error: Exception) -> str:
@@ -69,14 +64,14 @@ def serve(bench: str) -> None:
     instance: Any = None
     while True:
         request = parent.receive()
-        answer: Returned | Raised
         try:
             instance = instance or getattr(import_module(module), name)()
             method = getattr(instance, request.method)
-            answer = Returned(method(*request.arguments, lambda text: parent.send(Said(text))))
+            answer = Answer(method(*request.arguments, lambda text: parent.send(Said(text))))
         except Exception as error:
-            answer = Raised(error if isinstance(error, CaptureError) else CaptureError(describe_error(error)))
-            answer.error.__traceback__ = None  # its frames would keep the failed point's tensors alive
+            raised = error if isinstance(error, CaptureError) else CaptureError(describe_error(error))
+            raised.__traceback__ = None  # its frames would keep the failed point's tensors alive
+            answer = Answer(error=raised)
         parent.send(answer)
 
 
@@ -136,7 +131,6 @@ class Worker:
         except BaseException:
             self.close()  # an interrupted child is in no state to be asked again
             raise
-        answer = cast(Returned | Raised, message)
-        if isinstance(answer, Raised):
-            raise answer.error
-        return answer.value
+        if message.error is not None:
+            raise message.error
+        return message.value

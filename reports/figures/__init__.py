@@ -49,22 +49,17 @@ def bandwidth(connection: Connection, run: str) -> go.Figure:
 
 def time_by_family(connection: Connection, run: str) -> go.Figure:
     """Draw device time by operator family."""
-    rows = _rows(connection, "kernel_shapes", run)
-    return notebook_figure(bars.stacked((row["family"], row["family"], row["duration_ns"]) for row in rows))
+    return _time_by(connection, run, "kernel_shapes", "family")
 
 
 def time_by_phase(connection: Connection, run: str) -> go.Figure:
     """Draw device time by phase, stacked by family."""
-    rows = _rows(connection, "kernel_shapes", run)
-    labelled = ((row["phase"] or "no phase", row["family"], row["duration_ns"]) for row in rows)
-    return notebook_figure(bars.stacked(labelled))
+    return _time_by(connection, run, "kernel_shapes", "phase")
 
 
 def time_by_module(connection: Connection, run: str) -> go.Figure:
     """Draw device time by module, the layers of a model summed, stacked by family."""
-    rows = _rows(connection, "modules", run)
-    labelled = ((row["module"] or "no module", row["family"], row["duration_ns"]) for row in rows)
-    return notebook_figure(bars.stacked(labelled))
+    return _time_by(connection, run, "modules", "module")
 
 
 def time_lost(connection: Connection, run: str) -> go.Figure:
@@ -79,6 +74,11 @@ def ledger(connection: Connection, run: str) -> go.Figure:
     (run_id,) = resolve(connection, [run])
     (name,) = connection.execute("SELECT name FROM runs WHERE run_id = ?", [run_id]).fetchone() or (run,)
     return notebook_figure(bars.accounts(queries.rows(connection, "ledger", runs=[run_id]), name))
+
+
+def _time_by(connection: Connection, run: str, query: str, column: str) -> go.Figure:
+    rows = _rows(connection, query, run)
+    return notebook_figure(bars.stacked((r[column] or f"no {column}", r["family"], r["duration_ns"]) for r in rows))
 
 
 def _rows(connection: Connection, query: str, run: str) -> list[queries.Row]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from ridgeline.capture.run_directory import tokens_of
-from ridgeline.capture.steps import Step, profiled_window, schedule, share
+from ridgeline.capture.steps import Step, profiled_window, schedule, tokens_per_step
 
 from .conftest import make_point
 
@@ -33,8 +33,12 @@ def test_a_block_is_refreshed_once_and_then_reused() -> None:
 
 
 def test_the_remainder_goes_first() -> None:
-    assert list(share(8, 3)) == [3, 3, 2]
-    assert list(share(4, 4)) == [1, 1, 1, 1]
+    def shares(tokens: int, steps: int) -> list[int | None]:
+        keys = {"generated_tokens": tokens, "block": tokens, "steps": steps}
+        return tokens_per_step(make_point(model="tiny-llada", mode="dlm_full", **keys))
+
+    assert shares(8, 3) == [3, 3, 2]
+    assert shares(4, 4) == [1, 1, 1, 1]
 
 
 def window_of(*kinds: str) -> list[int]:

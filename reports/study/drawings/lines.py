@@ -33,6 +33,11 @@ class Measure:
     reference: tuple[str, str] | None = None
 
 
+def chart(height: int, **more: Any) -> Spec:
+    """Return the layout of a chart with a legend, ``height`` in pixels; ``more`` overrides."""
+    return layout(height, margin={"l": 74, "r": 16, "t": 12, "b": 52}, showlegend=True, legend=LEGEND, **more)
+
+
 def lines(drawn: Sequence[Series], x: str, x_title: str, measures: Sequence[Measure], *, base: int | None = 2) -> Spec:
     """Draw each measure on an axis of its own, one above the other, over one axis ``x``.
 
@@ -40,9 +45,9 @@ def lines(drawn: Sequence[Series], x: str, x_title: str, measures: Sequence[Meas
     """
     count = len(measures)
     gap = 0.09 if count > 1 else 0
-    spec: Spec = {"data": [], "layout": layout(90 + 330 * count, margin={"l": 74, "r": 16, "t": 12, "b": 52})}
+    spec: Spec = {"data": [], "layout": chart(90 + 330 * count)}
     places = sorted({row[x] for one in drawn for row in one.rows})
-    spec["layout"] |= {"showlegend": True, "legend": LEGEND, "xaxis": _x_axis(x_title, places, base, count)}
+    spec["layout"]["xaxis"] = _x_axis(x_title, places, base, count)
     for i, measure in enumerate(measures):
         # Plotly's domains are shares of the height, from the bottom; the first measure is at the top.
         top = 1 - i * (1 + gap) / count

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from ridgeline.reports.figures.layout import QUIET, Spec, layout, log_axis, scatter, tooltips
+from ridgeline.reports.figures.layout import QUIET, Spec, log_axis, scatter, tooltips
 from ridgeline.reports.names import hover_text
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.lines import LEGEND
+from ridgeline.reports.study.drawings.lines import chart
 from ridgeline.reports.study.drawings.panels import Panel, panels
 from ridgeline.reports.study.drawings.settings import legend, symbol
 
@@ -27,7 +27,7 @@ def costs(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         look = {"line": {"color": QUIET, "width": 1.2}, "hoverinfo": "skip", "meta": {"role": "roof"}}
         diagonal = scatter("lines", ends, ends, name="equal", showlegend=False, **look)
         parts = [(part, [row for row in priced if row["component"] == part]) for part in COMPONENTS]
-        frame = layout(520, margin={"l": 74, "r": 16, "t": 12, "b": 52}, showlegend=True, legend=LEGEND)
+        frame = chart(520)
         frame["xaxis"] = log_axis("closed form, FLOP per byte", decades)
         frame["yaxis"] = log_axis("kernels, FLOP per byte of DRAM traffic", decades)
         unknown = len(own) - len(priced)

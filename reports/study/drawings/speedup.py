@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from ridgeline.reports.figures.layout import Spec, axis, layout, scatter, tooltips
+from ridgeline.reports.figures.layout import Spec, axis, scatter, tooltips
 from ridgeline.reports.formatting import digits
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.lines import LEGEND, paper_marks
+from ridgeline.reports.study.drawings.lines import chart, paper_marks
 from ridgeline.reports.study.drawings.panels import Panel, panels
 from ridgeline.reports.study.drawings.series import series
 from ridgeline.reports.study.drawings.settings import SETTINGS, in_all
@@ -17,7 +17,7 @@ def speedup(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
 
     def draw(own: list[Row]) -> tuple[Spec, list[str]]:
         levels = [level for _, level in sorted({(row["stage"], row["level"]) for row in own})]
-        frame = layout(420, margin={"l": 74, "r": 16, "t": 12, "b": 52}, showlegend=True, legend=LEGEND)
+        frame = chart(420)
         frame["xaxis"] = axis("", type="category", categoryarray=levels, categoryorder="array", range=[-0.3, 4.3])
         frame["yaxis"] = axis("speed-up over the naive mode", rangemode="tozero", ticksuffix="×")
         data: list[Spec] = []

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ridgeline.reports.figures.layout import QUIET, Spec, axis, layout, scatter, tooltips
+from ridgeline.reports.figures.layout import QUIET, Spec, axis, scatter, tooltips
 from ridgeline.reports.formatting import si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
-from ridgeline.reports.study.drawings.lines import LEGEND, lines
+from ridgeline.reports.study.drawings.lines import chart, lines
 from ridgeline.reports.study.drawings.panels import Panel, panels
 from ridgeline.reports.study.drawings.series import Series, curves
 from ridgeline.reports.study.drawings.settings import all_but, in_all
@@ -30,31 +30,27 @@ def throughput(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         drawn, rest = curves(own, keys, "batch")
         if not drawn:
             return None
-        spec: Spec = {"data": [], "layout": layout(720, margin={"l": 74, "r": 16, "t": 12, "b": 52}, barmode="stack")}
+        frame = chart(720, barmode="stack")
         # A linear axis of the batch's logarithm, so that bars of one batch can lie side by side.
         batches = sorted({row["batch"] for one in drawn for row in one.rows})
         at = [math.log2(batch) for batch in batches]
         ticks = {"tickvals": at, "ticktext": [f"{batch:,}" for batch in batches]}
         metric = {"rangemode": "tozero", "exponentformat": "SI"}
-        spec["layout"] |= {
-            "showlegend": True,
-            "legend": LEGEND,
-            "xaxis": axis("batch", **ticks, anchor="y2", range=[at[0] - 0.6, at[-1] + 0.6]),
-            "yaxis": axis("tokens/s", **metric, domain=[0.46, 1]),
-            "yaxis2": axis("peak memory", **metric, ticksuffix="B", domain=[0, 0.38]),
-        }
-        spec["data"] = [trace for one in drawn for trace in _boundary(one)]
-        spec["data"] += [trace for i, one in enumerate(drawn) for trace in _memory(one, i, len(drawn))]
+        frame["xaxis"] = axis("batch", **ticks, anchor="y2", range=[at[0] - 0.6, at[-1] + 0.6])
+        frame["yaxis"] = axis("tokens/s", **metric, domain=[0.46, 1])
+        frame["yaxis2"] = axis("peak memory", **metric, ticksuffix="B", domain=[0, 0.38])
+        data = [trace for one in drawn for trace in _boundary(one)]
+        data += [trace for i, one in enumerate(drawn) for trace in _memory(one, i, len(drawn))]
         capacity = max((row["capacity_bytes"] or 0 for row in own), default=0)
         if capacity:
             line = {"color": QUIET, "width": 1.4, "dash": "dash"}
             ends = {"x0": 0, "x1": 1, "y0": capacity, "y1": capacity}
-            spec["layout"]["shapes"] = [{"type": "line", "xref": "paper", "yref": "y2", **ends, "line": line}]
+            frame["shapes"] = [{"type": "line", "xref": "paper", "yref": "y2", **ends, "line": line}]
             where = {"xref": "paper", "yref": "y2", "x": 0, "y": capacity, "xanchor": "left", "yanchor": "bottom"}
             text = {"text": f"the device's {si(capacity, 'B')}", "showarrow": False}
-            spec["layout"]["annotations"] = [{**text, "font": {"size": 11, "color": QUIET}, **where}]
+            frame["annotations"] = [{**text, "font": {"size": 11, "color": QUIET}, **where}]
         shown = [row for one in drawn for row in one.rows]
-        return spec, [in_all(shown, keys), *left_out(rest, "batch")]
+        return {"data": data, "layout": frame}, [in_all(shown, keys), *left_out(rest, "batch")]
 
     return panels(rows, ["device", "prompt_tokens"], draw)
 

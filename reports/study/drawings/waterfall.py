@@ -57,10 +57,10 @@ def _waterfall(rows: Sequence[Row]) -> Spec:
         sign = "" if row["place"] == 1 else "−" if row["value_ns"] < 0 else "+"
         changes.append(f"{sign}{duration(abs(row['value_ns']))}")
     measured = rows[0]["measured_ns"]
-    spec: Spec = {"data": [], "layout": frame([*names, MEASURED], "s")}
-    spec["layout"]["yaxis"] |= {"autorange": "reversed"}
-    spec["layout"]["xaxis"]["range"] = [0, max(measured, *(row["end_ns"] for row in rows)) / 1e9 * 1.25]
-    spec["data"] = [
+    look = frame([*names, MEASURED], "s")
+    look["yaxis"]["autorange"] = "reversed"
+    look["xaxis"]["range"] = [0, max(measured, *(row["end_ns"] for row in rows)) / 1e9 * 1.25]
+    data = [
         horizontal_bars(
             [*(abs(row["value_ns"]) / 1e9 for row in rows), measured / 1e9],
             [*names, MEASURED],
@@ -77,4 +77,4 @@ def _waterfall(rows: Sequence[Row]) -> Spec:
             [*changes, duration(measured)],
         ),
     ]
-    return spec
+    return {"data": data, "layout": look}

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from ridgeline import reports, warehouse
 from ridgeline.reports import queries
-from ridgeline.reports.embedding import encode, unpack
+from ridgeline.reports.embedding import encode, pack
 from ridgeline.reports.explorer.point_budget import timelines
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -27,6 +29,14 @@ def data(page: str) -> dict[str, Any]:
     assert found
     decoded: dict[str, Any] = unpack(found[1])
     return decoded
+
+
+def unpack(text: str) -> Any:
+    return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
+def test_a_packed_page_gives_back_its_data() -> None:
+    assert unpack(pack({"kernel": "</script>"})) == {"kernel": "</script>"}
 
 
 def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
