@@ -3,9 +3,14 @@
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from duckdb import DuckDBPyConnection as Connection
+if TYPE_CHECKING:
+    import duckdb
+
+    Connection = duckdb.DuckDBPyConnection
+else:
+    Connection = Any  # duckdb takes long to import, and whoever has a connection has imported it
 
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from duckdb import DuckDBPyConnection as Connection
-
 from ridgeline.reports import queries
 from ridgeline.reports.comparison.sides import side_run_ids
 from ridgeline.reports.errors import ReportError
 from ridgeline.reports.formatting import duration, percent
-from ridgeline.reports.queries import Row
+from ridgeline.reports.queries import Connection, Row
 
 ANY_MODULE = "(any module)"
 UNKNOWN = "unknown"

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from duckdb import DuckDBPyConnection as Connection
-
 from ridgeline.reports import html, queries
 from ridgeline.reports.comparison.compare import LEVELS, Comparison
 from ridgeline.reports.comparison.text import change, launch_counts, noise, signed
@@ -16,7 +14,7 @@ from ridgeline.reports.figures.machine import Machine, device_name
 from ridgeline.reports.figures.placement import place
 from ridgeline.reports.formatting import duration
 from ridgeline.reports.names import shorten
-from ridgeline.reports.queries import Row
+from ridgeline.reports.queries import Connection, Row
 
 SCRIPTS = ("format", "comparison_state", "theme", "roofline", "comparison_figures", "comparison_table", "comparison")
 

@@ -2,8 +2,7 @@
 
 from fnmatch import fnmatchcase
 
-from duckdb import DuckDBPyConnection as Connection
-
+from ridgeline.reports.queries import Connection
 from ridgeline.warehouse.errors import SelectionError
 from ridgeline.warehouse.selection import resolve
 

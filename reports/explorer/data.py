@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from duckdb import DuckDBPyConnection as Connection
-
 from ridgeline.reports import queries
 from ridgeline.reports.embedding import coded
 from ridgeline.reports.explorer.point_budget import bins_per_octave, timelines
@@ -13,7 +11,7 @@ from ridgeline.reports.figures import bars, families, marks, roofs
 from ridgeline.reports.figures.layout import axis, layout
 from ridgeline.reports.figures.machine import Machine, device_name
 from ridgeline.reports.names import shorten
-from ridgeline.reports.queries import Columns, Row
+from ridgeline.reports.queries import Columns, Connection, Row
 
 # Queries whose rows the page holds unchanged. Panels about kernels are computed in the browser, from launch groups.
 PANELS = ("runs", "ceilings", "ledger", "step_diagnosis", "steps", "timings", "telemetry")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duckdb import DuckDBPyConnection as Connection
-
 from ridgeline.reports import queries
 from ridgeline.reports.figures import bars, marks, roofs
 from ridgeline.reports.figures.layout import notebook_figure
 from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.figures.placement import placed
+from ridgeline.reports.queries import Connection
 from ridgeline.warehouse.selection import resolve
 
 if TYPE_CHECKING:

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from duckdb import DuckDBPyConnection as Connection
-
 from ridgeline.reports.errors import ReportError
 from ridgeline.reports.figures.layout import notebook_figure
+from ridgeline.reports.queries import Connection
 from ridgeline.reports.study import figures, paper
 from ridgeline.warehouse.selection import resolve
 

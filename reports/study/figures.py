@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from duckdb import DuckDBPyConnection as Connection
-
 from ridgeline.reports import queries
 from ridgeline.reports.figures.machine import Machine
-from ridgeline.reports.queries import Row
+from ridgeline.reports.queries import Connection, Row
 from ridgeline.reports.study.drawings import parity, run_bars, speedup, step_roofline, throughput, trends, waterfall
 from ridgeline.reports.study.drawings.panels import Draw
 

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from duckdb import DuckDBPyConnection as Connection
-
 from ridgeline.reports import html, queries
 from ridgeline.reports.embedding import encode, rounded
-from ridgeline.reports.queries import Row
+from ridgeline.reports.queries import Connection, Row
 from ridgeline.reports.study import figures as study
 from ridgeline.reports.study import paper
 
