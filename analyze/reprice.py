@@ -15,12 +15,10 @@ Two things need the trace. A run that needs one of them keeps its kernels and it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -49,13 +47,15 @@ from ridgeline.warehouse import connect
 from ridgeline.warehouse.database import transaction
 from ridgeline.warehouse.digests import store_digests
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.load import account_prices, insert, store_sequences
+from ridgeline.warehouse.load import account_prices, insert, registered
 from ridgeline.warehouse.rollups import refresh
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
 )  # fmt: skip
 """The columns of ``signatures`` that rules decide; a change of the last alone is no change of a price."""
+_DECIDED = ("family", "unit", "precision")
+"""The columns of ``kernel_classes`` that rules decide."""
 _UNDECODABLE = "\ufffd"
 """What the warehouse has in place of bytes that are not UTF-8."""
 
@@ -79,28 +79,24 @@ def reprice(warehouse: Path) -> Repriced:
     """
     if not warehouse.exists():
         raise WarehouseError(f"{warehouse}: no such warehouse: make one with `ridgeline analyze PATH -w {warehouse}`")
-    connection = connect(warehouse)
-    try:
+    with connect(warehouse) as connection, transaction(connection), Pricer() as pricer:
         _check_version(connection, warehouse)
-        with transaction(connection), Pricer() as pricer:
-            prices, messages, result = _reprice_signatures(connection, pricer)
-            # the modelled sequences depend on prices; the runs below fill the table again
-            connection.execute("DELETE FROM sequences")
-            connection.execute("DELETE FROM warnings WHERE source = ?", [WARNS])
-            for run_id, name in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall():
-                result.runs += 1
-                used = connection.execute(
-                    "SELECT DISTINCT signature_id FROM kernel_classes WHERE run_id = ? ORDER BY 1", [run_id]
-                ).fetchall()
-                for line in warnings([prices[i] for (i,) in used if i in prices], messages):
-                    connection.execute("INSERT INTO warnings VALUES (?, ?, ?)", [run_id, WARNS, line])
-                if _reprice_run(connection, run_id, prices):
-                    connection.execute("UPDATE runs SET rules_version = ? WHERE run_id = ?", [RULES_VERSION, run_id])
-                else:
-                    result.stale.append(name)
-            store_digests(connection)
-    finally:
-        connection.close()
+        prices, messages, result = _reprice_signatures(connection, pricer)
+        # the modelled sequences depend on prices; the runs below fill the table again
+        connection.execute("DELETE FROM sequences")
+        connection.execute("DELETE FROM warnings WHERE source = ?", [WARNS])
+        for run_id, name in connection.execute("SELECT run_id, name FROM runs ORDER BY name, run_id").fetchall():
+            result.runs += 1
+            used = connection.execute(
+                "SELECT DISTINCT signature_id FROM kernel_classes WHERE run_id = ? ORDER BY 1", [run_id]
+            ).fetchall()
+            for line in warnings([prices[i] for (i,) in used if i in prices], messages):
+                connection.execute("INSERT INTO warnings VALUES (?, ?, ?)", [run_id, WARNS, line])
+            if _reprice_run(connection, run_id, prices):
+                connection.execute("UPDATE runs SET rules_version = ? WHERE run_id = ?", [RULES_VERSION, run_id])
+            else:
+                result.stale.append(name)
+        store_digests(connection)
     return result
 
 
@@ -121,7 +117,7 @@ def _reprice_signatures(
 
     Return their records by id, messages for those that PyTorch did not price, and the counts.
     """
-    stored = _records(connection, "SELECT * FROM signatures ORDER BY signature_id")
+    stored = _frame(connection, "SELECT * FROM signatures ORDER BY signature_id").to_dicts()
     records, messages = price_records({row["signature_id"]: _signature(row) for row in stored}, pricer)
     result = Repriced(signatures=len(stored))
     updates = []
@@ -155,7 +151,7 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     )
     if kernels.is_empty():  # a run without a trace, or without device work
         return True
-    stored = _records(connection, "SELECT * FROM kernel_classes WHERE run_id = ? ORDER BY class_id", run_id)
+    stored = _frame(connection, "SELECT * FROM kernel_classes WHERE run_id = ? ORDER BY class_id", run_id).to_dicts()
     on_cpu = stored[0]["category"] == "operator"
     is_complete = True
     classes = []
@@ -219,12 +215,12 @@ def _model_bytes(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     columns = ("name", "signature", "category", "step", "operator", "device")
     frame = pl.DataFrame(coded, schema=dict.fromkeys(columns, pl.Int64), orient="row")
     used = [prices[signature] for signature in signatures]
-    device_rows = _records(connection, "SELECT * FROM devices WHERE run_id = ?", run_id)
+    device_rows = _frame(connection, "SELECT * FROM devices WHERE run_id = ?", run_id).to_dicts()
     known = known_devices(device_rows, {code: place for place, code in devices.items()})
     kernels = Kernels(frame, list(names), [_signature(row) for row in used], dict(enumerate(used)), known)
     modelled = from_recorded_shapes(kernels, partial(stored_sequences, connection))
-    store_sequences(connection, sequence_rows(modelled.new))
-    with _registered(connection, {"kernel_id": np.arange(len(modelled.bytes)), **_arrays(modelled.bytes)}):
+    insert(connection, "sequences", sequence_rows(modelled.new), verb="INSERT OR REPLACE")
+    with registered(connection, "repriced", modelled.bytes.with_row_index("kernel_id")):
         connection.execute(
             "UPDATE kernels SET cache_read_bytes = n.cache_read_bytes, cache_write_bytes = n.cache_write_bytes"
             " FROM repriced n WHERE kernels.run_id = ? AND kernels.kernel_id = n.kernel_id"
@@ -313,7 +309,7 @@ def _store(
     numbers = {old: new for new, old in enumerate(kernels["class_id"].unique(maintain_order=True))}
     kernels = kernels.with_columns(new_class=pl.col("class_id").replace_strict(numbers, return_dtype=pl.Int64))
     columns = ("old_id", "kernel_id", "new_class", "duration_ns", "share")
-    with _registered(connection, _arrays(kernels.select(columns))):
+    with registered(connection, "repriced", kernels.select(columns)):
         connection.execute(
             "DELETE FROM kernels WHERE run_id = ? AND kernel_id NOT IN (SELECT old_id FROM repriced)", [run_id]
         )
@@ -329,9 +325,8 @@ def _store(
     if removed:
         connection.executemany("DELETE FROM kernel_classes WHERE run_id = ? AND class_id = ?", removed)
     kept = [row | {"new_class": numbers[row["class_id"]]} for row in classes if row["class_id"] in numbers]
-    texts = {name: np.array([row[name] for row in kept], dtype=object) for name in ("family", "unit", "precision")}
-    ids = {name: np.array([row[name] for row in kept], dtype=np.int64) for name in ("class_id", "new_class")}
-    with _registered(connection, ids | texts):
+    fields = dict.fromkeys(("class_id", "new_class"), pl.Int64) | dict.fromkeys(_DECIDED, pl.String)
+    with registered(connection, "repriced", pl.DataFrame(kept, fields)):
         connection.execute(
             "UPDATE kernel_classes SET class_id = n.new_class, family = n.family, unit = n.unit,"
             " precision = n.precision FROM repriced n"
@@ -340,34 +335,6 @@ def _store(
         )
 
 
-@contextmanager
-def _registered(connection: duckdb.DuckDBPyConnection, columns: dict[str, Any]) -> Iterator[None]:
-    """Let queries read columns as the table ``repriced``."""
-    connection.register("repriced", columns)
-    yield
-    connection.unregister("repriced")
-
-
-def _arrays(frame: pl.DataFrame) -> dict[str, Any]:
-    """Return the columns of a frame as masked arrays, which DuckDB reads with NULL for null."""
-    return {
-        column.name: np.ma.masked_array(column.fill_null(0).to_numpy(), column.is_null().to_numpy()) for column in frame
-    }
-
-
-def _records(connection: duckdb.DuckDBPyConnection, query: str, *values: object) -> list[Record]:
-    cursor = connection.execute(query, list(values))
-    columns = [column[0] for column in cursor.description or []]
-    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-
-
 def _frame(connection: duckdb.DuckDBPyConnection, query: str, *values: object) -> pl.DataFrame:
     """Return the rows of a query as a frame, with null for NULL."""
-    series = {}
-    arrays: dict[str, Any] = connection.execute(query, list(values)).fetchnumpy()
-    for name, array in arrays.items():
-        mask = np.ma.getmaskarray(array)
-        series[name] = pl.Series(np.ma.getdata(array))
-        if mask.any():
-            series[name] = series[name].set(pl.Series(mask), None)
-    return pl.DataFrame(series)
+    return pl.DataFrame(connection.sql(query, params=list(values)))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import polars as pl
 
 from ridgeline.warehouse.database import connect, transaction
@@ -22,7 +21,6 @@ from ridgeline.warehouse.selection import resolve
 
 SLICE_ROWS = 1 << 18
 """Rows that DuckDB inserts by one statement."""
-FEW_ROWS = 1000
 
 BATCH_RUNS = 32
 BATCH_KERNELS = 20_000
@@ -70,19 +68,16 @@ class Batch:
         self._connection = connection
         self._transaction = ExitStack()
         self._runs: list[RunRows] = []
-        self._kernels = 0
         self._begun_s = 0.0
         self._alone = False
         """True once the transaction is rolled back: from then on runs only wait for ``commit``."""
-
-    def __len__(self) -> int:
-        return len(self._runs)
 
     @property
     def is_full(self) -> bool:
         """True where the batch should be committed before another run is added."""
         elapsed_s = time.monotonic() - self._begun_s
-        return self._alone or len(self) >= BATCH_RUNS or self._kernels >= BATCH_KERNELS or elapsed_s >= BATCH_S
+        kernels = sum(len(run.frames.get("kernels", ())) for run in self._runs)
+        return self._alone or len(self._runs) >= BATCH_RUNS or kernels >= BATCH_KERNELS or elapsed_s >= BATCH_S
 
     def add(self, run: RunRows) -> None:
         """Insert the run's rows; the connection sees them at once, other connections after :meth:`commit`."""
@@ -90,13 +85,11 @@ class Batch:
             self._begun_s = time.monotonic()
             self._transaction.enter_context(transaction(self._connection))
         self._runs.append(run)
-        self._kernels += len(run.frames.get("kernels", ()))
         if self._alone:
             return
         try:
             _insert_facts(self._connection, run)
         except BaseException as e:
-            self._alone = True
             self._roll_back()
             if not isinstance(e, Exception):  # an interruption, not the run's fault
                 self._runs.pop()
@@ -113,9 +106,8 @@ class Batch:
                 self._connection.execute("SELECT 1")
             except duckdb.Error:
                 self._roll_back()
-                self._alone = True
         runs, alone = self._runs, self._alone
-        self._runs, self._kernels, self._alone = [], 0, False
+        self._runs, self._alone = [], False
         if runs and not alone:
             try:
                 with self._transaction:
@@ -148,6 +140,7 @@ class Batch:
         return errors
 
     def _roll_back(self) -> None:
+        self._alone = True
         with suppress(_RollBack), self._transaction:
             raise _RollBack
 
@@ -165,16 +158,13 @@ def forget(path: str | Path, runs: Sequence[str]) -> list[str]:
     path = Path(path)
     if not path.exists():
         raise WarehouseError(f"{path}: no such warehouse: name one with -w")
-    connection = connect(path)
-    try:
+    with connect(path) as connection:
         run_ids = resolve(connection, runs) if runs else []
         removed = connection.execute(
             "SELECT run_id, name FROM runs WHERE list_contains(?, run_id) ORDER BY name, run_id", [run_ids]
         ).fetchall()
         with transaction(connection):
             remove(connection, run_ids)
-    finally:
-        connection.close()
     return [f"{name} ({run_id})" for run_id, name in removed]
 
 
@@ -183,13 +173,6 @@ def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Non
     placeholders = ", ".join("?" for _ in run_ids)
     for table in (*RUN_TABLES, *KEPT_TABLES, "digests") if run_ids else ():
         connection.execute(f"DELETE FROM {table} WHERE run_id IN ({placeholders})", list(run_ids))
-
-
-def store_sequences(connection: duckdb.DuckDBPyConnection, records: Sequence[dict[str, Any]]) -> None:
-    """Insert or replace rows of ``sequences``, inside the caller's transaction."""
-    for record in records:
-        values = [record[column] for column in ("sequence_id", "read_bytes", "write_bytes")]
-        connection.execute("INSERT OR REPLACE INTO sequences VALUES (?, ?, ?)", values)
 
 
 def account_prices(
@@ -210,71 +193,48 @@ def account_prices(
 def insert(
     connection: duckdb.DuckDBPyConnection,
     table: str,
-    frame: pl.DataFrame,
+    rows: pl.DataFrame | Sequence[dict[str, Any]],
     run_id: str | None = None,
     *,
     verb: str = "INSERT",
 ) -> None:
-    """Insert the rows of ``frame`` into ``table``, with ``run_id`` unless it is None.
+    """Insert the rows of a frame, or dictionaries, into ``table``, with ``run_id`` unless it is None.
 
     ``verb`` is INSERT or INSERT OR REPLACE.
     """
-    if frame.is_empty():
-        return
-    # A long column of texts becomes codes of its distinct texts, which a join puts back: DuckDB would copy each row's
-    # Python string, and 10 million kernels have a few hundred names. A column of only NULL has no type to insert.
-    frame = pl.DataFrame(
-        series.cast(pl.Enum(series.drop_nulls().unique().sort()))
-        if series.dtype == pl.String and len(series) >= FEW_ROWS
-        else series
-        for series in frame
-        if series.dtype != pl.Null
-    )
-    values, joins, registered = [], [], ["new_rows"]
-    for i, (column, kind) in enumerate(frame.schema.items()):
-        if isinstance(kind, pl.Enum):
-            name, texts = f"texts_{i}", kind.categories.to_list()
-            connection.register(name, {"code": np.arange(len(texts)), "text": np.array(texts, dtype=object)})
-            registered.append(name)
-            values.append(f"{name}.text")
-            joins.append(f'LEFT JOIN {name} ON {name}.code = new_rows."{column}"')
-        else:
-            values.append(f'new_rows."{column}"')
-    columns = ", ".join(f'"{column}"' for column in frame.columns)
-    selected = f"{', '.join(values)} FROM new_rows {' '.join(joins)}"
-    statement, parameters = f"{verb} INTO {table} ({columns}) SELECT {selected}", []
-    if run_id is not None:
-        statement, parameters = f"{verb} INTO {table} (run_id, {columns}) SELECT ?, {selected}", [run_id]
-    for rows in frame.iter_slices(SLICE_ROWS):
-        connection.register("new_rows", {series.name: _array(series) for series in rows})
-        connection.execute(statement, parameters)
-    for name in registered:
-        connection.unregister(name)
+    frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, infer_schema_length=None)
+    # A column of only NULL has no type to insert. NaN would be stored as a number, where NULL is meant.
+    frame = frame.drop(pl.selectors.by_dtype(pl.Null)).with_columns(pl.selectors.float().fill_nan(None))
+    # By name, so that columns which the frame lacks are NULL.
+    columns, parameters = ("*", []) if run_id is None else ("? AS run_id, *", [run_id])
+    for part in frame.iter_slices(SLICE_ROWS):
+        with registered(connection, "new_rows", part):
+            connection.execute(f"{verb} INTO {table} BY NAME SELECT {columns} FROM new_rows", parameters)
 
 
-def _array(series: pl.Series) -> Any:
-    """Return a numpy array, masked where null, which DuckDB reads in place; frames it reads only through pyarrow."""
-    if series.dtype == pl.String:
-        return np.array(series.to_list(), dtype=object)
-    if series.dtype == pl.Enum:
-        series = series.to_physical().cast(pl.Int64)
-    if not series.null_count():
-        return series.to_numpy()
-    return np.ma.masked_array(series.fill_null(0).to_numpy(), mask=series.is_null().to_numpy())
+class _ArrowStream:
+    """A frame without its other interfaces: DuckDB recognizes a polars frame, and then needs pyarrow to read it."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.__arrow_c_stream__ = frame.__arrow_c_stream__
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> Iterator[None]:
+    """Let queries of the block read ``frame`` in place, as the table ``name``."""
+    connection.register(name, _ArrowStream(frame))
+    yield
+    connection.unregister(name)
 
 
 def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
     """Insert the run's rows in place of earlier ones, inside the caller's transaction."""
     if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
         remove(connection, [run.run_id])
-    if run.signatures:
-        frame = pl.DataFrame(run.signatures, infer_schema_length=None)
-        insert(connection, "signatures", frame, verb="INSERT OR REPLACE")
-    store_sequences(connection, run.sequences)
-    for table, frame in run.frames.items():
-        insert(connection, table, frame, run.run_id)
-    for table, records in run.records.items():
-        insert(connection, table, pl.DataFrame(records, infer_schema_length=None), run.run_id)
+    for table, shared in (("signatures", run.signatures), ("sequences", run.sequences)):
+        insert(connection, table, shared, verb="INSERT OR REPLACE")
+    for table, rows in (*run.frames.items(), *run.records.items()):
+        insert(connection, table, rows, run.run_id)
 
 
 def _summarize(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:

@@ -23,12 +23,7 @@ LIMIT_S = 900
 """Time limit for all analyses of a trace; those completed by then are kept."""
 PROGRAM = "from ridgeline.analyze.hta.process import main; main()"
 SOURCE = "hta"
-TABLES = {
-    "temporal": "hta_temporal",
-    "idle": "hta_idle",
-    "launch": "hta_launch",
-    "critical_path": "hta_critical_path",
-}
+TABLES = {analysis: f"hta_{analysis}" for analysis in ("temporal", "idle", "launch", "critical_path")}
 Message = tuple[str, Any]
 """``("begin", analysis)``, ``("rows", rows)`` or ``("error", message)``."""
 
@@ -94,8 +89,6 @@ def is_examined(connection: duckdb.DuckDBPyConnection, run_id: str) -> bool:
 
 def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings) -> None:
     """Replace HTA's rows and warnings of a loaded run with ``findings``, in one transaction."""
-    import polars as pl
-
     from ridgeline.warehouse.database import transaction
     from ridgeline.warehouse.digests import store_digests
     from ridgeline.warehouse.load import insert
@@ -104,9 +97,8 @@ def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings
     with transaction(connection):
         for table in TABLES.values():
             connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
-            rows = pl.DataFrame(findings.rows.get(table, []), infer_schema_length=None)
-            insert(connection, table, rows.with_columns(rank=pl.lit(rank, dtype=pl.Int64)), run_id)
+            rows = [row | {"rank": rank} for row in findings.rows.get(table, [])]
+            insert(connection, table, rows, run_id)
         connection.execute("DELETE FROM warnings WHERE run_id = ? AND source = ?", [run_id, SOURCE])
-        lines = pl.DataFrame({"source": [SOURCE] * len(findings.warnings), "message": findings.warnings})
-        insert(connection, "warnings", lines, run_id)
+        insert(connection, "warnings", [{"source": SOURCE, "message": line} for line in findings.warnings], run_id)
         store_digests(connection, [run_id])
