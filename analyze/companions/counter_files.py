@@ -6,12 +6,13 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from ridgeline.analyze.companions.discovery import Source
-from ridgeline.analyze.companions.size_limit import read_bounded
+from ridgeline.analyze.companions.size_limit import companion_errors, read_bounded
 from ridgeline.analyze.errors import CompanionError
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 from ridgeline.capture.counters import ncu_csv
@@ -25,8 +26,6 @@ COLUMNS = {
 _LONGEST_HEADER = 1 << 10
 
 KEYS = ["step", "launch_index"]
-
-_UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError, csv.Error)
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,13 @@ def read_counter_files(
     ``ncu_step`` is the step that Nsight Compute counted.
     """
     files, messages = [], []
-    try:
-        if source.counters:
-            files.append(read_cupti(source.counters, limits))
-    except CompanionError as e:
-        messages.append(str(e))
-    try:
-        if source.ncu:
-            files.append(read_ncu(source.ncu, ncu_step, limits))
-    except CompanionError as e:
-        messages.append(str(e))
+    readers = ((source.counters, read_cupti), (source.ncu, partial(read_ncu, step=ncu_step)))
+    for path, read in readers:
+        if path:
+            try:
+                files.append(read(path, limits=limits))
+            except CompanionError as e:
+                messages.append(str(e))
     return files, messages
 
 
@@ -71,19 +67,16 @@ def read_cupti(path: Path, limits: Limits = STANDARD) -> CounterFile:
     Raises :class:`CompanionError`.
     """
     expected = f"expected the columns {', '.join(COLUMNS)}"
-    try:
+    with companion_errors(path.name, expected):
         data = read_bounded(path, limits)
         # a header with thousands of columns would cost polars a thousand times its bytes
         first_line = data[: data.find(b"\n") + 1 or len(data)][:_LONGEST_HEADER]
         columns = next(csv.reader(io.TextIOWrapper(io.BytesIO(first_line), "utf-8")), [])
         if columns != list(COLUMNS):
-            has = f"has the columns {', '.join(columns)[:200]}" if columns else "is empty"
-            raise CompanionError(f"{path.name}: {has}: {expected}")
+            raise ValueError(f"has the columns {', '.join(columns)[:200]}" if columns else "is empty")
         rows = pl.read_csv(data, schema_overrides=COLUMNS)
-    except _UNREADABLE as e:
-        raise CompanionError(f"{path.name}: {_reason(e, expected)}") from None
-    if rows.select(pl.exclude("window", "value")).null_count().sum_horizontal().item():
-        raise CompanionError(f"{path.name}: has rows without a step, launch, kernel or metric: {expected}")
+        if rows.select(pl.exclude("window", "value")).null_count().sum_horizontal().item():
+            raise ValueError("has rows without a step, launch, kernel or metric")
     kernels = rows.select(*KEYS, "kernel").unique().sort(KEYS)
     if (repeated := kernels.filter(pl.struct(KEYS).is_duplicated())).height:
         step, launch, _ = repeated.row(0)
@@ -98,11 +91,10 @@ def read_ncu(path: Path, step: int | None = None, limits: Limits = STANDARD) -> 
     Values are in bytes, nanoseconds and counts. Raises :class:`CompanionError` for a file that is not such a CSV.
     """
     try:
-        kernels = ncu_csv.parse(read_bounded(path, limits).decode())
+        with companion_errors(path.name, ncu_csv.EXPECTED):
+            kernels = ncu_csv.parse(read_bounded(path, limits).decode())
     except ncu_csv.NsightError as e:
         raise CompanionError(f"{path.name}: {e}") from None
-    except _UNREADABLE as e:
-        raise CompanionError(f"{path.name}: {_reason(e, ncu_csv.EXPECTED)}") from None
     # launches are numbered without the rows that have no kernel, such as the units row
     launches = list(enumerate(kernel for kernel in kernels if kernel.name))
     values = [
@@ -125,9 +117,3 @@ def read_ncu(path: Path, step: int | None = None, limits: Limits = STANDARD) -> 
         pl.DataFrame(values, schema={**keys, "metric": pl.String, "value": pl.Float64}, orient="row"),
         ncu_csv.own_name,
     )
-
-
-def _reason(error: Exception, expected: str) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read: {error.strerror}"
-    return f"{(str(error).splitlines() or [type(error).__name__])[0]}: {expected}"

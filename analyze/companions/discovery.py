@@ -14,7 +14,8 @@ from ridgeline.analyze.reading.reader import GZIP_ERRORS, open_bytes
 
 _TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
 _COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|.+\.(?:counters|ncu)\.csv(?:\.gz)?|(?:run|ceilings)\.json")
-_KINDS = ("counters.csv", "ncu.csv", "twin.json", "et.json")
+_KINDS = {"counters": "counters.csv", "ncu": "ncu.csv", "twin": "twin.json", "execution_trace": "et.json"}
+"""The ends of companions' names, by field of :class:`Source`."""
 SNIFFED_BYTES = 4 << 20
 """The start of a file in a folder that must name traceEvents, for the file to be a trace."""
 _ODD_KINDS = (
@@ -120,11 +121,12 @@ def _with_companions(folder: Path, stem: str, name: str, trace: Path | None, oth
 
     A companion's name, or one of the ``others``, that belongs to something other than a file is left out with a line.
     """
-    counters, ncu, twin, execution_trace = (
-        _existing(folder / f"{stem}.{kind}.gz") or _existing(folder / f"{stem}.{kind}") for kind in _KINDS
-    )
+    companions = {
+        field: _existing(folder / f"{stem}.{kind}.gz") or _existing(folder / f"{stem}.{kind}")
+        for field, kind in _KINDS.items()
+    }
     no_files = []
-    for companion in (*(f"{stem}.{kind}{suffix}" for kind in _KINDS for suffix in (".gz", "")), *others):
+    for companion in (*(f"{stem}.{kind}{suffix}" for kind in _KINDS.values() for suffix in (".gz", "")), *others):
         path = folder / companion
         if path.is_file() or not os.path.lexists(path):
             continue
@@ -134,16 +136,8 @@ def _with_companions(folder: Path, stem: str, name: str, trace: Path | None, oth
         except OSError:
             what = "a link that leads nowhere"
         no_files.append(f"{companion}: is {what}, expected a file: left out")
-    return Source(
-        name,
-        trace,
-        ceilings=_existing(folder / "ceilings.json"),
-        counters=counters,
-        ncu=ncu,
-        twin=twin,
-        execution_trace=execution_trace,
-        no_files=tuple(no_files),
-    )
+    ceilings = _existing(folder / "ceilings.json")
+    return Source(name, trace, ceilings=ceilings, no_files=tuple(no_files), **companions)
 
 
 def _existing(path: Path) -> Path | None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from ridgeline.analyze.companions.size_limit import read_bounded
+from ridgeline.analyze.companions.size_limit import companion_errors, read_bounded
 from ridgeline.analyze.errors import CompanionError
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 
@@ -142,13 +142,9 @@ def read_ceilings(path: Path, limits: Limits = STANDARD) -> Ceilings:
 
 
 def _read(path: Path, struct: type[_File], limits: Limits) -> tuple[_File, bytes]:
-    try:
+    with companion_errors(path, "expected the form that ridgeline writes"):
         text = read_bounded(path, limits)
         value = msgspec.json.decode(text, type=struct)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        raise CompanionError(f"{path}: {e}: expected the form that ridgeline writes") from None
-    except OSError as e:
-        raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
     # a field of a newer format may mean something else
     if value.format != FORMAT:
         raise CompanionError(f"{path}: format {value.format}, this ridgeline reads {FORMAT}")
@@ -159,7 +155,7 @@ def read_telemetry(path: Path, limits: Limits = STANDARD) -> list[dict[str, Any]
     """Return the rows of telemetry.csv that have a time; an empty cell is None. Raises :class:`CompanionError`."""
     most_samples = limits.companion_bytes // _SAMPLE_BYTES
     samples: list[dict[str, Any]] = []
-    try:
+    with companion_errors(path, f"expected the columns {', '.join(_TELEMETRY)}"):
         text = io.TextIOWrapper(io.BytesIO(read_bounded(path, limits)), encoding="utf-8", newline="")
         rows = csv.DictReader(text, strict=True)  # row by row, since a row takes more memory than its text
         if "time_ns" not in (rows.fieldnames or ["time_ns"]):  # an empty file has no samples
@@ -173,8 +169,4 @@ def read_telemetry(path: Path, limits: Limits = STANDARD) -> list[dict[str, Any]
             if len(samples) == most_samples:
                 raise ValueError(f"more than {most_samples:,} samples, too many for this --memory")
             samples.append(sample)
-    except OSError as e:
-        raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
-    except (ValueError, csv.Error) as e:
-        raise CompanionError(f"{path}: {e}: expected the columns {', '.join(_TELEMETRY)}") from None
     return samples

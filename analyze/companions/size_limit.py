@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+import polars as pl
+
+from ridgeline.analyze.errors import CompanionError
 from ridgeline.analyze.reading.reader import BLOCK_BYTES, GZIP_ERRORS, largest_trace_bytes, open_bytes
 from ridgeline.analyze.resources.limits import COMPANION_SHARE, STANDARD, Limits
 
@@ -34,3 +41,24 @@ def read_bounded(path: Path, limits: Limits = STANDARD) -> bytes:
         message = f"gzip data cut off or damaged after {size:,} decompressed bytes"
         raise OSError(errno.EILSEQ, message, str(path)) from None
     return b"".join(blocks)
+
+
+_WRONG_FORM = (
+    ValueError, RecursionError, csv.Error, msgspec.MsgspecError, pl.exceptions.PolarsError, pl.exceptions.PanicException
+)  # fmt: skip
+"""What the decoders of companions raise; ``UnicodeDecodeError`` is a ``ValueError``."""
+
+
+@contextmanager
+def companion_errors(name: str | Path, expected: str) -> Iterator[None]:
+    """Raise what reading or decoding the companion ``name`` raises in the block as a :class:`CompanionError`.
+
+    The message is one line and says what was ``expected``.
+    """
+    try:
+        yield
+    except OSError as e:
+        raise CompanionError(f"{name}: cannot be read: {e.strerror}") from None
+    except _WRONG_FORM as e:
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise CompanionError(f"{name}: {reason}: {expected}") from None
