@@ -276,12 +276,9 @@ def compare(
         from ridgeline.reports.comparison import text as comparison_text
         from ridgeline.warehouse import connect
 
-        connection = connect(warehouse, read_only=True)
-        try:
+        with connect(warehouse, read_only=True) as connection:
             compared = comparison.compare(connection, base, other)
             page = comparison_page.write(connection, compared, out) if out else None
-        finally:
-            connection.close()
         unseen = comparison.unseen(compared, fail_above) if fail_above is not None else []
         for warning in compared.warnings + unseen:
             say(f"warning: {warning}")
@@ -342,15 +339,12 @@ def export(
     """
     with errors_in_one_line(warehouse):
         from ridgeline.warehouse import connect
-        from ridgeline.warehouse.lake import export as write
+        from ridgeline.warehouse.lake.export import export as write
 
-        connection = connect(warehouse, read_only=True, external_access=True)
-        try:
+        with connect(warehouse, read_only=True, external_access=True) as connection:
             (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone() or (0,)
             with progress("exporting", runs) as advance:
                 exported = write(connection, lake, report=lambda run: advance(run.name))
-        finally:
-            connection.close()
     written = [run for run in exported if run.outcome == "written"]
     rows, megabytes = sum(run.rows for run in written), sum(run.bytes for run in written) / 1e6
     unchanged = len(exported) - len(written)

@@ -7,7 +7,6 @@ would take seconds, and polars is absent from a bare GPU machine, where `ridgeli
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, TextIO
@@ -56,10 +55,8 @@ def write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: Text
     # Row by row: a query may return more rows than fit into memory.
     separator = "\n"
     for row in rows:
-        record: dict[str, Any] = {}
-        for column, value in zip(columns, row, strict=True):
-            value = float(value) if isinstance(value, Decimal) else value
-            record[column] = None if isinstance(value, float) and not math.isfinite(value) else value
+        values = (float(value) if isinstance(value, Decimal) else value for value in row)
+        record = dict(zip(columns, values, strict=True))  # msgspec writes null for a float that JSON lacks
         file.write(separator + msgspec.json.encode(record).decode())
         separator = ",\n"
     file.write("\n]\n")

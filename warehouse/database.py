@@ -51,14 +51,20 @@ def connect(path: str | Path, *, read_only: bool = False, external_access: bool 
         if read_only:
             raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
         _make(path)
-    connection = _open(path, read_only=read_only, external_access=external_access)
-    try:
+    with closed_on_error(_open(path, read_only=read_only, external_access=external_access)) as connection:
         _check_schema(connection, path, read_only=read_only)
         add_missing_views(connection, temporary=read_only)
+    return connection
+
+
+@contextmanager
+def closed_on_error(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield ``connection``, and close it if the block raises."""
+    try:
+        yield connection
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 @contextmanager
@@ -114,11 +120,8 @@ def _make(path: Path) -> None:
             temporary = folder / path.name
             if template.exists():
                 temporary.write_bytes(gzip.decompress(template.read_bytes()))
-            connection = _open(temporary, read_only=False)
-            try:
+            with _open(temporary, read_only=False) as connection:
                 _adopt_template(connection) if template.exists() else _create_schema(connection)
-            finally:
-                connection.close()
     except OSError as e:
         raise WarehouseError(f"{path}: cannot be opened: {e.strerror}") from None
     except WarehouseError as e:

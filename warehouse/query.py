@@ -7,7 +7,7 @@ import decimal
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,8 +27,6 @@ TABLE_ROWS = 10_000
 CELL_CHARACTERS = 80
 """Characters of a cell of a table, which cuts longer text; the other formats write it whole."""
 
-Rows = Iterator[Sequence[Any]]
-
 
 def run(
     warehouse: Path, sql: str, *, output_format: str = "table", out: Path | None = None, lake: str | None = None
@@ -41,7 +39,7 @@ def run(
     if output_format == "parquet" and out is None:
         raise QueryError("Parquet goes to a file: name one with -o FILE")
     if lake:
-        from ridgeline.warehouse.lake import open_lake
+        from ridgeline.warehouse.lake.reading import open_lake
 
         connection = open_lake(lake)
     else:
@@ -55,19 +53,22 @@ def run(
         cursor = connection.execute(sql)
         columns = [column[0] for column in cursor.description or []]
         rows = (row for batch in iter(lambda: cursor.fetchmany(BATCH_ROWS), []) for row in batch)
+        write = {"csv": write_csv, "json": write_json}.get(output_format, _write_table)
+        if output_format in ("json", "parquet"):
+            columns = _distinct(columns)
         if out is None:
-            _write(columns, rows, output_format, sys.stdout)
+            write(columns, rows, sys.stdout)
         elif output_format == "parquet":
             import polars as pl
 
-            frame = pl.DataFrame(list(rows), schema=_distinct(columns), orient="row", infer_schema_length=None)
+            frame = pl.DataFrame(list(rows), schema=columns, orient="row", infer_schema_length=None)
             # By way of memory: polars raises its own errors for a full disk, Python's file an OSError.
             frame.write_parquet(buffer := io.BytesIO())
             with _replacing(out) as target:
                 target.write_bytes(buffer.getbuffer())
         else:
             with _replacing(out) as target, target.open("w", newline="", encoding="utf-8") as file:
-                _write(columns, rows, output_format, file)
+                write(columns, rows, file)
     except duckdb.Error as e:
         # One line: without those that quote the statement and point into it.
         lines = [line for line in str(e).splitlines() if line.strip(" \t^") and not line.startswith("LINE ")]
@@ -122,16 +123,7 @@ def _distinct(columns: list[str]) -> list[str]:
     return list(distinct)
 
 
-def _write(columns: list[str], rows: Rows, output_format: str, file: TextIO) -> None:
-    if output_format == "csv":
-        write_csv(columns, rows, file)
-    elif output_format == "json":
-        write_json(_distinct(columns), rows, file)
-    else:
-        _write_table(columns, rows, file)
-
-
-def _write_table(columns: list[str], rows: Rows, file: TextIO) -> None:
+def _write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: TextIO) -> None:
     """Write aligned columns: numbers to the right with thousands separators, text to the left."""
     values = list(islice(rows, TABLE_ROWS + 1))
     is_cut = len(values) > TABLE_ROWS

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from ridgeline.warehouse import datasheets
-from ridgeline.warehouse.database import IN_MEMORY, SCHEMA_VERSION, connect, transaction
+from ridgeline.warehouse.database import IN_MEMORY, SCHEMA_VERSION, closed_on_error, connect, transaction
 from ridgeline.warehouse.errors import WarehouseError
 from ridgeline.warehouse.lake.commits import Commit, newest, read_commits
 from ridgeline.warehouse.lake.files import Lake, literal, names, one_line_errors, parquet, table_columns
@@ -23,41 +23,36 @@ def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
     Queries read the lake's files; the connection reaches no others. Raises :class:`WarehouseError` if there is no lake.
     """
     lake = Lake(location)
-    connection = duckdb.connect(":memory:")
-    try:
-        with one_line_errors(lake):
-            commits = snapshot(connection, lake)
-            # Create the views over empty tables, then put views of the files in the tables' place. DuckDB binds a
-            # view's query when it is created, and again inside each view above it: over Parquet each binding opens
-            # files, and 40 views take ten times as long.
-            tables = {table: columns for table, columns in table_columns().items() if table != "runs"}
-            for table, columns in tables.items():
-                types = ", ".join(f'"{column}" {data_type}' for column, data_type in columns.items())
-                connection.execute(f"CREATE TEMP TABLE {table} ({types})")
-            connection.execute(
-                "CREATE TEMP VIEW schema_version AS"
-                f" SELECT CAST({SCHEMA_VERSION} AS INTEGER) AS version, CAST(NULL AS TIMESTAMP) AS created_at"
-            )
-            connection.execute("CREATE TEMP TABLE descriptions (table_name TEXT, column_name TEXT, description TEXT)")
-            for _, statement in definitions():
-                connection.execute(as_temporary(statement))
-            describe(connection)
-            # A table of its own: the views read these rows many times.
-            connection.execute("CREATE TEMP TABLE datasheet_ceilings AS FROM ceilings")
-            rows = ", ".join(f"({', '.join(map(literal, row))})" for row in datasheets.ceiling_rows())
-            connection.execute(f"INSERT INTO datasheet_ceilings VALUES {rows}")
-            for table in tables:
-                query = _rows(lake, commits, table)
-                if table == "ceilings":
-                    query += " UNION ALL FROM datasheet_ceilings"
-                connection.execute(f"DROP TABLE {table}")
-                connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
-            allowed = (literal(file) for table in tables for file in table_files(lake, commits, table))
-            connection.execute(f"SET allowed_paths = [{', '.join(allowed)}]")
-            connection.execute("SET enable_external_access = false")
-    except BaseException:
-        connection.close()
-        raise
+    with closed_on_error(duckdb.connect(":memory:")) as connection, one_line_errors(lake):
+        commits = snapshot(connection, lake)
+        # Create the views over empty tables, then put views of the files in the tables' place. DuckDB binds a
+        # view's query when it is created, and again inside each view above it: over Parquet each binding opens
+        # files, and 40 views take ten times as long.
+        tables = {table: columns for table, columns in table_columns().items() if table != "runs"}
+        for table, columns in tables.items():
+            types = ", ".join(f'"{column}" {data_type}' for column, data_type in columns.items())
+            connection.execute(f"CREATE TEMP TABLE {table} ({types})")
+        connection.execute(
+            "CREATE TEMP VIEW schema_version AS"
+            f" SELECT CAST({SCHEMA_VERSION} AS INTEGER) AS version, CAST(NULL AS TIMESTAMP) AS created_at"
+        )
+        connection.execute("CREATE TEMP TABLE descriptions (table_name TEXT, column_name TEXT, description TEXT)")
+        for _, statement in definitions():
+            connection.execute(as_temporary(statement))
+        describe(connection)
+        # A table of its own: the views read these rows many times.
+        connection.execute("CREATE TEMP TABLE datasheet_ceilings AS FROM ceilings")
+        rows = ", ".join(f"({', '.join(map(literal, row))})" for row in datasheets.ceiling_rows())
+        connection.execute(f"INSERT INTO datasheet_ceilings VALUES {rows}")
+        for table in tables:
+            query = _rows(lake, commits, table)
+            if table == "ceilings":
+                query += " UNION ALL FROM datasheet_ceilings"
+            connection.execute(f"DROP TABLE {table}")
+            connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
+        allowed = (literal(file) for table in tables for file in table_files(lake, commits, table))
+        connection.execute(f"SET allowed_paths = [{', '.join(allowed)}]")
+        connection.execute("SET enable_external_access = false")
     return connection
 
 
@@ -67,21 +62,16 @@ def load_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
     Raises :class:`WarehouseError` if there is no lake.
     """
     lake = Lake(location)
-    connection = connect(IN_MEMORY)
-    try:
-        with one_line_errors(lake):
-            commits = snapshot(connection, lake)
-            with transaction(connection):
-                connection.execute("INSERT INTO memory.main.runs SELECT * FROM temp.runs")
-                for table in table_columns():
-                    if table != "runs":
-                        connection.execute(f"INSERT INTO memory.main.{table} {_rows(lake, commits, table)}")
-            connection.execute("DROP TABLE temp.runs")  # it would hide the warehouse's own
-            refresh(connection)
-            connection.execute("SET enable_external_access = false")
-    except BaseException:
-        connection.close()
-        raise
+    with closed_on_error(connect(IN_MEMORY)) as connection, one_line_errors(lake):
+        commits = snapshot(connection, lake)
+        with transaction(connection):
+            connection.execute("INSERT INTO memory.main.runs SELECT * FROM temp.runs")
+            for table in table_columns():
+                if table != "runs":
+                    connection.execute(f"INSERT INTO memory.main.{table} {_rows(lake, commits, table)}")
+        connection.execute("DROP TABLE temp.runs")  # it would hide the warehouse's own
+        refresh(connection)
+        connection.execute("SET enable_external_access = false")
     return connection
 
 
