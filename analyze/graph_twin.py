@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,9 +96,9 @@ _Cut = tuple[int, int]
 _Align = Callable[[Int64, Int64], Pairs]
 
 
-def read_twin(parts: Sequence[Columns]) -> Annotated:
-    """Return the decoded twin, attributed. Raises :class:`TraceError`."""
-    trace = assemble(parts)
+def read_twin(parts: Sequence[Columns], path: Path) -> Annotated:
+    """Return the decoded twin at ``path``, attributed. Raises :class:`TraceError`."""
+    trace = assemble(parts, path)
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
     activities = assign(trace, attribute(trace, tree))

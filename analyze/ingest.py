@@ -118,12 +118,6 @@ def analyze(
     If a run fails, the warehouse keeps its previous rows and the other runs are still loaded. Raises
     ``WarehouseError`` if the warehouse cannot be opened, and :class:`TraceError` if there is no such twin.
     """
-    results: list[Result] = []
-
-    def add(result: Result) -> None:
-        report(result)
-        results.append(result)
-
     named = [paths] if isinstance(paths, str | Path) else paths
     sources, errors = discover(map(Path, named))
     if twin:
@@ -131,14 +125,16 @@ def analyze(
             raise TraceError(f"{twin}: no such file: expected the eager twin of the trace")
         sources = [replace(source, twin=twin) for source in sources]
     # the errors come first: their paths are wrong, and the traces may take long
-    for error in errors:
-        add(Result(str(error).partition(":")[0], "failed", error=error))
+    results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
+    for result in results:
+        report(result)
     if sources:
         options = Options(Limits.of(memory), jobs, hta=hta and not lake, salvage=salvage)
         sink = LakeSink(lake, options.limits) if lake else WarehouseSink(Path(warehouse), options.limits)
         with Pricer() as pricer:
             for result in load(sources, sink, pricer, options):
-                add(result)
+                report(result)
+                results.append(result)
     return results
 
 

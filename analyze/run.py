@@ -32,8 +32,8 @@ from ridgeline.analyze.companions.counter_files import CounterFile, read_counter
 from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.companions.identity import Identity
 from ridgeline.analyze.companions.run_files import read_ceilings, read_run, read_telemetry
-from ridgeline.analyze.errors import CompanionError, TraceError
-from ridgeline.analyze.graph_twin import Annotated, Matched, Pricing, learn, matched, read_twin
+from ridgeline.analyze.errors import CompanionError
+from ridgeline.analyze.graph_twin import Annotated, Matched, learn, matched, read_twin
 from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import WARNS, Record, price_signatures
@@ -72,10 +72,7 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     limits = tools.limits
     run_json, text = read_run(source.run_json, limits) if source.run_json else (None, b"")
     ceilings = read_ceilings(source.ceilings, limits) if source.ceilings else None
-    try:
-        trace = assemble(parts) if parts else None
-    except TraceError as e:
-        raise TraceError(f"{source.trace}: {e}") from None
+    trace = assemble(parts, source.trace) if source.trace else None
     run = RunRows(identity.run_id, {"warnings": []})
     ncu = run_json.counters.ncu if run_json and run_json.counters else None
     counter_files, messages = read_counter_files(source, ncu.step if ncu else None, limits)
@@ -149,7 +146,11 @@ def _add_trace(
     if not source.twin and not source.execution_trace:
         trace.operators = trace.operators.drop("external_id", "record_id")
     # 2. prices, and for graph replays the twin's operators
-    annotated, prices = _learned(annotated, source, price, tools)
+    if source.twin and matched(activities).of_kernels:
+        # in one expression, so that the twin's columns and frames do not outlive it
+        annotated, prices = learn(annotated, read_twin(tools.decode(source.twin), source.twin), price)
+    else:
+        prices = price(trace, activities["signature"].drop_nulls().unique().sort().to_list())
     trace, activities, labels = annotated.trace, annotated.activities, annotated.labels
     # 3. rows
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
@@ -164,18 +165,6 @@ def _add_trace(
     modelled = _model_bytes(run, annotated, prices, source, tools)
     run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
     return activities, modelled, uncounted
-
-
-def _learned(run: Annotated, source: Source, price: Pricing, tools: Tools) -> tuple[Annotated, dict[int, Record]]:
-    """Return the run with what its replays learn from the twin, and the prices of its signatures."""
-    if not source.twin or not matched(run.activities).of_kernels:
-        return run, price(run.trace, run.activities["signature"].drop_nulls().unique().sort().to_list())
-    parts = tools.decode(source.twin)
-    try:
-        twin = read_twin(parts)
-    except TraceError as e:
-        raise TraceError(f"{source.twin}: {e}") from None
-    return learn(run, twin, price)
 
 
 def _model_bytes(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from ridgeline.analyze.resources.limits import Limits
 
@@ -24,41 +23,13 @@ class Stored(NamedTuple):
     rules_version: int
 
 
-class Sink(Protocol):
-    """Stores runs, each whole or not at all. ``connection`` and ``stored`` are there once its context is entered."""
-
-    connection: duckdb.DuckDBPyConnection
-    """A warehouse with the prices of earlier runs."""
-
-    def __enter__(self) -> Sink: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    @property
-    def scratch(self) -> Path | None:
-        """The folder for temporary files; None for the usual one."""
-
-    @property
-    def is_new(self) -> bool:
-        """True if the sink has no runs, so that a trace's signatures must all be priced."""
-
-    @property
-    def stored(self) -> dict[str, Stored]:
-        """By run id, the runs that are stored, and those added."""
-
-    @property
-    def is_full(self) -> bool:
-        """True if runs were added that should be committed before another is added."""
-
-    def add(self, run: RunRows) -> None:
-        """Add a run to the next commit."""
-
-    def commit(self) -> list[Exception | None]:
-        """Store the runs added; return for each the error that prevented that, or None."""
-
-
 class WarehouseSink:
-    """A warehouse file, made if it does not exist; it is removed again if no run is stored."""
+    """A warehouse file, made if it does not exist; it is removed again if no run is stored.
+
+    ``connection`` has the prices of earlier runs, ``stored`` the runs that are stored and those added, by run id. Both
+    are there once the context is entered. ``scratch`` is the folder for temporary files, None for the usual one. A sink
+    that ``is_new`` has no runs, so that a trace's signatures must all be priced.
+    """
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path, self._limits = path, limits
@@ -93,21 +64,25 @@ class WarehouseSink:
 
     @property
     def is_full(self) -> bool:
+        """True if runs were added that should be committed before another is added."""
         return self._batch.is_full
 
     def add(self, run: RunRows) -> None:
+        """Add a run to the next commit."""
         self._batch.add(run)
 
     def commit(self) -> list[Exception | None]:
+        """Store the runs added, each whole or not at all; return for each the error that prevented that, or None."""
         errors = self._batch.commit()
         self._is_kept |= None in errors
         return errors
 
 
 class LakeSink:
-    """A lake. ``connection`` is a warehouse in memory that runs pass through, made unless given.
+    """A lake, with the members of :class:`WarehouseSink`.
 
-    With ``run_id`` only that run is looked up in the lake.
+    ``connection`` is a warehouse in memory that runs pass through, made unless one is passed. With ``run_id`` only that
+    run is looked up in the lake.
     """
 
     scratch = None
@@ -121,8 +96,7 @@ class LakeSink:
         run_id: str | None = None,
     ) -> None:
         self._location, self._limits, self._run_id = location, limits, run_id
-        self._connection = connection
-        self._exit = ExitStack()
+        self._passed = connection
         self.connection: duckdb.DuckDBPyConnection
 
     @property
@@ -131,7 +105,8 @@ class LakeSink:
 
     @cached_property
     def stored(self) -> dict[str, Stored]:
-        from ridgeline.warehouse.lake import Lake, commits
+        from ridgeline.warehouse.lake.commits import commits
+        from ridgeline.warehouse.lake.files import Lake
 
         return {
             commit.run_id: Stored(commit.name, commit.content_sha256, commit.rules_version)
@@ -141,15 +116,16 @@ class LakeSink:
     def __enter__(self) -> LakeSink:
         from ridgeline.warehouse import connect
 
-        self.connection = self._connection or self._exit.enter_context(connect(":memory:"))
+        self.connection = self._passed or connect(":memory:")
         self.connection.execute(f"SET memory_limit = '{self._limits.database_bytes} B'")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exit.close()
+        if not self._passed:
+            self.connection.close()
 
     def add(self, run: RunRows) -> None:
-        from ridgeline.warehouse.lake import move_run
+        from ridgeline.warehouse.lake.export import move_run
         from ridgeline.warehouse.load import load
 
         # the warehouse in memory keeps the prices of the run and forgets its rows
@@ -158,3 +134,6 @@ class LakeSink:
 
     def commit(self) -> list[Exception | None]:
         return [None]
+
+
+Sink = WarehouseSink | LakeSink

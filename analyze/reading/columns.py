@@ -135,7 +135,6 @@ def read_part(
     path: Path,
     part: int = 0,
     parts: int = 1,
-    *,
     folder: Path | None = None,
     largest_event_bytes: int = LARGEST_EVENT_BYTES,
 ) -> Columns:
@@ -158,9 +157,7 @@ def read_part(
                 yield piece
 
     for events, malformed in decoded(reader, own_pieces()):
-        columns.events += len(events) + malformed
-        columns.malformed += malformed
-        append(columns, events)
+        append(columns, events, malformed)
         columns.spill(SPILL_ROWS)
     if columns.spilled:
         columns.spill()  # a group is either in arrays or in files
@@ -207,8 +204,10 @@ def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Even
         raise Broken(message, offset, text[1:-1], pending.offset)
 
 
-def append(columns: Columns, events: Events) -> None:
-    """Add the complete events to the columns; events of other kinds are skipped."""
+def append(columns: Columns, events: Events, malformed: int) -> None:
+    """Add the complete events to the columns and count all; events of other kinds are skipped."""
+    columns.events += len(events) + malformed
+    columns.malformed += malformed
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
     for event in events:
         if event.ph == "X":

@@ -25,9 +25,7 @@ class Task(NamedTuple):
 
     def read(self) -> Columns:
         """Return the columns of the part. Raises :class:`TraceError`."""
-        return read_part(
-            self.path, self.part, self.parts, folder=self.folder, largest_event_bytes=self.largest_event_bytes
-        )
+        return read_part(*self)
 
 
 def main() -> None:

@@ -118,11 +118,11 @@ class TraceReader:
         *,
         digest: bool = True,
         largest_event_bytes: int = LARGEST_EVENT_BYTES,
-        opened: Callable[[Path], BinaryIO] | None = None,
+        opened: Callable[[Path], BinaryIO] = open_bytes,
     ) -> None:
         self.path = path
         self.largest_event_bytes = largest_event_bytes
-        self._open = opened or open_bytes
+        self._open = opened
         self.bytes_read = 0
         self.header = Header()
         self._digest = hashlib.sha256() if digest else None
@@ -201,21 +201,17 @@ class TraceReader:
 
         The last cut may have been inside an event, so first try the rest alone, then the rest with the held piece.
         """
-        buffer = b"".join(rest.fragments)
-        end = self._closing_bracket(prefix, buffer)
-        if end is not None:
-            if held:
-                yield held
-            yield Piece((buffer[:end],), rest.offset)
-            return
-        if held:
-            joined = held.followed_by(rest)
-            text = b"".join(joined.fragments)
+        for before, last in [(held, rest), (None, held.followed_by(rest))] if held else [(None, rest)]:
+            text = b"".join(last.fragments)
             end = self._closing_bracket(prefix, text)
             if end is not None:
-                yield Piece((text[:end],), joined.offset)
+                if before:
+                    yield before
+                yield Piece((text[:end],), last.offset)
                 return
+        if held:
             yield held  # if the damage is in there, decoding it finds that first
+        buffer = b"".join(rest.fragments)
         # keys before traceEvents are intact: salvage needs the devices and the rank
         with suppress(*JSON_ERRORS):
             self.header = decode_header(prefix + b"]}")

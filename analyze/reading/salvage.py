@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from ridgeline.analyze.errors import Broken
 from ridgeline.analyze.reading.columns import Columns, append, decoded
 from ridgeline.analyze.reading.damaged_gzip import Intact
-from ridgeline.analyze.reading.reader import JSON_ERRORS, Events, TraceReader, decode
+from ridgeline.analyze.reading.reader import JSON_ERRORS, TraceReader, decode
 
 _EVENT = re.compile(r"[\s,]*(?=\{)")
 
@@ -29,12 +29,12 @@ def salvage(path: Path) -> Columns:
     end = 0
     try:
         for events, malformed in decoded(reader, reader.pieces()):
-            _add(columns, events, malformed)
+            append(columns, events, malformed)
         end = reader.bytes_read
     except Broken as e:
         columns.broken = str(e).removeprefix(f"{path}: ").removesuffix(": record it again")
         complete = list(_complete_events(e.rest))
-        _add(columns, *decode(b"[" + b",".join(event for event, _ in complete) + b"]"))
+        append(columns, *decode(b"[" + b",".join(event for event, _ in complete) + b"]"))
         end = e.rest_offset + (complete[-1][1] if complete else 0)
     if intact.broken:
         columns.broken = f"{intact.broken} after {reader.bytes_read:,} decompressed bytes"
@@ -47,12 +47,6 @@ def salvage(path: Path) -> Columns:
             end -= len(block[:end])
     columns.sha256 = digest.hexdigest()
     return columns
-
-
-def _add(columns: Columns, events: Events, malformed: int) -> None:
-    columns.events += len(events) + malformed
-    columns.malformed += malformed
-    append(columns, events)
 
 
 def _complete_events(text: bytes) -> Iterator[tuple[bytes, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.ma  # polars and the loader import it anyway: better while the decoders work
@@ -67,8 +68,8 @@ class Trace:
         return self.device.is_empty() and not may_have_lost_kernels
 
 
-def assemble(parts: Sequence[Columns]) -> Trace:
-    """Return the trace that the parts make; from here on the order of events in the file does not matter.
+def assemble(parts: Sequence[Columns], path: Path) -> Trace:
+    """Return the trace at ``path`` that the parts make; from here on the order of events in the file does not matter.
 
     Columns in files are read one by one, and the files are removed. Raises :class:`TraceError` for impossible times.
     """
@@ -103,7 +104,7 @@ def assemble(parts: Sequence[Columns]) -> Trace:
         data = data.with_columns(pl.col("duration_ns").clip(0)) if negative[-1] else data
         # in doubles, since the sum of integers would wrap around
         if data.select(pl.col("duration_ns").cast(pl.Float64).sum()).item() > LARGEST_SUM_NS:
-            raise TraceError("durations of more than 146 years together: the trace is damaged")
+            raise TraceError(f"{path}: durations of more than 146 years together: the trace is damaged")
         return data
 
     operators = frame("operator", _OPERATOR)

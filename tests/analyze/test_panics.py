@@ -25,8 +25,8 @@ PANIC = pl.exceptions.PanicException
 def test_a_panic_fails_its_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ridgeline.analyze import run
 
-    def panic(parts: list[Columns]) -> Trace:
-        trace = assemble(parts)
+    def panic(parts: list[Columns], path: Path) -> Trace:
+        trace = assemble(parts, path)
         if len(trace.device) > 4:
             raise PANIC("index out\nof bounds")
         return trace

@@ -40,7 +40,7 @@ def check(path: Path, data: bytes) -> bool:
         except TraceError:
             return False
     try:
-        trace = assemble([columns])
+        trace = assemble([columns], path)
     except TraceError:
         return False
     labels = parse_labels(trace)

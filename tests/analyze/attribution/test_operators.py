@@ -17,7 +17,8 @@ Row = tuple[str, str | None, str | None, str | None, str]
 
 def attributed(path: Path, events: list[kineto.Event]) -> list[Row]:
     """(activity, operator, module, phase, attribution), in order of start."""
-    trace = assemble([read_part(kineto.write(path / "t.json", events))])
+    file = kineto.write(path / "t.json", events)
+    trace = assemble([read_part(file)], file)
     labels = parse_labels(trace)
     rows = attribute(trace, build_tree(trace, labels))
 

@@ -53,7 +53,7 @@ def outcome(path: Path, data: bytes) -> Columns | str:
     path.write_bytes(data)
     try:
         columns = read_part(path)
-        assemble([columns])
+        assemble([columns], path)
     except TraceError as e:
         said = str(e)
         assert len(said.splitlines()) == 1

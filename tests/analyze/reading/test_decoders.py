@@ -14,7 +14,7 @@ from tests.analyze import kineto
 
 
 def frames(parts: list[object]) -> list[list[tuple[object, ...]]]:
-    trace = assemble(parts)  # type: ignore[arg-type]
+    trace = assemble(parts, Path("t.json"))  # type: ignore[arg-type]
     names = pl.Series(trace.names)
     return [
         sorted(

@@ -32,7 +32,6 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "SPILL_ROWS", 5)
     monkeypatch.setattr(frames, "_SLICE_ROWS", 3)
     monkeypatch.setattr(loading, "SLICE_ROWS", 4)
-    monkeypatch.setattr(loading, "FEW_ROWS", 2)
 
 
 def rows_of(warehouse: Path) -> dict[str, object]:
@@ -69,7 +68,7 @@ def test_spilled_columns_are_those_held(tmp_path: Path, small_slices: None) -> N
     path = kineto.write(tmp_path / "t.json", kineto.matmul_step() * 7)
     held, spilled = read_part(path), read_part(path, folder=tmp_path / "columns")
     assert spilled.spilled == {group: held.rows(group) for group in columns.GROUPS}
-    expected, found = assemble([held]), assemble([spilled])
+    expected, found = assemble([held], path), assemble([spilled], path)
     for group in ("device", "launches", "operators", "annotations"):
         assert getattr(found, group).equals(getattr(expected, group))
     assert not (tmp_path / "columns").exists()
