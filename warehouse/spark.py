@@ -12,7 +12,8 @@ from sqlglot import exp
 
 from ridgeline.warehouse import datasheets
 from ridgeline.warehouse.database import SCHEMA_VERSION
-from ridgeline.warehouse.lake import Lake, newest_signatures, snapshot, table_columns, table_files
+from ridgeline.warehouse.lake.files import Lake, table_columns
+from ridgeline.warehouse.lake.reading import newest_signatures, snapshot, table_files
 from ridgeline.warehouse.views import view_files
 
 if TYPE_CHECKING:

@@ -58,7 +58,7 @@ def write(
     if lake is None:
         connection = connect(warehouse, read_only=True)
     else:
-        from ridgeline.warehouse.lake import load_lake  # imports fsspec, which opens sockets
+        from ridgeline.warehouse.lake.reading import load_lake  # imports fsspec, which opens sockets
 
         connection = load_lake(lake)
     with closing(connection):

@@ -87,7 +87,7 @@ def main(lake: str, page: str, pictures: str) -> None:
     """Write ``page``, and its pictures into the folder ``pictures``, from the lake at the path or URL ``lake``."""
     from ridgeline.reports.study.page import HELD
     from ridgeline.warehouse import materialize
-    from ridgeline.warehouse.lake import load_lake
+    from ridgeline.warehouse.lake.reading import load_lake
 
     with closing(load_lake(lake)) as connection:
         materialize(connection, *HELD)

@@ -9,7 +9,7 @@ import duckdb
 
 from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse import connect, refresh
-from ridgeline.warehouse.lake import table_columns
+from ridgeline.warehouse.lake.files import table_columns
 from ridgeline.warehouse.views import view_files
 from tests.analyze import kineto
 from tests.reports import rich, sweep

@@ -17,7 +17,10 @@ import psutil
 import pytest
 
 from ridgeline.warehouse import connect
-from ridgeline.warehouse.lake import Lake, commits, export, open_lake, table_columns
+from ridgeline.warehouse.lake.commits import commits
+from ridgeline.warehouse.lake.export import export
+from ridgeline.warehouse.lake.files import Lake, table_columns
+from ridgeline.warehouse.lake.reading import open_lake
 from ridgeline.warehouse.views import view_files
 from tests import sampling
 from tests.analyze import kineto

@@ -7,25 +7,3 @@ when it opened it. The generation is a hash of what the rows depend on; writing 
 
 A lake is a path, or a URL of any file system that fsspec supports (``s3://bucket/lake``, ``memory://lake``).
 """
-
-from ridgeline.warehouse.lake.commits import Commit, commits
-from ridgeline.warehouse.lake.export import Exported, export, move_run
-from ridgeline.warehouse.lake.files import NO_EXPERIMENT, Lake, partition, table_columns
-from ridgeline.warehouse.lake.reading import load_lake, newest_signatures, open_lake, snapshot, table_files
-
-__all__ = [
-    "NO_EXPERIMENT",
-    "Commit",
-    "Exported",
-    "Lake",
-    "commits",
-    "export",
-    "load_lake",
-    "move_run",
-    "newest_signatures",
-    "open_lake",
-    "partition",
-    "snapshot",
-    "table_columns",
-    "table_files",
-]

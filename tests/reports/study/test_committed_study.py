@@ -16,7 +16,7 @@ from ridgeline.reports.study import figures as study
 from ridgeline.reports.study import findings
 from ridgeline.reports.study import page as study_page
 from ridgeline.warehouse import materialize
-from ridgeline.warehouse.lake import load_lake
+from ridgeline.warehouse.lake.reading import load_lake
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,16 +13,10 @@ import pytest
 
 from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse import QueryError, WarehouseError, connect
-from ridgeline.warehouse.lake import (
-    NO_EXPERIMENT,
-    Lake,
-    commits,
-    export,
-    load_lake,
-    open_lake,
-    partition,
-    table_columns,
-)
+from ridgeline.warehouse.lake.commits import commits
+from ridgeline.warehouse.lake.export import export
+from ridgeline.warehouse.lake.files import NO_EXPERIMENT, Lake, partition, table_columns
+from ridgeline.warehouse.lake.reading import load_lake, open_lake
 from ridgeline.warehouse.query import run
 from ridgeline.warehouse.rollups import stale
 from tests import sampling
