@@ -121,7 +121,13 @@ def _make(path: Path) -> None:
             if template.exists():
                 temporary.write_bytes(gzip.decompress(template.read_bytes()))
             with _open(temporary, read_only=False) as connection:
-                _adopt_template(connection) if template.exists() else _create_schema(connection)
+                if template.exists():
+                    # The copy gets the present date, and digests by the hash of this DuckDB.
+                    with transaction(connection):
+                        connection.execute("DELETE FROM schema_version")
+                        _finish_schema(connection)
+                else:
+                    _create_schema(connection)
     except OSError as e:
         raise WarehouseError(f"{path}: cannot be opened: {e.strerror}") from None
     except WarehouseError as e:
@@ -187,13 +193,6 @@ def _create_schema(connection: duckdb.DuckDBPyConnection) -> None:
         rows = list(datasheets.ceiling_rows())
         values = ", ".join(f"({', '.join('?' for _ in row)})" for row in rows)  # one statement: a tenth of the time
         connection.execute(f"INSERT INTO ceilings VALUES {values}", list(chain.from_iterable(rows)))
-        _finish_schema(connection)
-
-
-def _adopt_template(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a copy of the template the present date, and digests by the hash of this DuckDB."""
-    with transaction(connection):
-        connection.execute("DELETE FROM schema_version")
         _finish_schema(connection)
 
 

@@ -36,33 +36,31 @@ def verify(path: str | Path) -> tuple[list[Verified], list[str]]:
 
     Reads every block of the file. Raises :class:`WarehouseError` if the file is damaged or not a warehouse.
     """
+    connection = connect(path, read_only=True)
     findings: dict[str | None, list[str]] = {}
     try:
-        with connect(path, read_only=True) as connection:
-            # The rollups first: from bypass_rollups on, the views no longer read them.
-            for run_id, view in stale(connection):
-                findings.setdefault(run_id, []).append(
-                    f"kept_{view}: differs from what the facts give: `ridgeline reprice` computes it again"
-                )
-            bypass_rollups(connection, *CHECKED)
-            # The last check of checks.sql reads these two.
-            connection.execute(f"CREATE TEMP TABLE current_digests AS {digests_query()}")
-            connection.execute(
-                f"CREATE TEMP TABLE stored_digests AS SELECT *, probe = {PROBE} AS comparable FROM digests"
+        # The rollups first: from bypass_rollups on, the views no longer read them.
+        for run_id, view in stale(connection):
+            findings.setdefault(run_id, []).append(
+                f"kept_{view}: differs from what the facts give: `ridgeline reprice` computes it again"
             )
-            for check in checks():
-                for run_id, finding in connection.execute(check).fetchall():
-                    findings.setdefault(run_id, []).append(finding)
-            stored = connection.execute(
-                "SELECT run_id, name, (SELECT COALESCE(SUM(row_count), 0) FROM digests d WHERE d.run_id = r.run_id)"
-                " FROM runs r ORDER BY name, run_id"
-            ).fetchall()
-            ((incomparable,),) = connection.execute(
-                "SELECT count(*) FROM stored_digests WHERE NOT comparable"
-            ).fetchall()
+        bypass_rollups(connection, *CHECKED)
+        # The last check of checks.sql reads these two.
+        connection.execute(f"CREATE TEMP TABLE current_digests AS {digests_query()}")
+        connection.execute(f"CREATE TEMP TABLE stored_digests AS SELECT *, probe = {PROBE} AS comparable FROM digests")
+        for check in checks():
+            for run_id, finding in connection.execute(check).fetchall():
+                findings.setdefault(run_id, []).append(finding)
+        stored = connection.execute(
+            "SELECT run_id, name, (SELECT COALESCE(SUM(row_count), 0) FROM digests d WHERE d.run_id = r.run_id)"
+            " FROM runs r ORDER BY name, run_id"
+        ).fetchall()
+        ((incomparable,),) = connection.execute("SELECT count(*) FROM stored_digests WHERE NOT comparable").fetchall()
     except duckdb.Error as e:
         reason = str(e).splitlines()[0]
         raise WarehouseError(f"{path}: damaged: {reason}: restore a copy, or analyze into a new file") from None
+    finally:
+        connection.close()
     runs = [Verified(f"{name} ({run_id})", findings.pop(run_id, []), int(rows)) for run_id, name, rows in stored]
     # What is left belongs to no run of the table `runs`: to all of them, or to a run that is missing.
     runs += [Verified(run_id or SHARED, sentences, 0) for run_id, sentences in findings.items()]

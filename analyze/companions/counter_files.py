@@ -106,14 +106,7 @@ def read_ncu(path: Path, step: int | None = None, limits: Limits = STANDARD) -> 
     if not values:
         raise CompanionError(f"{path.name}: has no metric that is a sum: {ncu_csv.EXPECTED}")
     keys = dict.fromkeys(KEYS, pl.Int64)
-    return CounterFile(
-        path.name,
-        "ncu",
-        pl.DataFrame(
-            [(step, launch_index, kernel.name) for launch_index, kernel in launches],
-            schema={**keys, "kernel": pl.String},
-            orient="row",
-        ),
-        pl.DataFrame(values, schema={**keys, "metric": pl.String, "value": pl.Float64}, orient="row"),
-        ncu_csv.own_name,
-    )
+    names = [(step, launch_index, kernel.name) for launch_index, kernel in launches]
+    kernel_frame = pl.DataFrame(names, schema={**keys, "kernel": pl.String}, orient="row")
+    value_frame = pl.DataFrame(values, schema={**keys, "metric": pl.String, "value": pl.Float64}, orient="row")
+    return CounterFile(path.name, "ncu", kernel_frame, value_frame, ncu_csv.own_name)

@@ -49,20 +49,20 @@ def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
     sources: dict[Path, Source] = {}
     errors = []
     for path in paths:
-        found: list[Source] = []
+        runs: list[Source] = []
         if path.is_dir():
-            found = list(_in_folder(path))
+            runs = list(_in_folder(path))
             message = "no traces or run directories in this folder"
         elif path.is_file():
-            found = [] if _COMPANION.fullmatch(path.name) else [_bare(path)]
+            runs = [] if _COMPANION.fullmatch(path.name) else [_bare(path)]
             message = "belongs to a trace: name the trace beside it"
         elif path.exists():
             message = "neither a file nor a folder: write the trace to a file first"
         else:
             message = "no such file or folder"
-        if not found:
+        if not runs:
             errors.append(TraceError(f"{path}: {message}"))
-        for source in found:
+        for source in runs:
             # the same run may be named twice, by its folder and by its trace
             sources.setdefault((source.trace or source.run_json or path).resolve(), source)
     return list(sources.values()), errors

@@ -135,7 +135,7 @@ def test_two_processes_that_create_the_same_warehouse_both_load(
     """The slower process finds the other's warehouse when its own is ready, and keeps the rows in it."""
     path = tmp_path / "new.duckdb"
     other = run_directory(tmp_path / "other", RUN_JSON | {"name": "other", "outcome": "oom"}, trace=False)
-    make = database._adopt_template
+    make = database._finish_schema
 
     def slow(connection: Any) -> None:
         make(connection)
@@ -144,7 +144,7 @@ def test_two_processes_that_create_the_same_warehouse_both_load(
             process.communicate(timeout=300)
             assert process.returncode == 0
 
-    monkeypatch.setattr(database, "_adopt_template", slow)
+    monkeypatch.setattr(database, "_finish_schema", slow)
     assert [result.outcome for result in analyze([traces / "step2.json"], path)] == ["loaded"]
     assert query(path, "SELECT name FROM runs ORDER BY name") == [("other",), ("step2",)]
     assert [file.name for file in tmp_path.glob(".*")] == []
