@@ -144,15 +144,12 @@ def learn(run: Annotated, twin: Annotated, price: Pricing) -> tuple[Annotated, d
             "twin_share": shares.gather(pairs.partners),
         }
     )
-    columns = ("operator", "signature", "module_label")
-    joined = run.activities.with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64)).join(
-        learned, on="at", how="left", suffix="_learned", maintain_order="left"
+    overwritten = (
+        run.activities.with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64), twin_share=pl.lit(None, pl.Float64))
+        # a null of the twin overwrites nothing
+        .update(learned.with_columns(attribution=pl.lit("graph_twin")), on="at")
+        .drop("at")
     )
-    is_learned = pl.col("operator_learned").is_not_null()
-    overwritten = joined.with_columns(
-        *(pl.coalesce(f"{column}_learned", column).alias(column) for column in columns),
-        attribution=pl.when(is_learned).then(pl.lit("graph_twin")).otherwise("attribution"),
-    ).drop("at", *(f"{column}_learned" for column in columns))
     return replace(extended, activities=overwritten), prices
 
 

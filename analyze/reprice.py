@@ -168,18 +168,12 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     kernels = kernels.with_columns(carries_cost=pl.col("trace_bytes").is_null(), old_id="kernel_id")
     if on_cpu:  # a price decides whether an operator stands for those inside it
         kernels, is_complete = _stand_ins(connection, run_id, kernels, classes, prices)
-    facts = kernels.join(
-        pl.DataFrame(
-            {
-                "class_id": pl.Series([row["class_id"] for row in classes], dtype=pl.Int64),
-                "on_tensor_unit": [row["unit"] == "tensor" for row in classes],
-                "is_learned": [row["attribution"] == "graph_twin" for row in classes],
-            }
-        ),
-        on="class_id",
-        how="left",
-        maintain_order="left",
+    of_classes = pl.DataFrame(classes, {"class_id": pl.Int64, "unit": pl.String, "attribution": pl.String}).select(
+        "class_id",
+        on_tensor_unit=pl.col("unit").eq_missing("tensor"),
+        is_learned=pl.col("attribution").eq_missing("graph_twin"),
     )
+    facts = kernels.join(of_classes, on="class_id", how="left", maintain_order="left")
     share = pl.when("is_learned").then("share").otherwise(shares(facts))
     kernels = facts.with_columns(share=share)
     _store(connection, run_id, kernels, classes)
@@ -246,11 +240,8 @@ def _stand_ins(
     They are chosen as by :func:`ridgeline.analyze.attribution.operators.operator_activities`, from the operators that
     are stored as kernels.
     """
-    operators = _frame(
-        connection,
-        "SELECT parent_id, duration_ns FROM operators WHERE run_id = ? ORDER BY operator_id",
-        run_id,
-    )
+    query = "SELECT parent_id, duration_ns FROM operators WHERE run_id = ? ORDER BY operator_id"
+    operators = _frame(connection, query, run_id)
     parent = operators["parent_id"].cast(pl.Int64).fill_null(ROOT).to_numpy()
     duration_ns = operators["duration_ns"].to_numpy()
     is_inner = parent != ROOT

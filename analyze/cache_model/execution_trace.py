@@ -12,8 +12,7 @@ from msgspec import Raw
 
 from ridgeline.analyze.cache_model.operands import Tensor, view
 from ridgeline.analyze.cache_model.touches import Node, iterations
-from ridgeline.analyze.companions.size_limit import read_bounded
-from ridgeline.analyze.errors import CompanionError
+from ridgeline.analyze.companions.size_limit import companion_errors, read_bounded
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 
 
@@ -41,7 +40,7 @@ class _File(msgspec.Struct):
 
 def read_execution_trace(path: Path, ids: Iterable[int] | None = None, limits: Limits = STANDARD) -> dict[int, Node]:
     """Calls by record function id: those with ``ids``, or all. Raises :class:`CompanionError`."""
-    try:
+    with companion_errors(path, "expected an execution trace as PyTorch writes it"):
         decoded = msgspec.json.decode(read_bounded(path, limits), type=_File)
         # Ids stay bytes until they are compared, since most nodes are not used.
         nodes: dict[bytes, _Node] = {}
@@ -59,10 +58,6 @@ def read_execution_trace(path: Path, ids: Iterable[int] | None = None, limits: L
                 node.name, list(_tensors(inputs)), list(_tensors(outputs)), iterations(node.name, numbers)
             )
         return calls
-    except OSError as e:
-        raise CompanionError(f"{path}: cannot be read: {e.strerror}") from None
-    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as e:
-        raise CompanionError(f"{path}: {e}: expected an execution trace as PyTorch writes it") from None
 
 
 def _tensors(recorded: _Values) -> Iterator[Tensor]:

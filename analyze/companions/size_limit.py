@@ -44,7 +44,8 @@ def read_bounded(path: Path, limits: Limits = STANDARD) -> bytes:
 
 
 _WRONG_FORM = (
-    ValueError, RecursionError, csv.Error, msgspec.MsgspecError, pl.exceptions.PolarsError, pl.exceptions.PanicException
+    ValueError, TypeError, RecursionError, csv.Error, msgspec.MsgspecError,
+    pl.exceptions.PolarsError, pl.exceptions.PanicException,
 )  # fmt: skip
 """What the decoders of companions raise; ``UnicodeDecodeError`` is a ``ValueError``."""
 
