@@ -60,7 +60,7 @@ def capture(
     config: options.Configuration,
     out: options.RunsFolder = Path("runs"),
     dry_run: options.DryRun = False,
-    counters: options.Counters = options.CounterMethod.auto,
+    counters: options.Counters = "auto",
 ) -> None:
     """Run and trace each point of a configuration.
 
@@ -74,7 +74,7 @@ def capture(
 
         points = sweep.load(config)
         if not dry_run:
-            _capture(points, out, counters.value)
+            _capture(points, out, counters)
             return
         plan = sweep.describe(points, out)
     sizes = [(each.name, each.footprint.total_bytes, each.seconds) for each in plan]
@@ -207,7 +207,7 @@ def sql(
     file: options.QueryFile = None,
     warehouse: options.WarehouseOrLake = None,
     lake: options.Lake = None,
-    output_format: options.FormatOfRows = options.Format.table,
+    output_format: options.FormatOfRows = "table",
     out: options.RowsFile = None,
 ) -> None:
     """Run SQL over the warehouse or a lake, read-only.
@@ -224,7 +224,7 @@ def sql(
             statement = file.read_text(encoding="utf-8") if file else query or ""
         except UnicodeDecodeError:
             fail(f"{file}: not UTF-8 text")
-        run(warehouse or DEFAULT_WAREHOUSE, statement, output_format=output_format.value, out=out, lake=lake)
+        run(warehouse or DEFAULT_WAREHOUSE, statement, output_format=output_format, out=out, lake=lake)
 
 
 @app.command()
@@ -259,7 +259,7 @@ def compare(
     other: options.Other,
     warehouse: options.Warehouse = DEFAULT_WAREHOUSE,
     out: options.ComparisonFolder = None,
-    output_format: options.FormatOfText = options.TextFormat.table,
+    output_format: options.FormatOfText = "table",
     fail_above: options.FailAbove = None,
 ) -> None:
     """Compare two runs, or two groups of runs.
@@ -282,7 +282,7 @@ def compare(
         unseen = comparison.unseen(compared, fail_above) if fail_above is not None else []
         for warning in compared.warnings + unseen:
             say(f"warning: {warning}")
-        print(comparison_text.text(compared, output_format.value), end="")
+        print(comparison_text.text(compared, output_format), end="")
         if page:
             say(str(page))
         slower = comparison.above(compared, fail_above) if fail_above is not None else []
@@ -300,7 +300,7 @@ def theory(
     steps: options.Steps = None,
     batch: options.Batch = 1,
     device: options.TheoryDevice = None,
-    output_format: options.FormatOfText = options.TextFormat.table,
+    output_format: options.FormatOfText = "table",
 ) -> None:
     """Predict FLOPs, bytes, intensity and least time in closed form.
 
@@ -320,7 +320,7 @@ def theory(
             steps=steps,
             batch=batch,
             device=device,
-            output_format=output_format.value,
+            output_format=output_format,
         )
     print(text, end="")
 

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
 import ridgeline
-
-
-class CounterMethod(StrEnum):
-    """How `ridgeline capture` reads hardware counters."""
-
-    auto = "auto"
-    cupti = "cupti"
-    ncu = "ncu"
-    off = "off"
-
-
-class TextFormat(StrEnum):
-    """How `ridgeline theory` and `ridgeline compare` print."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-
-
-class Format(StrEnum):
-    """How `ridgeline sql` prints."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
 
 
 def _print_version(requested: bool) -> None:
@@ -55,7 +28,9 @@ WarehouseOrLake = Annotated[
 ]
 """For commands that also take --lake; None unless the user named a file."""
 Lake = Annotated[str | None, Option("--lake", help="A Parquet lake instead: a folder or a URL.", metavar="DIR")]
-FormatOfText = Annotated[TextFormat, Option("--format", help="table, csv or json.", metavar="FORMAT")]
+FormatOfText = Annotated[
+    Literal["table", "csv", "json"], Option("--format", help="table, csv or json.", metavar="FORMAT")
+]
 
 # demo, capture and ceilings
 
@@ -66,7 +41,8 @@ Configuration = Annotated[
 RunsFolder = Annotated[Path, Option("--out", help="Folder for run directories.", metavar="RUNS")]
 DryRun = Annotated[bool, Option("--dry-run", help="Print each point with its predicted memory and time; run nothing.")]
 Counters = Annotated[
-    CounterMethod, Option(help="auto, cupti, ncu (reads both and compares them) or off.", metavar="METHOD")
+    Literal["auto", "cupti", "ncu", "off"],
+    Option(help="auto, cupti, ncu (reads both and compares them) or off.", metavar="METHOD"),
 ]
 CeilingsFile = Annotated[Path, Option("--out", help="File to write.", metavar="FILE")]
 
@@ -87,7 +63,10 @@ Salvage = Annotated[bool, Option("--salvage", help="Load the events before the b
 
 Query = Annotated[str | None, Argument(help="The statement.", metavar="QUERY")]
 QueryFile = Annotated[Path | None, Option("-f", "--file", help="Read the statement from a file.", metavar="FILE.sql")]
-FormatOfRows = Annotated[Format, Option("--format", help="table, csv, json or parquet.", metavar="FORMAT")]
+FormatOfRows = Annotated[
+    Literal["table", "csv", "json", "parquet"],
+    Option("--format", help="table, csv, json or parquet.", metavar="FORMAT"),
+]
 RowsFile = Annotated[Path | None, Option("-o", "--out", help="Write to a file instead of stdout.", metavar="FILE")]
 
 # report and compare
