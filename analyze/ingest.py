@@ -130,7 +130,7 @@ def analyze(
         report(result)
     if sources:
         options = Options(Limits.of(memory), jobs, hta=hta and not lake, salvage=salvage)
-        sink = LakeSink(lake, options.limits) if lake else WarehouseSink(Path(warehouse), options.limits)
+        sink: Sink = LakeSink(lake, options.limits) if lake else WarehouseSink(Path(warehouse), options.limits)
         with Pricer() as pricer:
             for result in load(sources, sink, pricer, options):
                 report(result)

@@ -233,7 +233,8 @@ def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
         remove(connection, [run.run_id])
     for table, shared in (("signatures", run.signatures), ("sequences", run.sequences)):
         insert(connection, table, shared, verb="INSERT OR REPLACE")
-    for table, rows in (*run.frames.items(), *run.records.items()):
+    tables: dict[str, pl.DataFrame | list[dict[str, Any]]] = {**run.frames, **run.records}
+    for table, rows in tables.items():
         insert(connection, table, rows, run.run_id)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,10 @@ def read_counter_files(
     ``ncu_step`` is the step that Nsight Compute counted.
     """
     files, messages = [], []
-    readers = ((source.counters, read_cupti), (source.ncu, partial(read_ncu, step=ncu_step)))
+    readers: Iterable[tuple[Path | None, Callable[..., CounterFile]]] = (
+        (source.counters, read_cupti),
+        (source.ncu, partial(read_ncu, step=ncu_step)),
+    )
     for path, read in readers:
         if path:
             try:

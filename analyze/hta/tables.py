@@ -6,6 +6,7 @@ times the trace's size. The run is loaded whatever HTA does; each analysis that 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -23,6 +24,8 @@ LIMIT_S = 900
 PROGRAM = "from ridgeline.analyze.hta.process import main; main()"
 SOURCE = "hta"
 TABLES = {analysis: f"hta_{analysis}" for analysis in ("temporal", "idle", "launch", "critical_path")}
+Message = tuple[str, Any]
+"""``("begin", analysis)``, ``("rows", rows)`` or ``("error", message)``."""
 
 
 @dataclass
@@ -39,29 +42,38 @@ def examine(trace: Path, limit_s: float = LIMIT_S, most_bytes: int | None = None
     HTA is killed after ``limit_s`` seconds, or when it holds more than ``most_bytes`` of memory.
     """
 
-    # the analysis under way when the messages end is a warning
-    findings, pending, end = Findings(), "load", ""
-    # HTA reads this variable at import; without it, times are rounded to whole microseconds
-    with Child(PROGRAM, {"HTA_DISABLE_NS_ROUNDING": "1"}) as child:
+    def messages() -> Iterator[Message]:
         child.send(trace)
         held, latest_s = Held(child.pid), monotonic() + limit_s
-        try:
-            while True:
-                # look at memory between messages, since HTA may take all of it within one analysis
-                while not child.poll(INTERVAL_S):
-                    if most_bytes is not None and held.bytes() > most_bytes:
-                        raise ChildEnded(f"stopped at {in_words(most_bytes)} of memory: try a larger --memory")
-                    if monotonic() > latest_s:
-                        raise ChildEnded(f"stopped at its limit of {limit_s:g} seconds")
-                # ("begin", analysis), ("rows", rows) or ("error", message)
-                kind, value = child.receive()
-                if kind == "rows":
-                    findings.rows[TABLES[pending]] = value
-                elif kind == "error":
-                    findings.warnings.append(f"{pending}: {value}")
-                pending = value if kind == "begin" else ""
-        except ChildEnded as e:
-            end = "" if e.exit_code == 0 else str(e)
+        while True:
+            # look at memory between messages, since HTA may take all of it within one analysis
+            while not child.poll(INTERVAL_S):
+                if most_bytes is not None and held.bytes() > most_bytes:
+                    raise ChildEnded(f"stopped at {in_words(most_bytes)} of memory: try a larger --memory")
+                if monotonic() > latest_s:
+                    raise ChildEnded(f"stopped at its limit of {limit_s:g} seconds")
+            yield child.receive()
+
+    # HTA reads this variable at import; without it, times are rounded to whole microseconds
+    with Child(PROGRAM, {"HTA_DISABLE_NS_ROUNDING": "1"}) as child:
+        return _collect(messages())
+
+
+def _collect(messages: Iterable[Message]) -> Findings:
+    """Return the rows and errors among the messages; the analysis under way when they end is a warning."""
+    findings, pending, end = Findings(), "load", ""
+    try:
+        for kind, value in messages:
+            if kind == "begin":
+                pending = value
+                continue
+            if kind == "rows":
+                findings.rows[TABLES[pending]] = value
+            else:
+                findings.warnings.append(f"{pending}: {value}")
+            pending = ""
+    except ChildEnded as e:
+        end = "" if e.exit_code == 0 else str(e)
     if pending or end:
         findings.warnings.append(f"{pending}: {end or 'ended without an answer'}".removeprefix(": "))
     return findings

@@ -201,7 +201,10 @@ class TraceReader:
 
         The last cut may have been inside an event, so first try the rest alone, then the rest with the held piece.
         """
-        for before, last in [(held, rest), (None, held.followed_by(rest))] if held else [(None, rest)]:
+        candidates: list[tuple[Piece | None, Piece]] = [(held, rest)]
+        if held:
+            candidates.append((None, held.followed_by(rest)))
+        for before, last in candidates:
             text = b"".join(last.fragments)
             end = self._closing_bracket(prefix, text)
             if end is not None:
