@@ -56,11 +56,11 @@ def run(app: Callable[[], object]) -> NoReturn:
     catch_signals()
     signal.signal(signal.SIGALRM, _on_signal)
     sys.unraisablehook = _end_if_interrupted
-    # From here on an exception can undo what the command has begun; before, there was nothing to undo.
-    _unwinds = True
-    end_after_grace()
     code: str | int | None = 0
     try:
+        # From here on an exception can undo what the command has begun; before, there was nothing to undo.
+        _unwinds = True
+        end_after_grace()
         try:
             app()
         finally:

@@ -20,6 +20,11 @@ STAGES = ("capture", "analyze", "warehouse", "reports")
 STUDY = "ridgeline/reports/study/results/"
 
 
+def without_python_settings() -> dict[str, str]:
+    """The environment without what points Python or mypy to this checkout."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MYPY"))}
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout, built in a copy, since building writes into the sources' folder."""
@@ -42,7 +47,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", wheel]
-    subprocess.run(list(map(str, pip)), check=True)
+    # with this checkout on the path, pip would take its egg-info for the package and install nothing
+    subprocess.run(list(map(str, pip)), check=True, env=without_python_settings())
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
@@ -60,9 +66,8 @@ def home(tmp_path: Path) -> Path:
 
 def run(home: Path, *command: object) -> str:
     """The output of a command in the user's folder, where nothing points to this checkout."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MYPY"))}
     done = subprocess.run(
-        list(map(str, command)), cwd=home, env=environment, capture_output=True, text=True, timeout=300
+        list(map(str, command)), cwd=home, env=without_python_settings(), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
