@@ -27,7 +27,7 @@ def match_first(rows: pl.DataFrame, target: pl.DataFrame, *keys: str) -> Matches
 
 
 def repeated(rows: pl.DataFrame, target: pl.DataFrame, *keys: str) -> pl.Series:
-    """True for each row whose ``keys`` several rows of ``target`` have."""
+    """Return True for each row of ``rows`` whose ``keys`` occur in more than one row of ``target``."""
     present = target.select(keys).drop_nulls()
     twice = present.filter(present.is_duplicated()).unique().with_columns(twice=pl.lit(value=True))
     return rows.select(keys).join(twice, on=keys, how="left", maintain_order="left")["twice"].fill_null(value=False)

@@ -231,6 +231,6 @@ def test_older_rules_leave_what_newer_ones_priced(tmp_path: Path) -> None:
     warehouse = tmp_path / "w.duckdb"
     filled_by(no_products, warehouse, write(tmp_path / "traces"), RULES_VERSION + 1)
     before = dump(warehouse)
-    with pytest.raises(WarehouseError, match=rf"version {RULES_VERSION + 1}; this ridgeline has version 2"):
+    with pytest.raises(WarehouseError, match=rf"version {RULES_VERSION + 1}; .* version {RULES_VERSION}:"):
         reprice(warehouse)
     assert dump(warehouse) == before
