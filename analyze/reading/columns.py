@@ -34,7 +34,7 @@ from ridgeline.analyze.reading.reader import (
 
 DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
 LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
-GROUPS = ("device", "launch", "operator", "annotation")
+GROUPS = ("device", "launch", "operator", "annotation", "frame")
 SPILL_ROWS = 1 << 17
 """Rows held before they are written to files, if there is a folder for them."""
 LARGEST_DEVICE = 1 << 31
@@ -85,6 +85,8 @@ class Columns(msgspec.Struct):
     launch: dict[str, array[int]] = msgspec.field(default_factory=_group)
     operator: dict[str, array[int]] = msgspec.field(default_factory=_group)
     annotation: dict[str, array[int]] = msgspec.field(default_factory=_group)
+    frame: dict[str, array[int]] = msgspec.field(default_factory=_group)
+    """Python frames and modules: the events ``python_function`` of ``with_stack`` and ``with_modules``."""
     counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
     names: Interned = msgspec.field(default_factory=Interned)
     threads: Interned = msgspec.field(default_factory=Interned)
@@ -223,6 +225,8 @@ def append(columns: Columns, events: Events, malformed: int) -> None:
         _append_operators(columns, groups["cpu_op"])
     if "user_annotation" in groups:
         _append_spans(columns, columns.annotation, groups["user_annotation"])
+    if "python_function" in groups:
+        _append_spans(columns, columns.frame, groups["python_function"])
 
 
 # The loops below are C loops of map and extend where they can be: a trace has millions of events.
@@ -241,7 +245,7 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     _append_spans(columns, group, events)
     group["category"].extend([DEVICE_CATEGORIES.index(category)] * len(events))
     decoded_args = _decode_args(events, DeviceArgs)
-    for name in ("external_id", "correlation", "stream", "bytes"):
+    for name in ("external_id", "correlation", "stream", "bytes", "graph_id", "graph_node_id"):
         group[name].extend(_integers(decoded_args, name))
     for event, args in zip(events, decoded_args, strict=True):
         if args.device is not None and args.device != ABSENT:
@@ -259,7 +263,7 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
 def _append_operators(columns: Columns, events: Sequence[AnyEvent]) -> None:
     _append_spans(columns, columns.operator, events)
     args = _decode_args(events, OperatorArgs)
-    for name in ("external_id", "record_id"):
+    for name in ("external_id", "record_id", "sequence", "forward_thread"):
         columns.operator[name].extend(_integers(args, name))
     if any(map(_num_gb, args)):
         # Inductor records what it counted of its own kernels under `profile_bandwidth`, FLOPs under `benchmark_kernel`.

@@ -52,6 +52,10 @@ class OperatorArgs(Struct, gc=False):
     types: Raw = field(name="Input type", default=Raw())
     strides: Raw = field(name="Input Strides", default=Raw())
     concrete: Raw = field(name="Concrete Inputs", default=Raw())
+    sequence: Number = field(name="Sequence number", default=ABSENT)
+    """Autograd's number of the call; a backward operator has the number of its forward operator."""
+    forward_thread: Number = field(name="Fwd thread id", default=ABSENT)
+    """PyTorch's own number of the thread of the forward operator; 0 on forward operators, ABSENT where neither."""
     kernel_num_gb: Raw = Raw()
     kernel_flop: Raw = Raw()
 
@@ -66,6 +70,9 @@ class DeviceArgs(Struct, gc=False):
     device: Number = ABSENT
     stream: Number = ABSENT
     bytes: Number = ABSENT
+    graph_id: Number = field(name="graph id", default=ABSENT)
+    graph_node_id: Number = field(name="graph node id", default=ABSENT)
+    """Node of the replayed CUDA graph (torch 2.14 and later)."""
 
 
 _Size = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]

@@ -12,7 +12,7 @@ from ridgeline.analyze.resources.limits import DECODER_BYTES, in_words, resident
 
 LIBRARY_BYTES = 200 << 20
 """This process with its imports and DuckDB's buffers, before it loads a trace."""
-ROW_BYTES = {"device": 380, "launch": 100, "operator": 160, "annotation": 300}
+ROW_BYTES = {"device": 380, "launch": 100, "operator": 160, "annotation": 300, "frame": 120}
 """Bytes of a row of each group at the peak, rounded up; measured by tests/bench/bench_memory.py."""
 
 

@@ -18,13 +18,14 @@ from ridgeline.analyze.reading.events import ABSENT, Header
 LARGEST_SUM_NS = float(1 << 62)
 """The limit for the sum of durations, so that sums fit 64 bits."""
 
-_DEVICE = (
-    "name", "category", "thread", "start_ns", "duration_ns", "device", "stream", "correlation", "external_id", "bytes"
-)  # fmt: skip
-_LAUNCH = ("name", "thread", "start_ns", "duration_ns", "correlation")
-_OPERATOR = ("name", "thread", "start_ns", "duration_ns", "external_id", "record_id", "signature")
-_ANNOTATION = ("name", "thread", "start_ns", "duration_ns")
-_MAY_BE_ABSENT = frozenset({"correlation", "external_id", "record_id", "stream", "bytes"})
+_SPAN = ("name", "thread", "start_ns", "duration_ns")
+# Columns whose values may be absent, by group.
+_DEVICE_IDS = ("stream", "correlation", "external_id", "bytes", "graph_id", "graph_node_id")
+_OPERATOR_IDS = ("external_id", "record_id", "sequence", "forward_thread")
+_DEVICE = (*_SPAN, "category", "device", *_DEVICE_IDS)
+_LAUNCH = (*_SPAN, "correlation")
+_OPERATOR = (*_SPAN, "signature", *_OPERATOR_IDS)
+_MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS))
 _SLICE_ROWS = 1 << 18
 _CODED = {"name": "names", "thread": "threads", "signature": "signatures"}
 
@@ -40,6 +41,8 @@ class Trace:
     launches: pl.DataFrame
     operators: pl.DataFrame
     annotations: pl.DataFrame
+    frames: pl.DataFrame
+    """Python frames (``model.py(12): forward``) and modules (``nn.Module: Linear_3``), as spans of their threads."""
     counters: pl.DataFrame
     """``row`` of ``device``, ``metric``, ``value``."""
     names: list[str]
@@ -119,7 +122,8 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
         device=frame("device", _DEVICE),
         launches=frame("launch", _LAUNCH),
         operators=operators,
-        annotations=frame("annotation", _ANNOTATION),
+        annotations=frame("annotation", _SPAN),
+        frames=frame("frame", _SPAN),
         counters=pl.DataFrame(counters, {"row": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row"),
         names=[str(name) for name in shared["names"]],
         threads=list(shared["threads"]),

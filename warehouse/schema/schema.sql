@@ -73,10 +73,11 @@ CREATE TABLE operators (
 
 CREATE TABLE steps (
   run_id VARCHAR NOT NULL, rank BIGINT NOT NULL, step_id BIGINT NOT NULL,
-  phase VARCHAR, kind VARCHAR, step BIGINT, block BIGINT, query BIGINT, context BIGINT, tokens BIGINT,
+  phase VARCHAR, kind VARCHAR, step BIGINT, iteration BIGINT, block BIGINT, query BIGINT, context BIGINT, tokens BIGINT,
+  requests BIGINT,
   host_start_ns BIGINT NOT NULL, host_duration_ns BIGINT NOT NULL,
   start_ns BIGINT, end_ns BIGINT,
-  busy_ns BIGINT,
+  busy_ns BIGINT, idle_ns BIGINT,
   replayed_kernels BIGINT
 );
 
@@ -90,7 +91,8 @@ CREATE TABLE kernels (
   operator_id BIGINT, share DOUBLE,
   trace_bytes BIGINT,
   cache_read_bytes DOUBLE, cache_write_bytes DOUBLE,
-  step_id BIGINT
+  step_id BIGINT,
+  stack_id BIGINT
 );
 
 CREATE TABLE kernel_classes (
@@ -101,7 +103,22 @@ CREATE TABLE kernel_classes (
   signature_id VARCHAR,
   attribution VARCHAR NOT NULL,
   unit VARCHAR, precision VARCHAR,
-  module VARCHAR
+  module VARCHAR,
+  phase VARCHAR
+);
+
+CREATE TABLE modules (
+  run_id VARCHAR NOT NULL, module_id BIGINT NOT NULL, parent_id BIGINT,
+  module VARCHAR NOT NULL,
+  module_class VARCHAR,
+  source VARCHAR NOT NULL
+);
+
+CREATE TABLE stacks (
+  run_id VARCHAR NOT NULL, stack_id BIGINT NOT NULL,
+  stack VARCHAR NOT NULL,
+  source_line VARCHAR,
+  function VARCHAR
 );
 
 CREATE TABLE sequences (

@@ -10,6 +10,8 @@ RUN_TABLES = (
     "steps",
     "kernels",
     "kernel_classes",
+    "modules",
+    "stacks",
     "counters",
     "timings",
     "telemetry",

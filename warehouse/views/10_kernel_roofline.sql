@@ -43,6 +43,7 @@ classes AS (
     s.shapes,
     c.module,
     c.attribution,
+    c.phase,
     c.unit,
     c.precision,
     s.confidence AS price_confidence,
@@ -80,9 +81,10 @@ priced AS (
     c.operator,
     c.shapes,
     c.module,
-    t.phase,
+    COALESCE(t.phase, c.phase) AS phase,
     t.kind,
     t.step,
+    t.iteration,
     k.start_ns,
     k.duration_ns,
     c.attribution,
@@ -163,7 +165,7 @@ bounded AS (
 )
 SELECT
   run_id, kernel_id, step_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
-  start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
+  iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes,
   flops / NULLIF(dram_bytes, 0) AS intensity,
   achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound,
@@ -204,7 +206,7 @@ FROM bounded;
 CREATE OR REPLACE VIEW kernel_roofline AS
 SELECT
   run_id, kernel_id, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
-  start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
+  iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, intensity,
   achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis
 FROM placed_kernels;

@@ -253,7 +253,7 @@ def made(calls: list[tuple[int, ...]], rows: list[tuple[Any, ...]]) -> tuple[Tra
     """A trace with these launches, and the activities they have become."""
     launches = pl.DataFrame(calls, ["start_ns", "duration_ns", "thread", "name"], orient="row").cast(pl.Int64)
     nothing = pl.DataFrame(schema={"start_ns": pl.Int64})
-    trace = Trace(nothing, launches, nothing, nothing, nothing, CALLS, [], [], Header(), "", 0, 0, 0)
+    trace = Trace(nothing, launches, nothing, nothing, nothing, nothing, CALLS, [], [], Header(), "", 0, 0, 0)
     schema = dict.fromkeys(["start_ns", "duration_ns", "device", "stream", "launch", "step_label"], pl.Int64)
     activities = pl.DataFrame(rows, schema, orient="row").sort("start_ns", "device", "stream")
     known = pl.when((pl.col("launch") >= 0) & (pl.col("launch") < len(calls))).then("launch")
