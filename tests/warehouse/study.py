@@ -15,7 +15,7 @@ from tests.analyze import kineto
 from tests.reports import rich, sweep
 
 DATA = Path(__file__).parents[1] / "data"
-EMPTY = frozenset({"hta_temporal", "hta_idle", "hta_launch", "hta_critical_path", "warnings"})
+EMPTY = frozenset({"hta_temporal", "hta_idle", "hta_launch", "hta_critical_path", "modules", "stacks", "warnings"})
 """Tables that have no rows."""
 
 
