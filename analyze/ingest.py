@@ -25,8 +25,8 @@ from ridgeline.analyze.sinks import LakeSink, Sink, Stored, WarehouseSink
 from ridgeline.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
-    from ridgeline.analyze.graph_twin import Matched
     from ridgeline.analyze.reading.columns import Columns
+    from ridgeline.analyze.replays.teaching import Matched
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
 LARGE_TRACE_BYTES = 1 << 20

@@ -33,12 +33,13 @@ from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.companions.identity import Identity
 from ridgeline.analyze.companions.run_files import read_ceilings, read_run, read_telemetry
 from ridgeline.analyze.errors import CompanionError
-from ridgeline.analyze.graph_twin import Annotated, Matched, learn, matched, read_twin
 from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import WARNS, Record, price_signatures
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import Trace, assemble
+from ridgeline.analyze.replays.teaching import Annotated, Matched, matched
+from ridgeline.analyze.replays.twin import learn, read_twin
 from ridgeline.analyze.resources.limits import Limits
 from ridgeline.analyze.tables.counters import counter_rows
 from ridgeline.analyze.tables.gaps import gap_rows, operator_gap_rows

@@ -23,8 +23,9 @@ from ridgeline.analyze.reading.trace import Trace
 
 CATEGORIES = ("kernel", "memcpy", "memset", "profiler_range", "operator")
 """The categories of activities; the first four in the order of the trace's own categories."""
+_LEARNED = ("graph_capture", "graph_node", "graph_twin")
 _ATTRIBUTION = pl.Enum(
-    ["before_recording", "cpu", "external_id", "graph_twin", "launch", "profiler_range", "unattributed"]
+    ["before_recording", "cpu", "external_id", *_LEARNED, "launch", "profiler_range", "unattributed"]
 )
 _RANGE = DEVICE_CATEGORIES.index("cuda_profiler_range")
 _ANNOTATION, _OPERATOR, _LAUNCH = range(3)

@@ -14,6 +14,8 @@ ROW = 26
 ENTRIES = {
     "external_id": "#4574b8",
     "launch": "#74ace7",
+    "graph_node": "#6f5fd6",
+    "graph_capture": "#7f70e0",
     "graph_twin": "#8f80ea",
     "cpu": "#2a8e9a",
     "profiler_range": "#257065",

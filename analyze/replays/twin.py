@@ -11,21 +11,16 @@ nearest in context length is taken, then the one that matches best, then the nea
 side, a replay is aligned with the stretch of the twin that it matches best; of equal stretches, with the next one after
 the stretch of the replay before. If less than ``AGREEMENT`` of the shorter sequence matches, the twin is one of
 something else, and nothing is learned.
-
-Every replayed step gets its own operator calls, copies of the twin's with the calls around them, so that the cost of
-each call counts once. The host does not run them in a replay: they start with the step's graph launch, last 0 ns, and
-have the twin's thread.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -33,12 +28,12 @@ import polars as pl
 from ridgeline.analyze.attribution.alignment import Pairs, align_names, common_length, memoized
 from ridgeline.analyze.attribution.labels import NOTHING, Label
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels, step_labels
-from ridgeline.analyze.attribution.spans import ROOT, Int64, Integers, take
+from ridgeline.analyze.attribution.spans import Int64, take
 from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.columns import Columns
-from ridgeline.analyze.reading.trace import Trace, assemble
-from ridgeline.analyze.tables.kernels import kernel_rows
+from ridgeline.analyze.reading.trace import assemble
+from ridgeline.analyze.replays.teaching import Annotated, Partners, Pricing, filled, teach
 
 AGREEMENT = 0.5
 """The share of the shorter sequence that must match. Steps of the same model in another mode reach two thirds."""
@@ -48,32 +43,6 @@ _MOST_PEAKS = 16
 _MOVES = ((0, 0), (-1, -1), (1, 1), (-1, 0), (1, 0), (0, -1), (0, 1))
 _NONE = np.zeros(0, dtype=np.int64)
 
-Pricing = Callable[[Trace, list[int]], dict[int, Record]]
-
-
-@dataclass
-class Annotated:
-    """A trace with its activities and the meaning of their codes: a twin, or a replayed trace."""
-
-    trace: Trace
-    activities: pl.DataFrame
-    """As :func:`ridgeline.analyze.attribution.operators.attribute` and
-    :func:`ridgeline.analyze.pricing.completed_signatures.assign` return them."""
-    labels: list[Label]
-    """By name code."""
-    steps: dict[int, Label]
-    parents: Integers
-    """For each operator the one around it."""
-
-
-class Matched(NamedTuple):
-    """How much of the replays matched the twin."""
-
-    kernels: int
-    duration_ns: int
-    of_kernels: int
-    of_duration_ns: int
-
 
 class _Sequence(NamedTuple):
     """Activities in order: their positions in the frame, and their names as codes."""
@@ -81,14 +50,6 @@ class _Sequence(NamedTuple):
     label: Label | None
     rows: Int64
     names: Int64
-
-
-class _Pairs(NamedTuple):
-    """Matched activities: positions of the run's, positions of the twin's, and the number of the replayed step."""
-
-    rows: Int64
-    partners: Int64
-    steps: Int64
 
 
 _Cut = tuple[int, int]
@@ -105,133 +66,12 @@ def read_twin(parts: Sequence[Columns], path: Path) -> Annotated:
     return Annotated(trace, activities, labels, step_labels(trace, tree, labels), tree.operator_parent())
 
 
-def matched(activities: pl.DataFrame) -> Matched:
-    """Return how much of the replays matched a twin; all 0 if nothing is replayed."""
-    if "replay" not in activities.columns:
-        return Matched(0, 0, 0, 0)
-    replayed = activities.filter(pl.col("replay"))
-    learned = replayed.filter(pl.col("attribution") == "graph_twin")
-    return Matched(len(learned), int(learned["duration_ns"].sum()), len(replayed), int(replayed["duration_ns"].sum()))
-
-
 def learn(run: Annotated, twin: Annotated, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
-    """Return the run with what its replays learn from the twin, and the prices of all signatures of both.
-
-    Matched activities have the attribution ``graph_twin`` and a ``twin_share``. The trace has the operators,
-    annotations, names, threads and signatures that they refer to, after its own.
-    """
-    pairs = _pair(run, twin)
-    # a partner without an operator teaches nothing
-    has_operator = take(_filled(twin.activities["operator"]), pairs.partners) != ROOT
-    pairs = _Pairs(*(column[has_operator] for column in pairs))
-    extended, codes = _extend(run, twin)
-    extended, operators = _add_calls(extended, run, twin, pairs, codes)
-    activities = twin.activities.with_columns(
-        _nullable("signature", take(codes["signature"], _filled(twin.activities["signature"])))
-    )
-    used = np.union1d(_filled(run.activities["signature"]), _filled(activities["signature"]))
-    prices = price(extended.trace, used[used != ROOT].tolist())
-    priced_twin = replace(twin.trace, signatures=extended.trace.signatures)
-    shares = kernel_rows(priced_twin, activities, prices, twin.labels, on_cpu=False)[0]["share"]
-    module = take(_filled(activities["module_label"]), pairs.partners)
-    learned = pl.DataFrame(
-        {
-            "at": pairs.rows,
-            "operator": operators,
-            "signature": take(_filled(activities["signature"]), pairs.partners),
-            # the twin's annotations follow the run's own
-            "module_label": _nullable("", np.where(module == ROOT, ROOT, module + len(run.trace.annotations))),
-            "twin_share": shares.gather(pairs.partners),
-        }
-    )
-    overwritten = (
-        run.activities.with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64), twin_share=pl.lit(None, pl.Float64))
-        # a null of the twin overwrites nothing
-        .update(learned.with_columns(attribution=pl.lit("graph_twin")), on="at")
-        .drop("at")
-    )
-    return replace(extended, activities=overwritten), prices
+    """Return the run with what its replays learn from the twin, and the prices of all signatures of both."""
+    return teach(run, twin, _pair(run, twin), price, "graph_twin")
 
 
-def _filled(series: pl.Series) -> Int64:
-    filled: Int64 = series.cast(pl.Int64).fill_null(ROOT).to_numpy()
-    return filled
-
-
-def _nullable(name: str, values: Int64) -> pl.Series:
-    return pl.Series(name, values, dtype=pl.Int64).replace(ROOT, None)
-
-
-# The trace with the twin's operators after its own.
-
-
-def _extend(run: Annotated, twin: Annotated) -> tuple[Annotated, dict[str, Int64]]:
-    """Return the run with the twin's names, threads, signatures and annotations, and the twin's codes in it by column.
-
-    The codes translate: ``codes["name"][i]`` is the extended run's code of the twin's name ``i``.
-    """
-    tables: dict[str, Any] = {}
-    codes: dict[str, Int64] = {}
-    for column, table in (("name", "names"), ("thread", "threads"), ("signature", "signatures")):
-        values = list(getattr(run.trace, table))
-        # two names that differ only in type are equal here, so take the first
-        code_of = {value: code for code, value in reversed(list(enumerate(values)))}
-        for value in getattr(twin.trace, table):
-            if value not in code_of:
-                code_of[value] = len(values)
-                values.append(value)
-        tables[table] = values
-        codes[column] = np.array([code_of[value] for value in getattr(twin.trace, table)], dtype=np.int64)
-    labels = run.labels + [NOTHING] * (len(tables["names"]) - len(run.labels))
-    for code, label in zip(codes["name"].tolist(), twin.labels, strict=True):
-        labels[code] = labels[code] if label is NOTHING else label
-    annotations = _recoded(twin.trace.annotations, {column: codes[column] for column in ("name", "thread")})
-    trace = replace(run.trace, annotations=pl.concat([run.trace.annotations, annotations]), **tables)
-    return replace(run, trace=trace, labels=labels), codes
-
-
-def _recoded(frame: pl.DataFrame, codes: dict[str, Int64]) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.Series(column, take(translated, _filled(frame[column])), dtype=frame.schema[column])
-        for column, translated in codes.items()
-    )
-
-
-def _add_calls(
-    extended: Annotated, run: Annotated, twin: Annotated, pairs: _Pairs, codes: dict[str, Int64]
-) -> tuple[Annotated, Int64]:
-    """Return the run with a copy of each operator call that a replayed step needs, and the call of each pair."""
-    called, count = take(_filled(twin.activities["operator"]), pairs.partners), len(twin.parents)
-    # a call is one number, `step * count + operator`; add the calls around each, level by level
-    keys = added = np.unique(pairs.steps * count + called)
-    while len(added):
-        step, operator = np.divmod(added, count)
-        around = twin.parents[operator]
-        is_inside = around != ROOT
-        added = np.setdiff1d(step[is_inside] * count + around[is_inside], keys)
-        keys = np.union1d(keys, added)
-    step, operator = np.divmod(keys, max(count, 1))
-    # copies start with their step's first launch
-    first_ns = np.full(int(pairs.steps.max(initial=-1)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(first_ns, pairs.steps, _filled(run.activities["launch_ns"])[pairs.rows])
-    copies = _recoded(twin.trace.operators[operator], codes).with_columns(
-        start_ns=pl.Series(first_ns[step], dtype=pl.Int64),
-        duration_ns=pl.lit(0, dtype=pl.Int64),
-        external_id=pl.lit(None, dtype=pl.Int64),
-    )
-    own = len(run.trace.operators)
-    around = take(twin.parents, operator)
-    # keys are sorted, so a copy's position is found by binary search
-    parents = np.where(around == ROOT, ROOT, own + np.searchsorted(keys, step * count + around))
-    trace = replace(extended.trace, operators=pl.concat([run.trace.operators, copies]))
-    extended = replace(extended, trace=trace, parents=np.concatenate([run.parents, parents]))
-    return extended, own + np.searchsorted(keys, pairs.steps * count + called)
-
-
-# Which steps belong together.
-
-
-def _pair(run: Annotated, twin: Annotated) -> _Pairs:
+def _pair(run: Annotated, twin: Annotated) -> Partners:
     """Align every replayed step, or graph launch outside a step, with its part of the twin."""
     # the place of a copy's memory is not always known to a graph, so only compare its kind: `Memcpy DtoD`
     names = [
@@ -240,7 +80,7 @@ def _pair(run: Annotated, twin: Annotated) -> _Pairs:
     ]
     numbers = {name: number for number, name in enumerate(sorted({*names[0], *names[1]}))}
     ordered, twin_ordered = (
-        _in_order(side, take(np.array([numbers[name] for name in table], np.int64), _filled(side.activities["name"])))
+        _in_order(side, take(np.array([numbers[name] for name in table], np.int64), filled(side.activities["name"])))
         for side, table in zip((run, twin), names, strict=True)
     )
     in_step = pl.col("step_label").is_not_null()
@@ -250,7 +90,7 @@ def _pair(run: Annotated, twin: Annotated) -> _Pairs:
     position = np.argsort(whole.rows)
     is_replay = run.activities["replay"].to_numpy()
     align, stretches = memoized(align_names), memoized(_stretches)
-    pairs, cursor = [_Pairs(_NONE, _NONE, _NONE)], 0
+    pairs, cursor = [Partners(_NONE, _NONE, _NONE)], 0
     for number, replayed in enumerate(_sequences(run, ordered.filter(is_replayed))):
         if replayed.label and twin_steps:
             rows, partners = _partners(replayed, _steps_of_kind(replayed.label, twin_steps), align)
@@ -265,8 +105,8 @@ def _pair(run: Annotated, twin: Annotated) -> _Pairs:
             cursor = int(position[partners[-1]]) + 1 if len(partners) else cursor
         inside = is_replay[rows]  # a replayed step may also launch kernels without a graph
         step = np.full(int(inside.sum()), number, dtype=np.int64)
-        pairs.append(_Pairs(rows[inside], partners[inside], step))
-    return _Pairs(*(np.concatenate(column) for column in zip(*pairs, strict=True)))
+        pairs.append(Partners(rows[inside], partners[inside], step))
+    return Partners(*(np.concatenate(column) for column in zip(*pairs, strict=True)))
 
 
 def _in_order(side: Annotated, codes: Int64) -> pl.DataFrame:
