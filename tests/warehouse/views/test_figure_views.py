@@ -267,12 +267,20 @@ def add_naive(connection: duckdb.DuckDBPyConnection, run_id: str, experiment: st
     connection.execute("UPDATE runs SET name = REPLACE(name, ' ' || run_id, '')")
     time(connection, run_id, 0, 4 * step_ns, *[("denoise", step_ns)] * 4)
     predict(connection, run_id, "denoise", 4, time_ns=60_000)
-    for table, columns in (
-        ("steps", "0, 0, 'denoise', 'denoise', 0, NULL, NULL, NULL, NULL, 0, 1, 0, 200000, 100000, NULL"),
-        ("kernels", "0, 0, 0, 0, NULL, 0, 100000, NULL, NULL, NULL, NULL, 1.0, NULL, NULL, NULL, 0"),
-        ("kernel_classes", "0, 'k', 'kernel', 'matmul', 's0', 'external_id', 'tensor', 'bf16', NULL"),
-    ):
-        connection.execute(f"INSERT INTO {table} VALUES ('{run_id}', {columns})")
+    step = {"phase": "denoise", "kind": "denoise", "step": 0, "start_ns": 0, "end_ns": 200_000, "busy_ns": 100_000}
+    insert(connection, "steps", run_id=run_id, rank=0, step_id=0, host_start_ns=0, host_duration_ns=1, **step)
+    facts = {"class_id": 0, "rank": 0, "device_index": 0, "start_ns": 0, "duration_ns": 100_000, "share": 1.0}
+    insert(connection, "kernels", run_id=run_id, kernel_id=0, step_id=0, **facts)
+    described = {"kernel": "k", "category": "kernel", "family": "matmul", "unit": "tensor", "precision": "bf16"}
+    insert(
+        connection,
+        "kernel_classes",
+        run_id=run_id,
+        class_id=0,
+        signature_id="s0",
+        attribution="external_id",
+        **described,
+    )
     connection.execute(f"INSERT INTO ceilings SELECT '{run_id}', * EXCLUDE (run_id) FROM ceilings WHERE run_id = 'r'")
 
 
