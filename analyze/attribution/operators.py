@@ -112,9 +112,9 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
 
     launch_span = np.where(launch == ROOT, launch, launch + np.int32(tree.offset[_LAUNCH]))
     launch_ns = take(trace.launches["start_ns"].to_numpy(), launch)
-    # The operator around a graph launch is not the operator of the kernels inside the graph.
-    replays = np.array(["GraphLaunch" in name for name in trace.names], dtype=np.int64)
-    replay = (launch != ROOT) & (take(replays, take(trace.launches["name"].to_numpy(), launch)) == 1)
+    # The operator around a graph launch, such as a compiled region, is not the operator of the graph's kernels, also
+    # where their ids name it.
+    replay = _replays(trace, tree, device, launch, by_id)
     around_launch = take(tree.operator, launch_span)
     around_launch[replay] = ROOT
 
@@ -122,9 +122,9 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     operator_thread = take(trace.operators["thread"].to_numpy(), by_id)
     same_thread = operator_thread == take(trace.launches["thread"].to_numpy(), launch)
     ran = running(trace.operators, by_id, launch_ns) & (same_thread | (around_launch == ROOT))
-    trusted = (by_id != ROOT) & ((launch == ROOT) | ran)
+    trusted = (by_id != ROOT) & ((launch == ROOT) | ran) & ~replay
     operator = np.where(trusted, by_id, around_launch)
-    id_span = np.where(trusted, by_id + np.int32(tree.offset[_OPERATOR]), np.int32(ROOT))
+    id_span = np.where(by_id != ROOT, by_id + np.int32(tree.offset[_OPERATOR]), np.int32(ROOT))
     span = np.where(launch_span != ROOT, launch_span, id_span)
 
     # the first condition that holds
@@ -146,6 +146,20 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         pl.Series("replay", replay),
         carries_cost=pl.col("bytes").is_null(),
     )
+
+
+def _replays(trace: Trace, tree: Tree, device: pl.DataFrame, launch: Int32, by_id: Int32) -> Mask:
+    """True for each activity of a graph: launched with the graph, or (torch 2.14 and later) a node of one.
+
+    An activity without a launch is one too, if its id names the operator around a graph launch.
+    """
+    launches_graph = np.array(["GraphLaunch" in name for name in trace.names], dtype=np.int64)
+    graph_launches = launches_graph[trace.launches["name"].to_numpy()]
+    around = tree.operator[tree.offset[_LAUNCH] :][graph_launches == 1]
+    replay = (take(graph_launches, launch) == 1) | ((launch == ROOT) & (by_id != ROOT) & np.isin(by_id, around))
+    # writers may give 0 to activities without a graph
+    is_node = (device["graph_id"] > 0) | (device["graph_node_id"] > 0)
+    return np.asarray(replay | is_node.fill_null(value=False).to_numpy())
 
 
 def _by_process(trace: Trace, device: pl.DataFrame, hosts: Processes, process: Int64) -> tuple[pl.DataFrame, Int32]:

@@ -172,9 +172,10 @@ def _add_calls(
         added = np.setdiff1d(replay[is_inside] * count + around[is_inside], keys)
         keys = np.union1d(keys, added)
     replay, operator = np.divmod(keys, max(count, 1))
-    # copies start with their replay's launch
+    # copies start with their replay's launch, or with its first activity where that is unknown
+    launched_ns = filled(run.activities.select(pl.coalesce("launch_ns", "start_ns")).to_series())
     first_ns = np.full(int(pairs.replays.max(initial=-1)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(first_ns, pairs.replays, filled(run.activities["launch_ns"])[pairs.rows])
+    np.minimum.at(first_ns, pairs.replays, launched_ns[pairs.rows])
     copies = _recoded(teacher.trace.operators[operator], codes).with_columns(
         start_ns=pl.Series(first_ns[replay], dtype=pl.Int64),
         duration_ns=pl.lit(0, dtype=pl.Int64),

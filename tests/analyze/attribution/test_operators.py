@@ -109,6 +109,41 @@ def test_a_graph_replay_has_a_phase_and_no_operator(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("launched", [True, False])
+def test_the_region_around_a_graph_launch_is_not_the_operator_of_the_replay(tmp_path: Path, *, launched: bool) -> None:
+    """ROCm's writer gives the kernels of a graph the id of the operator around its launch, here a compiled region."""
+    region, copy = {"External id": 2}, {"External id": 3}
+    events = [
+        kineto.annotation("phase=decode step=1", 0.0, 50.0),
+        kineto.operator("Torch-Compiled Region: 0/0", 1.0, 40.0, 2),
+        kineto.launch(6.0, 11, "hipGraphLaunch"),
+        kineto.operator("aten::copy_", 20.0, 4.0, 3),
+        kineto.launch(21.0, 12, "hipMemcpyAsync"),
+        kineto.kernel("a", 10.0, 4.0, 11 if launched else None, **region),
+        kineto.kernel("b", 15.0, 4.0, 11 if launched else None, **region),
+        kineto.kernel("copy", 25.0, 4.0, 12, category="gpu_memcpy", **copy),
+    ]
+    assert attributed(tmp_path, events) == [
+        ("a", None, None, "decode", "unattributed"),
+        ("b", None, None, "decode", "unattributed"),
+        ("copy", "aten::copy_", None, "decode", "external_id"),
+    ]
+
+
+def test_a_graph_s_node_is_a_replay_also_without_its_launch(tmp_path: Path) -> None:
+    """torch 2.14 writes the node of each activity; 0 is no node."""
+    events = [
+        kineto.operator("aten::mm", 1.0, 40.0, 2),
+        kineto.launch(6.0, 11),
+        kineto.kernel("eager", 10.0, 4.0, 11, **{"External id": 2, "graph id": 0, "graph node id": 0}),
+        kineto.kernel("node", 15.0, 4.0, 12, **{"External id": 2, "graph id": 7, "graph node id": 1}),
+    ]
+    assert attributed(tmp_path, events) == [
+        ("eager", "aten::mm", None, None, "external_id"),
+        ("node", None, None, None, "unattributed"),
+    ]
+
+
 @pytest.mark.parametrize("with_kernel", [False, True])
 def test_counter_ranges_stand_for_kernels_only_where_there_are_none(tmp_path: Path, with_kernel: bool) -> None:
     events = [kineto.kernel("range", 0.0, 9.0, category="cuda_profiler_range", **{"smsp__inst.sum": 3})]
