@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Literal
 
+from ridgeline.analyze.attribution.labels import step_pattern
 from ridgeline.analyze.companions.discovery import Source, discover
 from ridgeline.analyze.companions.identity import identify, identify_on_disk
 from ridgeline.analyze.errors import AnalyzeError, TraceError, is_panic
@@ -95,6 +96,7 @@ def analyze(
     jobs: int = 1,
     report: Callable[[Result], None] = lambda _: None,
     twin: Path | None = None,
+    step: str | None = None,
     hta: bool = False,
     memory: int | None = None,
     salvage: bool = False,
@@ -105,7 +107,9 @@ def analyze(
     ``report`` is called with each result once it is stored.
 
     ``jobs`` is the number of processes that decode traces. ``twin`` is the eager trace of the same steps, for a call
-    with one trace, instead of one beside it. With ``hta``, HTA's analyses are stored beside ours, also for a run that
+    with one trace, instead of one beside it. ``step`` is a regular expression, searched in the names of annotations: a
+    match is a step, and its named groups (phase, kind, step, block, query, context, tokens, requests) are the step's
+    keys. With ``hta``, HTA's analyses are stored beside ours, also for a run that
     is stored already without them; an analysis that fails is a warning, and a replaced run loses them. With ``lake``
     each run is written there instead, without HTA's analyses, and the warehouse is not touched.
 
@@ -116,14 +120,18 @@ def analyze(
     ``warnings``, in the ledger and in the result.
 
     If a run fails, the warehouse keeps its previous rows and the other runs are still loaded. Raises
-    ``WarehouseError`` if the warehouse cannot be opened, and :class:`TraceError` if there is no such twin.
+    ``WarehouseError`` if the warehouse cannot be opened, :class:`TraceError` if there is no such twin, and
+    :class:`StepPatternError` for a ``step`` that cannot be used.
     """
+    if step is not None:
+        step_pattern(step)
     named = [paths] if isinstance(paths, str | Path) else paths
     sources, errors = discover(map(Path, named))
     if twin:
         if not twin.is_file():
             raise TraceError(f"{twin}: no such file: expected the eager twin of the trace")
         sources = [replace(source, twin=twin) for source in sources]
+    sources = [replace(source, step=step) for source in sources]
     # the errors come first: their paths are wrong, and the traces may take long
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from ridgeline.analyze.attribution.labels import step_pattern
 from ridgeline.analyze.attribution.operators import (
     attribute,
     build_tree,
@@ -127,7 +128,8 @@ def _add_trace(
         return dict(zip(codes, records, strict=True))
 
     # 1. attribution: operator, module and step of every activity
-    labels = parse_labels(trace)
+    step = step_pattern(source.step) if source.step is not None else None
+    labels = parse_labels(trace, step)
     tree = build_tree(trace, labels)
     on_cpu = trace.on_cpu
     if on_cpu:
@@ -149,7 +151,7 @@ def _add_trace(
     # 2. prices, and for graph replays the twin's operators
     if source.twin and matched(activities).of_kernels:
         # in one expression, so that the twin's columns and frames do not outlive it
-        annotated, prices = learn(annotated, read_twin(tools.decode(source.twin), source.twin), price)
+        annotated, prices = learn(annotated, read_twin(tools.decode(source.twin), source.twin, step), price)
     else:
         prices = price(trace, activities["signature"].drop_nulls().unique().sort().to_list())
     trace, activities, labels = annotated.trace, annotated.activities, annotated.labels

@@ -131,6 +131,7 @@ def analyze(
     jobs: options.Jobs = 0,
     memory: options.Memory = None,
     twin: options.Twin = None,
+    step: options.Step = None,
     hta: options.Hta = False,
     salvage: options.Salvage = False,
 ) -> None:
@@ -169,6 +170,7 @@ def analyze(
             jobs=jobs or os.cpu_count() or 1,
             report=report,
             twin=twin,
+            step=step,
             hta=hta,
             memory=memory_bytes,
             salvage=salvage,

@@ -56,6 +56,13 @@ Memory = Annotated[
 Twin = Annotated[
     Path | None, Option(help="Eager trace of the same steps, for one PATH with graph replays.", metavar="TRACE")
 ]
+Step = Annotated[
+    str | None,
+    Option(
+        help="Annotations that are steps: a regular expression whose named groups are phase, kind, step, query, ...",
+        metavar="REGEX",
+    ),
+]
 Hta = Annotated[bool, Option("--hta", help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")]
 Salvage = Annotated[bool, Option("--salvage", help="Load the events before the break of a truncated or damaged trace.")]
 

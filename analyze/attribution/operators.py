@@ -8,13 +8,14 @@ annotations around the launch.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.id_lookup import match_first
-from ridgeline.analyze.attribution.labels import Label, parse
+from ridgeline.analyze.attribution.labels import NOTHING, Label, parse
 from ridgeline.analyze.attribution.launches import launched
 from ridgeline.analyze.attribution.ranks import Mask, Processes, processes, ranks, running
 from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
@@ -70,10 +71,13 @@ def build_tree(trace: Trace, labels: list[Label]) -> Tree:
     return Tree(offset, parent, operator, nearest(parent, steps), nearest(parent, modules))
 
 
-def parse_labels(trace: Trace) -> list[Label]:
-    """A label for each name code: parsed where an annotation uses the name, empty otherwise."""
+def parse_labels(trace: Trace, step: re.Pattern[str] | None = None) -> list[Label]:
+    """A label for each name code: parsed where an annotation uses the name, empty otherwise.
+
+    ``step`` is the pattern of ``--step``.
+    """
     used = set(trace.annotations["name"].to_list())
-    return [parse(name if code in used else "") for code, name in enumerate(trace.names)]
+    return [parse(name, step) if code in used else NOTHING for code, name in enumerate(trace.names)]
 
 
 def step_labels(trace: Trace, tree: Tree, labels: list[Label]) -> dict[int, Label]:

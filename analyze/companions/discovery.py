@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading.reader import GZIP_ERRORS, open_bytes
@@ -40,6 +41,8 @@ class Source:
     ncu: Path | None = None
     twin: Path | None = None
     execution_trace: Path | None = None
+    step: str | None = None
+    """The regular expression of ``--step``."""
     no_files: tuple[str, ...] = ()
     """A line for each name of a companion that belongs to something other than a file."""
 
@@ -121,7 +124,7 @@ def _with_companions(folder: Path, stem: str, name: str, trace: Path | None, oth
 
     A companion's name, or one of the ``others``, that belongs to something other than a file is left out with a line.
     """
-    companions = {
+    companions: dict[str, Any] = {
         field: _existing(folder / f"{stem}.{kind}.gz") or _existing(folder / f"{stem}.{kind}")
         for field, kind in _KINDS.items()
     }

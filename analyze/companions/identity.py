@@ -23,7 +23,8 @@ class Identity(NamedTuple):
 def identify(source: Source, trace_sha256: str | None) -> Identity:
     """Return the identity of a source whose trace has the digest ``trace_sha256``; None for a run without a trace.
 
-    The content is the digest of the digests of the trace, as decompressed, and of its companions, as they lie on disk.
+    The content is the digest of the digests of the trace, as decompressed, and of its companions, as they lie on disk,
+    and of ``--step``.
     A folder or pipe in the place of a companion is part of it, since the run has a warning about it.
     """
     content = hashlib.sha256((trace_sha256 or "").encode())
@@ -35,6 +36,8 @@ def identify(source: Source, trace_sha256: str | None) -> Identity:
         content.update(_companion_sha256(path).encode() if path else b"-")
     for line in source.no_files:
         content.update(line.encode())
+    if source.step is not None:  # other steps make other rows
+        content.update(f"step {source.step}".encode(errors="surrogateescape"))
     if trace_sha256 is None:
         assert source.run_json
         trace_sha256 = _companion_sha256(source.run_json)

@@ -15,6 +15,7 @@ something else, and nothing is learned.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -57,10 +58,13 @@ _Cut = tuple[int, int]
 _Align = Callable[[Int64, Int64], Pairs]
 
 
-def read_twin(parts: Sequence[Columns], path: Path) -> Annotated:
-    """Return the decoded twin at ``path``, attributed. Raises :class:`TraceError`."""
+def read_twin(parts: Sequence[Columns], path: Path, step: re.Pattern[str] | None = None) -> Annotated:
+    """Return the decoded twin at ``path``, attributed; ``step`` is the pattern of ``--step``.
+
+    Raises :class:`TraceError`.
+    """
     trace = assemble(parts, path)
-    labels = parse_labels(trace)
+    labels = parse_labels(trace, step)
     tree = build_tree(trace, labels)
     activities = assign(trace, attribute(trace, tree))
     return Annotated(trace, activities, labels, step_labels(trace, tree, labels), tree.operator_parent())
