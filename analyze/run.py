@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.labels import step_pattern
+from ridgeline.analyze.attribution.modules import add_modules
 from ridgeline.analyze.attribution.operators import (
     attribute,
     build_tree,
@@ -20,6 +21,9 @@ from ridgeline.analyze.attribution.operators import (
     parse_labels,
     step_labels,
 )
+from ridgeline.analyze.attribution.origins import find_origins
+from ridgeline.analyze.attribution.spans import ROOT
+from ridgeline.analyze.attribution.stacks import add_stacks
 from ridgeline.analyze.cache_model.run_bytes import (
     Modelled,
     from_execution_trace,
@@ -139,11 +143,16 @@ def _add_trace(
         activities = assign(trace, operator_activities(trace, tree, composites))
     else:
         activities = assign(trace, attribute(trace, tree))
+    forward = np.full(len(trace.operators), ROOT, dtype=np.int32)
+    origins = find_origins(trace, tree, activities, forward)
+    activities, modules = add_modules(trace, labels, origins, activities)
+    activities, run.frames["stacks"] = add_stacks(trace, origins, activities)
     steps = step_labels(trace, tree, labels)
-    annotated = Annotated(trace, activities, labels, steps, tree.operator_parent())
+    annotated = Annotated(trace, activities, steps, tree.operator_parent(), modules)
     run.records["devices"] = device_rows_by_rank(run.records["devices"], activities)
     # of a long trace these columns are much memory, and only attribution needs them
-    del tree
+    del tree, origins
+    trace.frames = trace.frames.clear()
     trace.device = trace.device.select("device")
     trace.launches = trace.launches.drop("correlation")
     if not source.twin and not source.execution_trace:
@@ -154,9 +163,10 @@ def _add_trace(
         annotated, prices = learn(annotated, read_twin(tools.decode(source.twin), source.twin, step), price)
     else:
         prices = price(trace, activities["signature"].drop_nulls().unique().sort().to_list())
-    trace, activities, labels = annotated.trace, annotated.activities, annotated.labels
+    trace, activities = annotated.trace, annotated.activities
     # 3. rows
-    run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, labels, on_cpu=on_cpu)
+    run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, modules, on_cpu=on_cpu)
+    run.records["modules"] = modules.rows()
     run.frames["operators"] = operator_rows(trace, annotated.parents, prices)
     run.records["steps"] = step_rows(trace, activities, steps)
     run.frames["gaps"] = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)

@@ -1,4 +1,4 @@
-"""Attribution: the operator, module, phase and step of every device activity, by two joins and one tree of spans.
+"""Attribution: the operator and step of every device activity, by two joins and one tree of spans.
 
 The tree nests the operators, annotations and launches of every thread. The first join takes the operator that the
 activity's ``External id`` names. The second takes the innermost operator around the activity's launch, where the id is
@@ -44,10 +44,19 @@ class Tree:
     """Row in ``trace.annotations`` of the nearest step label; ``module`` likewise."""
     module: Int32
 
+    @property
+    def operator_spans(self) -> slice:
+        """The spans of the operators, in the order of their rows."""
+        return slice(self.offset[_OPERATOR], self.offset[_LAUNCH])
+
+    @property
+    def launch_spans(self) -> slice:
+        """The spans of the launches, in the order of their rows."""
+        return slice(self.offset[_LAUNCH], len(self.parent))
+
     def operator_parent(self) -> Int32:
         """For each operator the row of the operator around it, or ``ROOT``."""
-        operators = slice(self.offset[_OPERATOR], self.offset[_LAUNCH])
-        return take(self.operator, self.parent[operators])
+        return take(self.operator, self.parent[self.operator_spans])
 
 
 def build_tree(trace: Trace, labels: list[Label]) -> Tree:
@@ -100,8 +109,8 @@ def step_labels(trace: Trace, tree: Tree, labels: list[Label]) -> dict[int, Labe
 def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     """One row per device activity, sorted by start: the columns of ``trace.device``, its ``row`` there, and
 
-    ``operator`` (row in ``trace.operators``), ``step_label`` and ``module_label`` (rows in ``trace.annotations``),
-    ``launch`` (row in ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``doubt``, why
+    ``operator`` (row in ``trace.operators``), ``step_label`` (row in ``trace.annotations``), ``launch`` (row in
+    ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``doubt``, why
     the launch may be wrong (one of ``DOUBTS``); ``replay``, true for a graph's activities; ``carries_cost``, true where
     the activity bears its operator's cost; ``rank`` and ``device_index``. ``device`` numbers the devices of all ranks.
     Counter ranges are activities only in a trace without kernels.
@@ -142,7 +151,6 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     return device.with_columns(
         _nullable("operator", operator),
         _nullable("step_label", take(tree.step, span)),
-        _nullable("module_label", take(tree.module, span)),
         _nullable("launch", launch),
         _nullable("launch_ns", launch_ns).cast(pl.Int64),
         pl.Series("attribution", [*conditions, "unattributed"], dtype=_ATTRIBUTION).gather(codes),
@@ -234,7 +242,6 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
         stream=trace.operators["thread"].cast(pl.Int64),
         operator=pl.int_range(n, dtype=pl.Int64),
         step_label=_nullable("step_label", take(tree.step, spans)),
-        module_label=_nullable("module_label", take(tree.module, spans)),
         attribution=pl.lit("cpu", dtype=_ATTRIBUTION),
         carries_cost=pl.Series(~is_composite),
         # only a device has these

@@ -5,6 +5,8 @@ A few numpy passes with pointer jumping take O(n log n) at any depth, without Py
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +19,8 @@ Integer = TypeVar("Integer", bound=np.signedinteger[Any])
 
 ROOT = -1
 """The parent of a span that nothing encloses."""
+MOST_LEVELS = 1024
+"""Levels of nesting that :func:`numbered` tells apart; Python itself stops at about as many."""
 
 
 def enclosing(thread: Integers, start_ns: Int64, end_ns: Int64, rank: Integers) -> Int32:
@@ -69,3 +73,62 @@ def take(values: NDArray[Integer], index: Integers, default: int = ROOT) -> NDAr
     selected = values[np.maximum(index, 0)]
     selected[index < 0] = default
     return selected
+
+
+def innermost(
+    thread: Integers, start_ns: Int64, end_ns: Int64, at_thread: Integers, at_ns: Int64
+) -> tuple[Int32, Int32]:
+    """For each span the index of the span around it, and for each moment the index of the innermost span, or ``ROOT``.
+
+    A moment is a thread and a time. A span runs from its start to just before its end.
+    """
+    # Moments become spans of 1 ns, each moment once, so that none is inside another.
+    keys = at_thread * np.int64(len(at_ns) + 1) + np.searchsorted(np.unique(at_ns), at_ns)
+    _, once, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    spans, at_thread, at_ns = len(start_ns), at_thread[once], at_ns[once]
+    parent = enclosing(
+        np.concatenate([thread, at_thread]),
+        np.concatenate([start_ns, at_ns]),
+        np.concatenate([end_ns, at_ns + 1]),
+        np.repeat(np.arange(2, dtype=np.int8), (spans, len(once))),
+    )
+    return parent[:spans], parent[spans:][inverse.reshape(-1)]
+
+
+def holds_a_moment(
+    thread: Integers, start_ns: Int64, end_ns: Int64, at_thread: Integers, at_ns: Int64
+) -> NDArray[np.bool_]:
+    """True for each span that runs at one of the moments at least, as :func:`innermost` defines them."""
+    times = np.unique(at_ns)
+    places = np.int64(len(times) + 1)  # a thread and the place of a time in `times` make one number
+    moments = np.unique(at_thread * places + np.searchsorted(times, at_ns))
+    first, after = (
+        np.searchsorted(moments, thread * places + np.searchsorted(times, edge_ns)) for edge_ns in (start_ns, end_ns)
+    )
+    return np.asarray(first < after)
+
+
+def numbered(parent: Int32, name: Integers, number: Callable[[int, int], int]) -> Int64:
+    """For each span what ``number`` returns for the number of the span around it, or ``ROOT``, and its own name.
+
+    ``number`` is called once for each distinct pair on a level. Spans below ``MOST_LEVELS`` spans have the number of
+    the span on the last level around them, so that a trace of endless nesting takes no endless time.
+    """
+    # The depth of every span, by pointer jumping: each pass doubles the distance.
+    depth, pointer = (parent >= 0).astype(np.int32), parent.copy()
+    while len(pending := np.flatnonzero(pointer >= 0)):
+        depth[pending] += depth[pointer[pending]]
+        pointer[pending] = pointer[pointer[pending]]
+    numbers = np.full(len(parent), ROOT, dtype=np.int64)
+    order = np.argsort(depth, kind="stable")
+    levels = np.searchsorted(depth[order], np.arange(min(int(depth.max(initial=-1)) + 1, MOST_LEVELS) + 1))
+    names = np.int64(name.max(initial=0)) + 1
+    for first, last in pairwise(levels.tolist()):
+        level = order[first:last]
+        pairs = (take(numbers, parent[level]) + 1) * names + name[level]
+        distinct, inverse = np.unique(pairs, return_inverse=True)
+        of_pair = [number(pair // int(names) - 1, pair % int(names)) for pair in distinct.tolist()]
+        numbers[level] = np.array(of_pair, dtype=np.int64)[inverse.reshape(-1)]
+    below = np.flatnonzero(depth >= MOST_LEVELS)
+    numbers[below] = numbers[nearest(parent, depth < MOST_LEVELS)[below]]
+    return numbers

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.labels import NOTHING, Label
+from ridgeline.analyze.attribution.labels import Label
+from ridgeline.analyze.attribution.modules import Modules
 from ridgeline.analyze.attribution.spans import ROOT, Int64, Integers, take
 from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.trace import Trace
@@ -34,11 +35,11 @@ class Annotated:
     activities: pl.DataFrame
     """As :func:`ridgeline.analyze.attribution.operators.attribute` and
     :func:`ridgeline.analyze.pricing.completed_signatures.assign` return them."""
-    labels: list[Label]
-    """By name code."""
     steps: dict[int, Label]
     parents: Integers
     """For each operator the one around it."""
+    modules: Modules
+    """By the numbers in the activities' column ``module``."""
 
 
 class Partners(NamedTuple):
@@ -77,7 +78,7 @@ def teach(
 
     Taught activities have the given ``attribution`` and a ``twin_share``: their partner's share of its operator's cost,
     or null with ``own_shares``, where the partner is a launch without a duration and the run's own times must do. The
-    trace has the operators, annotations, names, threads and signatures that they refer to, after its own.
+    trace has the operators, names, threads and signatures that they refer to, after its own.
     """
     # a partner without an operator teaches nothing
     has_operator = take(filled(teacher.activities["operator"]), pairs.partners) != ROOT
@@ -92,15 +93,13 @@ def teach(
     shares = pl.repeat(None, len(activities), dtype=pl.Float64, eager=True)
     if not own_shares:
         priced = replace(teacher.trace, signatures=extended.trace.signatures)
-        shares = kernel_rows(priced, activities, prices, teacher.labels, on_cpu=False)[0]["share"]
-    module = take(filled(activities["module_label"]), pairs.partners)
+        shares = kernel_rows(priced, activities, prices, teacher.modules, on_cpu=False)[0]["share"]
     learned = pl.DataFrame(
         {
             "at": pairs.rows,
             "operator": operators,
             "signature": take(filled(activities["signature"]), pairs.partners),
-            # the teacher's annotations follow the run's own
-            "module_label": _nullable("", np.where(module == ROOT, ROOT, module + len(run.trace.annotations))),
+            "module": _nullable("", take(codes["module"], take(filled(activities["module"]), pairs.partners))),
             "twin_share": shares.gather(pairs.partners),
         }
     )
@@ -127,7 +126,7 @@ def _nullable(name: str, values: Int64) -> pl.Series:
 
 
 def _extend(run: Annotated, teacher: Annotated) -> tuple[Annotated, dict[str, Int64]]:
-    """Return the run with the teacher's names, threads, signatures and annotations, and the teacher's codes by column.
+    """Return the run with the teacher's names, threads, signatures and modules, and the teacher's codes by column.
 
     The codes translate: ``codes["name"][i]`` is the extended run's code of the teacher's name ``i``.
     """
@@ -143,12 +142,8 @@ def _extend(run: Annotated, teacher: Annotated) -> tuple[Annotated, dict[str, In
                 values.append(value)
         tables[table] = values
         codes[column] = np.array([code_of[value] for value in getattr(teacher.trace, table)], dtype=np.int64)
-    labels = run.labels + [NOTHING] * (len(tables["names"]) - len(run.labels))
-    for code, label in zip(codes["name"].tolist(), teacher.labels, strict=True):
-        labels[code] = labels[code] if label is NOTHING else label
-    annotations = _recoded(teacher.trace.annotations, {column: codes[column] for column in ("name", "thread")})
-    trace = replace(run.trace, annotations=pl.concat([run.trace.annotations, annotations]), **tables)
-    return replace(run, trace=trace, labels=labels), codes
+    codes["module"] = np.array([run.modules.add(module) for module in teacher.modules.listed], dtype=np.int64)
+    return replace(run, trace=replace(run.trace, **tables)), codes
 
 
 def _recoded(frame: pl.DataFrame, codes: dict[str, Int64]) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.labels import Label
+from ridgeline.analyze.attribution.modules import Modules
 from ridgeline.analyze.attribution.operators import CATEGORIES
 from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
@@ -22,17 +22,16 @@ _CLASS_SCHEMA = dict.fromkeys(
 
 
 def kernel_rows(
-    trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], labels: list[Label], *, on_cpu: bool
+    trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], modules: Modules, *, on_cpu: bool
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of ``kernels`` and of ``kernel_classes``; ``prices`` by signature code."""
     # Texts repeat with every launch, so each distinct combination is described once, as a class.
     keys = ["name", "category", "signature", "module", "attribution"]
-    label_names, call_ns = trace.annotations["name"], trace.launches["duration_ns"]
-    activities = activities.with_columns(module=label_names.gather(pl.Series(activities["module_label"])))
+    call_ns = trace.launches["duration_ns"]
     classes = (
         activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
     )
-    described = [_describe(trace, row, prices, labels, on_cpu=on_cpu) for row in classes.iter_rows(named=True)]
+    described = [_describe(trace, row, prices, modules, on_cpu=on_cpu) for row in classes.iter_rows(named=True)]
     by_class = classes.with_columns(
         passes=pl.Series([d.pop("passes") for d in described], dtype=pl.Int64),
         on_tensor_unit=pl.Series([d["unit"] == "tensor" for d in described], dtype=pl.Boolean),
@@ -47,12 +46,13 @@ def kernel_rows(
         facts = facts.with_columns(share=pl.coalesce("twin_share", "share"))
     columns = ["class_id", "kernel_id", "rank", "device_index", "stream", "start_ns", "duration_ns", "launch_ns"]
     columns += ["launch_duration_ns", "correlation", "operator_id", "share", "trace_bytes", "step_id"]
+    columns += ["stack_id"] * ("stack_id" in facts.columns)
     rows = facts.rename({"operator": "operator_id", "step_label": "step_id"}).select(columns)
     return rows, pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA)
 
 
 def _describe(
-    trace: Trace, row: dict[str, Any], prices: dict[int, Record], labels: list[Label], *, on_cpu: bool
+    trace: Trace, row: dict[str, Any], prices: dict[int, Record], modules: Modules, *, on_cpu: bool
 ) -> dict[str, Any]:
     """A row of ``kernel_classes``, and ``passes``: how often copied bytes pass through the device's DRAM."""
     price = prices.get(row["signature"])
@@ -70,7 +70,7 @@ def _describe(
         "category": category,
         "family": kernel_family,
         "signature_id": price["signature_id"] if price else None,
-        "module": labels[row["module"]].module if row["module"] is not None else None,
+        "module": modules.listed[row["module"]].path if row["module"] is not None else None,
         "attribution": row["attribution"],
         "unit": unit,
         "precision": precision,

@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from ridgeline.analyze.attribution.modules import add_modules
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels
+from ridgeline.analyze.attribution.origins import find_origins
+from ridgeline.analyze.attribution.spans import ROOT
 from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
@@ -20,21 +24,24 @@ def attributed(path: Path, events: list[kineto.Event]) -> list[Row]:
     file = kineto.write(path / "t.json", events)
     trace = assemble([read_part(file)], file)
     labels = parse_labels(trace)
-    rows = attribute(trace, build_tree(trace, labels))
+    tree = build_tree(trace, labels)
+    forward = np.full(len(trace.operators), ROOT, dtype=np.int32)
+    rows = attribute(trace, tree)
+    rows, modules = add_modules(trace, labels, find_origins(trace, tree, rows, forward), rows)
 
     def operator_name(row: dict[str, Any]) -> str | None:
         return None if row["operator"] is None else trace.names[trace.operators["name"][row["operator"]]]
 
-    def label(row: dict[str, Any], column: str, key: str) -> str | None:
-        at = row[column]
-        return None if at is None else getattr(labels[trace.annotations["name"][at]], key)
+    def phase(row: dict[str, Any]) -> str | None:
+        at = row["step_label"]
+        return None if at is None else labels[trace.annotations["name"][at]].phase
 
     return [
         (
             trace.names[row["name"]],
             operator_name(row),
-            label(row, "module_label", "module"),
-            label(row, "step_label", "phase"),
+            None if row["module"] is None else modules.listed[row["module"]].path,
+            phase(row),
             row["attribution"],
         )
         for row in rows.iter_rows(named=True)
