@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.labels import step_pattern
+from ridgeline.analyze.attribution.autograd import forward_operators
 from ridgeline.analyze.attribution.modules import add_modules
 from ridgeline.analyze.attribution.operators import (
     attribute,
@@ -22,7 +23,6 @@ from ridgeline.analyze.attribution.operators import (
     step_labels,
 )
 from ridgeline.analyze.attribution.origins import find_origins
-from ridgeline.analyze.attribution.spans import ROOT
 from ridgeline.analyze.attribution.stacks import add_stacks
 from ridgeline.analyze.cache_model.run_bytes import (
     Modelled,
@@ -143,12 +143,12 @@ def _add_trace(
         activities = assign(trace, operator_activities(trace, tree, composites))
     else:
         activities = assign(trace, attribute(trace, tree))
-    forward = np.full(len(trace.operators), ROOT, dtype=np.int32)
-    origins = find_origins(trace, tree, activities, forward)
+    parents = tree.operator_parent()
+    origins = find_origins(trace, tree, activities, forward_operators(trace, parents))
     activities, modules = add_modules(trace, labels, origins, activities)
     activities, run.frames["stacks"] = add_stacks(trace, origins, activities)
     steps = step_labels(trace, tree, labels)
-    annotated = Annotated(trace, activities, steps, tree.operator_parent(), modules)
+    annotated = Annotated(trace, activities, steps, parents, modules)
     run.records["devices"] = device_rows_by_rank(run.records["devices"], activities)
     # of a long trace these columns are much memory, and only attribution needs them
     del tree, origins

@@ -146,13 +146,6 @@ def _extend(run: Annotated, teacher: Annotated) -> tuple[Annotated, dict[str, In
     return replace(run, trace=replace(run.trace, **tables)), codes
 
 
-def _recoded(frame: pl.DataFrame, codes: dict[str, Int64]) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.Series(column, take(translated, filled(frame[column])), dtype=frame.schema[column])
-        for column, translated in codes.items()
-    )
-
-
 def _add_calls(
     extended: Annotated, run: Annotated, teacher: Annotated, pairs: Partners, codes: dict[str, Int64]
 ) -> tuple[Annotated, Int64]:
@@ -171,7 +164,13 @@ def _add_calls(
     launched_ns = filled(run.activities.select(pl.coalesce("launch_ns", "start_ns")).to_series())
     first_ns = np.full(int(pairs.replays.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first_ns, pairs.replays, launched_ns[pairs.rows])
-    copies = _recoded(teacher.trace.operators[operator], codes).with_columns(
+    calls = teacher.trace.operators[operator]
+    recoded = (
+        pl.Series(column, codes[column][calls[column].to_numpy()], dtype=calls.schema[column])
+        for column in ("name", "thread", "signature")
+    )
+    copies = calls.with_columns(
+        *recoded,
         start_ns=pl.Series(first_ns[replay], dtype=pl.Int64),
         duration_ns=pl.lit(0, dtype=pl.Int64),
         external_id=pl.lit(None, dtype=pl.Int64),

@@ -27,11 +27,12 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.alignment import Pairs, align_names, common_length, memoized
+from ridgeline.analyze.attribution.autograd import forward_operators
 from ridgeline.analyze.attribution.labels import NOTHING, Label
 from ridgeline.analyze.attribution.modules import add_modules
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels, step_labels
 from ridgeline.analyze.attribution.origins import find_origins
-from ridgeline.analyze.attribution.spans import ROOT, Int64, take
+from ridgeline.analyze.attribution.spans import Int64, take
 from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.columns import Columns
@@ -69,9 +70,10 @@ def read_twin(parts: Sequence[Columns], path: Path, step: re.Pattern[str] | None
     labels = parse_labels(trace, step)
     tree = build_tree(trace, labels)
     activities = assign(trace, attribute(trace, tree))
-    forward = np.full(len(trace.operators), ROOT, dtype=np.int32)
-    activities, modules = add_modules(trace, labels, find_origins(trace, tree, activities, forward), activities)
-    return Annotated(trace, activities, step_labels(trace, tree, labels), tree.operator_parent(), modules)
+    parents = tree.operator_parent()
+    origins = find_origins(trace, tree, activities, forward_operators(trace, parents))
+    activities, modules = add_modules(trace, labels, origins, activities)
+    return Annotated(trace, activities, step_labels(trace, tree, labels), parents, modules)
 
 
 def learn(run: Annotated, twin: Annotated, price: Pricing) -> tuple[Annotated, dict[int, Record]]:

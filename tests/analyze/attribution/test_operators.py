@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from ridgeline.analyze.attribution.autograd import forward_operators
 from ridgeline.analyze.attribution.modules import add_modules
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels
 from ridgeline.analyze.attribution.origins import find_origins
-from ridgeline.analyze.attribution.spans import ROOT
 from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
@@ -25,7 +24,7 @@ def attributed(path: Path, events: list[kineto.Event]) -> list[Row]:
     trace = assemble([read_part(file)], file)
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
-    forward = np.full(len(trace.operators), ROOT, dtype=np.int32)
+    forward = forward_operators(trace, tree.operator_parent())
     rows = attribute(trace, tree)
     rows, modules = add_modules(trace, labels, find_origins(trace, tree, rows, forward), rows)
 
