@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.labels import step_pattern
 from ridgeline.analyze.attribution.autograd import forward_operators
+from ridgeline.analyze.attribution.labels import step_pattern
 from ridgeline.analyze.attribution.modules import add_modules
 from ridgeline.analyze.attribution.operators import (
     attribute,
