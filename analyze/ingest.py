@@ -72,6 +72,8 @@ class Result:
             share = self.matched.duration_ns / max(self.matched.of_duration_ns, 1)
             kernels = f"{self.matched.kernels:,} of {self.matched.of_kernels:,} replayed kernels"
             parts.append(f"the twin matched {kernels}, {share:.1%} of their time")
+            if not self.matched.kernels:
+                parts.append("so it was refused: record the eager steps of the same model and shapes as the replays'")
         if self.malformed_events:
             parts.append(f"{self.malformed_events:,} malformed events left out")
         # `runs.counters_message` has the whole message

@@ -10,7 +10,7 @@ from rapidfuzz.distance import LCSseq
 
 from ridgeline.analyze.attribution.spans import Int64
 
-_MOST_CELLS = 1 << 33
+MOST_CELLS = 1 << 33
 """rapidfuzz keeps one bit for each pair of positions while it aligns: 1 GiB at most."""
 _T = TypeVar("_T")
 
@@ -44,7 +44,7 @@ def align_names(first: Int64, second: Int64) -> Pairs:
     """
     # Codes that only one sequence has cannot match. Without them the table is smaller.
     first_at, second_at = np.flatnonzero(np.isin(first, second)), np.flatnonzero(np.isin(second, first))
-    if len(first_at) * len(second_at) > _MOST_CELLS:
+    if len(first_at) * len(second_at) > MOST_CELLS:
         # Too large for one table: cut both sequences in half, and lose only matches that cross the cut.
         middles = len(first) // 2, len(second) // 2
         left = align_names(first[: middles[0]], second[: middles[1]])

@@ -31,7 +31,7 @@ def test_an_alignment_is_a_longest_common_subsequence(ours: Int64, theirs: Int64
 
 
 def test_sequences_beyond_the_limit_of_memory_are_aligned_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alignment, "_MOST_CELLS", 20)
+    monkeypatch.setattr(alignment, "MOST_CELLS", 20)
     names = np.arange(40)
     pairs = align_names(names, np.delete(names, [3, 30]))
     assert (pairs.first == np.delete(names, [3, 30])[pairs.second]).all()
