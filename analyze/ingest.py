@@ -6,11 +6,11 @@ Imports are late on purpose: decoders start first and work while polars, numpy a
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Literal
 
 from ridgeline.analyze.attribution.labels import step_pattern
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ridgeline.analyze.replays.teaching import Matched
 
 Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
+_FIGURES = re.compile(r"\([^()]*\)|\d[\d,.]*")
 LARGE_TRACE_BYTES = 1 << 20
 """The runs before a larger trace are stored before it is decoded."""
 
@@ -50,10 +51,8 @@ class Result:
     error: AnalyzeError | None = None
     matched: Matched | None = None
     """How much of its graph replays the twin matched, if it has a twin."""
-    uncounted: str | None = None
-    """Which of its counters were not used, and why."""
     warnings: tuple[str, ...] = ()
-    """Problems that did not prevent the run from being loaded, a line each."""
+    """What the run lacks, with the remedy, and problems that did not prevent it from being loaded; a line each."""
     examined: bool = False
     """True if HTA's analyses were added."""
 
@@ -76,9 +75,23 @@ class Result:
                 parts.append("so it was refused: record the eager steps of the same model and shapes as the replays'")
         if self.malformed_events:
             parts.append(f"{self.malformed_events:,} malformed events left out")
-        # `runs.counters_message` has the whole message
-        counters = f"; counters: {shorten(self.uncounted, 120, placeholder=' ...')}" if self.uncounted else ""
-        return f"{self.name}: {', '.join(parts)}{added}{counters}"
+        return f"{self.name}: {', '.join(parts)}{added}"
+
+
+def warning_lines(results: Iterable[Result]) -> list[str]:
+    """Return the warnings of all results, a line each; sentences that differ only in numbers and names are one line.
+
+    Names stand in parentheses. The line has the numbers of the first run.
+    """
+    runs: dict[str, list[str]] = {}
+    for result in results:
+        for warning in result.warnings:
+            runs.setdefault(_FIGURES.sub("", warning), []).append(f"{result.name}: warning: {warning}")
+    others = {key: len(lines) - 1 for key, lines in runs.items()}
+    return [
+        line + (f" (and {others[key]:,} more run{'s' * (others[key] > 1)})" if others[key] else "")
+        for key, (line, *_) in runs.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -253,7 +266,6 @@ class _Loader:
             malformed_events=row["malformed_events"] or 0,
             run_id=run_id,
             matched=matched,
-            uncounted=row["counters_message"],
             warnings=tuple(row["message"] for row in run.records["warnings"]),
         )
 

@@ -42,6 +42,7 @@ from ridgeline.analyze.reading.columns import Interned, Signature
 from ridgeline.analyze.run import composite
 from ridgeline.analyze.tables.gaps import operator_gap_rows
 from ridgeline.analyze.tables.kernels import shares
+from ridgeline.analyze.tables.limitations import price_lines
 from ridgeline.analyze.tables.steps import busy_spans
 from ridgeline.warehouse import connect
 from ridgeline.warehouse.database import transaction
@@ -90,7 +91,8 @@ def reprice(warehouse: Path) -> Repriced:
             used = connection.execute(
                 "SELECT DISTINCT signature_id FROM kernel_classes WHERE run_id = ? ORDER BY 1", [run_id]
             ).fetchall()
-            for line in warnings([prices[i] for (i,) in used if i in prices], messages):
+            cut_short = warnings([prices[i] for (i,) in used if i in prices], messages)
+            for line in cut_short + _lacking_prices(connection, run_id):
                 connection.execute("INSERT INTO warnings VALUES (?, ?, ?)", [run_id, WARNS, line])
             if _reprice_run(connection, run_id, prices):
                 connection.execute("UPDATE runs SET rules_version = ? WHERE run_id = ?", [RULES_VERSION, run_id])
@@ -98,6 +100,22 @@ def reprice(warehouse: Path) -> Repriced:
                 result.stale.append(name)
         store_digests(connection)
     return result
+
+
+def _lacking_prices(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[str]:
+    """Return the sentences on the run's operators without a price, by the prices now stored."""
+    query = """
+        SELECT
+          s.operator, s.shapes IS NOT NULL AS has_shapes, s.flops IS NOT NULL AS has_flops,
+          s.read_bytes IS NOT NULL AS has_bytes, k.trace_bytes IS NOT NULL AS is_copy,
+          COUNT(*) AS kernels, CAST(SUM(k.duration_ns) AS BIGINT) AS duration_ns
+        FROM kernels k
+        JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
+        LEFT JOIN signatures s ON s.signature_id = c.signature_id
+        WHERE k.run_id = ?
+        GROUP BY ALL
+    """
+    return price_lines(_frame(connection, query, run_id))
 
 
 def _check_version(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None:

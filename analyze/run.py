@@ -50,6 +50,7 @@ from ridgeline.analyze.tables.counters import counter_rows
 from ridgeline.analyze.tables.gaps import gap_rows, operator_gap_rows
 from ridgeline.analyze.tables.kernels import kernel_rows
 from ridgeline.analyze.tables.ledger import attribution_account, recording_account
+from ridgeline.analyze.tables.limitations import limitation_rows, roof_rows
 from ridgeline.analyze.tables.operators import operator_rows
 from ridgeline.analyze.tables.predictions import prediction_rows
 from ridgeline.analyze.tables.runs import ceiling_rows, device_rows, device_rows_by_rank, run_row
@@ -85,14 +86,16 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     run.records["devices"] = device_rows(trace, run_json)
     device_time_ns, twin = 0, None
     columns: dict[str, Any] = {}
-    trace_warnings: list[dict[str, Any]] = []
     if trace:
         activities, modelled, uncounted = _add_trace(run, trace, source, counter_files, tools)
         device_time_ns = int(activities["duration_ns"].sum())
         messages += uncounted
-        trace_warnings = warning_rows(trace, activities)
+        run.records["warnings"] += warning_rows(trace, activities)
         if modelled:
             columns = {"cache_model_operands": modelled.operands, "cache_model_message": modelled.message}
+            run.records["warnings"] += [
+                {"source": "cache_model", "message": line} for line in [modelled.message] if line
+            ]
         if source.twin:
             twin = matched(activities)
             columns |= {
@@ -102,10 +105,12 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
                 "twin_matched_ns": twin.duration_ns,
             }
     run.records["warnings"] += [{"source": "companions", "message": line} for line in source.no_files]
-    run.records["warnings"] += trace_warnings
+    run.records["warnings"] += [{"source": "counters", "message": line} for line in messages]
     row = run_row(source.name, identity.content_sha256, run_json, trace, device_time_ns)
     run.records["runs"] = [row | columns | {"counters_message": "; ".join(messages) or None}]
     run.records["ceilings"] = ceiling_rows(ceilings, row)
+    if trace and not run.records["ceilings"]:
+        run.records["warnings"] += roof_rows(run.records["devices"], activities, ceilings, on_cpu=trace.on_cpu)
     run.records["timings"] = [msgspec.structs.asdict(timing) for timing in run_json.timings] if run_json else []
     # last, since until now the trace needed the memory
     run.records["telemetry"] = read_telemetry(source.telemetry, limits) if source.telemetry else []
@@ -172,6 +177,7 @@ def _add_trace(
     run.frames["gaps"] = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
     run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, counter_files)
+    run.records["warnings"] += limitation_rows(trace, activities, prices, has_twin=source.twin is not None)
     if on_cpu:
         return activities, None, uncounted
     # 4. DRAM bytes by the L2 model; operators on a CPU have none
@@ -196,7 +202,15 @@ def _model_bytes(
     messages = []
     if source.execution_trace:
         try:
-            return from_execution_trace(kernels, trace, source.execution_trace, tools.limits)
+            modelled = from_execution_trace(kernels, trace, source.execution_trace, tools.limits)
+            if modelled.operands or not kernels.devices:
+                return modelled
+            has_ids = trace.operators["record_id"].count()
+            reason = "other ids and names" if has_ids else "the trace has no Record function id"
+            messages.append(
+                f"the execution trace joins no operator ({reason}), so the L2 model uses recorded shapes: record "
+                "both in one window with torch >= 2.3"
+            )
         except CompanionError as e:
             messages.append(str(e))
     modelled = from_recorded_shapes(kernels, partial(stored_sequences, tools.connection))

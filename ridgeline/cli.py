@@ -143,6 +143,7 @@ def analyze(
     Example: ridgeline analyze runs/ trace.json.gz -w ridgeline.duckdb
     """
     from ridgeline.analyze.ingest import analyze as ingest
+    from ridgeline.analyze.ingest import warning_lines
 
     _check_not_both(warehouse, lake)
     if lake and hta:
@@ -161,8 +162,6 @@ def analyze(
             terminal.check_interrupted()
             advance(result.name)
             say(result.headline())
-            for warning in result.warnings:
-                say(f"{result.name}: warning: {warning}")
 
         results = ingest(
             paths,
@@ -176,6 +175,8 @@ def analyze(
             salvage=salvage,
             lake=lake,
         )
+        for line in warning_lines(results):
+            say(line)
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(1)
 

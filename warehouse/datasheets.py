@@ -29,7 +29,8 @@ def match(name: str, memory_bytes: int | None = None) -> dict[str, Any] | None:
     for entry in devices():
         low, high = entry.get("memory_bytes") or (0, 1 << 62)
         fits_memory = memory_bytes is None or low <= memory_bytes <= high
-        if fits_memory and any(re.search(pattern, name) for pattern in entry["match"]):
+        # clouds pass AMD's devices on as virtual functions
+        if fits_memory and any(re.search(pattern, name.removesuffix(" VF")) for pattern in entry["match"]):
             matches.append(entry)
     return matches[0] if len(matches) == 1 else None
 

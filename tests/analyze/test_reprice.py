@@ -115,7 +115,10 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Tables]
         (no_products, {"signatures"}),
         (no_tensor_units, {"signatures", "kernels", "kernel_classes"}),
         (other_families, {"signatures", "kernels", "kernel_classes"}),
-        (unknown_engines, {"signatures", "kernels", "kernel_classes", "operators", "steps", "ledger", "gaps"}),
+        (
+            unknown_engines,
+            {"signatures", "kernels", "kernel_classes", "operators", "steps", "ledger", "gaps", "warnings"},
+        ),
     ],
 )
 def test_every_table_equals_a_fresh_ingest(

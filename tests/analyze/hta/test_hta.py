@@ -98,13 +98,10 @@ def test_the_critical_path_is_there(examined: Path) -> None:
 @pytest.mark.process
 def test_what_fails_is_a_warning_and_the_run_is_there(examined: Path) -> None:
     rows = query(
-        examined, "SELECT w.source, w.message FROM warnings w JOIN runs USING (run_id) WHERE name = 'host' ORDER BY 2"
+        examined,
+        "SELECT warnings.message FROM warnings JOIN runs USING (run_id) WHERE name = 'host' AND warnings.source = 'hta'",
     )
-    assert [(source, message.split(":")[0]) for source, message in rows] == [
-        ("hta", "critical_path"),
-        ("hta", "idle"),
-        ("hta", "temporal"),
-    ]
+    assert sorted(message.split(":")[0] for (message,) in rows) == ["critical_path", "idle", "temporal"]
     assert query(examined, "SELECT count(*) FROM kernels JOIN runs USING (run_id) WHERE name = 'host'") == [(1,)]
 
 
@@ -185,7 +182,7 @@ def test_the_command_says_what_failed_and_succeeds(tmp_path: Path) -> None:
     first, *warnings = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (0, "")
     assert first.endswith(", HTA's analyses added")
-    assert [line.split(":")[:5] for line in warnings] == [
+    assert [line.split(":")[:5] for line in warnings if ": hta: " in line] == [
         ["ridgeline", " t", " warning", " hta", f" {name}"] for name in ("temporal", "idle", "critical_path")
     ]
 
