@@ -99,7 +99,7 @@ def test_the_critical_path_is_there(examined: Path) -> None:
 def test_what_fails_is_a_warning_and_the_run_is_there(examined: Path) -> None:
     rows = query(
         examined,
-        "SELECT warnings.message FROM warnings JOIN runs USING (run_id) WHERE name = 'host' AND warnings.source = 'hta'",
+        "SELECT w.message FROM warnings w JOIN runs USING (run_id) WHERE name = 'host' AND w.source = 'hta'",
     )
     assert sorted(message.split(":")[0] for (message,) in rows) == ["critical_path", "idle", "temporal"]
     assert query(examined, "SELECT count(*) FROM kernels JOIN runs USING (run_id) WHERE name = 'host'") == [(1,)]
