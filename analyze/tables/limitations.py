@@ -48,13 +48,13 @@ def _parts(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record]) ->
     """Return the number and duration of the activities, grouped by all that the conditions read: a few hundred rows."""
     if "replay" not in activities.columns:  # operators on a CPU are not replayed
         activities = activities.with_columns(replay=pl.lit(value=False))
-    keys = {
-        "launched": pl.col("launch").is_not_null(),
-        "in_step": pl.col("step_label").is_not_null(),
-        "in_module": pl.col("module_label").is_not_null(),
-        "is_copy": pl.col("bytes").is_not_null(),
-    }
-    parts = activities.group_by("signature", "attribution", "replay", **keys).agg(
+    keys = (
+        pl.col("launch").is_not_null().alias("launched"),
+        pl.col("step_label").is_not_null().alias("in_step"),
+        pl.col("module_label").is_not_null().alias("in_module"),
+        pl.col("bytes").is_not_null().alias("is_copy"),
+    )
+    parts = activities.group_by("signature", "attribution", "replay", *keys).agg(
         kernels=pl.len(), duration_ns=pl.col("duration_ns").sum()
     )
     codes = parts["signature"].drop_nulls().unique().to_list()
