@@ -51,7 +51,7 @@ def _parts(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record]) ->
     keys = (
         pl.col("launch").is_not_null().alias("launched"),
         pl.col("step_label").is_not_null().alias("in_step"),
-        pl.col("module_label").is_not_null().alias("in_module"),
+        pl.col("module").is_not_null().alias("in_module"),
         pl.col("bytes").is_not_null().alias("is_copy"),
     )
     parts = activities.group_by("signature", "attribution", "replay", *keys).agg(
