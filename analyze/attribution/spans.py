@@ -92,7 +92,11 @@ def innermost(
         np.concatenate([end_ns, at_ns + 1]),
         np.repeat(np.arange(2, dtype=np.int8), (spans, len(once))),
     )
-    return parent[:spans], parent[spans:][inverse.reshape(-1)]
+    around_spans, around_moments = parent[:spans], parent[spans:]
+    # A span of 0 ns can be inside a moment: then it is inside what runs at the moment.
+    in_moment = around_spans >= spans
+    around_spans[in_moment] = around_moments[around_spans[in_moment] - spans]
+    return around_spans, around_moments[inverse.reshape(-1)]
 
 
 def holds_a_moment(

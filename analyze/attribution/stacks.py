@@ -23,7 +23,7 @@ _FRAME = re.compile(r"(.+)\((\d+)\): (.*)", re.DOTALL)
 _PACKAGES = re.compile(r".*(?:^|/)(?:site|dist)-packages/")
 _STANDARD = re.compile(r"(?:^|/)(?:lib(?:64)?/python\d[^/]*|[A-Za-z]:/.*/Lib)/")
 _NOT_THE_USERS = frozenset({*sys.stdlib_module_names, "torch", "torchgen", "functorch", "triton"})
-_GENERATED = "torchinductor_"
+_COMPILER = re.compile(r"torchinductor_|(?:^|/)triton/(?:backends|compiler|language|runtime)/")
 _SPAN = ("thread", "start_ns", "duration_ns", "name")
 _SCHEMA = {"stack_id": pl.Int64, "stack": pl.String, "source_line": pl.String, "function": pl.String}
 
@@ -110,6 +110,6 @@ def _describe(frame: str) -> tuple[str | None, str | None, str | None]:
     packages = _PACKAGES.match(path)
     inside = path[packages.end() :] if packages else path
     top = inside.partition("/")[0].removesuffix(".py")
-    if _GENERATED in path or (top in _NOT_THE_USERS) or (not packages and _STANDARD.search(path)):
+    if _COMPILER.search(path) or top in _NOT_THE_USERS or (not packages and _STANDARD.search(path)):
         return None, None, None
     return "package" if packages else "user", f"{file}:{line}", function

@@ -3,7 +3,7 @@
 -- bins to an octave, and `launch` is the bin's number. A launch with a NULL never shares a group with one that has a value,
 -- so that a sum is over all launches of the group, or NULL. Sorted by name the rows compress best.
 SELECT
-  kernel, shapes, REGEXP_REPLACE(module, '\.[0-9]+', '.*', 'g') AS module,
+  kernel, shapes, m.all_layers AS module,
   k.run_id, mode, execution, phase, kind, family, operator,
   k.unit, k.precision, attribution, confidence, flops_source, dram_bytes_source,
   CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END AS launch,
@@ -28,6 +28,7 @@ SELECT
   MODE(bound ORDER BY bound) AS bound,
   MODE(diagnosis ORDER BY diagnosis) AS diagnosis
 FROM kernel_roofline k
+LEFT JOIN module_layers m ON m.run_id = k.run_id AND m.module = k.module
 LEFT JOIN (
   SELECT
     run_id,
@@ -39,7 +40,7 @@ LEFT JOIN (
 ) b ON b.run_id = k.run_id
 WHERE list_contains($runs, k.run_id)
 GROUP BY
-  k.run_id, mode, execution, phase, kind, family, operator, shapes, kernel, REGEXP_REPLACE(module, '\.[0-9]+', '.*', 'g'),
+  k.run_id, mode, execution, phase, kind, family, operator, shapes, kernel, m.all_layers,
   k.unit, k.precision, attribution, confidence, flops_source, dram_bytes_source,
   CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END,
   flops IS NULL, counter_flops IS NULL, compulsory_bytes IS NULL, cache_model_bytes IS NULL, counter_dram_bytes IS NULL,

@@ -2,12 +2,13 @@
 -- activity. Kernels have a NULL cause.
 SELECT
   k.run_id, k.step_id, k.device_index, k.stream, NULL AS cause, k.start_ns - s.start_ns AS at_ns, k.duration_ns,
-  c.kernel, c.family, g.operator, g.shapes, REGEXP_REPLACE(c.module, '\.[0-9]+', '.*', 'g') AS module, c.attribution,
+  c.kernel, c.family, g.operator, g.shapes, m.all_layers AS module, c.attribution,
   NULL AS sync_ns, NULL AS host_ns, NULL AS call_ns, NULL AS queue_ns
 FROM kernels k
 JOIN steps s ON s.run_id = k.run_id AND s.step_id = k.step_id
 JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
 LEFT JOIN signatures g ON g.signature_id = c.signature_id
+LEFT JOIN module_layers m ON m.run_id = c.run_id AND m.module = c.module
 WHERE list_contains($steps, k.run_id || '/' || k.step_id)
 UNION ALL
 SELECT

@@ -41,6 +41,11 @@ def annotation(name: str, start_us: float, duration_us: float) -> Event:
     return span("user_annotation", name, start_us, duration_us)
 
 
+def frame(name: str, start_us: float, duration_us: float) -> Event:
+    """A Python frame (``train.py(12): step``) or the call of a module (``nn.Module: Linear_3``)."""
+    return span("python_function", name, start_us, duration_us)
+
+
 def operator(
     name: str,
     start_us: float,

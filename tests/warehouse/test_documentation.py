@@ -22,7 +22,9 @@ from ridgeline.warehouse.documentation import (
 )
 from ridgeline.warehouse.query import run
 from ridgeline.warehouse.schema.comments import comments
+from tests.analyze import kineto
 from tests.reports import rich
+from tests.warehouse import study
 
 DATA = Path(__file__).parents[1] / "data"
 PUBLIC = "NOT internal AND {} NOT LIKE 'kept\\_%' ESCAPE '\\' AND {} NOT LIKE 'defined\\_%' ESCAPE '\\'"
@@ -84,9 +86,10 @@ def test_the_pages_are_current(connection: duckdb.DuckDBPyConnection) -> None:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Six captured runs, and three inserted by hand with the data that those lack."""
+    """Six captured runs, one with Python frames, and three inserted by hand with the data that those lack."""
     path = tmp_path_factory.mktemp("cookbook") / "w.duckdb"
-    assert {result.outcome for result in analyze([DATA / "h200", DATA / "h200-counted"], path)} == {"loaded"}
+    frames = kineto.write(path.with_name("frames.json"), [*kineto.matmul_step(), *study.FRAMES])
+    assert {result.outcome for result in analyze([DATA / "h200", DATA / "h200-counted", frames], path)} == {"loaded"}
     connection = connect(path)
     rich.fill(connection)
     connection.execute("UPDATE ceilings SET value = value / 1000 WHERE run_id = ?", [rich.OTHER])

@@ -68,6 +68,7 @@ priced AS (
     k.run_id,
     k.kernel_id,
     k.step_id,
+    k.stack_id,
     k.share,
     c.category,
     c.name,
@@ -164,7 +165,7 @@ bounded AS (
   FROM roofed f
 )
 SELECT
-  run_id, kernel_id, step_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
+  run_id, kernel_id, step_id, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
   iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes,
   flops / NULLIF(dram_bytes, 0) AS intensity,

@@ -42,6 +42,36 @@ SELECT
 FROM kernel_groups
 GROUP BY run_id, module, family, phase;
 
+-- The name that all layers of a model share: model.layers.*.mlp of model.layers.3.mlp, and Layer_*.MLP_* of Layer_3.MLP_3,
+-- where every part of the path ends in the number of an instance.
+CREATE OR REPLACE VIEW module_layers AS
+SELECT
+  run_id,
+  module,
+  CASE
+    WHEN REGEXP_MATCHES(module, '^[^.]+_[0-9]+([.][^.]+_[0-9]+)*$')
+      THEN RTRIM(REGEXP_REPLACE(CONCAT(module, '.'), '_[0-9]+[.]', '_*.', 'g'), '.')
+    ELSE REGEXP_REPLACE(module, '[.][0-9]+', '.*', 'g')
+  END AS all_layers
+FROM kernel_classes
+WHERE module IS NOT NULL
+GROUP BY run_id, module;
+
+-- Device time by the innermost line of the user's own code around each launch; for backward kernels the line of the forward.
+CREATE OR REPLACE VIEW stack_summary AS
+SELECT
+  k.run_id,
+  s.source_line,
+  s.function,
+  COUNT(*) AS kernels,
+  CAST(SUM(k.duration_ns) AS BIGINT) AS duration_ns,
+  SUM(k.duration_ns) / SUM(SUM(k.duration_ns)) OVER (PARTITION BY k.run_id) AS share,
+  SUM(CASE WHEN k.confidence = 'high' AND k.roof_time_ns IS NOT NULL THEN k.duration_ns - LEAST(k.roof_time_ns, k.duration_ns) END)
+    AS lost_ns
+FROM placed_kernels k
+LEFT JOIN stacks s ON s.run_id = k.run_id AND s.stack_id = k.stack_id
+GROUP BY k.run_id, s.source_line, s.function;
+
 -- One row per labelled step, from its first device activity to its last, with the time in which the device was busy.
 -- A sum that leaves out more than a tenth of the step's time is NULL: it would look like little work.
 CREATE OR REPLACE VIEW step_summary AS

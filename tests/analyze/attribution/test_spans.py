@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ridgeline.analyze.attribution.spans import ROOT, enclosing, nearest
+from ridgeline.analyze.attribution.spans import ROOT, enclosing, holds_a_moment, innermost, nearest, numbered
 
 SPANS = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(0, 12), st.integers(0, 2)), min_size=1, max_size=40
@@ -53,3 +53,32 @@ def test_deep_nesting_and_long_rows_of_siblings() -> None:
     assert parent[:depth].tolist() == list(range(-1, depth - 1))
     assert set(parent[depth:].tolist()) == {depth - 1}
     assert set(nearest(parent, np.arange(len(start)) == 0).tolist()) == {0}
+
+
+@given(SPANS, st.lists(st.tuples(st.integers(0, 2), st.integers(0, 45)), min_size=1, max_size=20))
+def test_the_innermost_span_at_a_moment_and_spans_that_hold_none(
+    spans: list[tuple[int, int, int, int]], moments: list[tuple[int, int]]
+) -> None:
+    thread, start, end, _ = columns(spans)
+    at_thread, at = (np.array(column, dtype=np.int64) for column in zip(*moments, strict=True))
+    parent, found = innermost(thread, start, end, at_thread, at)
+    assert parent.tolist() == enclosing(thread, start, end, np.zeros(len(start), dtype=np.int64)).tolist()
+    held: set[int] = set()
+    for moment, span in zip(moments, found.tolist(), strict=True):
+        running = [i for i in range(len(spans)) if thread[i] == moment[0] and start[i] <= moment[1] < end[i]]
+        held |= set(running)
+        assert span == max(running, key=lambda i: (start[i], -end[i], i), default=ROOT)
+    assert np.flatnonzero(holds_a_moment(thread, start, end, at_thread, at)).tolist() == sorted(held)
+
+
+def test_numbers_of_paths_are_asked_once_for_each_pair() -> None:
+    parent, name = np.array([ROOT, 0, 0, 1, ROOT, 4, 5], dtype=np.int32), np.array([0, 1, 1, 2, 0, 1, 2])
+    asked: list[tuple[int, int]] = []
+
+    def number(outer: int, own: int) -> int:
+        asked.append((outer, own))
+        return len(asked) - 1
+
+    assert numbered(parent, name, number).tolist() == [0, 1, 1, 2, 0, 1, 2]
+    assert asked == [(ROOT, 0), (0, 1), (1, 2)]
+    assert numbered(parent[:0], name[:0], number).tolist() == []

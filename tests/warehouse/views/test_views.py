@@ -27,6 +27,7 @@ PUBLIC = {
     " roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis",
     "operator_summary": "run_id, operator, family, phase, kernels, duration_ns, share, flops, compulsory_bytes,"
     " dram_bytes, intensity, achieved_flops_per_s, achieved_bytes_per_s, roof_fraction, lost_ns",
+    "stack_summary": "run_id, source_line, function, kernels, duration_ns, share, lost_ns",
     "step_summary": "run_id, phase, kind, step, wall_ns, busy_ns, gap_ns, kernels, flops, dram_bytes, tokens",
     "step_diagnosis": "run_id, phase, kind, steps, kernels, launches, replayed_share, device_time_ns, busy_ns, wall_ns,"
     " unprofiled_ns, unprofiled_gap_ns, profiler_overhead_ns, step_ns, basis, idle_ns, idle_share, bound, confidence,"
@@ -207,3 +208,38 @@ def test_bytes_are_of_the_best_source_that_a_kernel_has(run: duckdb.DuckDBPyConn
     kernel(run, 5, 1000)
     found = run.execute("SELECT dram_bytes, dram_bytes_source FROM kernel_roofline ORDER BY kernel_id").fetchall()
     assert found == [(10, "counter"), (20, "trace"), (35, "cache_model"), (40, "compulsory"), (None, "none")]
+
+
+@pytest.mark.parametrize(
+    ("module", "all_layers"),
+    [
+        ("model.layers.3.mlp", "model.layers.*.mlp"),
+        ("model.layers.12", "model.layers.*"),
+        ("blocks.0.1.conv_2", "blocks.*.*.conv_2"),  # a label: the number is part of a name
+        ("Llama_0.DecoderLayer_31.Linear_221", "Llama_*.DecoderLayer_*.Linear_*"),
+        ("Conv_2d_1.Conv_2d_2", "Conv_2d_*.Conv_2d_*"),
+        ("Llama_0", "Llama_*"),
+        ("Llama", "Llama"),
+    ],
+)
+def test_layers_of_a_model_share_a_name(run: duckdb.DuckDBPyConnection, module: str, all_layers: str) -> None:
+    kernel(run, 1, 20_000, module=module)
+    kernel(run, 2, 20_000, module=module)
+    kernel(run, 3, 20_000)
+    assert run.execute("SELECT module, all_layers FROM module_layers").fetchall() == [(module, all_layers)]
+
+
+def test_time_by_line_is_that_of_all_kernels(run: duckdb.DuckDBPyConnection) -> None:
+    """Two stacks of one line; a kernel beyond its roof, one above it, one by a guess, one without a stack."""
+    lines = ("a.py:1", "a.py:1", "b.py:2")
+    for stack_id, line in enumerate(lines):
+        insert(run, "stacks", run_id="r", stack_id=stack_id, stack=f"s{stack_id}", source_line=line, function="f")
+    kernel(run, 1, 20_000, bytes=1e7, stack_id=0)
+    kernel(run, 2, 5_000, bytes=1e7, stack_id=1)
+    kernel(run, 3, 50_000, bytes=1e7, stack_id=2, confidence="low")
+    kernel(run, 4, 25_000, bytes=1e7)
+    assert run.execute("SELECT * EXCLUDE run_id FROM stack_summary ORDER BY ALL").fetchall() == [
+        ("a.py:1", "f", 2, 25_000, 0.25, 10_000.0),
+        ("b.py:2", "f", 1, 50_000, 0.5, None),
+        (None, None, 1, 25_000, 0.25, 15_000.0),
+    ]
