@@ -37,7 +37,7 @@ from ridgeline.analyze.companions.counter_files import CounterFile, read_counter
 from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.companions.identity import Identity
 from ridgeline.analyze.companions.run_files import read_ceilings, read_run, read_telemetry
-from ridgeline.analyze.errors import CompanionError
+from ridgeline.analyze.errors import CompanionError, TraceError
 from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import WARNS, Record, price_signatures
@@ -55,7 +55,7 @@ from ridgeline.analyze.tables.operators import operator_rows
 from ridgeline.analyze.tables.predictions import prediction_rows
 from ridgeline.analyze.tables.runs import ceiling_rows, device_rows, device_rows_by_rank, run_row
 from ridgeline.analyze.tables.steps import step_rows
-from ridgeline.analyze.tables.warnings import warning_rows
+from ridgeline.analyze.tables.warnings import nothing_read, warning_rows
 from ridgeline.warehouse.load import RunRows
 
 
@@ -80,6 +80,8 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     run_json, text = read_run(source.run_json, limits) if source.run_json else (None, b"")
     ceilings = read_ceilings(source.ceilings, limits) if source.ceilings else None
     trace = assemble(parts, source.trace) if source.trace else None
+    if trace and source.trace and trace.is_empty:
+        raise TraceError(nothing_read(trace, source.trace))
     run = RunRows(identity.run_id, {"warnings": []})
     ncu = run_json.counters.ncu if run_json and run_json.counters else None
     counter_files, messages = read_counter_files(source, ncu.step if ncu else None, limits)

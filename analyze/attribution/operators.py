@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from ridgeline.analyze.attribution.durations import with_true_durations
 from ridgeline.analyze.attribution.id_lookup import match_first
 from ridgeline.analyze.attribution.labels import NOTHING, Label, parse
 from ridgeline.analyze.attribution.launches import launched
 from ridgeline.analyze.attribution.ranks import Mask, Processes, processes, ranks, running
 from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
-from ridgeline.analyze.reading.columns import DEVICE_CATEGORIES
+from ridgeline.analyze.reading.categories import DEVICE_CATEGORIES
 from ridgeline.analyze.reading.trace import Trace
 
 CATEGORIES = ("kernel", "memcpy", "memset", "profiler_range", "operator")
@@ -113,7 +114,8 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``doubt``, why
     the launch may be wrong (one of ``DOUBTS``); ``replay``, true for a graph's activities; ``carries_cost``, true where
     the activity bears its operator's cost; ``rank`` and ``device_index``. ``device`` numbers the devices of all ranks.
-    Counter ranges are activities only in a trace without kernels.
+    ``recorded_ns`` is there if durations cannot be true (:mod:`ridgeline.analyze.attribution.durations`). Counter
+    ranges are activities only in a trace without kernels.
     """
     device = trace.device.drop("thread").with_row_index("row")
     if (device["category"] != _RANGE).any():
@@ -148,7 +150,7 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         "before_recording": _before_recording(device, (launch != ROOT) | (by_id != ROOT)),
     }
     codes = np.select(list(conditions.values()), np.arange(len(conditions), dtype=np.uint8), len(conditions))
-    return device.with_columns(
+    attributed = device.with_columns(
         _nullable("operator", operator),
         _nullable("step_label", take(tree.step, span)),
         _nullable("launch", launch),
@@ -158,6 +160,7 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         pl.Series("replay", replay),
         carries_cost=pl.col("bytes").is_null(),
     )
+    return with_true_durations(attributed)
 
 
 def _replays(trace: Trace, tree: Tree, device: pl.DataFrame, launch: Int32, by_id: Int32) -> Mask:

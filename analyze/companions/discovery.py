@@ -17,6 +17,8 @@ _TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
 _COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|.+\.(?:counters|ncu)\.csv(?:\.gz)?|(?:run|ceilings)\.json")
 _KINDS = {"counters": "counters.csv", "ncu": "ncu.csv", "twin": "twin.json", "execution_trace": "et.json"}
 """The ends of companions' names, by field of :class:`Source`."""
+_LIST_OF_EVENTS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{(?=[^\]]*"ts"\s*:)[^\]]*"ph"\s*:\s*"[A-Za-z]"', re.DOTALL)
+"""The start of a trace that is a list of events: the first of them has a phase and a time stamp."""
 SNIFFED_BYTES = 4 << 20
 """The start of a file in a folder that must name traceEvents, for the file to be a trace."""
 _ODD_KINDS = (
@@ -85,7 +87,8 @@ def _in_folder(folder: Path) -> Iterator[Source]:
         elif _TRACE.fullmatch(path.name) and not _COMPANION.fullmatch(path.name) and path.is_file():
             try:
                 with open_bytes(path) as file:
-                    is_trace = b'"traceEvents"' in file.read(SNIFFED_BYTES)
+                    start = file.read(SNIFFED_BYTES)
+                    is_trace = b'"traceEvents"' in start or bool(_LIST_OF_EVENTS.match(start))
             except GZIP_ERRORS:
                 is_trace = True  # so that the reader reports the damage
             except OSError:

@@ -8,22 +8,46 @@ from __future__ import annotations
 
 import shutil
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from ridgeline.analyze.errors import Broken, TraceError
-from ridgeline.analyze.reading.events import ABSENT, DeviceArgs, Event, ExactEvent, Header, LaunchArgs, OperatorArgs
+from ridgeline.analyze.reading.categories import (
+    ANNOTATION,
+    DEVICE,
+    FRAME,
+    KNOWN,
+    LAUNCH,
+    MOST_CATEGORIES,
+    NO_CATEGORY,
+    OLD,
+    OLD_OPERATOR,
+    OPERATOR,
+    OTHERS,
+    RANGE,
+)
+from ridgeline.analyze.reading.events import (
+    ABSENT,
+    DeviceArgs,
+    Event,
+    ExactEvent,
+    Header,
+    LaunchArgs,
+    OldArgs,
+    OperatorArgs,
+    UncorrelatedLaunchArgs,
+)
 from ridgeline.analyze.reading.reader import (
     JSON_ERRORS,
     LARGEST_EVENT_BYTES,
-    Events,
+    Decoded,
     Piece,
     TraceReader,
     broken_inside,
@@ -32,11 +56,10 @@ from ridgeline.analyze.reading.reader import (
     reason,
 )
 
-DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
-LAUNCH_CATEGORIES = ("cuda_runtime", "cuda_driver")
 GROUPS = ("device", "launch", "operator", "annotation", "frame")
 SPILL_ROWS = 1 << 17
 """Rows held before they are written to files, if there is a folder for them."""
+_HALF_PHASES = frozenset("BE")
 LARGEST_DEVICE = 1 << 31
 HASHING = 0.13
 """The cost of hashing a piece, relative to decoding it."""
@@ -48,6 +71,22 @@ If Inductor's count of a kernel's work was recorded, it is an object at the end 
 """
 
 AnyEvent = Event | ExactEvent
+
+
+class Half(NamedTuple):
+    """The begin (``B``) or the end (``E``) of a span that is written as two events, with its place in the file."""
+
+    start_ns: int
+    offset: int
+    number: int
+    ph: str
+    cat: str | None
+    name: Any
+    pid: Any
+    tid: Any
+    args: bytes
+
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -93,6 +132,13 @@ class Columns(msgspec.Struct):
     signatures: Interned = msgspec.field(default_factory=Interned)
     events: int = 0
     malformed: int = 0
+    categories: Counter[str] = msgspec.field(default_factory=Counter)
+    """The number of complete events of each category, read or not."""
+    unread_pids: set[Any] = msgspec.field(default_factory=set)
+    """The processes of events that are in no known category."""
+    halves: list[Half] = msgspec.field(default_factory=list)
+    replaced: Counter[str] = msgspec.field(default_factory=Counter)
+    """The number of values that were no JSON and were repaired, by kind."""
     header: Header | None = None
     sha256: str = ""
     bytes_read: int = 0
@@ -158,18 +204,20 @@ def read_part(
             if least == part:
                 yield piece
 
-    for events, malformed in decoded(reader, own_pieces()):
-        append(columns, events, malformed)
+    for piece in decoded(reader, own_pieces()):
+        append(columns, piece)
         columns.spill(SPILL_ROWS)
     if columns.spilled:
         columns.spill()  # a group is either in arrays or in files
     columns.sha256, columns.bytes_read = reader.sha256, reader.bytes_read
     columns.header = reader.header
+    if part == 0:  # every part reads the header
+        columns.replaced.update(reader.replaced)
     return columns
 
 
-def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Events, int]]:
-    """Yield the events of pieces and the number of malformed ones. Raises :class:`TraceError`.
+def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[Decoded]:
+    """Yield the events of pieces. Raises :class:`TraceError`.
 
     A piece that was cut inside an event is joined with the next one.
     """
@@ -183,7 +231,7 @@ def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Even
                 raise TraceError(endless(reader.path, size))
             text = joined.array()
             try:
-                events = decode(text)
+                events = decode(text)._replace(offset=joined.offset)
             except JSON_ERRORS as e:
                 pending, error = joined, e
                 if isinstance(e, RecursionError) or broken_inside(text, e) is not None:
@@ -206,27 +254,51 @@ def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[tuple[Even
         raise Broken(message, offset, text[1:-1], pending.offset)
 
 
-def append(columns: Columns, events: Events, malformed: int) -> None:
+def append(columns: Columns, decoded: Decoded) -> None:
     """Add the complete events to the columns and count all; events of other kinds are skipped."""
-    columns.events += len(events) + malformed
-    columns.malformed += malformed
+    events = decoded.events
+    columns.events += len(events) + decoded.malformed
+    columns.malformed += decoded.malformed
+    columns.replaced.update(decoded.replaced)
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
     for event in events:
         if event.ph == "X":
             groups[event.cat].append(event)
-    for category in DEVICE_CATEGORIES:
-        if category in groups:
-            _append_device(columns, category, groups[category])
-    for category in LAUNCH_CATEGORIES:
-        if launches := groups.get(category):
-            _append_spans(columns, columns.launch, launches)
-            columns.launch["correlation"].extend(_integers(_decode_args(launches, LaunchArgs), "correlation"))
-    if "cpu_op" in groups:
-        _append_operators(columns, groups["cpu_op"])
-    if "user_annotation" in groups:
-        _append_spans(columns, columns.annotation, groups["user_annotation"])
-    if "python_function" in groups:
-        _append_spans(columns, columns.frame, groups["python_function"])
+        elif event.ph in _HALF_PHASES:
+            at = (round(event.ts * 1000), decoded.offset, len(columns.halves))
+            columns.halves.append(Half(*at, event.ph, event.cat, event.name, event.pid, event.tid, bytes(event.args)))
+    _count(columns, groups)
+    if OLD_OPERATOR in groups:
+        _divide_old_operators(groups)
+    for category in filter(groups.__contains__, DEVICE):
+        _append_device(columns, category, groups[category])
+    for category in filter(groups.__contains__, LAUNCH):
+        _append_launches(columns, groups[category])
+    for category in filter(groups.__contains__, (OPERATOR, OLD_OPERATOR)):
+        _append_operators(columns, category, groups[category])
+    if ANNOTATION in groups:
+        _append_spans(columns, columns.annotation, groups[ANNOTATION])
+    if FRAME in groups:
+        _append_spans(columns, columns.frame, groups[FRAME])
+
+
+def _count(columns: Columns, groups: dict[str | None, list[AnyEvent]]) -> None:
+    """Count the events of each category, and keep the processes of those that are not known."""
+    for name, members in groups.items():
+        category = name or NO_CATEGORY
+        room = category in columns.categories or len(columns.categories) < MOST_CATEGORIES
+        columns.categories[category if room else OTHERS] += len(members)
+        if category not in KNOWN and len(columns.unread_pids) < MOST_CATEGORIES:
+            columns.unread_pids.update(map(_pid, members))
+
+
+def _divide_old_operators(groups: dict[str | None, list[AnyEvent]]) -> None:
+    """Move the profiler's own annotations, which PyTorch 1.8 wrote among the operators, to the annotations."""
+    operators: list[AnyEvent] = []
+    for event in groups[OLD_OPERATOR]:
+        is_annotation = str(event.name).startswith(("ProfilerStep#", "Optimizer."))
+        (groups[ANNOTATION] if is_annotation else operators).append(event)
+    groups[OLD_OPERATOR] = operators
 
 
 # The loops below are C loops of map and extend where they can be: a trace has millions of events.
@@ -243,26 +315,62 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     group = columns.device
     first_row = columns.rows("device")  # before the new rows, for counters that refer to them
     _append_spans(columns, group, events)
-    group["category"].extend([DEVICE_CATEGORIES.index(category)] * len(events))
+    group["category"].extend([DEVICE[category]] * len(events))
     decoded_args = _decode_args(events, DeviceArgs)
-    for name in ("external_id", "correlation", "stream", "bytes", "graph_id", "graph_node_id"):
+    if category in OLD:
+        _fill_from_old(events, decoded_args)
+    for name in ("external_id", "correlation", "bytes", "graph_id", "graph_node_id"):
         group[name].extend(_integers(decoded_args, name))
+    streams = _integers(decoded_args, "stream")
+    if ABSENT in streams and DEVICE[category] != RANGE:  # Kineto sets the thread of a device event to the stream
+        tids = zip(streams, map(_tid, events), strict=True)
+        streams = [cast(int, tid) if at == ABSENT and _is_index(tid) else at for at, tid in tids]
+    group["stream"].extend(streams)
     for event, args in zip(events, decoded_args, strict=True):
         if args.device is not None and args.device != ABSENT:
             group["device"].append(args.device)
         else:  # Kineto sets the process id of a device event to the index of the device
-            is_index = isinstance(event.pid, int) and 0 <= event.pid < LARGEST_DEVICE
-            group["device"].append(cast(int, event.pid) if is_index else 0)
-    if category == "cuda_profiler_range":
+            group["device"].append(cast(int, event.pid) if _is_index(event.pid) else 0)
+    if DEVICE[category] == RANGE:
         for row, event in enumerate(events, first_row):
             for name, value in _decode_object(event.args).items():
                 with suppress(*JSON_ERRORS):  # metrics are the arguments that are numbers
                     columns.counters.append((row, name, msgspec.json.decode(value, type=float)))
 
 
-def _append_operators(columns: Columns, events: Sequence[AnyEvent]) -> None:
+def _is_index(number: object) -> bool:
+    return isinstance(number, int) and 0 <= number < LARGEST_DEVICE
+
+
+def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
+    group = columns.launch
+    _append_spans(columns, group, events)
+    correlations = _integers(_decode_args(events, LaunchArgs), "correlation")
+    group["correlation"].extend(correlations)
+    if ABSENT in correlations:
+        args = _decode_args(events, UncorrelatedLaunchArgs)
+        group["external_id"].extend(_integers(args, "external_id"))
+        group["kernel"].extend([columns.names[each.kernel] if each.kernel else ABSENT for each in args])
+    else:
+        absent = [ABSENT] * len(events)
+        group["external_id"].extend(absent)
+        group["kernel"].extend(absent)
+
+
+def _fill_from_old(events: Sequence[AnyEvent], args: Sequence[DeviceArgs | OperatorArgs]) -> None:
+    """Fill the arguments that are not recorded from those of the names of PyTorch 1.8 to 1.10."""
+    for each, old in zip(args, _decode_args(events, OldArgs), strict=True):
+        if each.external_id in (None, ABSENT):
+            each.external_id = old.external_id
+        if isinstance(each, OperatorArgs) and not each.dims:
+            each.dims = old.dims
+
+
+def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:
     _append_spans(columns, columns.operator, events)
     args = _decode_args(events, OperatorArgs)
+    if category in OLD:
+        _fill_from_old(events, args)
     for name in ("external_id", "record_id", "sequence", "forward_thread"):
         columns.operator[name].extend(_integers(args, name))
     if any(map(_num_gb, args)):

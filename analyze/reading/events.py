@@ -10,6 +10,9 @@ from msgspec import DecodeError, Meta, Raw, Struct, field, json
 Identifier = int | str | float | None
 ABSENT = -1
 """The value of an identifier that is not recorded."""
+NO_TIME_US = -(1 << 42)
+"""The start of an event without a time stamp: 50 days before zero, where no clock of a trace is."""
+NO_TIME_NS = NO_TIME_US * 1000
 
 
 # gc=False, since events have no cycles and a collection would visit millions of them
@@ -28,7 +31,7 @@ class _Place(Struct, gc=False):
 class Event(_Place, gc=False):
     """One entry of ``traceEvents``; ``ts`` and ``dur`` are microseconds with at most three decimals."""
 
-    ts: int | float = 0
+    ts: int | float = NO_TIME_US
     dur: int | float = 0
     args: Raw = Raw(b"{}")
 
@@ -36,7 +39,7 @@ class Event(_Place, gc=False):
 class ExactEvent(_Place, gc=False):
     """An event with time stamps that are too large for a double to hold to the nanosecond."""
 
-    ts: Decimal = Decimal(0)
+    ts: Decimal = Decimal(NO_TIME_US)
     dur: Decimal = Decimal(0)
     args: Raw = Raw(b"{}")
 
@@ -62,6 +65,20 @@ class OperatorArgs(Struct, gc=False):
 
 class LaunchArgs(Struct, gc=False):
     correlation: Number = ABSENT
+
+
+class UncorrelatedLaunchArgs(Struct, gc=False):
+    """The arguments of a launch that has no ``correlation``, as ROCm's writers left it out until 2023."""
+
+    external_id: Number = field(name="External id", default=ABSENT)
+    kernel: str = field(name="Kernel", default="")
+
+
+class OldArgs(Struct, gc=False):
+    """Arguments under the names that PyTorch 1.8 to 1.10 gave them."""
+
+    external_id: Number = field(name="external id", default=ABSENT)
+    dims: Raw = field(name="Input dims", default=Raw())
 
 
 class DeviceArgs(Struct, gc=False):
@@ -104,7 +121,13 @@ class _RawHeader(Struct):
 
 
 def decode_header(text: bytes) -> Header:
-    """Return the header of a trace, without keys of another form than Kineto's. Raises ``msgspec.DecodeError``."""
+    """Return the header of a trace, without keys of another form than Kineto's. Raises ``msgspec.DecodeError``.
+
+    A trace that is a list of events has no header.
+    """
+    if text.lstrip().startswith(b"["):
+        json.decode(text, type=list[Raw])
+        return Header()
     # field by field, so that one of a wrong type does not cost the others
     raw = json.decode(text, type=_RawHeader)
     distributed = _decode_or(raw.distributed, Distributed, Distributed())

@@ -11,13 +11,13 @@ import gzip
 import hashlib
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, TypeVar, cast
 
 import msgspec
 from isal import igzip, igzip_lib
@@ -25,6 +25,7 @@ from isal import igzip, igzip_lib
 from ridgeline.analyze.errors import Broken, TraceError
 from ridgeline.analyze.reading.damaged_gzip import intact_bytes
 from ridgeline.analyze.reading.events import Event, ExactEvent, Header, decode_header
+from ridgeline.analyze.reading.repair import BOM, BYTE_ORDER_MARK, repaired
 
 BLOCK_BYTES = 512 << 10
 LARGEST_HEADER_BYTES = 64 << 20
@@ -39,10 +40,11 @@ LARGEST_TIME_NS = (1 << 61) - 1
 """A start, a duration and their sum fit 64 bits: 73 years, of a clock that counts from 1970 or from boot."""
 LARGEST_TIME_US = Decimal(LARGEST_TIME_NS) / 1000
 
-_BETWEEN_EVENTS = re.compile(rb'\}\s*(,)\s*\{\s*"(?:ph|name|cat|pid|ts)"')
+_BETWEEN_EVENTS = re.compile(rb'\}\s*(,)\s*\{\s*"(?:ph|name|cat|pid|ts|args)"')
 _EVENTS_KEY = re.compile(rb'"traceEvents"\s*:\s*\[')
+_LIST_OF_EVENTS = re.compile(rb"\s*\[")
+"""The start of a trace in the Chrome format's other form: the list alone, without a header."""
 _BYTE = re.compile(r"\(byte (\d+)\)")
-_NO_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?Infinity\b|NaN\b', re.DOTALL)
 
 _events = msgspec.json.Decoder(list[Event])
 _exact_events = msgspec.json.Decoder(list[ExactEvent])
@@ -51,6 +53,17 @@ _exact_event = msgspec.json.Decoder(ExactEvent)
 _ts, _dur = attrgetter("ts"), attrgetter("dur")
 
 Events = list[Event] | list[ExactEvent]
+JsonValue = TypeVar("JsonValue")
+
+
+class Decoded(NamedTuple):
+    """The events of a piece, the number of malformed ones left out, and of values repaired, by kind."""
+
+    events: Events
+    malformed: int
+    replaced: Counter[str]
+    offset: int = 0
+    """Where the piece begins in the decompressed file."""
 
 
 class Piece(NamedTuple):
@@ -125,6 +138,8 @@ class TraceReader:
         self._open = opened
         self.bytes_read = 0
         self.header = Header()
+        self.replaced: Counter[str] = Counter()
+        """The number of values repaired in the header, by kind."""
         self._digest = hashlib.sha256() if digest else None
 
     @property
@@ -173,13 +188,19 @@ class TraceReader:
         return block
 
     def _find_events(self, file: BinaryIO) -> tuple[bytes, bytes]:
-        """Read up to ``"traceEvents": [``; return the bytes up to there, and those read after it."""
+        """Read up to ``"traceEvents": [``, or to the ``[`` of a mere list; return the bytes up to there, and the rest.
+
+        A byte order mark is returned as spaces.
+        """
         buffer = bytearray()
         while block := self._read(file):
             # the key may lie across two blocks
             searched = max(0, len(buffer) - LONGEST_KEY_BYTES)
             buffer += block
-            if match := _EVENTS_KEY.search(buffer, searched):
+            if buffer.startswith(BOM):
+                buffer[: len(BOM)] = b" " * len(BOM)
+                self.replaced[BYTE_ORDER_MARK] = 1
+            if match := _LIST_OF_EVENTS.match(buffer) or _EVENTS_KEY.search(buffer, searched):
                 return bytes(buffer[: match.end()]), bytes(buffer[match.end() :])
             if len(buffer) > LARGEST_HEADER_BYTES:
                 raise TraceError(f"{self.path}: no traceEvents in the first {len(buffer):,} bytes: not a Kineto trace")
@@ -227,7 +248,7 @@ class TraceReader:
         if end is None:
             return None
         try:
-            self.header = decode_header(numbered(prefix + buffer[end:]))
+            self.header = _leniently(decode_header, prefix + buffer[end:], self.replaced)
         except JSON_ERRORS:
             return None
         return end
@@ -242,15 +263,31 @@ def _last_cut(block: bytes) -> int:
     return 0
 
 
+def _leniently(decoder: Callable[[bytes], JsonValue], text: bytes, replaced: Counter[str]) -> JsonValue:
+    """Return ``decoder(text)``, or of the repaired text if that is not JSON; add what was repaired to ``replaced``."""
+    try:
+        return decoder(text)
+    except JSON_ERRORS:
+        repaired_text, counts = repaired(text)
+        if not counts:
+            raise
+        value = decoder(repaired_text)
+        replaced.update(counts)
+        return value
+
+
 def _end_of_array(buffer: bytes) -> int | None:
     """Return where the array is closed whose elements ``buffer`` begins with."""
     text = b"[" + buffer
-    try:
-        _raw_events.decode(numbered(text))
-        return buffer.rfind(b"]")
-    except JSON_ERRORS as e:
-        # the decoder names the byte after the array; positions in `text` are one further than in `buffer`
-        return buffer.rfind(b"]", 0, (_byte(e) or 2) - 2) if "trailing characters" in str(e) else None
+    for repair in (False, True):
+        try:
+            _raw_events.decode(repaired(text)[0] if repair else text)
+            return buffer.rfind(b"]")
+        except JSON_ERRORS as e:
+            # the decoder names the byte after the array; positions in `text` are one further than in `buffer`
+            if "trailing characters" in str(e):
+                return buffer.rfind(b"]", 0, (_byte(e) or 2) - 2)
+    return None
 
 
 def _where_it_breaks(prefix: bytes, buffer: bytes, offset: int) -> tuple[int, str, str]:
@@ -263,10 +300,10 @@ def _where_it_breaks(prefix: bytes, buffer: bytes, offset: int) -> tuple[int, st
         # `at_0` is the position in the file of the first byte that is decoded again
         if end is None:
             at_0 = offset - 1
-            _raw_events.decode(numbered(b"[" + buffer))
+            _raw_events.decode(repaired(b"[" + buffer)[0])
         else:
             at_0 = offset + end - len(prefix)
-            decode_header(numbered(prefix + buffer[end:]))
+            decode_header(repaired(prefix + buffer[end:])[0])
     except JSON_ERRORS as e:
         at = _byte(e)
         if isinstance(e, RecursionError):
@@ -296,7 +333,7 @@ def broken_inside(array: bytes, error: Exception) -> int | None:
 
     A cut inside an event shows at the array's last byte, as the end of the data or as a bracket of the wrong kind.
     """
-    if isinstance(error, UnicodeDecodeError):  # names a position in the string, not in the array
+    if isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error):  # names no position in the array
         try:
             array.decode()
         except UnicodeDecodeError as e:
@@ -305,29 +342,14 @@ def broken_inside(array: bytes, error: Exception) -> int | None:
     return at if at is not None and at < len(array) - 1 else None
 
 
-def numbered(text: bytes) -> bytes:
-    """Return the text with NaN and Infinity, which JSON does not have, as strings of equal length.
+def decode(array: bytes) -> Decoded:
+    """Return the events of a JSON array; an event with impossible times is malformed.
 
-    Such a value then has a wrong type, as if it were not recorded.
+    Values that are not JSON are repaired, in an array that does not decode otherwise. Raises one of ``JSON_ERRORS`` if
+    the array is not JSON.
     """
-    if b"NaN" not in text and b"Infinity" not in text:
-        return text
-    # a match is a string, which stays, or a number: `NaN` becomes `"a"`, so positions in the text stay right
-    return _NO_NUMBER.sub(lambda match: match[0] if match[0].startswith(b'"') else b'"%s"' % match[0][1:-1], text)
-
-
-def decode(array: bytes) -> tuple[Events, int]:
-    """Return the events of a JSON array, and the number of malformed ones left out; impossible times are malformed.
-
-    Raises one of ``JSON_ERRORS`` if the array is not JSON.
-    """
-    try:
-        return _decode(array)
-    except msgspec.DecodeError:
-        plain = numbered(array)
-        if plain is array:
-            raise
-        return _decode(plain)
+    replaced: Counter[str] = Counter()
+    return Decoded(*_leniently(_decode, array, replaced), replaced)
 
 
 def _decode(array: bytes) -> tuple[Events, int]:

@@ -17,6 +17,7 @@ from ridgeline.analyze.errors import Broken
 from ridgeline.analyze.reading.columns import Columns, append, decoded
 from ridgeline.analyze.reading.damaged_gzip import Intact
 from ridgeline.analyze.reading.reader import JSON_ERRORS, TraceReader, decode
+from ridgeline.analyze.reading.repair import repaired
 
 _EVENT = re.compile(r"[\s,]*(?=\{)")
 
@@ -28,17 +29,19 @@ def salvage(path: Path) -> Columns:
     columns = Columns()
     end = 0
     try:
-        for events, malformed in decoded(reader, reader.pieces()):
-            append(columns, events, malformed)
+        for piece in decoded(reader, reader.pieces()):
+            append(columns, piece)
         end = reader.bytes_read
     except Broken as e:
         columns.broken = str(e).removeprefix(f"{path}: ").removesuffix(": record it again")
         complete = list(_complete_events(e.rest))
-        append(columns, *decode(b"[" + b",".join(event for event, _ in complete) + b"]"))
+        events = decode(b"[" + b",".join(e.rest[start:end] for start, end in complete) + b"]")
+        append(columns, events._replace(offset=e.rest_offset))
         end = e.rest_offset + (complete[-1][1] if complete else 0)
     if intact.broken:
         columns.broken = f"{intact.broken} after {reader.bytes_read:,} decompressed bytes"
     columns.header = reader.header
+    columns.replaced.update(reader.replaced)
     columns.bytes_read = end
     digest = hashlib.sha256()
     with Intact(path) as file:
@@ -49,16 +52,17 @@ def salvage(path: Path) -> Columns:
     return columns
 
 
-def _complete_events(text: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield the complete events at the start of ``text``, each with the position of its end."""
+def _complete_events(text: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where each complete event at the start of ``text`` begins and ends."""
     scan = json.JSONDecoder().raw_decode
+    text = repaired(text)[0]
     characters = text.decode("latin-1")  # a character is a byte, so positions agree
-    at = 0
-    while match := _EVENT.match(characters, at):
+    end = 0
+    while match := _EVENT.match(characters, end):
+        start = match.end()
         try:
-            _, at = scan(characters, match.end())
-            event = text[match.end() : at]
-            decode(b"[" + event + b"]")
+            _, end = scan(characters, start)
+            decode(b"[" + text[start:end] + b"]")
         except (ValueError, RecursionError, *JSON_ERRORS):
             return
-        yield event, at
+        yield start, end

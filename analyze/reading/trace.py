@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.ma  # polars and the loader import it anyway: better while the decoders work
 import polars as pl
 from numpy.typing import NDArray
 
+from ridgeline.analyze.attribution.correlation import correlated
 from ridgeline.analyze.errors import TraceError
+from ridgeline.analyze.reading.categories import KNOWN
 from ridgeline.analyze.reading.columns import Columns, Interned, Signature
 from ridgeline.analyze.reading.events import ABSENT, Header
+from ridgeline.analyze.reading.halves import pair
+from ridgeline.analyze.reading.timeless import Groups, without_timeless
 
 LARGEST_SUM_NS = float(1 << 62)
 """The limit for the sum of durations, so that sums fit 64 bits."""
@@ -27,7 +34,35 @@ _LAUNCH = (*_SPAN, "correlation")
 _OPERATOR = (*_SPAN, "signature", *_OPERATOR_IDS)
 _MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS))
 _SLICE_ROWS = 1 << 18
-_CODED = {"name": "names", "thread": "threads", "signature": "signatures"}
+_CODED = {"name": "names", "kernel": "names", "thread": "threads", "signature": "signatures"}
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}|0")
+_OF_DEVICE = re.compile(r"(?:mtia|xpu|privateuse1|glow)_")
+"""Categories of launches that only a program with a device has."""
+_OF_WORK = re.compile(r"Launch|Memcpy|Memset")
+"""Names of calls that give a device work; others also stand in the traces of programs without one."""
+
+
+@dataclass
+class Reading:
+    """What was read of a trace otherwise than it stands there, or not at all, for the table ``warnings``."""
+
+    replaced: Counter[str] = field(default_factory=Counter)
+    """The number of values that were no JSON and were repaired, by kind."""
+    categories: Counter[str] = field(default_factory=Counter)
+    """The number of complete events of each category."""
+    unpaired: int = 0
+    """Begins of spans without an end, and ends without a begin."""
+    timeless: tuple[int, int, int] = (0, 0, 0)
+    """Device activities left out for lack of a time stamp, their duration in ns, and host events left out."""
+    uncorrelated: tuple[int, int] = (0, 0)
+    """Device activities joined with their launch by External id, and those whose launch does not fit."""
+    foreign: bool = False
+    """True if events of categories that are not known belong to a process that runs no operator: maybe a device."""
+
+    @property
+    def unread(self) -> dict[str, int]:
+        """The number of complete events of each category that is not known."""
+        return {name: count for name, count in self.categories.items() if name not in KNOWN}
 
 
 @dataclass
@@ -55,20 +90,28 @@ class Trace:
     malformed: int
     broken: str | None = None
     """Where the trace breaks off, if these are the events before that."""
+    reading: Reading = field(default_factory=Reading)
+    has_device_work: bool = False
+    """True if the trace has launches that give a device work, or events that may be a device's and cannot be read."""
 
     @property
     def rank(self) -> int:
         return self.header.rank
 
     @property
+    def is_empty(self) -> bool:
+        """True if no event of the trace could be read."""
+        return all(frame.is_empty() for frame in (self.device, self.launches, self.operators, self.annotations))
+
+    @property
     def on_cpu(self) -> bool:
         """True if no device did the work, so that operators take the place of kernels.
 
-        A complete trace without kernels is one of a CPU, even if the machine has a device. A trace that breaks off may
-        have lost its kernels, if it names a device or has launches.
+        A complete trace without kernels and without launches of any is one of a CPU, even if the machine has a device.
+        A trace that breaks off may have lost its kernels, if it names a device or has launches.
         """
         may_have_lost_kernels = self.broken is not None and (self.header.devices or not self.launches.is_empty())
-        return self.device.is_empty() and not may_have_lost_kernels
+        return self.device.is_empty() and not may_have_lost_kernels and not self.has_device_work
 
 
 def assemble(parts: Sequence[Columns], path: Path) -> Trace:
@@ -76,68 +119,117 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
 
     Columns in files are read one by one, and the files are removed. Raises :class:`TraceError` for impossible times.
     """
-    # each part has its own codes: translate them into shared ones
-    shared = {kind: Interned() for kind in _CODED.values()}
-    recode = [
-        {
-            kind: np.array([codes[value] for value in getattr(part, kind)], dtype=np.int32)
-            for kind, codes in shared.items()
-        }
-        for part in parts
-    ]
+    reading = Reading()
+    if halves := [half for part in parts for half in part.halves]:
+        paired = pair(halves)
+        parts, reading.unpaired = [*parts, paired.columns], paired.unpaired
+    for part in parts:
+        reading.replaced.update(part.replaced)
+        reading.categories.update(part.categories)
+    assembly = _Assembly(parts, path)
+    device = assembly.frame("device", _DEVICE)
+    uncorrelated = len(device) > 0 and device["correlation"].null_count() == len(device)
+    launches = assembly.frame("launch", (*_LAUNCH, "external_id", "kernel") if uncorrelated else _LAUNCH)
+    counters, first_row = [], 0
+    for part in parts:
+        counters += [(first_row + row, metric, value) for row, metric, value in part.counters]
+        first_row += part.rows("device")
+    groups, reading.timeless = without_timeless(
+        Groups(
+            device,
+            launches,
+            assembly.frame("operator", _OPERATOR),
+            assembly.frame("annotation", _SPAN),
+            assembly.frame("frame", _SPAN),
+            pl.DataFrame(counters, {"row": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row"),
+        )
+    )
+    if not groups.operators["external_id"].is_sorted():
+        # identifiers count calls: of two operators with the same span, the outer one was called first
+        groups = groups._replace(operators=groups.operators.sort("external_id", maintain_order=True))
+    names = [str(name) for name in assembly.shared["names"]]
+    if uncorrelated:
+        device, launches, reading.uncorrelated = correlated(groups.device, groups.launches, groups.operators, names)
+        groups = groups._replace(device=device, launches=launches)
+    trace = Trace(
+        *groups,
+        names=names,
+        threads=list(assembly.shared["threads"]),
+        signatures=[(str(name), *inputs) for name, *inputs in assembly.shared["signatures"]],
+        header=next(part.header for part in parts if part.header),
+        sha256=parts[0].sha256,
+        bytes_read=parts[0].bytes_read,
+        events=sum(part.events for part in parts),
+        malformed=sum(part.malformed for part in parts) + assembly.negative,
+        broken=parts[0].broken,
+        reading=reading,
+    )
+    trace.has_device_work = trace.device.is_empty() and _has_device_work(trace, parts)
+    for part in parts:
+        part.remove_files()
+    return trace
 
-    def column(group: str, name: str) -> pl.Series:
+
+class _Assembly:
+    """The columns of all parts, with shared codes."""
+
+    def __init__(self, parts: Sequence[Columns], path: Path) -> None:
+        self._parts, self._path = parts, path
+        self.negative = 0
+        """Events that end before they start."""
+        # each part has its own codes: translate them into shared ones; the last entry translates ABSENT
+        self.shared = {kind: Interned() for kind in _CODED.values()}
+        self._recode = [
+            {
+                kind: np.array([*(codes[_key(kind, value)] for value in getattr(part, kind)), ABSENT], dtype=np.int32)
+                for kind, codes in self.shared.items()
+            }
+            for part in parts
+        ]
+
+    def frame(self, group: str, names: tuple[str, ...]) -> pl.DataFrame:
+        """Return the columns of a group. Raises :class:`TraceError` for impossible times."""
+        data = pl.DataFrame(self._column(group, name) for name in names)
+        negative = int((data["duration_ns"] < 0).sum())
+        self.negative += negative
+        # an event that ends before it starts counts as malformed and lasts 0 ns
+        data = data.with_columns(pl.col("duration_ns").clip(0)) if negative else data
+        # in doubles, since the sum of integers would wrap around
+        if data.select(pl.col("duration_ns").cast(pl.Float64).sum()).item() > LARGEST_SUM_NS:
+            raise TraceError(f"{self._path}: durations of more than 146 years together: the trace is damaged")
+        return data
+
+    def _column(self, group: str, name: str) -> pl.Series:
         kind = _CODED.get(name)
         # one array of the final size, so that no part is in memory twice
-        values = np.empty(sum(part.rows(group) for part in parts), dtype=np.int32 if kind else np.int64)
+        values = np.empty(sum(part.rows(group) for part in self._parts), dtype=np.int32 if kind else np.int64)
         at = 0
-        for part, codes in zip(parts, recode, strict=True):
+        for part, codes in zip(self._parts, self._recode, strict=True):
             for block in _blocks(part, group, name):
                 values[at : at + len(block)] = codes[kind][block] if kind else block
                 at += len(block)
         series = pl.Series(name, values)
         return series.replace(ABSENT, None) if name in _MAY_BE_ABSENT and (values == ABSENT).any() else series
 
-    negative: list[int] = []
 
-    def frame(group: str, names: tuple[str, ...]) -> pl.DataFrame:
-        data = pl.DataFrame(column(group, name) for name in names)
-        negative.append(int((data["duration_ns"] < 0).sum()))
-        # an event that ends before it starts counts as malformed and lasts 0 ns
-        data = data.with_columns(pl.col("duration_ns").clip(0)) if negative[-1] else data
-        # in doubles, since the sum of integers would wrap around
-        if data.select(pl.col("duration_ns").cast(pl.Float64).sum()).item() > LARGEST_SUM_NS:
-            raise TraceError(f"{path}: durations of more than 146 years together: the trace is damaged")
-        return data
+def _key(kind: str, value: Any) -> Any:
+    """Return a thread's process and number as numbers, since PyTorch 1.8 wrote some as texts; any other value as is."""
+    if kind != "threads":
+        return value
+    return tuple(int(part) if isinstance(part, str) and _NUMBER.fullmatch(part) else part for part in value)
 
-    operators = frame("operator", _OPERATOR)
-    if not operators["external_id"].is_sorted():
-        # identifiers count calls: of two operators with the same span, the outer one was called first
-        operators = operators.sort("external_id", maintain_order=True)
-    counters, first_row = [], 0
-    for part in parts:
-        counters += [(first_row + row, metric, value) for row, metric, value in part.counters]
-        first_row += part.rows("device")
-    trace = Trace(
-        device=frame("device", _DEVICE),
-        launches=frame("launch", _LAUNCH),
-        operators=operators,
-        annotations=frame("annotation", _SPAN),
-        frames=frame("frame", _SPAN),
-        counters=pl.DataFrame(counters, {"row": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row"),
-        names=[str(name) for name in shared["names"]],
-        threads=list(shared["threads"]),
-        signatures=[(str(name), *inputs) for name, *inputs in shared["signatures"]],
-        header=next(part.header for part in parts if part.header),
-        sha256=parts[0].sha256,
-        bytes_read=parts[0].bytes_read,
-        events=sum(part.events for part in parts),
-        malformed=sum(part.malformed for part in parts) + sum(negative),
-        broken=parts[0].broken,
-    )
-    for part in parts:
-        part.remove_files()
-    return trace
+
+def _has_device_work(trace: Trace, parts: Sequence[Columns]) -> bool:
+    """Return whether a trace without device activities is of a program that gave a device work.
+
+    Sets ``reading.foreign`` where unknown events belong to a process without host events: maybe a device.
+    """
+    called = {trace.names[code] for code in trace.launches["name"].unique().to_list()}
+    hosts = {trace.threads[code][0] for code in trace.operators["thread"].unique().to_list()}
+    unread = {_key("threads", (pid,))[0] for part in parts for pid in part.unread_pids}
+    trace.reading.foreign = bool(hosts and unread - hosts)
+    of_device = any(_OF_DEVICE.match(name) for name in trace.reading.categories)
+    return trace.reading.foreign or of_device or any(map(_OF_WORK.search, called))
 
 
 def _blocks(part: Columns, group: str, name: str) -> Iterator[NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -14,14 +15,21 @@ from ridgeline.warehouse import datasheets
 
 Row = dict[str, Any]
 
+_NEVER = r"(?!)"
+_KINDS = (
+    ("mtia", r"\bmtia_", r"\bMTIA|\bARTEMIS"),
+    ("xpu", r"\bxpu_", r"\bIntel\b"),
+    ("hpu", r"\bhpu_", r"(?i:\bgaudi|\bhabana)"),
+    ("npu", _NEVER, r"(?i:\bascend)"),
+    ("privateuse1", r"\bprivateuse1_", _NEVER),
+)
+"""Kinds of devices, each by its categories of events or by names of devices; the first that matches is the trace's."""
+
 
 def run_row(name: str, content_sha256: str, run: Run | None, trace: Trace | None, device_time_ns: int) -> Row:
     """Return the row of a run; columns that neither ``run``, its run.json, nor the trace fill are absent."""
-    device_kind = (run.environment.device_kind if run and not trace else None) or "cpu"
-    if trace and not trace.on_cpu:
-        # on AMD devices PyTorch traces say CUDA everywhere but in names
-        is_amd = any(device.name.startswith("AMD ") for device in trace.header.devices)
-        device_kind = "hip" if is_amd or any(name.startswith("hip") for name in trace.names) else "cuda"
+    recorded_kind = run.environment.device_kind if run else None
+    device_kind = kind_of_device(trace) if trace else recorded_kind or "cpu"
     row: Row = {
         "name": name,
         "content_sha256": content_sha256,
@@ -54,6 +62,25 @@ def run_row(name: str, content_sha256: str, run: Run | None, trace: Trace | None
     }
     # an absent value in run.json must not erase what the trace says
     return row | {column: value for column, value in recorded.items() if value is not None}
+
+
+def kind_of_device(trace: Trace) -> str:
+    """Return the kind of the devices that did a trace's work, as PyTorch names it: ``cuda``, ``hip``, ``xpu``, ...
+
+    ``unknown`` if the trace does not say, and ``cpu`` if operators take the place of kernels.
+    """
+    if trace.on_cpu:
+        return "cpu"
+    devices = " ".join(device.name for device in trace.header.devices)
+    # on AMD devices PyTorch traces say CUDA everywhere but in names
+    if devices.startswith("AMD ") or any(name.startswith("hip") for name in trace.names):
+        return "hip"
+    categories = " ".join(trace.reading.categories)
+    for kind, in_categories, in_names in _KINDS:
+        if re.search(in_categories, categories) or re.search(in_names, devices):
+            return kind
+    has_work = not (trace.device.is_empty() and trace.launches.is_empty())
+    return "cuda" if has_work or devices else "unknown"
 
 
 def device_rows(trace: Trace | None, run: Run | None) -> list[Row]:

@@ -96,12 +96,34 @@ def test_a_surprise_in_one_trace_leaves_the_next_alone(
     assert failures(results)[0].startswith(f"{first}: cannot be loaded: RuntimeError: boo")
 
 
-@pytest.mark.parametrize("text", ["[]", "[5]", "[{}]", '[{"ph": "X", "cat": "user_annotation", "name": "step=1"}]'])
-def test_a_trace_without_activities_is_an_empty_run(tmp_path: Path, warehouse: Path, text: str) -> None:
-    path = tmp_path / "t.json"
-    path.write_text(f'{{"traceEvents": {text}}}')
+def test_a_trace_without_activities_is_an_empty_run(tmp_path: Path, warehouse: Path) -> None:
+    path = kineto.write(tmp_path / "t.json", [kineto.annotation("step=1", 1.0, 2.0)])
     assert load(warehouse, path) == [("t", "loaded")]
     assert query(warehouse, "SELECT name, device_time_ns FROM runs") == [("t", 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "contents"),
+    [
+        ("[]", "0 events"),
+        ("[5]", "1 event"),
+        ("[{}]", "1 event"),
+        ('[{"ph": "X", "cat": "x\\n", "ts": 1}]', "1 event of the categories 'x\\n'"),
+        ('[{"ph": "X", "cat": "user_annotation", "name": "no time"}]', "1 event of the categories 'user_annotation'"),
+    ],
+)
+def test_a_file_without_an_event_that_can_be_read_is_refused(
+    tmp_path: Path, warehouse: Path, text: str, contents: str
+) -> None:
+    for name, form in (("object", f'{{"traceEvents": {text}}}'), ("list", text)):
+        path = tmp_path / f"{name}.json"
+        path.write_text(form)
+        (error,) = failures(analyze([path], warehouse))
+        assert error == (
+            f"{path}: no operator, launch, annotation or device activity among {contents}: expected a trace as "
+            "torch.profiler exports it: record with activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]"
+        )
+        assert not warehouse.exists()
 
 
 @pytest.mark.parametrize(

@@ -145,10 +145,15 @@ def test_launches_without_kernels_and_kernels_without_launches(tmp_path: Path, w
     ]
 
 
-def test_a_jax_like_trace_is_an_empty_run(tmp_path: Path, warehouse: Path) -> None:
+def test_a_jax_like_trace_is_refused(tmp_path: Path, warehouse: Path) -> None:
     events = [
         {"ph": "X", "pid": "/device:GPU:0", "tid": "Stream #1", "ts": 1.5, "dur": 2, "name": "fusion.1", "args": {}},
         {"ph": "M", "pid": 1, "name": "process_name", "args": {"name": "/device:GPU:0"}},
     ]
     path = kineto.write(tmp_path / "t.json", events, header={"displayTimeUnit": "ns", "metadata": {}})
-    assert load(warehouse, path) == [("t", "loaded")]
+    (result,) = analyze([path], warehouse)
+    assert str(result.error) == (
+        f"{path}: no operator, launch, annotation or device activity among 2 events of the categories '(none)': "
+        "expected a trace as torch.profiler exports it: record with activities=[ProfilerActivity.CPU, "
+        "ProfilerActivity.CUDA]"
+    )

@@ -57,8 +57,10 @@ def check(path: Path, data: bytes) -> bool:
     assert ranges in (0, len(activities))
     expected = trace.device if ranges else trace.device.filter(trace.device["category"] != 3)
     assert len(activities) == len(expected)
+    recorded_ns = activities["recorded_ns" if "recorded_ns" in activities.columns else "duration_ns"]
+    assert recorded_ns.sum() == expected["duration_ns"].sum()
     account = attribution_account(activities)
-    assert sum(entry["duration_ns"] for entry in account) == expected["duration_ns"].sum()
+    assert sum(entry["duration_ns"] for entry in account) == activities["duration_ns"].sum()
     return whole
 
 

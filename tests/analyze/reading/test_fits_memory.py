@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,8 @@ def test_the_smallest_limit_of_control_groups_counts(tmp_path: Path, monkeypatch
 
 def test_a_bomb_stops_at_the_limit(tmp_path: Path, warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = tmp_path / "bomb.json.gz"
-    bomb.write_bytes(gzip.compress(b'{"traceEvents": [' + b" " * (8 << 20) + b"]}"))
+    event = json.dumps(kineto.kernel("k", 1.0, 1.0)).encode()
+    bomb.write_bytes(gzip.compress(b'{"traceEvents": [' + event + b" " * (8 << 20) + b"]}"))
     monkeypatch.setenv("RIDGELINE_MAX_TRACE_BYTES", str(1 << 20))
     (error,) = failures(analyze([bomb], warehouse))
     assert error == (

@@ -95,7 +95,8 @@ def test_an_odd_header_costs_no_kernels(tmp_path: Path, value: str) -> None:
 def test_one_odd_argument_costs_no_other(tmp_path: Path) -> None:
     path = kineto.write(tmp_path / "t.json", [kineto.kernel("k", 1.0, 1.0, 7, stream="0x7f", **{"External id": 5})])
     device = read_part(path).device
-    assert (list(device["correlation"]), list(device["external_id"]), list(device["stream"])) == ([7], [5], [-1])
+    # the thread of a device event is its stream
+    assert (list(device["correlation"]), list(device["external_id"]), list(device["stream"])) == ([7], [5], [7])
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e17", str(1 << 62), str(1 << 70), "NaN", "Infinity", "-Infinity"])
@@ -114,7 +115,8 @@ def test_a_time_that_cannot_be_makes_its_event_malformed(tmp_path: Path, field: 
 @pytest.mark.parametrize("field", ["correlation", "External id", "stream", "bytes"])
 def test_an_identifier_beyond_64_bits_is_as_if_it_were_not_recorded(tmp_path: Path, field: str, number: str) -> None:
     path = tmp_path / "t.json"
-    text = json.dumps(kineto.kernel("k", 1.0, 1.0, **{field: 77})).replace("77", number)
+    event = kineto.kernel("k", 1.0, 1.0, **{field: 77}) | {"tid": "stream 1"}
+    text = json.dumps(event).replace("77", number)
     path.write_text(f'{{"traceEvents": [{text}]}}')
     device = read_part(path).device
     assert (list(device["start_ns"]), list(device[field.replace("External id", "external_id")])) == ([1000], [-1])
