@@ -43,6 +43,7 @@ from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import WARNS, Record, price_signatures
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import Trace, assemble
+from ridgeline.analyze.replays.annotations import label_nodes
 from ridgeline.analyze.replays.teaching import Annotated, Matched, matched
 from ridgeline.analyze.replays.twin import learn, read_twin
 from ridgeline.analyze.resources.limits import Limits
@@ -170,6 +171,7 @@ def _add_trace(
         annotated, prices = learn(annotated, read_twin(tools.decode(source.twin), source.twin, step), price)
     else:
         prices = price(trace, activities["signature"].drop_nulls().unique().sort().to_list())
+    annotated = label_nodes(annotated)
     trace, activities = annotated.trace, annotated.activities
     # 3. rows
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, modules, on_cpu=on_cpu)

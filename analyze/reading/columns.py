@@ -44,6 +44,7 @@ from ridgeline.analyze.reading.events import (
     OperatorArgs,
     UncorrelatedLaunchArgs,
 )
+from ridgeline.analyze.reading.node_annotations import NodeArgs, text_of
 from ridgeline.analyze.reading.reader import (
     JSON_ERRORS,
     LARGEST_EVENT_BYTES,
@@ -127,6 +128,8 @@ class Columns(msgspec.Struct):
     frame: dict[str, array[int]] = msgspec.field(default_factory=_group)
     """Python frames and modules: the events ``python_function`` of ``with_stack`` and ``with_modules``."""
     counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
+    is_annotated: bool = False
+    """True if a node of a graph has an annotation: the device's column ``annotation`` has codes of names."""
     names: Interned = msgspec.field(default_factory=Interned)
     threads: Interned = msgspec.field(default_factory=Interned)
     signatures: Interned = msgspec.field(default_factory=Interned)
@@ -326,6 +329,7 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
         tids = zip(streams, map(_tid, events), strict=True)
         streams = [cast(int, tid) if at == ABSENT and _is_index(tid) else at for at, tid in tids]
     group["stream"].extend(streams)
+    _append_annotations(columns, events)
     for event, args in zip(events, decoded_args, strict=True):
         if args.device is not None and args.device != ABSENT:
             group["device"].append(args.device)
@@ -364,6 +368,17 @@ def _fill_from_old(events: Sequence[AnyEvent], args: Sequence[DeviceArgs | Opera
             each.external_id = old.external_id
         if isinstance(each, OperatorArgs) and not each.dims:
             each.dims = old.dims
+
+
+def _append_annotations(columns: Columns, events: Sequence[AnyEvent]) -> None:
+    """Add the annotations of the nodes of graphs."""
+    nodes = columns.device["graph_node_id"][-len(events) :]
+    codes = [ABSENT] * len(events)
+    if max(nodes) > 0:  # only graphs have nodes
+        texts = map(text_of, _decode_args(events, NodeArgs))
+        codes = [columns.names[text] if text and node >= 0 else ABSENT for node, text in zip(nodes, texts, strict=True)]
+        columns.is_annotated |= max(codes) != ABSENT
+    columns.device["annotation"].extend(codes)
 
 
 def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:

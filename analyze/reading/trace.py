@@ -32,9 +32,9 @@ _OPERATOR_IDS = ("external_id", "record_id", "sequence", "forward_thread")
 _DEVICE = (*_SPAN, "category", "device", *_DEVICE_IDS)
 _LAUNCH = (*_SPAN, "correlation")
 _OPERATOR = (*_SPAN, "signature", *_OPERATOR_IDS)
-_MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS))
+_MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS, "annotation"))
 _SLICE_ROWS = 1 << 18
-_CODED = {"name": "names", "kernel": "names", "thread": "threads", "signature": "signatures"}
+_CODED = {"name": "names", "kernel": "names", "annotation": "names", "thread": "threads", "signature": "signatures"}
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}|0")
 _OF_DEVICE = re.compile(r"(?:mtia|xpu|privateuse1|glow)_")
 """Categories of launches that only a program with a device has."""
@@ -73,6 +73,7 @@ class Trace:
     """
 
     device: pl.DataFrame
+    """If nodes of graphs are annotated, with ``annotation``: the name that is the text of a JSON object."""
     launches: pl.DataFrame
     operators: pl.DataFrame
     annotations: pl.DataFrame
@@ -127,7 +128,8 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
         reading.replaced.update(part.replaced)
         reading.categories.update(part.categories)
     assembly = _Assembly(parts, path)
-    device = assembly.frame("device", _DEVICE)
+    is_annotated = any(part.is_annotated for part in parts)
+    device = assembly.frame("device", (*_DEVICE, "annotation") if is_annotated else _DEVICE)
     uncorrelated = len(device) > 0 and device["correlation"].null_count() == len(device)
     launches = assembly.frame("launch", (*_LAUNCH, "external_id", "kernel") if uncorrelated else _LAUNCH)
     counters, first_row = [], 0
