@@ -57,7 +57,7 @@ def test_a_damaged_warehouse_is_one_line(tmp_path: Path, h200_warehouse: Path) -
         ["analyze", str(trace)],
         ["export", "lake"],
     ]
-    assert outcomes(tmp_path, "ridgeline.duckdb", pick(10, 500 if SWEEP else 40), commands) == []
+    assert outcomes(tmp_path, "ridgeline.duckdb", pick(7, 500 if SWEEP else 40), commands) == []
 
 
 def test_a_damaged_lake_is_one_line(tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ def test_a_damaged_lake_is_one_line(tmp_path: Path) -> None:
         ["sql", "FROM operator_summary", "--format", "csv", "--lake", "lake"],
         ["report", "--lake", "lake", "-o", "page"],
     ]
-    assert outcomes(tmp_path, "lake", pick(5, 300 if SWEEP else 24), commands) == []
+    assert outcomes(tmp_path, "lake", pick(4, 300 if SWEEP else 24), commands) == []

@@ -27,8 +27,8 @@ KEPT = (
 NEAR = 1e-7
 """Relative difference up to which sums are equal: floating-point sums depend on the order of rows."""
 
-RUNS_TOGETHER = 32
-"""Runs of one query: for few kernels, planning a query takes longer than running it."""
+KERNELS_TOGETHER = 1_000_000
+"""Kernels of one query, unless a run has more: planning a query takes as long as running it over thousands of them."""
 
 FEW_KERNELS = 20_000
 """Up to this number of kernels, :func:`refresh` evaluates ``placed_kernels`` once, into memory."""
@@ -47,15 +47,30 @@ def refresh(
         for view in views:
             connection.execute(f"DELETE FROM kept_{view}")
         run_ids = [run_id for (run_id,) in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
-    run_ids = list(run_ids)
-    for first in range(0, len(run_ids), RUNS_TOGETHER):
-        together = run_ids[first : first + RUNS_TOGETHER]
+    for together in _batches(connection, list(run_ids)):
         of_runs = f"WHERE run_id IN ({', '.join('?' * len(together))})"
         # The counters first: placed_kernels reads their kept rows.
         _recompute(connection, [view for view in views if view == "kernel_counters"], of_runs, together)
         if others := [view for view in views if view != "kernel_counters"]:
             with _placed_once(connection, of_runs, together):
                 _recompute(connection, others, of_runs, together)
+
+
+def _batches(connection: duckdb.DuckDBPyConnection, run_ids: list[str]) -> Iterator[list[str]]:
+    """Yield the runs in order, in batches of up to :data:`KERNELS_TOGETHER` kernels, or of one larger run."""
+    if len(run_ids) < 2:
+        yield from [run_ids] * len(run_ids)
+        return
+    counts = dict(connection.execute("SELECT run_id, count(*) FROM kernels GROUP BY run_id").fetchall())
+    batch: list[str] = []
+    kernels = 0
+    for run_id in run_ids:
+        kernels += counts.get(run_id, 0)
+        if batch and kernels > KERNELS_TOGETHER:
+            yield batch
+            batch, kernels = [], counts.get(run_id, 0)
+        batch.append(run_id)
+    yield batch
 
 
 def _recompute(connection: duckdb.DuckDBPyConnection, views: Iterable[str], of_runs: str, run_ids: list[str]) -> None:
