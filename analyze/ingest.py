@@ -247,7 +247,7 @@ class _Loader:
             run, matched = build(source, identity, parts, self._tools)
             # a run belongs to the name under which its trace was loaded first
             if before and before.name != source.name:
-                return Result(source.name, "unchanged", same_as=before.name)
+                return Result(source.name, "unchanged", run_id=run_id, same_as=before.name)
             self._sink.add(run)
         except WarehouseError:  # no other run could be stored either
             raise

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ridgeline.analyze.ingest import analyze
+    from ridgeline.comparing import compare
     from ridgeline.errors import RidgelineError
-    from ridgeline.reports.comparison.compare import compare
     from ridgeline.reports.explorer.page import write
     from ridgeline.reports.figures import (
         bandwidth,
@@ -39,7 +39,7 @@ IMPORT_ROOT = Path(__file__).parents[1]
 _MODULES = {
     "RidgelineError": "ridgeline.errors",
     "connect": "ridgeline.warehouse.database",
-    "compare": "ridgeline.reports.comparison.compare",
+    "compare": "ridgeline.comparing",
     "write": "ridgeline.reports.explorer.page",
     **dict.fromkeys(
         ("bandwidth", "ledger", "roofline", "time_by_family", "time_by_module", "time_by_phase", "time_lost"),

@@ -260,35 +260,55 @@ def report(
 def compare(
     base: options.Base,
     other: options.Other,
-    warehouse: options.Warehouse = DEFAULT_WAREHOUSE,
+    warehouse: options.WarehouseOrLake = None,
+    lake: options.Lake = None,
     out: options.ComparisonFolder = None,
-    output_format: options.FormatOfText = "table",
+    output_format: options.FormatOfComparison = "table",
     fail_above: options.FailAbove = None,
 ) -> None:
-    """Compare two runs, or two groups of runs.
+    """Compare two runs, traces or groups of them.
 
+    A side that is a path is analyzed and not stored; with -w or --lake, a stored run of exactly that name comes first.
     Rows align by kind of step, operator, module and shapes, not by kernel names. A row is added, gone, faster, slower,
     or the same within the noise of repeats. --fail-above checks every kind of step that both sides have: its time
-    without the profiler if both were timed, else its device time.
+    without the profiler if both were timed, else its device time, its phases and its wall time under the profiler.
 
-    Example: ridgeline compare decode_eager decode_graph -o report --fail-above 5
+    Example: ridgeline compare before.json.gz after.json.gz -o report --fail-above 5
     """
-    with errors_in_one_line(warehouse):
+    _check_not_both(warehouse, lake)
+    file = warehouse or DEFAULT_WAREHOUSE
+    with errors_in_one_line(lake or file):
+        from ridgeline import comparing
+        from ridgeline.analyze.ingest import warning_lines
         from ridgeline.reports.comparison import compare as comparison
         from ridgeline.reports.comparison import page as comparison_page
         from ridgeline.reports.comparison import text as comparison_text
-        from ridgeline.warehouse import connect
 
-        with connect(warehouse, read_only=True) as connection:
-            compared = comparison.compare(connection, base, other)
-            page = comparison_page.write(connection, compared, out) if out else None
-        unseen = comparison.unseen(compared, fail_above) if fail_above is not None else []
-        for warning in compared.warnings + unseen:
+        analyzed: list[Result] = []
+
+        def report(result: Result) -> None:
+            terminal.check_interrupted()
+            advance(result.name)
+            analyzed.append(result)
+            if result.error:
+                say(result.headline())
+
+        with (
+            progress("comparing") as advance,
+            terminal.memory_limit(None) as memory_bytes,
+            comparing.stored(base, other, file=warehouse, default=DEFAULT_WAREHOUSE, lake=lake) as stored,
+            comparing.compared(base, other, stored, report=report, memory=memory_bytes) as (connection, found),
+        ):
+            page = comparison_page.write(connection, found, out) if out else None
+        for line in warning_lines(analyzed):
+            say(line)
+        unseen = comparison.unseen(found, fail_above) if fail_above is not None else []
+        for warning in found.warnings + unseen:
             say(f"warning: {warning}")
-        print(comparison_text.text(compared, output_format), end="")
+        print(comparison_text.text(found, output_format), end="")
         if page:
             say(str(page))
-        slower = comparison.above(compared, fail_above) if fail_above is not None else []
+        slower = comparison.above(found, fail_above) if fail_above is not None else []
     if slower:
         fail(f"above {fail_above:g} %: {'; '.join(slower)}")
 

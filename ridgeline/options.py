@@ -81,15 +81,27 @@ RowsFile = Annotated[Path | None, Option("-o", "--out", help="Write to a file in
 ReportFolder = Annotated[Path, Option("-o", "--out", help="Folder for the page.", metavar="DIR")]
 ReportedRuns = Annotated[list[str] | None, Option(help="Only these runs: names, ids or prefixes.", metavar="NAME")]
 OpenPage = Annotated[bool, Option("--open", help="Open the page in the browser.")]
-Base = Annotated[str, Argument(help="A run, or several: A,B or a pattern 'A*' or experiment:NAME.", metavar="BASE")]
-Other = Annotated[str, Argument(help="The run or runs to compare with BASE.", metavar="OTHER")]
+Base = Annotated[
+    str,
+    Argument(
+        help="A run, or several: A,B or a pattern 'A*' or experiment:NAME; or a path of traces.",
+        metavar="BASE",
+    ),
+]
+Other = Annotated[str, Argument(help="The run, runs or path to compare with BASE.", metavar="OTHER")]
+FormatOfComparison = Annotated[
+    Literal["table", "csv", "json", "markdown"],
+    Option("--format", help="table, csv, json, or markdown for a pull request.", metavar="FORMAT"),
+]
 ComparisonFolder = Annotated[
     Path | None, Option("-o", "--out", help="Folder for the page compare.html.", metavar="DIR")
 ]
 FailAbove = Annotated[
     float | None,
     Option(
-        help="Exit 1 if a kind of step is slower by more than this and by more than noise.", min=0, metavar="PERCENT"
+        help="Exit 1 if a kind of step or a phase is slower by more than this and by more than noise.",
+        min=0,
+        metavar="PERCENT",
     ),
 ]
 

@@ -149,6 +149,23 @@ class _RollBack(Exception):
     """Ends a transaction without a commit."""
 
 
+def copy_runs(source: duckdb.DuckDBPyConnection, target: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
+    """Copy all rows of the runs, and the prices that they refer to, from one warehouse or lake into another warehouse.
+
+    Sequences of the cache model stay behind: they only save modelling further runs.
+    """
+    signatures = " UNION ".join(
+        f"SELECT signature_id FROM {table} WHERE list_contains($runs, run_id)"
+        for table in ("kernel_classes", "operators")
+    )
+    conditions = dict.fromkeys(RUN_TABLES, "list_contains($runs, run_id)")
+    with transaction(target):
+        for table, condition in {**conditions, "signatures": f"signature_id IN ({signatures})"}.items():
+            rows = source.sql(f"SELECT * FROM {table} WHERE {condition}", params={"runs": list(run_ids)})
+            insert(target, table, pl.DataFrame(rows), verb="INSERT OR REPLACE" if table == "signatures" else "INSERT")
+        refresh(target, run_ids)
+
+
 def forget(path: str | Path, runs: Sequence[str]) -> list[str]:
     """Remove ``runs`` (names, ids or unique prefixes of either), all or none; return them as ``name (id)``.
 

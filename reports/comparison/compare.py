@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ridgeline.reports import queries
-from ridgeline.reports.comparison.sides import side_run_ids
+from ridgeline.reports.comparison.sides import select
 from ridgeline.reports.errors import ReportError
 from ridgeline.reports.formatting import duration, percent
 from ridgeline.reports.queries import Connection, Row
@@ -12,15 +12,27 @@ from ridgeline.reports.queries import Connection, Row
 ANY_MODULE = "(any module)"
 UNKNOWN = "unknown"
 
-# The levels of rows, from the whole to its parts. From `family` on, the rows of a kind of step sum to its device time.
-LEVELS = {
-    "unprofiled": "Step, without the profiler",
-    "step": "Step, device time",
-    "family": "By family",
-    "module": "By module",
-    "operator": "By operator",
-    "row": "By operator, module and shapes",
+# Stages that are no kind of step: all of an iteration, all of a trace without steps, and the time outside steps.
+ITERATION, TRACE, OUTSIDE = "(iteration)", "(trace)", "(outside steps)"
+
+# What times are per, by the column `unit` of the query.
+UNITS = {"step": "step", "iteration": "iteration", "work": "equal work", "second": "second of trace"}
+
+# The levels of rows, from the whole to its parts. From `step` on, the rows of a stage sum to its device time.
+WHOLE = ("unprofiled", "wall", "idle", "step")
+PARTS = ("family", "module", "operator", "row")
+
+# What the times of a level are, after "20 µs to 25 µs".
+TIMES = {
+    "unprofiled": "unprofiled",
+    "wall": "of wall time under the profiler",
+    "step": "of device time",
 }
+
+NO_UNIT = (
+    "no steps or iterations are in both sides, so times are per second of trace, which tells how the time divides and "
+    "not which side is faster: call profiler.step() or label steps, record_function('phase=decode step=3')"
+)
 
 # Settings that may differ: the column of `sql/compare_runs.sql`, and its title.
 SETTINGS = {
@@ -54,6 +66,13 @@ class Side:
 
     runs: list[Row]
     left_out: list[Row]
+    path: str = ""
+    """The path that was named, if the runs are not stored."""
+
+    @property
+    def title(self) -> str:
+        """The path, else the names of the runs compared."""
+        return self.path or ", ".join(self.names)
 
     @property
     def run_ids(self) -> list[str]:
@@ -78,15 +97,20 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides and the rows of ``sql/compare.sql``: times in nanoseconds per step, changes relative to the base."""
+    """Both sides and the rows of ``sql/compare.sql``: times in nanoseconds per unit, changes relative to the base."""
 
     base: Side
     other: Side
     rows: list[Row]
 
     def level(self, name: str) -> list[Row]:
-        """Return the rows of one of :data:`LEVELS`, by kind of step, the largest difference first."""
+        """Return the rows of one of ``WHOLE`` or ``PARTS``, by stage, the largest difference first."""
         return [row for row in self.rows if row["level"] == name]
+
+    @property
+    def unit(self) -> str:
+        """The unit of work that both sides have, one of ``UNITS``, as ``sql/compare.sql`` defines them."""
+        return str(self.rows[0]["unit"]) if self.rows else "step"
 
     @cached_property
     def stages(self) -> list[str]:
@@ -97,13 +121,34 @@ class Comparison:
 
         timed = {row["stage"]: total_ns(row) for row in self.level("unprofiled")}
         traced = {row["stage"]: total_ns(row) for row in self.level("step")}
-        return sorted(traced, key=lambda stage: (-timed.get(stage, 0), -traced[stage]))
+        return sorted(traced, key=lambda stage: (-timed.get(stage, 0), -traced[stage], stage != ITERATION))
+
+    @cached_property
+    def by_kernel(self) -> bool:
+        """Whether rows of every stage align by kernel, because a side names no operators."""
+        return all(row["by_kernel"] for row in self.level("operator"))
 
     @cached_property
     def parts(self) -> list[str]:
-        """The levels below a whole step; ``module`` only if both sides name modules."""
+        """The levels below a whole step; ``module`` only if both sides name modules, ``row`` only with operators."""
         modules = any(row["module"] != ANY_MODULE for row in self.level("module"))
-        return [level for level in ("family", "module", "operator", "row") if modules or level != "module"]
+        left_out = {level for level, shown in (("module", modules), ("row", not self.by_kernel)) if not shown}
+        return [level for level in PARTS if level not in left_out]
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The title of each level."""
+        unit = UNITS[self.unit].capitalize()
+        return {
+            "unprofiled": f"{unit}, without the profiler",
+            "wall": f"{unit}, wall time under the profiler",
+            "idle": f"{unit}, idle time of its device",
+            "step": f"{unit}, device time",
+            "family": "By family",
+            "module": "By module",
+            "operator": "By kernel" if self.by_kernel else "By operator",
+            "row": "By operator, module and shapes",
+        }
 
     @cached_property
     def _settings(self) -> list[tuple[str, str, str]]:
@@ -127,7 +172,7 @@ class Comparison:
     @cached_property
     def warnings(self) -> list[str]:
         """Sentences about what makes the numbers less comparable than they look."""
-        messages = []
+        messages = self._same_runs()
         devices = [self.base.setting("device"), self.other.setting("device")]
         if devices[0] != devices[1]:
             messages.append(f"devices differ: {devices[0]} and {devices[1]}")
@@ -136,6 +181,7 @@ class Comparison:
             if mixed:
                 messages.append(f"the runs of {name} differ among themselves in {', '.join(mixed)}")
             messages += [f"{run['name']} is left out: {_no_kernels(run)}" for run in side.left_out]
+        messages += self._unnamed()
         # The query pairs the main kinds of both sides if the sides share no kind; it joins their names by an arrow.
         paired = [stage for stage in self.stages if " → " in stage]
         messages += [
@@ -143,29 +189,78 @@ class Comparison:
         ]
         return messages
 
+    def _same_runs(self) -> list[str]:
+        """Return a sentence if runs stand on both sides."""
+        shared = [run["name"] for run in self.base.runs if run["run_id"] in self.other.run_ids]
+        if shared and set(self.base.run_ids) == set(self.other.run_ids):
+            return [f"both sides are the run{'s' if shared[1:] else ''} {', '.join(shared)}: nothing to compare"]
+        return [f"on both sides: {', '.join(shared)}"] if shared else []
+
+    def _unnamed(self) -> list[str]:
+        """Return a sentence for each side that names too few operators, so that rows align by kernel."""
+        if not any(row["by_kernel"] for row in self.level("operator")):
+            return []
+        messages = []
+        for side in (self.base, self.other):
+            unnamed = [run for run in side.runs if (run["named_share"] or 0) < 0.5]
+            if not unnamed:
+                continue
+            replayed = any((run["replayed_share"] or 0) >= 0.5 or run["execution"] == "cuda_graph" for run in unnamed)
+            remedy = "record CPU activities too"
+            if replayed and side.path:
+                remedy = "graphs replayed them: put an eager trace beside it as X.twin.json, or its capture (--capture)"
+            elif replayed:
+                remedy = "graphs replayed them: analyze the trace with --twin EAGER_TRACE or --capture PATH"
+            messages.append(f"{side.title}: its kernels have no operators, so rows align by kernel: {remedy}")
+        return messages
+
     @property
     def regressions(self) -> list[Row]:
-        """The row of each kind of step that both sides have: unprofiled if both were timed, else device time."""
-        checked: dict[str, Row] = {}
-        # A later level replaces an earlier one: device time says nothing of the host, which the profiler slows down.
-        for level in ("step", "unprofiled"):
-            for row in self.level(level):
-                times = (row["base_ns_per_step"], row["other_ns_per_step"])
-                if row["change"] is not None and None not in times:
-                    checked[row["stage"]] = row
-        return list(checked.values())
+        """The rows that a limit of slowdown is checked against: those of stages that both sides have.
+
+        A step or an iteration that both sides timed without the profiler is checked by that time alone. Others are
+        checked by device time and by wall time under the profiler: profiled launches may hide a slower kernel, and
+        device time does not show a slower host. Nothing is checked per second of trace, nor outside steps.
+        """
+        if self.unit == "second":
+            return []
+        paired = [
+            row
+            for row in self.rows
+            if row["level"] in ("unprofiled", "wall", "step")
+            and row["stage"] != OUTSIDE
+            and None not in (row["base_ns_per_step"], row["other_ns_per_step"])
+        ]
+        timed = {row["stage"] for row in paired if row["level"] == "unprofiled"}
+        if ITERATION in timed:  # its phases are parts of it
+            paired = [row for row in paired if row["stage"] == ITERATION]
+        return [row for row in paired if (row["level"] == "unprofiled") == (row["stage"] in timed)]
 
 
 def compare(connection: Connection, base: str, other: str) -> Comparison:
-    """Compare two runs, or two groups of runs as :func:`~ridgeline.reports.comparison.sides.side_run_ids` reads them.
+    """Compare two stored runs, or groups of runs as :func:`~ridgeline.reports.comparison.sides.select` reads them.
 
     Raises :class:`~ridgeline.warehouse.errors.SelectionError` if a side is unknown or ambiguous, and
-    :class:`~ridgeline.reports.errors.ReportError` if it has no kernels.
+    :class:`~ridgeline.reports.errors.ReportError` if it has no kernels or is a path, which is not stored.
+    """
+    sides = [select(connection, side) for side in (base, other)]
+    for side in sides:
+        if side.paths:
+            raise ReportError(f"{side.paths[0]}: a path, not a stored run: analyze it first, or use ridgeline.compare")
+    return compare_runs(connection, sides[0].run_ids, sides[1].run_ids)
+
+
+def compare_runs(
+    connection: Connection, base: list[str], other: list[str], paths: tuple[str, str] = ("", "")
+) -> Comparison:
+    """Compare two lists of run ids; ``paths`` are the paths that they were found under, empty for stored runs.
+
+    Raises :class:`~ridgeline.reports.errors.ReportError` if a side has no kernels.
     """
     sides = []
-    for name in (base, other):
-        runs = queries.rows(connection, "compare_runs", runs=side_run_ids(connection, name))
-        side = Side([run for run in runs if run["kernels"]], [run for run in runs if not run["kernels"]])
+    for run_ids, path in zip((base, other), paths, strict=True):
+        runs = queries.rows(connection, "compare_runs", runs=run_ids)
+        side = Side([run for run in runs if run["kernels"]], [run for run in runs if not run["kernels"]], path)
         if not side.runs:
             reasons = "; ".join(f"{run['name']}: {_no_kernels(run)}" for run in side.left_out[:2])
             raise ReportError(f"{reasons}: nothing to compare")
@@ -181,31 +276,39 @@ def _no_kernels(run: Row) -> str:
 
 
 def above(comparison: Comparison, percentage: float) -> list[str]:
-    """Return a sentence for each kind of step that is slower by more than ``percentage`` and by more than the noise.
+    """Return a sentence for each time that is longer by more than ``percentage`` and by more than the noise.
 
     Raises :class:`~ridgeline.reports.errors.ReportError` if the sides share no kind of step, because a check of nothing
     must not pass.
     """
     if not comparison.regressions:
+        if comparison.unit == "second":
+            raise ReportError(f"nothing to check: {NO_UNIT}")
         raise ReportError(f"nothing to check: no kind of step is in both, only {', '.join(comparison.stages)}")
     sentences = []
     for row in comparison.regressions:
         # The query calls a row slower only if its difference exceeds the noise.
-        if row["status"] == "slower" and row["change"] * 100 > percentage:
+        if row["status"] == "slower" and row["delta_ns_per_step"] > percentage / 100 * row["base_ns_per_step"]:
             before, after = (duration(row[f"{side}_ns_per_step"]) for side in ("base", "other"))
-            what = "unprofiled" if row["level"] == "unprofiled" else "of device time"
-            noise = percent(row["noise_ns"] / row["base_ns_per_step"])
-            basis = ", assumed" if row["noise_basis"] == "unknown" else ""
-            change = f"{before} to {after} {what}, noise ±{noise}{basis}"
-            sentences.append(f"{row['stage']} is {percent(row['change'])} slower ({change})")
+            slower = "slower" if row["change"] is None else f"{percent(row['change'])} slower"
+            details = [f"{before} to {after} {TIMES[row['level']]}", *noise_of(row)]
+            sentences.append(f"{row['stage']} is {slower} ({', '.join(details)})")
     return sentences
 
 
+def noise_of(row: Row) -> list[str]:
+    """Return the noise of a row as text, or nothing where its base is 0."""
+    if not row["base_ns_per_step"]:
+        return []
+    assumed = ["assumed"] if row["noise_basis"] == "unknown" else []
+    return [f"noise ±{percent(row['noise_ns'] / row['base_ns_per_step'])}", *assumed]
+
+
 def unseen(comparison: Comparison, percentage: float) -> list[str]:
-    """Return a sentence for each kind of step whose noise exceeds ``percentage``, so that a regression may pass."""
+    """Return a sentence for each time whose noise exceeds ``percentage``, so that a regression may pass."""
     return [
-        f"{row['stage']}: its noise is ±{percent(row['noise_ns'] / row['base_ns_per_step'])}, "
+        f"{row['stage']}: its noise is ±{percent(row['noise_ns'] / row['base_ns_per_step'])} {TIMES[row['level']]}, "
         f"so a smaller slowdown passes --fail-above {percentage:g}"
         for row in comparison.regressions
-        if row["noise_ns"] > percentage / 100 * row["base_ns_per_step"]
+        if row["noise_ns"] > percentage / 100 * row["base_ns_per_step"] > 0
     ]

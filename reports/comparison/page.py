@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ridgeline.reports import html, queries
-from ridgeline.reports.comparison.compare import LEVELS, Comparison
+from ridgeline.reports.comparison.compare import UNITS, WHOLE, Comparison
 from ridgeline.reports.comparison.text import change, launch_counts, noise, signed
+from ridgeline.reports.comparison.verdict import verdict
 from ridgeline.reports.embedding import encode
 from ridgeline.reports.figures import families, marks, roofs
 from ridgeline.reports.figures.machine import Machine, device_name
@@ -37,6 +38,8 @@ def render(comparison: Comparison, ceilings: Sequence[Row]) -> str:
         scripts=SCRIPTS,
         comparison=comparison,
         totals=totals(comparison),
+        unit=UNITS[comparison.unit],
+        verdict=verdict(comparison),
         panels=[
             ("All differences, at every level", queries.runnable(queries.text("compare"), **sides)),
             ("The runs", queries.runnable(queries.text("compare_runs"), runs=run_ids)),
@@ -61,7 +64,8 @@ def document(comparison: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:
         "one_device": comparison.base.setting("device") == comparison.other.setting("device"),
         "roofline": roofs.skeleton(machine, used),
         "lane": roofs.lane(machine, [family for family in families.COLORS if family in in_lane]),
-        "levels": {level: LEVELS[level] for level in comparison.parts},
+        "unit": UNITS[comparison.unit],
+        "levels": {level: comparison.titles[level] for level in comparison.parts},
         "level": "module" if "module" in comparison.parts else "operator",
         "stages": comparison.stages,
         "steps": [_finite(row) for row in comparison.level("step")],
@@ -91,24 +95,18 @@ def _finite(row: Row) -> Row:
 
 
 def totals(comparison: Comparison) -> list[Row]:
-    """Return the cells of each kind of step's whole: unprofiled time and device time."""
+    """Return the cells of each kind of step's whole: wall time without and under the profiler, idle and device time."""
     timed = {row["stage"]: row for row in comparison.level("unprofiled")}
-    traced = {row["stage"]: row for row in comparison.level("step")}
     # A kind of step may have been timed without being traced; it comes last.
-    return [
-        {
-            "stage": stage,
-            "unprofiled": _whole(timed.get(stage)),
-            "device": _whole(traced.get(stage)),
-            "launches": launch_counts(traced[stage]) if stage in traced else "",
-        }
-        for stage in dict.fromkeys([*comparison.stages, *timed])
-    ]
+    cells = []
+    for stage in dict.fromkeys([*comparison.stages, *timed]):
+        rows = [row for level in WHOLE for row in comparison.level(level) if row["stage"] == stage]
+        own = [_whole(row) | {"time": comparison.titles[row["level"]].partition(", ")[2]} for row in rows]
+        cells.append({"stage": stage, "rows": own})
+    return cells
 
 
-def _whole(row: Row | None) -> Row | None:
-    if row is None:
-        return None
+def _whole(row: Row) -> Row:
     cells = {}
     for side in ("base", "other"):
         value, low, high = row[f"{side}_ns_per_step"], row[f"{side}_low_ns"], row[f"{side}_high_ns"]
@@ -120,4 +118,5 @@ def _whole(row: Row | None) -> Row | None:
         "noise": noise(row),
         "status": row["status"],
         "why": row["why"] or "",
+        "launches": launch_counts(row),
     }

@@ -1,11 +1,12 @@
-"""Print a comparison: a table to read, or every row as CSV or JSON."""
+"""Print a comparison: a table to read, a part of it as Markdown, or every row as CSV or JSON."""
 
 import io
 import json
 from collections.abc import Callable
 
 from ridgeline.formats import table_lines, write_csv, write_json
-from ridgeline.reports.comparison.compare import ANY_MODULE, LEVELS, Comparison
+from ridgeline.reports.comparison.compare import ANY_MODULE, WHOLE, Comparison
+from ridgeline.reports.comparison.verdict import verdict
 from ridgeline.reports.formatting import digits, duration, percent
 from ridgeline.reports.names import clip
 from ridgeline.reports.queries import Row
@@ -17,21 +18,26 @@ Cells = list[str]
 
 
 def text(comparison: Comparison, output_format: str) -> str:
-    """Return the comparison as ``table``, ``csv`` or ``json``; the last two hold every row of the query, unrounded."""
-    if output_format == "table":
-        return _table(comparison)
+    """Return the comparison as ``table``, ``markdown``, ``csv`` or ``json``.
+
+    The last two hold every row of the query, unrounded.
+    """
+    if output_format in ("table", "markdown"):
+        return _table(comparison) if output_format == "table" else _markdown(comparison)
     columns = list(comparison.rows[0]) if comparison.rows else []
     values = (list(row.values()) for row in comparison.rows)
     file = io.StringIO()
     if output_format == "csv":
         write_csv(columns, values, file)
         return file.getvalue()
-    # An object of both sides' runs, differing settings, warnings and rows.
+    # An object of both sides' runs, differing settings, warnings, verdict and rows.
     sides = (("base", comparison.base), ("other", comparison.other))
     head = {
         **{name: [{"run_id": run["run_id"], "name": run["name"]} for run in side.runs] for name, side in sides},
         "differing": {title: {"base": before, "other": after} for title, before, after in comparison.differing},
         "warnings": comparison.warnings,
+        "unit": comparison.unit,
+        "verdict": verdict(comparison),
     }
     file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "rows": ')
     write_json(columns, values, file)
@@ -39,16 +45,16 @@ def text(comparison: Comparison, output_format: str) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    """Return the sides, their differing settings, and a section a level, with the longest rows of each."""
-    base, other = (clip(", ".join(side.names), 110) for side in (comparison.base, comparison.other))
-    lines = [f"base   {base}", f"other  {other}"]
+    """Return the sides, the verdict, their differing settings, and a section a level, with the longest rows of each."""
+    base, other = (clip(side.title, 110) for side in (comparison.base, comparison.other))
+    lines = [f"base   {base}", f"other  {other}", "", *(clip(sentence, 400) for sentence in verdict(comparison))]
     if comparison.differing:
         differing = [[clip(cell, 44) for cell in row] for row in comparison.differing]
         lines += ["", *table_lines(["differs", "base", "other"], differing, "lll")]
-    for level in ("unprofiled", "step", *comparison.parts):
+    for level in (*WHOLE, *comparison.parts):
         rows = comparison.level(level)
-        head = [LEVELS[level], "base", "other", "change", "%", "noise", "launches", "", ""]
-        if level in ("unprofiled", "step"):
+        head = [comparison.titles[level], "base", "other", "change", "%", "noise", "launches", "", ""]
+        if level in WHOLE:
             body = [_cells(row, row["stage"]) for row in rows]
         else:
             body = []
@@ -62,6 +68,35 @@ def _table(comparison: Comparison) -> str:
         if rows:
             lines += ["", *table_lines(head, body, "lrrrrrrll")]
     return "\n".join(lines) + "\n"
+
+
+def _markdown(comparison: Comparison) -> str:
+    """Return the sides, the verdict, whole steps and the operators that changed most, for a pull request."""
+    base, other = (_code(clip(side.title, 110)) for side in (comparison.base, comparison.other))
+    says = [*verdict(comparison), *(f"warning: {warning}" for warning in comparison.warnings)]
+    lines = [f"{base} → {other}", "", "```text", *(clip(line, 400).replace("`", "'") for line in says), "```"]
+    whole = [row for level in WHOLE for row in comparison.level(level)]
+    parts = [row for row in comparison.level("operator") if row["status"] != "same"]
+    parts.sort(key=lambda row: -abs(row["delta_ns_per_step"]))
+    operators = comparison.titles["operator"].removeprefix("By ")
+    for first, rows in ((None, whole), (f"{operators}, device time", parts[:MOST])):
+        if rows:
+            lines += ["", f"| kind of step | {first or 'time'} | base | other | change | % | noise | |"]
+            lines.append("| :-- | :-- | --: | --: | --: | --: | --: | :-- |")
+        for row in rows:
+            cells = _cells(row, row["stage"])
+            title = _code(label(row)) if first else comparison.titles[row["level"]].partition(", ")[2]
+            lines.append(f"| {' | '.join([_code(cells[0]), title, *cells[1:6], cells[7]])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _code(text: str) -> str:
+    """Return a text from a trace as a Markdown code span, in which only backticks and bars mean something.
+
+    >>> _code("a|b`c")
+    '`a\\\\|b\'c`'
+    """
+    return "`" + text.replace("`", "'").replace("|", "\\|") + "`"
 
 
 def label(row: Row) -> str:

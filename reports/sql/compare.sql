@@ -1,52 +1,143 @@
--- The differences between two groups of runs, base and other. Times, launches, FLOPs and bytes are means per traced step
--- of a kind (per run for kernels outside of steps). At every level the rows of a kind of step sum to its device time:
---   unprofiled  a kind of step without the profiler: the median; its samples are the medians of the repeats
---   step        the device time of a kind of step, from the trace, as at the levels below
---   family, module (all layers summed), operator, and row: operator and shapes within a module
--- Rows never align by kernel name. They align by module only if both sides name modules for at least half of the time of
--- the kind. Shapes of an operator that both sides have align with themselves. The others align in the order of their first
--- launch if both sides have equally many, otherwise all together.
+-- The differences between two groups of runs, base and other, for one unit of work. The unit is the first that both sides
+-- have; times, launches, FLOPs and bytes are means per unit:
+--   step       a labelled step; its kind (phase and kind) is the stage
+--   iteration  a ProfilerStep. The stage (iteration) is all of it; forward, backward and so on are stages of their own
+--   work       no steps, but both sides launched every operator and shape in the same proportion: the recording of a base run
+--   second     anything else: a second of trace, which tells how the time divides, not how fast the program is
+-- Work outside steps counts per step or iteration too.
+-- The levels of rows; from `step` on, the rows of a stage sum to its device time:
+--   unprofiled  wall time without the profiler: the median; its samples are the medians of the repeats
+--   wall        wall time under the profiler: from the begin of a step, or the end of the step before if that is later, until
+--               host and device are done
+--   idle        time of the step in which the device ran nothing
+--   step        device time
+--   family, module (instances summed), operator, and row: operator and shapes within a module
+-- Rows align by operator, module and shapes; by kernel only if a side names operators for less than half of a stage's time,
+-- as replayed graphs do. They align by module only if both sides name modules for at least half. Shapes of an operator that
+-- both sides have align with themselves. The others align in the order of their first launch if both sides have equally
+-- many, otherwise all together.
 -- noise_ns is half the width of a 99 % interval of the difference (Student's t, pooled variance): over runs if both sides
--- have several, otherwise over steps (unprofiled: over repeats). Two runs of one configuration differ by more than their
--- steps do, so noise over steps is at least 1 % of a step; for a part of a step at least 3 %, or 100 ns a launch.
--- If a side has a single sample, noise is unknown and assumed to be 5 %, or 200 ns a launch.
+-- have several, otherwise over units (unprofiled: over repeats). Two runs of one program differ by more than their steps do,
+-- so noise over steps is at least 1 % of a step; 3 % of a part, or 100 ns a launch; and 5 % of traced wall time, since the
+-- host varies most. With a single sample on a side noise is unknown, and assumed to be 5 % of a step or a part, 200 ns a
+-- launch, 10 % of traced wall time. A base within the noise of 0 has no relative change.
+-- Idle time, and time per second of trace, is more or less, not slower or faster.
 WITH compared_runs AS (
   SELECT 'base' AS side, run_id FROM runs WHERE LIST_CONTAINS($base, run_id)
   UNION ALL
   SELECT 'other' AS side, run_id FROM runs WHERE LIST_CONTAINS($other, run_id)
 ),
-launched AS (
+-- A whole trace without labels is stored as one step of the kind trace, which is no unit of work.
+run_steps AS (
   SELECT
-    c.side, k.run_id, k.rank, k.step_id, k.kernel_id, k.kernel, k.family, k.duration_ns, k.flops, k.dram_bytes,
-    k.dram_bytes_source, k.roof_time_ns, k.confidence,
-    CASE
-      WHEN k.step_id IS NULL THEN '(outside steps)'
-      WHEN k.phase IS NULL AND k.kind IS NULL THEN '(step)'
-      WHEN k.phase = k.kind THEN k.kind
-      ELSE CONCAT_WS(' · ', k.phase, k.kind)
-    END AS own_stage,
-    REGEXP_REPLACE(k.module, '\.[0-9]+', '.*', 'g') AS module,
+    c.side, s.run_id, s.rank, s.step_id, s.phase, s.kind, s.idle_ns, s.end_ns,
+    s.host_start_ns AS begin_ns, s.host_start_ns + s.host_duration_ns AS host_end_ns,
+    (s.phase IS NOT NULL OR s.kind IS NOT NULL) AND COALESCE(s.kind, '') <> 'trace' AS labelled,
+    COALESCE(s.iteration, CASE WHEN s.phase IS NULL AND s.kind IS NULL THEN s.step END) AS iteration
+  FROM compared_runs c
+  JOIN steps s ON s.run_id = c.run_id
+),
+launched AS MATERIALIZED (
+  SELECT
+    c.side, k.run_id, k.rank, k.kernel_id, k.family, k.duration_ns, k.flops, k.dram_bytes, k.dram_bytes_source,
+    k.roof_time_ns, k.confidence, k.phase, k.kernel, k.operator IS NOT NULL AS has_operator,
+    s.step_id, s.kind, s.iteration, COALESCE(s.labelled, FALSE) AS labelled,
+    -- layers of a label (layers.3.mlp) and instances of python events (Layer_3.Linear_21)
+    CASE WHEN REGEXP_FULL_MATCH(k.module, '\w+_[0-9]+(\.\w+_[0-9]+)*') THEN REGEXP_REPLACE(k.module, '_[0-9]+(\.|$)', '_*\1', 'g')
+      ELSE REGEXP_REPLACE(k.module, '\.[0-9]+', '.*', 'g') END AS module,
     -- One name for an operator and its `.out` variant, and for a Triton kernel whatever number the compiler gave it.
     REGEXP_REPLACE(REGEXP_REPLACE(COALESCE(k.operator, k.kernel), '\.out$', ''), '^(triton_.*)_[0-9]+$', '\1') AS operator,
+    REGEXP_REPLACE(k.kernel, '^(triton_.*)_[0-9]+$', '\1') AS kernel_key,
     CASE
       WHEN k.operator LIKE '%.out' THEN REGEXP_REPLACE(k.shapes, ', \[[^][]*\]\]$', ']')
       ELSE COALESCE(k.shapes, '')
     END AS shapes
   FROM compared_runs c
   JOIN placed_kernels k ON k.run_id = c.run_id
+  LEFT JOIN run_steps s ON s.side = c.side AND s.run_id = k.run_id AND s.step_id = k.step_id
 ),
-run_steps AS (
-  SELECT side, own_stage, run_id, COUNT(DISTINCT (rank, step_id)) AS steps, SUM(duration_ns) AS duration_ns
+-- True if every operator and shape has the same share of the launches of both sides.
+proportional AS (
+  SELECT BOOL_AND(base * others = other * bases) AS equal
+  FROM (
+    SELECT
+      COUNT_IF(side = 'base') AS base, SUM(COUNT_IF(side = 'base')) OVER () AS bases,
+      COUNT_IF(side = 'other') AS other, SUM(COUNT_IF(side = 'other')) OVER () AS others
+    FROM launched
+    GROUP BY operator, shapes
+  )
+),
+chosen AS (
+  SELECT
+    CASE
+      WHEN COUNT(DISTINCT CASE WHEN labelled THEN side END) = 2 THEN 'step'
+      WHEN COUNT(DISTINCT CASE WHEN iteration IS NOT NULL THEN side END) = 2 THEN 'iteration'
+      WHEN ANY_VALUE(p.equal) THEN 'work'
+      ELSE 'second'
+    END AS unit,
+    COUNT(DISTINCT CASE WHEN iteration IS NOT NULL AND phase IS NOT NULL THEN side END) = 2 AS has_phases
   FROM launched
-  GROUP BY side, own_stage, run_id
+  CROSS JOIN proportional p
+),
+-- The unit that each kernel belongs to, and its stage before stages of both sides are paired.
+united AS (
+  SELECT
+    l.*,
+    CASE c.unit WHEN 'step' THEN l.step_id WHEN 'iteration' THEN l.iteration ELSE 0 END AS unit_id,
+    CASE
+      WHEN c.unit NOT IN ('step', 'iteration') THEN '(trace)'
+      WHEN c.unit = 'iteration' AND l.iteration IS NOT NULL THEN '(iteration)'
+      WHEN c.unit = 'iteration' OR l.step_id IS NULL THEN '(outside steps)'
+      WHEN NOT l.labelled THEN '(step)'
+      WHEN l.phase = l.kind THEN l.kind
+      ELSE CONCAT_WS(' · ', l.phase, l.kind)
+    END AS own_stage
+  FROM launched l
+  CROSS JOIN chosen c
+),
+phased AS (
+  SELECT * FROM united
+  UNION ALL
+  SELECT u.* REPLACE (COALESCE(u.phase, '(no phase)') AS own_stage)
+  FROM united u
+  JOIN chosen c ON c.unit = 'iteration' AND c.has_phases
+  WHERE u.own_stage = '(iteration)'
+),
+-- The units of each run: of all kinds together, and of a kind.
+run_units AS (
+  SELECT
+    l.side, l.run_id,
+    CASE c.unit
+      WHEN 'second' THEN ANY_VALUE(t.wall_ns) / 1e9
+      WHEN 'work' THEN COUNT(*) / ANY_VALUE(w.launches)
+      ELSE GREATEST(COUNT(DISTINCT CASE WHEN unit_id IS NOT NULL THEN (l.rank, unit_id) END), 1)
+    END AS units,
+    ANY_VALUE(t.wall_ns) AS wall_ns, ANY_VALUE(t.idle_ns) AS idle_ns
+  FROM united l
+  CROSS JOIN chosen c
+  CROSS JOIN (SELECT COUNT(*) / COUNT(DISTINCT run_id) AS launches FROM launched WHERE side = 'base') w
+  LEFT JOIN (
+    SELECT run_id, MAX(end_ns) - MIN(start_ns) AS wall_ns, AVG(idle_ns) AS idle_ns FROM device_timeline GROUP BY run_id
+  ) t ON t.run_id = l.run_id
+  GROUP BY l.side, l.run_id, c.unit
+),
+stage_units AS (
+  SELECT
+    p.side, p.own_stage, p.run_id, SUM(p.duration_ns) AS duration_ns,
+    CASE WHEN c.unit = 'step' AND p.own_stage <> '(outside steps)' THEN COUNT(DISTINCT (p.rank, p.unit_id))
+      ELSE ANY_VALUE(r.units) END AS units
+  FROM phased p
+  CROSS JOIN chosen c
+  JOIN run_units r ON r.side = p.side AND r.run_id = p.run_id
+  GROUP BY p.side, p.own_stage, p.run_id, c.unit
 ),
 kinds AS (
   SELECT
-    side, own_stage, SUM(steps) AS steps, COUNT(*) AS runs,
+    side, own_stage, SUM(units) AS units, COUNT(*) AS runs,
     ROW_NUMBER() OVER (
-      PARTITION BY side ORDER BY own_stage = '(outside steps)', SUM(steps) DESC, SUM(duration_ns) DESC, own_stage
+      PARTITION BY side ORDER BY own_stage = '(outside steps)', SUM(units) DESC, SUM(duration_ns) DESC, own_stage
     ) AS place
-  FROM run_steps
+  FROM stage_units
   GROUP BY side, own_stage
 ),
 -- Kinds of the same name are compared. If the sides share none, the most frequent kind of each is compared.
@@ -65,108 +156,111 @@ shared AS (
 ),
 stages AS (
   SELECT
-    k.side, k.own_stage, k.steps, k.runs,
+    k.side, k.own_stage, k.units, k.runs,
     CASE WHEN s.kinds = 0 AND k.place = 1 THEN m.base_stage || ' → ' || m.other_stage ELSE k.own_stage END AS stage
   FROM kinds k
   CROSS JOIN main_kinds m
   CROSS JOIN shared s
 ),
-with_modules AS (
-  SELECT s.stage
-  FROM launched l
-  JOIN stages s ON s.side = l.side AND s.own_stage = l.own_stage
-  GROUP BY s.stage
-  HAVING SUM(CASE WHEN l.side = 'base' AND l.module IS NOT NULL THEN l.duration_ns ELSE 0 END)
-      >= 0.5 * SUM(CASE WHEN l.side = 'base' THEN l.duration_ns ELSE 0 END)
-    AND SUM(CASE WHEN l.side = 'other' AND l.module IS NOT NULL THEN l.duration_ns ELSE 0 END)
-      >= 0.5 * SUM(CASE WHEN l.side = 'other' THEN l.duration_ns ELSE 0 END)
+-- What both sides name for at least half of a stage's time; a stage of one side is named as that side names it.
+named AS (
+  SELECT stage, MIN(modules) >= 0.5 AS by_module, MIN(operators) >= 0.5 AS by_operator
+  FROM (
+    SELECT
+      s.stage, s.side,
+      SUM(CASE WHEN p.module IS NOT NULL THEN p.duration_ns ELSE 0 END) / NULLIF(SUM(p.duration_ns), 0) AS modules,
+      SUM(CASE WHEN p.has_operator THEN p.duration_ns ELSE 0 END) / NULLIF(SUM(p.duration_ns), 0) AS operators
+    FROM phased p
+    JOIN stages s ON s.side = p.side AND s.own_stage = p.own_stage
+    GROUP BY s.stage, s.side
+  )
+  GROUP BY stage
 ),
 staged AS (
   SELECT
-    l.*, s.stage,
-    CASE WHEN w.stage IS NULL THEN '(any module)' ELSE COALESCE(l.module, '(no module)') END AS row_module
-  FROM launched l
-  JOIN stages s ON s.side = l.side AND s.own_stage = l.own_stage
-  LEFT JOIN with_modules w ON w.stage = s.stage
+    p.* EXCLUDE (operator, module, shapes), s.stage,
+    NOT COALESCE(n.by_operator, TRUE) AS by_kernel,
+    CASE WHEN n.by_module THEN COALESCE(p.module, '(no module)') ELSE '(any module)' END AS module,
+    CASE WHEN by_kernel THEN p.kernel_key ELSE p.operator END AS operator,
+    CASE WHEN by_kernel THEN '' ELSE p.shapes END AS shapes
+  FROM phased p
+  JOIN stages s ON s.side = p.side AND s.own_stage = p.own_stage
+  JOIN named n ON n.stage = s.stage
 ),
 -- `sides` is 2 for shapes that both sides have.
 shape_sides AS (
   SELECT
-    side, stage, row_module, operator, shapes,
-    COUNT(*) OVER (PARTITION BY stage, row_module, operator, shapes) AS sides,
+    side, stage, module, operator, shapes,
+    COUNT(*) OVER (PARTITION BY stage, module, operator, shapes) AS sides,
     MIN(kernel_id) AS first_launch
   FROM staged
-  GROUP BY side, stage, row_module, operator, shapes
+  GROUP BY side, stage, module, operator, shapes
 ),
 shape_places AS (
   SELECT
-    side, stage, row_module, operator, shapes, sides,
-    ROW_NUMBER() OVER (PARTITION BY side, stage, row_module, operator, sides ORDER BY first_launch, shapes) AS place,
-    SUM(CASE WHEN side = 'base' THEN 1 ELSE 0 END) OVER (PARTITION BY stage, row_module, operator, sides) AS base_shapes,
-    SUM(CASE WHEN side = 'other' THEN 1 ELSE 0 END) OVER (PARTITION BY stage, row_module, operator, sides) AS other_shapes
+    side, stage, module, operator, shapes, sides,
+    ROW_NUMBER() OVER (PARTITION BY side, stage, module, operator, sides ORDER BY first_launch, shapes) AS place,
+    SUM(CASE WHEN side = 'base' THEN 1 ELSE 0 END) OVER (PARTITION BY stage, module, operator, sides) AS base_shapes,
+    SUM(CASE WHEN side = 'other' THEN 1 ELSE 0 END) OVER (PARTITION BY stage, module, operator, sides) AS other_shapes
   FROM shape_sides
 ),
-aligned AS (
-  SELECT
-    g.*,
-    CASE
-      WHEN p.sides = 2 OR p.base_shapes = 0 OR p.other_shapes = 0 THEN g.shapes
-      WHEN p.base_shapes = p.other_shapes THEN 'place ' || p.place
-      ELSE 'all other'
-    END AS row_shapes
-  FROM staged g
-  JOIN shape_places p
-    ON p.side = g.side AND p.stage = g.stage AND p.row_module = g.row_module AND p.operator = g.operator
-    AND p.shapes = g.shapes
-),
-levelled AS (
+-- Each launch once for each level; `key` is what rows of the level align by.
+levelled AS MATERIALIZED (
   SELECT
     v.level, a.*,
-    CASE WHEN v.level = 'family' THEN a.family ELSE '' END AS key_family,
-    CASE WHEN v.level IN ('module', 'row') THEN a.row_module ELSE '' END AS key_module,
-    CASE WHEN v.level IN ('operator', 'row') THEN a.operator ELSE '' END AS key_operator,
-    CASE WHEN v.level = 'row' THEN a.row_shapes ELSE '' END AS key_shapes
-  FROM aligned a
-  CROSS JOIN (
-    SELECT 'step' AS level UNION ALL SELECT 'family' UNION ALL SELECT 'module' UNION ALL SELECT 'operator' UNION ALL SELECT 'row'
-  ) v
+    CASE v.level
+      WHEN 'family' THEN [a.family]
+      WHEN 'module' THEN [a.module]
+      WHEN 'operator' THEN [a.operator]
+      WHEN 'row' THEN [a.module, a.operator, CASE
+        WHEN p.sides = 2 OR p.base_shapes = 0 OR p.other_shapes = 0 THEN a.shapes
+        WHEN p.base_shapes = p.other_shapes THEN 'place ' || p.place
+        ELSE 'all other'
+      END]
+      ELSE []
+    END AS key
+  FROM staged a
+  JOIN shape_places p USING (side, stage, module, operator, shapes)
+  CROSS JOIN (SELECT UNNEST(['step', 'family', 'module', 'operator', 'row']) AS level) v
 ),
-per_step AS (
+per_unit AS (
   SELECT
-    level, stage, key_family, key_module, key_operator, key_shapes, side, own_stage, run_id, rank, step_id,
-    SUM(duration_ns) AS duration_ns
-  FROM levelled
-  GROUP BY ALL
+    l.level, l.stage, l.key, l.side, l.own_stage, l.run_id, l.rank, l.unit_id,
+    -- a whole trace, and all that is outside steps, is one sample of the mean
+    SUM(l.duration_ns) / CASE WHEN l.stage IN ('(trace)', '(outside steps)') THEN ANY_VALUE(u.units) ELSE 1 END AS duration_ns,
+    ANY_VALUE(u.units) AS units
+  FROM levelled l
+  JOIN stage_units u ON u.side = l.side AND u.own_stage = l.own_stage AND u.run_id = l.run_id
+  GROUP BY l.level, l.stage, l.key, l.side, l.own_stage, l.run_id, l.rank, l.unit_id
 ),
 per_run AS (
   SELECT
-    p.level, p.stage, p.key_family, p.key_module, p.key_operator, p.key_shapes, p.side,
-    SUM(p.duration_ns) / ANY_VALUE(r.steps) AS ns_per_step
-  FROM per_step p
-  JOIN run_steps r ON r.side = p.side AND r.own_stage = p.own_stage AND r.run_id = p.run_id
-  GROUP BY p.level, p.stage, p.key_family, p.key_module, p.key_operator, p.key_shapes, p.side, p.run_id
+    level, stage, key, side,
+    SUM(duration_ns) / CASE WHEN stage IN ('(trace)', '(outside steps)') THEN 1 ELSE ANY_VALUE(units) END AS ns_per_unit
+  FROM per_unit
+  GROUP BY level, stage, key, side, run_id
 ),
 -- VAR_POP * COUNT is the sum of squared deviations, which pools over sides.
-over_steps AS (
+over_units AS (
   SELECT
-    level, stage, key_family, key_module, key_operator, key_shapes, side,
-    COUNT(*) AS step_samples, VAR_POP(duration_ns) * COUNT(*) AS step_squares,
+    level, stage, key, side, COUNT(*) AS unit_samples, VAR_POP(duration_ns) * COUNT(*) AS unit_squares,
     MIN(duration_ns) AS low_ns, MAX(duration_ns) AS high_ns
-  FROM per_step
+  FROM per_unit
   GROUP BY ALL
 ),
 over_runs AS (
   SELECT
-    level, stage, key_family, key_module, key_operator, key_shapes, side,
-    COUNT(*) AS run_samples, AVG(ns_per_step) AS run_mean_ns, VAR_POP(ns_per_step) * COUNT(*) AS run_squares
+    level, stage, key, side, COUNT(*) AS run_samples, AVG(ns_per_unit) AS run_mean_ns,
+    VAR_POP(ns_per_unit) * COUNT(*) AS run_squares
   FROM per_run
   GROUP BY ALL
 ),
 summed AS (
   SELECT
-    l.level, l.stage, l.key_family, l.key_module, l.key_operator, l.key_shapes, l.side,
-    ANY_VALUE(s.steps) AS steps,
+    l.level, l.stage, l.key, l.side,
+    ANY_VALUE(s.units) AS units,
     ANY_VALUE(s.runs) AS runs,
+    ANY_VALUE(l.by_kernel) AS by_kernel,
     ARG_MAX(l.family, l.duration_ns) AS family,
     STRING_AGG(DISTINCT CASE WHEN l.level = 'row' THEN NULLIF(l.shapes, '') END, ' and ' ORDER BY
       CASE WHEN l.level = 'row' THEN NULLIF(l.shapes, '') END) AS shapes,
@@ -181,58 +275,109 @@ summed AS (
     CASE WHEN COUNT(CASE WHEN l.confidence = 'low' THEN 1 END) > 0 THEN 'low' ELSE 'high' END AS confidence
   FROM levelled l
   JOIN stages s ON s.side = l.side AND s.own_stage = l.own_stage
-  GROUP BY l.level, l.stage, l.key_family, l.key_module, l.key_operator, l.key_shapes, l.side
+  GROUP BY l.level, l.stage, l.key, l.side
 ),
 -- A row that some runs lack is zero in them: their share adds (mean)^2 each to the squares.
 measured AS (
-  SELECT s.*, s.duration_ns / s.steps AS ns_per_step,
-    t.step_samples, t.step_squares, t.low_ns, t.high_ns, t.step_samples / s.steps AS step_presence,
+  SELECT
+    s.*, s.duration_ns / s.units AS ns_per_unit, s.launches / s.units AS launches_per_unit,
+    t.unit_samples, t.unit_squares, t.low_ns, t.high_ns, LEAST(t.unit_samples / s.units, 1) AS unit_presence,
     s.runs AS run_samples,
-    r.run_squares + r.run_samples * (1 - r.run_samples / s.runs) * r.run_mean_ns * r.run_mean_ns AS run_squares
+    r.run_squares + r.run_samples * (1 - r.run_samples / s.runs) * r.run_mean_ns * r.run_mean_ns AS run_squares,
+    CASE WHEN level = 'step' THEN 0.01 * ns_per_unit ELSE GREATEST(0.03 * ns_per_unit, 100 * launches_per_unit) END AS floor_ns,
+    GREATEST(0.05 * ns_per_unit, 200 * launches_per_unit) AS assumed_ns
   FROM summed s
-  JOIN over_steps t USING (level, stage, key_family, key_module, key_operator, key_shapes, side)
-  JOIN over_runs r USING (level, stage, key_family, key_module, key_operator, key_shapes, side)
+  JOIN over_units t USING (level, stage, key, side)
+  JOIN over_runs r USING (level, stage, key, side)
 ),
+-- Windows of steps or iterations that have device work: host and device are done at done_ns.
+windows AS (
+  SELECT
+    s.side, s.run_id, s.rank, MIN(s.begin_ns) AS begin_ns, GREATEST(MAX(s.host_end_ns), MAX(s.end_ns)) AS done_ns,
+    SUM(s.idle_ns) AS idle_ns,
+    CASE
+      WHEN c.unit = 'iteration' THEN '(iteration)'
+      WHEN NOT ANY_VALUE(s.labelled) THEN '(step)'
+      WHEN ANY_VALUE(s.phase) = ANY_VALUE(s.kind) THEN ANY_VALUE(s.kind)
+      ELSE CONCAT_WS(' · ', ANY_VALUE(s.phase), ANY_VALUE(s.kind))
+    END AS own_stage
+  FROM run_steps s
+  JOIN chosen c ON c.unit = 'step' OR (c.unit = 'iteration' AND s.iteration IS NOT NULL)
+  WHERE s.end_ns IS NOT NULL
+  GROUP BY s.side, s.run_id, s.rank, c.unit, CASE c.unit WHEN 'step' THEN s.step_id ELSE s.iteration END
+),
+spans AS (
+  SELECT
+    side, own_stage, run_id, idle_ns,
+    done_ns - GREATEST(begin_ns, COALESCE(
+      LAG(done_ns) OVER (PARTITION BY side, run_id, rank ORDER BY done_ns, begin_ns DESC), begin_ns
+    )) AS wall_ns
+  FROM windows
+  UNION ALL
+  SELECT r.side, '(trace)', r.run_id, r.idle_ns / r.units, CASE WHEN c.unit = 'work' THEN r.wall_ns / r.units END
+  FROM run_units r
+  JOIN chosen c ON c.unit IN ('work', 'second')
+),
+-- Times of whole units, one value a sample: repeats without the profiler, units under it.
 timed AS (
   SELECT
-    c.side, t.run_id, t."repeat", t.value_ns,
-    COALESCE(s.stage, CASE WHEN t.phase = t.kind THEN t.kind ELSE CONCAT_WS(' · ', t.phase, t.kind) END) AS stage
+    'unprofiled' AS level, c.side, t.run_id, t."repeat" AS sample, t.value_ns AS ns, NULL AS wall_ns,
+    CASE
+      WHEN t.phase IS NULL AND t.kind IS NULL THEN CASE WHEN u.unit = 'iteration' THEN '(iteration)' ELSE '(step)' END
+      WHEN t.phase = t.kind THEN t.kind
+      ELSE CONCAT_WS(' · ', t.phase, t.kind)
+    END AS own_stage
   FROM compared_runs c
+  CROSS JOIN chosen u
   JOIN timings t ON t.run_id = c.run_id AND t.metric = 'step'
-  LEFT JOIN stages s
-    ON s.side = c.side
-    AND s.own_stage = CASE WHEN t.phase = t.kind THEN t.kind ELSE CONCAT_WS(' · ', t.phase, t.kind) END
+  UNION ALL
+  SELECT 'wall', side, run_id, ROW_NUMBER() OVER (ORDER BY side, run_id), wall_ns, wall_ns, own_stage FROM spans
+  UNION ALL
+  SELECT 'idle', side, run_id, ROW_NUMBER() OVER (ORDER BY side, run_id), idle_ns, wall_ns, own_stage FROM spans
 ),
-timed_repeats AS (
-  SELECT side, stage, run_id, "repeat", MEDIAN(value_ns) AS ns FROM timed GROUP BY side, stage, run_id, "repeat"
+timed_stages AS (
+  SELECT t.*, COALESCE(s.stage, t.own_stage) AS stage
+  FROM timed t
+  LEFT JOIN stages s ON s.side = t.side AND s.own_stage = t.own_stage
+  WHERE t.ns IS NOT NULL
+),
+timed_samples AS (
+  SELECT level, side, stage, run_id, sample, MEDIAN(ns) AS ns FROM timed_stages GROUP BY ALL
 ),
 timed_runs AS (
-  SELECT side, stage, run_id, MEDIAN(value_ns) AS ns FROM timed GROUP BY side, stage, run_id
+  SELECT level, side, stage, run_id, CASE WHEN level = 'unprofiled' THEN MEDIAN(ns) ELSE AVG(ns) END AS ns
+  FROM timed_stages
+  GROUP BY level, side, stage, run_id
 ),
-unprofiled AS (
+-- Repeats vary around their median; of traced units every one counts.
+whole AS (
   SELECT
-    m.*, p.step_samples, p.step_squares, p.low_ns, p.high_ns, r.run_samples, r.run_squares
-  FROM (SELECT side, stage, COUNT(*) AS steps, MEDIAN(value_ns) AS ns_per_step FROM timed GROUP BY side, stage) m
+    m.*, p.unit_samples, p.unit_squares, p.low_ns, p.high_ns, r.run_samples, r.run_squares,
+    CASE WHEN level = 'unprofiled' THEN 0.01 * ns_per_unit ELSE 0.05 * COALESCE(wall_ns, ns_per_unit) END AS floor_ns,
+    CASE WHEN level = 'unprofiled' THEN 0.05 * ns_per_unit ELSE 0.1 * COALESCE(wall_ns, ns_per_unit) END AS assumed_ns
+  FROM (
+    SELECT
+      level, side, stage, COUNT(*) AS units, AVG(wall_ns) AS wall_ns,
+      CASE WHEN level = 'unprofiled' THEN MEDIAN(ns) ELSE AVG(ns) END AS ns_per_unit
+    FROM timed_stages
+    GROUP BY level, side, stage
+  ) m
   JOIN (
-    SELECT side, stage, COUNT(*) AS step_samples, VAR_POP(ns) * COUNT(*) AS step_squares, MIN(ns) AS low_ns, MAX(ns) AS high_ns
-    FROM timed_repeats
-    GROUP BY side, stage
-  ) p USING (side, stage)
+    SELECT
+      level, side, stage, COUNT(*) AS unit_samples, VAR_POP(ns) * COUNT(*) AS unit_squares, MIN(ns) AS low_ns, MAX(ns) AS high_ns
+    FROM timed_samples
+    GROUP BY level, side, stage
+  ) p USING (level, side, stage)
   JOIN (
-    SELECT side, stage, COUNT(*) AS run_samples, VAR_POP(ns) * COUNT(*) AS run_squares FROM timed_runs GROUP BY side, stage
-  ) r USING (side, stage)
+    SELECT level, side, stage, COUNT(*) AS run_samples, VAR_POP(ns) * COUNT(*) AS run_squares
+    FROM timed_runs
+    GROUP BY level, side, stage
+  ) r USING (level, side, stage)
 ),
 sampled AS (
-  SELECT
-    level, stage, key_family, key_module, key_operator, key_shapes, side, steps, family, shapes, kernels, launches,
-    duration_ns, ns_per_step, flops, dram_bytes, dram_bytes_source, roof_fraction, confidence, low_ns, high_ns,
-    step_samples, step_squares, step_presence, run_samples, run_squares
-  FROM measured
-  UNION ALL
-  SELECT
-    'unprofiled', stage, '', '', '', '', side, steps, NULL, NULL, NULL, NULL, NULL, ns_per_step, NULL, NULL, NULL, NULL,
-    NULL, low_ns, high_ns, step_samples, step_squares, 1, run_samples, run_squares
-  FROM unprofiled
+  SELECT * EXCLUDE (runs) FROM measured
+  UNION ALL BY NAME
+  SELECT * EXCLUDE (wall_ns), CAST([] AS VARCHAR[]) AS key, 1 AS unit_presence FROM whole
 ),
 clocks AS (
   SELECT c.side, MEDIAN(t.sm_clock_hz) AS sm_clock_hz
@@ -242,122 +387,113 @@ clocks AS (
 ),
 joined AS (
   SELECT
-    level, stage, key_family, key_module, key_operator, key_shapes,
+    level, stage, key,
     COALESCE(o.family, b.family) AS family,
-    COALESCE(b.steps, bs.steps) AS base_steps,
-    COALESCE(o.steps, os.steps) AS other_steps,
-    b.shapes AS base_shapes, o.shapes AS other_shapes, b.kernels AS base_kernels, o.kernels AS other_kernels,
-    b.launches AS base_launches, o.launches AS other_launches,
-    b.duration_ns AS base_duration_ns, o.duration_ns AS other_duration_ns,
-    b.ns_per_step AS base_ns_per_step, o.ns_per_step AS other_ns_per_step,
-    b.low_ns AS base_low_ns, b.high_ns AS base_high_ns, o.low_ns AS other_low_ns, o.high_ns AS other_high_ns,
-    COALESCE(o.ns_per_step, 0) - COALESCE(b.ns_per_step, 0) AS delta_ns_per_step,
-    b.flops AS base_flops, o.flops AS other_flops, b.dram_bytes AS base_bytes, o.dram_bytes AS other_bytes,
-    b.dram_bytes_source AS base_bytes_source, o.dram_bytes_source AS other_bytes_source,
-    b.roof_fraction AS base_roof_fraction, o.roof_fraction AS other_roof_fraction,
-    b.confidence AS base_confidence, o.confidence AS other_confidence,
+    COALESCE(o.by_kernel, b.by_kernel, FALSE) AS by_kernel,
+    COALESCE(b.units, bs.units) AS base_units,
+    COALESCE(o.units, os.units) AS other_units,
+    COLUMNS(b.* EXCLUDE (level, stage, key, side, units, family, by_kernel)) AS 'base_\0',
+    COLUMNS(o.* EXCLUDE (level, stage, key, side, units, family, by_kernel)) AS 'other_\0',
+    COALESCE(o.ns_per_unit, 0) - COALESCE(b.ns_per_unit, 0) AS delta_ns,
     CASE
       WHEN b.run_samples > 1 AND o.run_samples > 1 THEN 'runs'
-      WHEN b.step_samples > 1 AND o.step_samples > 1 THEN 'steps'
+      WHEN b.unit_samples > 1 AND o.unit_samples > 1 THEN 'steps'
       WHEN b.side IS NOT NULL AND o.side IS NOT NULL THEN 'unknown'
     END AS noise_basis,
-    CASE WHEN level IN ('unprofiled', 'step') THEN 0.01 * b.ns_per_step
-      ELSE GREATEST(0.03 * b.ns_per_step, 100 * b.launches / b.steps) END AS floor_ns,
     b.run_samples + o.run_samples - 2 AS run_freedom,
-    (b.run_squares + o.run_squares) / NULLIF(b.run_samples + o.run_samples - 2, 0)
-      * (1 / b.run_samples + 1 / o.run_samples) AS run_variance,
-    b.step_samples + o.step_samples - 2 AS step_freedom,
-    (b.step_squares + o.step_squares) / NULLIF(b.step_samples + o.step_samples - 2, 0)
-      * (b.step_presence * b.step_presence / b.step_samples + o.step_presence * o.step_presence / o.step_samples)
-      AS step_variance
+    (b.run_squares + o.run_squares) / NULLIF(run_freedom, 0) * (1 / b.run_samples + 1 / o.run_samples) AS run_variance,
+    b.unit_samples + o.unit_samples - 2 AS unit_freedom,
+    (b.unit_squares + o.unit_squares) / NULLIF(unit_freedom, 0)
+      * (b.unit_presence * b.unit_presence / b.unit_samples + o.unit_presence * o.unit_presence / o.unit_samples)
+      AS unit_variance
   FROM (SELECT * FROM sampled WHERE side = 'base') b
-  FULL JOIN (SELECT * FROM sampled WHERE side = 'other') o
-    USING (level, stage, key_family, key_module, key_operator, key_shapes)
-  LEFT JOIN (SELECT stage, steps FROM stages WHERE side = 'base') bs USING (stage)
-  LEFT JOIN (SELECT stage, steps FROM stages WHERE side = 'other') os USING (stage)
+  FULL JOIN (SELECT * FROM sampled WHERE side = 'other') o USING (level, stage, key)
+  LEFT JOIN (SELECT stage, units FROM stages WHERE side = 'base') bs USING (stage)
+  LEFT JOIN (SELECT stage, units FROM stages WHERE side = 'other') os USING (stage)
 ),
 -- The factors are Student's t, both tails 1 %, for the fewest degrees of freedom of each branch.
 bounded AS (
   SELECT
     j.*,
     CASE noise_basis
-      WHEN 'unknown' THEN GREATEST(0.05 * base_ns_per_step, 200 * COALESCE(base_launches, 0) / base_steps)
+      WHEN 'unknown' THEN base_assumed_ns
       WHEN 'runs' THEN SQRT(run_variance) * CASE
         WHEN run_freedom < 3 THEN 9.92 WHEN run_freedom < 4 THEN 5.84 WHEN run_freedom < 6 THEN 4.60
         WHEN run_freedom < 10 THEN 3.71 WHEN run_freedom < 30 THEN 3.17 ELSE 2.75 END
-      WHEN 'steps' THEN GREATEST(floor_ns, SQRT(step_variance) * CASE
-        WHEN step_freedom < 3 THEN 9.92 WHEN step_freedom < 4 THEN 5.84 WHEN step_freedom < 6 THEN 4.60
-        WHEN step_freedom < 10 THEN 3.71 WHEN step_freedom < 30 THEN 3.17 ELSE 2.75 END)
+      WHEN 'steps' THEN GREATEST(base_floor_ns, SQRT(unit_variance) * CASE
+        WHEN unit_freedom < 3 THEN 9.92 WHEN unit_freedom < 4 THEN 5.84 WHEN unit_freedom < 6 THEN 4.60
+        WHEN unit_freedom < 10 THEN 3.71 WHEN unit_freedom < 30 THEN 3.17 ELSE 2.75 END)
     END AS noise_ns
   FROM joined j
 ),
 judged AS (
   SELECT
-    b.*,
+    b.*, c.unit,
+    CASE level WHEN 'operator' THEN key[1] WHEN 'row' THEN key[2] END AS operator,
     CASE
-      WHEN base_ns_per_step IS NULL THEN 'added'
-      WHEN other_ns_per_step IS NULL THEN 'gone'
-      WHEN ABS(delta_ns_per_step) <= noise_ns THEN 'same'
-      WHEN delta_ns_per_step > 0 THEN 'slower'
+      WHEN base_ns_per_unit IS NULL THEN 'added'
+      WHEN other_ns_per_unit IS NULL THEN 'gone'
+      WHEN ABS(delta_ns) <= noise_ns THEN 'same'
+      WHEN c.unit = 'second' OR level = 'idle' THEN CASE WHEN delta_ns > 0 THEN 'more' ELSE 'less' END
+      WHEN delta_ns > 0 THEN 'slower'
       ELSE 'faster'
     END AS status,
-    base_bytes / NULLIF(base_steps, 0) AS base_bytes_per_step,
-    other_bytes / NULLIF(other_steps, 0) AS other_bytes_per_step,
-    base_flops / NULLIF(base_steps, 0) AS base_flops_per_step,
-    other_flops / NULLIF(other_steps, 0) AS other_flops_per_step,
-    base_launches / NULLIF(base_steps, 0) AS base_launches_per_step,
-    other_launches / NULLIF(other_steps, 0) AS other_launches_per_step,
+    base_flops / base_units AS base_flops_per_unit, other_flops / other_units AS other_flops_per_unit,
+    base_dram_bytes / base_units AS base_bytes_per_unit, other_dram_bytes / other_units AS other_bytes_per_unit,
+    MAX(CASE WHEN level = 'step' AND ABS(delta_ns) <= noise_ns THEN 1 ELSE 0 END) OVER (PARTITION BY stage) = 1 AS within_noise,
     base_kernels = other_kernels AND COALESCE(base_shapes, '') = COALESCE(other_shapes, '') AS like_for_like,
-    base_bytes_source = other_bytes_source AS like_bytes
+    base_dram_bytes_source = other_dram_bytes_source AS like_bytes
   FROM bounded b
+  CROSS JOIN chosen c
 )
 SELECT
-  j.level, j.stage,
-  CASE WHEN j.level NOT IN ('unprofiled', 'step') THEN j.family END AS family,
-  NULLIF(j.key_module, '') AS module,
-  NULLIF(j.key_operator, '') AS operator,
-  j.base_shapes, j.other_shapes, j.status,
-  j.base_ns_per_step, j.other_ns_per_step, j.delta_ns_per_step,
-  j.delta_ns_per_step / NULLIF(j.base_ns_per_step, 0) AS change,
-  j.delta_ns_per_step / NULLIF(SUM(j.delta_ns_per_step) OVER (PARTITION BY j.level, j.stage), 0) AS share_of_change,
+  j.level, j.stage, j.unit,
+  CASE WHEN j.level IN ('family', 'module', 'operator', 'row') THEN j.family END AS family,
+  CASE WHEN j.level IN ('module', 'row') THEN j.key[1] END AS module,
+  j.operator, j.by_kernel, j.base_shapes, j.other_shapes, j.status,
+  j.base_ns_per_unit AS base_ns_per_step, j.other_ns_per_unit AS other_ns_per_step, j.delta_ns AS delta_ns_per_step,
+  CASE WHEN j.base_ns_per_unit > COALESCE(j.noise_ns, 0) THEN j.delta_ns / j.base_ns_per_unit END AS change,
+  CASE WHEN j.level NOT IN ('unprofiled', 'wall', 'idle') AND NOT j.within_noise THEN
+    j.delta_ns / NULLIF(SUM(j.delta_ns) OVER (PARTITION BY j.level, j.stage), 0) END AS share_of_change,
   j.noise_ns, j.noise_basis,
-  CASE WHEN j.status IN ('added', 'gone') AND j.key_operator LIKE 'triton%fused%_' THEN
-    NULLIF('fuses ' || REGEXP_REPLACE(j.key_operator, '^triton_[a-z]+_fused_?', ''), 'fuses ')
-  WHEN j.status IN ('faster', 'slower') AND j.level <> 'unprofiled' THEN NULLIF(CONCAT_WS(', ',
+  CASE WHEN j.status IN ('added', 'gone') AND j.operator LIKE 'triton%fused%_' THEN
+    NULLIF('fuses ' || REGEXP_REPLACE(j.operator, '^triton_[a-z]+_fused_?', ''), 'fuses ')
+  WHEN j.status NOT IN ('added', 'gone', 'same') AND j.level NOT IN ('unprofiled', 'wall', 'idle') THEN NULLIF(CONCAT_WS(', ',
     CASE WHEN COALESCE(j.base_shapes, '') <> COALESCE(j.other_shapes, '') THEN 'other shapes' END,
     CASE
-      WHEN j.other_launches_per_step > j.base_launches_per_step THEN 'more launches'
-      WHEN j.other_launches_per_step < j.base_launches_per_step THEN 'fewer launches'
+      WHEN j.other_launches_per_unit > j.base_launches_per_unit THEN 'more launches'
+      WHEN j.other_launches_per_unit < j.base_launches_per_unit THEN 'fewer launches'
     END,
     CASE WHEN j.base_kernels <> j.other_kernels THEN 'other kernels' END,
     CASE
-      WHEN j.other_flops_per_step > 1.01 * j.base_flops_per_step THEN 'more FLOPs'
-      WHEN j.other_flops_per_step < 0.99 * j.base_flops_per_step THEN 'fewer FLOPs'
+      WHEN j.other_flops_per_unit > 1.01 * j.base_flops_per_unit THEN 'more FLOPs'
+      WHEN j.other_flops_per_unit < 0.99 * j.base_flops_per_unit THEN 'fewer FLOPs'
     END,
     CASE
       WHEN NOT j.like_bytes THEN NULL
-      WHEN j.other_bytes_per_step > 1.01 * j.base_bytes_per_step THEN 'more bytes'
-      WHEN j.other_bytes_per_step < 0.99 * j.base_bytes_per_step THEN 'fewer bytes'
+      WHEN j.other_bytes_per_unit > 1.01 * j.base_bytes_per_unit THEN 'more bytes'
+      WHEN j.other_bytes_per_unit < 0.99 * j.base_bytes_per_unit THEN 'fewer bytes'
     END,
     CASE
       WHEN j.other_roof_fraction > 1.02 * j.base_roof_fraction THEN 'closer to the roof'
       WHEN j.other_roof_fraction < 0.98 * j.base_roof_fraction THEN 'further from the roof'
     END,
     CASE
-      WHEN j.like_for_like AND j.delta_ns_per_step > 0 AND oc.sm_clock_hz < 0.99 * bc.sm_clock_hz THEN 'lower clock'
-      WHEN j.like_for_like AND j.delta_ns_per_step < 0 AND oc.sm_clock_hz > 1.01 * bc.sm_clock_hz THEN 'higher clock'
+      WHEN j.like_for_like AND j.delta_ns > 0 AND oc.sm_clock_hz < 0.99 * bc.sm_clock_hz THEN 'lower clock'
+      WHEN j.like_for_like AND j.delta_ns < 0 AND oc.sm_clock_hz > 1.01 * bc.sm_clock_hz THEN 'higher clock'
     END
   ), '') END AS why,
   j.base_low_ns, j.base_high_ns, j.other_low_ns, j.other_high_ns,
-  j.base_steps, j.other_steps, j.base_duration_ns, j.other_duration_ns,
-  j.base_launches_per_step, j.other_launches_per_step,
-  j.base_flops_per_step, j.other_flops_per_step,
-  j.base_bytes_per_step, j.other_bytes_per_step, j.base_bytes_source, j.other_bytes_source,
+  j.base_units AS base_steps, j.other_units AS other_steps, j.base_duration_ns, j.other_duration_ns,
+  j.base_launches_per_unit AS base_launches_per_step, j.other_launches_per_unit AS other_launches_per_step,
+  j.base_flops_per_unit AS base_flops_per_step, j.other_flops_per_unit AS other_flops_per_step,
+  j.base_bytes_per_unit AS base_bytes_per_step, j.other_bytes_per_unit AS other_bytes_per_step,
+  j.base_dram_bytes_source AS base_bytes_source, j.other_dram_bytes_source AS other_bytes_source,
   j.base_roof_fraction, j.other_roof_fraction, j.base_confidence, j.other_confidence,
   j.base_kernels, j.other_kernels
 FROM judged j
 LEFT JOIN clocks bc ON bc.side = 'base'
 LEFT JOIN clocks oc ON oc.side = 'other'
 ORDER BY
-  CASE j.level WHEN 'unprofiled' THEN 0 WHEN 'step' THEN 1 WHEN 'family' THEN 2 WHEN 'module' THEN 3 WHEN 'operator' THEN 4 ELSE 5 END,
-  j.stage, ABS(j.delta_ns_per_step) DESC, j.key_module, j.key_operator, j.key_shapes, j.key_family
+  LIST_POSITION(['unprofiled', 'wall', 'idle', 'step', 'family', 'module', 'operator', 'row'], j.level),
+  j.stage, ABS(j.delta_ns) DESC, j.key, j.family

@@ -15,7 +15,7 @@ function drawControls() {
 function render() {
   drawControls();
   const rows = shown();
-  $("sum").textContent = `${plural(rows.length, "row")} · ${signed(sum(rows, "delta_ns_per_step"))} a step`;
+  $("sum").textContent = `${plural(rows.length, "row")} · ${signed(sum(rows, "delta_ns_per_step"))} per ${DATA.unit}`;
   drawChanges(rows);
   drawMoves(rows);
   drawTable(rows);

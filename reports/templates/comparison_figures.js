@@ -12,7 +12,7 @@ function drawChanges(rows) {
   const all = sum(inView(), "delta_ns_per_step");
   const closes = whole && Math.abs(all - whole.delta_ns_per_step) < 1e-6 * Math.max(1, whole.base_ns_per_step || 0, whole.other_ns_per_step || 0);
   const part = rows.length < inView().length ? `; shown are ${plural(rows.length, "row")} of ${count(inView().length)}, ${signed(sum(rows, "delta_ns_per_step"))}` : "";
-  $("changes-title").textContent = `${state.stage}: device time per step, ${DATA.levels[state.level].toLowerCase()}`;
+  $("changes-title").textContent = `${state.stage}: device time per ${DATA.unit}, ${DATA.levels[state.level].toLowerCase()}`;
   $("changes-note").textContent = whole ? `All rows together: ${signed(all)} ${closes ? "=" : "≠"} ${duration(whole.other_ns_per_step || 0)} after − ${duration(whole.base_ns_per_step || 0)} before${part}. Faded bars are within noise.` : "";
 }
 
@@ -113,5 +113,5 @@ function drawMovesInLane(rows) {
   Object.assign(layout.yaxis, { categoryarray: present, range: [-0.6, present.length - 0.4] });
   draw("lane-figure", moves(rows, "lane"), layout);
   const own = rows.filter((row) => sidesOf(row, "lane").length);
-  $("lane-note").textContent = `${plural(own.length, "row")}, ${signed(sum(own, "delta_ns_per_step"))} per step.`;
+  $("lane-note").textContent = `${plural(own.length, "row")}, ${signed(sum(own, "delta_ns_per_step"))} per ${DATA.unit}.`;
 }

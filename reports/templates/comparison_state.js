@@ -7,7 +7,7 @@ const familyOrder = (name) => (FAMILIES.includes(name) ? FAMILIES.indexOf(name) 
 const ROWS = DATA.rows;
 ROWS.forEach((row, i) => { row.index = i; });
 
-const STATUSES = ["slower", "added", "faster", "gone", "same"];
+const STATUSES = ["slower", "more", "added", "faster", "less", "gone", "same"];
 const FRAGMENT = new URLSearchParams(location.hash.slice(1));
 const state = { stage: DATA.stages[0], level: DATA.level, statuses: new Set(), search: "", sort: "delta_ns_per_step", descending: true, chosen: null };
 const chosenRuns = () => [{ name: "compare" }];

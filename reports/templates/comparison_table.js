@@ -7,7 +7,7 @@ const COLUMNS = [
   { title: "before", key: "base_ns_per_step", show: (row) => duration(row.base_ns_per_step), number: true },
   { title: "after", key: "other_ns_per_step", show: (row) => duration(row.other_ns_per_step), number: true },
   { title: "change", key: "delta_ns_per_step", show: (row) => signed(row.delta_ns_per_step), number: true, size: true },
-  { title: "%", key: "change", show: (row) => change(row.change), number: true, size: true },
+  { title: "%", key: "change", show: (row) => change(row.change) || "—", number: true, size: true },
   { title: "", key: "status", show: (row) => row.status, status: true },
   { title: "noise", key: "noise_ns", show: noise, number: true },
   { title: "of the change", key: "share_of_change", show: (row) => (row.share_of_change == null ? "" : `${digits(Math.round(row.share_of_change * 1000) / 10)} %`), number: true },

@@ -68,13 +68,13 @@ function badges(points, place) {
 
 const narrow = () => innerWidth < 700;
 
-// A wide page labels roofs beside the plot, a narrow page in the note beneath it.
-function fitted(layout, points, place) {
+// A wide page labels roofs beside the plot, a narrow page in the note beneath it. `memory` is the level that bytes cross.
+function fitted(layout, points, place, memory = "DRAM") {
   layout.annotations = [...layout.annotations, ...badges(points, place)];
   if (!narrow()) return layout;
   layout.margin = { ...layout.margin, l: 8, r: 10 };
   layout.annotations = layout.annotations.filter((note) => note.name === "badge");
-  layout.xaxis.title.text = place === "lane" ? `${LEVELS[state.level] || "DRAM"} bandwidth` : `FLOP per byte${state.level === "all" ? "" : ` of ${LEVELS[state.level]}`}`;
+  layout.xaxis.title.text = place === "lane" ? `${memory} bandwidth` : `FLOP per byte${memory ? ` of ${memory}` : ""}`;
   layout.xaxis.ticktext = layout.xaxis.ticktext.map((text, i) => (i % 2 ? "" : text));
   layout.xaxis.tickangle = 0;
   return layout;
@@ -125,7 +125,7 @@ function drawRoofline(points) {
   const marks = thinned(at.filter((point) => point.place === "roofline"));
   const layout = painted({ ...machine().roofline.layout, annotations: roofs.notes });
   layout.xaxis.title.text = state.level === "all" ? "arithmetic intensity, FLOP per byte of each level" : `arithmetic intensity, FLOP per byte of ${LEVELS[state.level]} traffic`;
-  const frame = fitted(layout, at, "roofline");
+  const frame = fitted(layout, at, "roofline", state.level === "all" ? "" : LEVELS[state.level]);
   if (document.body.classList.contains("only-roofline")) frame.height = Math.max(420, innerHeight - $("roofline-figure").getBoundingClientRect().top - 16);
   else if (narrow()) frame.height = 460;
   const linked = state.level === "all" ? [links(at)] : [];
@@ -154,7 +154,7 @@ function drawLane(points) {
   const without = points.filter((point) => point.place === "none");
   $("lane-figure").hidden = shown.length === 0;
   if (shown.length) {
-    const layout = fitted(painted(machine().lane.layout), points, "lane");
+    const layout = fitted(painted(machine().lane.layout), points, "lane", LEVELS[state.level]);
     const present = layout.yaxis.categoryarray.filter((family) => shown.some((point) => point.family === family));
     layout.height -= 30 * (layout.yaxis.categoryarray.length - present.length);
     layout.xaxis.title.text = `achieved ${LEVELS[state.level] || "DRAM"} bandwidth`;

@@ -1,0 +1,93 @@
+"""The verdict of a comparison: which side is faster, by which time, in a few sentences."""
+
+from ridgeline.reports.comparison.compare import ITERATION, NO_UNIT, OUTSIDE, TIMES, TRACE, Comparison, noise_of
+from ridgeline.reports.formatting import digits, duration
+from ridgeline.reports.queries import Row
+
+MOST = 4
+"""Kinds of step, and parts of an iteration, that a verdict names."""
+LITTLE = 0.05
+"""A larger change within noise is not called the same: it cannot be told."""
+
+_NAMES = {ITERATION: "an iteration", "(step)": "a step", TRACE: "equal work"}
+
+
+def verdict(comparison: Comparison) -> list[str]:
+    """Return a sentence for each kind of step that both sides have, and what the verdict lacks.
+
+    Wall time decides: without the profiler if both sides were timed, else under it. Device time alone is no verdict on
+    a step, which may wait for its host.
+    """
+    if comparison.unit == "second":
+        return [NO_UNIT]
+    rows = {(row["level"], row["stage"]): row for row in comparison.rows if row["level"] in TIMES and _in_both(row)}
+    stages = [ITERATION] if comparison.unit == "iteration" else comparison.stages
+    judged = [stage for stage in stages if stage != OUTSIDE and ("step", stage) in rows]
+    sentences, bases = [], set()
+    for stage in judged:
+        level = next(level for level in TIMES if (level, stage) in rows)
+        bases.add(level)
+        sentences.append(_sentence(rows[level, stage], rows["step", stage]))
+    sentences[:1] = [sentence + _phases(comparison) for sentence in sentences[:1]]
+    if sentences[MOST:]:
+        sentences[MOST:] = [f"and {len(sentences) - MOST} more kinds of step"]
+    if comparison.unit == "work":
+        units = rows["step", TRACE]["other_steps"] / rows["step", TRACE]["base_steps"]
+        sentences.append(
+            "no steps, but both sides launched the same operators in the same proportion: compared for the same work, "
+            f"of which the second recording holds {digits(units)} times as much"
+        )
+    if "wall" in bases:
+        sentences.append(
+            "the profiler slows the host: time both sides without it (ridgeline record) for a final verdict"
+        )
+    if "step" in bases:
+        sentences.append("device time only: no wall time is known of both sides, and a step may wait for its host")
+    return sentences
+
+
+def _in_both(row: Row) -> bool:
+    return None not in (row["base_ns_per_step"], row["other_ns_per_step"])
+
+
+def _sentence(row: Row, device: Row) -> str:
+    """Return the verdict on one kind of step by ``row``, with its device time if that says something else."""
+    name = _NAMES.get(row["stage"], row["stage"])
+    text = f"{name}: {_change(row)}, {_times(row)} {TIMES[row['level']]} ({', '.join(noise_of(row))})".replace(
+        " ()", ""
+    )
+    if row is device or device["status"] == row["status"]:
+        return text
+    changed = _change(device).replace("faster", "shorter").replace("slower", "longer")
+    text += f"; its device time is {changed}, {_times(device)}"
+    return text + (", which is no speed-up of the step" if device["status"] == "faster" else "")
+
+
+def _times(row: Row) -> str:
+    return " to ".join(duration(row[f"{side}_ns_per_step"]) for side in ("base", "other"))
+
+
+def _change(row: Row) -> str:
+    """Return ``slower`` and so on with the percentage, if the row has one.
+
+    >>> _change({"status": "slower", "change": 0.25}), _change({"status": "same", "change": 0.3})
+    ('25 % slower', 'no change beyond noise')
+    """
+    share = row["change"]
+    if row["status"] == "same":
+        return "the same" if abs(share or 0) <= LITTLE else "no change beyond noise"
+    return row["status"] if share is None else f"{digits(round(abs(share) * 100, 1))} % {row['status']}"
+
+
+def _phases(comparison: Comparison) -> str:
+    """Return the phases of an iteration whose device time changed, most first."""
+    if comparison.unit != "iteration":
+        return ""
+    changed = [
+        row
+        for row in comparison.level("step")
+        if row["stage"] not in (ITERATION, OUTSIDE) and row["status"] != "same" and _in_both(row)
+    ]
+    changed.sort(key=lambda row: -abs(row["delta_ns_per_step"]))
+    parts = [f"{row['stage']} {_times(row)} of device time, {_change(row)}" for row in changed[:MOST]]
+    return f"; of it {'; '.join(parts)}" if parts else ""
