@@ -16,9 +16,9 @@ from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.trace import Trace
 
 _BETWEEN_HOST_AND_DEVICE = re.compile(r"HtoD|DtoH|Host")
-_CLASS_SCHEMA = dict.fromkeys(
+_CLASS_SCHEMA: dict[str, type[pl.DataType]] = dict.fromkeys(
     ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision"), pl.String
-)
+) | {"replayed": pl.Boolean}
 
 
 def kernel_rows(
@@ -27,6 +27,7 @@ def kernel_rows(
     """Rows of ``kernels`` and of ``kernel_classes``; ``prices`` by signature code."""
     # Texts repeat with every launch, so each distinct combination is described once, as a class.
     keys = ["name", "category", "signature", "module", "attribution"]
+    keys += ["replay"] * ("replay" in activities.columns)
     call_ns = trace.launches["duration_ns"]
     classes = (
         activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
@@ -72,6 +73,7 @@ def _describe(
         "signature_id": price["signature_id"] if price else None,
         "module": modules.listed[row["module"]].path if row["module"] is not None else None,
         "attribution": row["attribution"],
+        "replayed": row.get("replay"),
         "unit": unit,
         "precision": precision,
         "passes": passes,

@@ -272,4 +272,4 @@ def test_copies_over_the_host_link_have_no_roof_of_the_device(tmp_path: Path, wa
     events = [kineto.kernel("Memcpy HtoD (Pageable -> Device)", 1.0, 50.0, 1, category="gpu_memcpy", bytes=1000)]
     load(warehouse, kineto.write(tmp_path / "t.json", events))
     rows = query(warehouse, "SELECT dram_bytes, roof_time_ns, bound, diagnosis FROM kernel_roofline")
-    assert rows == [(1000, None, "none", "limited by the link to the host, not by the device")]
+    assert rows == [(1000, None, "none", "over the link to the host: no roof of the device applies")]

@@ -8,7 +8,7 @@ import duckdb
 
 from ridgeline.warehouse.rollups import KEPT
 
-_SIGNATURE = {"operator": "aten::mm", "family": "matmul", "confidence": "high", "flops": None}
+_SIGNATURE = {"operator": "aten::mm", "family": "matmul", "confidence": "high", "flops": None, "shapes": None}
 _CLASS = {
     "kernel": "k",
     "category": "kernel",
@@ -17,6 +17,7 @@ _CLASS = {
     "unit": "tensor",
     "precision": "bf16",
     "module": None,
+    "replayed": None,
 }
 
 
@@ -48,7 +49,8 @@ def kernel(connection: duckdb.DuckDBPyConnection, kernel_id: int, duration_ns: i
         **signature,
     )
     kind = {name: values.get(name, default) for name, default in _CLASS.items()}
-    insert(connection, "kernel_classes", run_id="r", class_id=kernel_id, signature_id=f"s{kernel_id}", **kind)
+    signature_id = values.pop("signature_id", f"s{kernel_id}")
+    insert(connection, "kernel_classes", run_id="r", class_id=kernel_id, signature_id=signature_id, **kind)
     facts = {name: value for name, value in values.items() if name not in _SIGNATURE | _CLASS}
     insert(
         connection,

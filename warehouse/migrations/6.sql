@@ -4,6 +4,7 @@ ALTER TABLE steps ADD COLUMN requests BIGINT;
 ALTER TABLE steps ADD COLUMN idle_ns BIGINT;
 ALTER TABLE kernels ADD COLUMN stack_id BIGINT;
 ALTER TABLE kernel_classes ADD COLUMN phase VARCHAR;
+ALTER TABLE kernel_classes ADD COLUMN replayed BOOLEAN;
 CREATE TABLE modules (
   run_id VARCHAR NOT NULL, module_id BIGINT NOT NULL, parent_id BIGINT, module VARCHAR NOT NULL, module_class VARCHAR,
   source VARCHAR NOT NULL

@@ -104,7 +104,8 @@ CREATE TABLE kernel_classes (
   attribution VARCHAR NOT NULL,
   unit VARCHAR, precision VARCHAR,
   module VARCHAR,
-  phase VARCHAR
+  phase VARCHAR,
+  replayed BOOLEAN
 );
 
 CREATE TABLE modules (

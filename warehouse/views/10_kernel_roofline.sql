@@ -3,9 +3,12 @@
 -- us where that was not measured) and the roofs explain less than half of its time.
 -- A kernel above its roof has a diagnosis. Up to 5 % is the variation of a measured ceiling with clock and power (H200: up
 -- to 4.4 %). A rate up to the datasheet's dense peak is one that the device reaches when neither clock nor power limits it.
--- Twice a dense peak is possible with sparse operands. A rate up to the device's fastest peak means that the precision was
--- wrong. Beyond that, or beyond what the L2 delivers, the price is wrong. For bytes, their source says why the L2 explains
--- the rest.
+-- Twice a dense peak is possible on tensor units with 2:4 sparse operands, which their operators and kernels name. A rate up
+-- to the device's fastest peak may be another precision. Beyond that, or beyond what the L2 delivers, the price is wrong. It is
+-- wrong too where the L2 cannot hold the bytes that DRAM had no time to move: at most its size before the kernel, for what
+-- is read, and its size after the kernel, for what is written. For other bytes, their source says why the L2 explains the rest.
+-- Bytes over a link (communication, copies to the host and to other devices) have no roof of the device. A diagnosis says
+-- so where it rests on a guessed price, and where the compute roof is unknown.
 CREATE OR REPLACE VIEW placed_kernels AS
 WITH bandwidths AS (
   SELECT
@@ -14,6 +17,11 @@ WITH bandwidths AS (
     MAX(CASE WHEN resource = 'bandwidth' AND level = 'l2' THEN value END) AS l2_bytes_per_s,
     MAX(CASE WHEN resource = 'latency' THEN value END) * 1000000000 AS floor_ns
   FROM roofs
+  GROUP BY run_id
+),
+caches AS (
+  SELECT run_id, MAX(l2_bytes) AS l2_capacity_bytes
+  FROM devices
   GROUP BY run_id
 ),
 peaks AS (
@@ -49,19 +57,26 @@ classes AS (
     s.confidence AS price_confidence,
     s.flops AS call_flops,
     s.read_bytes + s.write_bytes AS call_bytes,
-    c.category = 'memcpy' AND (c.kernel LIKE '%HtoD%' OR c.kernel LIKE '%DtoH%' OR c.kernel LIKE '%Host%') AS over_host_link,
+    c.replayed,
+    CASE
+      WHEN c.family = 'communication' THEN 'communication'
+      WHEN c.category = 'memcpy' AND (c.kernel LIKE '%HtoD%' OR c.kernel LIKE '%DtoH%' OR c.kernel LIKE '%Host%') THEN 'host'
+      WHEN c.category = 'memcpy' AND c.kernel LIKE '%PtoP%' THEN 'device'
+    END AS link,
     pk.flops_per_s AS roof_flops_per_s,
     pk.fastest_flops_per_s,
     GREATEST(1.05 * pk.flops_per_s, COALESCE(dn.flops_per_s, 0)) AS dense_flops_per_s,
     b.dram_bytes_per_s,
     b.l2_bytes_per_s,
-    b.floor_ns
+    b.floor_ns,
+    l.l2_capacity_bytes
   FROM kernel_classes c
   JOIN runs r ON r.run_id = c.run_id
   LEFT JOIN signatures s ON s.signature_id = c.signature_id
   LEFT JOIN peaks pk ON pk.run_id = c.run_id AND pk.unit = c.unit AND pk.precision = c.precision
   LEFT JOIN dense dn ON dn.run_id = c.run_id AND dn.unit = c.unit AND dn.precision = c.precision
   LEFT JOIN bandwidths b ON b.run_id = c.run_id
+  LEFT JOIN caches l ON l.run_id = c.run_id
 ),
 priced AS (
   SELECT
@@ -88,7 +103,9 @@ priced AS (
     t.iteration,
     k.start_ns,
     k.duration_ns,
+    k.launch_ns,
     c.attribution,
+    c.replayed,
     CASE WHEN c.price_confidence = 'high' OR (c.price_confidence IS NULL AND k.trace_bytes IS NOT NULL) THEN 'high' ELSE 'low' END
       AS confidence,
     c.precision,
@@ -99,7 +116,7 @@ priced AS (
     k.cache_read_bytes + k.cache_write_bytes AS cache_model_bytes,
     m.dram_bytes AS counter_dram_bytes,
     CAST(k.trace_bytes AS DOUBLE) AS trace_bytes,
-    c.over_host_link,
+    c.link,
     m.l2_bytes,
     m.l1_bytes,
     c.roof_flops_per_s,
@@ -107,7 +124,8 @@ priced AS (
     c.dense_flops_per_s,
     c.dram_bytes_per_s,
     c.l2_bytes_per_s,
-    c.floor_ns
+    c.floor_ns,
+    c.l2_capacity_bytes
   FROM kernels k
   JOIN classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
   LEFT JOIN steps t ON t.run_id = k.run_id AND t.step_id = k.step_id
@@ -142,7 +160,7 @@ roofed AS (
   SELECT
     q.*,
     CASE
-      WHEN q.over_host_link THEN NULL
+      WHEN q.link IS NOT NULL THEN NULL
       WHEN q.compute_time_ns IS NULL AND q.dram_time_ns IS NULL AND q.l2_time_ns IS NULL THEN NULL
       ELSE GREATEST(COALESCE(q.compute_time_ns, 0), COALESCE(q.dram_time_ns, 0), COALESCE(q.l2_time_ns, 0))
     END AS roof_time_ns
@@ -163,6 +181,17 @@ bounded AS (
       ELSE 'dram'
     END AS bound
   FROM roofed f
+),
+judged AS (
+  SELECT
+    b.*,
+    confidence = 'low' AND CASE bound
+      WHEN 'compute' THEN flops_source = 'algorithm' WHEN 'dram' THEN dram_bytes_source IN ('cache_model', 'compulsory')
+    END AS guessed,
+    -- what DRAM had no time to move
+    COALESCE(compulsory_bytes, dram_bytes) - duration_ns * dram_bytes_per_s / 1000000000 AS cached_bytes,
+    compute_time_ns IS NOT NULL OR flops = 0 OR dram_bytes_source = 'trace' AS compute_is_known
+  FROM bounded b
 )
 SELECT
   run_id, kernel_id, step_id, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
@@ -171,21 +200,32 @@ SELECT
   flops / NULLIF(dram_bytes, 0) AS intensity,
   achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound,
   CASE
-    WHEN over_host_link THEN 'limited by the link to the host, not by the device'
-    WHEN roof_fraction > 1 AND confidence = 'low' THEN 'above its roof: its price is a guess'
+    WHEN link = 'communication' THEN 'communication: no roof of the device applies to bytes over links'
+    WHEN link = 'host' THEN 'over the link to the host: no roof of the device applies'
+    WHEN link = 'device' THEN 'over the link to another device: no roof of the device applies'
+    WHEN roof_fraction > 1 AND guessed THEN 'above its roof: its price is a guess'
+    WHEN roof_fraction > 1 AND bound = 'compute' AND flops_source = 'counter'
+      THEN 'above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision'
     WHEN roof_fraction > 1 AND bound = 'compute' AND roof_fraction <= 1.05
       THEN 'above the compute roof by at most 5 %: the clock was higher than the one of its peak'
     WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= dense_flops_per_s
       THEN 'above the measured compute roof, below the datasheet''s: power or clock held the measurement back'
-    WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s
-      AND (LOWER(operator) LIKE '%sparse%' OR LOWER(kernel) LIKE '%sparse%' OR LOWER(kernel) LIKE '%spmma%')
+    WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s AND unit = 'tensor' AND (
+      operator LIKE '%sparse_semi_structured%' OR operator LIKE '%cslt_sparse%' OR LOWER(kernel) LIKE '%spmma%'
+      OR LOWER(kernel) LIKE '%sparse%gemm%' OR LOWER(kernel) LIKE '%gemm%sparse%'
+    )
       THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
     WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
-      THEN 'above the compute roof: computed at a faster precision or unit than its peak is taken from'
+      THEN 'above the compute roof: computed at a faster precision or unit than its peak is of, or less than its price says'
     WHEN roof_fraction > 1 AND bound = 'compute'
       THEN 'above every compute roof of the device: it computed less than its price says'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > 1.05 * l2_bytes_per_s
       THEN 'above the DRAM and the L2 roof: it moved less than its price says'
+    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND cached_bytes > 2 * l2_capacity_bytes
+      THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'
+    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND l2_bytes_per_s IS NULL
+      AND l2_capacity_bytes IS NULL
+      THEN 'above the DRAM roof: part of its bytes came from a cache of unknown size, or it moved less than its price says'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'compulsory'
       THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'cache_model'
@@ -193,15 +233,27 @@ SELECT
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'trace'
       THEN 'above the DRAM roof: part of what it copied or filled stayed in the L2 cache'
     WHEN roof_fraction > 1 AND roof_fraction <= 1.05 THEN 'above its bandwidth by at most 5 %: within the spread of measurements'
+    WHEN roof_fraction > 1 AND bound = 'l2' THEN 'above the L2 roof: its bytes were counted in another launch'
     WHEN roof_fraction > 1 THEN 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
     WHEN compulsory_bytes = 0 AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
     WHEN bound = 'latency' THEN 'too short for any roof to matter'
+    WHEN attribution = 'unattributed' AND launch_ns IS NULL THEN 'no operator: its launch was not recorded'
+    WHEN attribution = 'unattributed' AND replayed THEN 'no operator: replayed from a graph'
+    WHEN attribution = 'unattributed' AND NOT replayed THEN 'no operator: launched outside any operator'
+    -- runs that older releases analyzed
     WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'
     WHEN attribution = 'before_recording' THEN 'launched before recording began'
-    WHEN dram_bytes_source = 'none' THEN 'its operator recorded no operands'
+    WHEN attribution = 'profiler_range' AND dram_bytes_source = 'none'
+      THEN 'no operator: a range of counters in the place of kernels'
+    WHEN dram_bytes_source = 'none' AND shapes IS NULL THEN 'its operator recorded no operands'
+    WHEN dram_bytes_source = 'none' THEN 'its operator has no price'
+    WHEN bound IN ('compute', 'dram', 'l2') AND roof_fraction < 0.5 AND guessed
+      THEN 'far from its roof, if the guess of its price is right'
+    WHEN bound IN ('dram', 'l2') AND roof_fraction < 0.5 AND NOT compute_is_known
+      THEN 'far from its bandwidth; its compute roof is unknown'
     WHEN bound IN ('compute', 'dram', 'l2') AND roof_fraction < 0.5 THEN 'far from its roof'
   END AS diagnosis
-FROM bounded;
+FROM judged;
 
 -- One row per device activity (kernel, memcpy, memset; never annotations).
 CREATE OR REPLACE VIEW kernel_roofline AS

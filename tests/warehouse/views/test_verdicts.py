@@ -1,0 +1,198 @@
+"""No verdict without evidence: each text of a view's verdicts has rows that earn it, and a near miss that does not.
+
+The texts come from the views' SQL. A new text, or a new column of texts, fails until it has an example here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import duckdb
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from tests.analyze.tables.test_gaps import CASES as GAPS
+from tests.warehouse.rows import insert, kernel
+from tests.warehouse.views.test_views import STATEMENTS
+
+Connection = duckdb.DuckDBPyConnection
+Values = dict[str, Any]
+
+NO_VERDICTS = {"component", "rest"}
+"""Columns of texts that classify and judge nothing, and those of a figure."""
+
+
+def texts(node: exp.Expression | None) -> Iterator[str]:
+    """Yield the texts that an expression can give: a literal, or the branches of a CASE."""
+    if isinstance(node, exp.Literal) and node.is_string:
+        yield str(node.this)
+    elif isinstance(node, exp.Case):
+        for branch in node.args["ifs"]:
+            yield from texts(branch.args["true"])
+        yield from texts(node.args.get("default"))
+
+
+def verdicts() -> dict[tuple[str, str], set[str]]:
+    """Return the texts of every view and column."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for file, statement in STATEMENTS:
+        tree = sqlglot.parse_one(statement, dialect="duckdb")
+        for alias in tree.find_all(exp.Alias):
+            if isinstance(alias.this, exp.Case) and not file.startswith("75_") and alias.alias not in NO_VERDICTS:
+                found.setdefault((tree.this.name, alias.alias), set()).update(texts(alias.this))
+    return {key: each for key, each in found.items() if each}
+
+
+class Example(NamedTuple):
+    """Kernels of one device: the first earns the text, the second just does not."""
+
+    earns: Values
+    misses: Values
+    device: Values = {}  # noqa: RUF012 -- never changed
+
+
+# The device moves 1 TB/s and computes 100 TFLOP/s: 1e9 FLOPs take 10 us, 1e7 bytes 10 us.
+SMALL = {"l2_bytes": 1_000_000}
+BYTES = {"duration_ns": 9_000, "bytes": 1e7, "flops": 1.0}
+WORK = {"duration_ns": 9_600, "flops": 1e9}
+FAR = {"duration_ns": 50_000, "bytes": 1e7, "flops": 1.0}
+LOST = {"duration_ns": 50_000, "attribution": "unattributed", "signature_id": None, "launch_ns": 1, "replayed": False}
+COPY = {"duration_ns": 9_000, "category": "memcpy", "family": "copy", "signature_id": None, "trace_bytes": 10_000_000}
+COUNTED = {"duration_ns": 9_000, "counters": {"dram__bytes.sum": 1e7}, "confidence": "low"}
+OF_L2 = {"duration_ns": 9_000, "counters": {"dram__bytes.sum": 1e5, "lts__t_bytes.sum": 4e7}}
+
+DIAGNOSES = {
+    "communication: no roof of the device applies to bytes over links":
+        Example(FAR | {"family": "communication"}, FAR | {"family": "copy"}),
+    "over the link to the host: no roof of the device applies":
+        Example(COPY | {"kernel": "Memcpy HtoD (Pinned -> Device)"}, COPY | {"kernel": "Memcpy DtoD"}),
+    "over the link to another device: no roof of the device applies":
+        Example(COPY | {"kernel": "Memcpy PtoP (Device -> Device)"}, COPY | {"kernel": "Memcpy DtoD"}),
+    # a price of low confidence that does not set the roof is no reason
+    "above its roof: its price is a guess": Example(BYTES | {"confidence": "low"}, COUNTED),
+    "above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision":
+        Example({"duration_ns": 9_600, "counters": {"sm__ops_path_tensor_src_bf16_dst_fp32.sum": 1e9}}, WORK),
+    "above the compute roof by at most 5 %: the clock was higher than the one of its peak":
+        Example(WORK, WORK | {"duration_ns": 9_500}),
+    "above the measured compute roof, below the datasheet's: power or clock held the measurement back":
+        Example(WORK | {"duration_ns": 1_100}, WORK | {"duration_ns": 1_000}),
+    # a product of sparse matrices in another format than 2:4 does not run on sparse tensor units
+    "above the compute roof: sparse operands run at up to twice the dense peak": Example(
+        WORK | {"duration_ns": 600, "operator": "aten::_sparse_semi_structured_mm"},
+        WORK | {"duration_ns": 600, "operator": "aten::_sparse_addmm", "kernel": "cusparse::csrmm_kernel"},
+    ),
+    "above the compute roof: computed at a faster precision or unit than its peak is of, or less than its price says":
+        Example(WORK | {"duration_ns": 600}, WORK | {"duration_ns": 300}),
+    "above every compute roof of the device: it computed less than its price says":
+        Example(WORK | {"duration_ns": 300}, WORK | {"duration_ns": 600}),
+    "above the DRAM and the L2 roof: it moved less than its price says":
+        Example(BYTES | {"duration_ns": 2_300}, BYTES | {"duration_ns": 2_500}, {"l2_bytes_per_s": 4e12}),
+    # 10 MB in 7.9 us leave 2.1 MB to an L2 of 1 MB, which can read and keep 2 MB
+    "above the DRAM roof by more than the L2 cache holds: it moved less than its price says":
+        Example(BYTES | {"duration_ns": 7_900}, BYTES | {"duration_ns": 8_000}, SMALL),
+    "above the DRAM roof: part of its bytes came from a cache of unknown size, or it moved less than its price says":
+        Example(BYTES, BYTES | {"duration_ns": 10_000}),
+    "above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore":
+        Example(BYTES, BYTES | {"duration_ns": 7_900}, SMALL),
+    "above the DRAM roof: the L2 cache kept more than the model of it says":
+        Example(BYTES | {"cache_read_bytes": 9_500_000, "cache_write_bytes": 0}, BYTES, SMALL),
+    "above the DRAM roof: part of what it copied or filled stayed in the L2 cache":
+        Example(COPY, COPY | {"duration_ns": 7_900}, SMALL),
+    "above its bandwidth by at most 5 %: within the spread of measurements":
+        Example(COUNTED | {"duration_ns": 9_600}, COUNTED | {"duration_ns": 9_500}),
+    "above the L2 roof: its bytes were counted in another launch":
+        Example(OF_L2, OF_L2 | {"duration_ns": 9_600}, {"l2_bytes_per_s": 4e12}),
+    "above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache":
+        Example(COUNTED, COUNTED | {"duration_ns": 9_600}),
+    "overhead of its operator: the main kernels carry the cost":
+        Example(WORK | {"share": 0.0, "bytes": 1e6}, WORK | {"share": 0.1, "bytes": 1e6}),
+    "too short for any roof to matter":
+        Example({"duration_ns": 3_900, "bytes": 1e6, "flops": 1.0}, {"duration_ns": 4_000, "bytes": 1e6, "flops": 1.0}),
+    "no operator: its launch was not recorded": Example(LOST | {"launch_ns": None}, LOST),
+    "no operator: replayed from a graph": Example(LOST | {"replayed": True}, LOST),
+    "no operator: launched outside any operator": Example(LOST, LOST | {"replayed": True}),
+    "no operator: replayed from a graph or launched outside any operator": Example(LOST | {"replayed": None}, LOST),
+    "launched before recording began":
+        Example(LOST | {"attribution": "before_recording", "launch_ns": None}, LOST | {"launch_ns": None}),
+    "no operator: a range of counters in the place of kernels": Example(
+        LOST | {"attribution": "profiler_range"},
+        LOST | {"attribution": "profiler_range", "counters": {"dram__bytes.sum": 1e7}},
+    ),
+    "its operator recorded no operands": Example({"duration_ns": 50_000}, {"duration_ns": 50_000, "shapes": "[[4]]"}),
+    "its operator has no price": Example({"duration_ns": 50_000, "shapes": "[[4]]"}, {"duration_ns": 50_000}),
+    "far from its roof, if the guess of its price is right": Example(FAR | {"confidence": "low"}, FAR),
+    # no peak is known for fp4
+    "far from its bandwidth; its compute roof is unknown": Example(FAR | {"precision": "fp4"}, FAR),
+    "far from its roof": Example(FAR, FAR | {"duration_ns": 20_000}),
+}  # fmt: skip
+
+BOUNDS = {
+    "none": Example({"duration_ns": 50_000}, FAR),
+    "latency": Example({"duration_ns": 3_900, "bytes": 1e6}, {"duration_ns": 4_000, "bytes": 1e6}),
+    "compute": Example(WORK, WORK | {"bytes": 1.1e7}),
+    "l2": Example(OF_L2, COUNTED, {"l2_bytes_per_s": 4e12}),
+    "dram": Example(BYTES, BYTES | {"flops": 1.1e9}),
+}
+GUESSES = {
+    "high": Example(FAR, FAR | {"confidence": "low"}),
+    "low": Example({"duration_ns": 9, "signature_id": None}, COPY),
+}
+FLOPS_SOURCES = {
+    "algorithm": Example(WORK, COUNTED),
+    "counter": Example({"duration_ns": 9, "counters": {"sm__ops_path_tensor_src_bf16_dst_fp32.sum": 1e9}}, WORK),
+    "none": Example(COUNTED, WORK),
+}
+BYTES_SOURCES = {
+    "counter": Example(COUNTED, BYTES),
+    "trace": Example(COPY, BYTES),
+    "cache_model": Example(BYTES | {"cache_read_bytes": 1, "cache_write_bytes": 0}, BYTES),
+    "compulsory": Example(BYTES, BYTES | {"cache_read_bytes": 1, "cache_write_bytes": 0}),
+    "none": Example(WORK, BYTES),
+}
+OF_KERNELS = {
+    ("placed_kernels", "diagnosis"): DIAGNOSES,
+    ("placed_kernels", "bound"): BOUNDS,
+    ("placed_kernels", "confidence"): GUESSES,
+    ("placed_kernels", "flops_source"): FLOPS_SOURCES,
+    ("placed_kernels", "dram_bytes_source"): BYTES_SOURCES,
+}
+
+
+def placed(run: Connection, column: str, example: Example) -> list[Any]:
+    """The column's texts of the example's two kernels, each alone on its device."""
+    if "l2_bytes" in example.device:
+        run.execute("UPDATE devices SET l2_bytes = ?", [example.device["l2_bytes"]])
+    if "l2_bytes_per_s" in example.device:
+        ceiling = {"resource": "bandwidth", "level": "l2", "unit_of_value": "byte/s", "source": "measured"}
+        insert(run, "ceilings", run_id="r", device="D", value=example.device["l2_bytes_per_s"], **ceiling)
+    for number, values in enumerate((example.earns, example.misses)):
+        facts = dict(values)
+        counters = facts.pop("counters", {})
+        kernel(run, number, **facts)
+        for metric, value in counters.items():
+            insert(run, "counters", run_id="r", kernel_id=number, metric=metric, value=value, source="cupti")
+    rows = run.execute(f"SELECT {column} FROM kernel_roofline ORDER BY kernel_id").fetchall()
+    return [text for (text,) in rows]
+
+
+@pytest.mark.parametrize(
+    ("column", "text"), [(column, text) for (_, column), examples in OF_KERNELS.items() for text in examples]
+)
+def test_a_kernel_earns_each_text_and_a_near_miss_does_not(run: Connection, column: str, text: str) -> None:
+    earned, missed = placed(run, column, OF_KERNELS["placed_kernels", column][text])
+    assert earned == text
+    assert missed != text
+
+
+def test_every_cause_of_a_gap_has_a_trace_that_earns_it_and_others_that_do_not() -> None:
+    (summary,) = (statement for _, statement in STATEMENTS if "VIEW gap_summary" in statement)
+    causes = set(re.findall(r"cause = '(\w+)'", summary))
+    assert causes == {cause for _, (cause, _) in GAPS.values()}
+
+
+def test_every_text_has_an_example() -> None:
+    of_kernels = {key: each for key, each in verdicts().items() if key[0] == "placed_kernels"}
+    assert of_kernels == {key: set(examples) for key, examples in OF_KERNELS.items()}
