@@ -190,7 +190,7 @@ judged AS (
     END AS guessed,
     -- what DRAM had no time to move
     COALESCE(compulsory_bytes, dram_bytes) - duration_ns * dram_bytes_per_s / 1000000000 AS cached_bytes,
-    compute_time_ns IS NOT NULL OR flops = 0 OR dram_bytes_source = 'trace' AS compute_is_known
+    compute_time_ns IS NOT NULL OR COALESCE(flops, 1) = 0 OR dram_bytes_source = 'trace' AS compute_is_known
   FROM bounded b
 )
 SELECT
@@ -216,7 +216,7 @@ SELECT
     )
       THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
     WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
-      THEN 'above the compute roof: computed at a faster precision or unit than its peak is of, or less than its price says'
+      THEN 'above the compute roof: a faster precision or unit computed it, or it computed less than its price says'
     WHEN roof_fraction > 1 AND bound = 'compute'
       THEN 'above every compute roof of the device: it computed less than its price says'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > 1.05 * l2_bytes_per_s
@@ -225,7 +225,7 @@ SELECT
       THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND l2_bytes_per_s IS NULL
       AND l2_capacity_bytes IS NULL
-      THEN 'above the DRAM roof: part of its bytes came from a cache of unknown size, or it moved less than its price says'
+      THEN 'above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'compulsory'
       THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'cache_model'

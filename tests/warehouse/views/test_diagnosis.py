@@ -177,7 +177,7 @@ def test_saved_time_is_scaled_to_the_step(decoding: Connection) -> None:
         (5_000, {"flops": 1e9},
             "above the measured compute roof, below the datasheet's: power or clock held the measurement back"),
         (600, {"flops": 1e9},
-            "above the compute roof: computed at a faster precision or unit than its peak is of, or less than its price says"),
+            "above the compute roof: a faster precision or unit computed it, or it computed less than its price says"),
         (600, {"flops": 1e9, "operator": "aten::_sparse_semi_structured_mm"},
             "above the compute roof: sparse operands run at up to twice the dense peak"),
         (300, {"flops": 1e9}, "above every compute roof of the device: it computed less than its price says"),
@@ -185,7 +185,7 @@ def test_saved_time_is_scaled_to_the_step(decoding: Connection) -> None:
             "above every compute roof of the device: it computed less than its price says"),
         # fp32 products that the tensor units computed: 66.9 TFLOP/s on the vector units
         (5_000, {"flops": 1e9, "unit": "vector", "precision": "fp32"},
-            "above the compute roof: computed at a faster precision or unit than its peak is of, or less than its price says"),
+            "above the compute roof: a faster precision or unit computed it, or it computed less than its price says"),
         # 1e7 bytes take 10 us from DRAM and 2.5 us from the L2
         (9_600, {"bytes": 1e7},
             "above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore"),

@@ -93,7 +93,7 @@ def test_public_views_have_their_documented_columns(
         (2_000, {"flops": 1e3, "bytes": 1e3}, (1.0, 1.0, 0.0005, "latency", "too short for any roof to matter")),
         (20_000, {"flops": 0.0, "bytes": 1e7}, (0.0, 10_000.0, 0.5, "dram", None)),
         (5_000, {"flops": None, "bytes": 1e7}, (None, 10_000.0, 2.0, "dram",
-            "above the DRAM roof: part of its bytes came from a cache of unknown size, or it moved less than its price says")),
+            "above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says")),
         (20_000, {"flops": None, "bytes": None}, (None, None, None, "none", "its operator recorded no operands")),
         (20_000, {"flops": 1e9, "bytes": 1e6, "precision": "fp4"}, (1000.0, 1000.0, 0.05, "dram",
             "far from its bandwidth; its compute roof is unknown")),
