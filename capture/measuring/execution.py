@@ -6,17 +6,20 @@ graph serves all steps of a shape, and one compilation, with symbolic lengths wh
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ridgeline.capture.measuring import graph_nodes
 from ridgeline.capture.measuring.clocks import synchronize
 from ridgeline.capture.modes.generation import Generation
 from ridgeline.capture.steps import Step
 
 Progress = Callable[[str], None]
 Work = Callable[[Any, Tensor, Tensor], None]
+NameNodes = Callable[[], AbstractContextManager[Any]]
 WARM_UPS = 2
 """Runs on a side stream before the first capture, in which libraries choose kernels and allocate workspaces."""
 
@@ -85,9 +88,10 @@ class Compiled(Direct):
 class Graphed:
     """Replay of CUDA graphs that are captured from another runner's launches, one graph per shape."""
 
-    def __init__(self, launched: Direct, device: torch.device) -> None:
+    def __init__(self, launched: Direct, device: torch.device, named: NameNodes) -> None:
         self.generation = launched.generation
         self.launched = launched
+        self._named = named
         self._device = device
         self._pool: Any = torch.cuda.graph_pool_handle()
         self._graphs: dict[tuple[Any, ...], torch.cuda.CUDAGraph] = {}
@@ -99,6 +103,7 @@ class Graphed:
 
     def capture(self, progress: Progress) -> None:
         """Capture a graph of every shape. This changes the tokens: reset the generation afterwards."""
+        graph_nodes.forget()
         distinct = {shape(step): step for step in self.generation.steps}
         for number, (key, step) in enumerate(distinct.items(), 1):
             progress(f"capturing graph {number} of {len(distinct)}")
@@ -113,7 +118,8 @@ class Graphed:
             synchronize(self._device)
             graph = torch.cuda.CUDAGraph()
             # thread_local: CUDA calls of other threads do not invalidate the capture.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            keywords: dict[str, Any] = {"capture_error_mode": "thread_local", **graph_nodes.options()}
+            with self._named(), torch.cuda.graph(graph, pool=self._pool, **keywords):
                 self.launched.issue(step)
             self._graphs[key] = graph
 
@@ -135,11 +141,18 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    generation: Generation, device: torch.device, *, execution: str, progress: Progress, replayed: bool = True
+    generation: Generation,
+    device: torch.device,
+    *,
+    execution: str,
+    progress: Progress,
+    replayed: bool = True,
+    named: NameNodes = nullcontext,
 ) -> Prepared:
     """Make `generation` ready to run by `execution` (`eager`, `cuda_graph`, `compile`), and time the preparation.
 
-    On CUDA, compiled code is replayed from graphs unless `replayed` is false.
+    On CUDA, compiled code is replayed from graphs unless `replayed` is false. Graphs of eager code are captured inside
+    of `named()`, which names their nodes.
     """
     started = time.perf_counter()
     launched = (Compiled if execution == "compile" else Direct)(generation, device)
@@ -147,7 +160,8 @@ def prepare(
         launched.compile(progress)
     runner: Runner = launched
     if replayed and execution != "eager" and device.type == "cuda":
-        runner = Graphed(launched, device)
+        # hooks on the modules of compiled code would have it compiled again, and name nothing inside it
+        runner = Graphed(launched, device, nullcontext if isinstance(launched, Compiled) else named)
         runner.capture(progress)
     synchronize(device)
     generation.reset()

@@ -16,6 +16,7 @@ from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.clocks import clock, synchronize
 from ridgeline.capture.measuring.execution import Compiled, Prepared, Runner
+from ridgeline.capture.measuring.graph_nodes import write_names
 from ridgeline.capture.measuring.timing import step_timings
 from ridgeline.capture.records import Timing
 from ridgeline.capture.steps import Step, profiled_window
@@ -47,9 +48,9 @@ def record(
 
     Returns the steps of the window, their durations under the profiler, and the attention backends that ran.
 
-    Graph replays record no operators. For them the same window is profiled again with every kernel launched by the
-    host, into `trace.twin.json.gz`, and the execution trace is that of the twin. Raises CaptureError where the profiler
-    sees no kernel of a device.
+    Graph replays record no operators, and modules only where torch names graph nodes. For them the same window is
+    profiled again with every kernel launched by the host, into `trace.twin.json.gz`, and the execution trace is that of
+    the twin. Raises CaptureError where the profiler sees no kernel of a device.
     """
     window = profiled_window(steps)
     before, inside = steps[: window[0]], [steps[place] for place in window]
@@ -136,7 +137,7 @@ def _export(profiling: profile, directory: Path, name: str, *, on_device: bool) 
     """
     plain = directory / f"{name}.raw.json"
     profiling.export_chrome_trace(str(plain))
-    text = clean(plain.read_text(), trace_name=f"{name}.json")
+    text = write_names(clean(plain.read_text(), trace_name=f"{name}.json"))
     plain.unlink()
     if on_device and '"cat": "kernel"' not in text:
         raise CaptureError(

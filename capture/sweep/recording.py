@@ -1,6 +1,7 @@
 """Runs one point of a sweep, from weights to a run directory. Running out of memory and other failures are outcomes."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ridgeline.capture.decoder import checkpoints, diffusion_gemma
 from ridgeline.capture.decoder.decoder import DTYPES, quiet_transformers, random_decoder
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.measuring import energy, profiler_cost, profiling, scaling, telemetry, timing
+from ridgeline.capture.measuring import energy, graph_nodes, profiler_cost, profiling, scaling, telemetry, timing
 from ridgeline.capture.measuring import peak_memory as memory
 from ridgeline.capture.measuring.execution import Direct, Prepared, prepare
 from ridgeline.capture.modes import start
@@ -115,7 +116,8 @@ def ready(
     """Return a point's generation, prepared to run on `decoder`. With `replayed` false it has no CUDA graphs."""
     decoder.attend_by(point.attention)
     generation = start(decoder, point, labels)
-    return prepare(generation, device, execution=point.execution, replayed=replayed, progress=progress)
+    named = partial(graph_nodes.named, labels, decoder.network)
+    return prepare(generation, device, execution=point.execution, replayed=replayed, progress=progress, named=named)
 
 
 def _measure(
