@@ -147,7 +147,12 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
         "profiler_range": device["category"].to_numpy() == _RANGE,
         "external_id": trusted,
         "launch": around_launch != ROOT,
-        "before_recording": _before_recording(device, (launch != ROOT) | (by_id != ROOT)),
+        "before_recording": _before_recording(
+            # ids of several processes are not in one order
+            device,
+            (launch != ROOT) | (by_id != ROOT),
+            trace.launches["correlation"] if len(hosts) < 2 else None,
+        ),
     }
     codes = np.select(list(conditions.values()), np.arange(len(conditions), dtype=np.uint8), len(conditions))
     attributed = device.with_columns(
@@ -200,15 +205,21 @@ def _by_process(trace: Trace, device: pl.DataFrame, hosts: Processes, process: I
     return ranked, by_id
 
 
-def _before_recording(device: pl.DataFrame, recorded: Mask) -> Mask:
-    """True for each activity without a recorded origin that started before the first recorded one of its stream."""
+def _before_recording(device: pl.DataFrame, recorded: Mask, launches: pl.Series | None) -> Mask:
+    """True for each activity without a recorded origin that started before the first recorded one of its stream.
+
+    Correlation ids count the calls of a process. An activity with a larger id than the first of ``launches`` was
+    launched after the recording began: its launch was lost.
+    """
     first_recorded = pl.when("recorded").then("start_ns").min()
     # a stream without any takes the first of its device
     stream_first = device.with_columns(recorded=pl.Series(recorded)).select(
         pl.coalesce(first_recorded.over("device", "stream"), first_recorded.over("device")).alias("first_ns")
     )["first_ns"]
     before = (device["start_ns"] < stream_first).fill_null(False).to_numpy()
-    return np.asarray(before & ~recorded)
+    first_id = launches.min() if launches is not None else None
+    lost = (device["correlation"] > first_id).fill_null(False).to_numpy() if first_id is not None else False
+    return np.asarray(before & ~recorded & ~np.asarray(lost))
 
 
 def _nullable(name: str, values: Integers) -> pl.Series:

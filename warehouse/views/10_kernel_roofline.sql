@@ -4,9 +4,10 @@
 -- A kernel above its roof has a diagnosis. Up to 5 % is the variation of a measured ceiling with clock and power (H200: up
 -- to 4.4 %). A rate up to the datasheet's dense peak is one that the device reaches when neither clock nor power limits it.
 -- Twice a dense peak is possible on tensor units with 2:4 sparse operands, which their operators and kernels name. A rate up
--- to the device's fastest peak may be another precision. Beyond that, or beyond what the L2 delivers, the price is wrong. It is
--- wrong too where the L2 cannot hold the bytes that DRAM had no time to move: at most its size before the kernel, for what
--- is read, and its size after the kernel, for what is written. For other bytes, their source says why the L2 explains the rest.
+-- to the device's fastest peak may be another precision. Beyond that, the price is wrong. It is wrong too beyond what the L2
+-- delivers (eight times the DRAM's bandwidth where that was not measured; known devices reach two to five), and where the L2
+-- cannot hold the bytes that DRAM had no time to move: at most its size before the kernel, for what is read, and its size
+-- after the kernel, for what is written. For other bytes, their source says why the L2 explains the rest.
 -- Bytes over a link (communication, copies to the host and to other devices) have no roof of the device. A diagnosis says
 -- so where it rests on a guessed price, and where the compute roof is unknown.
 CREATE OR REPLACE VIEW placed_kernels AS
@@ -219,7 +220,7 @@ SELECT
       THEN 'above the compute roof: a faster precision or unit computed it, or it computed less than its price says'
     WHEN roof_fraction > 1 AND bound = 'compute'
       THEN 'above every compute roof of the device: it computed less than its price says'
-    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > 1.05 * l2_bytes_per_s
+    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > COALESCE(1.05 * l2_bytes_per_s, 8 * dram_bytes_per_s)
       THEN 'above the DRAM and the L2 roof: it moved less than its price says'
     WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND cached_bytes > 2 * l2_capacity_bytes
       THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'

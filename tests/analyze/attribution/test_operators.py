@@ -87,6 +87,8 @@ def test_an_external_id_is_not_believed_when_its_operator_was_not_running(tmp_pa
 def test_kernels_launched_before_recording_are_named_so_and_later_orphans_are_not(tmp_path: Path) -> None:
     events = [
         kineto.kernel("early", 0.0, 1.0, 5),
+        kineto.kernel("lost", 1.0, 1.0, 12),  # ids count calls, so a later one than the first recorded launch
+        kineto.kernel("early without correlation", 2.0, 1.0),
         kineto.operator("aten::mm", 5.0, 10.0, 2),
         kineto.launch(6.0, 11),
         kineto.kernel("linked", 10.0, 4.0, 11),
@@ -95,6 +97,8 @@ def test_kernels_launched_before_recording_are_named_so_and_later_orphans_are_no
     ]
     assert [(row[0], row[4]) for row in attributed(tmp_path, events)] == [
         ("early", "before_recording"),
+        ("lost", "unattributed"),
+        ("early without correlation", "before_recording"),
         ("linked", "launch"),
         ("orphan", "unattributed"),
         ("no correlation", "unattributed"),
