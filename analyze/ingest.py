@@ -50,7 +50,9 @@ class Result:
     """The name under which the same trace was loaded before."""
     error: AnalyzeError | None = None
     matched: Matched | None = None
-    """How much of its graph replays the twin matched, if it has a twin."""
+    """How much of its graph replays matched a twin or a capture, if it has one."""
+    teacher: str = "twin"
+    """What the replays were matched with: twin, capture, or both."""
     warnings: tuple[str, ...] = ()
     """What the run lacks, with the remedy, and problems that did not prevent it from being loaded; a line each."""
     examined: bool = False
@@ -66,12 +68,12 @@ class Result:
             return f"{self.name}: unchanged{same}{added}"
         parts = [self.outcome, f"{self.kernels:,} kernels", f"{self.device_time_ns / 1e6:,.3f} ms of device time"]
         if self.matched and not self.matched.of_kernels:
-            parts.append("no graph replays for its twin to match")
+            parts.append(f"no graph replays for its {self.teacher} to match")
         elif self.matched:
             share = self.matched.duration_ns / max(self.matched.of_duration_ns, 1)
             kernels = f"{self.matched.kernels:,} of {self.matched.of_kernels:,} replayed kernels"
-            parts.append(f"the twin matched {kernels}, {share:.1%} of their time")
-            if not self.matched.kernels:
+            parts.append(f"the {self.teacher} matched {kernels}, {share:.1%} of their time")
+            if not self.matched.kernels and self.teacher == "twin":
                 parts.append("so it was refused: record the eager steps of the same model and shapes as the replays'")
         if self.malformed_events:
             parts.append(f"{self.malformed_events:,} malformed events left out")
@@ -111,6 +113,7 @@ def analyze(
     jobs: int = 1,
     report: Callable[[Result], None] = lambda _: None,
     twin: Path | None = None,
+    capture: Path | None = None,
     step: str | None = None,
     hta: bool = False,
     memory: int | None = None,
@@ -122,7 +125,8 @@ def analyze(
     ``report`` is called with each result once it is stored.
 
     ``jobs`` is the number of processes that decode traces. ``twin`` is the eager trace of the same steps, for a call
-    with one trace, instead of one beside it. ``step`` is a regular expression, searched in the names of annotations: a
+    with one trace, instead of one beside it; ``capture`` likewise the trace of its graphs' capture, or a folder of such
+    traces. ``step`` is a regular expression, searched in the names of annotations: a
     match is a step, and its named groups (phase, kind, step, block, query, context, tokens, requests) are the step's
     keys. With ``hta``, HTA's analyses are stored beside ours, also for a run that
     is stored already without them; an analysis that fails is a warning, and a replaced run loses them. With ``lake``
@@ -135,8 +139,8 @@ def analyze(
     ``warnings``, in the ledger and in the result.
 
     If a run fails, the warehouse keeps its previous rows and the other runs are still loaded. Raises
-    ``WarehouseError`` if the warehouse cannot be opened, :class:`TraceError` if there is no such twin, and
-    :class:`StepPatternError` for a ``step`` that cannot be used.
+    ``WarehouseError`` if the warehouse cannot be opened, :class:`TraceError` if there is no such twin or
+    capture, and :class:`StepPatternError` for a ``step`` that cannot be used.
     """
     if step is not None:
         step_pattern(step)
@@ -146,6 +150,10 @@ def analyze(
         if not twin.is_file():
             raise TraceError(f"{twin}: no such file: expected the eager twin of the trace")
         sources = [replace(source, twin=twin) for source in sources]
+    if capture:
+        if not capture.exists():
+            raise TraceError(f"{capture}: no such file or folder: expected the trace of the graphs' capture")
+        sources = [replace(source, capture=capture) for source in sources]
     sources = [replace(source, step=step) for source in sources]
     # the errors come first: their paths are wrong, and the traces may take long
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
@@ -266,6 +274,7 @@ class _Loader:
             malformed_events=row["malformed_events"] or 0,
             run_id=run_id,
             matched=matched,
+            teacher=" and ".join(kind for kind in ("capture", "twin") if getattr(source, kind)) or "twin",
             warnings=tuple(row["message"] for row in run.records["warnings"]),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from ridgeline.analyze.cache_model.run_bytes import (
     stored_sequences,
 )
 from ridgeline.analyze.cache_model.sequences import Kernels
+from ridgeline.analyze.companions.capture_folder import describe
 from ridgeline.analyze.companions.counter_files import CounterFile, read_counter_files
 from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.companions.identity import Identity
@@ -43,9 +45,11 @@ from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import WARNS, Record, price_signatures
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import Trace, assemble
+from ridgeline.analyze.replays import capture as graph_capture
+from ridgeline.analyze.replays import twin as graph_twin
 from ridgeline.analyze.replays.annotations import label_nodes
-from ridgeline.analyze.replays.teaching import Annotated, Matched, matched
-from ridgeline.analyze.replays.twin import learn, read_twin
+from ridgeline.analyze.replays.captured import launches_without_kernels
+from ridgeline.analyze.replays.teaching import Annotated, Matched, Pricing, matched
 from ridgeline.analyze.resources.limits import Limits
 from ridgeline.analyze.tables.counters import counter_rows
 from ridgeline.analyze.tables.gaps import gap_rows, operator_gap_rows
@@ -67,12 +71,12 @@ class Tools(NamedTuple):
     """A warehouse with the prices and the modelled sequences of earlier runs."""
     pricer: Pricer
     decode: Callable[[Path], list[Columns]]
-    """Decodes a twin. Raises :class:`TraceError`."""
+    """Decodes a twin or a capture. Raises :class:`TraceError`."""
     limits: Limits
 
 
 def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: Tools) -> tuple[RunRows, Matched | None]:
-    """Return all rows of a run, and how much of its graph replays the twin matched, if it has a twin.
+    """Return all rows of a run, and how much of its replays matched a twin or a capture, if it has one.
 
     ``parts`` is the decoded trace, empty for a run without one. Raises :class:`TraceError` and
     :class:`CompanionError`.
@@ -99,7 +103,7 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
             run.records["warnings"] += [
                 {"source": "cache_model", "message": line} for line in [modelled.message] if line
             ]
-        if source.twin:
+        if source.twin or source.capture:
             twin = matched(activities)
             columns |= {
                 "twin_kernels": twin.of_kernels,
@@ -139,6 +143,12 @@ def _add_trace(
         rows += [row for line in warnings if (row := {"source": WARNS, "message": line}) not in rows]
         return dict(zip(codes, records, strict=True))
 
+    if launches := launches_without_kernels(trace):
+        message = (
+            f"the trace of a graph's capture, as serving engines write it: {launches:,} launches without kernels: "
+            "analyze the trace of the replays, with this one beside it as X.capture.json[.gz] or by --capture"
+        )
+        run.records["warnings"].append({"source": "capture", "message": message})
     # 1. attribution: operator, module and step of every activity
     step = step_pattern(source.step) if source.step is not None else None
     labels = parse_labels(trace, step)
@@ -156,21 +166,17 @@ def _add_trace(
     activities, modules = add_modules(trace, labels, origins, activities)
     activities, run.frames["stacks"] = add_stacks(trace, origins, activities)
     steps = step_labels(trace, tree, labels)
-    annotated = Annotated(trace, activities, steps, parents, modules)
+    annotated = Annotated(trace, activities, steps, parents, modules, run.frames["stacks"])
     run.records["devices"] = device_rows_by_rank(run.records["devices"], activities)
     # of a long trace these columns are much memory, and only attribution needs them
     del tree, origins
     trace.frames = trace.frames.clear()
     trace.device = trace.device.select("device")
-    trace.launches = trace.launches.drop("correlation")
-    if not source.twin and not source.execution_trace:
+    trace.launches = trace.launches.drop("correlation", "kernel", strict=False)
+    if not source.twin and not source.capture and not source.execution_trace:
         trace.operators = trace.operators.drop("external_id", "record_id")
-    # 2. prices, and for graph replays the twin's operators
-    if source.twin and matched(activities).of_kernels:
-        # in one expression, so that the twin's columns and frames do not outlive it
-        annotated, prices = learn(annotated, read_twin(tools.decode(source.twin), source.twin, step), price)
-    else:
-        prices = price(trace, activities["signature"].drop_nulls().unique().sort().to_list())
+    # 2. prices, and for graph replays the operators of their capture and of their twin
+    annotated, prices = _learned(run, annotated, source, tools, price, step)
     annotated = label_nodes(annotated)
     trace, activities = annotated.trace, annotated.activities
     # 3. rows
@@ -188,6 +194,28 @@ def _add_trace(
     modelled = _model_bytes(run, annotated, prices, source, tools)
     run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
     return activities, modelled, uncounted
+
+
+def _learned(
+    run: RunRows, annotated: Annotated, source: Source, tools: Tools, price: Pricing, step: re.Pattern[str] | None
+) -> tuple[Annotated, dict[int, Record]]:
+    """Return the trace with what its replays learn from companions, and its prices; add the stacks to the run."""
+    prices: dict[int, Record] | None = None
+    if (source.twin or source.capture) and matched(annotated.activities).of_kernels:
+        if source.capture:
+            files, messages = describe(source.capture, tools.limits)
+            annotated, prices, refused = graph_capture.learn(annotated, files, tools.decode, price)
+            run.records["warnings"] += [{"source": "capture", "message": line} for line in messages + refused]
+        if source.twin:
+            # in one expression, so that the twin's columns and frames do not outlive it
+            annotated, prices = graph_twin.learn(
+                annotated, graph_twin.read_twin(tools.decode(source.twin), source.twin, step), price
+            )
+    if annotated.stacks is not None:
+        run.frames["stacks"] = annotated.stacks
+    if prices is None:
+        prices = price(annotated.trace, annotated.activities["signature"].drop_nulls().unique().sort().to_list())
+    return annotated, prices
 
 
 def _model_bytes(

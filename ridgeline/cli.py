@@ -131,6 +131,7 @@ def analyze(
     jobs: options.Jobs = 0,
     memory: options.Memory = None,
     twin: options.Twin = None,
+    capture: options.Capture = None,
     step: options.Step = None,
     hta: options.Hta = False,
     salvage: options.Salvage = False,
@@ -148,8 +149,9 @@ def analyze(
     _check_not_both(warehouse, lake)
     if lake and hta:
         fail("--hta needs a warehouse: analyze into one with -w FILE, then `ridgeline export -w FILE LAKE`", 2)
-    if twin and (len(paths) > 1 or paths[0].is_dir()):
-        fail("--twin belongs to one trace: expected a single PATH that is a file", 2)
+    for option, companion in (("--twin", twin), ("--capture", capture)):
+        if companion and (len(paths) > 1 or paths[0].is_dir()):
+            fail(f"{option} belongs to one trace: expected a single PATH that is a file", 2)
     file = warehouse or DEFAULT_WAREHOUSE
     with (
         progress("analyzing") as advance,
@@ -169,6 +171,7 @@ def analyze(
             jobs=jobs or os.cpu_count() or 1,
             report=report,
             twin=twin,
+            capture=capture,
             step=step,
             hta=hta,
             memory=memory_bytes,

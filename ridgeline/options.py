@@ -56,6 +56,10 @@ Memory = Annotated[
 Twin = Annotated[
     Path | None, Option(help="Eager trace of the same steps, for one PATH with graph replays.", metavar="TRACE")
 ]
+Capture = Annotated[
+    Path | None,
+    Option(help="Trace of the graphs' capture, or a folder of such traces, for one PATH.", metavar="PATH"),
+]
 Step = Annotated[
     str | None,
     Option(

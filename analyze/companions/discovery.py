@@ -14,11 +14,21 @@ from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading.reader import GZIP_ERRORS, open_bytes
 
 _TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
-_COMPANION = re.compile(r".+\.(?:et|twin)\.json(?:\.gz)?|.+\.(?:counters|ncu)\.csv(?:\.gz)?|(?:run|ceilings)\.json")
-_KINDS = {"counters": "counters.csv", "ncu": "ncu.csv", "twin": "twin.json", "execution_trace": "et.json"}
+_COMPANION = re.compile(
+    r".+\.(?:et|twin|capture)\.json(?:\.gz)?|.+\.(?:counters|ncu)\.csv(?:\.gz)?|(?:run|ceilings)\.json"
+)
+_KINDS = {
+    "counters": "counters.csv",
+    "ncu": "ncu.csv",
+    "twin": "twin.json",
+    "capture": "capture.json",
+    "execution_trace": "et.json",
+}
 """The ends of companions' names, by field of :class:`Source`."""
 _LIST_OF_EVENTS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{(?=[^\]]*"ts"\s*:)[^\]]*"ph"\s*:\s*"[A-Za-z]"', re.DOTALL)
 """The start of a trace that is a list of events: the first of them has a phase and a time stamp."""
+CAPTURE_FOLDER = "capture_traces"
+"""The folder beside a trace in which serving engines write what they recorded while they captured their graphs."""
 SNIFFED_BYTES = 4 << 20
 """The start of a file in a folder that must name traceEvents, for the file to be a trace."""
 _ODD_KINDS = (
@@ -42,6 +52,8 @@ class Source:
     counters: Path | None = None
     ncu: Path | None = None
     twin: Path | None = None
+    capture: Path | None = None
+    """The trace of a graph's capture, or a folder of such traces."""
     execution_trace: Path | None = None
     step: str | None = None
     """The regular expression of ``--step``."""
@@ -82,7 +94,8 @@ def _in_folder(folder: Path) -> Iterator[Source]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _in_folder(path)
+            if path.name != CAPTURE_FOLDER:
+                yield from _in_folder(path)
         # is_file, since opening a pipe would wait for a writer
         elif _TRACE.fullmatch(path.name) and not _COMPANION.fullmatch(path.name) and path.is_file():
             try:
@@ -131,6 +144,8 @@ def _with_companions(folder: Path, stem: str, name: str, trace: Path | None, oth
         field: _existing(folder / f"{stem}.{kind}.gz") or _existing(folder / f"{stem}.{kind}")
         for field, kind in _KINDS.items()
     }
+    if not companions["capture"] and (folder / CAPTURE_FOLDER).is_dir():
+        companions["capture"] = folder / CAPTURE_FOLDER
     no_files = []
     for companion in (*(f"{stem}.{kind}{suffix}" for kind in _KINDS.values() for suffix in (".gz", "")), *others):
         path = folder / companion

@@ -94,7 +94,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 _name, _pid, _tid, _args = (attrgetter(name) for name in ("name", "pid", "tid", "args"))
 _SIGNATURE = tuple(attrgetter(name) for name in ("dims", "types", "strides", "concrete"))
 _MEASURES = ("kernel_num_gb", "kernel_flop")
-_num_gb = attrgetter("kernel_num_gb")
+_num_gb, _kernel = attrgetter("kernel_num_gb"), attrgetter("kernel")
 
 
 class Interned(defaultdict[Any, int]):
@@ -128,6 +128,8 @@ class Columns(msgspec.Struct):
     frame: dict[str, array[int]] = msgspec.field(default_factory=_group)
     """Python frames and modules: the events ``python_function`` of ``with_stack`` and ``with_modules``."""
     counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
+    has_kernel_names: bool = False
+    """True if a launch names its kernel, as on ROCm."""
     is_annotated: bool = False
     """True if a node of a graph has an annotation: the device's column ``annotation`` has codes of names."""
     names: Interned = msgspec.field(default_factory=Interned)
@@ -349,16 +351,19 @@ def _is_index(number: object) -> bool:
 def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
     group = columns.launch
     _append_spans(columns, group, events)
-    correlations = _integers(_decode_args(events, LaunchArgs), "correlation")
+    args = _decode_args(events, LaunchArgs)
+    correlations, kernels = _integers(args, "correlation"), list(map(_kernel, args))
+    absent = [ABSENT] * len(events)
     group["correlation"].extend(correlations)
     if ABSENT in correlations:
-        args = _decode_args(events, UncorrelatedLaunchArgs)
-        group["external_id"].extend(_integers(args, "external_id"))
-        group["kernel"].extend([columns.names[each.kernel] if each.kernel else ABSENT for each in args])
+        old = _decode_args(events, UncorrelatedLaunchArgs)
+        group["external_id"].extend(_integers(old, "external_id"))
+        kernels = [kernel or each.kernel for kernel, each in zip(kernels, old, strict=True)]
     else:
-        absent = [ABSENT] * len(events)
         group["external_id"].extend(absent)
-        group["kernel"].extend(absent)
+    is_named = any(kernels)
+    columns.has_kernel_names |= is_named
+    group["kernel"].extend([columns.names[name] if name else ABSENT for name in kernels] if is_named else absent)
 
 
 def _fill_from_old(events: Sequence[AnyEvent], args: Sequence[DeviceArgs | OperatorArgs]) -> None:

@@ -65,6 +65,8 @@ class OperatorArgs(Struct, gc=False):
 
 class LaunchArgs(Struct, gc=False):
     correlation: Number = ABSENT
+    kernel: str | None = None
+    """The kernel's name; only ROCm writes it."""
 
 
 class UncorrelatedLaunchArgs(Struct, gc=False):

@@ -75,6 +75,7 @@ class Trace:
     device: pl.DataFrame
     """If nodes of graphs are annotated, with ``annotation``: the name that is the text of a JSON object."""
     launches: pl.DataFrame
+    """With ``kernel``, the name of its kernel or -1, where the writer names kernels."""
     operators: pl.DataFrame
     annotations: pl.DataFrame
     frames: pl.DataFrame
@@ -131,7 +132,8 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
     is_annotated = any(part.is_annotated for part in parts)
     device = assembly.frame("device", (*_DEVICE, "annotation") if is_annotated else _DEVICE)
     uncorrelated = len(device) > 0 and device["correlation"].null_count() == len(device)
-    launches = assembly.frame("launch", (*_LAUNCH, "external_id", "kernel") if uncorrelated else _LAUNCH)
+    named = ("kernel",) if uncorrelated or any(part.has_kernel_names for part in parts) else ()
+    launches = assembly.frame("launch", (*_LAUNCH, *named, "external_id") if uncorrelated else (*_LAUNCH, *named))
     counters, first_row = [], 0
     for part in parts:
         counters += [(first_row + row, metric, value) for row, metric, value in part.counters]

@@ -40,6 +40,8 @@ class Annotated:
     """For each operator the one around it."""
     modules: Modules
     """By the numbers in the activities' column ``module``."""
+    stacks: pl.DataFrame | None = None
+    """Rows of the table ``stacks``, by the activities' column ``stack_id``; None where nobody asks for them."""
 
 
 class Partners(NamedTuple):
@@ -109,7 +111,22 @@ def teach(
         .update(learned.with_columns(attribution=pl.lit(attribution)), on="at")
         .drop("at")
     )
-    return replace(extended, activities=overwritten), prices
+    return _with_stacks(replace(extended, activities=overwritten), teacher, pairs), prices
+
+
+def _with_stacks(run: Annotated, teacher: Annotated, pairs: Partners) -> Annotated:
+    """Return the run with the Python stacks of the partners, where the teacher has any."""
+    if run.stacks is None or teacher.stacks is None or teacher.stacks.is_empty():
+        return run
+    stack = take(filled(teacher.activities["stack_id"]), pairs.partners)
+    used, ids = np.unique(stack[stack != ROOT], return_inverse=True)
+    ids += len(run.stacks)
+    rows = teacher.stacks[used].with_columns(stack_id=pl.int_range(pl.len(), dtype=pl.Int64) + len(run.stacks))
+    stack_id = pl.Series("stack_id", [None], dtype=pl.Int64).new_from_index(0, len(run.activities))
+    if "stack_id" in run.activities.columns:
+        stack_id = run.activities["stack_id"].cast(pl.Int64)
+    stack_id = stack_id.scatter(pairs.rows[stack != ROOT], ids)
+    return replace(run, activities=run.activities.with_columns(stack_id), stacks=pl.concat([run.stacks, rows]))
 
 
 def filled(series: pl.Series) -> Int64:

@@ -40,7 +40,7 @@ from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import assemble
 from ridgeline.analyze.replays.sequences import Piece, Step, comparable, replayed_steps, steps
 from ridgeline.analyze.replays.stretches import stretches
-from ridgeline.analyze.replays.teaching import Annotated, Partners, Pricing, teach
+from ridgeline.analyze.replays.teaching import LEARNED, Annotated, Partners, Pricing, teach
 
 AGREEMENT = 0.8
 """The share of the shorter sequence that must match. Steps of the same model in another mode reach two thirds."""
@@ -70,7 +70,10 @@ def read_twin(parts: Sequence[Columns], path: Path, step: re.Pattern[str] | None
 
 
 def learn(run: Annotated, twin: Annotated, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
-    """Return the run with what its replays learn from the twin, and the prices of all signatures of both."""
+    """Return the run with what its replays learn from the twin, and the prices of all signatures of both.
+
+    A kernel that learned from its graph's capture keeps that.
+    """
     codes, twin_codes = comparable(run, twin)
     whole, twin_steps = steps(twin, twin_codes)
     library = _Library(whole, twin_steps)
@@ -78,7 +81,8 @@ def learn(run: Annotated, twin: Annotated, price: Pricing) -> tuple[Annotated, d
     if len(pairs.rows) < run.activities["replay"].sum() and run.activities["graph_node_id"].count():
         # nodes may not be in the order of the launches, so the order in time must not match better
         pairs = max(library.partners(replayed_steps(run, codes, by_node=False)), pairs, key=lambda p: len(p.rows))
-    return teach(run, twin, pairs, price, "graph_twin")
+    is_new = ~run.activities["attribution"].is_in(LEARNED).to_numpy()[pairs.rows]
+    return teach(run, twin, Partners(*(column[is_new] for column in pairs)), price, "graph_twin")
 
 
 class _Library:
