@@ -116,13 +116,12 @@ def learn(
     orders = [_steps(run, by_node=by_node) for by_node in ((True, False) if has_nodes else (False,))]
     captures, messages = _read(_needed(files, orders[0], run.trace.rank), decode, single=len(files) == 1)
     pieces = [each for capture in captures for each in _pieces(run, capture)]
+    batches = {*(file.batch for file in files), *(each.batch for each in pieces)}
     attempts = [
-        [choice for label, replays in steps for choice in _choose(label, replays, pieces, run.trace.rank)]
+        [choice for label, replays in steps for choice in _choose(label, replays, pieces, batches, run.trace.rank)]
         for steps in orders
     ]
-    choices = max(
-        attempts, key=lambda attempt: sum(len(each.pairs.first) for each in attempt if isinstance(each, _Choice))
-    )
+    choices = max(attempts, key=_matched)
     prices: dict[int, Record] = {}
     for capture in captures:
         pairs = _partners(capture, choices)
@@ -135,6 +134,10 @@ def learn(
         found = [refusal.found for refusal in refusals if refusal.remedy == remedy]
         messages.append(f"{len(found):,} of {len(choices):,} graph replays learned no operators: {found[0]}: {remedy}")
     return Learned(run, prices, messages)
+
+
+def _matched(choices: Sequence[_Choice | _Refusal]) -> int:
+    return sum(len(choice.pairs.first) for choice in choices if isinstance(choice, _Choice))
 
 
 def _steps(run: Annotated, *, by_node: bool) -> list[_Step]:
@@ -268,12 +271,14 @@ def _aligned(captured: Int64, replayed: Int64) -> Pairs:
     )
 
 
-def _choose(label: Label, replays: Sequence[Piece], pieces: Sequence[_Pieces], rank: int) -> list[_Choice | _Refusal]:
-    """Return the graph of each replay of a step, or why there is none."""
+def _choose(
+    label: Label, replays: Sequence[Piece], pieces: Sequence[_Pieces], batches: Iterable[Batch], rank: int
+) -> list[_Choice | _Refusal]:
+    """Return the graph of each replay of a step, or why there is none; ``batches`` are all that were captured."""
     holding = _holding(label, {each.batch for each in pieces})
     candidates = [each for each in pieces if each.batch in holding]
     if not candidates:
-        return [_no_batch(label, pieces)] * len(replays)
+        return [_no_batch(label, batches)] * len(replays)
     counts = [np.stack([each.counts(each.run_codes[replay.names]) for replay in replays]) for each in candidates]
     graphs = [_in_turn(each) for each in counts]
     choices: list[_Choice | _Refusal] = []
@@ -324,15 +329,11 @@ def _in_turn(counts: Int64) -> Int64:
     return graphs
 
 
-def _no_batch(label: Label, pieces: Sequence[_Pieces]) -> _Refusal:
-    sizes = sorted({size for each in pieces for size, _ in [_sizes(label, each.batch)] if size is not None})
+def _no_batch(label: Label, batches: Iterable[Batch]) -> _Refusal:
+    sizes = sorted({size for batch in batches for size, _ in [_sizes(label, batch)] if size is not None})
     size = f"{label.query} tokens" if label.requests is None else f"{label.requests} requests"
-    found = (
-        f"the step has {size}, captured are batches of {', '.join(map(str, sizes))}"
-        if sizes
-        else "nothing was captured"
-    )
-    return _Refusal(found, "record the capture of that batch")
+    captured = f"captured are batches of {', '.join(map(str, sizes))}" if sizes else "nothing was captured"
+    return _Refusal(f"the step has {size}, {captured}", "record the capture of that batch")
 
 
 def _no_match(replay: Piece, candidates: Sequence[_Pieces]) -> _Refusal:
@@ -344,14 +345,14 @@ def _no_match(replay: Piece, candidates: Sequence[_Pieces]) -> _Refusal:
     ]
     matched, nodes, file = max(matches)
     return _Refusal(
-        f"of {len(replay.names):,} kernels {matched:,} match the {nodes:,} launches of a graph in {file}",
+        f"of {len(replay.names):,} kernels {matched:,} match the {nodes:,} launches of a graph ({file})",
         f"expected {AGREEMENT:.0%}: the capture is of another graph or batch, name the right one with --capture",
     )
 
 
 def _fits_alike(candidates: Sequence[_Pieces]) -> _Refusal:
     files = dict.fromkeys(each.capture.file.path.name for each in candidates)
-    found = f"several captured graphs fit alike, in {', '.join(list(files)[:4])}"
+    found = f"several captured graphs fit alike ({', '.join(list(files)[:4])})"
     return _Refusal(found, "name the capture of the right batch with --capture")
 
 
