@@ -24,11 +24,12 @@ from ridgeline.analyze.attribution.spans import ROOT, Int64, take
 from ridgeline.analyze.attribution.stacks import add_stacks
 from ridgeline.analyze.companions.capture_folder import Batch, CaptureFile
 from ridgeline.analyze.pricing.completed_signatures import assign
-from ridgeline.analyze.reading.columns import DEVICE_CATEGORIES, Columns
+from ridgeline.analyze.reading.categories import DEVICE
+from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import Trace, assemble
 from ridgeline.analyze.replays.teaching import Annotated, Partners
 
-COPY, FILL = DEVICE_CATEGORIES.index("gpu_memcpy"), DEVICE_CATEGORIES.index("gpu_memset")
+COPY, FILL = DEVICE["gpu_memcpy"], DEVICE["gpu_memset"]
 _NO_NODE = -1
 # vLLM and SGLang write tokens (`capture_32_FULL`), ATOM requests (`capture_graph_bs_32`)
 _BATCH = re.compile(r"capture_(?:graph_bs_(?P<requests>\d{1,9})|(?P<tokens>\d{1,9})_(?P<mode>\w+))")
