@@ -42,9 +42,7 @@ launched AS MATERIALIZED (
     c.side, k.run_id, k.rank, k.kernel_id, k.family, k.duration_ns, k.flops, k.dram_bytes, k.dram_bytes_source,
     k.roof_time_ns, k.confidence, k.phase, k.kernel, k.operator IS NOT NULL AS has_operator,
     s.step_id, s.kind, s.iteration, COALESCE(s.labelled, FALSE) AS labelled,
-    -- layers of a label (layers.3.mlp) and instances of python events (Layer_3.Linear_21)
-    CASE WHEN REGEXP_FULL_MATCH(k.module, '\w+_[0-9]+(\.\w+_[0-9]+)*') THEN REGEXP_REPLACE(k.module, '_[0-9]+(\.|$)', '_*\1', 'g')
-      ELSE REGEXP_REPLACE(k.module, '\.[0-9]+', '.*', 'g') END AS module,
+    m.all_layers AS module,
     -- One name for an operator and its `.out` variant, and for a Triton kernel whatever number the compiler gave it.
     REGEXP_REPLACE(REGEXP_REPLACE(COALESCE(k.operator, k.kernel), '\.out$', ''), '^(triton_.*)_[0-9]+$', '\1') AS operator,
     REGEXP_REPLACE(k.kernel, '^(triton_.*)_[0-9]+$', '\1') AS kernel_key,
@@ -55,6 +53,7 @@ launched AS MATERIALIZED (
   FROM compared_runs c
   JOIN placed_kernels k ON k.run_id = c.run_id
   LEFT JOIN run_steps s ON s.side = c.side AND s.run_id = k.run_id AND s.step_id = k.step_id
+  LEFT JOIN module_layers m ON m.run_id = k.run_id AND m.module = k.module
 ),
 -- True if every operator and shape has the same share of the launches of both sides.
 proportional AS (
