@@ -103,3 +103,22 @@ def test_a_replay_takes_as_many_kernels_as_its_eager_step(connection: duckdb.Duc
         " WHERE name LIKE 'ar_decode%' AND name <> 'ar_decode_b16'"
     ).fetchall()
     assert sorted(rows) == [("ar_decode", 1494)] * 2 + [("ar_decode_graph", 1494)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("b200-eager", 0.97), ("h100-bert-small", 0.97), ("h100-qwen1.5-0.5b-prefill", 1.0)]
+)
+def test_modules_and_lines_of_foreign_traces(connection: duckdb.DuckDBPyConnection, name: str, least: float) -> None:
+    """Of all that was launched while the trace was recorded."""
+    launched = f"FROM kernel_roofline v JOIN kernels k USING (run_id, kernel_id) WHERE v.name = '{name}'"
+    launched += " AND attribution <> 'before_recording'"
+    time = "SUM(v.duration_ns) FILTER ({} IS NOT NULL) / SUM(v.duration_ns)"
+    assert one(connection, f"SELECT {time.format('module')} {launched}") >= least
+    assert one(connection, f"SELECT {time.format('stack_id')} {launched}") >= least
+
+
+def test_modules_that_labels_name(connection: duckdb.DuckDBPyConnection) -> None:
+    sources = connection.execute(
+        "SELECT DISTINCT m.source FROM modules m JOIN runs USING (run_id) WHERE name IN ('ar_decode', 'dlm_full')"
+    ).fetchall()
+    assert sources == [("label",)]

@@ -31,7 +31,13 @@ KERNELS = [
     "void at::native::vectorized_elementwise_kernel",
 ]
 STEPS = [None, "phase=prefill step=0", "phase=decode step={} kind=decode", "phase=denoise step={} kind=reuse"]
-MODULES = [None, "module=model.layers.0.mlp", "module=model.layers.1"]
+MODULES = [
+    None,
+    kineto.annotation("module=model.layers.0.mlp", 0.0, 0.0),
+    kineto.annotation("module=model.layers.1", 0.0, 0.0),
+    kineto.frame("nn.Module: Layer_1", 0.0, 0.0),
+    kineto.frame("/home/x/model.py(7): forward", 0.0, 0.0),
+]
 
 
 class Writer:
@@ -104,10 +110,10 @@ class Writer:
         yield
 
     def module(self) -> Iterator[None]:
-        label = self.draw(st.sampled_from(MODULES))
+        event = self.draw(st.sampled_from(MODULES))
         calls = (_ for _ in range(self.draw(st.integers(1, 2))) for _ in self.draw(st.sampled_from(self.parts))())
-        if label:
-            self.within(kineto.annotation(label, 0.0, 0.0), calls)
+        if event:
+            self.within(dict(event), calls)
         else:
             list(calls)
         yield
@@ -156,6 +162,7 @@ SUMS = {
     "kernels": "SELECT SUM(duration_ns) FROM kernel_roofline",
     "operators": "SELECT SUM(duration_ns) FROM operator_summary",
     "modules": "SELECT SUM(duration_ns) FROM module_summary",
+    "lines of code": "SELECT SUM(duration_ns) FROM stack_summary",
     "attribution": "SELECT SUM(duration_ns) FROM ledger WHERE account = 'attribution'",
     "prices": "SELECT SUM(duration_ns) FROM ledger WHERE account = 'price'",
     "phases": "SELECT SUM(t) FROM (SELECT phase, SUM(duration_ns) AS t FROM kernel_roofline GROUP BY phase)",

@@ -70,6 +70,22 @@ def test_each_replay_has_its_own_copies_of_the_operators(tmp_path: Path, warehou
     assert kernels == [(rows[1][0], 1.0), (rows[3][0], 1.0)]
 
 
+def test_a_replay_learns_the_modules_that_events_of_the_twin_name(tmp_path: Path, warehouse: Path) -> None:
+    """A module around the graph's launch is that of the kernels whose partners have none."""
+    twin = eager_step("phase=decode step=1", ["a", "b"])
+    twin = [event for event in twin if not event["name"].startswith("module=")]
+    first = next(event["ts"] for event in twin if event["cat"] == "cpu_op")
+    twin += [kineto.frame("nn.Module: Net_0", first - 0.5, 8.0), kineto.frame("nn.Module: Linear_3", first - 0.2, 7.0)]
+    replay = [*replayed_step("phase=decode step=1", ["a", "b"]), kineto.frame("nn.Module: Graph_0", 0.5, 15.0)]
+    load(tmp_path, warehouse, replay, twin)
+    assert [module for _, module, _ in modules(warehouse)] == ["Net_0.Linear_3", "Graph_0"]
+    assert query(warehouse, "SELECT module, module_class, source FROM modules ORDER BY ALL") == [
+        ("Graph_0", "Graph", "event"),
+        ("Net_0", "Net", "event"),
+        ("Net_0.Linear_3", "Linear", "event"),
+    ]
+
+
 def test_steps_are_matched_with_those_of_their_kind(tmp_path: Path, warehouse: Path) -> None:
     refresh, near, far = (
         f"phase=denoise kind={kind} step={step} query={query} context={context}"
