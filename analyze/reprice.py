@@ -43,7 +43,7 @@ from ridgeline.analyze.run import composite
 from ridgeline.analyze.tables.gaps import operator_gap_rows
 from ridgeline.analyze.tables.kernels import shares
 from ridgeline.analyze.tables.limitations import price_lines
-from ridgeline.analyze.tables.steps import busy_spans
+from ridgeline.analyze.tables.steps import step_spans
 from ridgeline.warehouse import connect
 from ridgeline.warehouse.database import transaction
 from ridgeline.warehouse.digests import store_digests
@@ -211,8 +211,11 @@ def _model_bytes(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     if connection.execute(query, [run_id]).fetchall() == [("execution_trace",)]:
         return
     rows = connection.execute(
-        "SELECT kernel, signature_id, category, step_id, operator_id, rank, device_index FROM kernels"
-        " JOIN kernel_classes USING (run_id, class_id) WHERE run_id = ? ORDER BY kernel_id",
+        # the one step of a trace without labels is no sequence of the model
+        "SELECT c.kernel, c.signature_id, c.category, s.step_id, k.operator_id, k.rank, k.device_index FROM kernels k"
+        " JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id LEFT JOIN steps s"
+        " ON s.run_id = k.run_id AND s.step_id = k.step_id AND s.kind IS DISTINCT FROM 'trace'"
+        " WHERE k.run_id = ? ORDER BY k.kernel_id",
         [run_id],
     ).fetchall()
     # the model works with codes, as if the trace had just been read
@@ -299,11 +302,12 @@ def _store_times(connection: duckdb.DuckDBPyConnection, run_id: str, kernels: pl
         " (SELECT signature_id FROM kernel_classes WHERE run_id = ? AND signature_id IS NOT NULL)",
         [run_id, run_id],
     )
-    for step_id, start_ns, end_ns, busy_ns in busy_spans(kernels, "step_id").iter_rows():
-        connection.execute(
-            "UPDATE steps SET start_ns = ?, end_ns = ?, busy_ns = ? WHERE run_id = ? AND step_id = ?",
-            [start_ns, end_ns, busy_ns, run_id, step_id],
-        )
+    columns = ("start_ns", "end_ns", "busy_ns", "idle_ns", "step_id")
+    times = step_spans(kernels, "step_id").select(columns).rows()
+    connection.executemany(
+        "UPDATE steps SET start_ns = ?, end_ns = ?, busy_ns = ?, idle_ns = ? WHERE run_id = ? AND step_id = ?",
+        [(*row[:-1], run_id, row[-1]) for row in times],
+    )
     connection.execute("DELETE FROM gaps WHERE run_id = ?", [run_id])
     insert(connection, "gaps", operator_gap_rows(kernels, "step_id"), run_id)
 

@@ -24,7 +24,9 @@ from ridgeline.analyze.attribution.operators import (
     step_labels,
 )
 from ridgeline.analyze.attribution.origins import find_origins
+from ridgeline.analyze.attribution.phases import training_phases
 from ridgeline.analyze.attribution.stacks import add_stacks
+from ridgeline.analyze.attribution.steps import as_one_step
 from ridgeline.analyze.cache_model.run_bytes import (
     Modelled,
     from_execution_trace,
@@ -165,6 +167,7 @@ def _add_trace(
     origins = find_origins(trace, tree, activities, forward_operators(trace, parents))
     activities, modules = add_modules(trace, labels, origins, activities)
     activities, run.frames["stacks"] = add_stacks(trace, origins, activities)
+    activities = activities.with_columns(training_phases(trace, tree, activities)).drop("span")
     steps = step_labels(trace, tree, labels)
     annotated = Annotated(trace, activities, steps, parents, modules, run.frames["stacks"])
     run.records["devices"] = device_rows_by_rank(run.records["devices"], activities)
@@ -174,11 +177,16 @@ def _add_trace(
     trace.device = trace.device.select("device")
     trace.launches = trace.launches.drop("correlation", "kernel", strict=False)
     if not source.twin and not source.capture and not source.execution_trace:
-        trace.operators = trace.operators.drop("external_id", "record_id")
+        trace.operators = trace.operators.drop("external_id", "record_id", "sequence", "forward_thread")
     # 2. prices, and for graph replays the operators of their capture and of their twin
     annotated, prices = _learned(run, annotated, source, tools, price, step)
     annotated = label_nodes(annotated)
+    run.records["warnings"] += limitation_rows(
+        annotated.trace, annotated.activities, prices, has_twin=source.twin is not None
+    )
     trace, activities = annotated.trace, annotated.activities
+    if not steps and len(activities):
+        trace, activities, steps = as_one_step(trace, activities)
     # 3. rows
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, modules, on_cpu=on_cpu)
     run.records["modules"] = modules.rows()
@@ -187,7 +195,6 @@ def _add_trace(
     run.frames["gaps"] = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
     run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, counter_files)
-    run.records["warnings"] += limitation_rows(trace, activities, prices, has_twin=source.twin is not None)
     if on_cpu:
         return activities, None, uncounted
     # 4. DRAM bytes by the L2 model; operators on a CPU have none

@@ -19,6 +19,8 @@ KEPT = (
     "step_launches",
     "gap_summary",
     "covered_time",
+    "step_idle",
+    "step_waits",
     "shared_time",
     "launch_summary",
 )

@@ -80,7 +80,7 @@ def forward_operators(trace: Trace, parent: Int32) -> Int32:
 
 def _holds(mask: Mask, row: Integers) -> Mask:
     """``mask[row]``, False where the row is ``ROOT``."""
-    return mask[np.maximum(row, 0)] & (row != ROOT)
+    return np.asarray(mask[np.maximum(row, 0)] & (row != ROOT))
 
 
 def forward_partners(trace: Trace) -> Int32:

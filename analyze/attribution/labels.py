@@ -36,6 +36,7 @@ class Label(NamedTuple):
     tokens: int | None = None
     requests: int | None = None
     module: str | None = None
+    iteration: int | None = None
 
     @property
     def marks_step(self) -> bool:
@@ -124,6 +125,8 @@ def _of_annotation(match: re.Match[str], annotation: _Annotation) -> Label:
     pairs = _PAIR.findall(values.pop("pairs", None) or "")
     values |= {annotation.pairs[key]: value for key, value in pairs if key in annotation.pairs}
     counts = {key: number for key, value in values.items() if (number := _number(value)) is not None}
+    # an iteration is a step as well, unless steps inside it are labelled
+    counts |= {"step": counts["iteration"]} if "iteration" in counts else {}
     for key in _SUMS:
         parts = [number for name, number in counts.items() if name.endswith(f"_{key}")]
         if parts:

@@ -3,7 +3,7 @@
 The tree nests the operators, annotations and launches of every thread. The first join takes the operator that the
 activity's ``External id`` names. The second takes the innermost operator around the activity's launch, where the id is
 missing or its operator was not running at the launch (old writers put the correlation id there). Labels come from the
-annotations around the launch.
+annotations around the launch; a step holds for all threads (:mod:`ridgeline.analyze.attribution.steps`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from ridgeline.analyze.attribution.durations import with_true_durations
 from ridgeline.analyze.attribution.id_lookup import match_first
 from ridgeline.analyze.attribution.labels import NOTHING, Label, parse
 from ridgeline.analyze.attribution.launches import launched
-from ridgeline.analyze.attribution.ranks import Mask, Processes, processes, ranks, running
+from ridgeline.analyze.attribution.ranks import Mask, Processes, processes, running
 from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
+from ridgeline.analyze.attribution.steps import complete_labels, open_windows
 from ridgeline.analyze.reading.categories import DEVICE_CATEGORIES
 from ridgeline.analyze.reading.trace import Trace
 
@@ -91,27 +92,37 @@ def parse_labels(trace: Trace, step: re.Pattern[str] | None = None) -> list[Labe
 
 
 def step_labels(trace: Trace, tree: Tree, labels: list[Label]) -> dict[int, Label]:
-    """The label of each annotation that marks a step, by its row, with keys added from the labels around it.
+    """The complete label of each annotation that marks a step, by its row in ``trace.annotations``."""
+    around = take(tree.step, tree.parent[: len(trace.annotations)])
+    return complete_labels(trace, around, processes(trace), labels)
 
-    An inner label overrides an outer one; ``ProfilerStep#3`` only fills gaps.
-    """
-    # outer annotations first, so that the label around each one is complete
-    rows = trace.annotations.with_row_index("row").sort("start_ns", -pl.col("duration_ns"), "row")
-    complete: dict[int, Label] = {}
-    for row, name in rows.select("row", "name").iter_rows():
-        label = labels[name]
-        if label.marks_step:
-            around = complete.get(int(take(tree.step, tree.parent[[row]])[0]), Label())
-            inner, outer = (around, label) if trace.names[name].startswith("ProfilerStep#") else (label, around)
-            complete[row] = Label(*(o if i is None else i for i, o in zip(inner, outer, strict=True)))
-    return complete
+
+def steps_of(trace: Trace, tree: Tree, hosts: Processes, span: Int32, process: Int64) -> Int32:
+    """The step label of each span: the innermost around it on its thread, else the innermost of its process then."""
+    step = take(tree.step, span)
+    rows = np.arange(len(trace.annotations), dtype=np.int32)
+    is_window = tree.step[: len(rows)] == rows
+    elsewhere = np.flatnonzero((step == ROOT) & (span != ROOT))
+    if is_window.any() and len(elsewhere):
+        at_ns = span_column(trace, tree, span[elsewhere], "start_ns")
+        step[elsewhere] = open_windows(trace, is_window, hosts, process[elsewhere], at_ns)
+    return step
+
+
+def span_column(trace: Trace, tree: Tree, span: Int32, column: str) -> Int64:
+    """A column of ``trace.launches`` and ``trace.operators`` for spans of both, ``ROOT`` where there is no span."""
+    of_launch = take(trace.launches[column].to_numpy(), np.maximum(span - np.int32(tree.offset[_LAUNCH]), ROOT))
+    in_operators = (span >= tree.offset[_OPERATOR]) & (span < tree.offset[_LAUNCH])
+    at = np.where(in_operators, span - np.int32(tree.offset[_OPERATOR]), np.int32(ROOT))
+    return np.where(in_operators, take(trace.operators[column].to_numpy(), at), of_launch)
 
 
 def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     """One row per device activity, sorted by start: the columns of ``trace.device``, its ``row`` there, and
 
     ``operator`` (row in ``trace.operators``), ``step_label`` (row in ``trace.annotations``), ``launch`` (row in
-    ``trace.launches``) and ``launch_ns``, all null where unknown; ``attribution``; ``doubt``, why
+    ``trace.launches``), ``launch_ns`` and ``span`` (launch or operator in the tree), all null where unknown;
+    ``attribution``; ``doubt``, why
     the launch may be wrong (one of ``DOUBTS``); ``replay``, true for a graph's activities; ``carries_cost``, true where
     the activity bears its operator's cost; ``rank`` and ``device_index``. ``device`` numbers the devices of all ranks.
     ``recorded_ns`` is there if durations cannot be true (:mod:`ridgeline.analyze.attribution.durations`). Counter
@@ -157,7 +168,8 @@ def attribute(trace: Trace, tree: Tree) -> pl.DataFrame:
     codes = np.select(list(conditions.values()), np.arange(len(conditions), dtype=np.uint8), len(conditions))
     attributed = device.with_columns(
         _nullable("operator", operator),
-        _nullable("step_label", take(tree.step, span)),
+        _nullable("span", span),
+        _nullable("step_label", steps_of(trace, tree, hosts, span, process)),
         _nullable("launch", launch),
         _nullable("launch_ns", launch_ns).cast(pl.Int64),
         pl.Series("attribution", [*conditions, "unattributed"], dtype=_ATTRIBUTION).gather(codes),
@@ -244,8 +256,10 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
     children_ns = np.zeros(n, dtype=np.int64)
     np.add.at(children_ns, parent[parent != ROOT], duration_ns[parent != ROOT])
     own_ns = np.where(is_composite, np.maximum(duration_ns - children_ns, 0), duration_ns)
-    spans = np.arange(n) + tree.offset[_OPERATOR]
-    rank = ranks(trace)[trace.operators["thread"].to_numpy()]
+    spans = np.arange(n, dtype=np.int32) + np.int32(tree.offset[_OPERATOR])
+    hosts = processes(trace)
+    process = hosts.of(trace.operators)
+    rank = trace.rank + process
     rows = trace.operators.select("name", "start_ns", "external_id").with_columns(
         row=pl.int_range(n, dtype=pl.UInt32),
         category=pl.lit(CATEGORIES.index("operator"), dtype=pl.Int64),
@@ -255,7 +269,8 @@ def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFr
         device_index=pl.lit(0, dtype=pl.Int64),
         stream=trace.operators["thread"].cast(pl.Int64),
         operator=pl.int_range(n, dtype=pl.Int64),
-        step_label=_nullable("step_label", take(tree.step, spans)),
+        span=pl.Series(spans),
+        step_label=_nullable("step_label", steps_of(trace, tree, hosts, spans, process)),
         attribution=pl.lit("cpu", dtype=_ATTRIBUTION),
         carries_cost=pl.Series(~is_composite),
         # only a device has these

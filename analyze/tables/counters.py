@@ -20,9 +20,10 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.alignment import memoized
-from ridgeline.analyze.attribution.labels import Label
+from ridgeline.analyze.attribution.labels import Label, parse
 from ridgeline.analyze.attribution.operators import CATEGORIES
 from ridgeline.analyze.attribution.spans import Int64
+from ridgeline.analyze.attribution.steps import WHOLE_TRACE
 from ridgeline.analyze.companions.counter_files import KEYS, CounterFile
 from ridgeline.analyze.reading.trace import Trace
 
@@ -195,7 +196,8 @@ def _message(steps: Sequence[_Step], counted: Sequence[_Counted], matches: Seque
             f" name, expected {AGREEMENT:.0%}: it has none"
         )
     words = {"phase": step.label.phase, "kind": step.label.kind, "step": step.label.step}
-    first = " ".join(f"{key}={value}" for key, value in words.items() if value is not None) or "the whole trace"
+    first = " ".join(f"{key}={value}" for key, value in words.items() if value is not None)
+    first = "the whole trace" if step.label in (Label(), parse(WHOLE_TRACE)) else first
     return f"{len(lacking)} of {len(steps)} steps lack counters; {first}: {reason}"
 
 

@@ -41,7 +41,7 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.ranks import Mask, ranks
-from ridgeline.analyze.attribution.spans import ROOT, Int64, take
+from ridgeline.analyze.attribution.spans import ROOT, Int64, enclosing, nearest, take
 from ridgeline.analyze.reading.trace import Trace
 
 LAUNCH_LATENCY_NS = 10_000
@@ -150,8 +150,6 @@ def _times(activities: pl.DataFrame) -> tuple[Int64, Int64]:
 def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> pl.DataFrame:
     """The columns of ``gaps`` without cause and parts; a kernel's id is its position among the activities."""
     start_ns, end_ns = _times(activities)
-    steps = activities[step].cast(pl.Int64).fill_null(ROOT).to_numpy()
-    inside = np.where(steps[before] == steps[after], steps[after], ROOT)
     return pl.DataFrame(
         {
             "gap_id": np.arange(len(after)),
@@ -159,11 +157,36 @@ def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> p
             "device_index": activities["device_index"].to_numpy()[after],
             "start_ns": end_ns[before],
             "duration_ns": start_ns[after] - end_ns[before],
-            "step_id": pl.Series(inside).replace(ROOT, None),
+            "step_id": pl.Series(_steps(activities, before, after, step)).replace(ROOT, None),
             "before_kernel_id": before,
             "after_kernel_id": after,
         }
     )
+
+
+def _steps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> Int64:
+    """The step of each gap: that of both its neighbours, else the step within which it lies on its device.
+
+    A step lasts from its first activity on the device to its last. Of several around the gap, the last to begin.
+    """
+    start_ns, end_ns = _times(activities)
+    of_activity = activities[step].cast(pl.Int64).fill_null(ROOT).to_numpy()
+    step_of = np.where(of_activity[before] == of_activity[after], of_activity[after], ROOT)
+    between = np.flatnonzero(step_of == ROOT)
+    # devices are numbered anew, since those of a CPU have only a rank
+    places = activities.select(pl.struct("rank", "device_index").rank("dense").cast(pl.Int64)).to_series().to_numpy()
+    ends = pl.DataFrame({"place": places, "step": of_activity, "start_ns": start_ns, "end_ns": end_ns})
+    spans = ends.filter(pl.col("step") != ROOT).group_by("place", "step").agg(pl.min("start_ns"), pl.max("end_ns"))
+    if len(between) and len(spans):
+        gaps = (places[after], end_ns[before], start_ns[after])
+        place, begin_ns, until_ns = (
+            np.concatenate([spans[name].to_numpy(), gap[between]])
+            for name, gap in zip(("place", "start_ns", "end_ns"), gaps, strict=True)
+        )
+        is_gap = np.arange(len(place)) >= len(spans)
+        around = nearest(enclosing(place, begin_ns, until_ns, is_gap.astype(np.int8)), ~is_gap)[len(spans) :]
+        step_of[between] = take(spans["step"].to_numpy(), around)
+    return step_of
 
 
 def _recording_began_ns(trace: Trace, activities: pl.DataFrame) -> Int64:

@@ -17,7 +17,7 @@ from ridgeline.analyze.reading.trace import Trace
 
 _BETWEEN_HOST_AND_DEVICE = re.compile(r"HtoD|DtoH|Host")
 _CLASS_SCHEMA: dict[str, type[pl.DataType]] = dict.fromkeys(
-    ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision"), pl.String
+    ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision", "phase"), pl.String
 ) | {"replayed": pl.Boolean}
 
 
@@ -27,7 +27,7 @@ def kernel_rows(
     """Rows of ``kernels`` and of ``kernel_classes``; ``prices`` by signature code."""
     # Texts repeat with every launch, so each distinct combination is described once, as a class.
     keys = ["name", "category", "signature", "module", "attribution"]
-    keys += ["replay"] * ("replay" in activities.columns)
+    keys += [column for column in ("replay", "phase") if column in activities.columns]
     call_ns = trace.launches["duration_ns"]
     classes = (
         activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
@@ -76,6 +76,7 @@ def _describe(
         "replayed": row.get("replay"),
         "unit": unit,
         "precision": precision,
+        "phase": row.get("phase"),
         "passes": passes,
     }
 

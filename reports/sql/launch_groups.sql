@@ -4,7 +4,8 @@
 -- so that a sum is over all launches of the group, or NULL. Sorted by name the rows compress best.
 SELECT
   kernel, shapes, m.all_layers AS module,
-  k.run_id, mode, execution, phase, kind, family, operator,
+  k.run_id, mode, execution, phase, CASE WHEN step_id IS NULL THEN '(no step)' ELSE step_phase END AS step_phase, kind,
+  family, operator,
   k.unit, k.precision, attribution, confidence, flops_source, dram_bytes_source,
   CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END AS launch,
   COUNT(*) AS launches,
@@ -27,7 +28,7 @@ SELECT
   MAX(b.l2_bytes_per_s) AS l2_bytes_per_s,
   MODE(bound ORDER BY bound) AS bound,
   MODE(diagnosis ORDER BY diagnosis) AS diagnosis
-FROM kernel_roofline k
+FROM placed_kernels k
 LEFT JOIN module_layers m ON m.run_id = k.run_id AND m.module = k.module
 LEFT JOIN (
   SELECT
@@ -40,7 +41,7 @@ LEFT JOIN (
 ) b ON b.run_id = k.run_id
 WHERE list_contains($runs, k.run_id)
 GROUP BY
-  k.run_id, mode, execution, phase, kind, family, operator, shapes, kernel, m.all_layers,
+  k.run_id, mode, execution, phase, step_id IS NULL, step_phase, kind, family, operator, shapes, kernel, m.all_layers,
   k.unit, k.precision, attribution, confidence, flops_source, dram_bytes_source,
   CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END,
   flops IS NULL, counter_flops IS NULL, compulsory_bytes IS NULL, cache_model_bytes IS NULL, counter_dram_bytes IS NULL,

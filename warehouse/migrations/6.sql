@@ -12,3 +12,14 @@ CREATE TABLE modules (
 CREATE TABLE stacks (
   run_id VARCHAR NOT NULL, stack_id BIGINT NOT NULL, stack VARCHAR NOT NULL, source_line VARCHAR, function VARCHAR
 );
+-- the time in which a step's only device ran nothing; of a step on several devices it stays unknown
+UPDATE steps SET idle_ns = (
+  SELECT COALESCE(SUM(g.duration_ns), 0)
+  FROM gaps g
+  WHERE g.run_id = steps.run_id AND g.rank = steps.rank AND g.start_ns >= steps.start_ns AND g.start_ns < steps.end_ns
+)
+WHERE start_ns IS NOT NULL AND (run_id, rank) NOT IN (
+  SELECT (run_id, rank) FROM devices GROUP BY run_id, rank HAVING COUNT(*) > 1
+);
+-- kept rows with new columns are computed anew
+DROP TABLE IF EXISTS kept_kernel_groups;

@@ -99,6 +99,7 @@ priced AS (
     c.shapes,
     c.module,
     COALESCE(t.phase, c.phase) AS phase,
+    t.phase AS step_phase,
     t.kind,
     t.step,
     t.iteration,
@@ -195,7 +196,7 @@ judged AS (
   FROM bounded b
 )
 SELECT
-  run_id, kernel_id, step_id, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
+  run_id, kernel_id, step_id, step_phase, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
   iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes,
   flops / NULLIF(dram_bytes, 0) AS intensity,

@@ -5,11 +5,13 @@
 --   roof      a roof and a price of high confidence
 --   guess     a roof by a price of low confidence
 --   no roof   neither price nor roof
+-- phase is the step's own or, in training, the kernel's (forward, backward, optimizer); step_phase is the step's alone.
 -- roof_ns is their minimum time at the roofs. reached_ns limits each kernel's part of it to the kernel's duration, for
 -- kernels above their roof. Columns counted_ and counters_of_ are sums over the kernels that have both kinds of bytes.
 CREATE OR REPLACE VIEW kernel_groups AS
 SELECT
-  run_id, operator, module, family, phase, kind, attribution, dram_bytes_source, bound, diagnosis,
+  run_id, operator, module, family, phase, step_phase, kind, step_id IS NOT NULL AS in_step, attribution, dram_bytes_source,
+  bound, diagnosis,
   CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
   COUNT(*) AS kernels,
   CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
@@ -27,8 +29,8 @@ SELECT
   SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS reached_ns
 FROM placed_kernels
 GROUP BY
-  run_id, operator, module, family, phase, kind, attribution, dram_bytes_source, bound, diagnosis,
-  CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END;
+  run_id, operator, module, family, phase, step_phase, kind, step_id IS NOT NULL, attribution, dram_bytes_source, bound,
+  diagnosis, CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END;
 
 -- Kernels of a step, aggregated by part of the closed forms: linear, attention and other. Attention that is not one operator
 -- is batched products and a softmax; rotary angles are batched products too and count as other. A sum is of the kernels that

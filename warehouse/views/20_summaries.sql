@@ -72,7 +72,9 @@ FROM placed_kernels k
 LEFT JOIN stacks s ON s.run_id = k.run_id AND s.stack_id = k.stack_id
 GROUP BY k.run_id, s.source_line, s.function;
 
--- One row per labelled step, from its first device activity to its last, with the time in which the device was busy.
+-- One row per step, from its first device activity to its last: the time in which its own activities ran (busy), and the
+-- time in which its devices ran nothing at all (gap). In the rest they ran activities of other steps or of none. Rows of
+-- older releases have no such time; theirs is the wall time less the busy time.
 -- A sum that leaves out more than a tenth of the step's time is NULL: it would look like little work.
 CREATE OR REPLACE VIEW step_summary AS
 WITH work AS (
@@ -89,7 +91,7 @@ SELECT
   s.run_id, s.phase, s.kind, s.step,
   s.end_ns - s.start_ns AS wall_ns,
   s.busy_ns,
-  s.end_ns - s.start_ns - s.busy_ns AS gap_ns,
+  COALESCE(s.idle_ns, s.end_ns - s.start_ns - s.busy_ns) AS gap_ns,
   COALESCE(w.kernels, 0) AS kernels,
   w.flops,
   w.dram_bytes,
@@ -121,7 +123,7 @@ SELECT
 FROM kernel_groups
 GROUP BY run_id, family;
 
--- Wall time of labelled steps, split into kernels and gaps, against the time of the same steps without the profiler. If none
+-- Wall time of steps, with the time in which their kernels ran and in which the device ran nothing, against the time of the same steps without the profiler. If none
 -- of these steps was timed, all timed steps of the kind are used, which may differ in length.
 -- expected_ns, where graphs replay the steps, is the profiled time minus what the profiler adds to each node; expected_error
 -- compares it with the unprofiled time. NULL if nothing is replayed or the cost of a node is unknown.

@@ -42,7 +42,9 @@ FROM ends e
 LEFT JOIN parallel p ON p.run_id = e.run_id AND p.rank = e.rank AND p.device_index = e.device_index
 WHERE p.run_id IS NULL;
 
--- Gaps of a device by cause and by part. A gap belongs to a step if both its neighbours do; others have step_id NULL.
+-- Gaps of a device by cause and by part. A gap belongs to the step of both its neighbours, else to the last step to begin
+-- of those around it on the device; step_id is NULL before, between and after steps. Steps that overlap share gaps: see
+-- step_timeline.
 CREATE OR REPLACE VIEW gap_summary AS
 SELECT
   run_id, rank, device_index, step_id,
@@ -199,20 +201,92 @@ SELECT
 FROM work w
 LEFT JOIN idle i ON i.run_id = w.run_id AND i.rank = w.rank AND i.device_index = w.device_index;
 
--- One row per labelled step and device, from its first activity to its last: wall = busy + causes + outside. outside is time
--- of activities in between that belong to another step or to none, with the gaps next to them.
-CREATE OR REPLACE VIEW step_timeline AS
-WITH work AS (
+-- Time of a step on a device, from its first activity there to its last.
+CREATE OR REPLACE VIEW step_work AS
+SELECT
+  run_id, rank, device_index, step_id,
+  CAST(SUM(kernels) AS BIGINT) AS kernels,
+  MIN(start_ns) AS start_ns,
+  MAX(end_ns) AS end_ns,
+  CAST(SUM(step_fresh_ns) AS BIGINT) AS busy_ns
+FROM covered_time
+WHERE step_id IS NOT NULL
+GROUP BY run_id, rank, device_index, step_id;
+
+-- Time in which a device ran nothing during a step, by cause: sums over the gaps up to the step's end less those up to its
+-- start. An activity begins at the start and one ends at the end, so that no gap lies across either. Steps that overlap
+-- count their common gaps each.
+CREATE OR REPLACE VIEW step_idle AS
+WITH moments AS (
   SELECT
-    run_id, rank, device_index, step_id,
-    CAST(SUM(kernels) AS BIGINT) AS kernels,
-    MIN(start_ns) AS start_ns,
-    MAX(end_ns) AS end_ns,
-    CAST(SUM(step_fresh_ns) AS BIGINT) AS busy_ns
-  FROM covered_time
-  WHERE step_id IS NOT NULL
-  GROUP BY run_id, rank, device_index, step_id
+    run_id, rank, device_index, CAST(NULL AS BIGINT) AS step_id, start_ns AS time_ns, 0 AS edge, cause, duration_ns
+  FROM gaps
+  UNION ALL
+  SELECT run_id, rank, device_index, step_id, start_ns, -1, '', 0
+  FROM step_work
+  UNION ALL
+  SELECT run_id, rank, device_index, step_id, end_ns, 1, '', 0
+  FROM step_work
+),
+-- at equal times the edges of steps come before the gap that begins there
+summed AS (
+  SELECT
+    run_id, rank, device_index, step_id, edge,
+    SUM(CASE WHEN cause = 'host_late' THEN duration_ns ELSE 0 END) OVER earlier AS host_late_ns,
+    SUM(CASE WHEN cause = 'synchronisation' THEN duration_ns ELSE 0 END) OVER earlier AS synchronisation_ns,
+    SUM(CASE WHEN cause = 'launch_latency' THEN duration_ns ELSE 0 END) OVER earlier AS launch_latency_ns,
+    SUM(CASE WHEN cause = 'dependency' THEN duration_ns ELSE 0 END) OVER earlier AS dependency_ns,
+    SUM(CASE WHEN cause = 'replay' THEN duration_ns ELSE 0 END) OVER earlier AS replay_ns,
+    SUM(CASE WHEN cause = 'unknown' THEN duration_ns ELSE 0 END) OVER earlier AS unknown_ns
+  FROM moments
+  WINDOW earlier AS (
+    PARTITION BY run_id, rank, device_index
+    ORDER BY time_ns, ABS(edge) DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+  )
 )
+SELECT
+  run_id, rank, device_index, step_id,
+  CAST(SUM(edge * host_late_ns) AS BIGINT) AS host_late_ns,
+  CAST(SUM(edge * synchronisation_ns) AS BIGINT) AS synchronisation_ns,
+  CAST(SUM(edge * launch_latency_ns) AS BIGINT) AS launch_latency_ns,
+  CAST(SUM(edge * dependency_ns) AS BIGINT) AS dependency_ns,
+  CAST(SUM(edge * replay_ns) AS BIGINT) AS replay_ns,
+  CAST(SUM(edge * unknown_ns) AS BIGINT) AS unknown_ns
+FROM summed
+WHERE step_id IS NOT NULL
+GROUP BY run_id, rank, device_index, step_id;
+
+-- The part of the gaps just before and just after a step's activities in which the step's label was open on the host: what
+-- the device waited for the step to begin and to end.
+CREATE OR REPLACE VIEW step_waits AS
+WITH beside AS (
+  SELECT
+    w.run_id, w.rank, w.device_index, w.step_id, g.cause,
+    w.start_ns - GREATEST(g.start_ns, s.host_start_ns) AS wait_ns
+  FROM step_work w
+  JOIN steps s ON s.run_id = w.run_id AND s.rank = w.rank AND s.step_id = w.step_id
+  JOIN gaps g
+    ON g.run_id = w.run_id AND g.rank = w.rank AND g.device_index = w.device_index
+    AND g.start_ns + g.duration_ns = w.start_ns
+  UNION ALL
+  SELECT
+    w.run_id, w.rank, w.device_index, w.step_id, g.cause,
+    LEAST(g.start_ns + g.duration_ns, s.host_start_ns + s.host_duration_ns) - w.end_ns AS wait_ns
+  FROM step_work w
+  JOIN steps s ON s.run_id = w.run_id AND s.rank = w.rank AND s.step_id = w.step_id
+  JOIN gaps g
+    ON g.run_id = w.run_id AND g.rank = w.rank AND g.device_index = w.device_index AND g.start_ns = w.end_ns
+)
+SELECT run_id, rank, device_index, step_id, cause, CAST(SUM(wait_ns) AS BIGINT) AS wait_ns
+FROM beside
+WHERE wait_ns > 0
+GROUP BY run_id, rank, device_index, step_id, cause;
+
+-- One row per step and device, from its first activity there to its last: wall = busy + causes + outside. Under a cause is
+-- the time in which the device ran nothing at all; outside is the time in which it ran only activities of other steps or of
+-- none. A step on several devices has a row for each; in steps, busy is the time in which any of them ran an activity of
+-- the step, and idle the time in which none of them ran anything.
+CREATE OR REPLACE VIEW step_timeline AS
 SELECT
   w.run_id, w.rank, w.device_index, w.step_id, s.phase, s.kind, s.step, w.kernels, w.start_ns, w.end_ns,
   w.end_ns - w.start_ns AS wall_ns,
@@ -223,10 +297,12 @@ SELECT
   COALESCE(i.dependency_ns, 0) AS dependency_ns,
   COALESCE(i.replay_ns, 0) AS replay_ns,
   COALESCE(i.unknown_ns, 0) AS unknown_ns,
-  w.end_ns - w.start_ns - w.busy_ns - COALESCE(i.idle_ns, 0) AS outside_ns
-FROM work w
+  w.end_ns - w.start_ns - w.busy_ns
+    - COALESCE(i.host_late_ns + i.synchronisation_ns + i.launch_latency_ns + i.dependency_ns + i.replay_ns + i.unknown_ns, 0)
+    AS outside_ns
+FROM step_work w
 JOIN steps s ON s.run_id = w.run_id AND s.rank = w.rank AND s.step_id = w.step_id
-LEFT JOIN gap_summary i
+LEFT JOIN step_idle i
   ON i.run_id = w.run_id AND i.rank = w.rank AND i.device_index = w.device_index AND i.step_id = w.step_id;
 
 -- Wait of each activity after its launch: queue from the start of the launching call, delay from its end (negative if the
@@ -234,7 +310,8 @@ LEFT JOIN gap_summary i
 -- them.
 CREATE OR REPLACE VIEW launch_queue AS
 SELECT
-  k.run_id, k.kernel_id, k.rank, k.device_index, k.stream, c.kernel, c.category, k.step_id, s.phase, s.kind, s.step,
+  k.run_id, k.kernel_id, k.rank, k.device_index, k.stream, c.kernel, c.category, k.step_id,
+  COALESCE(s.phase, c.phase) AS phase, s.kind, s.step,
   k.correlation, k.launch_ns,
   k.launch_duration_ns AS call_ns,
   k.start_ns,

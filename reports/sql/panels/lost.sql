@@ -1,18 +1,18 @@
 $selection,
 items AS (
   SELECT
-    run_id, $item AS item, phase, kind,
+    run_id, $item AS item, phase, step_phase, kind,
     CASE WHEN roof_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
     SUM(launches) AS launches,
     SUM(duration_ns) AS duration_ns,
     SUM(lost_ns) AS lost_ns
   FROM selection
   GROUP BY
-    run_id, $item, phase, kind,
+    run_id, $item, phase, step_phase, kind,
     CASE WHEN roof_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END
 )
 SELECT
-  i.*,
+  i.* EXCLUDE (step_phase),
   CASE
     WHEN d.bound = 'host' AND d.confidence = 'high' THEN 0 * i.lost_ns
     WHEN d.bound = 'device' THEN i.lost_ns / d.steps * LEAST(1, d.step_ns / NULLIF(d.device_time_ns, 0))
@@ -20,5 +20,5 @@ SELECT
   d.step_ns
 FROM items i
 LEFT JOIN step_diagnosis d
-  ON d.run_id = i.run_id AND COALESCE(d.phase, '') = COALESCE(i.phase, '') AND COALESCE(d.kind, '') = COALESCE(i.kind, '')
+  ON d.run_id = i.run_id AND COALESCE(d.phase, '') = COALESCE(i.step_phase, '') AND COALESCE(d.kind, '') = COALESCE(i.kind, '')
 ORDER BY i.lost_ns DESC NULLS LAST, i.duration_ns DESC

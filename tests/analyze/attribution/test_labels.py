@@ -27,7 +27,7 @@ from tests.command_line import ridgeline
         ),
         ("module=model.layers.0.self_attn", Label(module="model.layers.0.self_attn")),
         ("phase=decode requests=4", Label(phase="decode", requests=4)),
-        ("ProfilerStep#551", Label(step=551)),
+        ("ProfilerStep#551", Label(step=551, iteration=551)),
         ("phase=ar_decode step=x", Label(phase="ar_decode")),
         ("step=99999999999999999999999", Label()),
         ("other=1 phase=decode", Label(phase="decode")),
@@ -149,13 +149,13 @@ def test_another_pattern_makes_another_run(tmp_path: Path, warehouse: Path) -> N
     for pattern in (None, r"train (?P<step>\d+)", r"train (?P<step>\d+)", "train", None):
         outcomes += [(analyze([trace], warehouse, step=pattern)[0].outcome, query(warehouse, steps))]
     assert outcomes == [
-        ("loaded", []),
+        ("loaded", [(None, "trace", 0, 0)]),
         ("replaced", [(None, None, 7, 0)]),
         ("unchanged", [(None, None, 7, 0)]),
         ("replaced", [(None, "train", None, 0)]),
-        ("replaced", []),
+        ("replaced", [(None, "trace", 0, 0)]),
     ]
-    assert query(warehouse, "SELECT DISTINCT step FROM kernel_roofline") == [(None,)]
+    assert query(warehouse, "SELECT DISTINCT step FROM kernel_roofline") == [(0,)]
 
 
 def test_the_innermost_annotation_is_the_step_and_the_others_fill_its_gaps(tmp_path: Path, warehouse: Path) -> None:

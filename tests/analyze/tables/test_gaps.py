@@ -206,7 +206,7 @@ def test_work_of_others_between_is_outside_the_step(tmp_path: Path, warehouse: P
     ]  # fmt: skip
     load(warehouse, kineto.write(tmp_path / "t.json", events))
     columns = "wall_ns, busy_ns, launch_latency_ns, host_late_ns, outside_ns"
-    assert query(warehouse, f"SELECT {columns} FROM step_timeline") == [(55_000, 22_000, 2_000, 0, 31_000)]
+    assert query(warehouse, f"SELECT {columns} FROM step_timeline") == [(55_000, 22_000, 3_000, 25_000, 5_000)]
 
 
 def test_queue_delay_of_each_launch(tmp_path: Path, warehouse: Path) -> None:
@@ -424,11 +424,11 @@ def test_real_devices_are_busy_or_idle(real: list[Path]) -> None:
 def test_real_steps_are_work_and_explained_gaps(real: list[Path]) -> None:
     rows = of_all(
         real,
-        "SELECT s.end_ns - s.start_ns - s.busy_ns - host_late_ns - synchronisation_ns - launch_latency_ns"
-        " - dependency_ns - replay_ns - unknown_ns, outside_ns, t.busy_ns - s.busy_ns"
-        " FROM steps s JOIN step_timeline t USING (run_id, rank, step_id)",
+        "SELECT s.end_ns - s.start_ns - s.busy_ns - s.idle_ns - outside_ns, s.idle_ns - host_late_ns"
+        " - synchronisation_ns - launch_latency_ns - dependency_ns - replay_ns - unknown_ns, t.busy_ns - s.busy_ns,"
+        " LEAST(outside_ns, 0) FROM steps s JOIN step_timeline t USING (run_id, rank, step_id)",
     )
-    assert set(rows) == {(0, 0, 0)}
+    assert set(rows) == {(0, 0, 0, 0)}
 
 
 def test_parts_of_real_gaps_sum_to_them(real: list[Path]) -> None:
