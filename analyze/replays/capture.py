@@ -3,7 +3,8 @@
 The k-th launch of a capture is the k-th node of its graph, and a replay runs the nodes in that order. Where the
 launches carry names (ROCm), a replay is aligned with a graph as a longest common subsequence of names; kernels that ran
 in another order, on several streams, are then paired by name. Where they do not (CUDA), order and count decide: there
-are as many kernels as launches, and copies stand where copies stand.
+are as many kernels as launches, copies stand where copies stand, and the kernels' names do not contradict the operators
+around the launches: a kernel of a matrix product under an operator that is none.
 
 A graph serves a replay if ``AGREEMENT`` of the longer of both matches. Of the captures of several batches those of the
 smallest batch that holds the step's are compared: engines pad a batch to the next one captured. The replays of a step
@@ -13,7 +14,6 @@ graphs alike learns nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,17 +27,26 @@ from ridgeline.analyze.attribution.labels import NOTHING, Label
 from ridgeline.analyze.attribution.spans import ROOT, Int64, take
 from ridgeline.analyze.companions.capture_folder import Batch, CaptureFile
 from ridgeline.analyze.errors import TraceError
+from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.replays.captured import COPY, FILL, Capture, named_by, read_capture
+from ridgeline.analyze.replays.kernel_names import FIRST_KERNEL, shared_codes
 from ridgeline.analyze.replays.sequences import Piece, replayed_steps
 from ridgeline.analyze.replays.teaching import Annotated, Partners, Pricing, filled, teach
 
 AGREEMENT = 0.95
 """The share of the longer sequence that must match: graphs of one model for two batches may differ by little."""
-_COPY_CODE, _FILL_CODE, _FIRST_KERNEL = range(3)
+_COPY_CODE, _FILL_CODE = range(FIRST_KERNEL)
 _NAMELESS = -1
-_MANGLED = re.compile(r"_ZN?[KVrL]*(?=\d)")
+_TELLING = ("matmul", "attention", "normalization", "communication", "softmax", "convolution", "rotary")
+"""Families that names of kernels tell."""
+_UNKNOWN = -1
+CONTRADICTED, FEWEST = 0.5, 16
+"""An alignment by count is refused if the families of this share differ, of at least so many pairs that tell them.
+
+Of aligned traces up to 0.3 differ; of the same traces shifted by one kernel, 0.5 to 1.
+"""
 # a graph of HIP may copy and fill by kernels of its own
 _BY_KERNEL = (("rocclr_copyBuffer", _COPY_CODE), ("rocclr_fillBuffer", _FILL_CODE))
 _NONE = np.zeros(0, dtype=np.int64)
@@ -58,16 +67,32 @@ class _Pieces:
     """For each graph the positions of its launches among the capture's activities."""
     codes: list[Int64]
     """Their names as codes: of copies, of fills, then of kernels; ``_NAMELESS`` for a kernel without a name."""
+    families: list[Int64]
+    """The families of the operators around the launches: those of ``_TELLING`` first."""
     run_codes: Int64
-    """The same codes for the run's names."""
+    """The same codes for the run's names, and the families that these tell."""
+    run_families: Int64
     _pairs: dict[tuple[int, bytes], Pairs] = field(default_factory=dict)
 
     def pairs(self, graph: int, replayed: Int64) -> Pairs:
-        """Return positions in the graph and in the replay, given by its codes, that match."""
+        """Return positions in the graph and in the replay, given by the codes of its names, that match."""
         key = graph, replayed.tobytes()
         if key not in self._pairs:
-            self._pairs[key] = _aligned(self.codes[graph], replayed)
+            self._pairs[key] = self._aligned(graph, replayed)
         return self._pairs[key]
+
+    def _aligned(self, graph: int, replayed: Int64) -> Pairs:
+        captured, codes = self.codes[graph], self.run_codes[replayed]
+        if (captured != _NAMELESS).all():
+            return _by_name(captured, codes)
+        if len(captured) != len(codes):
+            return _NO_PAIRS
+        families, told = self.families[graph], self.run_families[replayed]
+        compared = (families != _UNKNOWN) & (told != _UNKNOWN) & (np.minimum(families, told) < len(_TELLING))
+        if compared.sum() >= FEWEST and (families != told)[compared].mean() >= CONTRADICTED:
+            return _NO_PAIRS
+        at = np.flatnonzero(np.where(captured == _NAMELESS, codes >= FIRST_KERNEL, captured == codes))
+        return Pairs(at, at)
 
     def counts(self, replayed: Int64) -> Int64:
         """Return how many nodes of each graph match, 0 where they are too few for the graph to serve the replay."""
@@ -203,7 +228,7 @@ def _pieces(run: Annotated, capture: Capture) -> list[_Pieces]:
     kernel = take(filled(capture.teacher.trace.launches["kernel"]), filled(activities["launch"]))
     category = filled(activities["category"])
     captured = {names[code] for code in np.unique(kernel[kernel >= 0]).tolist()}
-    code_of = _shared_codes({run.trace.names[code] for code, _ in used}, captured)
+    code_of = shared_codes({run.trace.names[code] for code, _ in used}, captured)
     of_name = np.array([code_of.get(name, _NAMELESS) for name in names], dtype=np.int64)
     # of copies and fills a graph does not know the place in memory, so their kind is all that counts
     codes = np.select([category == COPY, category == FILL], [_COPY_CODE, _FILL_CODE], take(of_name, kernel))
@@ -213,48 +238,34 @@ def _pieces(run: Annotated, capture: Capture) -> list[_Pieces]:
         special = {COPY: _COPY_CODE, FILL: _FILL_CODE}.get(kind)
         by_kernel = next((code for part, code in _BY_KERNEL if part in text), None)
         run_codes[name] = next(code for code in (special, by_kernel, code_of[text]) if code is not None)
+    families, run_families = _families(run, capture, [name for name, _ in used])
     pieces = []
     for batch in dict.fromkeys(graph.batch for graph in capture.graphs):
         rows = [graph.rows for graph in capture.graphs if graph.batch == batch]
-        pieces.append(_Pieces(capture, batch, rows, [codes[each] for each in rows], run_codes))
+        own_codes, own_families = ([values[each] for each in rows] for values in (codes, families))
+        pieces.append(_Pieces(capture, batch, rows, own_codes, own_families, run_codes, run_families))
     return pieces
 
 
-def _shared_codes(names: set[str], others: set[str]) -> dict[str, int]:
-    """Return a code for each kernel name of two traces; a name of one trace alone has that of its identifier."""
-    texts = {name: name if name in names and name in others else identifier(name) for name in sorted(names | others)}
-    codes = {text: code for code, text in enumerate(sorted(set(texts.values())), _FIRST_KERNEL)}
-    return {name: codes[text] for name, text in texts.items()}
-
-
-def identifier(kernel: str) -> str:
-    """Return a kernel's qualified name without return type, template arguments and parameters, also of a mangled one.
-
-    >>> identifier("void aiter::norm<8>(int*)"), identifier("_ZN5aiter4normILi8EEEvPi")
-    ('aiter::norm', 'aiter::norm')
-    """
-    kernel = kernel.removesuffix(".kd")
-    if not (start := _MANGLED.match(kernel)):
-        plain = kernel.replace("(anonymous namespace)", "{anonymous}")
-        return re.split(r"[<(]", plain, maxsplit=1)[0].rpartition(" ")[2]
-    parts, at = [], start.end()
-    while length := re.match(r"L?(\d{1,4})", kernel[at : at + 5]):
-        at += length.end()
-        parts.append(kernel[at : at + int(length[1])])
-        at += int(length[1])
-    return "::".join("{anonymous}" if part.startswith("_GLOBAL__N") else part for part in parts)
+def _families(run: Annotated, capture: Capture, used: Iterable[int]) -> tuple[Int64, Int64]:
+    """Return the family of the operator around each launch of a capture, and those that the run's names tell."""
+    numbers = {name: number for number, name in enumerate(_TELLING)} | {"other": _UNKNOWN, "fused": _UNKNOWN}
+    trace = capture.teacher.trace
+    calls = take(filled(trace.operators["name"]), filled(capture.teacher.activities["operator"]))
+    of_name = np.full(len(trace.names), _UNKNOWN)
+    for code in np.unique(calls[calls != ROOT]).tolist():
+        of_name[code] = numbers.setdefault(family(trace.names[code], "", "kernel"), len(numbers))
+    told = np.full(len(run.trace.names), _UNKNOWN)
+    for code in used:
+        told[code] = numbers.setdefault(family(None, run.trace.names[code], "kernel"), len(numbers))
+    return take(of_name, calls), told
 
 
 # The graph that each replay is of.
 
 
-def _aligned(captured: Int64, replayed: Int64) -> Pairs:
-    """Return matching positions of a captured graph and of a replay, both given as codes."""
-    if (captured == _NAMELESS).any():
-        if len(captured) != len(replayed):
-            return _NO_PAIRS
-        at = np.flatnonzero(np.where(captured == _NAMELESS, replayed >= _FIRST_KERNEL, captured == replayed))
-        return Pairs(at, at)
+def _by_name(captured: Int64, replayed: Int64) -> Pairs:
+    """Return matching positions of a captured graph and of a replay, both given as codes of names."""
     pairs = align_names(captured, replayed)
     # what is left of a name ran in another order: pair it in turn, if there is as much of it on both sides
     sides = [
@@ -279,7 +290,7 @@ def _choose(
     candidates = [each for each in pieces if each.batch in holding]
     if not candidates:
         return [_no_batch(label, batches)] * len(replays)
-    counts = [np.stack([each.counts(each.run_codes[replay.names]) for replay in replays]) for each in candidates]
+    counts = [np.stack([each.counts(replay.names) for replay in replays]) for each in candidates]
     graphs = [_in_turn(each) for each in counts]
     choices: list[_Choice | _Refusal] = []
     for number, replay in enumerate(replays):
@@ -295,7 +306,7 @@ def _choose(
         elif graph < 0 or len({_identity(candidates[i]) for i in best}) > 1:
             choices.append(_fits_alike([candidates[i] for i in best]))
         else:
-            choices.append(_Choice(replay, chosen, graph, chosen.pairs(graph, chosen.run_codes[replay.names])))
+            choices.append(_Choice(replay, chosen, graph, chosen.pairs(graph, replay.names)))
     return choices
 
 
@@ -339,7 +350,7 @@ def _no_batch(label: Label, batches: Iterable[Batch]) -> _Refusal:
 def _no_match(replay: Piece, candidates: Sequence[_Pieces]) -> _Refusal:
     """Return a refusal that names the graph with the most matches."""
     matches = [
-        (len(each.pairs(graph, each.run_codes[replay.names]).first), len(codes), each.capture.file.path.name)
+        (len(each.pairs(graph, replay.names).first), len(codes), each.capture.file.path.name)
         for each in candidates
         for graph, codes in enumerate(each.codes)
     ]

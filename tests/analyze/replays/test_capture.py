@@ -11,7 +11,7 @@ import pytest
 
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.ingest import Result, analyze
-from ridgeline.analyze.replays.capture import identifier
+from ridgeline.analyze.replays.kernel_names import identifier
 from ridgeline.warehouse import connect
 from tests.analyze import kineto
 from tests.analyze.loading import failures, query
@@ -438,3 +438,25 @@ def test_no_operator_is_orphaned(tmp_path: Path, warehouse: Path) -> None:
     assert query(warehouse, "SELECT operator, start_ns, duration_ns FROM operators ORDER BY 2") == [
         ("aten::mm", 1000, 0), ("aten::mm", 1000, 0), ("aten::mm", 101000, 0), ("aten::mm", 101000, 0),
     ]  # fmt: skip
+
+
+def test_names_that_contradict_the_operators_refuse_an_equal_number(tmp_path: Path, warehouse: Path) -> None:
+    """The capture is of a graph with as many nodes, in which products stand where this one normalizes."""
+    nodes = ["gemm", "rms_norm"] * 10
+    captured = capture(nodes)
+    calls = [event for event in captured if event["name"] == "aten::mm"]
+    for call in calls[1::2]:
+        call["name"] = "aten::layer_norm"
+    shifted = [*nodes[1:], nodes[0]]
+    result = load(tmp_path, warehouse, [*replay(nodes, 0.0), *replay(shifted, 1000.0)], captured)
+    assert modules(warehouse) == [f"m{i}" for i in range(20)] + [None] * 20
+    assert "of 20 kernels 0 match the 20 launches of a graph" in lines(result)[0]
+
+
+def test_without_begins_and_ends_graphs_are_cut_where_they_are_made_and_where_launches_run(
+    tmp_path: Path, warehouse: Path
+) -> None:
+    captured = [event for event in piecewise((2, 3, 1)) if "Capture" not in event["name"]]
+    assert load(tmp_path, warehouse, [e for n in (3, 1, 2) for e in replay(["k"] * n, 100.0 * n)], captured).matched
+    expected = ["0.0", "0.1", "1.0", "1.1", "1.2", "2.0"]
+    assert sorted(filter(None, modules(warehouse))) == [f"layer{name}" for name in expected]
