@@ -122,3 +122,35 @@ def test_modules_that_labels_name(connection: duckdb.DuckDBPyConnection) -> None
         "SELECT DISTINCT m.source FROM modules m JOIN runs USING (run_id) WHERE name IN ('ar_decode', 'dlm_full')"
     ).fetchall()
     assert sources == [("label",)]
+
+
+def test_steps_of_engines(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.execute(
+        "SELECT r.name, s.phase, s.kind, s.query, s.context, s.requests, s.tokens, count(*) FROM steps s"
+        " JOIN kernels k USING (run_id, step_id) JOIN runs r USING (run_id)"
+        " WHERE r.name IN ('b200-eager', 'sglang-qwen3-8b-decode-graph') GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    assert sum(kernels for *_, kernels in rows) >= 929 + 551
+    assert {row[:-1] for row in rows} == {
+        ("b200-eager", "prefill", "prefill", 888, None, 1, 888),
+        ("sglang-qwen3-8b-decode-graph", "decode", "decode", 32, 32785, 32, 32),
+    }
+
+
+@pytest.mark.skipif(not (SHARED / "engines").is_dir(), reason="the engines' traces are not beside the project")
+def test_a_replay_learns_from_its_capture(tmp_path: Path) -> None:
+    (result,) = analyze([SHARED / "engines"], tmp_path / "w.duckdb")
+    assert result.matched
+    assert result.matched.kernels == result.matched.of_kernels == 544
+    with connect(tmp_path / "w.duckdb", read_only=True) as engines:
+        for column in ("operator", "module", "shapes"):
+            share = f"SELECT sum(duration_ns) FILTER ({column} IS NOT NULL) / sum(duration_ns) FROM kernel_roofline"
+            assert one(engines, share) >= 0.97, column
+        assert (
+            one(
+                engines,
+                "SELECT sum(duration_ns) - any_value(d) FROM ledger, (SELECT device_time_ns d FROM runs)"
+                " WHERE account = 'attribution'",
+            )
+            == 0
+        )
