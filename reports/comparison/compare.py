@@ -14,13 +14,15 @@ UNKNOWN = "unknown"
 
 # Stages that are no kind of step: all of an iteration, all of a trace without steps, and the time outside steps.
 ITERATION, TRACE, OUTSIDE = "(iteration)", "(trace)", "(outside steps)"
+UNJUDGED = (OUTSIDE, "(no phase)")
+"""Stages without a verdict: nothing says how often their work is done."""
 
 # What times are per, by the column `unit` of the query.
 UNITS = {"step": "step", "iteration": "iteration", "work": "equal work", "second": "second of trace"}
 
 # The levels of rows, from the whole to its parts. From `step` on, the rows of a stage sum to its device time.
 WHOLE = ("unprofiled", "wall", "idle", "step")
-PARTS = ("family", "module", "operator", "row")
+PARTS = ("family", "module", "operator", "kernel", "row")
 
 # What the times of a level are, after "20 µs to 25 µs".
 TIMES = {
@@ -130,9 +132,9 @@ class Comparison:
 
     @cached_property
     def parts(self) -> list[str]:
-        """The levels below a whole step; ``module`` only if both sides name modules, ``row`` only with operators."""
+        """The levels below a whole step, without modules or operators if a side does not name them."""
         modules = any(row["module"] != ANY_MODULE for row in self.level("module"))
-        left_out = {level for level, shown in (("module", modules), ("row", not self.by_kernel)) if not shown}
+        left_out = {*(() if modules else ("module",)), *(("operator", "row") if self.by_kernel else ())}
         return [level for level in PARTS if level not in left_out]
 
     @property
@@ -146,7 +148,8 @@ class Comparison:
             "step": f"{unit}, device time",
             "family": "By family",
             "module": "By module",
-            "operator": "By kernel" if self.by_kernel else "By operator",
+            "operator": "By operator",
+            "kernel": "By kernel",
             "row": "By operator, module and shapes",
         }
 
@@ -220,7 +223,7 @@ class Comparison:
 
         A step or an iteration that both sides timed without the profiler is checked by that time alone. Others are
         checked by device time and by wall time under the profiler: profiled launches may hide a slower kernel, and
-        device time does not show a slower host. Nothing is checked per second of trace, nor outside steps.
+        device time does not show a slower host. Nothing is checked per second of trace, nor outside steps and phases.
         """
         if self.unit == "second":
             return []
@@ -228,7 +231,7 @@ class Comparison:
             row
             for row in self.rows
             if row["level"] in ("unprofiled", "wall", "step")
-            and row["stage"] != OUTSIDE
+            and row["stage"] not in UNJUDGED
             and None not in (row["base_ns_per_step"], row["other_ns_per_step"])
         ]
         timed = {row["stage"] for row in paired if row["level"] == "unprofiled"}

@@ -66,7 +66,7 @@ def document(comparison: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:
         "lane": roofs.lane(machine, [family for family in families.COLORS if family in in_lane]),
         "unit": UNITS[comparison.unit],
         "levels": {level: comparison.titles[level] for level in comparison.parts},
-        "level": "module" if "module" in comparison.parts else "operator",
+        "level": next(level for level in ("module", "operator", "kernel") if level in comparison.parts),
         "stages": comparison.stages,
         "steps": [_finite(row) for row in comparison.level("step")],
         "rows": rows,

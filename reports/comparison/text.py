@@ -8,11 +8,13 @@ from ridgeline.formats import table_lines, write_csv, write_json
 from ridgeline.reports.comparison.compare import ANY_MODULE, WHOLE, Comparison
 from ridgeline.reports.comparison.verdict import verdict
 from ridgeline.reports.formatting import digits, duration, percent
-from ridgeline.reports.names import clip
+from ridgeline.reports.names import clip, shorten
 from ridgeline.reports.queries import Row
 
 # Rows of a level and kind of step in the table; the others are counted and summed in a last line.
 MOST = 10
+LONGEST = 1000
+"""Characters of a sentence."""
 
 Cells = list[str]
 
@@ -47,7 +49,7 @@ def text(comparison: Comparison, output_format: str) -> str:
 def _table(comparison: Comparison) -> str:
     """Return the sides, the verdict, their differing settings, and a section a level, with the longest rows of each."""
     base, other = (clip(side.title, 110) for side in (comparison.base, comparison.other))
-    lines = [f"base   {base}", f"other  {other}", "", *(clip(sentence, 400) for sentence in verdict(comparison))]
+    lines = [f"base   {base}", f"other  {other}", "", *(clip(sentence, LONGEST) for sentence in verdict(comparison))]
     if comparison.differing:
         differing = [[clip(cell, 44) for cell in row] for row in comparison.differing]
         lines += ["", *table_lines(["differs", "base", "other"], differing, "lll")]
@@ -74,12 +76,12 @@ def _markdown(comparison: Comparison) -> str:
     """Return the sides, the verdict, whole steps and the operators that changed most, for a pull request."""
     base, other = (_code(clip(side.title, 110)) for side in (comparison.base, comparison.other))
     says = [*verdict(comparison), *(f"warning: {warning}" for warning in comparison.warnings)]
-    lines = [f"{base} → {other}", "", "```text", *(clip(line, 400).replace("`", "'") for line in says), "```"]
+    lines = [f"{base} → {other}", "", "```text", *(clip(line, LONGEST).replace("`", "'") for line in says), "```"]
     whole = [row for level in WHOLE for row in comparison.level(level)]
-    parts = [row for row in comparison.level("operator") if row["status"] != "same"]
+    level = "kernel" if comparison.by_kernel else "operator"
+    parts = [row for row in comparison.level(level) if row["status"] != "same"]
     parts.sort(key=lambda row: -abs(row["delta_ns_per_step"]))
-    operators = comparison.titles["operator"].removeprefix("By ")
-    for first, rows in ((None, whole), (f"{operators}, device time", parts[:MOST])):
+    for first, rows in ((None, whole), (f"{level}, device time", parts[:MOST])):
         if rows:
             lines += ["", f"| kind of step | {first or 'time'} | base | other | change | % | noise | |"]
             lines.append("| :-- | :-- | --: | --: | --: | --: | --: | :-- |")
@@ -103,6 +105,8 @@ def label(row: Row) -> str:
     """Return the name of a row, short enough for a cell."""
     if row["level"] == "family":
         return str(row["family"])
+    if row["level"] == "kernel":
+        return clip(shorten(row["operator"]), 60)
     shapes = row["other_shapes"] or row["base_shapes"] or ""
     module = None if row["module"] == ANY_MODULE else row["module"]
     parts = (row["operator"], module, clip(shapes, 30))

@@ -1,7 +1,8 @@
 """The verdict of a comparison: which side is faster, by which time, in a few sentences."""
 
-from ridgeline.reports.comparison.compare import ITERATION, NO_UNIT, OUTSIDE, TIMES, TRACE, Comparison, noise_of
+from ridgeline.reports.comparison.compare import ITERATION, NO_UNIT, TIMES, TRACE, UNJUDGED, Comparison, noise_of
 from ridgeline.reports.formatting import digits, duration
+from ridgeline.reports.names import clip
 from ridgeline.reports.queries import Row
 
 MOST = 4
@@ -22,7 +23,7 @@ def verdict(comparison: Comparison) -> list[str]:
         return [NO_UNIT]
     rows = {(row["level"], row["stage"]): row for row in comparison.rows if row["level"] in TIMES and _in_both(row)}
     stages = [ITERATION] if comparison.unit == "iteration" else comparison.stages
-    judged = [stage for stage in stages if stage != OUTSIDE and ("step", stage) in rows]
+    judged = [stage for stage in stages if stage not in UNJUDGED and ("step", stage) in rows]
     sentences, bases = [], set()
     for stage in judged:
         level = next(level for level in TIMES if (level, stage) in rows)
@@ -52,15 +53,18 @@ def _in_both(row: Row) -> bool:
 
 def _sentence(row: Row, device: Row) -> str:
     """Return the verdict on one kind of step by ``row``, with its device time if that says something else."""
-    name = _NAMES.get(row["stage"], row["stage"])
-    text = f"{name}: {_change(row)}, {_times(row)} {TIMES[row['level']]} ({', '.join(noise_of(row))})".replace(
-        " ()", ""
-    )
+    noise = "".join(f" ({', '.join(texts)})" for texts in [noise_of(row)] if texts)
+    text = f"{_name(row)}: {_change(row)}, {_times(row)} {TIMES[row['level']]}{noise}"
     if row is device or device["status"] == row["status"]:
         return text
     changed = _change(device).replace("faster", "shorter").replace("slower", "longer")
     text += f"; its device time is {changed}, {_times(device)}"
     return text + (", which is no speed-up of the step" if device["status"] == "faster" else "")
+
+
+def _name(row: Row) -> str:
+    stage = str(row["stage"])
+    return clip(_NAMES.get(stage, stage), 60)
 
 
 def _times(row: Row) -> str:
@@ -70,12 +74,15 @@ def _times(row: Row) -> str:
 def _change(row: Row) -> str:
     """Return ``slower`` and so on with the percentage, if the row has one.
 
-    >>> _change({"status": "slower", "change": 0.25}), _change({"status": "same", "change": 0.3})
-    ('25 % slower', 'no change beyond noise')
+    >>> _change({"status": "slower", "change": 0.25})
+    '25 % slower'
+    >>> _change({"status": "same", "change": 0.3, "base_ns_per_step": 100, "delta_ns_per_step": 30})
+    'no change beyond noise'
     """
-    share = row["change"]
     if row["status"] == "same":
-        return "the same" if abs(share or 0) <= LITTLE else "no change beyond noise"
+        is_little = abs(row["delta_ns_per_step"]) <= LITTLE * row["base_ns_per_step"]
+        return "the same" if is_little else "no change beyond noise"
+    share = row["change"]
     return row["status"] if share is None else f"{digits(round(abs(share) * 100, 1))} % {row['status']}"
 
 
@@ -86,8 +93,8 @@ def _phases(comparison: Comparison) -> str:
     changed = [
         row
         for row in comparison.level("step")
-        if row["stage"] not in (ITERATION, OUTSIDE) and row["status"] != "same" and _in_both(row)
+        if row["stage"] not in (ITERATION, *UNJUDGED) and row["status"] != "same" and _in_both(row)
     ]
     changed.sort(key=lambda row: -abs(row["delta_ns_per_step"]))
-    parts = [f"{row['stage']} {_times(row)} of device time, {_change(row)}" for row in changed[:MOST]]
+    parts = [f"{_name(row)} {_times(row)} of device time, {_change(row)}" for row in changed[:MOST]]
     return f"; of it {'; '.join(parts)}" if parts else ""

@@ -11,9 +11,9 @@
 --               host and device are done
 --   idle        time of the step in which the device ran nothing
 --   step        device time
---   family, module (instances summed), operator, and row: operator and shapes within a module
--- Rows align by operator, module and shapes; by kernel only if a side names operators for less than half of a stage's time,
--- as replayed graphs do. They align by module only if both sides name modules for at least half. Shapes of an operator that
+--   family, module (instances summed), operator, kernel, and row: operator and shapes within a module
+-- Rows align by operator, module and shapes; kernels stand in for operators if a side names operators for less than half of a
+-- stage's time, as replayed graphs do. Rows align by module only if both sides name modules for at least half. Shapes of an operator that
 -- both sides have align with themselves. The others align in the order of their first launch if both sides have equally
 -- many, otherwise all together.
 -- noise_ns is half the width of a 99 % interval of the difference (Student's t, pooled variance): over runs if both sides
@@ -211,6 +211,7 @@ levelled AS MATERIALIZED (
       WHEN 'family' THEN [a.family]
       WHEN 'module' THEN [a.module]
       WHEN 'operator' THEN [a.operator]
+      WHEN 'kernel' THEN [a.kernel_key]
       WHEN 'row' THEN [a.module, a.operator, CASE
         WHEN p.sides = 2 OR p.base_shapes = 0 OR p.other_shapes = 0 THEN a.shapes
         WHEN p.base_shapes = p.other_shapes THEN 'place ' || p.place
@@ -220,7 +221,7 @@ levelled AS MATERIALIZED (
     END AS key
   FROM staged a
   JOIN shape_places p USING (side, stage, module, operator, shapes)
-  CROSS JOIN (SELECT UNNEST(['step', 'family', 'module', 'operator', 'row']) AS level) v
+  CROSS JOIN (SELECT UNNEST(['step', 'family', 'module', 'operator', 'kernel', 'row']) AS level) v
 ),
 per_unit AS (
   SELECT
@@ -263,8 +264,8 @@ summed AS (
     ARG_MAX(l.family, l.duration_ns) AS family,
     STRING_AGG(DISTINCT CASE WHEN l.level = 'row' THEN NULLIF(l.shapes, '') END, ' and ' ORDER BY
       CASE WHEN l.level = 'row' THEN NULLIF(l.shapes, '') END) AS shapes,
-    STRING_AGG(DISTINCT CASE WHEN l.level IN ('operator', 'row') THEN l.kernel END, '; ' ORDER BY
-      CASE WHEN l.level IN ('operator', 'row') THEN l.kernel END) AS kernels,
+    STRING_AGG(DISTINCT CASE WHEN l.level IN ('operator', 'kernel', 'row') THEN l.kernel END, '; ' ORDER BY
+      CASE WHEN l.level IN ('operator', 'kernel', 'row') THEN l.kernel END) AS kernels,
     COUNT(*) AS launches,
     SUM(l.duration_ns) AS duration_ns,
     SUM(l.flops) AS flops,
@@ -428,7 +429,7 @@ bounded AS (
 judged AS (
   SELECT
     b.*, c.unit,
-    CASE level WHEN 'operator' THEN key[1] WHEN 'row' THEN key[2] END AS operator,
+    CASE WHEN level IN ('operator', 'kernel') THEN key[1] WHEN level = 'row' THEN key[2] END AS operator,
     CASE
       WHEN base_ns_per_unit IS NULL THEN 'added'
       WHEN other_ns_per_unit IS NULL THEN 'gone'
@@ -447,7 +448,7 @@ judged AS (
 )
 SELECT
   j.level, j.stage, j.unit,
-  CASE WHEN j.level IN ('family', 'module', 'operator', 'row') THEN j.family END AS family,
+  CASE WHEN j.level IN ('family', 'module', 'operator', 'kernel', 'row') THEN j.family END AS family,
   CASE WHEN j.level IN ('module', 'row') THEN j.key[1] END AS module,
   j.operator, j.by_kernel, j.base_shapes, j.other_shapes, j.status,
   j.base_ns_per_unit AS base_ns_per_step, j.other_ns_per_unit AS other_ns_per_step, j.delta_ns AS delta_ns_per_step,
@@ -494,5 +495,5 @@ FROM judged j
 LEFT JOIN clocks bc ON bc.side = 'base'
 LEFT JOIN clocks oc ON oc.side = 'other'
 ORDER BY
-  LIST_POSITION(['unprofiled', 'wall', 'idle', 'step', 'family', 'module', 'operator', 'row'], j.level),
+  LIST_POSITION(['unprofiled', 'wall', 'idle', 'step', 'family', 'module', 'operator', 'kernel', 'row'], j.level),
   j.stage, ABS(j.delta_ns) DESC, j.key, j.family

@@ -1,6 +1,7 @@
 // The table of rows, and the facts about one: in brief under the pointer, in full after a click.
 const COLUMNS = [
   { title: "operator", levels: ["operator", "row"], key: "label", show: (row) => row.label, long: true },
+  { title: "kernel", levels: ["kernel"], key: "label", show: (row) => row.label, long: true },
   { title: "family", levels: ["family"], key: "family", show: (row) => row.family },
   { title: "module", levels: ["module", "row"], key: "module", show: (row) => row.module, long: true },
   { title: "shapes", levels: ["row"], key: "other_shapes", show: shapesOf, long: true },

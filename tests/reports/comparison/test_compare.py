@@ -113,7 +113,7 @@ def test_every_level_sums_to_the_change_of_device_time(runs: duckdb.DuckDBPyConn
     found = compare(runs, base, other)
     for stage in found.stages:
         whole = only(found, "step", stage=stage)
-        for level in ("family", "module", "operator", "row"):
+        for level in ("family", "module", "operator", "kernel", "row"):
             own = [row for row in found.level(level) if row["stage"] == stage]
             for side in ("base", "other"):
                 parts = [row[f"{side}_duration_ns"] or 0 for row in own]
