@@ -37,10 +37,14 @@ run_steps AS (
   FROM compared_runs c
   JOIN steps s ON s.run_id = c.run_id
 ),
+-- Launches of a step that agree in all that rows tell apart are one group: a step of a model repeats its layers.
 launched AS MATERIALIZED (
   SELECT
-    c.side, k.run_id, k.rank, k.kernel_id, k.family, k.duration_ns, k.flops, k.dram_bytes, k.dram_bytes_source,
-    k.roof_time_ns, k.confidence, k.phase, k.kernel, k.operator IS NOT NULL AS has_operator,
+    c.side, k.run_id, k.rank, k.family, k.dram_bytes_source, k.confidence, k.phase, k.kernel,
+    k.operator IS NOT NULL AS has_operator,
+    COUNT(*) AS launches, MIN(k.kernel_id) AS first_kernel_id, SUM(k.duration_ns) AS duration_ns, SUM(k.flops) AS flops,
+    SUM(k.dram_bytes) AS dram_bytes, SUM(k.roof_time_ns) AS roof_time_ns,
+    SUM(CASE WHEN k.roof_time_ns IS NOT NULL THEN k.duration_ns END) AS roofed_ns,
     s.step_id, s.kind, s.iteration, COALESCE(s.labelled, FALSE) AS labelled,
     m.all_layers AS module,
     -- One name for an operator and its `.out` variant, and for a Triton kernel whatever number the compiler gave it.
@@ -54,16 +58,21 @@ launched AS MATERIALIZED (
   JOIN placed_kernels k ON k.run_id = c.run_id
   LEFT JOIN run_steps s ON s.side = c.side AND s.run_id = k.run_id AND s.step_id = k.step_id
   LEFT JOIN module_layers m ON m.run_id = k.run_id AND m.module = k.module
+  GROUP BY ALL
 ),
 -- True if every operator and shape has the same share of the launches of both sides.
 proportional AS (
   SELECT BOOL_AND(base * others = other * bases) AS equal
   FROM (
     SELECT
-      COUNT_IF(side = 'base') AS base, SUM(COUNT_IF(side = 'base')) OVER () AS bases,
-      COUNT_IF(side = 'other') AS other, SUM(COUNT_IF(side = 'other')) OVER () AS others
-    FROM launched
-    GROUP BY operator, shapes
+      base, SUM(base) OVER () AS bases, other, SUM(other) OVER () AS others
+    FROM (
+      SELECT
+        SUM(CASE WHEN side = 'base' THEN launches ELSE 0 END) AS base,
+        SUM(CASE WHEN side = 'other' THEN launches ELSE 0 END) AS other
+      FROM launched
+      GROUP BY operator, shapes
+    )
   )
 ),
 chosen AS (
@@ -108,13 +117,13 @@ run_units AS (
     l.side, l.run_id,
     CASE c.unit
       WHEN 'second' THEN ANY_VALUE(t.wall_ns) / 1e9
-      WHEN 'work' THEN COUNT(*) / ANY_VALUE(w.launches)
+      WHEN 'work' THEN SUM(l.launches) / ANY_VALUE(w.launches)
       ELSE GREATEST(COUNT(DISTINCT CASE WHEN unit_id IS NOT NULL THEN (l.rank, unit_id) END), 1)
     END AS units,
     ANY_VALUE(t.wall_ns) AS wall_ns, ANY_VALUE(t.idle_ns) AS idle_ns
   FROM united l
   CROSS JOIN chosen c
-  CROSS JOIN (SELECT COUNT(*) / COUNT(DISTINCT run_id) AS launches FROM launched WHERE side = 'base') w
+  CROSS JOIN (SELECT SUM(launches) / COUNT(DISTINCT run_id) AS launches FROM launched WHERE side = 'base') w
   LEFT JOIN (
     SELECT run_id, MAX(end_ns) - MIN(start_ns) AS wall_ns, AVG(idle_ns) AS idle_ns FROM device_timeline GROUP BY run_id
   ) t ON t.run_id = l.run_id
@@ -191,7 +200,7 @@ shape_sides AS (
   SELECT
     side, stage, module, operator, shapes,
     COUNT(*) OVER (PARTITION BY stage, module, operator, shapes) AS sides,
-    MIN(kernel_id) AS first_launch
+    MIN(first_kernel_id) AS first_launch
   FROM staged
   GROUP BY side, stage, module, operator, shapes
 ),
@@ -203,7 +212,7 @@ shape_places AS (
     SUM(CASE WHEN side = 'other' THEN 1 ELSE 0 END) OVER (PARTITION BY stage, module, operator, sides) AS other_shapes
   FROM shape_sides
 ),
--- Each launch once for each level; `key` is what rows of the level align by.
+-- Each group once for each level; `key` is what rows of the level align by.
 levelled AS MATERIALIZED (
   SELECT
     v.level, a.*,
@@ -266,12 +275,12 @@ summed AS (
       CASE WHEN l.level = 'row' THEN NULLIF(l.shapes, '') END) AS shapes,
     STRING_AGG(DISTINCT CASE WHEN l.level IN ('operator', 'kernel', 'row') THEN l.kernel END, '; ' ORDER BY
       CASE WHEN l.level IN ('operator', 'kernel', 'row') THEN l.kernel END) AS kernels,
-    COUNT(*) AS launches,
+    SUM(l.launches) AS launches,
     SUM(l.duration_ns) AS duration_ns,
     SUM(l.flops) AS flops,
     SUM(l.dram_bytes) AS dram_bytes,
     STRING_AGG(DISTINCT l.dram_bytes_source, '+' ORDER BY l.dram_bytes_source) AS dram_bytes_source,
-    SUM(l.roof_time_ns) / NULLIF(SUM(CASE WHEN l.roof_time_ns IS NOT NULL THEN l.duration_ns END), 0) AS roof_fraction,
+    SUM(l.roof_time_ns) / NULLIF(SUM(l.roofed_ns), 0) AS roof_fraction,
     CASE WHEN COUNT(CASE WHEN l.confidence = 'low' THEN 1 END) > 0 THEN 'low' ELSE 'high' END AS confidence
   FROM levelled l
   JOIN stages s ON s.side = l.side AND s.own_stage = l.own_stage
