@@ -10,11 +10,14 @@ import pytest
 import ridgeline
 from ridgeline.analyze.ingest import analyze
 from ridgeline.reports import ReportError
+from ridgeline.reports.comparison.compare import above
 from ridgeline.reports.comparison.sides import is_path, select
 from ridgeline.warehouse.lake.export import export
 from tests.analyze import kineto
 from tests.command_line import Done
 from tests.command_line import ridgeline as command
+
+CASES = Path(__file__).parents[4] / "shared" / "cases"
 
 
 def step(duration_us: float) -> list[kineto.Event]:
@@ -131,3 +134,14 @@ def test_the_same_from_python(folder: Path) -> None:
     assert mixed == step_row
     with pytest.raises(ReportError, match="no run could be analyzed"):
         ridgeline.compare(folder / "notes.json", paths[1])
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the small cases are not beside the project")
+def test_two_and_four_iterations_are_the_same_and_a_slow_backward_pass_is_not() -> None:
+    base, longer, slow = (CASES / f"compare_{name}.json" for name in ("base_2", "base_4", "slow_2"))
+    same, slower = ridgeline.compare(base, longer), ridgeline.compare(longer, slow)
+    assert above(same, 10) == []
+    assert {row["status"] for row in same.rows} == {"same"}
+    changes = [row["change"] for row in slower.level("kernel") if row["operator"] == "nvjet_hsh_128x256_bwd"]
+    assert set(changes) == {1.0}
+    assert above(slower, 10)
