@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from ridgeline.analyze.attribution.autograd import is_backward
 from ridgeline.analyze.attribution.labels import Label
 from ridgeline.analyze.attribution.origins import Origins
-from ridgeline.analyze.attribution.spans import ROOT, Int64, innermost, numbered, take
+from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, innermost, numbered, take
 from ridgeline.analyze.reading.trace import Trace
 
 EVENT = "nn.Module: "
@@ -100,6 +101,7 @@ def _events(trace: Trace, origins: Origins, modules: Modules) -> tuple[Int64, In
     parent, around = innermost(
         thread, start_ns, start_ns + calls["duration_ns"].to_numpy(), origins.thread, origins.at_ns
     )
+    parent = _around_repeated(trace, calls, parent)
     inside: dict[int, dict[str, int]] = {ROOT: {}}  # for each module the modules on its path, by their own names
 
     def number(outer: int, name: int) -> int:
@@ -113,6 +115,41 @@ def _events(trace: Trace, origins: Origins, modules: Modules) -> tuple[Int64, In
 
     numbers = numbered(parent, calls["name"].to_numpy(), number)
     return take(numbers, around), take(start_ns, around)
+
+
+def _around_repeated(trace: Trace, calls: pl.DataFrame, parent: Int32) -> Int32:
+    """``parent`` with what is around the forward's call in the place of what is around the backward pass.
+
+    A recomputed forward calls modules again inside a backward operator, mostly on autograd's thread, which knows no
+    module around them. The call before of the same module, by name and process, knows it.
+    """
+    nodes = trace.operators.filter(pl.Series(is_backward(trace)))
+    if nodes.is_empty():
+        return parent
+    columns = [nodes[name].to_numpy() for name in ("thread", "start_ns", "duration_ns")]
+    thread, start_ns = calls["thread"].to_numpy(), calls["start_ns"].to_numpy()
+    _, node = innermost(columns[0], columns[1], columns[1] + columns[2], thread, start_ns)
+    # Only the outermost calls inside a backward operator: those around which nothing else began inside it.
+    outside_ns = take(start_ns, parent, np.iinfo(np.int64).min)
+    repeated = np.flatnonzero((node != ROOT) & (outside_ns < take(columns[1], node)))
+    pids = np.array([hash(pid) for pid, _ in trace.threads], dtype=np.int64)
+    known = calls.select("name", "start_ns", row=pl.int_range(pl.len(), dtype=pl.Int32), pid=pl.Series(pids[thread]))
+    forward = known.filter(~pl.col("row").is_in(repeated)).sort("start_ns")
+    matched = (
+        known[repeated]
+        .sort("start_ns")
+        .join_asof(
+            forward,
+            on="start_ns",
+            by=["name", "pid"],
+            suffix="_of_forward",
+            allow_exact_matches=False,
+            check_sortedness=False,
+        )
+        .drop_nulls()
+    )
+    parent[matched["row"].to_numpy()] = parent[matched["row_of_forward"].to_numpy()]
+    return parent
 
 
 def _numbers(values: Int64) -> pl.Series:

@@ -149,7 +149,7 @@ def test_backward_kernels_have_the_label_of_their_forward_operator(tmp_path: Pat
 
 def test_the_module_that_runs_the_backward_pass_is_not_that_of_its_kernels(tmp_path: Path) -> None:
     """On a CPU the backward pass runs in the thread, and so in the frames and modules, that call it."""
-    events = [event | kineto.THREAD if "tid" in event and event["tid"] == 401 else event for event in training()]
+    events = [event | kineto.THREAD if event["tid"] == 401 else event for event in training()]
     found = launching(tmp_path, [*events, module("Trainer_0", 190.0, 200.0)]).module_of()
     assert found["mm_grad"] == "Net_0.Linear_0"
     assert found["unknown_grad"] == "Trainer_0"
@@ -160,19 +160,34 @@ def recomputed() -> list[kineto.Event]:
     node = {"External id": 2000, "Sequence number": 7, "Fwd thread id": 1}
     return [
         module("Net_0", 0.0, 100.0),
-        module("Block_0", 5.0, 80.0),
         *forward("CheckpointFunction", 10.0, 1, 7),
+        module("Block_0", 20.0, 60.0),
+        module("Linear_0", 25.0, 40.0),
+        *call("mm", 30.0, 4, autograd={"Sequence number": 49, "Fwd thread id": 0}),
         kineto.span("cpu_op", "autograd::engine::evaluate_function: CheckpointFunctionBackward", 200.0, 100.0, **node)
         | AUTOGRAD,
+        module("Block_0", 204.0, 45.0) | AUTOGRAD,
         module("Linear_0", 205.0, 40.0) | AUTOGRAD,
-        *call("mm", 210.0, 2, thread=AUTOGRAD, autograd={"Sequence number": 50, "Fwd thread id": 0}),
+        *call("mm_again", 210.0, 2, thread=AUTOGRAD, autograd={"Sequence number": 50, "Fwd thread id": 0}),
         *call("mm_grad", 260.0, 3, thread=AUTOGRAD),
     ]
 
 
 def test_a_recomputed_forward_has_the_module_that_it_calls_again(tmp_path: Path) -> None:
     found = launching(tmp_path, recomputed()).module_of()
-    assert found == {"CheckpointFunction": "Net_0.Block_0", "mm": "Linear_0", "mm_grad": "Net_0.Block_0"}
+    linear = "Net_0.Block_0.Linear_0"
+    assert found == {"CheckpointFunction": "Net_0", "mm": linear, "mm_again": linear, "mm_grad": "Net_0"}
+
+
+def test_a_recomputed_module_without_a_recorded_forward_has_its_own_name(tmp_path: Path) -> None:
+    events = [event for event in recomputed() if event["ts"] >= 200.0 or not event["name"].startswith("nn.Module")]
+    assert launching(tmp_path, events).module_of()["mm_again"] == "Block_0.Linear_0"
+
+
+def test_a_forward_recomputed_in_the_thread_of_its_trainer_has_the_same_modules(tmp_path: Path) -> None:
+    events = [event | kineto.THREAD if event["tid"] == 401 else event for event in recomputed()]
+    found = launching(tmp_path, [*events, module("Trainer_0", 190.0, 200.0)]).module_of()
+    assert found["mm_again"] == "Net_0.Block_0.Linear_0"
 
 
 def test_annotations_of_nodes_win_over_all(tmp_path: Path) -> None:
