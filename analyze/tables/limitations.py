@@ -46,17 +46,20 @@ def limitation_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Re
 
 def _parts(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record]) -> pl.DataFrame:
     """Return the number and duration of the activities, grouped by all that the conditions read: a few hundred rows."""
-    if "replay" not in activities.columns:  # operators on a CPU are not replayed
-        activities = activities.with_columns(replay=pl.lit(value=False))
-    keys = (
-        pl.col("launch").is_not_null().alias("launched"),
-        pl.col("step_label").is_not_null().alias("in_step"),
-        pl.col("module").is_not_null().alias("in_module"),
-        pl.col("bytes").is_not_null().alias("is_copy"),
-    )
-    parts = activities.group_by("signature", "attribution", "replay", *keys).agg(
+    flags = {
+        # operators on a CPU are not replayed
+        "replay": pl.col("replay") if "replay" in activities.columns else pl.lit(value=False),
+        "launched": pl.col("launch").is_not_null(),
+        "in_step": pl.col("step_label").is_not_null(),
+        "in_module": pl.col("module").is_not_null(),
+        "is_copy": pl.col("bytes").is_not_null(),
+    }
+    # one number for all flags, which groups twice as fast
+    packed = pl.sum_horizontal(flag.cast(pl.UInt8) * (1 << bit) for bit, flag in enumerate(flags.values()))
+    parts = activities.group_by("signature", "attribution", packed.alias("flags")).agg(
         kernels=pl.len(), duration_ns=pl.col("duration_ns").sum()
     )
+    parts = parts.with_columns((pl.col("flags") & (1 << bit) > 0).alias(name) for bit, name in enumerate(flags))
     codes = parts["signature"].drop_nulls().unique().to_list()
     signatures = pl.DataFrame(
         [
