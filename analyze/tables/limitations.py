@@ -89,13 +89,14 @@ def _limitations(trace: Trace, *, has_twin: bool) -> Iterator[Limitation]:
         "{share} of device time ({kernels}) was launched before the recording began and has no operator: record "
         "after a warm-up step, as schedule(wait=1, warmup=1, active=2) does",
     )
-    unmatched = ", matches nothing in its twin" if has_twin else ""
+    remedy = "add an eager trace of the same steps (X.twin.json beside X.json, or --twin) or the trace of the capture "
+    if has_twin:
+        remedy = "its companions match other kernels: name those of the same steps and graphs "
     yield (
         "replays",
         unattributed & replayed,
-        f"{{share}} of device time ({{kernels}}) is replayed from graphs{unmatched} and has no operator: add an eager "
-        "trace of the same steps (X.twin.json beside X.json, or --twin) or the trace of the capture (X.capture.json or "
-        "--capture), or record with torch >= 2.14",
+        f"{{share}} of device time ({{kernels}}) is replayed from graphs and has no operator: {remedy}(X.capture.json "
+        "or --capture), or record with torch >= 2.14",
     )
     if trace.operators.is_empty() or trace.launches.is_empty():
         kind = "operators" if trace.operators.is_empty() else "launches"

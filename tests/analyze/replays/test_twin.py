@@ -390,7 +390,7 @@ def test_the_command_line_names_the_twin_and_says_what_matched(tmp_path: Path) -
     )
     code, out, err = said(replay)
     assert (code, out, err.splitlines()[0]) == (0, "", f"ridgeline: {line}")
-    assert "33.3% of device time (1 kernel or copy) is replayed from graphs, matches nothing in its twin" in err
+    assert "33.3% of device time (1 kernel or copy) is replayed from graphs and has no operator: its companions" in err
     alone = "ridgeline: --twin belongs to one trace: expected a single PATH that is a file\n"
     assert said(replay, twin) == said(tmp_path) == (2, "", alone)
 

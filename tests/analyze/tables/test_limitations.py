@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from ridgeline.analyze.ingest import Result, analyze, warning_lines
 from tests.analyze import kineto
+from tests.analyze.loading import query
 
 BF16 = "c10::BFloat16"
 LABEL = kineto.annotation("phase=decode step=0", 0.0, 1000.0)
@@ -124,6 +126,42 @@ def test_each_lack_is_one_line_with_its_remedy(
         if line.startswith(start) and remedy in line
     ] == expected, lines
     assert len(lines) == len(expected), lines
+
+
+def test_ceilings_of_another_device_are_named(tmp_path: Path) -> None:
+    kineto.write(tmp_path / "t.json", WHOLE, header=UNKNOWN)
+    (tmp_path / "ceilings.json").write_text('{"format": 1, "device": "NVIDIA A100", "ceilings": []}')
+    ((line,),) = [result.warnings for result in analyze([tmp_path], tmp_path / "w.duckdb")]
+    assert line.startswith("no roofs are known for Accelerator 9 (the ceilings.json beside it is of NVIDIA A100), so")
+
+
+@pytest.mark.parametrize("record_id", [None, 7])
+def test_an_execution_trace_that_joins_nothing_leaves_the_model_to_recorded_shapes(
+    record_id: int | None, tmp_path: Path
+) -> None:
+    """The node of the execution trace has the id 7: of one operator where it is recorded, else of none."""
+    products = [event for number in range(1, 41) for event in product(number, 90.0)]
+    for event in products:
+        if record_id and event["cat"] == "cpu_op":
+            event["args"]["Record function id"] = record_id
+    kineto.write(tmp_path / "t.json", [LABEL, MODULE, *products])
+    tensors = [[1, storage, 0, 4096, 2, "cuda:0"] for storage in (1, 2, 3)]
+    sizes = {"shapes": [[64, 64], [64, 64]], "strides": [[64, 1], [64, 1]]}
+    node = {
+        "name": "aten::mm",
+        "attrs": [{"name": "rf_id", "value": 7}],
+        "inputs": {"values": tensors[:2], **sizes},
+        "outputs": {"values": tensors[2:], "shapes": [[64, 64]], "strides": [[64, 1]]},
+    }
+    (tmp_path / "t.et.json").write_text(json.dumps({"nodes": [node]}))
+    (result,) = analyze([tmp_path], tmp_path / "w.duckdb")
+    operands = query(tmp_path / "w.duckdb", "SELECT cache_model_operands FROM runs")
+    if record_id:
+        assert (result.warnings, operands) == ((), [("execution_trace",)])
+    else:
+        (line,) = result.warnings
+        assert line.startswith("the execution trace joins no operator (the trace has no Record function id), so the L2")
+        assert operands == [("recorded_shapes",)]
 
 
 def test_the_same_remark_of_several_runs_is_one_line(results: dict[str, Result]) -> None:

@@ -178,6 +178,16 @@ def placed(run: Connection, column: str, example: Example) -> list[Any]:
     return [text for (text,) in rows]
 
 
+@pytest.mark.parametrize(("duration_ns", "explained"), [(1_250, True), (1_240, False)])
+def test_an_unmeasured_l2_explains_eight_times_the_dram(run: Connection, duration_ns: int, *, explained: bool) -> None:
+    run.execute("UPDATE devices SET l2_bytes = 100000000")
+    kernel(run, 1, duration_ns, bytes=1e7, flops=1.0)
+    ((text,),) = run.execute("SELECT diagnosis FROM kernel_roofline").fetchall()
+    assert text.startswith(
+        "above the DRAM roof: part of its bytes came from the L2 cache" if explained else "above the DRAM and the L2"
+    )
+
+
 @pytest.mark.parametrize(
     ("column", "text"), [(column, text) for (_, column), examples in OF_KERNELS.items() for text in examples]
 )
