@@ -181,10 +181,9 @@ def _add_trace(
     # 2. prices, and for graph replays the operators of their capture and of their twin
     annotated, prices = _learned(run, annotated, source, tools, price, step)
     annotated = label_nodes(annotated)
-    run.records["warnings"] += limitation_rows(
-        annotated.trace, annotated.activities, prices, has_twin=source.twin is not None
-    )
     trace, activities = annotated.trace, annotated.activities
+    has_companions = bool(source.twin or source.capture)
+    run.records["warnings"] += limitation_rows(trace, activities, prices, has_companions=has_companions)
     if not steps and len(activities):
         trace, activities, steps = as_one_step(trace, activities)
     # 3. rows

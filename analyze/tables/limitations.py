@@ -25,7 +25,9 @@ Limitation = tuple[str, pl.Expr, str]
 """A source, the parts of device time that lack something, and the sentence about them."""
 
 
-def limitation_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], *, has_twin: bool) -> list[Row]:
+def limitation_rows(
+    trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], *, has_companions: bool
+) -> list[Row]:
     """Return a row for each thing that a share of the device time lacks; ``prices`` by signature code.
 
     ``activities`` are those of :func:`ridgeline.analyze.attribution.operators.attribute`, with signatures assigned.
@@ -39,7 +41,7 @@ def limitation_rows(trace: Trace, activities: pl.DataFrame, prices: dict[int, Re
             "record with ProfilerActivity.CUDA too"
         )
         rows.append({"source": "recording", "message": message})
-    for source, condition, sentence in _limitations(trace, has_twin=has_twin):
+    for source, condition, sentence in _limitations(trace, has_companions=has_companions):
         rows += [{"source": source, "message": line} for line in _lines(parts, condition, sentence)]
     return rows + [{"source": WARNS, "message": line} for line in price_lines(parts)]
 
@@ -79,7 +81,7 @@ def _parts(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record]) ->
     return parts.cast({"signature": pl.Int64}).join(signatures, on="signature", how="left")
 
 
-def _limitations(trace: Trace, *, has_twin: bool) -> Iterator[Limitation]:
+def _limitations(trace: Trace, *, has_companions: bool) -> Iterator[Limitation]:
     """Yield what a trace may lack; a sentence has the fields ``share``, ``kernels`` and ``names``."""
     unattributed = pl.col("attribution") == "unattributed"
     replayed, launched = pl.col("replay"), pl.col("launched")
@@ -90,7 +92,7 @@ def _limitations(trace: Trace, *, has_twin: bool) -> Iterator[Limitation]:
         "after a warm-up step, as schedule(wait=1, warmup=1, active=2) does",
     )
     remedy = "add an eager trace of the same steps (X.twin.json beside X.json, or --twin) or the trace of the capture "
-    if has_twin:
+    if has_companions:
         remedy = "its companions match other kernels: name those of the same steps and graphs "
     yield (
         "replays",

@@ -161,6 +161,57 @@ OF_KERNELS = {
 }
 
 
+# A step of 2 us, of which 1.6 are four fifths. Its kernels have a price of high confidence.
+BUSY, WAITING = {"busy_ns": 1600}, {"busy_ns": 1599}
+TIMED = {"unprofiled_ns": 1000}
+OF_STEPS = {
+    ("step_diagnosis", "diagnosis"): {
+        "operators run on the host, which waits for no device": Example(WAITING | {"on_cpu": True}, WAITING),
+        "unknown: the device is idle for over a fifth of the step, but the host causes less: see gap_summary":
+            Example(WAITING | {"cause": "dependency"}, WAITING),
+        # the wait before a step, while its label was open, is over a fifth of both
+        "host-bound between steps: the device waits for each step to begin":
+            Example({"busy_ns": 2000, "wait_ns": 501}, {"busy_ns": 2000, "wait_ns": 500}),
+        "host-bound under the profiler, which slows launching: time the step without it": Example(WAITING, BUSY),
+        "host-bound: the device waits between replays of graphs":
+            Example(WAITING | {"replayed": True}, BUSY | {"replayed": True}),
+        "host-bound: the device waits for launches, kernel by kernel":
+            Example(TIMED | {"busy_ns": 799}, TIMED | {"busy_ns": 800}),
+        "device-bound, even under the profiler": Example(BUSY, WAITING),
+        "device-bound": Example(BUSY | {"replayed": True}, BUSY),
+    },
+    ("step_diagnosis", "basis"): {"trace": Example(BUSY, BUSY | TIMED), "unprofiled": Example(BUSY | TIMED, BUSY)},
+    ("step_diagnosis", "bound"): {
+        "device": Example(BUSY, WAITING),
+        "host": Example(WAITING, BUSY),
+        "unknown": Example(WAITING | {"cause": "replay"}, BUSY | {"cause": "replay"}),
+    },
+    ("step_diagnosis", "confidence"): {
+        "high": Example(WAITING | {"replayed": True}, WAITING), "low": Example(WAITING, BUSY),
+    },
+    ("deviations", "worth"): {
+        "unknown: its kernels have no roof": Example(BUSY | {"bytes": None, "flops": None}, BUSY),
+        "unknown: no step": Example(BUSY | {"step_id": None}, BUSY),
+        "unknown: the step waits, and not for the host alone": Example(WAITING | {"cause": "unknown"}, WAITING),
+        "nothing while the step is host-bound": Example(TIMED | {"busy_ns": 799}, TIMED | {"busy_ns": 800}),
+        "unknown: the trace alone does not say whether the step is host-bound without the profiler":
+            Example(WAITING, WAITING | {"replayed": True}),
+        "at most saved_ns a step, by a guessed price": Example(BUSY | {"confidence": "low"}, BUSY),
+        "at most saved_ns a step": Example(BUSY, BUSY | {"confidence": "low"}),
+    },
+    ("kernel_groups", "basis"): {
+        "roof": Example(BUSY, BUSY | {"confidence": "low"}),
+        "guess": Example(BUSY | {"confidence": "low"}, BUSY),
+        "no roof": Example(BUSY | {"bytes": None, "flops": None}, BUSY),
+    },
+}  # fmt: skip
+QUERIES = {
+    "step_diagnosis": "SELECT {} FROM step_diagnosis",
+    "deviations": "SELECT {} FROM deviations WHERE level = 'family'",
+    "kernel_groups": "SELECT {} FROM kernel_groups",
+}
+
+
 def placed(run: Connection, column: str, example: Example) -> list[Any]:
     """The column's texts of the example's two kernels, each alone on its device."""
     if "l2_bytes" in example.device:
@@ -176,6 +227,36 @@ def placed(run: Connection, column: str, example: Example) -> list[Any]:
             insert(run, "counters", run_id="r", kernel_id=number, metric=metric, value=value, source="cupti")
     rows = run.execute(f"SELECT {column} FROM kernel_roofline ORDER BY kernel_id").fetchall()
     return [text for (text,) in rows]
+
+
+def judged(run: Connection, view: str, column: str, values: Values) -> list[Any]:
+    """The view's texts for a step of two kernels with a gap between them; the step is removed again."""
+    facts: Values = {
+        "cause": "host_late",
+        "wait_ns": 0,
+        "replayed": False,
+        "bytes": 1.0,
+        "flops": 1.0,
+        "step_id": 1,
+    } | values
+    wait_ns, busy_ns, replayed = (facts.pop(name) for name in ("wait_ns", "busy_ns", "replayed"))
+    cause, unprofiled_ns = facts.pop("cause"), facts.pop("unprofiled_ns", None)
+    run.execute("UPDATE runs SET device_kind = ?", ["cpu" if facts.pop("on_cpu", False) else "cuda"])
+    host = {"host_start_ns": -wait_ns, "host_duration_ns": 2000 + wait_ns}
+    times = {"start_ns": 0, "end_ns": 2000, "busy_ns": busy_ns, "idle_ns": 2000 - busy_ns}
+    insert(run, "steps", run_id="r", rank=0, step_id=1, phase="p", kind="k", **host, **times)
+    kernel(run, 1, busy_ns - 300, launch_ns=1, **facts)
+    kernel(run, 2, 300, start_ns=1700, launch_ns=1 if replayed else 2, **facts)
+    for number, (start_ns, duration_ns) in enumerate([(busy_ns - 300, 2000 - busy_ns), (-wait_ns, wait_ns)]):
+        place = {"rank": 0, "device_index": 0, "gap_id": number, "before_kernel_id": 1, "after_kernel_id": 2}
+        if duration_ns:
+            insert(run, "gaps", run_id="r", start_ns=start_ns, duration_ns=duration_ns, cause=cause, **place)
+    if unprofiled_ns:
+        insert(run, "timings", run_id="r", metric="step", phase="p", kind="k", repeat=0, value_ns=unprofiled_ns)
+    found = [text for (text,) in run.execute(QUERIES[view].format(column)).fetchall()]
+    for table in ("steps", "kernels", "kernel_classes", "signatures", "gaps", "timings"):
+        run.execute(f"DELETE FROM {table}")
+    return found
 
 
 @pytest.mark.parametrize(("duration_ns", "explained"), [(1_250, True), (1_240, False)])
@@ -197,6 +278,15 @@ def test_a_kernel_earns_each_text_and_a_near_miss_does_not(run: Connection, colu
     assert missed != text
 
 
+@pytest.mark.parametrize(
+    ("view", "column", "text"), [(*key, text) for key, examples in OF_STEPS.items() for text in examples]
+)
+def test_a_step_earns_each_text_and_a_near_miss_does_not(run: Connection, view: str, column: str, text: str) -> None:
+    example = OF_STEPS[view, column][text]
+    assert set(judged(run, view, column, example.earns)) == {text}
+    assert text not in judged(run, view, column, example.misses)
+
+
 def test_every_cause_of_a_gap_has_a_trace_that_earns_it_and_others_that_do_not() -> None:
     (summary,) = (statement for _, statement in STATEMENTS if "VIEW gap_summary" in statement)
     causes = set(re.findall(r"cause = '(\w+)'", summary))
@@ -204,5 +294,4 @@ def test_every_cause_of_a_gap_has_a_trace_that_earns_it_and_others_that_do_not()
 
 
 def test_every_text_has_an_example() -> None:
-    of_kernels = {key: each for key, each in verdicts().items() if key[0] == "placed_kernels"}
-    assert of_kernels == {key: set(examples) for key, examples in OF_KERNELS.items()}
+    assert verdicts() == {key: set(examples) for key, examples in (OF_KERNELS | OF_STEPS).items()}
