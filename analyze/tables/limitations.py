@@ -133,7 +133,8 @@ def _limitations(trace: Trace, *, has_companions: bool) -> Iterator[Limitation]:
     )
     yield (
         "steps",
-        pl.col("in_step").not_() & pl.col("in_step").any(),
+        # no step has the activities launched before the recording, of which another sentence tells
+        pl.col("in_step").not_() & pl.col("in_step").any() & (pl.col("attribution") != "before_recording"),
         "{share} of device time ({kernels}) belongs to no step: name the label of a step with "
         "--step REGEX, or record with profiler.step() or record_function('phase=decode step=0')",
     )
