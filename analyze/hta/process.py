@@ -31,7 +31,8 @@ def main() -> None:
         from hta.trace_analysis import TraceAnalysis
 
         logging.disable(logging.CRITICAL)
-        analysis = TraceAnalysis(trace_files={_RANK: str(trace)}, trace_dir=str(trace.parent))
+        # without the flag HTA leaves out what runs after the start of the last ProfilerStep
+        analysis = TraceAnalysis({_RANK: str(trace)}, str(trace.parent), include_last_profiler_step=True)
     except Exception as e:
         parent.send(("error", _message(e)))
         return

@@ -130,3 +130,60 @@ def matmul_step() -> list[Event]:
         {"ph": "s", "id": 11, "pid": 400, "tid": 400, "ts": 6.0, "cat": "ac2g", "name": "ac2g"},
         {"ph": "M", "name": "process_name", "pid": 400, "tid": 0, "args": {"name": "python3"}},
     ]
+
+
+def numbered(event: Event, sequence: int, forward_thread: int = 0) -> Event:
+    """An operator with the numbers that autograd records: in grad mode, or of a backward node."""
+    return event | {"args": event["args"] | {"Sequence number": sequence, "Fwd thread id": forward_thread}}
+
+
+def on_thread(thread: int, *events: Event) -> list[Event]:
+    return [event | {"tid": thread} for event in events]
+
+
+def node(name: str, start_us: float, duration_us: float, external_id: int, sequence: int | None = None) -> list[Event]:
+    """A node of the backward pass on autograd's thread, as the engine's operator and the node's own."""
+    engine = operator(f"autograd::engine::evaluate_function: {name}", start_us, duration_us, external_id)
+    own = operator(name, start_us + 0.5, duration_us - 1, external_id + 1)
+    if sequence is None:
+        return on_thread(401, engine, own)
+    return on_thread(401, numbered(engine, sequence, 1), numbered(own, sequence, 1))
+
+
+def training_step(number: int) -> list[Event]:
+    """An iteration of 200 us: a forward pass, its backward pass on autograd's thread, clipping and an optimizer.
+
+    17 kernels of 11.75 us run without a pause, from 20 us after the start of the iteration on.
+    """
+    start_us, sequence, ids = 200.0 * number, 3 * number, 100 * number  # an iteration makes three nodes
+    events: list[Event] = [annotation(f"ProfilerStep#{number}", 0, 199)]
+    events += [annotation("Optimizer.zero_grad#SGD.zero_grad", 1, 4)]
+    events += [numbered(operator("aten::zero_", 2, 2, ids), sequence)]
+    events += [numbered(operator("aten::copy_", 6, 3, ids + 1), sequence)]
+    events += [numbered(operator("aten::linear", 10, 10, ids + 2), sequence)]
+    events += [numbered(operator("aten::mm", 11, 8, ids + 3), sequence)]
+    events += [operator("aten::cos", 22, 4, ids + 4)]
+    events += [numbered(operator("aten::relu", 28, 4, ids + 5), sequence + 1)]
+    events += [numbered(operator("aten::mean", 34, 4, ids + 6), sequence + 2)]
+    events += [operator("aten::ones_like", 40, 3, ids + 7)]
+    events += node("MeanBackward0", 50, 8, ids + 10, sequence + 2)
+    events += on_thread(401, operator("aten::div", 52, 3, ids + 12))
+    events += node("ReluBackward0", 60, 8, ids + 13, sequence + 1)
+    events += on_thread(401, operator("aten::threshold_backward", 62, 3, ids + 15))
+    events += node("MmBackward0", 70, 12, ids + 16, sequence)
+    events += on_thread(401, operator("aten::mm", 72, 3, ids + 18), operator("aten::mm", 76, 3, ids + 19))
+    events += node("torch::autograd::AccumulateGrad", 84, 8, ids + 20)
+    events += on_thread(401, annotation("nccl:all_reduce", 86, 4), operator("aten::copy_", 95, 3, ids + 22))
+    events += [operator("aten::_foreach_norm", 110, 5, ids + 23)]
+    events += [annotation("Optimizer.step#SGD.step", 120, 20), operator("aten::_foreach_add_", 122, 5, ids + 24)]
+    events += [numbered(operator("aten::item", 150, 5, ids + 25), sequence + 3)]
+    launches = (
+        ("zero", 2.5, 400), ("copy", 7, 400), ("mm", 12, 400), ("cos", 23, 400), ("relu", 29, 400), ("mean", 35, 400),
+        ("ones", 41, 400), ("mean_backward", 53, 401), ("relu_backward", 63, 401), ("mm_backward_1", 73, 401),
+        ("mm_backward_2", 77, 401), ("all_reduce", 87, 401), ("finish", 96, 401), ("clip", 111, 400),
+        ("add", 123, 400), ("prefetch", 130, 402), ("read", 152, 400),
+    )  # fmt: skip
+    for place, (name, at_us, thread) in enumerate(launches):
+        events += on_thread(thread, launch(at_us, ids + place))
+        events += [kernel(name, 20 + 11.75 * place, 11.75, ids + place)]
+    return [event | {"ts": event["ts"] + start_us} for event in events]

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels, step_labels
 from ridgeline.analyze.companions.counter_files import read_cupti, read_ncu
 from ridgeline.analyze.ingest import analyze
-from ridgeline.analyze.tables.counters import LONGEST_ALIGNED, align_kernels
+from ridgeline.analyze.reading.columns import read_part
+from ridgeline.analyze.reading.trace import assemble
+from ridgeline.analyze.tables.counters import LONGEST_ALIGNED, align_kernels, counter_rows
 from ridgeline.capture.counters import by_ncu as nsight
 from ridgeline.capture.counters.cupti import join
 from tests.analyze import kineto
@@ -471,3 +474,33 @@ def test_ranges_of_an_old_trace_keep_their_counters(warehouse: Path) -> None:
     assert rows == [("cuda_profiler_range", 77, 693)]
     ((flops, counted),) = query(warehouse, "SELECT sum(counter_flops), count(counter_flops) FROM kernel_roofline")
     assert (flops, counted) == (2 * (39142369720 + 275791872) + 964651656 + 430063616, 77)
+
+
+def test_the_kernels_of_all_threads_are_counted_in_launch_order(tmp_path: Path, warehouse: Path) -> None:
+    events = kineto.training_step(1) + kineto.training_step(2)
+    kineto.write(tmp_path / "t.json", events)
+    names = [event["name"] for event in events[: len(events) // 2] if event["cat"] == "kernel"]
+    ncu(tmp_path / "t.ncu.csv", names)
+    load(warehouse, tmp_path / "t.json")
+    assert query(warehouse, MESSAGE) == [(None,)]
+    counted = query(
+        warehouse,
+        "SELECT k.kernel, k.step, c.value FROM counters c JOIN kernel_roofline k USING (run_id, kernel_id)"
+        f" WHERE metric = '{READ}' ORDER BY k.start_ns",
+    )
+    assert counted == [(name, step, 1e6 + 1000 * place + 500) for step in (1, 2) for place, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("trace", sorted((SHARED / "foreign").glob("*.json.gz")), ids=lambda path: path.stem[:-5])
+def test_programs_of_others_have_their_counters(tmp_path: Path, trace: Path) -> None:
+    """The same join without the rows of a warehouse, which take most of the time."""
+    decoded = assemble([read_part(trace)], trace)
+    labels = parse_labels(decoded)
+    tree = build_tree(decoded, labels)
+    steps = step_labels(decoded, tree, labels)
+    file = read_ncu(trace.with_name(trace.name.replace(".json", ".ncu.csv")), None)
+    rows, messages = counter_rows(decoded, attribute(decoded, tree), steps, [file])
+    lacking = len(steps) * 8 if trace.stem == "qwen3_moe.json" else 0
+    kernels = (decoded.device["category"] == 0).sum()
+    assert rows["kernel_id"].n_unique() == kernels - lacking
+    assert len(messages) == bool(lacking)

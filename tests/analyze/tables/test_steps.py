@@ -1,0 +1,223 @@
+"""Steps as windows over all threads of their process and all streams of its devices: rows of hand-written traces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.analyze import kineto
+from tests.analyze.loading import load, query, run_directory
+from tests.sampling import examples
+
+STEPS = "SELECT phase, kind, step, iteration, start_ns, end_ns, busy_ns, idle_ns FROM steps ORDER BY start_ns, step_id"
+TIMELINE = (
+    "SELECT step, device_index, kernels, wall_ns, busy_ns, host_late_ns + synchronisation_ns + launch_latency_ns"
+    " + dependency_ns + replay_ns + unknown_ns AS idle_ns, outside_ns FROM step_timeline ORDER BY step, device_index"
+)
+Launch = tuple[float, int, str, float, float]
+
+
+def launched(*launches: Launch, pid: int = 400, device: int = 0, stream: int = 7) -> list[kineto.Event]:
+    """Launches at a time on a thread, and their kernels: name, start and duration."""
+    events = []
+    for at_us, thread, name, start_us, duration_us in launches:
+        correlation = round(1000 * at_us) + thread
+        events += [kineto.launch(at_us, correlation) | {"pid": pid, "tid": thread}]
+        events += [kineto.kernel(name, start_us, duration_us, correlation, device=device, stream=stream)]
+    return events
+
+
+def loaded(warehouse: Path, events: list[kineto.Event]) -> Path:
+    load(warehouse, kineto.write(warehouse.parent / "t.json", events))
+    return warehouse
+
+
+def kernels(warehouse: Path) -> list[tuple[Any, ...]]:
+    return query(warehouse, "SELECT kernel, step, iteration FROM kernel_roofline ORDER BY kernel")
+
+
+def test_a_step_holds_what_any_thread_of_its_process_launches(warehouse: Path) -> None:
+    loaded(warehouse, kineto.training_step(1) + kineto.training_step(2))
+    # 17 kernels of 11.75 us in each iteration of 200 us, without a pause
+    assert query(warehouse, "SELECT step, iteration, busy_ns, idle_ns FROM steps ORDER BY step") == [
+        (1, 1, 199_750, 0),
+        (2, 2, 199_750, 0),
+    ]
+    assert query(warehouse, TIMELINE) == [(1, 0, 17, 199_750, 199_750, 0, 0), (2, 0, 17, 199_750, 199_750, 0, 0)]
+    assert query(warehouse, "SELECT idle_share, bound, diagnosis FROM step_diagnosis") == [
+        (0, "device", "device-bound, even under the profiler")
+    ]
+    assert (
+        query(warehouse, "SELECT wall_ns, busy_ns, gap_ns, kernels FROM step_summary")
+        == [(199_750, 199_750, 0, 17)] * 2
+    )
+
+
+def test_labels_nest_and_the_innermost_phase_is_the_step(warehouse: Path) -> None:
+    """An iteration holds for the phases inside it, on its own thread and on others; alone it is the step."""
+    events = [
+        kineto.annotation("ProfilerStep#7", 0, 100),
+        kineto.annotation("phase=train step=3", 10, 20),
+        *kineto.on_thread(402, kineto.annotation("phase=sample", 40, 20)),
+    ]
+    events += launched((5, 400, "a", 101, 1), (15, 400, "b", 102, 1), (16, 401, "c", 103, 1), (45, 402, "d", 104, 1))
+    events += launched((50, 400, "e", 105, 1), (80, 401, "f", 106, 1))
+    loaded(warehouse, events)
+    assert kernels(warehouse) == [("a", 7, 7), ("b", 3, 7), ("c", 3, 7), ("d", 7, 7), ("e", 7, 7), ("f", 7, 7)]
+    phases = query(warehouse, "SELECT kernel, phase FROM kernel_roofline WHERE phase IS NOT NULL ORDER BY kernel")
+    # a launch on the label's own thread goes to the label there, whatever other threads do
+    assert phases == [("b", "train"), ("c", "train"), ("d", "sample")]
+
+
+def test_processes_stay_apart(warehouse: Path) -> None:
+    header = kineto.HEADER | {"deviceProperties": kineto.HEADER["deviceProperties"] * 2}
+    events = []
+    for rank, pid in enumerate((400, 500)):
+        label = kineto.annotation(f"ProfilerStep#{rank + 1}", 10 * rank, 100) | {"pid": pid, "tid": pid}
+        mine = launched(
+            (20 + rank, pid + 1, f"k{rank}", 30 + rank, 9), (5, pid, f"l{rank}", 50, 5), pid=pid, device=rank
+        )
+        events += [label, *[event | ({"pid": rank} if event["cat"] == "kernel" else {}) for event in mine]]
+    load(warehouse, kineto.write(warehouse.parent / "t.json", events, header=header))
+    assert kernels(warehouse) == [("k0", 1, 1), ("k1", 2, 2), ("l0", 1, 1), ("l1", None, None)]
+
+
+def test_idle_is_time_in_which_the_device_ran_nothing_of_any_step(warehouse: Path) -> None:
+    """Steps overlap on two streams; a kernel of no step runs in between."""
+    first = launched((1, 400, "a", 10, 10), (2, 400, "b", 30, 10), (3, 400, "c", 60, 10))
+    second = launched((11, 400, "d", 25, 10), (12, 400, "e", 80, 5), stream=8)
+    labels = [kineto.annotation("phase=p step=1", 0, 9), kineto.annotation("phase=p step=2", 10, 9)]
+    loaded(warehouse, labels + first + second + launched((20, 400, "x", 45, 5)))
+    # gaps: 20-25, 40-45, 50-60, 70-80
+    assert query(warehouse, STEPS) == [
+        ("p", None, 1, None, 10_000, 70_000, 30_000, 20_000),
+        ("p", None, 2, None, 25_000, 85_000, 15_000, 25_000),
+    ]
+    assert query(warehouse, TIMELINE) == [
+        (1, 0, 3, 60_000, 30_000, 20_000, 10_000),
+        (2, 0, 2, 60_000, 15_000, 25_000, 20_000),
+    ]
+    gaps = query(warehouse, "SELECT g.start_ns, s.step FROM gaps g JOIN steps s USING (run_id, step_id) ORDER BY 1")
+    # of the two steps around a gap, the last to begin
+    assert gaps == [(20_000, 1), (40_000, 2), (50_000, 2), (70_000, 2)]
+
+
+def test_of_several_devices_a_step_has_the_time_in_which_any_or_none_worked(warehouse: Path) -> None:
+    events = [kineto.annotation("phase=p step=1", 0, 9)]
+    events += launched((1, 400, "a", 10, 10), (2, 400, "b", 50, 10))
+    events += launched((3, 400, "c", 15, 15), (4, 400, "d", 40, 5), device=1)
+    loaded(warehouse, events)
+    assert query(warehouse, STEPS) == [("p", None, 1, None, 10_000, 60_000, 35_000, 15_000)]
+    assert query(warehouse, TIMELINE) == [(1, 0, 2, 50_000, 20_000, 30_000, 0), (1, 1, 2, 30_000, 20_000, 10_000, 0)]
+
+
+@pytest.mark.parametrize("device", [True, False])
+def test_a_trace_without_labels_is_one_step(warehouse: Path, device: bool) -> None:
+    events = [kineto.operator("aten::mm", 5, 10, 1), kineto.operator("aten::add", 20, 10, 2) | {"tid": 401}]
+    if device:
+        events += [kineto.kernel("early", 1, 2, 99), *launched((6, 400, "a", 10, 10), (21, 401, "b", 30, 10))]
+    loaded(warehouse, events)
+    rows = query(
+        warehouse, "SELECT kind, step, host_start_ns, host_duration_ns, start_ns, end_ns, busy_ns, idle_ns FROM steps"
+    )
+    window = (1_000, 40_000, 22_000, 17_000) if device else (5_000, 30_000, 20_000, 5_000)
+    assert rows == [("trace", 0, 5_000, 25_000, *window)]
+    assert query(warehouse, "SELECT DISTINCT kind, step FROM kernel_roofline") == [("trace", 0)]
+    assert [row[3:] for row in query(warehouse, TIMELINE)] == [(window[1] - window[0], *window[2:], 0)]
+
+
+def test_what_was_launched_before_a_labelled_recording_is_in_no_step(warehouse: Path) -> None:
+    events = [
+        kineto.annotation("ProfilerStep#1", 5, 90),
+        kineto.kernel("early", 10, 2, 99),
+        *launched((6, 400, "a", 20, 9)),
+    ]
+    loaded(warehouse, events)
+    assert kernels(warehouse) == [("a", 1, 1), ("early", None, None)]
+
+
+def unprofiled(folder: Path, events: list[kineto.Event], step_ns: int) -> Path:
+    timing = {"metric": "step", "step": 1, "repeat": 0, "value_ns": step_ns}
+    run_directory(folder, {"format": 1, "name": "r", "outcome": "ok", "timings": [timing]}, trace=False)
+    kineto.write(folder / "trace.json.gz", events)
+    return folder
+
+
+def test_a_busy_device_never_waits_for_the_host(tmp_path: Path, warehouse: Path) -> None:
+    """Whatever an unprofiled timing says: under the profiler, which only slows the host, the device had no pause."""
+    load(warehouse, unprofiled(tmp_path / "r", kineto.training_step(1) + kineto.training_step(2), 900_000))
+    (row,) = query(warehouse, "SELECT basis, idle_ns, bound, confidence, diagnosis FROM step_diagnosis")
+    assert row[:4] == ("unprofiled", 700_250, "unknown", "low")
+    assert "host-bound" not in row[4]
+
+
+def test_waits_between_steps_are_the_host_s(warehouse: Path) -> None:
+    """Each iteration loads a batch for 80 us, then its kernels run without a pause."""
+    events = []
+    for number in range(3):
+        start_us = 100.0 * number
+        events += [kineto.annotation(f"ProfilerStep#{number}", start_us, 99)]
+        events += launched((start_us + 80, 400, "a", start_us + 82, 10), (start_us + 81, 400, "b", start_us + 92, 8))
+    loaded(warehouse, events)
+    rows = query(warehouse, "SELECT idle_ns, bound, confidence, diagnosis FROM step_diagnosis")
+    assert rows == [(0, "host", "low", "host-bound between steps: the device waits for each step to begin")]
+
+
+def test_waiting_for_another_stream_is_not_the_host_s(warehouse: Path) -> None:
+    events = [kineto.annotation("ProfilerStep#1", 0, 20), *launched((1, 400, "a", 10, 10))]
+    # launched in time on another stream, 40 us before it starts
+    events += launched((2, 400, "b", 60, 10), stream=8) + launched((3, 400, "c", 5, 1), stream=8)
+    loaded(warehouse, events)
+    (row,) = query(warehouse, "SELECT idle_ns, bound, diagnosis FROM step_diagnosis")
+    assert row[:2] == (44_000, "unknown")
+    assert row[2].startswith("unknown: the device is idle for over a fifth of the step, but the host causes less")
+
+
+WINDOWS = st.tuples(st.integers(0, 60), st.integers(1, 60), st.sampled_from([400, 401]))
+WORK = st.tuples(st.integers(0, 90), st.integers(0, 40), st.integers(0, 15), st.sampled_from([400, 401, 402]),
+    st.sampled_from([7, 8]), st.integers(0, 1))  # fmt: skip
+
+
+@settings(examples("warehouse"), suppress_health_check=list(HealthCheck))
+@given(windows=st.lists(WINDOWS, max_size=4), work=st.lists(WORK, min_size=1, max_size=10))
+def test_a_step_is_idle_no_longer_than_its_device(
+    tmp_path_factory: pytest.TempPathFactory, windows: list[tuple[int, ...]], work: list[tuple[int, ...]]
+) -> None:
+    folder = tmp_path_factory.mktemp("steps")
+    events = [
+        kineto.annotation(f"phase=p step={number}", start, duration) | {"tid": thread}
+        for number, (start, duration, thread) in enumerate(windows)
+    ]
+    spans: dict[int, list[tuple[int, int]]] = {0: [], 1: []}
+    for number, (at, wait, duration, thread, stream, device) in enumerate(work):
+        spans[device].append((at + wait, at + wait + duration))
+        events += [kineto.launch(at, number + 1) | {"tid": thread}]
+        events += [kineto.kernel("k", at + wait, duration, number + 1, device=device, stream=stream)]
+    warehouse = loaded(folder / "w.duckdb", events)
+
+    def idle_us(devices: list[int], start_ns: int, end_ns: int) -> int:
+        """Microseconds in which no kernel of the devices runs, one by one."""
+        running = [span for device in devices for span in spans[device]]
+        return sum(not any(a <= us < b for a, b in running) for us in range(start_ns // 1000, end_ns // 1000))
+
+    columns = "step_id, device_index, start_ns, end_ns, wall_ns - busy_ns - outside_ns, outside_ns, busy_ns"
+    of_steps: dict[int, list[int]] = {}
+    for step, device, start_ns, end_ns, idle_ns, outside_ns, busy_ns in query(
+        warehouse, f"SELECT {columns} FROM step_timeline"
+    ):
+        of_steps.setdefault(step, []).append(device)
+        assert idle_ns == 1000 * idle_us([device], start_ns, end_ns)
+        assert min(outside_ns, busy_ns) >= 0
+    for step, start_ns, end_ns, busy_ns, idle_ns in query(
+        warehouse, "SELECT step_id, start_ns, end_ns, busy_ns, idle_ns FROM steps WHERE start_ns IS NOT NULL"
+    ):
+        assert idle_ns == 1000 * idle_us(of_steps[step], start_ns, end_ns)
+        assert busy_ns + idle_ns <= end_ns - start_ns
+    diagnosed = query(warehouse, "SELECT bound, idle_share, diagnosis FROM step_diagnosis")
+    assert all(bound != "host" or share > 0.2 or "between" in text for bound, share, text in diagnosed)
+    assert json.dumps(diagnosed)  # no NaN, no infinity
