@@ -74,6 +74,11 @@ class _Pieces:
     run_families: Int64
     _pairs: dict[tuple[int, bytes], Pairs] = field(default_factory=dict)
 
+    @property
+    def is_named(self) -> bool:
+        """True if every launch has the name of its kernel."""
+        return all((codes != _NAMELESS).all() for codes in self.codes)
+
     def pairs(self, graph: int, replayed: Int64) -> Pairs:
         """Return positions in the graph and in the replay, given by the codes of its names, that match."""
         key = graph, replayed.tobytes()
@@ -291,7 +296,7 @@ def _choose(
     if not candidates:
         return [_no_batch(label, batches)] * len(replays)
     counts = [np.stack([each.counts(replay.names) for replay in replays]) for each in candidates]
-    graphs = [_in_turn(each) for each in counts]
+    graphs = [_in_turn(count, named=each.is_named) for each, count in zip(candidates, counts, strict=True)]
     choices: list[_Choice | _Refusal] = []
     for number, replay in enumerate(replays):
         # most nodes first, then the mode that the step names, then the run's own rank
@@ -320,23 +325,30 @@ def _identity(pieces: _Pieces) -> object:
     return pieces.batch if sized else id(pieces)
 
 
-def _in_turn(counts: Int64) -> Int64:
+def _in_turn(counts: Int64, *, named: bool) -> Int64:
     """Return the graph of each replay, -1 where it is unknown, for the matches of n replays with p graphs.
 
-    Where a replay fits several graphs, all follow each other in the order of the capture, from the first graph on if
-    that is open and the replays are whole rounds.
+    Replays follow each other in the order of the capture, round after round, and one that is out of turn is of another
+    graph. Where several first graphs are as good, it is the first of the capture if the replays are whole rounds. If
+    names tell the graphs apart, their order does not matter.
     """
-    graphs = np.where(counts.any(axis=1), counts.argmax(axis=1), _NAMELESS)
+    graphs = np.full(len(counts), _NAMELESS)
     rows = np.flatnonzero(counts.any(axis=1))
-    if not len(rows) or ((counts[rows] > 0).sum(axis=1) == 1).all():
-        return graphs
     number = counts.shape[1]
-    turns = (np.arange(number)[:, None] + np.arange(len(rows))) % number
-    in_turn = counts[rows, turns]
-    total = in_turn.sum(axis=1)
-    (shifts,) = np.nonzero(total == total.max())
-    is_open = len(shifts) > 1 and (shifts[0] > 0 or len(rows) % number > 0)
-    graphs[rows] = _NAMELESS if is_open else np.where(in_turn[shifts[0]] > 0, turns[shifts[0]], _NAMELESS)
+    if named and ((counts[rows] > 0).sum(axis=1) == 1).all():
+        graphs[rows] = counts[rows].argmax(axis=1)
+        return graphs
+    rounds: dict[tuple[int, ...], int] = {}
+    for first in range(number):
+        turn, chosen, matched = first, [], 0
+        for fits in counts[rows].tolist():
+            chosen.append(turn if fits[turn] else _NAMELESS)
+            matched += fits[turn]
+            turn = (turn + 1) % number if fits[turn] else turn
+        rounds.setdefault(tuple(chosen), matched)
+    best = [chosen for chosen, matched in rounds.items() if matched == max(rounds.values())]
+    if len(best) == 1 or (best[0][:1] == (0,) and len(rows) % number == 0):
+        graphs[rows] = best[0]
     return graphs
 
 
@@ -363,7 +375,7 @@ def _no_match(replay: Piece, candidates: Sequence[_Pieces]) -> _Refusal:
 
 def _fits_alike(candidates: Sequence[_Pieces]) -> _Refusal:
     files = dict.fromkeys(each.capture.file.path.name for each in candidates)
-    found = f"several captured graphs fit alike ({', '.join(list(files)[:4])})"
+    found = f"several captured graphs fit alike, or out of turn ({', '.join(list(files)[:4])})"
     return _Refusal(found, "name the capture of the right batch with --capture")
 
 

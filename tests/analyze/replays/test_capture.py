@@ -247,8 +247,8 @@ def test_pieces_that_are_alike_and_cut_off_teach_nothing(tmp_path: Path, warehou
     """Of three equal pieces two were replayed: the first and the second, or the second and the third."""
     result = load(tmp_path, warehouse, [*replay(["k"], 0.0), *replay(["k"], 100.0)], piecewise((1, 1, 1)))
     assert lines(result) == [
-        "2 of 2 graph replays learned no operators: several captured graphs fit alike (r.capture.json.gz): name the "
-        "capture of the right batch with --capture"
+        "2 of 2 graph replays learned no operators: several captured graphs fit alike, or out of turn "
+        "(r.capture.json.gz): name the capture of the right batch with --capture"
     ]
     assert modules(warehouse) == [None, None]
 
@@ -258,6 +258,22 @@ def test_a_recording_may_begin_within_the_pieces(tmp_path: Path, warehouse: Path
     load(tmp_path, warehouse, events, piecewise((3, 2, 2, 1)))
     expected = ["1.0", "1.1", "2.0", "2.1", "3.0", "0.0", "0.1", "0.2", "1.0", "1.1"]
     assert modules(warehouse) == [f"layer{name}" for name in expected]
+
+
+def test_a_graph_out_of_turn_is_no_piece(tmp_path: Path, warehouse: Path) -> None:
+    """After its pieces each step replays another graph, of as many kernels as one of the pieces."""
+    label, sizes = "phase=decode step={}", (3, 2, 1, 2)
+    events: list[kineto.Event] = []
+    for step in range(2):
+        at = 5000.0 * step
+        events.append(kineto.annotation(label.format(step), at, 400.0))
+        events += [event for i, size in enumerate(sizes) for event in replay(["k"] * size, at + 100.0 * i)]
+    result = load(tmp_path, warehouse, events, piecewise((3, 2, 1)))
+    expected = [f"layer{piece}.{i}" for piece, size in enumerate((3, 2, 1)) for i in range(size)] + [None] * 2
+    assert modules(warehouse) == expected * 2
+    assert lines(result)[0].startswith(
+        "2 of 8 graph replays learned no operators: several captured graphs fit alike, or"
+    )
 
 
 # Folders of captures.
@@ -300,8 +316,8 @@ def test_without_a_batch_graphs_that_fit_alike_teach_nothing(tmp_path: Path, war
     (result,) = analyze([trace], warehouse)
     assert modules(warehouse) == [None, None]
     assert lines(result) == [
-        "1 of 1 graph replays learned no operators: several captured graphs fit alike (bs_1_rank0.json.gz, "
-        "bs_2_rank0.json.gz): name the capture of the right batch with --capture"
+        "1 of 1 graph replays learned no operators: several captured graphs fit alike, or out of turn "
+        "(bs_1_rank0.json.gz, bs_2_rank0.json.gz): name the capture of the right batch with --capture"
     ]
     (result,) = analyze([trace], warehouse, capture=folder / "bs_2_rank0.json.gz")
     assert (result.outcome, modules(warehouse)) == ("replaced", ["b2.0", "b2.1"])
