@@ -118,10 +118,10 @@ def _events(trace: Trace, origins: Origins, modules: Modules) -> tuple[Int64, In
 
 
 def _around_repeated(trace: Trace, calls: pl.DataFrame, parent: Int32) -> Int32:
-    """``parent`` with what is around the forward's call in the place of what is around the backward pass.
+    """``parent``, with recomputed calls moved into the module around the latest forward call of the same module.
 
-    A recomputed forward calls modules again inside a backward operator, mostly on autograd's thread, which knows no
-    module around them. The call before of the same module, by name and process, knows it.
+    A recomputed forward calls modules inside a backward operator, mostly on autograd's thread, where no module is
+    around them. Calls of the same name and process are calls of the same module.
     """
     nodes = trace.operators.filter(pl.Series(is_backward(trace)))
     if nodes.is_empty():

@@ -2,7 +2,7 @@
 
 The first is the activity's launch, or the start of its operator where no launch is known. Autograd launches backward
 kernels on a thread of its own, without Python frames and outside of modules, so the call of the forward operator is the
-second moment, and the call that this one is the backward operator of the third.
+second moment. Where that call is itself a backward operator, its forward operator is the third.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ class Origins:
     label: Int32
     """Row in ``trace.annotations`` of the module label around each moment, or ``ROOT``."""
     node_ns: Int64
-    """The start of the backward operator around the moment. What began before it is not the operator's own."""
+    """The start of the backward operator around the moment. Spans that began earlier do not belong to the operator."""
 
     def first(self, code: Int64, start_ns: Int64) -> Int64:
         """For each activity one of the codes that were found around its moments, or ``ROOT``; ``start_ns`` of each.
 
         A code found inside the backward operator itself, or around a moment without one, comes first: a recomputed
-        forward calls its modules again. Then those around the forward operator, then what else runs a backward pass.
+        forward calls its modules again. Next come codes around the forward operator, last those around the whole
+        backward pass.
         """
         codes = np.full(self.activities, ROOT, dtype=np.int64)
         for usable in (code != ROOT, (code != ROOT) & (start_ns >= self.node_ns)):

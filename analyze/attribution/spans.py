@@ -94,7 +94,7 @@ def innermost(
         np.repeat(np.arange(2, dtype=np.int8), (spans, len(once))),
     )
     around_spans, around_moments = parent[:spans], parent[spans:]
-    # A span of 0 ns can be inside a moment: then it is inside what runs at the moment.
+    # A span of 0 ns can be inside a moment: the span around that moment is its parent.
     in_moment = around_spans >= spans
     around_spans[in_moment] = around_moments[around_spans[in_moment] - spans]
     return around_spans, around_moments[inverse.reshape(-1)]
@@ -114,7 +114,7 @@ def holds_a_moment(
 
 
 def numbered(parent: Int32, name: Integers, number: Callable[[int, int], int]) -> Int64:
-    """For each span what ``number`` returns for the number of the span around it, or ``ROOT``, and its own name.
+    """The number of each span: ``number`` makes it from the number of the span around, or ``ROOT``, and the own name.
 
     ``number`` is called once for each distinct pair on a level. Spans below ``MOST_LEVELS`` spans have the number of
     the span on the last level around them, so that a trace of endless nesting takes no endless time.

@@ -10,6 +10,7 @@ from ridgeline.analyze.attribution.modules import rename
 from tests.analyze import kineto
 from tests.analyze.attribution.launching import AUTOGRAD, backward, call, forward, launching
 from tests.analyze.kineto import annotation, frame
+from tests.analyze.loading import load, query
 
 LAYER = "Llama_0.DecoderLayer_3"
 
@@ -202,3 +203,15 @@ def test_annotations_of_nodes_win_over_all(tmp_path: Path) -> None:
     }
     source = {row["module"]: row["source"] for row in found.modules.rows()}
     assert (source["head"], source[LAYER]) == ("annotation", "event")
+
+
+def test_operators_of_a_cpu_have_modules_and_lines(tmp_path: Path) -> None:
+    host = [event for event in training() if event["cat"] in ("python_function", "cpu_op")]
+    assert load(tmp_path / "w.duckdb", kineto.write(tmp_path / "t.json", host)) == [("t", "loaded")]
+    rows = query(
+        tmp_path / "w.duckdb",
+        "SELECT v.kernel, v.module, s.source_line FROM kernel_roofline v JOIN kernels k USING (run_id, kernel_id)"
+        " LEFT JOIN stacks s USING (run_id, stack_id) WHERE v.kernel IN ('aten::relu', 'aten::relu_grad') ORDER BY ALL",
+    )
+    line = "/home/x/train.py:12"
+    assert rows == [("aten::relu", "Net_0.ReLU_0", line), ("aten::relu_grad", "Net_0.ReLU_0", line)]
