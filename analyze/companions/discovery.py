@@ -25,10 +25,11 @@ _KINDS = {
     "execution_trace": "et.json",
 }
 """The ends of companions' names, by field of :class:`Source`."""
-_LIST_OF_EVENTS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{(?=[^\]]*"ts"\s*:)[^\]]*"ph"\s*:\s*"[A-Za-z]"', re.DOTALL)
-"""The start of a trace that is a list of events: the first of them has a phase and a time stamp."""
 CAPTURE_FOLDER = "capture_traces"
 """The folder beside a trace in which serving engines write what they recorded while they captured their graphs."""
+_LIST = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\{")
+_EVENT_KEYS = (b'"ph"', b'"ts"', b'"cat"')
+"""Keys of events: a list of objects with these is a trace in the Chrome format's form without a header."""
 SNIFFED_BYTES = 4 << 20
 """The start of a file in a folder that must name traceEvents, for the file to be a trace."""
 _ODD_KINDS = (
@@ -101,7 +102,8 @@ def _in_folder(folder: Path) -> Iterator[Source]:
             try:
                 with open_bytes(path) as file:
                     start = file.read(SNIFFED_BYTES)
-                    is_trace = b'"traceEvents"' in start or bool(_LIST_OF_EVENTS.match(start))
+                    is_list = _LIST.match(start) and all(key in start for key in _EVENT_KEYS)
+                    is_trace = b'"traceEvents"' in start or bool(is_list)
             except GZIP_ERRORS:
                 is_trace = True  # so that the reader reports the damage
             except OSError:

@@ -28,7 +28,7 @@ OLD = frozenset(("Kernel", "Memcpy", "Memset", "Runtime", OLD_OPERATOR))
 HOST_ONLY = frozenset((
     "overhead", "Trace", "cpu_instant_event", "gpu_user_annotation", "ac2g", "async_cpu_to_gpu", "fwdbwd",
     "forward_backward", "cuda_sync", "cuda_event", "xpu_sync", "external_correlation", "hardware_counters",
-    "mtia_counters", "mtia_insight", "collective_comm",
+    "mtia_counters", "collective_comm",
 ))  # fmt: skip
 """Categories whose events hold no work of a device and no operator, such as the profiler's own."""
 KNOWN = frozenset((*DEVICE, *LAUNCH, OPERATOR, OLD_OPERATOR, ANNOTATION, FRAME, *HOST_ONLY))

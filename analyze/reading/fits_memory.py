@@ -12,6 +12,8 @@ from ridgeline.analyze.resources.limits import DECODER_BYTES, in_words, resident
 
 LIBRARY_BYTES = 200 << 20
 """This process with its imports and DuckDB's buffers, before it loads a trace."""
+HALF_BYTES = 1000
+"""Bytes of the begin or the end of a span, as an object."""
 ROW_BYTES = {"device": 380, "launch": 100, "operator": 160, "annotation": 300, "frame": 120}
 """Bytes of a row of each group at the peak, rounded up; measured by tests/bench/bench_memory.py."""
 
@@ -24,6 +26,7 @@ def check(path: Path, parts: Sequence[Columns], memory_bytes: int) -> None:
         row_bytes["operator"] += ROW_BYTES["device"]  # without a device, operators are the activities too
     libraries = max(LIBRARY_BYTES, resident_bytes())
     needed = libraries + len(parts) * DECODER_BYTES + sum(rows[group] * row_bytes[group] for group in GROUPS)
+    needed += HALF_BYTES * sum(len(part.halves) for part in parts)
     if needed > memory_bytes:
         raise TraceError(
             f"{path}: {sum(rows.values()):,} operators, launches and activities take about {in_words(needed)} of "

@@ -15,7 +15,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
-from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar, cast
 
@@ -50,7 +49,6 @@ _events = msgspec.json.Decoder(list[Event])
 _exact_events = msgspec.json.Decoder(list[ExactEvent])
 _raw_events = msgspec.json.Decoder(list[msgspec.Raw])
 _exact_event = msgspec.json.Decoder(ExactEvent)
-_ts, _dur = attrgetter("ts"), attrgetter("dur")
 
 Events = list[Event] | list[ExactEvent]
 JsonValue = TypeVar("JsonValue")
@@ -357,10 +355,8 @@ def _decode(array: bytes) -> tuple[Events, int]:
     malformed = 0
     try:
         events = _events.decode(array)
-        if all(
-            max(map(time, events), default=0) < EXACT_BELOW_US and min(map(time, events), default=0) > -EXACT_BELOW_US
-            for time in (_ts, _dur)
-        ):
+        limit = EXACT_BELOW_US
+        if not [1 for event in events if not (-limit < event.ts < limit and -limit < event.dur < limit)]:
             return events, 0
         exact = _exact_events.decode(array)
     except msgspec.ValidationError:

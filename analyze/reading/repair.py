@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
+from itertools import accumulate
 
 BYTE_ORDER_MARK, BACKSLASH, CONTROL, NOT_UTF8, NO_NUMBER = KINDS = (
     "byte order mark",
@@ -21,15 +22,10 @@ BYTE_ORDER_MARK, BACKSLASH, CONTROL, NOT_UTF8, NO_NUMBER = KINDS = (
 """The kinds of replacement that are counted."""
 BOM = codecs.BOM_UTF8
 
-# A string is matched whole, so that a match outside of one is a number that JSON does not have.
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_TOKEN = re.compile(
-    rb'"(?:ph|cat)"\s*:\s*' + _STRING + rb"|(" + _STRING + rb")(\s*:)?"
-    rb"|((?:[-+]?(?:(?i:inf(?:inity)?|nan(?:\([a-z0-9_]*\))?)|\d+\.#[A-Z]+\d*)|N/A)(?=\s*[,}\]]))",
-    re.DOTALL,
-)
+_NO_JSON = re.compile(rb"[-+]?\b(?:[Ii]nf(?:inity)?|INF|[Nn]a[Nn](?:\([a-z]*\))?|NAN|N/A)(?=\s*[,}\]])")
+_ODD = re.compile(rb"[\\\x00-\x1f\x80-\xff]").search
 _ESCAPE = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}|(.?))', re.DOTALL)
-_DRIVE = re.compile(rb'"[A-Za-z]:\\[^\\/"]')
+_DRIVE = re.compile(rb'[A-Za-z]:\\[^\\/"]')
 """The start of a path on Windows without escapes. In valid JSON a control character would follow the drive's colon."""
 _LITERAL_BACKSLASH = re.compile(rb'\\(?!")')
 _CONTROL = re.compile(rb"[\x00-\x1f]")
@@ -51,16 +47,21 @@ def repaired(text: bytes) -> tuple[bytes, Counter[str]]:
     returned as it is if no value needs repair; it may still not be JSON.
     """
     counts: Counter[str] = Counter()
-
-    def repair(match: re.Match[bytes]) -> bytes:
-        string, colon, number = match.groups()
-        if number:
-            counts[NO_NUMBER] += 1
-            return b'"%s"' % number[1:-1]
-        return match[0] if string is None or colon else _repaired_string(string, counts)
-
-    repaired_text = _TOKEN.sub(repair, text)
-    return (repaired_text if counts else text), counts
+    # without escaped quotes every second part between quotes is a string; the last may be cut off
+    parts = text.replace(rb"\\", b"__").replace(rb"\"", b"__").split(b'"')
+    starts = [0, *accumulate(len(part) + 1 for part in parts)]
+    output = bytearray(text)
+    for number in [at for at in range(1, len(parts) - 1, 2) if _ODD(parts[at])]:
+        is_key = parts[number + 1].lstrip().startswith(b":")
+        if not is_key and parts[number - 2] not in (b"ph", b"cat"):
+            place = slice(starts[number], starts[number + 1] - 1)
+            output[place] = _repaired_string(text[place], counts)
+    if _NO_JSON.search(b'"'.join(parts[::2])):
+        for number in [at for at in range(0, len(parts), 2) if _NO_JSON.search(parts[at])]:
+            place = slice(starts[number], starts[number + 1] - 1)
+            output[place], repairs = _NO_JSON.subn(lambda match: b'"%s"' % match[0][1:-1], text[place])
+            counts[NO_NUMBER] += repairs
+    return (bytes(output) if counts else text), counts
 
 
 def _repaired_string(string: bytes, counts: Counter[str]) -> bytes:
