@@ -50,11 +50,12 @@ def _evidence(trace: Trace, tree: Tree) -> Int8:
     operators = slice(len(trace.annotations), len(trace.annotations) + len(trace.operators))
     of_name = np.array([_OPTIMIZER_SPAN.match(name) is not None for name in trace.names], dtype=bool)
     evidence = np.full(len(tree.parent), _NONE, dtype=np.int8)
+    backward = is_backward(trace)
+    if not of_name.any() and not backward.any():
+        return evidence
     names = np.concatenate([trace.annotations["name"].to_numpy(), trace.operators["name"].to_numpy()])
     evidence[: operators.stop][of_name[names]] = _OPTIMIZER
-    evidence[operators][is_backward(trace)] = _BACKWARD
-    if (evidence == _NONE).all():
-        return evidence
+    evidence[operators][backward] = _BACKWARD
     # what is around each operator: autograd, an optimizer or neither
     around = take(evidence, nearest(tree.parent, evidence != _NONE)[operators])
     sequence = trace.operators["sequence"]

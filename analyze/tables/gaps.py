@@ -164,6 +164,14 @@ def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> p
     )
 
 
+def devices_of(activities: pl.DataFrame) -> Int64:
+    """A number for the device of each activity, from 0; each rank has its own devices."""
+    keys = activities.select("rank", "device_index")
+    if keys.n_unique() < 2:  # the common case without a sort
+        return np.zeros(len(activities), dtype=np.int64)
+    return np.unique(keys.to_numpy(), axis=0, return_inverse=True)[1].reshape(-1)
+
+
 def _steps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> Int64:
     """The step of each gap: that of both its neighbours, else the step within which it lies on its device.
 
@@ -173,8 +181,7 @@ def _steps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> 
     of_activity = activities[step].cast(pl.Int64).fill_null(ROOT).to_numpy()
     step_of = np.where(of_activity[before] == of_activity[after], of_activity[after], ROOT)
     between = np.flatnonzero(step_of == ROOT)
-    # devices are numbered anew, since those of a CPU have only a rank
-    places = activities.select(pl.struct("rank", "device_index").rank("dense").cast(pl.Int64)).to_series().to_numpy()
+    places = devices_of(activities)
     ends = pl.DataFrame({"place": places, "step": of_activity, "start_ns": start_ns, "end_ns": end_ns})
     spans = ends.filter(pl.col("step") != ROOT).group_by("place", "step").agg(pl.min("start_ns"), pl.max("end_ns"))
     if len(between) and len(spans):

@@ -10,7 +10,7 @@ import polars as pl
 from ridgeline.analyze.attribution.labels import Label
 from ridgeline.analyze.attribution.ranks import ranks
 from ridgeline.analyze.reading.trace import Trace
-from ridgeline.analyze.tables.gaps import idle
+from ridgeline.analyze.tables.gaps import devices_of, idle
 
 
 def step_spans(activities: pl.DataFrame, step: str) -> pl.DataFrame:
@@ -19,7 +19,7 @@ def step_spans(activities: pl.DataFrame, step: str) -> pl.DataFrame:
     A step is busy where one of its activities runs, and idle where its devices run nothing at all, of any step.
     ``activities`` are sorted by start.
     """
-    activities = activities.with_columns(place=pl.struct("rank", "device_index").rank("dense"))
+    activities = activities.with_columns(place=pl.Series(devices_of(activities)))
     timed = (
         activities.filter(pl.col(step).is_not_null())
         .sort("start_ns")
