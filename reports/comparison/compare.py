@@ -110,6 +110,11 @@ class Comparison:
         return [row for row in self.rows if row["level"] == name]
 
     @property
+    def is_itself(self) -> bool:
+        """Whether both sides are the same runs."""
+        return set(self.base.run_ids) == set(self.other.run_ids)
+
+    @property
     def unit(self) -> str:
         """The unit of work that both sides have, one of ``UNITS``, as ``sql/compare.sql`` defines them."""
         return str(self.rows[0]["unit"]) if self.rows else "step"
@@ -175,7 +180,12 @@ class Comparison:
     @cached_property
     def warnings(self) -> list[str]:
         """Sentences about what makes the numbers less comparable than they look."""
-        messages = self._same_runs()
+        if self.is_itself:
+            names = self.base.names
+            return [f"both sides are the run{'s' if names[1:] else ''} {', '.join(names)}: nothing to compare"]
+        messages = []
+        if shared := [run["name"] for run in self.base.runs if run["run_id"] in self.other.run_ids]:
+            messages.append(f"on both sides: {', '.join(shared)}")
         devices = [self.base.setting("device"), self.other.setting("device")]
         if devices[0] != devices[1]:
             messages.append(f"devices differ: {devices[0]} and {devices[1]}")
@@ -191,13 +201,6 @@ class Comparison:
             f"the sides share no kind of step, so the most frequent kinds are compared: {stage}" for stage in paired
         ]
         return messages
-
-    def _same_runs(self) -> list[str]:
-        """Return a sentence if runs stand on both sides."""
-        shared = [run["name"] for run in self.base.runs if run["run_id"] in self.other.run_ids]
-        if shared and set(self.base.run_ids) == set(self.other.run_ids):
-            return [f"both sides are the run{'s' if shared[1:] else ''} {', '.join(shared)}: nothing to compare"]
-        return [f"on both sides: {', '.join(shared)}"] if shared else []
 
     def _unnamed(self) -> list[str]:
         """Return a sentence for each side that names too few operators, so that rows align by kernel."""
@@ -313,5 +316,5 @@ def unseen(comparison: Comparison, percentage: float) -> list[str]:
         f"{row['stage']}: its noise is ±{percent(row['noise_ns'] / row['base_ns_per_step'])} {TIMES[row['level']]}, "
         f"so a smaller slowdown passes --fail-above {percentage:g}"
         for row in comparison.regressions
-        if row["noise_ns"] > percentage / 100 * row["base_ns_per_step"] > 0
+        if not comparison.is_itself and row["noise_ns"] > percentage / 100 * row["base_ns_per_step"] > 0
     ]
