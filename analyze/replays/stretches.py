@@ -15,17 +15,14 @@ _MOST_STARTS = 4096
 """A sequence shorter than ``_GRAM`` is only searched for among more starts than this if it occurs unchanged."""
 _MOST_PEAKS = 16
 _MOVES = ((0, 0), (-1, -1), (1, 1), (-1, 0), (1, 0), (0, -1), (0, 1))
-_Cut = tuple[int, int]
+Cut = tuple[int, int]
 """The first index of a stretch, and the index after its last."""
 
 
-def stretches(names: Int64, whole: Int64) -> Int64:
-    """Return the stretches ``[n, 2]`` of ``whole`` that equal ``names``; if there are none, those that match best.
-
-    A row is the index of the first name, and the one after the last. Rows are ascending.
-    """
+def stretches(names: Int64, whole: Int64) -> list[Cut]:
+    """Return the stretches of ``whole`` that equal ``names``, in order; if there are none, those that match best."""
     if len(names) >= len(whole):
-        return np.array([(0, len(whole))], dtype=np.int64)
+        return [(0, len(whole))]
     count = len(whole) - len(names) + 1
     # compare the first few names at every start at once, then the whole stretch at the few starts left
     is_start = np.ones(count, dtype=bool)
@@ -35,10 +32,10 @@ def stretches(names: Int64, whole: Int64) -> Int64:
     cuts = [cut for cut in cuts if np.array_equal(names, whole[slice(*cut)])]
     if not cuts and (len(names) >= _GRAM or count <= _MOST_STARTS):
         cuts = sorted(_best(names, whole))
-    return np.array(cuts, dtype=np.int64).reshape(-1, 2)
+    return cuts
 
 
-def _best(names: Int64, whole: Int64) -> list[_Cut]:
+def _best(names: Int64, whole: Int64) -> list[Cut]:
     """Return the stretches with the most matches for their length, within 2 % of the best.
 
     The search scores a grid of stretches and climbs from its peaks. Of stretches that overlap by half, only the best is
@@ -46,7 +43,7 @@ def _best(names: Int64, whole: Int64) -> list[_Cut]:
     """
 
     @cache
-    def score(cut: _Cut) -> int:
+    def score(cut: Cut) -> int:
         start, stop = cut
         if not 0 <= start < stop <= len(whole):
             return -len(whole)
@@ -67,7 +64,7 @@ def _best(names: Int64, whole: Int64) -> list[_Cut]:
                 cut = max(((cut[0] + a * stride, cut[1] + b * stride) for a, b in _MOVES), key=score)
         climbed.add(cut)
     ranked = sorted(climbed, key=score, reverse=True)
-    best: list[_Cut] = []
+    best: list[Cut] = []
     for cut in ranked:
         is_apart = all(abs(sum(cut) - sum(other)) > len(names) for other in best)
         if is_apart and score(cut) >= score(ranked[0]) - len(names) // 50:

@@ -9,12 +9,12 @@ Labels narrow the choice where both sides have them. The kind of a step is its p
 several twin steps of a kind, the nearest in context length is taken, then the one that matches best, then the nearest
 by number. Without labels the whole twin is searched.
 
-One stretch may serve many launches. The launches of a step follow each other in the twin's step: each takes the next
-stretch that matches it, and after the twin's last one the first again. So the graphs of layers with equal kernels get
-the modules of their own layers, and three replays of a step that the twin has once all get that one.
+One stretch may serve many launches. The launches of a step follow each other in the twin's step, and after its end from
+its start again (:mod:`ridgeline.analyze.replays.alignments`). So the graphs of layers with equal kernels get the
+modules of their own layers, and three replays of a step that the twin has once all get that one.
 
-A launch learns nothing if less than ``AGREEMENT`` of its kernels match (of the twin's, where the twin is shorter), or
-less than ``LEAST`` of its own: the twin is one of something else.
+A launch learns nothing if less than 80 % of its kernels match (of the twin's, where the twin is shorter), or less than
+50 % of its own: the twin is one of something else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ridgeline.analyze.attribution.alignment import MOST_CELLS, Pairs, align_names, common_length
+from ridgeline.analyze.attribution.alignment import Pairs
 from ridgeline.analyze.attribution.autograd import forward_operators
 from ridgeline.analyze.attribution.labels import NOTHING, Label
 from ridgeline.analyze.attribution.modules import add_modules
@@ -38,20 +38,11 @@ from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import assemble
+from ridgeline.analyze.replays.alignments import AGREEMENT, NO_MATCHES, Alignments
 from ridgeline.analyze.replays.sequences import Piece, Step, comparable, replayed_steps, steps
-from ridgeline.analyze.replays.stretches import stretches
 from ridgeline.analyze.replays.teaching import LEARNED, Annotated, Partners, Pricing, teach
 
-AGREEMENT = 0.8
-"""The share of the shorter sequence that must match. Steps of the same model in another mode reach two thirds."""
-LEAST = 0.5
-"""The share of a launch's own kernels that must match."""
-_ALIKE = (0.6, 1.25)
-"""Lengths of a step in lengths of the twin's step between which the two are aligned as a whole."""
-_GAIN = 1.05
-"""How many more kernels must match to prefer an alignment that may scatter over one of compact stretches."""
 _NONE = np.zeros(0, dtype=np.int64)
-_NOTHING = Pairs(_NONE, _NONE)
 
 
 def read_twin(parts: Sequence[Columns], path: Path, step: re.Pattern[str] | None = None) -> Annotated:
@@ -90,11 +81,10 @@ class _Library:
 
     def __init__(self, whole: Step, labelled: Sequence[Step]) -> None:
         # steps with the same names share their alignments
-        by_names: dict[bytes, _Alignments] = {}
-        self.whole = whole, _Alignments(whole.names, is_step=False)
+        by_names: dict[bytes, Alignments] = {}
+        self.whole = whole, Alignments(whole.names, is_step=False)
         self.steps = [
-            (step, by_names.setdefault(step.names.tobytes(), _Alignments(step.names, is_step=True)))
-            for step in labelled
+            (step, by_names.setdefault(step.names.tobytes(), Alignments(step.names, is_step=True))) for step in labelled
         ]
 
     def partners(self, replayed: Iterable[tuple[Label | None, list[Piece]]]) -> Partners:
@@ -113,29 +103,29 @@ class _Library:
     def _best(self, label: Label | None, pieces: list[Piece]) -> tuple[Step, list[Pairs]]:
         """Return the twin step that serves a replayed step, and the matches of each piece."""
         total = sum(len(piece.names) for piece in pieces if piece.is_replay)
-        best, best_matches, most = self.whole[0], [_NOTHING] * len(pieces), 0
+        best, best_matches, most = self.whole[0], [NO_MATCHES] * len(pieces), 0
         for group in self._candidates(label):
             tried = set()
             for step, alignments in group:
                 if alignments not in tried:
                     tried.add(alignments)
-                    matches = alignments.of(pieces)
-                    if _count(matches) > most:
-                        best, best_matches, most = step, matches, _count(matches)
+                    aligned = alignments.of(pieces)
+                    if aligned.matched > most:
+                        best, best_matches, most = step, aligned.matches, aligned.matched
                 if most == total:
                     break
             if most >= AGREEMENT * total:
                 break
         return best, best_matches
 
-    def _candidates(self, label: Label | None) -> list[list[tuple[Step, _Alignments]]]:
+    def _candidates(self, label: Label | None) -> list[list[tuple[Step, Alignments]]]:
         """Return the twin steps of the label's kind in groups, the nearest in context first; in a group, in number.
 
         Steps are of one kind unless both labels have a phase, a kind or a query length that differ.
         """
         if label is None or not self.steps:
             return [[self.whole]]
-        groups: dict[int, list[tuple[int, tuple[Step, _Alignments]]]] = defaultdict(list)
+        groups: dict[int, list[tuple[int, tuple[Step, Alignments]]]] = defaultdict(list)
         for step in self.steps:
             other = step[0].label or NOTHING
             fields = zip((label.phase, label.kind, label.query), (other.phase, other.kind, other.query), strict=True)
@@ -149,89 +139,3 @@ class _Library:
         # a bare number of a step tells nothing of its kind
         is_bare = label.phase is None and label.kind is None and label.query is None
         return [*nearest, [self.whole]] if is_bare else nearest
-
-
-class _Alignments:
-    """Alignments of replayed steps with one sequence of the twin's; each is computed once, since replays repeat."""
-
-    def __init__(self, names: Int64, *, is_step: bool) -> None:
-        self.names = names
-        self.is_step = is_step
-        self._of_steps: dict[tuple[tuple[bytes, bool], ...], list[Pairs]] = {}
-        self._of_pieces: dict[tuple[bytes, int], Pairs] = {}
-        self._stretches: dict[bytes, Int64] = {}
-
-    def of(self, pieces: list[Piece]) -> list[Pairs]:
-        """Return for each piece its matches: positions in it, and in the twin's sequence; none where it is refused."""
-        key = tuple((piece.names.tobytes(), piece.is_replay) for piece in pieces)
-        if key not in self._of_steps:
-            self._of_steps[key] = self._align(pieces)
-        return self._of_steps[key]
-
-    def _align(self, pieces: list[Piece]) -> list[Pairs]:
-        length = sum(len(piece.names) for piece in pieces)
-        ratio = length / max(len(self.names), 1)
-        fits = ratio <= _ALIKE[1] and length * len(self.names) <= MOST_CELLS
-        if self.is_step and ratio >= _ALIKE[0] and fits:
-            whole = self._as_a_whole(pieces)
-            could_match = (common_length(piece.names, self.names) for piece in pieces if piece.is_replay)
-            did_match = (len(pairs.first) for pairs, piece in zip(whole, pieces, strict=True) if piece.is_replay)
-            if all(did >= AGREEMENT * could for did, could in zip(did_match, could_match, strict=True)):
-                return whole
-            return max(whole, self._one_by_one(pieces), key=_count)
-        compact = self._one_by_one(pieces)
-        if fits and _count(compact) < sum(len(piece.names) for piece in pieces if piece.is_replay):
-            whole = self._as_a_whole(pieces)
-            return whole if _count(whole) > _GAIN * _count(compact) else compact
-        return compact
-
-    def _as_a_whole(self, pieces: list[Piece]) -> list[Pairs]:
-        """Return the matches by an LCS of all pieces together, where kernels between the graphs hold their places."""
-        first, second = align_names(np.concatenate([piece.names for piece in pieces]), self.names)
-        starts = np.cumsum([0, *(len(piece.names) for piece in pieces)])
-        cuts = np.searchsorted(first, starts)
-        matches = []
-        for piece, start, a, b in zip(pieces, starts, cuts, cuts[1:], strict=False):
-            matches.append(self._agreed(piece, Pairs(first[a:b] - start, second[a:b])))
-        return matches
-
-    def _one_by_one(self, pieces: list[Piece]) -> list[Pairs]:
-        """Return the matches of each replay with the next stretch that it matches best, and with the first after that.
-
-        Kernels between the graphs move the place where the next stretch may begin, as far as the twin has them too.
-        """
-        matches, cursor = [], 0
-        for piece in pieces:
-            pairs = _NOTHING
-            if piece.is_replay:
-                key = piece.names.tobytes()
-                if key not in self._stretches:
-                    self._stretches[key] = stretches(piece.names, self.names)
-                cuts = self._stretches[key]
-                if len(cuts):
-                    # a stretch that is not equal may begin a little before the cursor
-                    is_equal = np.array_equal(piece.names, self.names[slice(*cuts[0])])
-                    slack = 0 if is_equal else len(piece.names) // 4
-                    # the first stretch past the cursor, else the first
-                    cut = cuts[np.searchsorted(cuts[:, 0], cursor - slack) % len(cuts)]
-                    start, stop = map(int, cut)
-                    if (key, start) not in self._of_pieces:
-                        first, second = align_names(piece.names, self.names[start:stop])
-                        self._of_pieces[key, start] = self._agreed(piece, Pairs(first, second + start))
-                    pairs = self._of_pieces[key, start]
-                    cursor = int(pairs.second[-1]) + 1 if len(pairs.second) else cursor
-            else:
-                following = self.names[cursor : cursor + len(piece.names)]
-                differs = np.flatnonzero(following != piece.names[: len(following)])
-                cursor += int(differs[0]) if len(differs) else len(following)
-            matches.append(pairs)
-        return matches
-
-    def _agreed(self, piece: Piece, pairs: Pairs) -> Pairs:
-        """Return the matches of a replay if there are enough of them."""
-        least = max(AGREEMENT * min(len(piece.names), len(self.names)), LEAST * len(piece.names))
-        return pairs if piece.is_replay and len(pairs.first) >= least else _NOTHING
-
-
-def _count(matches: Iterable[Pairs]) -> int:
-    return sum(len(pairs.first) for pairs in matches)

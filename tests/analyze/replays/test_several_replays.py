@@ -98,6 +98,31 @@ def test_graphs_of_equal_layers_get_the_modules_of_their_own_layer(
     assert [number for (number,) in replayed] == a_round * rounds
 
 
+@pytest.mark.parametrize("in_step", [False, True])
+@pytest.mark.parametrize(("rounds", "twin_rounds"), [(1, 1), (3, 1), (3, 2)])
+def test_a_layer_that_differs_in_the_twin_leaves_the_others_in_place(
+    tmp_path: Path, warehouse: Path, rounds: int, twin_rounds: int, *, in_step: bool
+) -> None:
+    """The twin lacks one kernel of one layer of eight: that layer's graph matches the next layer better."""
+    layer, layers = ["norm", "qkv", "rope", "attention", "out", "norm", "up", "down"], 8
+    a_step = ["embedding", *(layer * layers), "head"]
+    missing = 1 + 2 * len(layer) + 3
+    twin = [
+        event
+        for i in range(twin_rounds)
+        for event in eager_step("", [name for k, name in enumerate(a_step) if k != missing], 10_000.0 * i)
+    ]
+    replay = []
+    for i in range(rounds):
+        replay += graphs([["embedding", *layer], *([layer] * (layers - 1)), ["head"]], 2000.0 * i)
+    result = load(tmp_path, warehouse, step(replay) if in_step else replay, step(twin) if in_step else twin)
+    assert result.matched
+    assert result.matched.kernels == rounds * (len(a_step) - 1)
+    of_step = [None if k == missing else k - (k > missing) for k in range(len(a_step))]
+    found = numbers(warehouse)
+    assert [None if number is None else number % 10_000 for number in found] == of_step * rounds
+
+
 def test_a_kernel_before_each_piece_does_not_move_the_next_one(tmp_path: Path, warehouse: Path) -> None:
     """The twin has the copy that precedes each replay once only, at its end."""
     twin = eager_step("", [*(LAYER * 3), "copy"])
