@@ -83,3 +83,15 @@ def test_arguments_of_these_names_mean_nothing_outside_of_a_graph(tmp_path: Path
     load_all(warehouse, kineto.write(tmp_path / "t.json", [*events, *replay]))
     assert {module for _, module, _ in modules(warehouse)} == {"model.layers.0.mlp", None, "model"}
     assert [kernel for kernel, _, attribution in modules(warehouse) if attribution == "graph_node"] == ["a"]
+
+
+def test_an_annotation_gives_the_phase_outside_of_a_labelled_step(tmp_path: Path, warehouse: Path) -> None:
+    replay = annotated(
+        replayed_step("", ["a", "b", "c"]),
+        {"name": "mlp", "autograd_phase": "backward"}, {"name": "phase=prefill"}, {},
+    )  # fmt: skip
+    load_all(warehouse, kineto.write(tmp_path / "r.json", replay))
+    rows = query(warehouse, "SELECT kernel, phase, module, attribution FROM kernel_roofline ORDER BY start_ns")
+    assert rows == [
+        ("a", "backward", "mlp", "graph_node"), ("b", "prefill", None, "graph_node"), ("c", None, None, "unattributed"),
+    ]  # fmt: skip

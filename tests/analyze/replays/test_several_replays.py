@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ridgeline.analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.analyze.loading import load as load_all
 from tests.analyze.loading import query
@@ -230,3 +231,14 @@ def test_replays_under_hip_with_the_id_of_the_region_around_them(tmp_path: Path,
     (tmp_path / "r.twin.json.gz").unlink()
     load_all(warehouse, tmp_path / "r.json")
     assert query(warehouse, sql) == [(None, "unattributed")]
+
+
+CASE = Path(__file__).parents[4] / "shared" / "cases" / "graph3step.json"
+
+
+@pytest.mark.skipif(not CASE.is_file(), reason="the cases are not beside the project")
+def test_the_case_of_three_replays_in_one_step(warehouse: Path) -> None:
+    (result,) = analyze([CASE], warehouse)
+    assert result.matched
+    assert (result.matched.kernels, result.matched.of_kernels) == (120, 120)
+    assert query(warehouse, "SELECT DISTINCT attribution FROM kernel_roofline") == [("graph_twin",)]
