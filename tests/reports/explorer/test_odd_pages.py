@@ -86,10 +86,9 @@ def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
     stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask
 ) -> None:
     connection = warehouse.connect(shutil.copy(stocked, tmp_path))
-    classes = "100 + i * 10, kernel || i, category, family, signature_id, attribution, unit, precision, module, phase"
     connection.execute(
-        f"INSERT INTO kernel_classes SELECT run_id, {classes} FROM kernel_classes, range(2000) r(i) "
-        f"WHERE run_id = '{rich.RUN}' AND class_id = 0"
+        "INSERT INTO kernel_classes BY NAME SELECT * EXCLUDE (i) REPLACE (100 + i * 10 AS class_id, kernel || i AS kernel) "
+        f"FROM kernel_classes, range(2000) r(i) WHERE run_id = '{rich.RUN}' AND class_id = 0"
     )
     connection.execute(
         "INSERT INTO kernels BY NAME SELECT * EXCLUDE (i) REPLACE (100 + i AS kernel_id, 100 + i * 10 AS class_id, "
