@@ -87,8 +87,8 @@ def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
 ) -> None:
     connection = warehouse.connect(shutil.copy(stocked, tmp_path))
     connection.execute(
-        "INSERT INTO kernel_classes BY NAME SELECT * EXCLUDE (i) REPLACE (100 + i * 10 AS class_id, kernel || i AS kernel) "
-        f"FROM kernel_classes, range(2000) r(i) WHERE run_id = '{rich.RUN}' AND class_id = 0"
+        "INSERT INTO kernel_classes BY NAME SELECT * EXCLUDE (i) REPLACE (100 + i * 10 AS class_id, "
+        f"kernel || i AS kernel) FROM kernel_classes, range(2000) r(i) WHERE run_id = '{rich.RUN}' AND class_id = 0"
     )
     connection.execute(
         "INSERT INTO kernels BY NAME SELECT * EXCLUDE (i) REPLACE (100 + i AS kernel_id, 100 + i * 10 AS class_id, "
