@@ -184,7 +184,7 @@ def _add_trace(
     trace, activities = annotated.trace, annotated.activities
     has_companions = bool(source.twin or source.capture)
     run.records["warnings"] += limitation_rows(trace, activities, prices, has_companions=has_companions)
-    if not steps and len(activities):
+    if not steps and activities["duration_ns"].sum():  # without durations idle time would be false
         trace, activities, steps = as_one_step(trace, activities)
     # 3. rows
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, modules, on_cpu=on_cpu)

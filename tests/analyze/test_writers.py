@@ -83,6 +83,7 @@ TRACES: dict[str, tuple[list[Event], dict[str, Any] | None]] = {
     "cpu_marks": ([product(1, 1000.0)[0], kineto.span("my marks", "a", 1000.0, 5.0)], None),
     "timeless": (timeless(), None),
     "rebased": ([kineto.annotation("step=1", 0, 50.0), *product(1, 0)], None),
+    "ranges": ([kineto.kernel("r", 9.0 * i, 8.0, category="cuda_profiler_range", m=i) for i in (1, 2)], None),
     "overlapping": ([*products(), kineto.kernel("long", 1105.0, 1e6)], None),
 }  # fmt: skip
 
@@ -195,6 +196,19 @@ def test_durations_that_cannot_be_are_not_summed(ask: Ask, loaded: tuple[Path, d
     assert ask("overlapping", "sum(duration_ns) FROM runs JOIN ledger USING (run_id) WHERE account = 'price'") == [
         (55_000,)
     ]
+
+
+def test_counter_ranges_of_one_length_have_counters_and_no_time(ask: Ask) -> None:
+    assert ask("ranges", "metric, value FROM runs JOIN counters c USING (run_id) WHERE metric = 'm'") == [
+        ("m", 1.0),
+        ("m", 2.0),
+    ]
+    assert ask("ranges", "device_time_ns FROM runs WHERE true") == [(0,)]
+    assert ask("ranges", "count(*) FROM runs JOIN step_diagnosis USING (run_id) WHERE true") == [(0,)]
+    ((said,),) = ask("ranges", SAID)
+    assert said.startswith(
+        "all 2 counter ranges last 0.008 ms, the length of a pass of the profiler: 0.016 ms not counted"
+    )
 
 
 CASES = {
