@@ -14,11 +14,12 @@ from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from ridgeline.analyze.errors import Broken, TraceError
+from ridgeline.analyze.reading.arguments import AnyEvent, decode_args, decode_object, fill_from_old, integers
 from ridgeline.analyze.reading.categories import (
     ANNOTATION,
     DEVICE,
@@ -36,11 +37,8 @@ from ridgeline.analyze.reading.categories import (
 from ridgeline.analyze.reading.events import (
     ABSENT,
     DeviceArgs,
-    Event,
-    ExactEvent,
     Header,
     LaunchArgs,
-    OldArgs,
     OperatorArgs,
     UncorrelatedLaunchArgs,
 )
@@ -71,8 +69,6 @@ Signature = tuple[str, bytes, bytes, bytes, bytes]
 If Inductor's count of a kernel's work was recorded, it is an object at the end of the concrete inputs.
 """
 
-AnyEvent = Event | ExactEvent
-
 
 class Half(NamedTuple):
     """The begin (``B``) or the end (``E``) of a span that is written as two events, with its place in the file."""
@@ -88,10 +84,7 @@ class Half(NamedTuple):
     args: bytes
 
 
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-_name, _pid, _tid, _args = (attrgetter(name) for name in ("name", "pid", "tid", "args"))
+_name, _pid, _tid = (attrgetter(name) for name in ("name", "pid", "tid"))
 _SIGNATURE = tuple(attrgetter(name) for name in ("dims", "types", "strides", "concrete"))
 _MEASURES = ("kernel_num_gb", "kernel_flop")
 _num_gb, _kernel = attrgetter("kernel_num_gb"), attrgetter("kernel")
@@ -321,12 +314,12 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     first_row = columns.rows("device")  # before the new rows, for counters that refer to them
     _append_spans(columns, group, events)
     group["category"].extend([DEVICE[category]] * len(events))
-    decoded_args = _decode_args(events, DeviceArgs)
+    decoded_args = decode_args(events, DeviceArgs)
     if category in OLD:
-        _fill_from_old(events, decoded_args)
+        fill_from_old(events, decoded_args)
     for name in ("external_id", "correlation", "bytes", "graph_id", "graph_node_id"):
-        group[name].extend(_integers(decoded_args, name))
-    streams = _integers(decoded_args, "stream")
+        group[name].extend(integers(decoded_args, name))
+    streams = integers(decoded_args, "stream")
     if ABSENT in streams and DEVICE[category] != RANGE:  # Kineto sets the thread of a device event to the stream
         tids = zip(streams, map(_tid, events), strict=True)
         streams = [cast(int, tid) if at == ABSENT and _is_index(tid) else at for at, tid in tids]
@@ -339,7 +332,7 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
             group["device"].append(cast(int, event.pid) if _is_index(event.pid) else 0)
     if DEVICE[category] == RANGE:
         for row, event in enumerate(events, first_row):
-            for name, value in _decode_object(event.args).items():
+            for name, value in decode_object(event.args).items():
                 with suppress(*JSON_ERRORS):  # metrics are the arguments that are numbers
                     columns.counters.append((row, name, msgspec.json.decode(value, type=float)))
 
@@ -351,13 +344,13 @@ def _is_index(number: object) -> bool:
 def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
     group = columns.launch
     _append_spans(columns, group, events)
-    args = _decode_args(events, LaunchArgs)
-    correlations, kernels = _integers(args, "correlation"), list(map(_kernel, args))
+    args = decode_args(events, LaunchArgs)
+    correlations, kernels = integers(args, "correlation"), list(map(_kernel, args))
     absent = [ABSENT] * len(events)
     group["correlation"].extend(correlations)
     if ABSENT in correlations:
-        old = _decode_args(events, UncorrelatedLaunchArgs)
-        group["external_id"].extend(_integers(old, "external_id"))
+        old = decode_args(events, UncorrelatedLaunchArgs)
+        group["external_id"].extend(integers(old, "external_id"))
         kernels = [kernel or each.kernel for kernel, each in zip(kernels, old, strict=True)]
     else:
         group["external_id"].extend(absent)
@@ -366,21 +359,12 @@ def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
     group["kernel"].extend([columns.names[name] if name else ABSENT for name in kernels] if is_named else absent)
 
 
-def _fill_from_old(events: Sequence[AnyEvent], args: Sequence[DeviceArgs | OperatorArgs]) -> None:
-    """Fill the arguments that are not recorded from those of the names of PyTorch 1.8 to 1.10."""
-    for each, old in zip(args, _decode_args(events, OldArgs), strict=True):
-        if each.external_id in (None, ABSENT):
-            each.external_id = old.external_id
-        if isinstance(each, OperatorArgs) and not each.dims:
-            each.dims = old.dims
-
-
 def _append_annotations(columns: Columns, events: Sequence[AnyEvent]) -> None:
     """Add the annotations of the nodes of graphs."""
     nodes = columns.device["graph_node_id"][-len(events) :]
     codes = [ABSENT] * len(events)
     if max(nodes) > 0:  # only graphs have nodes
-        texts = map(text_of, _decode_args(events, NodeArgs))
+        texts = map(text_of, decode_args(events, NodeArgs))
         codes = [columns.names[text] if text and node >= 0 else ABSENT for node, text in zip(nodes, texts, strict=True)]
         columns.is_annotated |= max(codes) != ABSENT
     columns.device["annotation"].extend(codes)
@@ -388,11 +372,11 @@ def _append_annotations(columns: Columns, events: Sequence[AnyEvent]) -> None:
 
 def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:
     _append_spans(columns, columns.operator, events)
-    args = _decode_args(events, OperatorArgs)
+    args = decode_args(events, OperatorArgs)
     if category in OLD:
-        _fill_from_old(events, args)
+        fill_from_old(events, args)
     for name in ("external_id", "record_id", "sequence", "forward_thread"):
-        columns.operator[name].extend(_integers(args, name))
+        columns.operator[name].extend(integers(args, name))
     if any(map(_num_gb, args)):
         # Inductor records what it counted of its own kernels under `profile_bandwidth`, FLOPs under `benchmark_kernel`.
         # Its profile analysis writes the same keys to other operators, which the rules price better.
@@ -404,36 +388,3 @@ def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent
                     args[i].concrete = msgspec.Raw(msgspec.json.encode([*concrete, measures]))
     recorded = zip(map(_name, events), *(map(bytes, map(field, args)) for field in _SIGNATURE), strict=True)
     columns.operator["signature"].extend(map(columns.signatures.__getitem__, recorded))
-
-
-def _integers(args: Sequence[Any], name: str) -> list[int]:
-    values = list(map(attrgetter(name), args))
-    return [ABSENT if value is None else value for value in values] if None in values else values
-
-
-def _decode_args(events: Sequence[AnyEvent], struct: type[T]) -> list[T]:
-    """Decode the arguments of all events in one call, which is fast; if that fails, field by field.
-
-    A field of a wrong type is then as if it were not recorded.
-    """
-    raw = list(map(_args, events))
-    try:
-        return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[struct])  # type: ignore[valid-type]
-    except JSON_ERRORS:
-        pass
-    fields = msgspec.structs.fields(struct)
-    decoded_args = []
-    for recorded in map(_decode_object, raw):
-        values = {}
-        for field in fields:
-            with suppress(KeyError, *JSON_ERRORS):
-                values[field.name] = msgspec.json.decode(recorded[field.encode_name], type=field.type)
-        decoded_args.append(struct(**values))
-    return decoded_args
-
-
-def _decode_object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    try:
-        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except JSON_ERRORS:
-        return {}
