@@ -47,8 +47,6 @@ from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import WARNS, Record, price_signatures
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.trace import Trace, assemble
-from ridgeline.analyze.replays import capture as graph_capture
-from ridgeline.analyze.replays import twin as graph_twin
 from ridgeline.analyze.replays.annotations import label_nodes
 from ridgeline.analyze.replays.captured import launches_without_kernels
 from ridgeline.analyze.replays.teaching import Annotated, Matched, Pricing, matched
@@ -208,11 +206,16 @@ def _learned(
     """Return the trace with what its replays learn from companions, and its prices; add the stacks to the run."""
     prices: dict[int, Record] | None = None
     if (source.twin or source.capture) and matched(annotated.activities).of_kernels:
+        # imported here: few traces have these companions, and aligning takes modules that nothing else imports
         if source.capture:
+            from ridgeline.analyze.replays import capture as graph_capture
+
             files, messages = describe(source.capture, tools.limits)
             annotated, prices, refused = graph_capture.learn(annotated, files, tools.decode, price)
             run.records["warnings"] += [{"source": "capture", "message": line} for line in messages + refused]
         if source.twin:
+            from ridgeline.analyze.replays import twin as graph_twin
+
             # in one expression, so that the twin's columns and frames do not outlive it
             annotated, prices = graph_twin.learn(
                 annotated, graph_twin.read_twin(tools.decode(source.twin), source.twin, step), price
