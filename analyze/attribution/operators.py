@@ -20,7 +20,7 @@ from ridgeline.analyze.attribution.labels import NOTHING, Label, parse
 from ridgeline.analyze.attribution.launches import launched
 from ridgeline.analyze.attribution.ranks import Mask, Processes, processes, running
 from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, Integers, enclosing, nearest, take
-from ridgeline.analyze.attribution.steps import complete_labels, open_windows
+from ridgeline.analyze.attribution.steps import complete_labels, open_windows, repeats
 from ridgeline.analyze.reading.categories import DEVICE_CATEGORIES
 from ridgeline.analyze.reading.trace import Trace
 
@@ -79,7 +79,13 @@ def build_tree(trace: Trace, labels: list[Label]) -> Tree:
     modules[: sizes[0]] = [label.module is not None for label in label_of]
     operator = nearest(parent, rank == _OPERATOR)
     operator[operator != ROOT] -= offset[_OPERATOR]
-    return Tree(offset, parent, operator, nearest(parent, steps), nearest(parent, modules))
+    step = nearest(parent, steps)
+    around = np.where(steps[: sizes[0]], take(step, parent[: sizes[0]]), np.int32(ROOT))
+    repeated = repeats(trace.annotations["name"].to_numpy(), around, labels)
+    if repeated.any():
+        steps[: sizes[0]] &= ~repeated
+        step = nearest(parent, steps)
+    return Tree(offset, parent, operator, step, nearest(parent, modules))
 
 
 def parse_labels(trace: Trace, step: re.Pattern[str] | None = None) -> list[Label]:
@@ -94,7 +100,8 @@ def parse_labels(trace: Trace, step: re.Pattern[str] | None = None) -> list[Labe
 def step_labels(trace: Trace, tree: Tree, labels: list[Label]) -> dict[int, Label]:
     """The complete label of each annotation that marks a step, by its row in ``trace.annotations``."""
     around = take(tree.step, tree.parent[: len(trace.annotations)])
-    return complete_labels(trace, around, processes(trace), labels)
+    complete = complete_labels(trace, around, processes(trace), labels)
+    return {row: label for row, label in complete.items() if tree.step[row] == row}
 
 
 def steps_of(trace: Trace, tree: Tree, hosts: Processes, span: Int32, process: Int64) -> Int32:

@@ -38,6 +38,27 @@ def open_windows(trace: Trace, is_window: Mask, hosts: Processes, process: Int64
     return take(rows, nearest(inner, ~is_moment)[len(rows) :])
 
 
+def repeats(names: Int64, around: Int32, labels: list[Label]) -> Mask:
+    """True for each annotation that says of a step no more than the label around it, which holds no other label.
+
+    An engine and a profiler on top of it name one step twice: ``step[DECODE bs=32]`` inside
+    ``execute_context_0(0)_generation_32(32)``. ``names`` are codes; ``around`` is the row of the step label around each
+    annotation that marks a step, else ``ROOT``.
+    """
+    rows = np.flatnonzero(around != ROOT)
+    rows = rows[np.bincount(around[rows], minlength=1)[around[rows]] == 1]
+    pairs, place = np.unique(np.stack([names[rows], names[around[rows]]], axis=1), axis=0, return_inverse=True)
+    same = np.array([_says_no_more(labels[inner], labels[outer]) for inner, outer in pairs.tolist()], dtype=bool)
+    repeated = np.zeros(len(names), dtype=bool)
+    repeated[rows] = same[place.reshape(-1)]
+    return repeated
+
+
+def _says_no_more(inner: Label, outer: Label) -> bool:
+    """True if the labels are of one phase, and the outer one has every key of the inner one."""
+    return inner.phase is not None and all(i is None or i == o for i, o in zip(inner, outer, strict=True))
+
+
 def complete_labels(trace: Trace, around: Int32, hosts: Processes, labels: list[Label]) -> dict[int, Label]:
     """The label of each annotation that marks a step, by its row, with keys added from the labels around it.
 

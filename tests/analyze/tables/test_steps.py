@@ -74,6 +74,30 @@ def test_labels_nest_and_the_innermost_phase_is_the_step(warehouse: Path) -> Non
     assert phases == [("b", "train"), ("c", "train"), ("d", "sample")]
 
 
+def test_a_step_named_twice_is_one_step(warehouse: Path) -> None:
+    """SGLang's own label inside that of a profiler on top of it; of two labels inside one, each is a step."""
+    outer = "execute_context_0(0)_generation_8(8)"
+    events = [kineto.annotation(outer, 0, 30), kineto.annotation("step[DECODE bs=8]", 10, 10)]
+    events += [kineto.annotation(outer, 50, 50), kineto.annotation("step[DECODE bs=4]", 60, 10)]
+    events += [kineto.annotation("phase=decode", 200, 90)]
+    events += [kineto.annotation("phase=decode", at, 10) for at in (210, 250)]
+    launches = [(float(at), 400, "k", at + 1.0, 2.0) for at in (1, 12, 25, 52, 62, 202, 215, 255)]
+    loaded(warehouse, events + launched(*launches))
+    rows = query(
+        warehouse,
+        "SELECT phase, kind, requests, host_start_ns, count(kernel_id)"
+        " FROM steps LEFT JOIN kernels USING (run_id, step_id) GROUP BY ALL ORDER BY host_start_ns",
+    )
+    assert rows == [
+        ("decode", "decode", 8, 0, 3),
+        ("decode", "decode", 8, 50_000, 1),
+        ("decode", "decode", 4, 60_000, 1),
+        ("decode", None, None, 200_000, 1),
+        ("decode", None, None, 210_000, 1),
+        ("decode", None, None, 250_000, 1),
+    ]
+
+
 def test_processes_stay_apart(warehouse: Path) -> None:
     header = kineto.HEADER | {"deviceProperties": kineto.HEADER["deviceProperties"] * 2}
     events = []
