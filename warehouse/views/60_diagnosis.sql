@@ -8,6 +8,7 @@
 -- was open counts too, and the diagnosis says so. The profiler slows launching several times: device-bound in a trace alone
 -- is certain, host-bound has low confidence unless graphs replay the step. An unprofiled step is host-bound only if the
 -- device waited for the host in the trace as well; of its idle time, the host has the share that it has in the trace.
+-- A step of one kernel, with nothing on the device before it or after, is unknown: its trace shows no gap.
 -- Several kernels of one launch are the replay of a graph. On a CPU operators stand for kernels and nothing launches them,
 -- so the bound is always the device.
 CREATE OR REPLACE VIEW step_diagnosis AS
@@ -73,6 +74,8 @@ bounded AS (
   SELECT
     t.*,
     CASE WHEN basis = 'trace' THEN traced_idle_ns ELSE GREATEST(step_ns - busy_ns, 0) END AS idle_ns,
+    -- a lone activity, and none before or after it while the label was open: the trace has no gap to judge by
+    basis = 'trace' AND kernels <= 1 AND beside_ns = 0 AS single,
     traced_idle_ns * host_share > 0.2 * wall_ns AS waits_inside,
     traced_idle_ns * host_share + host_beside_ns > 0.2 * (wall_ns + beside_ns) AS waits
   FROM timed t
@@ -83,6 +86,7 @@ judged AS (
     CASE
       WHEN on_cpu THEN 'device'
       WHEN basis = 'trace' AND waits THEN 'host'
+      WHEN single THEN 'unknown'
       WHEN idle_ns <= 0.2 * step_ns THEN 'device'
       WHEN basis = 'unprofiled' AND waits AND idle_ns * (traced_idle_ns * host_share + host_beside_ns)
         > 0.2 * step_ns * (traced_idle_ns + beside_ns) THEN 'host'
@@ -108,6 +112,7 @@ SELECT
   bound, confidence,
   CASE
     WHEN on_cpu THEN 'operators run on the host, which waits for no device'
+    WHEN bound = 'unknown' AND single THEN 'unknown: a step of one kernel shows no idle time: time it without the profiler'
     WHEN bound = 'unknown'
       THEN 'unknown: the device is idle for over a fifth of the step, but the host causes less: see gap_summary'
     WHEN bound = 'host' AND basis = 'trace' AND NOT waits_inside

@@ -124,6 +124,13 @@ CASES: dict[str, tuple[list[kineto.Event], tuple[str, tuple[float, ...] | None]]
          second(112)],
         ("launch_latency", (0, 0, 0, 2)),
     ),
+    # launched late, but it is the queue that the device waited for
+    "stalled in an idle queue": ([*FIRST, launched(115, 117), second(218)], ("unknown", (0, 5, 2, 101))),
+    "stalled after the call": ([*FIRST, launched(105, 112), second(213)], ("unknown", (0, 0, 2, 101))),
+    "not long in the queue": ([*FIRST, launched(115, 117), second(217)], ("host_late", (0, 5, 2, 100))),
+    "longer on the host than in the queue": (
+        [*FIRST, launched(400, 402), second(550)], ("host_late", (0, 290, 2, 148)),
+    ),
 }  # fmt: skip
 
 

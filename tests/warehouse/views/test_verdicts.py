@@ -164,11 +164,15 @@ OF_KERNELS = {
 # A step of 2 us, of which 1.6 are four fifths. Its kernels have a price of high confidence.
 BUSY, WAITING = {"busy_ns": 1600}, {"busy_ns": 1599}
 TIMED = {"unprofiled_ns": 1000}
+ALONE = {"busy_ns": 2000, "kernels": 1}
 OF_STEPS = {
     ("step_diagnosis", "diagnosis"): {
         "operators run on the host, which waits for no device": Example(WAITING | {"on_cpu": True}, WAITING),
         "unknown: the device is idle for over a fifth of the step, but the host causes less: see gap_summary":
             Example(WAITING | {"cause": "dependency"}, WAITING),
+        # the device may have waited before and after: the trace has no gap there
+        "unknown: a step of one kernel shows no idle time: time it without the profiler":
+            Example(ALONE, ALONE | {"wait_ns": 1}),
         # the wait before a step, while its label was open, is over a fifth of both
         "host-bound between steps: the device waits for each step to begin":
             Example({"busy_ns": 2000, "wait_ns": 501}, {"busy_ns": 2000, "wait_ns": 500}),
@@ -232,6 +236,7 @@ def placed(run: Connection, column: str, example: Example) -> list[Any]:
 def judged(run: Connection, view: str, column: str, values: Values) -> list[Any]:
     """The view's texts for a step of two kernels with a gap between them; the step is removed again."""
     facts: Values = {
+        "kernels": 2,
         "cause": "host_late",
         "wait_ns": 0,
         "replayed": False,
@@ -240,13 +245,15 @@ def judged(run: Connection, view: str, column: str, values: Values) -> list[Any]
         "step_id": 1,
     } | values
     wait_ns, busy_ns, replayed = (facts.pop(name) for name in ("wait_ns", "busy_ns", "replayed"))
-    cause, unprofiled_ns = facts.pop("cause"), facts.pop("unprofiled_ns", None)
+    cause, unprofiled_ns, kernels = facts.pop("cause"), facts.pop("unprofiled_ns", None), facts.pop("kernels")
     run.execute("UPDATE runs SET device_kind = ?", ["cpu" if facts.pop("on_cpu", False) else "cuda"])
     host = {"host_start_ns": -wait_ns, "host_duration_ns": 2000 + wait_ns}
     times = {"start_ns": 0, "end_ns": 2000, "busy_ns": busy_ns, "idle_ns": 2000 - busy_ns}
     insert(run, "steps", run_id="r", rank=0, step_id=1, phase="p", kind="k", **host, **times)
-    kernel(run, 1, busy_ns - 300, launch_ns=1, **facts)
-    kernel(run, 2, 300, start_ns=1700, launch_ns=1 if replayed else 2, **facts)
+    last_ns = 300 if kernels > 1 else busy_ns
+    if kernels > 1:
+        kernel(run, 1, busy_ns - 300, launch_ns=1, **facts)
+    kernel(run, 2, last_ns, start_ns=2000 - last_ns, launch_ns=1 if replayed else 2, **facts)
     for number, (start_ns, duration_ns) in enumerate([(busy_ns - 300, 2000 - busy_ns), (-wait_ns, wait_ns)]):
         place = {"rank": 0, "device_index": 0, "gap_id": number, "before_kernel_id": 1, "after_kernel_id": 2}
         if duration_ns:
