@@ -43,6 +43,8 @@ class Result:
     outcome: Outcome
     kernels: int = 0
     device_time_ns: int = 0
+    on_cpu: bool = False
+    """True if operators on the host stand for kernels: no device is in the trace."""
     malformed_events: int = 0
     run_id: str | None = None
     """The run's id in the warehouse."""
@@ -66,7 +68,8 @@ class Result:
         if self.outcome == "unchanged":
             same = f", the same trace as {self.same_as}" if self.same_as else ""
             return f"{self.name}: unchanged{same}{added}"
-        parts = [self.outcome, f"{self.kernels:,} kernels", f"{self.device_time_ns / 1e6:,.3f} ms of device time"]
+        work, time = ("operators", "time on the CPU") if self.on_cpu else ("kernels", "device time")
+        parts = [self.outcome, f"{self.kernels:,} {work}", f"{self.device_time_ns / 1e6:,.3f} ms of {time}"]
         if self.matched and not self.matched.of_kernels:
             parts.append(f"no graph replays for its {self.teacher} to match")
         elif self.matched:
@@ -271,6 +274,7 @@ class _Loader:
             "replaced" if before else "loaded",
             kernels=len(run.frames.get("kernels", ())),
             device_time_ns=row["device_time_ns"],
+            on_cpu=row["device_kind"] == "cpu",
             malformed_events=row["malformed_events"] or 0,
             run_id=run_id,
             matched=matched,

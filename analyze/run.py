@@ -181,7 +181,9 @@ def _add_trace(
     annotated = label_nodes(annotated)
     trace, activities = annotated.trace, annotated.activities
     has_companions = bool(source.twin or source.capture)
-    run.records["warnings"] += limitation_rows(trace, activities, prices, has_companions=has_companions)
+    run.records["warnings"] += limitation_rows(
+        trace, activities, prices, has_companions=has_companions, has_steps=bool(steps)
+    )
     if not steps and activities["duration_ns"].sum():  # without durations idle time would be false
         trace, activities, steps = as_one_step(trace, activities)
     # 3. rows

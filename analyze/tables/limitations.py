@@ -26,7 +26,7 @@ Limitation = tuple[str, pl.Expr, str]
 
 
 def limitation_rows(
-    trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], *, has_companions: bool
+    trace: Trace, activities: pl.DataFrame, prices: dict[int, Record], *, has_companions: bool, has_steps: bool
 ) -> list[Row]:
     """Return a row for each thing that a share of the device time lacks; ``prices`` by signature code.
 
@@ -41,7 +41,7 @@ def limitation_rows(
             "record with ProfilerActivity.CUDA too"
         )
         rows.append({"source": "recording", "message": message})
-    for source, condition, sentence in _limitations(trace, has_companions=has_companions):
+    for source, condition, sentence in _limitations(trace, has_companions=has_companions, has_steps=has_steps):
         rows += [{"source": source, "message": line} for line in _lines(parts, condition, sentence)]
     return rows + [{"source": WARNS, "message": line} for line in price_lines(parts)]
 
@@ -81,7 +81,7 @@ def _parts(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record]) ->
     return parts.cast({"signature": pl.Int64}).join(signatures, on="signature", how="left")
 
 
-def _limitations(trace: Trace, *, has_companions: bool) -> Iterator[Limitation]:
+def _limitations(trace: Trace, *, has_companions: bool, has_steps: bool) -> Iterator[Limitation]:
     """Yield what a trace may lack; a sentence has the fields ``share``, ``kernels`` and ``names``."""
     unattributed = pl.col("attribution") == "unattributed"
     replayed, launched = pl.col("replay"), pl.col("launched")
@@ -125,18 +125,15 @@ def _limitations(trace: Trace, *, has_companions: bool) -> Iterator[Limitation]:
         "no operator recorded its shapes, so {share} of device time has neither FLOPs nor bytes: record with "
         "record_shapes=True",
     )
+    label = "--step REGEX, or record with profiler.step() or record_function('phase=decode step=0')"
+    # no step has the activities launched before the recording, of which another sentence tells
+    outside = pl.col("in_step").not_() & (pl.col("attribution") != "before_recording")
     yield (
         "steps",
-        pl.col("in_step").any().not_(),
-        "no step is labelled, so the whole trace counts as one: name the label of a step with --step REGEX, or record "
-        "with profiler.step() or record_function('phase=decode step=0')",
-    )
-    yield (
-        "steps",
-        # no step has the activities launched before the recording, of which another sentence tells
-        pl.col("in_step").not_() & pl.col("in_step").any() & (pl.col("attribution") != "before_recording"),
-        "{share} of device time ({kernels}) belongs to no step: name the label of a step with "
-        "--step REGEX, or record with profiler.step() or record_function('phase=decode step=0')",
+        outside if has_steps else pl.lit(value=True),
+        f"{{share}} of device time ({{kernels}}) belongs to no step: name the label of a step with {label}"
+        if has_steps
+        else f"no step is labelled, so the whole trace counts as one: name the label of a step with {label}",
     )
     yield (
         "modules",

@@ -34,7 +34,7 @@ _REPLACED = {
     "paths on Windows right",
     CONTROL: "{} with control characters, which JSON does not allow: each is read as a space",
     NOT_UTF8: "{} with bytes that are not UTF-8: each byte is read as ?",
-    NO_NUMBER: "{} that is no JSON, such as inf, nan or N/A: counted as not recorded",
+    NO_NUMBER: "{} outside of JSON, such as inf, nan or N/A: counted as not recorded",
 }
 
 

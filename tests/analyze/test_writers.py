@@ -216,7 +216,7 @@ CASES = {
     "windows_backslash": ("cuda", 600_375, ["aten::mm"], "1 text with backslashes"),
     "bad_utf8": ("cuda", 600_375, ["aten::mm"], "1 text with bytes that are not UTF-8"),
     "utf8_bom": ("cuda", 600_375, ["aten::mm"], "a byte order mark"),
-    "inf_literal": ("cuda", 600_375, ["aten::mm"], "1 value that is no JSON"),
+    "inf_literal": ("cuda", 600_375, ["aten::mm"], "1 value outside of JSON"),
     "mtia_min": ("mtia", 600_375, ["aten::mm"], None),
     "gaudi": ("hpu", 600_375, ["aten::mm"], None),
     "overflow_dur": ("cuda", 900_375, ["aten::mm"], "1,599.700 ms in all"),
