@@ -213,10 +213,10 @@ class Comparison:
                 continue
             replayed = any((run["replayed_share"] or 0) >= 0.5 or run["execution"] == "cuda_graph" for run in unnamed)
             remedy = "record CPU activities too"
-            if replayed and side.path:
-                remedy = "graphs replayed them: put an eager trace beside it as X.twin.json, or its capture (--capture)"
-            elif replayed:
+            if replayed:
                 remedy = "graphs replayed them: analyze the trace with --twin EAGER_TRACE or --capture PATH"
+            if replayed and side.path:
+                remedy += ", or put the eager trace beside it as X.twin.json"
             messages.append(f"{side.title}: its kernels have no operators, so rows align by kernel: {remedy}")
         return messages
 

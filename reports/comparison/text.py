@@ -150,11 +150,15 @@ def change(share: float) -> str:
 
 
 def noise(row: Row) -> str:
-    """Format half the width of the band around the base that counts as the same; ``?`` marks an assumed one."""
-    if row["noise_ns"] is None or not row["base_ns_per_step"]:
+    """Format half the width of the band around the base that counts as the same; ``?`` marks an assumed one.
+
+    A band wider than the base is a time: of a base near zero, a percentage says nothing.
+    """
+    noise_ns, base_ns = row["noise_ns"], row["base_ns_per_step"]
+    if noise_ns is None or not base_ns:
         return ""
     assumed = "?" if row["noise_basis"] == "unknown" else ""
-    return f"±{percent(row['noise_ns'] / row['base_ns_per_step'])}{assumed}"
+    return f"±{duration(noise_ns) if noise_ns > base_ns else percent(noise_ns / base_ns)}{assumed}"
 
 
 def launch_counts(row: Row) -> str:

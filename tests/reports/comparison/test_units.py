@@ -320,6 +320,10 @@ def test_a_change_near_zero_has_no_percentage(runs: duckdb.DuckDBPyConnection) -
     assert {row["share_of_change"] for row in found.level("operator") if row["stage"] == "forward"} == {None}
     assert {row["share_of_change"] for row in found.level("operator") if row["stage"] == "backward"} == {1}
     assert "+0 %" not in text(found, "table")
+    # nor has a noise many times as large as what it is of
+    (line,) = [line for line in text(found, "table").splitlines() if line.startswith("(iteration)") and "10 ns" in line]
+    assert "±155 ns" in line
+    assert " %" not in line
 
 
 def test_instances_of_modules_are_summed(runs: duckdb.DuckDBPyConnection) -> None:
