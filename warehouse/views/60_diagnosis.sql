@@ -38,7 +38,8 @@ profiled AS (
     COUNT(*) AS steps,
     AVG(w.kernels) AS kernels,
     AVG(w.launches) AS launches,
-    SUM(w.replayed_kernels) / SUM(w.kernels) AS replayed_share,
+    -- several activities of one launch are a replay only in runs that say no more
+    SUM(COALESCE(s.replayed_kernels, w.replayed_kernels)) / SUM(w.kernels) AS replayed_share,
     AVG(w.device_time_ns) AS device_time_ns,
     AVG(s.busy_ns) AS busy_ns,
     AVG(s.end_ns - s.start_ns) AS wall_ns,

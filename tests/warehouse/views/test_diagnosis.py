@@ -65,6 +65,18 @@ def test_bound_and_diagnosis_of_a_step(
     assert rows == [pytest.approx(expected)]
 
 
+@pytest.mark.parametrize(("replayed_kernels", "confidence"), [(None, "high"), (2, "high"), (0, "low")])
+def test_kernels_of_one_launch_are_no_replay_where_the_step_says_so(
+    run: Connection, replayed_kernels: int | None, confidence: str
+) -> None:
+    """Ranks merged into one file share the ids of launches."""
+    step(run, 1, 2000, 1000)
+    run.execute("UPDATE steps SET replayed_kernels = ?", [replayed_kernels])
+    kernel(run, 1, 500, step_id=1, launch_ns=1)
+    kernel(run, 2, 500, step_id=1, launch_ns=1)
+    assert run.execute("SELECT bound, confidence FROM step_diagnosis").fetchall() == [("host", confidence)]
+
+
 def test_steps_of_a_kind_are_averaged_and_compared_with_unprofiled_ones(run: Connection) -> None:
     for step_id, (wall_ns, busy_ns) in enumerate([(2000, 700), (4000, 900)]):
         step(run, step_id, wall_ns, busy_ns)
