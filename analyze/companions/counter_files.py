@@ -14,6 +14,7 @@ import polars as pl
 from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.companions.size_limit import companion_errors, read_bounded
 from ridgeline.analyze.errors import CompanionError
+from ridgeline.analyze.replays.kernel_names import identifier
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 from ridgeline.capture.counters import ncu_csv
 
@@ -112,4 +113,9 @@ def read_ncu(path: Path, step: int | None = None, limits: Limits = STANDARD) -> 
     names = [(step, launch_index, kernel.name) for launch_index, kernel in launches]
     kernel_frame = pl.DataFrame(names, schema={**keys, "kernel": pl.String}, orient="row")
     value_frame = pl.DataFrame(values, schema={**keys, "metric": pl.String, "value": pl.Float64}, orient="row")
-    return CounterFile(path.name, "ncu", kernel_frame, value_frame, ncu_csv.own_name)
+    return CounterFile(path.name, "ncu", kernel_frame, value_frame, _own_name)
+
+
+def _own_name(kernel: str) -> str:
+    # a trace keeps names too long for its demangler as they are
+    return ncu_csv.own_name(identifier(kernel) if kernel.startswith("_Z") else kernel)
