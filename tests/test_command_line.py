@@ -69,8 +69,9 @@ def test_the_version_is_the_projects() -> None:
 
 @pytest.mark.process
 def test_starting_up_imports_nothing_heavy() -> None:
+    """Nor does `analyze` before its decoders have started."""
     heavy = "{'torch', 'transformers', 'duckdb', 'polars', 'plotly', 'numpy', 'hta', 'rich'}"
-    code = f"import sys, ridgeline; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, ridgeline, ridgeline.analyze.ingest; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 

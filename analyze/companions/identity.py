@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from ridgeline.analyze.companions.capture_folder import capture_files
 from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading.reader import BLOCK_BYTES, GZIP_ERRORS, check_size, largest_trace_bytes, open_bytes
@@ -38,6 +37,9 @@ def identify(source: Source, trace_sha256: str | None) -> Identity:
     for line in source.no_files:
         content.update(line.encode())
     if source.capture:
+        # imported here, since it imports polars, which must wait until the decoders have started
+        from ridgeline.analyze.companions.capture_folder import capture_files
+
         for path in capture_files(source.capture):
             content.update(f"{path.name} {_companion_sha256(path)}".encode(errors="surrogateescape"))
     if source.step is not None:  # other steps make other rows

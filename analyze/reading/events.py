@@ -28,11 +28,20 @@ class _Place(Struct, gc=False):
     tid: Identifier = None
 
 
-class Event(_Place, gc=False):
-    """One entry of ``traceEvents``; ``ts`` and ``dur`` are microseconds with at most three decimals."""
+EXACT_BELOW_US = 1 << 43
+"""Doubles are less than a nanosecond apart below 2^43 microseconds."""
+_WholeUs = Annotated[int, Meta(gt=-EXACT_BELOW_US, lt=EXACT_BELOW_US)]
+_Us = Annotated[float, Meta(gt=-float(EXACT_BELOW_US), lt=float(EXACT_BELOW_US))]
 
-    ts: int | float = NO_TIME_US
-    dur: int | float = 0
+
+class Event(_Place, gc=False):
+    """One entry of ``traceEvents``; ``ts`` and ``dur`` are microseconds with at most three decimals.
+
+    Larger times do not decode: the decoder checks millions of events at no cost, a loop in Python would not.
+    """
+
+    ts: _WholeUs | _Us = NO_TIME_US
+    dur: _WholeUs | _Us = 0
     args: Raw = Raw(b"{}")
 
 

@@ -53,6 +53,10 @@ classes AS (
     c.module,
     c.attribution,
     c.phase,
+    c.unit = 'tensor' AND (
+      s.operator LIKE '%sparse_semi_structured%' OR s.operator LIKE '%cslt_sparse%' OR LOWER(c.kernel) LIKE '%spmma%'
+      OR LOWER(c.kernel) LIKE '%sparse%gemm%' OR LOWER(c.kernel) LIKE '%gemm%sparse%'
+    ) AS has_sparse_operands,
     c.unit,
     c.precision,
     s.confidence AS price_confidence,
@@ -84,6 +88,7 @@ priced AS (
     k.run_id,
     k.kernel_id,
     k.step_id,
+    k.class_id,
     k.stack_id,
     k.share,
     c.category,
@@ -110,6 +115,7 @@ priced AS (
     c.replayed,
     CASE WHEN c.price_confidence = 'high' OR (c.price_confidence IS NULL AND k.trace_bytes IS NOT NULL) THEN 'high' ELSE 'low' END
       AS confidence,
+    c.has_sparse_operands,
     c.precision,
     c.unit,
     c.call_flops * k.share AS algorithm_flops,
@@ -196,7 +202,7 @@ judged AS (
   FROM bounded b
 )
 SELECT
-  run_id, kernel_id, step_id, step_phase, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
+  run_id, kernel_id, class_id, step_id, step_phase, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
   iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes,
   flops / NULLIF(dram_bytes, 0) AS intensity,
@@ -205,38 +211,38 @@ SELECT
     WHEN link = 'communication' THEN 'communication: no roof of the device applies to bytes over links'
     WHEN link = 'host' THEN 'over the link to the host: no roof of the device applies'
     WHEN link = 'device' THEN 'over the link to another device: no roof of the device applies'
-    WHEN roof_fraction > 1 AND guessed THEN 'above its roof: its price is a guess'
-    WHEN roof_fraction > 1 AND bound = 'compute' AND flops_source = 'counter'
-      THEN 'above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision'
-    WHEN roof_fraction > 1 AND bound = 'compute' AND roof_fraction <= 1.05
-      THEN 'above the compute roof by at most 5 %: the clock was higher than the one of its peak'
-    WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= dense_flops_per_s
-      THEN 'above the measured compute roof, below the datasheet''s: power or clock held the measurement back'
-    WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s AND unit = 'tensor' AND (
-      operator LIKE '%sparse_semi_structured%' OR operator LIKE '%cslt_sparse%' OR LOWER(kernel) LIKE '%spmma%'
-      OR LOWER(kernel) LIKE '%sparse%gemm%' OR LOWER(kernel) LIKE '%gemm%sparse%'
-    )
-      THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
-    WHEN roof_fraction > 1 AND bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
-      THEN 'above the compute roof: a faster precision or unit computed it, or it computed less than its price says'
-    WHEN roof_fraction > 1 AND bound = 'compute'
-      THEN 'above every compute roof of the device: it computed less than its price says'
-    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > COALESCE(1.05 * l2_bytes_per_s, 8 * dram_bytes_per_s)
-      THEN 'above the DRAM and the L2 roof: it moved less than its price says'
-    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND cached_bytes > 2 * l2_capacity_bytes
-      THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'
-    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source <> 'counter' AND l2_bytes_per_s IS NULL
-      AND l2_capacity_bytes IS NULL
-      THEN 'above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says'
-    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'compulsory'
-      THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
-    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'cache_model'
-      THEN 'above the DRAM roof: the L2 cache kept more than the model of it says'
-    WHEN roof_fraction > 1 AND bound = 'dram' AND dram_bytes_source = 'trace'
-      THEN 'above the DRAM roof: part of what it copied or filled stayed in the L2 cache'
-    WHEN roof_fraction > 1 AND roof_fraction <= 1.05 THEN 'above its bandwidth by at most 5 %: within the spread of measurements'
-    WHEN roof_fraction > 1 AND bound = 'l2' THEN 'above the L2 roof: its bytes were counted in another launch'
-    WHEN roof_fraction > 1 THEN 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
+    -- one case of its own: 18 branches would each compare the fraction of every kernel
+    WHEN roof_fraction > 1 THEN CASE
+      WHEN guessed THEN 'above its roof: its price is a guess'
+      WHEN bound = 'compute' AND flops_source = 'counter'
+        THEN 'above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision'
+      WHEN bound = 'compute' AND roof_fraction <= 1.05
+        THEN 'above the compute roof by at most 5 %: the clock was higher than the one of its peak'
+      WHEN bound = 'compute' AND achieved_flops_per_s <= dense_flops_per_s
+        THEN 'above the measured compute roof, below the datasheet''s: power or clock held the measurement back'
+      WHEN bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s AND has_sparse_operands
+        THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
+      WHEN bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
+        THEN 'above the compute roof: a faster precision or unit computed it, or it computed less than its price says'
+      WHEN bound = 'compute'
+        THEN 'above every compute roof of the device: it computed less than its price says'
+      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > COALESCE(1.05 * l2_bytes_per_s, 8 * dram_bytes_per_s)
+        THEN 'above the DRAM and the L2 roof: it moved less than its price says'
+      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND cached_bytes > 2 * l2_capacity_bytes
+        THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'
+      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND l2_bytes_per_s IS NULL
+        AND l2_capacity_bytes IS NULL
+        THEN 'above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says'
+      WHEN bound = 'dram' AND dram_bytes_source = 'compulsory'
+        THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
+      WHEN bound = 'dram' AND dram_bytes_source = 'cache_model'
+        THEN 'above the DRAM roof: the L2 cache kept more than the model of it says'
+      WHEN bound = 'dram' AND dram_bytes_source = 'trace'
+        THEN 'above the DRAM roof: part of what it copied or filled stayed in the L2 cache'
+      WHEN roof_fraction <= 1.05 THEN 'above its bandwidth by at most 5 %: within the spread of measurements'
+      WHEN bound = 'l2' THEN 'above the L2 roof: its bytes were counted in another launch'
+      ELSE 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
+    END
     WHEN compulsory_bytes = 0 AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
     WHEN bound = 'latency' THEN 'too short for any roof to matter'
     WHEN attribution = 'unattributed' AND launch_ns IS NULL THEN 'no operator: its launch was not recorded'

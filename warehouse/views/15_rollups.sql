@@ -8,29 +8,55 @@
 -- phase is the step's own or, in training, the kernel's (forward, backward, optimizer); step_phase is the step's alone.
 -- roof_ns is their minimum time at the roofs. reached_ns limits each kernel's part of it to the kernel's duration, for
 -- kernels above their roof. Columns counted_ and counters_of_ are sums over the kernels that have both kinds of bytes.
+-- Kernels of a class have the same operator, module, family and attribution: they are summed by the class's number first,
+-- since grouping millions of kernels by texts takes twice as long.
 CREATE OR REPLACE VIEW kernel_groups AS
+WITH by_class AS (
+  SELECT
+    run_id, class_id, step_phase, kind, step_id IS NOT NULL AS in_step, dram_bytes_source, bound, diagnosis,
+    CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
+    COUNT(*) AS kernels,
+    SUM(duration_ns) AS duration_ns,
+    SUM(flops) AS flops,
+    SUM(dram_bytes) AS dram_bytes,
+    SUM(compulsory_bytes) AS compulsory_bytes,
+    SUM(cache_model_bytes) AS cache_model_bytes,
+    COUNT(counter_dram_bytes) AS counted_kernels,
+    SUM(counter_dram_bytes) AS counter_dram_bytes,
+    SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN compulsory_bytes END) AS counted_compulsory_bytes,
+    SUM(CASE WHEN compulsory_bytes IS NOT NULL THEN counter_dram_bytes END) AS counters_of_compulsory_bytes,
+    SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN cache_model_bytes END) AS counted_cache_model_bytes,
+    SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN counter_dram_bytes END) AS counters_of_cache_model_bytes,
+    SUM(roof_time_ns) AS roof_ns,
+    SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS reached_ns
+  FROM placed_kernels
+  GROUP BY
+    run_id, class_id, step_phase, kind, step_id IS NOT NULL, dram_bytes_source, bound, diagnosis,
+    CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END
+)
 SELECT
-  run_id, operator, module, family, phase, step_phase, kind, step_id IS NOT NULL AS in_step, attribution, dram_bytes_source,
-  bound, diagnosis,
-  CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
-  COUNT(*) AS kernels,
-  CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
-  SUM(flops) AS flops,
-  SUM(dram_bytes) AS dram_bytes,
-  SUM(compulsory_bytes) AS compulsory_bytes,
-  SUM(cache_model_bytes) AS cache_model_bytes,
-  COUNT(counter_dram_bytes) AS counted_kernels,
-  SUM(counter_dram_bytes) AS counter_dram_bytes,
-  SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN compulsory_bytes END) AS counted_compulsory_bytes,
-  SUM(CASE WHEN compulsory_bytes IS NOT NULL THEN counter_dram_bytes END) AS counters_of_compulsory_bytes,
-  SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN cache_model_bytes END) AS counted_cache_model_bytes,
-  SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN counter_dram_bytes END) AS counters_of_cache_model_bytes,
-  SUM(roof_time_ns) AS roof_ns,
-  SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS reached_ns
-FROM placed_kernels
+  b.run_id, s.operator, c.module, c.family, COALESCE(b.step_phase, c.phase) AS phase, b.step_phase, b.kind, b.in_step,
+  c.attribution, b.dram_bytes_source, b.bound, b.diagnosis, b.basis,
+  CAST(SUM(b.kernels) AS BIGINT) AS kernels,
+  CAST(SUM(b.duration_ns) AS BIGINT) AS duration_ns,
+  SUM(b.flops) AS flops,
+  SUM(b.dram_bytes) AS dram_bytes,
+  SUM(b.compulsory_bytes) AS compulsory_bytes,
+  SUM(b.cache_model_bytes) AS cache_model_bytes,
+  CAST(SUM(b.counted_kernels) AS BIGINT) AS counted_kernels,
+  SUM(b.counter_dram_bytes) AS counter_dram_bytes,
+  SUM(b.counted_compulsory_bytes) AS counted_compulsory_bytes,
+  SUM(b.counters_of_compulsory_bytes) AS counters_of_compulsory_bytes,
+  SUM(b.counted_cache_model_bytes) AS counted_cache_model_bytes,
+  SUM(b.counters_of_cache_model_bytes) AS counters_of_cache_model_bytes,
+  SUM(b.roof_ns) AS roof_ns,
+  SUM(b.reached_ns) AS reached_ns
+FROM by_class b
+JOIN kernel_classes c ON c.run_id = b.run_id AND c.class_id = b.class_id
+LEFT JOIN signatures s ON s.signature_id = c.signature_id
 GROUP BY
-  run_id, operator, module, family, phase, step_phase, kind, step_id IS NOT NULL, attribution, dram_bytes_source, bound,
-  diagnosis, CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END;
+  b.run_id, s.operator, c.module, c.family, COALESCE(b.step_phase, c.phase), b.step_phase, b.kind, b.in_step, c.attribution,
+  b.dram_bytes_source, b.bound, b.diagnosis, b.basis;
 
 -- Kernels of a step, aggregated by part of the closed forms: linear, attention and other. Attention that is not one operator
 -- is batched products and a softmax; rotary angles are batched products too and count as other. A sum is of the kernels that
