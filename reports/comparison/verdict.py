@@ -39,9 +39,7 @@ def verdict(comparison: Comparison) -> list[str]:
             f"of which the second recording holds {digits(units)} times as much"
         )
     if "wall" in bases:
-        sentences.append(
-            "the profiler slows the host: time both sides without it (ridgeline record) for a final verdict"
-        )
+        sentences.append("the profiler slows the host: time both sides without it for a final verdict")
     if "step" in bases:
         sentences.append("device time only: no wall time is known of both sides, and a step may wait for its host")
     return sentences

@@ -12,9 +12,9 @@ const basisOf = (row) => (row.roof_ns == null ? "no roof" : row.confidence === "
 
 function lostItems(rows) {
   const { of } = ITEMS[state.lost];
-  const groups = groupBy(rows, (row) => [row.run_id, of(row), row.phase, row.kind, basisOf(row)].join("\u0000"));
+  const groups = groupBy(rows, (row) => [row.run_id, of(row), row.phase, row.step_phase, row.kind, basisOf(row)].join("\u0000"));
   const items = [...groups.values()].map((own) => {
-    const item = { own, item: of(own[0]), ...ITEMS[state.lost].where(own[0]), run_id: own[0].run_id, phase: own[0].phase, kind: own[0].kind, basis: basisOf(own[0]) };
+    const item = { own, item: of(own[0]), ...ITEMS[state.lost].where(own[0]), run_id: own[0].run_id, phase: own[0].phase, step_phase: own[0].step_phase, kind: own[0].kind, basis: basisOf(own[0]) };
     for (const name of ["launches", "duration_ns", "lost_ns"]) item[name] = own.reduce((total, row) => plus(total, row[name]), null);
     return Object.assign(item, saved(item));
   });
@@ -23,7 +23,8 @@ function lostItems(rows) {
 
 // By how much one step of the kind could become shorter (Amdahl): by nothing while it waits for the host.
 function saved(item) {
-  const step = DIAGNOSIS.get(stepsKey(item));
+  // A kernel of training has a phase of its own, which its step does not have.
+  const step = DIAGNOSIS.get(stepsKey({ ...item, phase: item.step_phase }));
   if (item.lost_ns == null) return { saved_ns: null, worth: "unknown: no roof" };
   if (!step) return { saved_ns: null, worth: "unknown: no step" };
   if (step.bound === "host" && step.confidence === "high") return { saved_ns: 0, step_ns: step.step_ns, worth: "nothing while the step is host-bound" };

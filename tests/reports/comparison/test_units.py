@@ -18,7 +18,7 @@ from ridgeline.reports.comparison.verdict import verdict
 from tests.reports.browser import Ask, in_a_browser
 from tests.reports.conftest import insert, make
 
-FINAL = "the profiler slows the host: time both sides without it (ridgeline record) for a final verdict"
+FINAL = "the profiler slows the host: time both sides without it for a final verdict"
 
 
 class Launch(NamedTuple):
