@@ -16,7 +16,7 @@ from ridgeline.analyze.attribution.id_lookup import match_first
 from ridgeline.analyze.attribution.spans import ROOT, Integers, take
 
 LEAST_SHARE = 0.5
-"""The share of activities whose launch must fit for ``External id`` to be taken as the number of the launch."""
+"""``External id`` counts as the number of the launch only if at least this share of the matched launches fits."""
 
 
 def correlated(
