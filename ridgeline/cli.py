@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from ridgeline import options, terminal
+from ridgeline import capturing, options, terminal
 from ridgeline.terminal import errors_in_one_line, fail, progress, say
 
 if TYPE_CHECKING:
     from ridgeline.analyze.ingest import Result
-    from ridgeline.capture.configuration.points import Point
-    from ridgeline.capture.sweep.sweep import RunResult
 
 app = typer.Typer(
     help="Record what a GPU does while a program runs, and place every kernel on the roofline.",
@@ -50,7 +48,7 @@ def demo(
     with errors_in_one_line():
         from ridgeline.capture.sweep import sweep
 
-        _capture(sweep.load(Path(__file__).with_name("capture") / "configs" / "demo.toml"), out / "runs")
+        capturing.captured(sweep.load(Path(__file__).with_name("capture") / "configs" / "demo.toml"), out / "runs")
     analyze([out / "runs"], out / "ridgeline.duckdb")
     report(out / "ridgeline.duckdb", out=out)
 
@@ -73,34 +71,10 @@ def capture(
         from ridgeline.capture.sweep import sweep
 
         points = sweep.load(config)
-        if not dry_run:
-            _capture(points, out, counters)
-            return
-        plan = sweep.describe(points, out)
-    sizes = [(each.name, each.footprint.total_bytes, each.seconds) for each in plan]
-    total = (f"{len(plan)} points", max(size for _, size, _ in sizes), sum(seconds for _, _, seconds in sizes))
-    for name, size, seconds in [*sizes, total]:
-        print(f"{name:80} {size / 1e9:9.2f} GB {seconds:9.1f} s")
-    say(
-        f"memory is predicted; time is the least at the roofs of {plan[0].roofs_of}, without making weights, compiling "
-        "and reading counters"
-    )
-
-
-def _capture(points: list[Point], out: Path, counters: str = "auto") -> None:
-    """Capture ``points`` with progress; if any failed, exit with code 1 after the last one."""
-    from ridgeline.capture.sweep import sweep
-
-    with progress("capturing", len(points)) as advance:
-
-        def report(result: RunResult) -> None:
-            advance(result.name)
-            say(result.headline())
-
-        results = sweep.run(points, out, progress=lambda text: advance(text, done=0), report=report, counters=counters)
-    failed = [result for result in results if result.outcome == "error"]
-    if failed:
-        fail(f"{len(failed)} of {len(results)} points failed, the first with: {failed[0].message}")
+        if dry_run:
+            capturing.planned(points, out)
+        else:
+            capturing.captured(points, out, counters)
 
 
 @app.command()

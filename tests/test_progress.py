@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from rich.progress import Progress
 
-from ridgeline import cli, terminal
+from ridgeline import capturing, terminal
 from ridgeline.capture.sweep import sweep
 from ridgeline.capture.sweep.sweep import RunResult
 
@@ -63,7 +63,7 @@ def test_a_bar_counts_points_and_tells_what_is_under_way(
     monkeypatch.setattr(sweep, "run", run)
     monkeypatch.setattr(sys, "stderr", Terminal())
     points: list[Any] = ["a", "b"]
-    cli._capture(points, tmp_path)
+    capturing.captured(points, tmp_path)
     assert shown == [
         Shown("capturing: a: making weights", 0, 2),
         Shown("capturing: a: warming up", 0, 2),

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ridgeline import cli
+from ridgeline import capturing
 from ridgeline.capture import run_directory
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.records import Timing
@@ -49,7 +49,7 @@ def test_a_line_is_printed_as_soon_as_its_point_is_done(
         return real(self, *arguments)
 
     monkeypatch.setattr(Fake, "record", record)
-    cli._capture([make_point("first"), make_point("second")], tmp_path, "off")
+    capturing.captured([make_point("first"), make_point("second")], tmp_path, "off")
     assert "ridgeline: first" not in printed[0]
     assert "ridgeline: first: 4000000000.0 tokens/s" in printed[1]
 
