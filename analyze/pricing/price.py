@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ridgeline.analyze.pricing import meta
+from ridgeline.analyze.pricing.binding import Bound, bind, reads_and_writes
 from ridgeline.analyze.pricing.cost import Price, from_inputs
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.rules import find, find_engine, triton
@@ -50,11 +51,11 @@ def _by_rule(call: Call) -> Price | None:
         precision = Call(call.operator, inputs).precision or call.precision
         confidence = "high" if rule.certain(arguments) else "low"
         return Price(rule.flops(arguments), read, written, precision, False, "rule", confidence)
-    bound = meta.bind(call)
+    bound = bind(call)
     return _from_torch(call, bound, find(call.operator)) if bound else None
 
 
-def _from_torch(call: Call, bound: meta.Bound, rule: Rule | None) -> Price | None:
+def _from_torch(call: Call, bound: Bound, rule: Rule | None) -> Price | None:
     # The rule's outputs come first, then PyTorch's, then the rule's for calls that PyTorch refuses.
     produced = rule.outputs(bound) if rule and rule.outputs else None
     if produced is None:
@@ -66,7 +67,7 @@ def _from_torch(call: Call, bound: meta.Bound, rule: Rule | None) -> Price | Non
     if rule and rule.bytes:
         read, written = rule.bytes(bound, produced)
     else:
-        read, written = meta.reads_and_writes(bound, produced, overwrites=rule is not None and rule.overwrites)
+        read, written = reads_and_writes(bound, produced, overwrites=rule is not None and rule.overwrites)
     precision = call.precision or (produced[0].precision if produced else None)
     if rule:
         method, flops = "rule" if rule.outputs else "meta", rule.flops(bound, produced)

@@ -80,6 +80,21 @@ def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(accumulate(reversed(shape[1:]), mul, initial=1))[::-1][: len(shape)]
 
 
+def broadcast(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape of an elementwise result; ValueError if two sizes differ and neither is 1.
+
+    >>> broadcast([(2, 1), (3,)])
+    (2, 3)
+    """
+    result = []
+    for sizes in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1):
+        others = {*sizes} - {1}
+        if len(others) > 1:
+            raise ValueError(f"shapes do not broadcast: {sorted(others)}")
+        result.append(others.pop() if others else 1)
+    return tuple(reversed(result))
+
+
 @dataclass(frozen=True)
 class Arguments:
     """Recorded inputs by the names of their arguments."""

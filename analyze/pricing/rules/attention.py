@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, contiguous, never, unknown_flops
 from ridgeline.analyze.pricing.signature import Arguments, Tensor, total_bytes
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.rules.rule import Rule, contiguous
 from ridgeline.analyze.pricing.signature import Tensor
 
@@ -25,7 +25,7 @@ def _flops(bound: Bound, outputs: list[Tensor]) -> int:
 
 
 def _transposed(bound: Bound) -> bool:
-    return bound.flag("transposed") or "transpose" in str(bound.overload)
+    return bound.flag("transposed") or "transpose" in bound.full_name
 
 
 def _outputs(bound: Bound) -> list[Tensor]:

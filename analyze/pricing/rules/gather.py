@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import math
 
-import torch
-
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.families import base_name
-from ridgeline.analyze.pricing.meta import Bound
 from ridgeline.analyze.pricing.rules.rule import Bytes, EngineBytes, EngineRule, Rule, contiguous, no_flops
-from ridgeline.analyze.pricing.signature import Arguments, Tensor, tensors_of, total_bytes
+from ridgeline.analyze.pricing.signature import Arguments, Tensor, broadcast, tensors_of, total_bytes
 
 
 def _index_bytes(bound: Bound) -> int:
@@ -47,13 +45,12 @@ def _touched(bound: Bound) -> int:
     shape, index, indices = bound.needed("self").shape, bound.tensor("index"), bound.arguments.get("indices")
     # A mask says how many elements it selects only by its data.
     if isinstance(indices, list) and indices and not any(t.precision in ("bool", "uint8") for t in indices):
-        positions: tuple[int, ...] = torch.broadcast_shapes(*(t.shape for t in indices))  # type: ignore[no-untyped-call]
-        return math.prod(positions) * math.prod(shape[len(indices) :])
+        return math.prod(broadcast(t.shape for t in indices)) * math.prod(shape[len(indices) :])
     if (sizes := bound.numbers("indices")) is not None:
         return math.prod(sizes)
     if index is None:
         raise ValueError("the number of requested elements is unknown")
-    if shape and base_name(bound.overload._schema.name).startswith("index_"):
+    if shape and base_name(bound.full_name).startswith("index_"):
         dim = int(str(bound.arguments["dim"])) % len(shape)
         return index.elements * math.prod(shape[:dim] + shape[dim + 1 :])
     return index.elements
@@ -69,8 +66,7 @@ def _scattered(*, accumulates: bool) -> Bytes:
         self, touched = bound.needed("self"), _touched(bound)
         source = bound.tensor("source") or bound.tensor("src") or bound.tensor("values")
         read = _index_bytes(bound) + (min(source.distinct_bytes, touched * source.item_bytes) if source else 0)
-        alias = bound.overload._schema.arguments[0].alias_info
-        if alias is None or not alias.is_write:  # out of place
+        if not bound.schema.arguments[0].is_written:  # out of place
             return read + self.distinct_bytes, self.distinct_bytes
         written = touched * self.item_bytes
         return read + (written if accumulates or bound.flag("accumulate") else 0), written

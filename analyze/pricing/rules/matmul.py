@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.rules.rule import EngineFlops, EngineRule, Rule, contiguous
 from ridgeline.analyze.pricing.signature import Arguments, Tensor, total_bytes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Flops, Rule, each
 from ridgeline.analyze.pricing.signature import Tensor
 

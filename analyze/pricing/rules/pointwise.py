@@ -6,7 +6,7 @@ takes the operations of the activation and one for the product.
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Flops, Rule, each, no_flops
 from ridgeline.analyze.pricing.signature import Tensor, tensors_of
 

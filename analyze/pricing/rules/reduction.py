@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.rules.rule import Flops, Rule, no_flops
 from ridgeline.analyze.pricing.signature import Tensor
 

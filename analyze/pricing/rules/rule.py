@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ridgeline.analyze.pricing.meta import Bound
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, dense_strides
 
 Flops = Callable[["Bound", list[Tensor]], int | None]

@@ -201,22 +201,17 @@ def test_memory_that_pytorch_does_not_get_is_no_refusal(monkeypatch: pytest.Monk
     import torch
 
     from ridgeline.analyze.pricing import meta
+    from ridgeline.analyze.pricing.binding import bind
     from ridgeline.analyze.pricing.price import price_all
 
-    bound = meta.bind(parse(EXP))
+    bound = bind(parse(EXP))
     assert bound
-    overload = bound.overload
-
-    class Greedy:
-        def __init__(self, fill: Callable[[], object]) -> None:
-            self._schema, self._fill = overload._schema, fill
-
-        def __call__(this, /, **_: object) -> object:  # noqa: N805 -- an argument of the operator is called self
-            return this._fill()
-
-    for fill in (lambda: torch.empty(1 << 50), lambda: bytearray(1 << 60)):
-        with pytest.raises(MemoryError):
-            meta.outputs(meta.Bound(bound.arguments, Greedy(fill)))
+    fills: list[Callable[[], object]] = [lambda: torch.empty(1 << 50), lambda: bytearray(1 << 60)]
+    for fill in fills:
+        with monkeypatch.context() as patch:
+            patch.setattr(meta, "_real", lambda *_, fill=fill: fill())
+            with pytest.raises(MemoryError):
+                meta.outputs(bound)
     monkeypatch.setattr(meta, "outputs", lambda _: bytearray(1 << 60))
     with pytest.raises(MemoryError):
         price_all([EXP])

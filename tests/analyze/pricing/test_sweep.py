@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from ridgeline.analyze.pricing import meta
+from ridgeline.analyze.pricing.binding import Bound, bind
 from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.signature import parse
 from tests.analyze.pricing import sweep
@@ -47,10 +47,10 @@ def test_absurd_arguments_are_only_priced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def absurd(operator: str) -> list[meta.Bound]:
+def absurd(operator: str) -> list[Bound]:
     """Calls of the operator that torch knows, with the arguments of each style."""
     calls = [parse(signature) for overload in overloads(operator) for signature in sweep.signatures(overload)]
-    return [bound for call in calls if (bound := meta.bind(call))]
+    return [bound for call in calls if (bound := bind(call))]
 
 
 def overloads(operator: str) -> list[Any]:

@@ -1,0 +1,144 @@
+"""A recorded call matched to an overload of PyTorch's schemas, without PyTorch, and the bytes that it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ridgeline.analyze.pricing.schemas import NAMESPACE, TRAITS, Argument, Schema, schemas
+from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value, tensors_of, total_bytes
+
+MOST_PIECES = 1 << 16
+"""Results into which an operator may split a tensor, or steps that it may take along it."""
+NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim",
+                 "aten::matrix_power", "aten::linalg_matrix_power", "aten::unfold_backward", "aten::round.decimals",
+                 "aten::special_round")  # fmt: skip
+"""Prefixes of operators that make files, make one tensor another or enter levels of vmap, and of those that take as
+many steps as a number says, until the time limit. Operators that crash are not listed, since a crash costs only their
+own price (:mod:`ridgeline.analyze.pricing.pricer`)."""
+_UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
+"""Operators that take a step for each element along a dimension."""
+
+
+class Unbound(Exception):
+    """The recorded inputs do not fit this overload."""
+
+
+@dataclass(frozen=True)
+class Bound(Arguments):
+    """A call matched to an overload: its arguments by the names of the schema."""
+
+    schema: Schema
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether PyTorch tags the operator as pointwise."""
+        return TRAITS["pointwise"] in self.schema.traits
+
+    @property
+    def composite(self) -> bool:
+        """Whether the operator only calls others: it has no kernel of its own and costs nothing itself."""
+        return TRAITS["composite"] in self.schema.traits
+
+    @property
+    def full_name(self) -> str:
+        """The name with namespace and overload."""
+        return self.schema.full_name
+
+    @property
+    def callable(self) -> bool:
+        """Whether a call on the meta device computes shapes and does nothing else."""
+        if TRAITS["kernel"] not in self.schema.traits or self.full_name.startswith(NEVER_CALLED):
+            return False
+        operands = [tensor for value in self.arguments.values() for tensor in tensors_of(value)]
+        if not operands and all(argument.name != "device" for argument in self.schema.arguments):
+            return False
+        unrolls = self.full_name.partition(".")[0] in _UNROLLED or self.schema.returns_list
+        return not unrolls or all(size <= MOST_PIECES for tensor in operands for size in tensor.shape)
+
+
+def bind(call: Call) -> Bound | None:
+    """The overload that fits the call, or None if the operator is not one of ``aten``."""
+    if not call.operator.startswith(NAMESPACE):
+        return None
+    name, _, overload = call.operator.removeprefix(NAMESPACE).partition(".")
+    candidates = schemas(name)
+    if overload:
+        candidates = tuple(schema for schema in candidates if schema.full_name == _full_name(name, overload))
+    # undefined tensors only where no overload fits without them
+    for undefined in (False, True):
+        for schema in candidates:
+            try:
+                return Bound(dict(_arguments(schema, call.inputs, undefined=undefined)), schema)
+            except Unbound:
+                continue
+    return None
+
+
+def _full_name(name: str, overload: str) -> str:
+    return f"{NAMESPACE}{name}" if overload == "default" else f"{NAMESPACE}{name}.{overload}"
+
+
+def _arguments(schema: Schema, inputs: list[Value], *, undefined: bool) -> Iterator[tuple[str, Value]]:
+    """The inputs by argument name. Raises Unbound if a tensor is missing, or where there can be none.
+
+    With ``undefined``, a tensor that is not recorded may be an undefined one, as backward operators take; the first
+    argument never is.
+    """
+    if len(inputs) > len(schema.arguments):
+        raise Unbound
+    for i, (argument, value) in enumerate(zip(schema.arguments, inputs, strict=False)):
+        if not _accepts(argument, value, undefined=undefined and i > 0):
+            raise Unbound
+        yield argument.name, value
+    if any(not argument.has_default and not argument.is_optional for argument in schema.arguments[len(inputs) :]):
+        raise Unbound
+
+
+_LISTS = frozenset({"Tensor[]", "Tensor?[]"})
+_TENSORS = frozenset({"Tensor", "Tensor?"})
+_NUMBERS = frozenset({"int", "bool", "float", "Scalar"})
+_RECORDED_AS_TENSORS = frozenset({"int", "float", "Scalar"})
+"""Types of a number that may be recorded as a tensor without dimensions."""
+
+
+def _accepts(argument: Argument, value: Value, *, undefined: bool) -> bool:
+    """Whether a value can be the argument; with ``undefined``, None can be a tensor."""
+    kind = argument.kind
+    if isinstance(value, Tensor):
+        return kind in _TENSORS or (value.shape == () and kind in _RECORDED_AS_TENSORS)
+    if isinstance(value, list):
+        return kind in _LISTS
+    if value is None:
+        return undefined if kind == "Tensor" else kind not in _NUMBERS or argument.has_default
+    # The text of a concrete value. Types that a number could also be are accepted.
+    kind = kind.removesuffix("?")
+    is_bool = value in ("True", "False")
+    if kind == "bool":
+        return is_bool
+    if kind in ("Device", "int", "float", "Scalar"):
+        return not is_bool and value[0] != "[" and not (kind == "Device" and value.isdecimal())
+    return kind != "Tensor" and (kind != "int[]" or value[0] == "[")
+
+
+def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) -> tuple[int, int]:
+    """Compulsory bytes by the schema's alias annotations: (read, written).
+
+    Every input is read once, unless it is only written (``out=``, ``copy_``, ``fill_``). Every fresh output is written
+    once, and so is an argument marked ``(a!)``. An operator is a view and moves nothing if its results only alias its
+    inputs, or if it only changes an input's shape in place (``inplace_view``).
+    """
+    schema = bound.schema
+    if schema.is_view:
+        return 0, 0
+    # An operator without results, such as a foreach, writes its marked arguments.
+    read = 0
+    written_arguments = []
+    for argument in schema.arguments:
+        tensors = tensors_of(bound.arguments.get(argument.name))
+        if argument.is_written:
+            written_arguments += tensors
+        if not (argument.is_written and (overwrites or argument.is_out)):
+            read += total_bytes(tensors)
+    written = total_bytes(produced if schema.returns else written_arguments)
+    return read, written

@@ -1,0 +1,118 @@
+"""Schemas of PyTorch's ``aten`` operators, from a table, so that a call is matched without PyTorch.
+
+``schemas.txt`` has a line for each overload: its traits, and the schema as PyTorch prints it. Overloads of an operator
+stand in PyTorch's order. :mod:`ridgeline.analyze.pricing.make_schemas` writes the table (``make schemas``) from the
+releases that its first line names; where releases differ, the table has the newest release's schema first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+TABLE = Path(__file__).with_name("schemas.txt")
+NAMESPACE = "aten::"
+TRAITS = {"kernel": "k", "composite": "c", "pointwise": "p", "inplace_view": "v"}
+"""Traits of an overload and their letters in the table.
+
+``kernel``: the dispatcher has an implementation. ``composite``: it only calls others (``CompositeImplicitAutograd``).
+``pointwise`` and ``inplace_view`` are PyTorch's tags.
+"""
+_KINDS = {"SymInt": "int", "ScalarType": "int", "MemoryFormat": "int", "Layout": "int"}
+"""Types that PyTorch gives a name of their own in text only."""
+_ALIAS = re.compile(r"\([\w|*]+(!)?(?: -> [\w|*]+)?\)")
+_LENGTH = re.compile(r"\[\d+\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of an overload. ``kind`` is its type as in the table, without aliases and lengths: ``int[]?``."""
+
+    name: str
+    kind: str
+    has_default: bool
+    """True if it has a default that is not None."""
+    is_written: bool
+    is_out: bool
+
+    @property
+    def is_optional(self) -> bool:
+        """True if None, or a list with None, can be passed."""
+        return "?" in self.kind
+
+
+@dataclass(frozen=True)
+class Schema:
+    """An overload of an operator."""
+
+    full_name: str
+    """With namespace and overload, as ``aten::add.Tensor``."""
+    traits: str
+    arguments: tuple[Argument, ...]
+    returns: tuple[str, ...]
+    """Types with their aliases, as in the table: ``Tensor(a!)``."""
+
+    @cached_property
+    def is_view(self) -> bool:
+        """True if the results only alias arguments, or only an argument's shape changes in place."""
+        aliases = [_ALIAS.search(kind) for kind in self.returns]
+        return "v" in self.traits or (bool(aliases) and all(alias and not alias[1] for alias in aliases))
+
+    @property
+    def returns_list(self) -> bool:
+        """True if a result is a list, whose length may depend on a number."""
+        return any("[" in kind for kind in self.returns)
+
+
+@cache
+def schemas(operator: str) -> tuple[Schema, ...]:
+    """Return the overloads of an operator, named without namespace and overload; none if the table lacks it."""
+    return tuple(map(_parse, _lines().get(operator, ())))
+
+
+@cache
+def _lines() -> dict[str, list[str]]:
+    """The lines of the table by operator. Only the lines of an operator that occurs are parsed."""
+    table: dict[str, list[str]] = {}
+    for line in TABLE.read_text().splitlines()[1:]:
+        name = line[line.index(" ") + 1 : line.index("(")]
+        table.setdefault(name.partition(".")[0], []).append(line)
+    return table
+
+
+def _parse(line: str) -> Schema:
+    """Return the schema of a line such as ``kp add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor``."""
+    traits, _, text = line.partition(" ")
+    name, _, rest = text.partition("(")
+    arguments, _, returns = rest.rpartition(" -> ")
+    parsed = []
+    is_keyword = False
+    for part in _split(arguments[:-1]):
+        if part in ("*", "..."):  # what follows is named; any number of further arguments
+            is_keyword = True
+            continue
+        declared, _, default = part.partition("=")
+        type_, _, argument = declared.rpartition(" ")
+        alias = _ALIAS.search(type_)
+        is_written = alias is not None and alias[1] is not None
+        kind = _LENGTH.sub("[]", _ALIAS.sub("", type_))
+        base = re.match(r"\w*", kind)
+        kind = _KINDS.get(base[0], base[0]) + kind[base.end() :] if base else kind
+        parsed.append(Argument(argument, kind, default not in ("", "None"), is_written, is_keyword and is_written))
+    inner = returns[1:-1] if returns.startswith("(") else returns
+    return Schema(f"{NAMESPACE}{name}", traits, tuple(parsed), tuple(_split(inner)))
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that stand in no brackets."""
+    parts: list[str] = []
+    depth = 0
+    for part in text.split(", ") if text else []:
+        if depth:
+            parts[-1] += f", {part}"
+        else:
+            parts.append(part)
+        depth += sum(map(part.count, "([")) - sum(map(part.count, ")]"))
+    return parts
