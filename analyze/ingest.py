@@ -180,11 +180,9 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
     limits = options.limits
     jobs = limits.decoders(options.jobs)
     with Decoders(jobs, sink.scratch, limits.event_bytes) as decoders:
-        # decoding, and importing PyTorch for the prices of a new warehouse, overlap with the imports of this process
+        # decoding overlaps with the imports of this process
         if sources[0].trace:
             decoders.submit(sources[0].trace)
-            if sink.is_new:
-                pricer.start()
         with sink:
             loader = _Loader(sink, decoders, pricer, options)
             # a commit costs as much for thirty small runs as for one
@@ -329,9 +327,5 @@ def _failed(source: Source, e: BaseException) -> Result:
     if "RIDGELINE_TRACEBACK" in os.environ:
         raise e
     path = source.trace or source.run_json
-    if isinstance(e, ImportError):  # PyTorch is missing where reports are made of traces priced elsewhere
-        library = e.name or "a library"
-        message = f"{path}: needs {library} to price signatures that no earlier trace had: install it ({e})"
-    else:
-        message = f"{path}: cannot be loaded: {type(e).__name__}: {e} (RIDGELINE_TRACEBACK=1 shows where)"
+    message = f"{path}: cannot be loaded: {type(e).__name__}: {e} (RIDGELINE_TRACEBACK=1 shows where)"
     return Result(source.name, "failed", error=AnalyzeError(message))

@@ -1,6 +1,7 @@
 """Fixtures and options for all tests.
 
-- PyTorch is asked for prices in the test process, which imports it once (:func:`pricer_process` for the real child).
+- PyTorch, if it must be asked for a price, is asked in the test process, which imports it once
+  (:func:`pricer_process` for the real child).
 - A new warehouse is a copy of one empty template a worker (:func:`made_warehouses` for the real thing).
 - ``--exhaustive`` runs every sweep in full and the tests marked ``exhaustive``; see ``tests/sampling.py``.
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from ridgeline.analyze.pricing.pricer import Answer, Pricer
+    from ridgeline.analyze.pricing.cost import Price
+    from ridgeline.analyze.pricing.pricer import Pricer
     from ridgeline.analyze.reading.columns import Signature
 
 # for `python -m ridgeline` in any folder
@@ -55,38 +57,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
-def _start(self: Pricer) -> None:
-    """There is no child."""
-
-
-def _price(self: Pricer, signatures: Iterable[Signature]) -> list[Answer]:
+def _ask(self: Pricer, signature: Signature) -> Price:
     from ridgeline.analyze.pricing.price import price_all
-    from ridgeline.analyze.pricing.pricer import Answer
 
-    return [Answer(price.in_doubles()) for price in price_all(signatures)]
+    return price_all([signature])[0].in_doubles()
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _priced_here() -> Iterator[pytest.MonkeyPatch]:
-    """A child for each warehouse that a test makes would take hours."""
+def _asked_here() -> Iterator[pytest.MonkeyPatch]:
+    """A child for each warehouse whose signatures need PyTorch would take hours."""
     with pytest.MonkeyPatch.context() as patch:
         if find_spec("duckdb"):
             from ridgeline.analyze.pricing.pricer import Pricer
 
-            patch.setattr(Pricer, "start", _start)
-            patch.setattr(Pricer, "price", _price)
+            patch.setattr(Pricer, "_ask", _ask)
         yield patch
 
 
 @pytest.fixture
-def pricer_process(_priced_here: pytest.MonkeyPatch) -> Iterator[None]:
+def pricer_process(_asked_here: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests of the child itself."""
     from ridgeline.analyze.pricing.pricer import Pricer
 
-    _priced_here.undo()
+    _asked_here.undo()
     yield
-    _priced_here.setattr(Pricer, "start", _start)
-    _priced_here.setattr(Pricer, "price", _price)
+    _asked_here.setattr(Pricer, "_ask", _ask)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ridgeline.analyze.reprice import reprice
 from tests import sampling
 from tests.analyze import kineto
 from tests.analyze.loading import query
@@ -93,15 +94,24 @@ def test_results_need_no_torch_no_driver_no_home_no_network_and_no_terminal(
     assert done.stdout.isascii()
 
 
-def test_signatures_without_a_price_need_torch_and_other_traces_are_loaded(tmp_path: Path, folder: Path) -> None:
-    new = kineto.write(tmp_path / "new.json", [kineto.operator("aten::exp", 5, 10, 1, [[4]], ["float"])])
-    priced = kineto.write(tmp_path / "priced3.json", [*kineto.matmul_step(), kineto.named("another")])
-    done = ridgeline(folder, "analyze", new, priced, path=without(tmp_path, "torch"))
-    first, second = done.stderr.splitlines()
-    assert (done.returncode, second.startswith("ridgeline: priced3: loaded, 4 kernels")) == (1, True)
-    said = f"ridgeline: {new}: needs torch to price signatures that no earlier trace had: install it"
-    assert first == f"{said} (No module named 'torch')"
-    assert query(folder / "ridgeline.duckdb", "SELECT count(*) FROM runs WHERE name = 'new'") == [(0,)]
+def test_a_trace_loads_without_torch_and_is_repriced_with_it(tmp_path: Path, folder: Path) -> None:
+    warehouse = tmp_path / "w.duckdb"
+    # no rule of ours gives its result
+    unknown = kineto.operator("aten::ormqr", 5, 10, 1, [[4, 4], [4], [4, 4]], ["float"] * 3)
+    events = [unknown, kineto.launch(6, 11), kineto.kernel("k", 20, 4, 11, **{"External id": 1})]
+    new = kineto.write(tmp_path / "new.json", events)
+    done = ridgeline(folder, "analyze", new, "-w", warehouse, path=without(tmp_path, "torch"))
+    line = (
+        "1 signature: PyTorch cannot be imported here: priced from recorded inputs, with low confidence: "
+        "after pip install 'ridgeline[capture]' `ridgeline reprice` asks again"
+    )
+    assert done.returncode == 0
+    assert f"ridgeline: new: warning: {line}" in done.stderr.splitlines()
+    waiting = "SELECT operator, method, confidence FROM signatures WHERE rules_version < 0"
+    assert query(warehouse, waiting) == [("aten::ormqr", "inputs", "low")]
+    assert reprice(warehouse).changed == 1
+    assert query(warehouse, waiting) == []
+    assert query(warehouse, "SELECT method FROM signatures WHERE operator = 'aten::ormqr'") == [("shapes",)]
 
 
 @pytest.mark.parametrize(

@@ -1,42 +1,65 @@
-"""Prices of signatures, computed in this process.
+"""The price of a call: by shapes that rules of our own give, else by PyTorch's.
 
 Some operators crash PyTorch or never return. Price recorded signatures through
-:mod:`ridgeline.analyze.pricing.pricer`, which does this in a child process.
+:mod:`ridgeline.analyze.pricing.pricer`, which asks PyTorch in a child process, if it must be asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from ridgeline.analyze.pricing import meta
 from ridgeline.analyze.pricing.binding import Bound, bind, reads_and_writes
 from ridgeline.analyze.pricing.cost import Price, from_inputs
 from ridgeline.analyze.pricing.families import family
+from ridgeline.analyze.pricing.outputs import outputs
 from ridgeline.analyze.pricing.rules import find, find_engine, triton
 from ridgeline.analyze.pricing.rules.rule import Rule, fit
-from ridgeline.analyze.pricing.signature import Call, parse
+from ridgeline.analyze.pricing.signature import Call, Tensor, parse
 from ridgeline.analyze.reading.columns import Signature
+
+LARGEST_BYTES = 1 << 63
+"""PyTorch refuses tensors of so many bytes."""
+
+Ask = Callable[[Bound], list[Tensor] | None]
+"""The results of a call by PyTorch, None if it refuses the call."""
+
+
+class Unanswered(Exception):
+    """No rule of our own gives the results of the call: PyTorch must be asked."""
+
+
+def leave_open(bound: Bound) -> list[Tensor] | None:
+    """Raise :class:`Unanswered`."""
+    raise Unanswered(bound.full_name)
+
+
+def ask_pytorch(bound: Bound) -> list[Tensor] | None:
+    """Return PyTorch's answer, in this process, which imports it at the first call."""
+    from ridgeline.analyze.pricing import meta
+
+    return meta.outputs(bound)
 
 
 def price_all(signatures: Iterable[Signature]) -> list[Price]:
-    """The price of each signature. Raises only ``MemoryError``, whatever a signature contains."""
+    """The price of each signature, in this process. Raises only ``MemoryError``, whatever a signature contains."""
     return [price(parse(signature)) for signature in signatures]
 
 
-def price(call: Call) -> Price:
-    """The price by PyTorch's shapes and the rules' FLOPs, else by the bytes of the recorded operands.
+def price(call: Call, ask: Ask = ask_pytorch) -> Price:
+    """The price by the results' shapes and the rules' FLOPs, else by the bytes of the recorded operands.
 
-    Raises ``MemoryError`` if that took more memory than this process may have: PyTorch neither answered nor refused.
+    Raises :class:`Unanswered` if ``ask`` does, and ``MemoryError`` if the price took more memory than this process may
+    have: PyTorch neither answered nor refused.
     """
     try:
-        return _by_rule(call) or from_inputs(call)
-    except MemoryError:
+        return _by_rule(call, ask) or from_inputs(call)
+    except (MemoryError, Unanswered):
         raise
     except Exception:  # a signature is foreign text, and its operands may not fit the rule or PyTorch
         return from_inputs(call)
 
 
-def _by_rule(call: Call) -> Price | None:
+def _by_rule(call: Call, ask: Ask) -> Price | None:
     if any(t.item_bytes == 0 for t in call.tensors):
         return None
     if call.operator.startswith("triton_"):
@@ -52,18 +75,31 @@ def _by_rule(call: Call) -> Price | None:
         confidence = "high" if rule.certain(arguments) else "low"
         return Price(rule.flops(arguments), read, written, precision, False, "rule", confidence)
     bound = bind(call)
-    return _from_torch(call, bound, find(call.operator)) if bound else None
-
-
-def _from_torch(call: Call, bound: Bound, rule: Rule | None) -> Price | None:
-    # The rule's outputs come first, then PyTorch's, then the rule's for calls that PyTorch refuses.
-    produced = rule.outputs(bound) if rule and rule.outputs else None
-    if produced is None:
-        produced = meta.outputs(bound)
-    if produced is None and rule and rule.otherwise:
-        produced = rule.otherwise(bound)
-    if produced is None:
+    if bound is None or any(t.elements * t.item_bytes >= LARGEST_BYTES for t in call.tensors):
         return None
+    rule = find(call.operator)
+    produced = _results(bound, rule, ask)
+    return None if produced is None else _from_results(call, bound, rule, produced)
+
+
+def _results(bound: Bound, rule: Rule | None, ask: Ask) -> list[Tensor] | None:
+    """The results by the rule, which knows better than PyTorch; by our shapes; by PyTorch; by the rule otherwise."""
+    if rule and rule.outputs and (produced := rule.outputs(bound)) is not None:
+        return produced
+    # what must not be called has no answer, whoever is asked
+    if bound.callable:
+        produced = outputs(bound)
+        if produced is None:
+            produced = ask(bound)
+        elif any(t.elements * t.item_bytes >= LARGEST_BYTES for t in produced):
+            produced = None
+        if produced is not None:
+            return produced
+    return rule.otherwise(bound) if rule and rule.otherwise else None
+
+
+def _from_results(call: Call, bound: Bound, rule: Rule | None, produced: list[Tensor]) -> Price:
+    """The price by the results of the call."""
     if rule and rule.bytes:
         read, written = rule.bytes(bound, produced)
     else:
@@ -79,6 +115,3 @@ def _from_torch(call: Call, bound: Bound, rule: Rule | None) -> Price | None:
         flops = produced[0].elements if produced and produced[0].floating else 0
         return Price(flops, read, written, precision, False, "tag", "high")
     return Price(None, read, written, precision, False, "shapes", "low")
-
-
-__all__ = ["Price", "price", "price_all"]

@@ -1,9 +1,9 @@
-"""Prices by a pricer process: a child asks PyTorch, so that no operator can crash, hang or fill this process.
+"""Prices of signatures: by rules of our own in this process, else by a child that asks PyTorch.
 
-An operator that ends the child, or exceeds the time limit, loses its own price and no other: it is priced from its
-recorded inputs, with low confidence, and a new child prices the rest. The child runs
-:mod:`ridgeline.analyze.pricing.pricer_process`. It starts when there is something to price and stays until the pricer's
-context is left.
+In a child no operator can crash, hang or fill this process. An operator that ends the child, or exceeds the time limit,
+loses its own price and no other: it is priced from its recorded inputs, with low confidence, and a new child prices the
+rest. The child runs :mod:`ridgeline.analyze.pricing.pricer_process`. It starts when PyTorch must be asked, and stays
+until the pricer's context is left: a first look at a trace of common operators never imports PyTorch.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from typing import NamedTuple
 
 from ridgeline.analyze.errors import AnalyzeError
 from ridgeline.analyze.pricing.cost import Price, from_inputs
+from ridgeline.analyze.pricing.price import Unanswered, leave_open, price
 from ridgeline.analyze.pricing.pricer_process import OUT_OF_MEMORY, SPARE_BYTES
 from ridgeline.analyze.pricing.signature import parse
 from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.resources.limits import in_words
 from ridgeline.child_process import Child, ChildEnded
 
-LIMIT_S = 10.0
-"""Time limit of an operator: on the meta device it takes milliseconds."""
+LIMIT_S = 20.0
+"""Time limit of an operator: on the meta device it takes milliseconds, and for its imports, once, a few seconds."""
 START_LIMIT_S = 300.0
 """Time limit of importing PyTorch: from a cold network disk it takes a minute."""
 MOST_RESTARTS = 8
 """Restarts of the child for the signatures of one run; later signatures are not asked for."""
 UNASKED = f"was not asked after it had ended {MOST_RESTARTS + 1} times"
+MISSING = "cannot be imported here"
 PROGRAM = "from ridgeline.analyze.pricing.pricer_process import main; main()"
 
 
@@ -64,26 +66,38 @@ class Pricer:
     def price(self, signatures: Iterable[Signature]) -> list[Answer]:
         """Return an answer for each signature, in order.
 
-        Raises ``ImportError`` if PyTorch is not installed, and :class:`PricingError` if the child ends, or is silent
-        for ``START_LIMIT_S``, before it has imported PyTorch.
+        Raises :class:`PricingError` if the child ends, or is silent for ``START_LIMIT_S``, before it has imported
+        PyTorch.
         """
         answers: list[Answer] = []
-        ended = 0
+        ended, is_missing = 0, False
         for signature in signatures:
-            if ended > MOST_RESTARTS:
-                answers.append(Answer(from_inputs(parse(signature)).in_doubles(), UNASKED))
+            if answer := self._answered_here(signature):
+                answers.append(answer)
                 continue
-            try:
-                answers.append(Answer(self._ask(signature)))
-            except ChildEnded as e:
-                ended += 1
-                oom = e.exit_code == OUT_OF_MEMORY
-                how = f"needed more than {in_words(SPARE_BYTES)} of memory" if oom else str(e)
-                answers.append(Answer(from_inputs(parse(signature)).in_doubles(), how))
+            how = MISSING if is_missing else UNASKED if ended > MOST_RESTARTS else None
+            if how is None:
+                try:
+                    answers.append(Answer(self._ask(signature)))
+                    continue
+                except ImportError:
+                    how, is_missing = MISSING, True
+                except ChildEnded as e:
+                    ended += 1
+                    oom = e.exit_code == OUT_OF_MEMORY
+                    how = f"needed more than {in_words(SPARE_BYTES)} of memory" if oom else str(e)
+            answers.append(Answer(from_inputs(parse(signature)).in_doubles(), how))
         return answers
 
+    def _answered_here(self, signature: Signature) -> Answer | None:
+        """Return the answer that needs no PyTorch, None if it must be asked."""
+        try:
+            return Answer(price(parse(signature), leave_open).in_doubles())
+        except Unanswered:
+            return None
+
     def _ask(self, signature: Signature) -> Price:
-        """Return the child's price. Raises as :meth:`price`, and :class:`ChildEnded`."""
+        """Return the child's price. Raises as :meth:`price`, ``ImportError`` and :class:`ChildEnded`."""
         self.start()
         assert self._child
         try:
@@ -100,11 +114,11 @@ class Pricer:
                     raise ImportError(message, name=name)
                 self._is_ready = True
             self._child.send(signature)
-            price: Price = self._child.receive(self._limit_s)
+            answer: Price = self._child.receive(self._limit_s)
         except BaseException:  # a late answer would be taken for the next signature's
             self._kill()
             raise
-        return price
+        return answer
 
     def _kill(self) -> None:
         if self._child:

@@ -13,7 +13,6 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from ridgeline.analyze.reading.columns import Signature
 from ridgeline.child_process import Parent
 
 SPARE_BYTES = 1 << 30
@@ -24,12 +23,6 @@ LONGEST_S = 600
 """Time limit of every step, after which SIGALRM ends the process. While an operator holds the interpreter's lock, an
 orphan cannot notice that its parent is gone."""
 
-_WARM: tuple[Signature, ...] = (
-    ("aten::mm", b"[[4, 4], [4, 4]]", b'["float", "float"]', b"", b'["", ""]'),
-    ("aten::cos", b"[[4, 4]]", b'["float"]', b"", b'[""]'),
-)
-"""Calls that make PyTorch import 800 modules on first use, so that no operator's time limit includes that."""
-
 
 def main() -> None:
     """Price signatures until the parent ends."""
@@ -37,9 +30,10 @@ def main() -> None:
     signal.alarm(LONGEST_S)
     parent = Parent()
     try:
-        from ridgeline.analyze.pricing.price import price_all
+        # what an operator's meta kernel is made of, up to 800 modules, PyTorch imports at the first call of one
+        import torch  # noqa: F401
 
-        price_all(_WARM)
+        from ridgeline.analyze.pricing.price import price_all
     except Exception as e:
         parent.send(((e.name if isinstance(e, ImportError) else None) or "torch", str(e)))
         return

@@ -9,7 +9,7 @@ import duckdb
 
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.families import family
-from ridgeline.analyze.pricing.pricer import UNASKED, Pricer
+from ridgeline.analyze.pricing.pricer import MISSING, UNASKED, Pricer
 from ridgeline.analyze.pricing.signature import signature_id
 from ridgeline.analyze.reading.columns import Signature
 
@@ -63,23 +63,26 @@ def warnings(records: Iterable[Record], ends: dict[str, str]) -> list[str]:
     ``ends`` says by signature id how PyTorch ended; a record without an entry was cut short by an earlier command.
     """
     cut_short = {record["signature_id"]: record["operator"] for record in records if record["rules_version"] < 0}
-    unasked = sum(ends.get(i) == UNASKED for i in cut_short)
-    # a dictionary rather than a set keeps the order
-    causes = {(operator[:_LONGEST_NAME], ends.get(i, _BEFORE)): None for i, operator in cut_short.items()}
-    lines = [(operator, end) for operator, end in causes if end != UNASKED]
-    if unasked:
-        lines.append((f"{unasked:,} more signatures", UNASKED))
-    return [
-        f"{subject}: PyTorch {end}: priced from recorded inputs, with low confidence: `ridgeline reprice` asks again"
-        for subject, end in lines
-    ]
+    operators: dict[str, list[str]] = {}
+    for identifier, operator in cut_short.items():
+        operators.setdefault(ends.get(identifier, _BEFORE), []).append(operator[:_LONGEST_NAME])
+    lines = []
+    for end, named in sorted(operators.items(), key=lambda item: item[0] == UNASKED):  # the rest is last
+        if end in (MISSING, UNASKED) or (end == _BEFORE and len({*named}) > 1):
+            more = " more" if end == UNASKED else ""
+            subjects = [f"{len(named):,}{more} signature{'s' * (len(named) > 1)}"]
+        else:
+            subjects = list(dict.fromkeys(named))
+        how = f"{end}: priced from recorded inputs, with low confidence: "
+        remedy = "`ridgeline reprice` asks again"
+        if end == MISSING:
+            remedy = f"after pip install 'ridgeline[capture]' {remedy}"
+        lines += [f"{subject}: PyTorch {how}{remedy}" for subject in subjects]
+    return lines
 
 
 def price_records(missing: dict[str, Signature], pricer: Pricer) -> tuple[list[Record], dict[str, str]]:
-    """A record for each signature by id, and for each price that was cut short how PyTorch ended, by id.
-
-    Raises ``ImportError`` if PyTorch is not installed.
-    """
+    """A record for each signature by id, and for each price that was cut short how PyTorch ended, by id."""
     records, ends = [], {}
     for (identifier, signature), answer in zip(missing.items(), pricer.price(missing.values()), strict=True):
         if answer.cut_short:

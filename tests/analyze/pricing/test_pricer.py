@@ -66,6 +66,7 @@ def step_with(*operators: str) -> list[kineto.Event]:
 def _faulty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pricer, "PROGRAM", faulty.PROGRAM)
     monkeypatch.setattr(pricer, "LIMIT_S", 3.0)
+    monkeypatch.setattr(Pricer, "_answered_here", lambda *_: None)
 
 
 @pytest.mark.usefixtures("_faulty")
@@ -265,6 +266,7 @@ import sys
 from ridgeline.analyze.pricing import pricer
 pricer.PROGRAM = {program!r}
 pricer.LIMIT_S = 600
+pricer.Pricer._answered_here = lambda *_: None
 sys.argv = ["ridgeline", "analyze", "t.json"]
 sys.path.insert(0, {root!r})
 from ridgeline import cli
