@@ -13,7 +13,7 @@ from ridgeline.analyze.pricing.cost import Price, from_inputs
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.outputs import outputs
 from ridgeline.analyze.pricing.rules import find, find_engine, triton
-from ridgeline.analyze.pricing.rules.rule import Rule, fit
+from ridgeline.analyze.pricing.rules.rule import fit
 from ridgeline.analyze.pricing.signature import Call, Tensor, parse
 from ridgeline.analyze.reading.columns import Signature
 
@@ -77,13 +77,13 @@ def _by_rule(call: Call, ask: Ask) -> Price | None:
     bound = bind(call)
     if bound is None or any(t.elements * t.item_bytes >= LARGEST_BYTES for t in call.tensors):
         return None
-    rule = find(call.operator)
-    produced = _results(bound, rule, ask)
-    return None if produced is None else _from_results(call, bound, rule, produced)
+    produced = _results(bound, ask)
+    return None if produced is None else _from_results(call, bound, produced)
 
 
-def _results(bound: Bound, rule: Rule | None, ask: Ask) -> list[Tensor] | None:
+def _results(bound: Bound, ask: Ask) -> list[Tensor] | None:
     """The results by the rule, which knows better than PyTorch; by our shapes; by PyTorch; by the rule otherwise."""
+    rule = find(bound.full_name)
     if rule and rule.outputs and (produced := rule.outputs(bound)) is not None:
         return produced
     # what must not be called has no answer, whoever is asked
@@ -98,8 +98,9 @@ def _results(bound: Bound, rule: Rule | None, ask: Ask) -> list[Tensor] | None:
     return rule.otherwise(bound) if rule and rule.otherwise else None
 
 
-def _from_results(call: Call, bound: Bound, rule: Rule | None, produced: list[Tensor]) -> Price:
+def _from_results(call: Call, bound: Bound, produced: list[Tensor]) -> Price:
     """The price by the results of the call."""
+    rule = find(call.operator)
     if rule and rule.bytes:
         read, written = rule.bytes(bound, produced)
     else:

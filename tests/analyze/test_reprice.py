@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.pricing import RULES_VERSION, compute_unit, rules
+from ridgeline.analyze.pricing.cost import Price
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, no_flops, unknown_flops
 from ridgeline.analyze.reprice import reprice
 from ridgeline.warehouse import connect
@@ -75,8 +76,8 @@ def no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing known of pointwise operators: another entry of the ledger."""
     from ridgeline.analyze.pricing import price
 
-    monkeypatch.setattr(price, "_by_rule", lambda call: None)
-    monkeypatch.setattr(price, "from_inputs", lambda call: price.Price(None, None, None, None, False, "none", "low"))
+    monkeypatch.setattr(price, "_by_rule", lambda call, ask: None)
+    monkeypatch.setattr(price, "from_inputs", lambda call: Price(None, None, None, None, False, "none", "low"))
 
 
 @pytest.fixture(autouse=True)

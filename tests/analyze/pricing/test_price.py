@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from ridgeline.analyze.pricing.price import Price, price, price_all
+from ridgeline.analyze.pricing.cost import Price
+from ridgeline.analyze.pricing.price import price, price_all
 from ridgeline.analyze.pricing.rules import attention
 from ridgeline.analyze.pricing.signature import parse
 from tests.sampling import examples

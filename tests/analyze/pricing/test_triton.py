@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ridgeline.analyze.pricing.price import Price, price
+from ridgeline.analyze.pricing.cost import Price
+from ridgeline.analyze.pricing.price import price
 from ridgeline.analyze.pricing.signature import parse
 from tests.analyze.pricing.test_price import BF16, FP32, INT64, priced
 
