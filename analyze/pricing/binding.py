@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ridgeline.analyze.pricing.schemas import NAMESPACE, TRAITS, Argument, Schema, schemas
@@ -18,10 +17,6 @@ many steps as a number says, until the time limit. Operators that crash are not 
 own price (:mod:`ridgeline.analyze.pricing.pricer`)."""
 _UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
 """Operators that take a step for each element along a dimension."""
-
-
-class Unbound(Exception):
-    """The recorded inputs do not fit this overload."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +45,12 @@ class Bound(Arguments):
         """Whether a call on the meta device computes shapes and does nothing else."""
         if TRAITS["kernel"] not in self.schema.traits or self.full_name.startswith(NEVER_CALLED):
             return False
-        operands = [tensor for value in self.arguments.values() for tensor in tensors_of(value)]
-        if not operands and all(argument.name != "device" for argument in self.schema.arguments):
-            return False
-        unrolls = self.full_name.partition(".")[0] in _UNROLLED or self.schema.returns_list
-        return not unrolls or all(size <= MOST_PIECES for tensor in operands for size in tensor.shape)
+        operands = self.arguments.values()
+        if not any(isinstance(value, Tensor) or (isinstance(value, list) and value) for value in operands):
+            return any(argument.name == "device" for argument in self.schema.arguments)
+        if not self.schema.returns_list and self.full_name.partition(".")[0] not in _UNROLLED:
+            return True
+        return all(size <= MOST_PIECES for value in operands for tensor in tensors_of(value) for size in tensor.shape)
 
 
 def bind(call: Call) -> Bound | None:
@@ -68,10 +64,9 @@ def bind(call: Call) -> Bound | None:
     # undefined tensors only where no overload fits without them
     for undefined in (False, True):
         for schema in candidates:
-            try:
-                return Bound(dict(_arguments(schema, call.inputs, undefined=undefined)), schema)
-            except Unbound:
-                continue
+            arguments = _arguments(schema, call.inputs, undefined=undefined)
+            if arguments is not None:
+                return Bound(arguments, schema)
     return None
 
 
@@ -79,20 +74,20 @@ def _full_name(name: str, overload: str) -> str:
     return f"{NAMESPACE}{name}" if overload == "default" else f"{NAMESPACE}{name}.{overload}"
 
 
-def _arguments(schema: Schema, inputs: list[Value], *, undefined: bool) -> Iterator[tuple[str, Value]]:
-    """The inputs by argument name. Raises Unbound if a tensor is missing, or where there can be none.
+def _arguments(schema: Schema, inputs: list[Value], *, undefined: bool) -> dict[str, Value] | None:
+    """The inputs by argument name; None if one does not fit, or if a needed one is missing.
 
     With ``undefined``, a tensor that is not recorded may be an undefined one, as backward operators take; the first
     argument never is.
     """
-    if len(inputs) > len(schema.arguments):
-        raise Unbound
-    for i, (argument, value) in enumerate(zip(schema.arguments, inputs, strict=False)):
-        if not _accepts(argument, value, undefined=undefined and i > 0):
-            raise Unbound
-        yield argument.name, value
-    if any(not argument.has_default and not argument.is_optional for argument in schema.arguments[len(inputs) :]):
-        raise Unbound
+    if not schema.needed <= len(inputs) <= len(schema.arguments):
+        return None
+    arguments = {}
+    for argument, value in zip(schema.arguments, inputs, strict=False):
+        if not _accepts(argument, value, undefined=undefined and bool(arguments)):
+            return None
+        arguments[argument.name] = value
+    return arguments
 
 
 _LISTS = frozenset({"Tensor[]", "Tensor?[]"})

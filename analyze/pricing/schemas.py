@@ -55,12 +55,17 @@ class Schema:
     """Types with their aliases, as in the table: ``Tensor(a!)``."""
 
     @cached_property
+    def needed(self) -> int:
+        """The number of arguments up to the last that must be passed."""
+        return max((i + 1 for i, a in enumerate(self.arguments) if not a.has_default and not a.is_optional), default=0)
+
+    @cached_property
     def is_view(self) -> bool:
         """True if the results only alias arguments, or only an argument's shape changes in place."""
         aliases = [_ALIAS.search(kind) for kind in self.returns]
         return "v" in self.traits or (bool(aliases) and all(alias and not alias[1] for alias in aliases))
 
-    @property
+    @cached_property
     def returns_list(self) -> bool:
         """True if a result is a list, whose length may depend on a number."""
         return any("[" in kind for kind in self.returns)

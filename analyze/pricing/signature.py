@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate, zip_longest
 from operator import mul
 from typing import Any
@@ -139,7 +140,7 @@ class Call:
     measures: dict[str, float] = field(default_factory=dict)
     """Costs that the writer recorded: Inductor's ``kernel_flop`` and ``kernel_num_gb``."""
 
-    @property
+    @cached_property
     def tensors(self) -> list[Tensor]:
         """All tensor operands, lists flattened."""
         return [tensor for value in self.inputs for tensor in tensors_of(value)]
