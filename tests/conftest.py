@@ -57,6 +57,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
+def _start(self: Pricer) -> None:
+    """There is no child."""
+
+
 def _ask(self: Pricer, signature: Signature) -> Price:
     from ridgeline.analyze.pricing.price import price_all
 
@@ -70,6 +74,7 @@ def _asked_here() -> Iterator[pytest.MonkeyPatch]:
         if find_spec("duckdb"):
             from ridgeline.analyze.pricing.pricer import Pricer
 
+            patch.setattr(Pricer, "start", _start)
             patch.setattr(Pricer, "_ask", _ask)
         yield patch
 
@@ -81,6 +86,7 @@ def pricer_process(_asked_here: pytest.MonkeyPatch) -> Iterator[None]:
 
     _asked_here.undo()
     yield
+    _asked_here.setattr(Pricer, "start", _start)
     _asked_here.setattr(Pricer, "_ask", _ask)
 
 

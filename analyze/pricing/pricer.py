@@ -8,7 +8,7 @@ until the pricer's context is left: a first look at a trace of common operators 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ridgeline.analyze.errors import AnalyzeError
@@ -69,25 +69,14 @@ class Pricer:
         Raises :class:`PricingError` if the child ends, or is silent for ``START_LIMIT_S``, before it has imported
         PyTorch.
         """
-        answers: list[Answer] = []
-        ended, is_missing = 0, False
+        signatures = list(signatures)
+        here = []
         for signature in signatures:
-            if answer := self._answered_here(signature):
-                answers.append(answer)
-                continue
-            how = MISSING if is_missing else UNASKED if ended > MOST_RESTARTS else None
-            if how is None:
-                try:
-                    answers.append(Answer(self._ask(signature)))
-                    continue
-                except ImportError:
-                    how, is_missing = MISSING, True
-                except ChildEnded as e:
-                    ended += 1
-                    oom = e.exit_code == OUT_OF_MEMORY
-                    how = f"needed more than {in_words(SPARE_BYTES)} of memory" if oom else str(e)
-            answers.append(Answer(from_inputs(parse(signature)).in_doubles(), how))
-        return answers
+            here.append(self._answered_here(signature))
+            if here[-1] is None:  # PyTorch is imported while the others are answered here
+                self.start()
+        asked = self._answered_there(s for s, answer in zip(signatures, here, strict=True) if answer is None)
+        return [answer or next(asked) for answer in here]
 
     def _answered_here(self, signature: Signature) -> Answer | None:
         """Return the answer that needs no PyTorch, None if it must be asked."""
@@ -95,6 +84,25 @@ class Pricer:
             return Answer(price(parse(signature), leave_open).in_doubles())
         except Unanswered:
             return None
+
+    def _answered_there(self, signatures: Iterable[Signature]) -> Iterator[Answer]:
+        """Yield the child's answer for each signature, or the price by recorded inputs and why it gave none."""
+        ended, unasked = 0, None
+        for signature in signatures:
+            cut_short = unasked
+            if unasked is None:
+                try:
+                    answer = Answer(self._ask(signature))
+                except ImportError:
+                    cut_short = unasked = MISSING
+                except ChildEnded as e:
+                    oom = e.exit_code == OUT_OF_MEMORY
+                    cut_short = f"needed more than {in_words(SPARE_BYTES)} of memory" if oom else str(e)
+                    ended += 1
+                    unasked = UNASKED if ended > MOST_RESTARTS else None
+            if cut_short:
+                answer = Answer(from_inputs(parse(signature)).in_doubles(), cut_short)
+            yield answer
 
     def _ask(self, signature: Signature) -> Price:
         """Return the child's price. Raises as :meth:`price`, ``ImportError`` and :class:`ChildEnded`."""
