@@ -86,16 +86,20 @@ def _results(bound: Bound, ask: Ask) -> list[Tensor] | None:
     rule = find(bound.full_name)
     if rule and rule.outputs and (produced := rule.outputs(bound)) is not None:
         return produced
-    # what must not be called has no answer, whoever is asked
-    if bound.callable:
-        produced = outputs(bound)
-        if produced is None:
-            produced = ask(bound)
-        elif any(t.elements * t.item_bytes >= LARGEST_BYTES for t in produced):
-            produced = None
-        if produced is not None:
-            return produced
+    if bound.callable and (produced := _ours_or_pytorchs(bound, ask)) is not None:
+        return produced
     return rule.otherwise(bound) if rule and rule.otherwise else None
+
+
+def _ours_or_pytorchs(bound: Bound, ask: Ask) -> list[Tensor] | None:
+    """The results by our shapes, else by PyTorch; None if PyTorch would refuse the call."""
+    try:
+        produced = outputs(bound)
+    except ValueError:  # an argument without which PyTorch gives no answer either is not recorded
+        return None
+    if produced is None:
+        return ask(bound)
+    return None if any(t.elements * t.item_bytes >= LARGEST_BYTES for t in produced) else produced
 
 
 def _from_results(call: Call, bound: Bound, produced: list[Tensor]) -> Price:
