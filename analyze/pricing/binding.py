@@ -82,7 +82,7 @@ def _arguments(schema: Schema, inputs: list[Value], *, undefined: bool) -> dict[
     """
     if not schema.needed <= len(inputs) <= len(schema.arguments):
         return None
-    arguments = {}
+    arguments: dict[str, Value] = {}
     for argument, value in zip(schema.arguments, inputs, strict=False):
         if not _accepts(argument, value, undefined=undefined and bool(arguments)):
             return None
