@@ -13,17 +13,9 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.autograd import forward_operators
+from ridgeline.analyze.attribution.attributed import attributed
 from ridgeline.analyze.attribution.labels import step_pattern
-from ridgeline.analyze.attribution.modules import add_modules
-from ridgeline.analyze.attribution.operators import (
-    attribute,
-    build_tree,
-    operator_activities,
-    parse_labels,
-    step_labels,
-)
-from ridgeline.analyze.attribution.origins import find_origins
+from ridgeline.analyze.attribution.operators import Tree, attribute, operator_activities, step_labels
 from ridgeline.analyze.attribution.phases import training_phases
 from ridgeline.analyze.attribution.stacks import add_stacks
 from ridgeline.analyze.attribution.steps import as_one_step
@@ -151,26 +143,25 @@ def _add_trace(
         run.records["warnings"].append({"source": "capture", "message": message})
     # 1. attribution: operator, module and step of every activity
     step = step_pattern(source.step) if source.step is not None else None
-    labels = parse_labels(trace, step)
-    tree = build_tree(trace, labels)
     on_cpu = trace.on_cpu
-    if on_cpu:
+
+    def find(trace: Trace, tree: Tree) -> pl.DataFrame:
+        if not on_cpu:
+            return assign(trace, attribute(trace, tree))
         # prices come first on a CPU: they tell which operators do work and which only call others
         used_prices = price(trace, sorted(set(trace.operators["signature"].to_list())))
         composites = np.array([composite(used_prices.get(i)) for i in range(len(trace.signatures))], dtype=np.int64)
-        activities = assign(trace, operator_activities(trace, tree, composites))
-    else:
-        activities = assign(trace, attribute(trace, tree))
-    parents = tree.operator_parent()
-    origins = find_origins(trace, tree, activities, forward_operators(trace, parents))
-    activities, modules = add_modules(trace, labels, origins, activities)
-    activities, run.frames["stacks"] = add_stacks(trace, origins, activities)
-    activities = activities.with_columns(training_phases(trace, tree, activities)).drop("span")
-    steps = step_labels(trace, tree, labels)
-    annotated = Annotated(trace, activities, steps, parents, modules, run.frames["stacks"])
+        return assign(trace, operator_activities(trace, tree, composites))
+
+    found = attributed(trace, step, find)
+    modules = found.modules
+    activities, run.frames["stacks"] = add_stacks(trace, found.origins, found.activities)
+    activities = activities.with_columns(training_phases(trace, found.tree, activities)).drop("span")
+    steps = step_labels(trace, found.tree, found.labels)
+    annotated = Annotated(trace, activities, steps, found.parents, modules, run.frames["stacks"])
     run.records["devices"] = device_rows_by_rank(run.records["devices"], activities)
     # of a long trace these columns are much memory, and only attribution needs them
-    del tree, origins
+    del found
     trace.frames = trace.frames.clear()
     trace.device = trace.device.select("device")
     trace.launches = trace.launches.drop("correlation", "kernel", strict=False)

@@ -15,10 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.autograd import forward_operators
-from ridgeline.analyze.attribution.modules import add_modules
-from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels
-from ridgeline.analyze.attribution.origins import find_origins
+from ridgeline.analyze.attribution.attributed import attributed
 from ridgeline.analyze.attribution.ranks import Mask
 from ridgeline.analyze.attribution.spans import ROOT, Int64, take
 from ridgeline.analyze.attribution.stacks import add_stacks
@@ -120,16 +117,12 @@ def read_capture(parts: Sequence[Columns], file: CaptureFile) -> Capture:
     # what only a device knows is unknown
     absent = {name: pl.lit(None, dtype=kind) for name, kind in trace.device.schema.items() if name not in nodes.columns}
     trace.device = nodes.with_columns(**absent).filter(pl.Series(is_node)).select(trace.device.columns)
-    labels = parse_labels(trace)
-    tree = build_tree(trace, labels)
-    parents = tree.operator_parent()
-    activities = attribute(trace, tree)
-    origins = find_origins(trace, tree, activities, forward_operators(trace, parents))
-    activities, modules = add_modules(trace, labels, origins, activities)
-    activities, stacks = add_stacks(trace, origins, activities)
+    found = attributed(trace)
+    activities, stacks = add_stacks(trace, found.origins, found.activities)
     trace.frames = trace.frames.clear()
-    teacher = Annotated(trace, activities, {}, parents, modules, stacks)
+    teacher = Annotated(trace, activities, {}, found.parents, found.modules, stacks)
     # of nested calls that make a node, such as a driver's inside a runtime's, the outer one counts
+    tree = found.tree
     nodes_of = np.zeros(len(tree.parent), dtype=bool)
     nodes_of[tree.launch_spans] = is_node
     around = tree.parent[tree.launch_spans]

@@ -28,11 +28,9 @@ from pathlib import Path
 import numpy as np
 
 from ridgeline.analyze.attribution.alignment import Pairs
-from ridgeline.analyze.attribution.autograd import forward_operators
+from ridgeline.analyze.attribution.attributed import attributed
 from ridgeline.analyze.attribution.labels import NOTHING, Label
-from ridgeline.analyze.attribution.modules import add_modules
-from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels, step_labels
-from ridgeline.analyze.attribution.origins import find_origins
+from ridgeline.analyze.attribution.operators import attribute, step_labels
 from ridgeline.analyze.attribution.spans import ROOT, Int64
 from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.pricing.stored_prices import Record
@@ -51,13 +49,10 @@ def read_twin(parts: Sequence[Columns], path: Path, step: re.Pattern[str] | None
     Raises :class:`TraceError`.
     """
     trace = assemble(parts, path)
-    labels = parse_labels(trace, step)
-    tree = build_tree(trace, labels)
-    activities = assign(trace, attribute(trace, tree))
-    parents = tree.operator_parent()
-    origins = find_origins(trace, tree, activities, forward_operators(trace, parents))
-    activities, modules = add_modules(trace, labels, origins, activities)
-    return Annotated(trace, activities, step_labels(trace, tree, labels), parents, modules)
+    found = attributed(trace, step, lambda trace, tree: assign(trace, attribute(trace, tree)))
+    return Annotated(
+        trace, found.activities, step_labels(trace, found.tree, found.labels), found.parents, found.modules
+    )
 
 
 def learn(run: Annotated, twin: Annotated, price: Pricing) -> tuple[Annotated, dict[int, Record]]:
