@@ -11,10 +11,9 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -37,6 +36,7 @@ from ridgeline.analyze.reading.categories import (
 from ridgeline.analyze.reading.events import (
     ABSENT,
     DeviceArgs,
+    ExactEvent,
     Header,
     LaunchArgs,
     OperatorArgs,
@@ -84,7 +84,7 @@ class Half(NamedTuple):
     args: bytes
 
 
-_name, _pid, _tid = (attrgetter(name) for name in ("name", "pid", "tid"))
+_name, _pid, _tid, _ts, _dur = (attrgetter(name) for name in ("name", "pid", "tid", "ts", "dur"))
 _SIGNATURE = tuple(attrgetter(name) for name in ("dims", "types", "strides", "concrete"))
 _MEASURES = ("kernel_num_gb", "kernel_flop")
 _num_gb, _kernel = attrgetter("kernel_num_gb"), attrgetter("kernel")
@@ -103,23 +103,37 @@ class Interned(defaultdict[Any, int]):
         return Interned, (list(self),)
 
 
-def _group() -> dict[str, array[int]]:
-    return defaultdict(partial(array, "q"))
+class Group(dict[str, "array[Any]"]):
+    """Arrays by column: doubles where the name says microseconds, else 64-bit integers."""
+
+    def __missing__(self, name: str) -> array[Any]:
+        values = self[name] = array(type_code(name))
+        return values
+
+
+def type_code(name: str) -> Literal["d", "q"]:
+    """Return the type of a column's array and file: of doubles for microseconds, else of 64-bit integers."""
+    return "d" if name.endswith("_us") else "q"
 
 
 class Columns(msgspec.Struct):
-    """The arrays of one part of a trace. All times are nanoseconds, all arrays of a group have equal length.
+    """The arrays of one part of a trace; all columns of a group have equal length.
 
-    ``counters`` are rows of ``device``, metric, value. Long columns lie in files of 64-bit integers in ``folder``, one
-    file per column, and their arrays are empty.
+    Times are recorded microseconds, ``start_us`` and ``duration_us``, up to the first event whose times no double holds
+    to the nanosecond; from that event on they are nanoseconds, ``start_ns`` and ``duration_ns``.
+
+    ``counters`` are rows of ``device``, metric, value. Long columns lie in files in ``folder``, a file each, and
+    their arrays are empty.
     """
 
-    device: dict[str, array[int]] = msgspec.field(default_factory=_group)
-    launch: dict[str, array[int]] = msgspec.field(default_factory=_group)
-    operator: dict[str, array[int]] = msgspec.field(default_factory=_group)
-    annotation: dict[str, array[int]] = msgspec.field(default_factory=_group)
-    frame: dict[str, array[int]] = msgspec.field(default_factory=_group)
+    device: Group = msgspec.field(default_factory=Group)
+    launch: Group = msgspec.field(default_factory=Group)
+    operator: Group = msgspec.field(default_factory=Group)
+    annotation: Group = msgspec.field(default_factory=Group)
+    frame: Group = msgspec.field(default_factory=Group)
     """Python frames and modules: the events ``python_function`` of ``with_stack`` and ``with_modules``."""
+    is_exact: bool = False
+    """True once times are nanoseconds."""
     counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
     has_kernel_names: bool = False
     """True if a launch names its kernel, as on ROCm."""
@@ -174,7 +188,7 @@ class Columns(msgspec.Struct):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _held(self, group: str) -> int:
-        return len(getattr(self, group).get("start_ns", ()))
+        return len(getattr(self, group).get("name", ()))
 
 
 def read_part(
@@ -258,6 +272,8 @@ def append(columns: Columns, decoded: Decoded) -> None:
     columns.events += len(events) + decoded.malformed
     columns.malformed += decoded.malformed
     columns.replaced.update(decoded.replaced)
+    # the events of a piece have one type
+    columns.is_exact |= bool(events) and isinstance(events[0], ExactEvent)
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
     for event in events:
         if event.ph == "X":
@@ -302,11 +318,15 @@ def _divide_old_operators(groups: dict[str | None, list[AnyEvent]]) -> None:
 # The loops below are C loops of map and extend where they can be: a trace has millions of events.
 
 
-def _append_spans(columns: Columns, group: dict[str, array[int]], events: Sequence[AnyEvent]) -> None:
+def _append_spans(columns: Columns, group: Group, events: Sequence[AnyEvent]) -> None:
     group["name"].extend(map(columns.names.__getitem__, map(_name, events)))
     group["thread"].extend(map(columns.threads.__getitem__, zip(map(_pid, events), map(_tid, events), strict=True)))
-    group["start_ns"].extend([round(e.ts * 1000) for e in events])
-    group["duration_ns"].extend([round(e.dur * 1000) for e in events])
+    if columns.is_exact:
+        group["start_ns"].extend([round(e.ts * 1000) for e in events])
+        group["duration_ns"].extend([round(e.dur * 1000) for e in events])
+    else:
+        group["start_us"].extend(map(_ts, events))
+        group["duration_us"].extend(map(_dur, events))
 
 
 def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:

@@ -30,14 +30,18 @@ class _Place(Struct, gc=False):
 
 EXACT_BELOW_US = 1 << 43
 """Doubles are less than a nanosecond apart below 2^43 microseconds."""
-_WholeUs = Annotated[int, Meta(gt=-EXACT_BELOW_US, lt=EXACT_BELOW_US)]
+LARGEST_TIME_NS = (1 << 61) - 1
+"""A start, a duration and their sum fit 64 bits: 73 years, of a clock that counts from 1970 or from boot."""
+_LARGEST_WHOLE_US = LARGEST_TIME_NS // 1000
+_WholeUs = Annotated[int, Meta(ge=-_LARGEST_WHOLE_US, le=_LARGEST_WHOLE_US)]
 _Us = Annotated[float, Meta(gt=-float(EXACT_BELOW_US), lt=float(EXACT_BELOW_US))]
 
 
 class Event(_Place, gc=False):
     """One entry of ``traceEvents``; ``ts`` and ``dur`` are microseconds with at most three decimals.
 
-    Larger times do not decode: the decoder checks millions of events at no cost, a loop in Python would not.
+    Times that a double does not hold to the nanosecond do not decode: the decoder checks millions of events at no cost,
+    a loop in Python would not. A double holds whole numbers up to 2^53, such as microseconds since 1970.
     """
 
     ts: _WholeUs | _Us = NO_TIME_US
@@ -46,7 +50,7 @@ class Event(_Place, gc=False):
 
 
 class ExactEvent(_Place, gc=False):
-    """An event with time stamps that are too large for a double to hold to the nanosecond."""
+    """An event with time stamps that no double holds to the nanosecond."""
 
     ts: Decimal = Decimal(NO_TIME_US)
     dur: Decimal = Decimal(0)

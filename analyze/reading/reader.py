@@ -23,7 +23,7 @@ from isal import igzip, igzip_lib
 
 from ridgeline.analyze.errors import Broken, TraceError
 from ridgeline.analyze.reading.damaged_gzip import intact_bytes
-from ridgeline.analyze.reading.events import Event, ExactEvent, Header, decode_header
+from ridgeline.analyze.reading.events import LARGEST_TIME_NS, Event, ExactEvent, Header, decode_header
 from ridgeline.analyze.reading.repair import BOM, BYTE_ORDER_MARK, repaired
 
 BLOCK_BYTES = 512 << 10
@@ -33,8 +33,6 @@ LARGEST_TRACE_BYTES = 64 << 30
 """The limit as decompressed, unless ``RIDGELINE_MAX_TRACE_BYTES`` is set: a small gzip file may expand without end."""
 LONGEST_KEY_BYTES = 1 << 10
 """``"traceEvents": [`` with the white space in it."""
-LARGEST_TIME_NS = (1 << 61) - 1
-"""A start, a duration and their sum fit 64 bits: 73 years, of a clock that counts from 1970 or from boot."""
 LARGEST_TIME_US = Decimal(LARGEST_TIME_NS) / 1000
 
 _BETWEEN_EVENTS = re.compile(rb'\}\s*(,)\s*\{\s*"(?:ph|name|cat|pid|ts|args)"')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from ridgeline.analyze.attribution.correlation import correlated
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading.categories import KNOWN
-from ridgeline.analyze.reading.columns import Columns, Interned, Signature
-from ridgeline.analyze.reading.events import ABSENT, Header
+from ridgeline.analyze.reading.columns import Columns, Interned, Signature, type_code
+from ridgeline.analyze.reading.events import ABSENT, EXACT_BELOW_US, Header
 from ridgeline.analyze.reading.halves import pair
 from ridgeline.analyze.reading.timeless import Groups, without_timeless
 
 LARGEST_SUM_NS = float(1 << 62)
 """The limit for the sum of durations, so that sums fit 64 bits."""
 
-_SPAN = ("name", "thread", "start_ns", "duration_ns")
+_TIMES = ("start_ns", "duration_ns")
+_SPAN = ("name", "thread", *_TIMES)
 # Columns whose values may be absent, by group.
 _DEVICE_IDS = ("stream", "correlation", "external_id", "bytes", "graph_id", "graph_node_id")
 _OPERATOR_IDS = ("external_id", "record_id", "sequence", "forward_thread")
@@ -209,7 +210,7 @@ class _Assembly:
         values = np.empty(sum(part.rows(group) for part in self._parts), dtype=np.int32 if kind else np.int64)
         at = 0
         for part, codes in zip(self._parts, self._recode, strict=True):
-            for block in _blocks(part, group, name):
+            for block in column_blocks(part, group, name):
                 values[at : at + len(block)] = codes[kind][block] if kind else block
                 at += len(block)
         series = pl.Series(name, values)
@@ -236,12 +237,29 @@ def _has_device_work(trace: Trace, parts: Sequence[Columns]) -> bool:
     return trace.reading.foreign or of_device or any(map(_OF_WORK.search, called))
 
 
-def _blocks(part: Columns, group: str, name: str) -> Iterator[NDArray[np.int64]]:
-    """Yield the values of a column, in blocks: from memory as a whole, from a file in slices."""
-    path = part.file(group, name)
-    if path is None:
-        yield np.frombuffer(getattr(part, group)[name], dtype=np.int64)
-    elif part.rows(group):
-        with path.open("rb") as file:
-            while len(values := np.fromfile(file, dtype=np.int64, count=_SLICE_ROWS)):
-                yield values
+def column_blocks(part: Columns, group: str, name: str) -> Iterator[NDArray[np.int64]]:
+    """Yield the values of a column as integers, in blocks: from memory as a whole, from a file in slices."""
+    # times begin as doubles, and end as integers if doubles do not hold all of them
+    for column in (name.replace("_ns", "_us"), name) if name in _TIMES else (name,):
+        path, dtype = part.file(group, column), np.dtype(type_code(column))
+        if path is None:
+            of_column: Iterable[NDArray[Any]] = [np.frombuffer(getattr(part, group)[column], dtype=dtype)]
+        else:
+            of_column = _slices(path, dtype) if path.exists() else []
+        for block in of_column:
+            yield nanoseconds(block) if dtype.kind == "f" else block
+
+
+def _slices(path: Path, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    with path.open("rb") as file:
+        while len(values := np.fromfile(file, dtype=dtype, count=_SLICE_ROWS)):
+            yield values
+
+
+def nanoseconds(times_us: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return microseconds as nanoseconds, rounded to even; from ``EXACT_BELOW_US`` on they are whole numbers."""
+    times_ns = np.rint(times_us * 1000).astype(np.int64)
+    large = np.abs(times_us) >= EXACT_BELOW_US
+    if large.any():  # the product is beyond 2^53, where doubles leave integers out
+        times_ns[large] = times_us[large].astype(np.int64) * 1000
+    return times_ns

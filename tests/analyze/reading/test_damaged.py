@@ -69,7 +69,7 @@ def every_flip(data: bytes, positions: Sequence[int], *masks: int) -> Iterator[b
 
 
 def rows(columns: Columns) -> int:
-    return sum(len(group["start_ns"]) for group in (columns.device, columns.launch, columns.operator))
+    return sum(columns.rows(group) for group in ("device", "launch", "operator"))
 
 
 @pytest.mark.parametrize("block_bytes", [256, 1 << 20])

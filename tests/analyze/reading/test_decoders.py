@@ -77,7 +77,7 @@ def test_a_part_that_cannot_stand_alone_is_read_again_in_one(tmp_path: Path, mon
         monkeypatch.setattr(pool, "submit", lambda _: pool._waiting.append((path, [Broken(), Broken()])))  # type: ignore[list-item]
         pool.submit(path)
         (whole,) = pool.take()
-    assert len(whole.device["start_ns"]) == 5
+    assert whole.rows("device") == 5
 
 
 class Broken:

@@ -14,6 +14,7 @@ from ridgeline.analyze.reading import reader
 from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.reader import TraceReader, decode
 from tests.analyze import kineto
+from tests.analyze.reading.decoded import durations_ns, starts_ns
 from tests.sampling import examples
 
 LAYOUTS = ["kineto", "compact"]
@@ -60,7 +61,7 @@ def test_a_cut_inside_a_nested_value_joins_its_pieces(tmp_path: Path, monkeypatc
     nested = kineto.kernel("k", 1.0, 2.0, groups=[{"name": f"group {i}", "ts": 99} for i in range(40)])
     path = kineto.write(tmp_path / "t.json", [nested, kineto.kernel("last", 5.0, 1.0)], "compact")
     columns = read_part(path)
-    assert list(columns.device["start_ns"]) == [1000, 5000]
+    assert starts_ns(columns) == [1000, 5000]
 
 
 def test_a_last_cut_inside_the_last_event_joins_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +69,7 @@ def test_a_last_cut_inside_the_last_event_joins_too(tmp_path: Path, monkeypatch:
     nested = kineto.kernel("k", 1.0, 2.0, groups=[{"name": f"group {i}", "ts": 99} for i in range(9)])
     path = kineto.write(tmp_path / "t.json", [nested], "compact", header={})
     assert len(path.read_bytes()) > 400
-    assert list(read_part(path).device["start_ns"]) == [1000]
+    assert starts_ns(read_part(path)) == [1000]
 
 
 def test_header_keys_may_stand_on_either_side_of_the_events(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_a_time_that_cannot_be_makes_its_event_malformed(tmp_path: Path, field: 
     path.write_text(f'{{"traceEvents": [{odd}, {json.dumps(kineto.kernel("NaN", 5.0, 1.0))}]}}')
     columns = read_part(path)
     assert (columns.events, columns.malformed) == (2, 1)
-    assert (list(columns.device["start_ns"]), list(columns.names)) == ([5000], ["NaN"])
+    assert (starts_ns(columns), list(columns.names)) == ([5000], ["NaN"])
 
 
 @pytest.mark.parametrize("number", [str(1 << 63), str(-(1 << 70)), "NaN", "1e400"])
@@ -118,8 +119,8 @@ def test_an_identifier_beyond_64_bits_is_as_if_it_were_not_recorded(tmp_path: Pa
     event = kineto.kernel("k", 1.0, 1.0, **{field: 77}) | {"tid": "stream 1"}
     text = json.dumps(event).replace("77", number)
     path.write_text(f'{{"traceEvents": [{text}]}}')
-    device = read_part(path).device
-    assert (list(device["start_ns"]), list(device[field.replace("External id", "external_id")])) == ([1000], [-1])
+    columns = read_part(path)
+    assert (starts_ns(columns), list(columns.device[field.replace("External id", "external_id")])) == ([1000], [-1])
 
 
 def test_times_are_exact_nanoseconds_for_small_and_for_epoch_sized_stamps(tmp_path: Path) -> None:
@@ -128,15 +129,30 @@ def test_times_are_exact_nanoseconds_for_small_and_for_epoch_sized_stamps(tmp_pa
     path = tmp_path / "t.json"
     path.write_text(f'{{"traceEvents":[{events}]}}')
     columns = read_part(path)
-    assert list(columns.device["start_ns"]) == [int(Decimal(ts) * 1000) for ts in stamps]
-    assert set(columns.device["duration_ns"]) == {735}
+    assert starts_ns(columns) == [int(Decimal(ts) * 1000) for ts in stamps]
+    assert set(durations_ns(columns)) == {735}
+
+
+def test_times_stay_in_order_where_later_ones_need_more_than_doubles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 64)
+    stamps = ["1.5", "1679055451546825", "1679055451546825.123", "2.001", "-8796093022207.999", "-8796093022208.999"]
+    events = ",".join(f'{{"ph":"X","cat":"kernel","name":"k","ts":{ts},"dur":0.735,"args":{{}}}}' for ts in stamps)
+    path = tmp_path / "t.json"
+    path.write_text(f'{{"traceEvents":[{events}]}}')
+    for folder in (None, tmp_path / "columns"):
+        monkeypatch.setattr("ridgeline.analyze.reading.columns.SPILL_ROWS", 1)
+        part = read_part(path, folder=folder)
+        assert starts_ns(part) == [int(Decimal(ts) * 1000) for ts in stamps]
+        assert durations_ns(part) == [735] * len(stamps)
 
 
 def test_a_malformed_event_is_counted_and_the_others_kept(tmp_path: Path) -> None:
     events = kineto.matmul_step()
     events[3]["ts"] = "soon"
     columns = read_part(kineto.write(tmp_path / "t.json", events))
-    assert (columns.malformed, columns.events, len(columns.operator["start_ns"])) == (1, len(events), 3)
+    assert (columns.malformed, columns.events, columns.rows("operator")) == (1, len(events), 3)
 
 
 def test_sha256_is_of_the_decompressed_bytes(tmp_path: Path) -> None:
@@ -202,5 +218,4 @@ def test_arguments_that_are_not_utf8_are_as_if_they_were_not_recorded(tmp_path: 
     path = tmp_path / "t.json"
     path.write_bytes(b'{"traceEvents": [' + event.replace(b'"odd"', b'"\xc0\xc0"') + b"]}")
     columns = read_part(path)
-    groups = (columns.device, columns.operator, columns.launch)
-    assert [len(group["start_ns"]) for group in groups if group["start_ns"]] == [1]
+    assert [rows for group in ("device", "operator", "launch") if (rows := columns.rows(group))] == [1]

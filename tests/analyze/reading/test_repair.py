@@ -23,6 +23,7 @@ from ridgeline.analyze.reading.repair import (
 )
 from ridgeline.analyze.reading.salvage import salvage
 from tests.analyze import kineto
+from tests.analyze.reading.decoded import starts_ns
 from tests.sampling import examples
 
 
@@ -94,7 +95,7 @@ def written(path: Path, *events: bytes, header: bytes = b"", end: bytes = b', "t
 
 def facts(columns: Columns) -> tuple[list[int], list[int], dict[str, int], int, int]:
     device = columns.device
-    read = (list(device["start_ns"]), list(device["correlation"]))
+    read = (starts_ns(columns), list(device["correlation"]))
     return *read, dict(columns.replaced), columns.events, columns.malformed
 
 
@@ -168,7 +169,7 @@ def test_a_list_of_events_is_the_trace_without_a_header(
     columns = read_part(path)
     assert columns.header
     for group in ("device", "launch", "operator", "annotation"):
-        found, expected = (sorted(getattr(each, group)["start_ns"]) for each in (columns, whole))
+        found, expected = (sorted(starts_ns(each, group)) for each in (columns, whole))
         assert found == expected
     assert (columns.events, columns.header.devices) == (len(events), [])
     for text in (path.read_text()[:-3], path.read_text() + "x"):
