@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -22,19 +23,24 @@ def integers(args: Sequence[Any], name: str) -> list[int]:
     return [ABSENT if value is None else value for value in values] if None in values else values
 
 
+@cache
+def _decoder(struct: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(struct)
+
+
 def decode_args(events: Sequence[AnyEvent], struct: type[T]) -> list[T]:
-    """Decode the arguments of all events in one call, which is fast; if that fails, field by field.
+    """Decode the arguments of all events; if that fails, field by field.
 
     A field of a wrong type is then as if it were not recorded.
     """
-    raw = list(map(attrgetter("args"), events))
+    decode = _decoder(struct).decode
     try:
-        return msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[struct])  # type: ignore[valid-type]
+        return [decode(event.args) for event in events]
     except JSON_ERRORS:
         pass
     fields = msgspec.structs.fields(struct)
     decoded_args = []
-    for recorded in map(decode_object, raw):
+    for recorded in (decode_object(event.args) for event in events):
         values = {}
         for field in fields:
             with suppress(KeyError, *JSON_ERRORS):

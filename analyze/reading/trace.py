@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ridgeline.analyze.attribution.correlation import correlated
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading.categories import KNOWN
-from ridgeline.analyze.reading.columns import Columns, Interned, Signature, type_code
+from ridgeline.analyze.reading.columns import Columns, Interned, Signature, signature, type_code
 from ridgeline.analyze.reading.events import ABSENT, EXACT_BELOW_US, Header
 from ridgeline.analyze.reading.halves import pair
 from ridgeline.analyze.reading.timeless import Groups, without_timeless
@@ -160,7 +160,7 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
         *groups,
         names=names,
         threads=list(assembly.shared["threads"]),
-        signatures=[(str(name), *inputs) for name, *inputs in assembly.shared["signatures"]],
+        signatures=[signature(*recorded) for recorded in assembly.shared["signatures"]],
         header=next(part.header for part in parts if part.header),
         sha256=parts[0].sha256,
         bytes_read=parts[0].bytes_read,
