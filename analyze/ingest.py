@@ -9,8 +9,11 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 from ridgeline.analyze.attribution.labels import step_pattern
@@ -183,7 +186,7 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
         # decoding overlaps with the imports of this process
         if sources[0].trace:
             decoders.submit(sources[0].trace)
-        with sink:
+        with _importing("polars", "ridgeline.analyze.run"), sink:
             loader = _Loader(sink, decoders, pricer, options)
             # a commit costs as much for thirty small runs as for one
             waiting: list[tuple[Source, Result]] = []
@@ -196,6 +199,22 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
                 if is_large or sink.is_full or options.hta:  # HTA's tables refer to a stored run
                     yield from loader.commit(waiting)
             yield from loader.commit(waiting)
+
+
+@contextmanager
+def _importing(*modules: str) -> Iterator[None]:
+    """Import modules in a thread while DuckDB, in native code, opens a warehouse in this one."""
+
+    def run() -> None:
+        for name in modules:
+            with suppress(Exception):  # the import in the main thread raises it again
+                import_module(name)
+
+    import_module("ridgeline.warehouse.database")  # first, since threads take turns in importing
+    thread = Thread(target=run, name="imports", daemon=True)
+    thread.start()
+    yield
+    thread.join()
 
 
 def _decoding_ahead(
@@ -221,6 +240,7 @@ def _decoding_ahead(
         # a source without a trace to decode need not wait for the others
         while queue and (len(decoders) > jobs or not queue[0][0].trace or queue[0][1]):
             yield queue.popleft()
+    decoders.finish()
     yield from queue
 
 

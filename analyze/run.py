@@ -28,7 +28,6 @@ from ridgeline.analyze.cache_model.run_bytes import (
     stored_sequences,
 )
 from ridgeline.analyze.cache_model.sequences import Kernels
-from ridgeline.analyze.companions.capture_folder import describe
 from ridgeline.analyze.companions.counter_files import CounterFile, read_counter_files
 from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.companions.identity import Identity
@@ -49,7 +48,6 @@ from ridgeline.analyze.tables.kernels import kernel_rows
 from ridgeline.analyze.tables.ledger import attribution_account, recording_account
 from ridgeline.analyze.tables.limitations import limitation_rows, roof_rows
 from ridgeline.analyze.tables.operators import operator_rows
-from ridgeline.analyze.tables.predictions import prediction_rows
 from ridgeline.analyze.tables.runs import ceiling_rows, device_rows, device_rows_by_rank, run_row
 from ridgeline.analyze.tables.steps import step_rows
 from ridgeline.analyze.tables.warnings import nothing_read, warning_rows
@@ -114,6 +112,8 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     # last, since until now the trace needed the memory
     run.records["telemetry"] = read_telemetry(source.telemetry, limits) if source.telemetry else []
     if run_json:  # closed forms need the configuration, and compare with the profiled steps
+        from ridgeline.analyze.tables.predictions import prediction_rows  # most traces have no run.json
+
         steps, devices = run.records.get("steps", []), run.records["devices"]
         sheet = devices[0]["datasheet"] if devices else None
         run.records["predictions"], message = prediction_rows(text, steps, run.records["ceilings"], sheet)
@@ -201,6 +201,7 @@ def _learned(
     if (source.twin or source.capture) and matched(annotated.activities).of_kernels:
         # imported here: few traces have these companions, and aligning takes modules that nothing else imports
         if source.capture:
+            from ridgeline.analyze.companions.capture_folder import describe
             from ridgeline.analyze.replays import capture as graph_capture
 
             files, messages = describe(source.capture, tools.limits)

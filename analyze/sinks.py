@@ -43,9 +43,11 @@ class WarehouseSink:
 
     def __enter__(self) -> WarehouseSink:
         from ridgeline.warehouse import connect
-        from ridgeline.warehouse.load import Batch
 
         self.connection = connect(self._path)  # waits for the lock of another process
+        # after that, since it needs polars, which another thread imports meanwhile
+        from ridgeline.warehouse.load import Batch
+
         self._batch = Batch(self.connection)
         try:
             self.connection.execute(f"SET memory_limit = '{self._limits.database_bytes} B'")

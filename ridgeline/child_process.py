@@ -120,6 +120,12 @@ class Child:
         """Return the last line that the child printed since the last request, without the names of folders."""
         return last_line(self._output, self._output_start)
 
+    def stop(self) -> None:
+        """Kill the child and every process of its group without waiting for their end."""
+        if self._process.returncode is None:  # else the group's id may belong to another process by now
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """Kill the child and every process of its group."""
         self._reap()
@@ -128,9 +134,7 @@ class Child:
 
     def _reap(self) -> int:
         """Kill the group, wait for the child and return its exit code."""
-        if self._process.returncode is None:  # else the group's id may belong to another process by now
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        self.stop()
         return self._process.wait()
 
 

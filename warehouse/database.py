@@ -18,7 +18,7 @@ import duckdb
 
 from ridgeline.atomic_file import atomic_directory
 from ridgeline.warehouse import datasheets, migrations
-from ridgeline.warehouse.digests import store_digests
+from ridgeline.warehouse.digests import PROBE, store_digests
 from ridgeline.warehouse.errors import StorageError, WarehouseError
 from ridgeline.warehouse.rollups import KEPT, refresh
 from ridgeline.warehouse.schema.comments import describe
@@ -47,11 +47,14 @@ def connect(path: str | Path, *, read_only: bool = False, external_access: bool 
     read.
     """
     path = Path(path)
-    if not path.exists() and path != IN_MEMORY:
+    is_new = not path.exists() and path != IN_MEMORY
+    if is_new:
         if read_only:
             raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
         _make(path)
     with closed_on_error(_open(path, read_only=read_only, external_access=external_access)) as connection:
+        if is_new:
+            _date(connection)
         _check_schema(connection, path, read_only=read_only)
         add_missing_views(connection, temporary=read_only)
     return connection
@@ -120,13 +123,8 @@ def _make(path: Path) -> None:
             temporary = folder / path.name
             if template.exists():
                 temporary.write_bytes(gzip.decompress(template.read_bytes()))
-            with _open(temporary, read_only=False) as connection:
-                if template.exists():
-                    # The copy gets the present date, and digests by the hash of this DuckDB.
-                    with transaction(connection):
-                        connection.execute("DELETE FROM schema_version")
-                        _finish_schema(connection)
-                else:
+            else:
+                with _open(temporary, read_only=False) as connection:
                     _create_schema(connection)
     except OSError as e:
         raise WarehouseError(f"{path}: cannot be opened: {e.strerror}") from None
@@ -194,6 +192,13 @@ def _create_schema(connection: duckdb.DuckDBPyConnection) -> None:
         values = ", ".join(f"({', '.join('?' for _ in row)})" for row in rows)  # one statement: a tenth of the time
         connection.execute(f"INSERT INTO ceilings VALUES {values}", list(chain.from_iterable(rows)))
         _finish_schema(connection)
+
+
+def _date(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give a new warehouse, a copy of the template, the present date, and digests by the hash of this DuckDB."""
+    connection.execute("UPDATE schema_version SET created_at = ?", [datetime.now(UTC).replace(tzinfo=None)])
+    if connection.execute(f"SELECT 1 FROM digests WHERE probe <> {PROBE} LIMIT 1").fetchone():
+        store_digests(connection)
 
 
 def _finish_schema(connection: duckdb.DuckDBPyConnection) -> None:

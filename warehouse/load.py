@@ -53,7 +53,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, for_lake: bool 
             refresh(connection, [run.run_id], ["kernel_counters"])
             account_prices(connection, [run.run_id], "defined_kernel_groups")
         else:
-            _summarize(connection, [run.run_id])
+            _summarize(connection, [run])
 
 
 class Batch:
@@ -111,7 +111,7 @@ class Batch:
         if runs and not alone:
             try:
                 with self._transaction:
-                    _summarize(self._connection, [run.run_id for run in runs])
+                    _summarize(self._connection, runs)
                 return [None] * len(runs)
             except WarehouseError:
                 raise
@@ -255,10 +255,12 @@ def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
         insert(connection, table, rows, run.run_id)
 
 
-def _summarize(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> None:
+def _summarize(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunRows]) -> None:
     """Write the rollups, then the price accounts that they sum to, then digests of it all; in the caller's
     transaction.
     """
-    refresh(connection, run_ids)
+    run_ids = [run.run_id for run in runs]
+    refresh(connection, run_ids, are_new=True)
     account_prices(connection, run_ids)
-    store_digests(connection, run_ids)
+    filled = {table for run in runs for table, rows in (run.frames | run.records).items() if len(rows)}
+    store_digests(connection, run_ids, [table for table in RUN_TABLES if table in filled | {"ledger"}])

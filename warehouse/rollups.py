@@ -35,27 +35,42 @@ KERNELS_TOGETHER = 1_000_000
 FEW_KERNELS = 20_000
 """Up to this number of kernels, :func:`refresh` evaluates ``placed_kernels`` once, into memory."""
 
+_PLACED = """
+    run_id, class_id, step_id, step_phase, kind, category, family, operator, module, duration_ns, confidence, flops,
+    dram_bytes, dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, roof_time_ns, bound,
+    diagnosis
+"""
+"""The columns of ``placed_kernels`` that rollups read."""
+
 KEPT_TABLES = tuple(f"kept_{view}" for view in KEPT)
 
 
 def refresh(
-    connection: duckdb.DuckDBPyConnection, run_ids: Iterable[str] | None = None, views: Sequence[str] = KEPT
+    connection: duckdb.DuckDBPyConnection,
+    run_ids: Iterable[str] | None = None,
+    views: Sequence[str] = KEPT,
+    *,
+    are_new: bool = False,
 ) -> None:
     """Recompute the kept rows of ``views`` from the facts, for the runs or, if ``run_ids`` is None, for all runs.
 
-    Runs inside the caller's transaction, if there is one.
+    Runs that ``are_new`` have no kept rows to replace. Runs inside the caller's transaction, if there is one.
     """
     if run_ids is None:
         for view in views:
             connection.execute(f"DELETE FROM kept_{view}")
+        are_new = True
         run_ids = [run_id for (run_id,) in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
     for together in _batches(connection, list(run_ids)):
         of_runs = f"WHERE run_id IN ({', '.join('?' * len(together))})"
+        if not are_new:
+            for view in views:
+                connection.execute(f"DELETE FROM kept_{view} {of_runs}", together)
         # The counters first: placed_kernels reads their kept rows.
-        _recompute(connection, [view for view in views if view == "kernel_counters"], of_runs, together)
+        _compute(connection, [view for view in views if view == "kernel_counters"], of_runs, together)
         if others := [view for view in views if view != "kernel_counters"]:
             with _placed_once(connection, of_runs, together):
-                _recompute(connection, others, of_runs, together)
+                _compute(connection, others, of_runs, together)
 
 
 def _batches(connection: duckdb.DuckDBPyConnection, run_ids: list[str]) -> Iterator[list[str]]:
@@ -75,9 +90,8 @@ def _batches(connection: duckdb.DuckDBPyConnection, run_ids: list[str]) -> Itera
     yield batch
 
 
-def _recompute(connection: duckdb.DuckDBPyConnection, views: Iterable[str], of_runs: str, run_ids: list[str]) -> None:
+def _compute(connection: duckdb.DuckDBPyConnection, views: Iterable[str], of_runs: str, run_ids: list[str]) -> None:
     for view in views:
-        connection.execute(f"DELETE FROM kept_{view} {of_runs}", run_ids)
         connection.execute(f"INSERT INTO kept_{view} SELECT * FROM defined_{view} {of_runs}", run_ids)
 
 
@@ -92,7 +106,8 @@ def _placed_once(connection: duckdb.DuckDBPyConnection, of_runs: str, run_ids: l
         yield
         return
     # DuckDB looks up the names in a view's query when the view is used, temporary tables first.
-    connection.execute(f"CREATE TEMP TABLE placed_kernels AS SELECT * FROM main.placed_kernels {of_runs}", run_ids)
+    placed = f"SELECT {_PLACED} FROM main.placed_kernels {of_runs}"
+    connection.execute(f"CREATE TEMP TABLE placed_kernels AS {placed}", run_ids)
     try:
         yield
     finally:

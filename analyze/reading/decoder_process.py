@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +29,6 @@ class Task(NamedTuple):
 
 def main() -> None:
     """Decode until the parent ends."""
-    gc.disable()  # columns have no cycles, and a collection would visit every decoded event
     parent = Parent()
     while True:
         task: Task = parent.receive()

@@ -20,7 +20,8 @@ from ridgeline.analyze.reading.decoder_process import Answer, Task
 from ridgeline.analyze.reading.reader import LARGEST_EVENT_BYTES
 from ridgeline.child_process import Child, ChildEnded
 
-PROGRAM = "from ridgeline.analyze.reading.decoder_process import main; main()"
+PROGRAM = "import gc; gc.disable(); from ridgeline.analyze.reading.decoder_process import main; main()"
+"""Without garbage collection: columns have no cycles, and a collection would visit every decoded event."""
 SPLIT_BYTES = 24 << 20
 """A trace larger than this is divided among the children."""
 CHILD_BYTES = 3 << 20
@@ -44,6 +45,7 @@ class Decoders:
         self._children: list[Child] = []
         self._waiting: deque[tuple[Path, list[Child]]] = deque()
         self._turn = 0
+        self._is_finished = False
 
     def __enter__(self) -> Decoders:
         return self
@@ -79,6 +81,10 @@ class Decoders:
                 owners.append(child)
         self._waiting.append((path, owners))
 
+    def finish(self) -> None:
+        """Let the children end with their last answers: no other trace will be submitted."""
+        self._is_finished = True
+
     def take(self) -> list[Columns]:
         """Return the parts of the trace submitted first. Raises :class:`TraceError` if it cannot be read."""
         path, owners = self._waiting.popleft()
@@ -88,6 +94,9 @@ class Decoders:
                 answers.append(child.receive())
             except ChildEnded as e:
                 answers.append(TraceError(f"{path}: the decoder process {e}: try again with --jobs 1"))
+        if self._is_finished and not self._waiting:  # the system frees their memory while this process goes on
+            for child in self._children:
+                child.stop()
         # a trace that was not divided is damaged; a divided one may have been cut inside an event
         if len(answers) == 1 and isinstance(answers[0], TraceError):
             raise answers[0]

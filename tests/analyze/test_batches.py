@@ -35,9 +35,9 @@ def summarized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many runs each call made rollups of."""
     calls: list[int] = []
 
-    def refresh(connection: Any, run_ids: Sequence[str], *rest: Any) -> None:
+    def refresh(connection: Any, run_ids: Sequence[str], *rest: Any, **options: bool) -> None:
         calls.append(len(run_ids))
-        rollups.refresh(connection, run_ids, *rest)
+        rollups.refresh(connection, run_ids, *rest, **options)
 
     monkeypatch.setattr(loading, "refresh", refresh)
     return calls
