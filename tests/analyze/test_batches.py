@@ -35,7 +35,7 @@ def summarized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many runs each call made rollups of."""
     calls: list[int] = []
 
-    def refresh(connection: Any, run_ids: Sequence[str], *rest: Any, **options: bool) -> None:
+    def refresh(connection: Any, run_ids: Sequence[str], *rest: Any, **options: Any) -> None:
         calls.append(len(run_ids))
         rollups.refresh(connection, run_ids, *rest, **options)
 
