@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -11,9 +12,15 @@ import msgspec
 from msgspec import Raw
 
 from ridgeline.analyze.cache_model.operands import Tensor, view
-from ridgeline.analyze.cache_model.touches import Node, iterations
+from ridgeline.analyze.cache_model.touches import Call, Node, call_of, iterations
 from ridgeline.analyze.companions.size_limit import companion_errors, read_bounded
 from ridgeline.analyze.resources.limits import STANDARD, Limits
+
+
+class _Values(msgspec.Struct, gc=False):
+    values: list[Any] = []
+    shapes: list[Any] = []
+    strides: list[Any] = []
 
 
 class _Attribute(msgspec.Struct, gc=False):
@@ -21,43 +28,58 @@ class _Attribute(msgspec.Struct, gc=False):
     value: Raw = Raw(b"null")
 
 
-class _Values(msgspec.Struct):
-    values: list[Any] = []
-    shapes: list[Any] = []
-    strides: list[Any] = []
-
-
 class _Node(msgspec.Struct, gc=False):
     name: str
-    inputs: Raw = Raw(b"{}")
-    outputs: Raw = Raw(b"{}")
+    inputs: _Values = msgspec.field(default_factory=_Values)
+    outputs: _Values = msgspec.field(default_factory=_Values)
+
+
+class _Attributes(msgspec.Struct, gc=False):
     attrs: list[_Attribute] = []
 
 
 class _File(msgspec.Struct):
-    nodes: list[_Node]
+    nodes: list[Raw]
 
 
-def read_execution_trace(path: Path, ids: Iterable[int] | None = None, limits: Limits = STANDARD) -> dict[int, Node]:
+_ID = re.compile(rb'{"name": ?"rf_id", ?"type": ?"uint64", ?"value": ?([0-9]+)}')
+"""The attribute as PyTorch writes it."""
+
+
+def read_execution_trace(path: Path, ids: Iterable[int] | None = None, limits: Limits = STANDARD) -> dict[int, Call]:
     """Calls by record function id: those with ``ids``, or all. Raises :class:`CompanionError`."""
     with companion_errors(path, "expected an execution trace as PyTorch writes it"):
-        decoded = msgspec.json.decode(read_bounded(path, limits), type=_File)
-        # Ids stay bytes until they are compared, since most nodes are not used.
-        nodes: dict[bytes, _Node] = {}
-        for node in decoded.nodes:
-            number = next((bytes(attribute.value) for attribute in node.attrs if attribute.name == "rf_id"), b"")
-            if number.isdigit():
+        # Nodes stay text until their ids are compared, since most are not used.
+        nodes: dict[bytes, Raw] = {}
+        for node in msgspec.json.decode(read_bounded(path, limits), type=_File).nodes:
+            if number := _record_id(node):
                 nodes[number] = node
         chosen = nodes.keys() if ids is None else nodes.keys() & {b"%d" % number for number in ids}
-        calls = {}
-        for number in chosen:
-            node = nodes[number]
-            inputs, outputs = (msgspec.json.decode(values, type=_Values) for values in (node.inputs, node.outputs))
-            numbers = [value for value in inputs.values if isinstance(value, int)]
-            calls[int(number)] = Node(
-                node.name, list(_tensors(inputs)), list(_tensors(outputs)), iterations(node.name, numbers)
-            )
-        return calls
+        return {int(number): call for number, call in _calls({number: nodes[number] for number in chosen})}
+
+
+def _record_id(node: Raw) -> bytes:
+    """The digits of a node's record function id; none where it has no id."""
+    text = memoryview(node)
+    if match := _ID.search(text):
+        return match[1]
+    if b"rf_id" not in bytes(node):
+        return b""
+    attributes = msgspec.json.decode(node, type=_Attributes).attrs
+    number = next((bytes(attribute.value) for attribute in attributes if attribute.name == "rf_id"), b"")
+    return number if number.isdigit() else b""
+
+
+def _calls(nodes: Mapping[bytes, Raw]) -> Iterator[tuple[bytes, Call]]:
+    forms: dict[Node, Node] = {}
+    decoder = msgspec.json.Decoder(_Node)
+    for number, text in nodes.items():
+        node = decoder.decode(text)
+        numbers = [value for value in node.inputs.values if isinstance(value, int)]
+        inputs, outputs = list(_tensors(node.inputs)), list(_tensors(node.outputs))
+        form, places = call_of(Node(node.name, inputs, outputs, iterations(node.name, numbers)))
+        # equal forms are one object, so that operands compares them by identity
+        yield number, Call(forms.setdefault(form, form), places)
 
 
 def _tensors(recorded: _Values) -> Iterator[Tensor]:

@@ -14,13 +14,13 @@ The profiler records the dimensions, strides and types of inputs, but neither ou
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import count, dropwhile, zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ridgeline.analyze.cache_model.operands import Tensor, view
-from ridgeline.analyze.cache_model.touches import Node, iterations
+from ridgeline.analyze.cache_model.touches import Call, Node, iterations
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.pricing.signature import json_list
 
@@ -40,6 +40,8 @@ _NAMELESS = 1 << 16
 _RECENT = 16
 """The newest results of a size, which are the candidates for an input."""
 
+_Shape = tuple[int, ...]
+
 
 class Recorded(NamedTuple):
     """One operator's call, as the profiler records it; texts are JSON, as in a signature."""
@@ -52,78 +54,162 @@ class Recorded(NamedTuple):
     concrete: bytes = b""
 
 
-@dataclass
 class _Value:
     """The content of a tensor; ``fixed`` for parameters and caches, ``used`` is the number of the last call."""
 
-    shape: tuple[int, ...]
-    bytes: int
-    fixed: bool = False
-    read: bool = False
-    used: int = 0
-    storage: int = 0
+    __slots__ = ("blocks", "bytes", "core", "fixed", "freed", "read", "storage", "used")
 
-    @property
-    def blocks(self) -> int:
+    def __init__(self, size: int, core: _Shape, *, fixed: bool) -> None:
+        self.bytes = size
+        self.blocks = -(-size // _BLOCK_BYTES)
         """Its size in blocks of the allocator."""
-        return -(-self.bytes // _BLOCK_BYTES)
+        self.core = core
+        self.fixed = fixed
+        self.read = self.freed = False
+        self.used = self.storage = 0
 
 
-@dataclass
+class _Input(NamedTuple):
+    """An input of calls that are recorded alike, or their output."""
+
+    layout: tuple[Any, ...]
+    """The fields of its :class:`Tensor`, without the storage."""
+    span: int
+    shape: _Shape
+    core: _Shape
+    """``shape`` without leading ones."""
+    size: tuple[int, int]
+    """The number and the size of its elements."""
+    has_gaps: bool
+    fixed: bool
+    """A weight, cache or table."""
+    fresh: bool
+    """A target that is overwritten whole."""
+    left: bool
+    """The left operand of a product."""
+
+
+class _Record(NamedTuple):
+    """What calls that are recorded alike have in common."""
+
+    operator: str
+    inputs: list[_Input]
+    itemsize: int
+    left: int | None
+    """The position of a product's left operand, if it has one."""
+    mutated: int | None
+    """The position of the input that is the output."""
+    output: _Input | None
+    """A new output."""
+    iterations: int | None
+    forms: dict[tuple[object, ...], Node]
+    """The forms of calls so far, by their storages and output."""
+
+    def call(self, values: Sequence[_Value], output: _Value | None) -> Call:
+        """The call with these values of its inputs and output."""
+        places: dict[int, int] = {}
+        storages = [places.setdefault(value.storage, len(places)) for value in values]
+        key = (*storages, output and (places[output.storage], output.bytes, output.core))
+        if (form := self.forms.get(key)) is None:
+            inputs = [Tensor(storage, *tensor.layout) for storage, tensor in zip(storages, self.inputs, strict=False)]
+            outputs = []
+            if output:
+                size = output.bytes
+                outputs = [Tensor(places[output.storage], 0, size, size, output.core, self.itemsize)]
+            form = self.forms[key] = Node(self.operator, tuple(inputs), tuple(outputs), self.iterations)
+        return Call(form, [(storage, 0) for storage in places])
+
+
 class _State:
-    values: list[_Value] = field(default_factory=list)
-    by_elements: dict[tuple[int, int], list[_Value]] = field(default_factory=dict)
-    """Values that are not fixed, by the number and the size of their elements."""
-    constants: dict[tuple[object, ...], _Value] = field(default_factory=dict)
-    last_left: _Value | None = None
-    """The left operand, if the last call was a product."""
+    """The values so far."""
 
-    def new(self, tensor: Tensor, *, fixed: bool = False) -> _Value:
-        value = _Value(_core(tensor.shape), tensor.span, fixed)
-        self.values.append(value)
+    def __init__(self) -> None:
+        self.newest: deque[_Value] = deque(maxlen=4 * _RECENT)
+        self.by_size: dict[tuple[int, int], deque[_Value]] = {}
+        """The newest values that are not fixed, by the number and the size of their elements."""
+        self.constants: dict[tuple[object, ...], _Value] = {}
+        self.last_left: _Value | None = None
+        """The left operand, if the last call was a product."""
+
+    def new(self, tensor: _Input, *, fixed: bool = False) -> _Value:
+        value = _Value(tensor.span, tensor.core, fixed=fixed)
+        self.newest.append(value)
         if not fixed:
-            self.by_elements.setdefault((math.prod(tensor.shape), tensor.itemsize), []).append(value)
+            same_size = self.by_size.get(tensor.size)
+            if same_size is None:
+                same_size = self.by_size[tensor.size] = deque(maxlen=_RECENT)
+            same_size.append(value)
         return value
 
 
-class _Bound(NamedTuple):
-    operator: str
-    inputs: list[tuple[_Value, Tensor]]
-    outputs: list[_Value]
-    itemsize: int
-    iterations: int | None
+def guess(calls: Sequence[Recorded], records: dict[Recorded, _Record] | None = None) -> list[Call]:
+    """The calls with invented storages; calls must be in the order of their kernels.
 
-    @property
-    def values(self) -> list[_Value]:
-        """Distinct values of inputs and outputs."""
-        return list({id(v): v for v in (*(value for value, _ in self.inputs), *self.outputs)}.values())
-
-
-def guess(calls: Sequence[Recorded]) -> list[Node]:
-    """The calls with invented storages; calls must be in the order of their kernels."""
+    ``records`` keeps the parsed records from one sequence to the next.
+    """
     state = _State()
-    bound = [_bind(state, at, call, _inputs(call)) for at, call in enumerate(calls)]
+    records = {} if records is None else records
+    # Most calls repeat a few hundred records, which are parsed once.
+    records |= {call: _record(call) for call in set(calls) - records.keys()}
+    bound = [(record := records[call], *_bind(state, at, record)) for at, call in enumerate(calls)]
     # Give each value a storage. After its last reader it is free for the next value of its size.
-    last = {id(value): at for at, call in enumerate(bound) for value in call.values}
     free: dict[int, list[int]] = {}
     storages = count(1)
-    for at, each in enumerate(bound):
-        for value in each.values:
+    guessed = []
+    for at, (record, values, output) in enumerate(bound):
+        if output and output not in values:
+            values.append(output)
+        for value in values:
             if not value.storage:
-                freed = [] if value.fixed else free.get(value.blocks, [])
+                freed = None if value.fixed else free.get(value.blocks)
                 value.storage = freed.pop() if freed else next(storages)
-        for value in each.values:
-            if last[id(value)] == at and not value.fixed:
+        guessed.append(record.call(values, output))
+        for value in values:
+            if value.used == at and not value.fixed and not value.freed:
+                value.freed = True
                 free.setdefault(value.blocks, []).append(value.storage)
-    nodes = []
-    for each in bound:
-        inputs = [tensor._replace(storage=value.storage) for value, tensor in each.inputs]
-        outputs = [Tensor(v.storage, 0, v.bytes, v.bytes, v.shape, each.itemsize) for v in each.outputs]
-        nodes.append(Node(each.operator, inputs, outputs, each.iterations))
-    return nodes
+    return guessed
 
 
-def _inputs(call: Recorded) -> list[Tensor]:
+def _record(call: Recorded) -> _Record:
+    name, written = base_name(call.operator), call.operator.endswith("out")
+    tensors = _tensors(call)
+    right = _PRODUCTS.get(name)
+    inputs = [
+        _input(
+            tensor,
+            fixed=i == right or (name in _TABLES and i == 0),
+            fresh=name in _FRESH and i == 0 and tensor.bytes == tensor.span,
+            left=right is not None and i == right - 1,
+        )
+        for i, tensor in enumerate(tensors)
+    ]
+    in_place = name in _IN_PLACE or call.operator.rpartition("::")[2].partition(".")[0].endswith("_")
+    output = None
+    itemsize = tensors[0].itemsize if tensors else 1
+    if not (tensors and (in_place or written)) and call.write_bytes:
+        # It has the rows of a product's left operand, or the shape of an input with as many bytes.
+        size, position = call.write_bytes, len(tensors) if right is None else right
+        same_size = (tensor.shape for tensor in tensors if math.prod(tensor.shape) * tensor.itemsize == size)
+        shape = next(same_size, (size // itemsize,))
+        if 0 < position < len(tensors):
+            rows = tensors[position - 1].shape[:-1]
+            shape = (*rows, size // itemsize // max(math.prod(rows), 1))
+        output = _input(Tensor(0, 0, size, size, shape, itemsize))
+    numbers = [int(text) for text in json_list(call.concrete) or [] if isinstance(text, str) and text.isdecimal()]
+    return _Record(
+        call.operator,
+        inputs,
+        itemsize,
+        right - 1 if right is not None and len(inputs) >= right else None,
+        None if not inputs or output else len(inputs) - 1 if written else 0 if in_place else None,
+        output,
+        iterations(call.operator, numbers),
+        {},
+    )
+
+
+def _tensors(call: Recorded) -> list[Tensor]:
     """Layouts of the inputs that are tensors, those of tensor lists one by one."""
     columns = (json_list(text) or [] for text in (call.dims, call.types, call.strides))
     tensors: list[Tensor] = []
@@ -139,79 +225,75 @@ def _inputs(call: Recorded) -> list[Tensor]:
     return tensors
 
 
-def _bind(state: _State, at: int, call: Recorded, inputs: list[Tensor]) -> _Bound:
-    """The call number ``at`` with a value for each input and output."""
+def _bind(state: _State, at: int, record: _Record) -> tuple[list[_Value], _Value | None]:
+    """The values of the inputs of the call number ``at``, and of its output."""
     values: list[_Value] = []
-    for i, tensor in enumerate(inputs):
-        value = _input_value(state, call.operator, i, tensor, values)
+    for i, tensor in enumerate(record.inputs):
+        value = _input_value(state, at, record.operator, i, tensor)
         value.read, value.used = True, at
         values.append(value)
-    right = _PRODUCTS.get(base_name(call.operator))
-    state.last_left = values[right - 1] if right is not None and len(values) >= right else None
-
-    name = call.operator.rpartition("::")[2].partition(".")[0]
-    mutates = base_name(call.operator) in _IN_PLACE or name.endswith("_") or call.operator.endswith("out")
-    outputs: list[_Value] = []
-    itemsize = inputs[0].itemsize if inputs else 1
-    if values and mutates:
-        outputs = [values[-1] if call.operator.endswith("out") else values[0]]
-        outputs[0].read = False
-    elif call.write_bytes:
-        # It has the rows of a product's left operand, or the shape of an input with as many bytes.
-        size, position = call.write_bytes, len(inputs) if right is None else right
-        same_size = (tensor.shape for tensor in inputs if math.prod(tensor.shape) * tensor.itemsize == size)
-        shape = next(same_size, (size // itemsize,))
-        if 0 < position < len(inputs):
-            rows = inputs[position - 1].shape[:-1]
-            shape = (*rows, size // itemsize // max(math.prod(rows), 1))
-        outputs = [state.new(Tensor(0, 0, size, size, shape, itemsize))]
-        outputs[0].used = at
-    numbers = [int(text) for text in json_list(call.concrete) or [] if isinstance(text, str) and text.isdecimal()]
-    looped = iterations(call.operator, numbers)
-    return _Bound(call.operator, list(zip(values, inputs, strict=True)), outputs, itemsize, looped)
+    state.last_left = None if record.left is None else values[record.left]
+    output = None
+    if record.mutated is not None:
+        output = values[record.mutated]
+        output.read = False
+    elif record.output:
+        output = state.new(record.output)
+        output.used = at
+    return values, output
 
 
-def _input_value(state: _State, operator: str, i: int, tensor: Tensor, earlier_inputs: list[_Value]) -> _Value:
-    """The value that input ``i`` of an operator most likely is; ``earlier_inputs`` are its values so far."""
-    name = base_name(operator)
-    right = _PRODUCTS.get(name)
-    # weights, caches and tables
-    if i == right or (name in _TABLES and i == 0):
+def _input_value(state: _State, at: int, operator: str, i: int, tensor: _Input) -> _Value:
+    """The value that input ``i`` of the call number ``at`` most likely is."""
+    if tensor.fixed:
         return state.new(tensor, fixed=True)
-    if name in _FRESH and i == 0 and tensor.bytes == tensor.span:
+    if tensor.fresh:
         return state.new(tensor)
     # several products of one input, such as the projections of attention
-    if right is not None and i == right - 1 and state.last_left and state.last_left.shape == _core(tensor.shape):
+    if tensor.left and state.last_left and state.last_left.core == tensor.core:
         return state.last_left
-    if value := _matching(state, tensor, earlier_inputs):
+    if value := _matching(state, at, tensor):
         return value
     if tensor.span >= _NAMELESS:
         return state.new(tensor, fixed=i > 0)
     # scalars and small constants, the same at every call
-    key = (operator, i, tensor.shape, tensor.itemsize)
+    key = (operator, i, tensor.shape, tensor.size[1])
     if key not in state.constants:
         state.constants[key] = state.new(tensor, fixed=True)
     return state.constants[key]
 
 
-def _matching(state: _State, tensor: Tensor, earlier_inputs: list[_Value]) -> _Value | None:
-    """An earlier value that an input can be, or None."""
-    free = [v for v in state.values[-4 * _RECENT :] if not any(v is other for other in earlier_inputs)]
-    if tensor.bytes != tensor.span:
-        # A view with gaps is a slice of a longer tensor: the one used last that is not much longer.
+def _matching(state: _State, at: int, tensor: _Input) -> _Value | None:
+    """An earlier value that an input of the call number ``at`` can be, or None; no two inputs are the same value."""
+    if tensor.has_gaps:
+        # A slice of a longer tensor: the one used last that is not much longer.
         longest = tensor.span + tensor.span // 4 + 4096
-        whole = max((v for v in free if tensor.span <= v.bytes <= longest), key=lambda v: v.used, default=None)
-        if whole:
+        free = (v for v in state.newest if v.used != at and tensor.span <= v.bytes <= longest)
+        if whole := max(free, key=lambda v: v.used, default=None):
             return whole
-    same_size = state.by_elements.get((math.prod(tensor.shape), tensor.itemsize), [])[-_RECENT:]
-    candidates = [v for v in same_size if not any(v is other for other in earlier_inputs)]
-    unread = [v for v in candidates if not v.read]
-    same_shape = [v for v in unread if v.shape == _core(tensor.shape)]
-    if unread:
-        return same_shape[-1] if same_shape else unread[0]
-    return max(candidates, key=lambda v: v.used, default=None)
+    last_used = oldest_unread = None
+    for value in reversed(state.by_size.get(tensor.size, ())):
+        if value.used == at:  # an earlier input of this call
+            continue
+        if not value.read:
+            if value.core == tensor.core:
+                return value
+            oldest_unread = value
+        if last_used is None or value.used >= last_used.used:
+            last_used = value
+    return oldest_unread or last_used
 
 
-def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """``shape`` without leading ones."""
-    return tuple(dropwhile(lambda size: size == 1, shape))
+def _input(tensor: Tensor, *, fixed: bool = False, fresh: bool = False, left: bool = False) -> _Input:
+    shape = tensor.shape
+    return _Input(
+        tensor[1:],
+        tensor.span,
+        shape,
+        tuple(dropwhile(lambda size: size == 1, shape)),
+        (math.prod(shape), tensor.itemsize),
+        tensor.bytes != tensor.span,
+        fixed,
+        fresh,
+        left,
+    )

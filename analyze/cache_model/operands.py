@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from ridgeline.analyze.pricing.signature import dense_strides
@@ -19,6 +21,10 @@ SCHEMA = pl.Schema(
         "shared": pl.Boolean,
     }
 )  # fmt: skip
+
+
+Place = tuple[int, int]
+"""A storage and an offset in it, in bytes."""
 
 
 class Tensor(NamedTuple):
@@ -79,3 +85,31 @@ def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int]
 def frame(touches: Iterable[tuple[int, Touch]]) -> pl.DataFrame:
     """The operands of kernels as a frame, in the order the kernels come and use them."""
     return pl.DataFrame([(kernel, *touch) for kernel, touch in touches], schema=SCHEMA, orient="row")
+
+
+def repeated(
+    kernels: Sequence[int],
+    used: Sequence[int],
+    templates: Sequence[Sequence[Touch]],
+    first_places: Sequence[int],
+    places: Sequence[Place],
+) -> pl.DataFrame:
+    """The operands of ``kernels`` as :func:`frame` returns them.
+
+    Each kernel has the number of the template that it ``used`` and of its first place. The storages of a template's
+    touches are numbers of places, from the kernel's first, and their offsets are added to those of the places.
+    """
+    sizes = np.array([len(touches) for touches in templates], dtype=np.int64)
+    template = np.array(used, dtype=np.int64)
+    counts = sizes[template]
+    # each touch's position among those of its kernel, then among those of all templates
+    position = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    position += np.repeat((sizes.cumsum() - sizes)[template], counts)
+    touched = frame((0, touch) for touches in templates for touch in touches)[position]
+    place = touched["storage"].to_numpy() + np.repeat(np.array(first_places, dtype=np.int64), counts)
+    storage, offset = np.fromiter(chain.from_iterable(places), dtype=np.int64).reshape(-1, 2)[place].T
+    return touched.with_columns(
+        kernel=pl.Series(np.repeat(np.array(kernels, dtype=np.int64), counts)),
+        storage=pl.Series(storage),
+        offset=pl.col("offset") + pl.Series(offset),
+    )

@@ -24,7 +24,7 @@ from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess
 from ridgeline.analyze.cache_model.predict import predict
 from ridgeline.analyze.cache_model.sequences import Device, Kernels, equal_sequences, sequence_id
-from ridgeline.analyze.cache_model.touches import Node, addresses, operands
+from ridgeline.analyze.cache_model.touches import Call, Node, addresses, operands
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.reading.trace import Trace
@@ -75,7 +75,7 @@ def known_devices(rows: Iterable[Mapping[str, Any]], places: Mapping[int, tuple[
     return {number: by_place[place] for number, place in places.items() if place in by_place}
 
 
-_Calls = Callable[[pl.DataFrame], dict[int, Node]]
+_Calls = Callable[[pl.DataFrame], dict[int, Call]]
 """Returns the calls of kernels by number; the kernels of each sequence are consecutive."""
 
 
@@ -86,13 +86,15 @@ def from_execution_trace(kernels: Kernels, trace: Trace, path: Path, limits: Lim
         """The name without its overload, which only one of the two writers records."""
         return operator.partition(".")[0]
 
-    def calls(rows: pl.DataFrame) -> dict[int, Node]:
+    def calls(rows: pl.DataFrame) -> dict[int, Call]:
         used = rows["operator"].drop_nulls().unique().sort()
         columns = zip(used, *trace.operators[used].select("record_id", "name"), strict=True)
         requested = {call: (record, trace.names[name]) for call, record, name in columns if record is not None}
-        nodes = read_execution_trace(path, {record for record, _ in requested.values()}, limits)
-        matched = {call: (nodes.get(record), name) for call, (record, name) in requested.items()}
-        return {call: node for call, (node, name) in matched.items() if node and bare(node.operator) == bare(name)}
+        recorded = read_execution_trace(path, {record for record, _ in requested.values()}, limits)
+        matched = {number: (recorded.get(record), name) for number, (record, name) in requested.items()}
+        return {
+            number: call for number, (call, name) in matched.items() if call and bare(call.form.operator) == bare(name)
+        }
 
     return _model(kernels, calls, "execution_trace")
 
@@ -103,28 +105,39 @@ def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Mod
     There are no bytes where an operator's price is uncertain, or where it uses unknown parts of its tensors.
     """
 
-    def uses_all(node: Node, price: Mapping[str, Any] | None) -> bool:
+    records: dict[int, Recorded] = {}
+    parsed: dict[Recorded, Any] = {}
+    usable: dict[tuple[int, int], bool] = {}
+
+    def recorded(code: int) -> Recorded:
+        if code not in records:
+            operator, dims, types, strides, concrete = kernels.signatures[code]
+            writes = (kernels.prices.get(code) or {}).get("write_bytes")
+            size = None if writes is None else round(writes)
+            records[code] = Recorded(operator, dims, types, strides, size, concrete)
+        return records[code]
+
+    def uses_all(form: Node, code: int) -> bool:
+        price = kernels.prices.get(code)
         if not price or price["confidence"] != "high" or price["read_bytes"] is None or price["write_bytes"] is None:
             return False
         moved = price["read_bytes"] + price["write_bytes"]
-        tensors = sum(tensor.bytes for tensor in (*node.inputs, *node.outputs))
-        return addresses(node.operator) or tensors <= _MOST_UNUSED * moved
+        tensors = sum(tensor.bytes for tensor in (*form.inputs, *form.outputs))
+        return addresses(form.operator) or tensors <= _MOST_UNUSED * moved
 
-    def calls(rows: pl.DataFrame) -> dict[int, Node]:
-        nodes: dict[int, Node] = {}
-        recorded_rows = rows.drop_nulls(["operator", "signature"])
+    def calls(rows: pl.DataFrame) -> dict[int, Call]:
+        guessed: dict[int, Call] = {}
+        recorded_rows = rows.drop_nulls(["operator", "signature"]).select("sequence", "operator", "signature")
         for step in recorded_rows.partition_by("sequence", maintain_order=True):
             first = step.unique("operator", keep="first", maintain_order=True)
-            recorded = []
-            prices = [kernels.prices.get(code) for code in first["signature"].to_list()]
-            for code, price in zip(first["signature"].to_list(), prices, strict=True):
-                operator, dims, types, strides, concrete = kernels.signatures[code]
-                writes = (price or {}).get("write_bytes")
-                size = None if writes is None else round(writes)
-                recorded.append(Recorded(operator, dims, types, strides, size, concrete))
-            guessed = zip(first["operator"].to_list(), guess(recorded), prices, strict=True)
-            nodes |= {call: node for call, node, price in guessed if uses_all(node, price)}
-        return nodes
+            operators, codes = first["operator"].to_list(), first["signature"].to_list()
+            for number, code, call in zip(operators, codes, guess([*map(recorded, codes)], parsed), strict=True):
+                key = code, id(call.form)
+                if key not in usable:
+                    usable[key] = uses_all(call.form, code)
+                if usable[key]:
+                    guessed[number] = call
+        return guessed
 
     return _model(kernels, calls, "recorded_shapes", recall)
 
@@ -165,12 +178,7 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
     numbers = np.repeat(np.arange(len(sequences)), [len(rows) for rows in sequences])
     at = np.concatenate(sequences)
     rows = kernels.rows[at].with_columns(row=pl.Series(at), sequence=pl.Series(numbers))
-    nodes = {
-        call: node
-        for call, node in calls(rows).items()
-        if (tensors := [*node.inputs, *node.outputs])
-        and all(tensor.offset + tensor.span <= LARGEST_OPERAND_BYTES for tensor in tensors)
-    }
+    known = _within_memory(calls(rows))
     # A memset before a product, say, does not touch the operands of its operator; that of a fill does.
     fills = [code for code, signature in enumerate(kernels.signatures) if base_name(signature[0]) in _FILLS]
     works = (rows["category"] != _MEMSET) | rows["signature"].is_in(fills).fill_null(False)
@@ -184,17 +192,29 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
     left_out = 0
     for device, properties in kernels.devices.items():
         mine = rows.filter(pl.col("device") == device)
-        touched = operands(mine, nodes, properties.multiprocessors)
+        touched = operands(mine, known, properties.multiprocessors)
         # Keep the steps with the smallest operands, MOST_BYTES together at most.
         spans = touched.group_by("kernel").agg(pl.col("span").cast(pl.Float64).sum())
         by_step = mine.join(spans, on="kernel", how="left").group_by("step").agg(pl.col("span").sum())
         smallest = by_step.sort("span", "step").filter(pl.col("span").cum_sum() <= MOST_BYTES)
         kept = mine.join(smallest, on="step", how="semi")
-        left_out += len(mine) - len(kept)
         predicted = predict(kept, touched, properties.l2_bytes)
-        predicted = predicted.filter(kept["call"].is_in(list(nodes)).fill_null(False))
+        left_out += len(mine) - len(kept) + int(predicted["dram_read_bytes"].is_nan().sum())
+        predicted = predicted.filter(kept["call"].is_in(list(known)).fill_null(False))
         values[:, predicted["kernel"].to_numpy()] = predicted.select("dram_read_bytes", "dram_write_bytes").to_numpy().T
     return left_out
+
+
+def _within_memory(calls: Mapping[int, Call]) -> dict[int, Call]:
+    """The calls that have tensors, none of which ends beyond any device's memory."""
+    forms = {id(call.form): call.form for call in calls.values()}
+    tensors = {number: (*form.inputs, *form.outputs) for number, form in forms.items()}
+    spans = {number: max(tensor.span for tensor in parts) for number, parts in tensors.items() if parts}
+
+    def end(call: Call) -> int:
+        return max(offset for _, offset in call.places) + spans[id(call.form)]
+
+    return {number: call for number, call in calls.items() if call.places and end(call) <= LARGEST_OPERAND_BYTES}
 
 
 def stored_sequences(connection: duckdb.DuckDBPyConnection, identifiers: Sequence[str]) -> SequenceBytes:

@@ -58,23 +58,28 @@ def equal_sequences(kernels: Kernels) -> list[list[Int64]]:
     # Codes in the order of the names do not depend on the order of the events.
     code = pl.Series(kernels.names, dtype=pl.String).rank("dense").cast(pl.Int64)
     # by signature code, with an entry at the end for kernels without one
-    elements = pl.Series("elements", [*(_elements(signature[1]) for signature in kernels.signatures), 0.0])
-    embeds = pl.Series("embeds", [*(base_name(name) == "embedding" for name, *_ in kernels.signatures), False])
     signature = rows["signature"].fill_null(len(kernels.signatures))
+    sizes = [0.0] * (len(kernels.signatures) + 1)
+    embedding = [False] * len(sizes)
+    for used in rows["signature"].drop_nulls().unique().to_list():
+        name, dims, *_ = kernels.signatures[used]
+        sizes[used], embedding[used] = _elements(dims), base_name(name) == "embedding"
+    elements, embeds = pl.Series("elements", sizes), pl.Series("embeds", embedding)
     rows = rows.with_columns(
         code.gather(rows["name"]).alias("name"), elements.gather(signature), embeds.gather(signature)
     )
     groups: dict[tuple[object, ...], list[Int64]] = {}
     for (device, step), part in rows.partition_by("device", "step", as_dict=True, maintain_order=True).items():
-        names, sizes, embedding, at = (part[column].to_numpy() for column in ("name", "elements", "embeds", "row"))
+        columns = ("name", "elements", "embeds", "row")
+        names, elements_of, embedding_at, at = (part[column].to_numpy() for column in columns)
         cuts = [slice(None)]
         if step is None:
             # Without steps, cut at the first of the embeddings with which each forward of a model begins.
-            positions = np.flatnonzero(embedding)
+            positions = np.flatnonzero(embedding_at)
             first = positions[np.diff(positions, prepend=-_APART) >= _APART]
             cuts = [slice(*bounds) for bounds in pairwise(np.unique([0, *first, len(part)]).tolist())]
         for cut in cuts:
-            size = round(math.log1p(float(sizes[cut].sum())) / _SAME_SIZE)
+            size = round(math.log1p(float(elements_of[cut].sum())) / _SAME_SIZE)
             key = kernels.devices[device], names[cut].tobytes(), size
             groups.setdefault(key, []).append(at[cut].astype(np.int64))
     return list(groups.values())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
 
-from ridgeline.analyze.cache_model.operands import SECTOR_BYTES, Tensor, Touch, frame
+from ridgeline.analyze.cache_model.operands import SECTOR_BYTES, Place, Tensor, Touch, repeated
 from ridgeline.analyze.cache_model.tiles import (
     Product,
     blocks,
@@ -43,42 +42,108 @@ class Node(NamedTuple):
     """An operator's call: its input and output tensors on the device, in order."""
 
     operator: str
-    inputs: list[Tensor]
-    outputs: list[Tensor]
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
     iterations: int | None = None
     """Iterations of the loop of a generated kernel."""
 
 
-def operands(kernels: pl.DataFrame, calls: Mapping[int, Node], sms: int = 132) -> pl.DataFrame:
+class Call(NamedTuple):
+    """An operator's call, as a form that calls share which differ only in the places of their tensors."""
+
+    form: Node
+    """The storages of its tensors are positions in ``places``, their offsets 0."""
+    places: Sequence[Place]
+
+    def node(self) -> Node:
+        """The call with the storages and offsets of its tensors."""
+
+        def placed(tensor: Tensor) -> Tensor:
+            storage, offset = self.places[tensor.storage]
+            return tensor._replace(storage=storage, offset=offset)
+
+        inputs, outputs = map(placed, self.form.inputs), map(placed, self.form.outputs)
+        return self.form._replace(inputs=list(inputs), outputs=list(outputs))
+
+
+def call_of(node: Node) -> Call:
+    """The call as its form and its places."""
+    places: dict[Place, int] = {}
+    inputs, outputs = (
+        tuple([Tensor(places.setdefault(tensor[:2], len(places)), 0, *tensor[2:]) for tensor in tensors])
+        for tensors in (node.inputs, node.outputs)
+    )
+    return Call(Node(node.operator, inputs, outputs, node.iterations), list(places))
+
+
+def operands(kernels: pl.DataFrame, calls: Mapping[int, Call], sms: int = 132) -> pl.DataFrame:
     """The operands of all kernels, as :func:`predict` takes them.
 
     ``kernels`` has ``kernel``, ``name`` and ``call``, the key of its operator's call in ``calls`` or null. Give no call
     to a kernel that fills memory for another operator (a memset before a product): its operands are unknown. ``sms`` is
     the number of multiprocessors, which decides the size of a wave of tiles.
     """
-    of_kernels: list[tuple[int, Touch]] = []
+    parts = _launches_of_parts(kernels, calls)
     before: dict[int, str] = {}
-    iterators = kernels.filter(pl.col("name").str.contains_any(_ITERATORS))
-    launches = Counter(iterators.select("call", "name").iter_rows())
-    launched: Counter[tuple[int, str]] = Counter()
-    for kernel, name, call in kernels.select("kernel", "name", "call").iter_rows():
-        if node := calls.get(call):
-            too_long = any(tensor.span > _MOST_ADDRESSED for tensor in (*node.inputs, *node.outputs))
-            parts = max(launches[call, name], 1) if too_long else 1
-            at = launched[call, name]
-            for touch in touches(node, name, before.get(call, ""), sms):
-                if parts > 1:  # each launch touches its part
-                    start, end = (touch.span * i // parts for i in (at, at + 1))
-                    size = touch.bytes * (at + 1) // parts - touch.bytes * at // parts
-                    touch = touch._replace(offset=touch.offset + start, span=end - start, bytes=size)
-                of_kernels.append((kernel, touch))
-            launched[call, name] += 1
-            before[call] = name
-    return frame(of_kernels)
+    # Kernels of one name and of calls of one form touch the same pieces of their places.
+    templates: dict[tuple[object, ...], int] = {}
+    pieces: list[list[Touch]] = []
+    first_places: dict[int, int] = {}
+    places: list[Place] = []
+    numbers: list[int] = []
+    used: list[int] = []
+    starts: list[int] = []
+    for kernel, name, number in kernels.select("kernel", "name", "call").iter_rows():
+        if (call := calls.get(number)) is None:
+            continue
+        part = parts.get(kernel, (0, 1))
+        key = id(call.form), name, before.get(number), part
+        if (template := templates.get(key)) is None:
+            template = templates[key] = len(pieces)
+            pieces.append(_part(touches(call.form, name, before.get(number, ""), sms), *part))
+        if (start := first_places.get(number)) is None:
+            start = first_places[number] = len(places) - PARTIAL_SUMS
+            places += [(PARTIAL_SUMS, 0), *call.places]
+        numbers.append(kernel)
+        used.append(template)
+        starts.append(start)
+        before[number] = name
+    return repeated(numbers, used, pieces, starts, places)
+
+
+def _launches_of_parts(kernels: pl.DataFrame, calls: Mapping[int, Call]) -> dict[int, tuple[int, int]]:
+    """For each kernel of an operator that is launched part by part: the number of the launch, and of the launches."""
+    forms = {id(call.form): call.form for call in calls.values()}
+    tensors = {number: (*form.inputs, *form.outputs) for number, form in forms.items()}
+    too_long = {number for number, parts in tensors.items() if any(tensor.span > _MOST_ADDRESSED for tensor in parts)}
+    if not too_long:
+        return {}
+    long = pl.Series([number for number, call in calls.items() if id(call.form) in too_long])
+    launches = kernels.filter(pl.col("call").is_in(long), pl.col("name").str.contains_any(_ITERATORS)).select(
+        "kernel", pl.int_range(pl.len()).over("call", "name"), count=pl.len().over("call", "name")
+    )
+    return {kernel: (at, count) for kernel, at, count in launches.iter_rows()}
+
+
+def _part(touched: list[Touch], at: int, parts: int) -> list[Touch]:
+    """The part of the operands that launch number ``at`` of ``parts`` touches."""
+    if parts < 2:
+        return touched
+    return [
+        touch._replace(
+            offset=touch.span * at // parts,
+            span=touch.span * (at + 1) // parts - touch.span * at // parts,
+            bytes=touch.bytes * (at + 1) // parts - touch.bytes * at // parts,
+        )
+        for touch in touched
+    ]
 
 
 def touches(call: Node, kernel: str, before: str, sms: int) -> list[Touch]:
-    """The distinct operands of a ``kernel`` of an operator's call; ``before`` is the call's previous kernel."""
+    """The distinct operands of a ``kernel`` of an operator's call; ``before`` is the call's previous kernel.
+
+    The storages of the call's tensors may be numbers of places, as in a :class:`Call`.
+    """
     name = base_name(call.operator)
     if combines_parts(kernel):
         touched: Iterable[Touch] = map(_write, call.outputs)

@@ -19,7 +19,7 @@ import pytest
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess
 from ridgeline.analyze.cache_model.predict import predict
-from ridgeline.analyze.cache_model.touches import Node, operands
+from ridgeline.analyze.cache_model.touches import Call, operands
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.reading.columns import Signature
 
@@ -38,9 +38,9 @@ class Capture:
     """The operator of each kernel."""
     counted: pl.DataFrame
 
-    def compare(self, nodes: dict[int, Node]) -> pl.DataFrame:
+    def compare(self, calls: dict[int, Call]) -> pl.DataFrame:
         """Predicted and counted bytes of the first step's kernels."""
-        predicted = predict(self.kernels, operands(self.kernels, nodes), L2_BYTES)
+        predicted = predict(self.kernels, operands(self.kernels, calls), L2_BYTES)
         moved = predicted["dram_read_bytes"] + predicted["dram_write_bytes"]
         return self.counted.with_columns(
             predicted=moved[: len(self.counted)], family=self.kernels["family"][: len(self.counted)]
@@ -125,9 +125,9 @@ def test_without_an_execution_trace(capture: Capture) -> None:
         recorded.append((call["name"], dims, types, strides, concrete))
     distinct = list(dict.fromkeys(recorded))
     prices = dict(zip(distinct, writes(distinct), strict=True))
-    nodes = guess([Recorded(*signature[:4], prices[signature].write_bytes) for signature in recorded])
+    guessed = guess([Recorded(*signature[:4], prices[signature].write_bytes) for signature in recorded])
     ids = [call["args"]["Record function id"] for call in unique.values()]
-    compared = capture.compare(dict(zip(ids, nodes, strict=True)))
+    compared = capture.compare(dict(zip(ids, guessed, strict=True)))
     assert abs(relative(compared)) <= 0.05
     assert abs(families(compared)["matmul"]) <= 0.05
     assert spearman(compared) > 0.8

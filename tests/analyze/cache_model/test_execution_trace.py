@@ -46,7 +46,7 @@ def test_tensors_on_the_device_by_call(tmp_path: Path, compress: bool) -> None:
     text = json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": [CAT, HOST]}).encode()
     path.write_bytes(gzip.compress(text) if compress else text)
     inputs = [Tensor(1, 0, 16, 16, (2, 4), 2), Tensor(2, 8, 12, 12, (2, 2), 2)]
-    assert read_execution_trace(path) == {
+    assert {number: call.node() for number, call in read_execution_trace(path).items()} == {
         7: Node("aten::cat", inputs, [Tensor(3, 0, 24, 24, (2, 6), 2)]),
         8: Node("aten::item", [], []),
     }

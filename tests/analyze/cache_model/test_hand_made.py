@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from ridgeline.analyze.cache_model.lru import Policy
 from ridgeline.analyze.cache_model.operands import Touch, frame
+from ridgeline.analyze.cache_model.policy import Policy
 from ridgeline.analyze.cache_model.predict import predict
 
 MIB = 1 << 20

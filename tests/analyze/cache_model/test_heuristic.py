@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess
-from ridgeline.analyze.cache_model.touches import Node
+from ridgeline.analyze.cache_model.touches import Call
 
 BF16 = "c10::BFloat16"
 
@@ -17,7 +17,8 @@ def recorded(operator: str, *shapes: list[int], writes: int | None = None) -> Re
     return Recorded(operator, dims, types, steps, writes)
 
 
-def storages(nodes: list[Node]) -> list[tuple[list[int], list[int]]]:
+def storages(calls: list[Call]) -> list[tuple[list[int], list[int]]]:
+    nodes = [call.node() for call in calls]
     return [([t.storage for t in node.inputs], [t.storage for t in node.outputs]) for node in nodes]
 
 
@@ -52,4 +53,4 @@ def test_memory_of_the_dead_is_used_again() -> None:
 
 def test_lists_and_odd_records() -> None:
     lists = Recorded("aten::cat", b"[[[2,4],[2,4]],[]]", b'["TensorList","Scalar"]', b"[[[4,1],[4,1]],[]]", 32)
-    assert [len(node.inputs) for node in guess([lists, Recorded("aten::x", b"", b"", b"", None)])] == [2, 0]
+    assert [len(call.form.inputs) for call in guess([lists, Recorded("aten::x", b"", b"", b"", None)])] == [2, 0]

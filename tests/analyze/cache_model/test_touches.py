@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ridgeline.analyze.cache_model.operands import Tensor, Touch, view
-from ridgeline.analyze.cache_model.touches import PARTIAL_SUMS, Node, operands
+from ridgeline.analyze.cache_model.touches import PARTIAL_SUMS, Node, call_of, operands
 
 SQUARE = "nvjet_sm90_tst_192x192_64x4_2x1_v_bz_coopB_TNN"
 SPLIT = "nvjet_sm90_tst_64x8_64x16_2x1_v_bz_splitK_TNT"
@@ -18,7 +18,7 @@ def dense(storage: int, *shape: int, itemsize: int = 2) -> Tensor:
 def touched(operator: str, inputs: list[Tensor], outputs: list[Tensor], *kernels: str) -> list[list[Touch]]:
     names = kernels or ("kernel",)
     frame = pl.DataFrame({"kernel": range(len(names)), "name": names, "call": [1] * len(names)})
-    found = operands(frame, {1: Node(operator, inputs, outputs)})
+    found = operands(frame, {1: call_of(Node(operator, inputs, outputs))})
     return [[Touch(*row[1:]) for row in found.rows() if row[0] == kernel] for kernel in range(len(names))]
 
 
@@ -120,7 +120,7 @@ def test_a_generated_kernel_touches_of_a_table_what_its_loop_can() -> None:
     table, few, rows = dense(1, 126464, 4096), dense(2, 32, 4096), dense(3, 32, 4096)
     frame = pl.DataFrame({"kernel": [0], "name": ["triton_red_fused_1"], "call": [1]})
     node = Node("triton_red_fused_1", [table, few, rows], [], iterations=32 * 4096)
-    assert operands(frame, {1: node})["bytes"].to_list() == [262144, 262144, 262144]
+    assert operands(frame, {1: call_of(node)})["bytes"].to_list() == [262144, 262144, 262144]
 
 
 def test_what_combines_parts_of_attention_reads_no_keys() -> None:
