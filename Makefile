@@ -56,7 +56,7 @@ endef
 $(INSTALLED): pyproject.toml
 	@echo 'Installing into $(VENV): torch, transformers, DuckDB, Polars, Plotly, HolisticTraceAnalysis and what they need;'
 	@echo 'to download are 3.2 GB with torch for CUDA, 0.4 GB with torch for the CPU'
-	$(INSTALL) .
+	$(INSTALL) '.[all]'
 	@touch $@
 
 $(TESTABLE): pyproject.toml

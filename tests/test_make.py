@@ -20,12 +20,12 @@ if [ "$1 $2" = "-m venv" ]; then
 fi
 """
 VENV = "python -m venv .venv"
-BASE = "python -m pip install -e ."
+ALL = "python -m pip install -e .[all]"
 DEV = "python -m pip install -e .[dev]"
 DEMO = "ridgeline demo --out demo"
 CHECK = ["ruff check .", "ruff format --check .", "mypy --strict"]
 HINT = "make TORCH=cpu demo"
-UV = ["python -m pip install uv", "uv pip install --python .venv/bin/python --torch-backend cpu -e ."]
+UV = ["python -m pip install uv", "uv pip install --python .venv/bin/python --torch-backend cpu -e .[all]"]
 
 Make = Callable[..., tuple[list[str], str]]
 
@@ -61,7 +61,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def test_the_demo_installs_what_it_runs_with_and_tests_the_rest(make: Make) -> None:
-    assert make("demo")[0] == [VENV, BASE, DEMO]
+    assert make("demo")[0] == [VENV, ALL, DEMO]
     assert make("demo")[0] == [DEMO]
     assert make("check")[0] == [VENV, DEV, *CHECK]
     assert make("demo")[0] == [DEMO]
@@ -75,12 +75,12 @@ def test_tests_install_once_what_a_demo_needs_as_well(make: Make) -> None:
 
 
 def test_one_pip_runs_at_a_time(make: Make) -> None:
-    assert make("-j4", "demo", "check")[0] == [VENV, BASE, DEMO, VENV, DEV, *CHECK]
+    assert make("-j4", "demo", "check")[0] == [VENV, ALL, DEMO, VENV, DEV, *CHECK]
 
 
 def test_what_is_installed_is_said_before(make: Make) -> None:
     _, said = make("demo")
-    assert said.index("torch, transformers") < said.index(BASE.split()[-2])
+    assert said.index("torch, transformers") < said.index(ALL.split()[-2])
     assert "GB" in said[: said.index(VENV)]
 
 
@@ -100,7 +100,7 @@ def test_an_older_python_is_refused(make: Make) -> None:
 def test_without_a_driver_the_way_to_the_cpu_build_is_said_and_not_taken(make: Make, tmp_path: Path) -> None:
     calls, said = make("demo")
     assert HINT in said
-    assert calls == [VENV, BASE, DEMO]
+    assert calls == [VENV, ALL, DEMO]
     shutil.rmtree(tmp_path / ".venv")
     calls, said = make("TORCH=cpu", "demo")
     assert HINT not in said
@@ -110,7 +110,7 @@ def test_without_a_driver_the_way_to_the_cpu_build_is_said_and_not_taken(make: M
 def test_pip_is_told_what_its_user_says(make: Make) -> None:
     calls, said = make("PIP_ARGS=-c versions.txt", "demo")
     assert HINT not in said
-    assert calls == [VENV, BASE.replace("-e", "-c versions.txt -e"), DEMO]
+    assert calls == [VENV, ALL.replace("-e", "-c versions.txt -e"), DEMO]
 
 
 @pytest.mark.parametrize("known", ["driver", "constraint"])
