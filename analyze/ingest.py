@@ -146,10 +146,15 @@ def analyze(
 
     If a run fails, the warehouse keeps its previous rows and the other runs are still loaded. Raises
     ``WarehouseError`` if the warehouse cannot be opened, :class:`TraceError` if there is no such twin or
-    capture, and :class:`StepPatternError` for a ``step`` that cannot be used.
+    capture, :class:`AnalyzeError` if ``hta`` is asked for and not installed, and :class:`StepPatternError` for a
+    ``step`` that cannot be used.
     """
     if step is not None:
         step_pattern(step)
+    if hta:
+        from ridgeline.analyze.hta.tables import check_installed
+
+        check_installed()
     named = [paths] if isinstance(paths, str | Path) else paths
     sources, errors = discover(map(Path, named))
     if twin:

@@ -16,3 +16,31 @@ class RidgelineError(Exception):
 
     exit_code = 1
     """The exit code of a command that this exception ends; 2 for a wrong call."""
+
+
+EXTRAS = {
+    "torch": "capture",
+    "transformers": "capture",
+    "pynvml": "capture",
+    "hta": "hta",
+    "pandas": "hta",
+    "yaml": "hta",
+    "pyspark": "spark",
+    "sqlglot": "spark",
+}
+"""The extra of pyproject.toml that installs a library, by the name under which Python imports it."""
+
+
+def needed(error: ImportError) -> str:
+    """Return the library that cannot be imported and the command that installs it.
+
+    >>> needed(ModuleNotFoundError("No module named 'torch'", name="torch"))
+    "needs torch: pip install 'ridgeline[capture]'"
+    """
+    name = error.name or "a library"
+    library = name.partition(".")[0]
+    # a library that is installed and fails to import says why: a shared object is missing, or it is too old
+    is_absent = isinstance(error, ModuleNotFoundError) and name == library
+    reason = "" if is_absent else f", which cannot be imported ({error})"
+    package = f"'ridgeline[{EXTRAS[library]}]'" if library in EXTRAS else library
+    return f"needs {library}{reason}: pip install {package}"

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Protocol
 
-from ridgeline.errors import RidgelineError
+from ridgeline.errors import RidgelineError, needed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S = 3.0
@@ -208,9 +208,7 @@ def errors_in_one_line(stored: Path | str | None = None) -> Iterator[None]:
         if isinstance(e, BrokenPipeError):
             raise SystemExit(1) from None
         if isinstance(e, ImportError):
-            fail(
-                f"this command needs {e.name or 'a library'}, which cannot be imported ({e}): install it and try again"
-            )
+            fail(f"this command {needed(e)}")
         if isinstance(e, OSError):
             fail(f"{e.filename or ''}: {e.strerror or e}".removeprefix(": "))
         if "RIDGELINE_TRACEBACK" in os.environ:

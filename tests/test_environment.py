@@ -115,18 +115,19 @@ def test_a_trace_loads_without_torch_and_is_repriced_with_it(tmp_path: Path, fol
 
 
 @pytest.mark.parametrize(
-    ("arguments", "module"),
+    ("arguments", "module", "package"),
     [
-        (("report", "-o", "nowhere"), "plotly"),
-        (("ceilings", "--out", "c.json"), "torch"),
-        (("capture", "point.toml", "--out", "no-torch"), "torch"),
-        (("capture", "point.toml", "--out", "no-transformers"), "transformers"),
+        (("report", "-o", "nowhere"), "plotly", "plotly"),
+        (("ceilings", "--out", "c.json"), "torch", "'ridgeline[capture]'"),
+        (("capture", "point.toml", "--out", "no-torch"), "torch", "'ridgeline[capture]'"),
+        (("capture", "point.toml", "--out", "no-transformers"), "transformers", "'ridgeline[capture]'"),
     ],
 )
 def test_a_library_that_is_needed_is_named(
-    tmp_path: Path, folder: Path, arguments: tuple[str, ...], module: str
+    tmp_path: Path, folder: Path, arguments: tuple[str, ...], module: str, package: str
 ) -> None:
-    assert is_one_line(ridgeline(folder, *arguments, path=without(tmp_path, module)), module, "install it")
+    done = ridgeline(folder, *arguments, path=without(tmp_path, module))
+    assert is_one_line(done, f"needs {module}: pip install {package}")
     assert not [path for path in (folder / arguments[-1]).rglob("*") if path.is_file()]
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -10,9 +13,21 @@ from pathlib import Path
 
 import pytest
 
+from ridgeline.errors import EXTRAS
+
 ROOT = Path(__file__).parents[1]
 STAGES = ("capture", "analyze", "warehouse", "reports")
 MOST_ENTRIES = 16
+IMPORTED = {"nvidia-ml-py": "pynvml", "HolisticTraceAnalysis": "hta", "pyyaml": "yaml"}
+"""What Python calls the packages that have another name on PyPI."""
+BEYOND_BASE = {
+    "torch": {"analyze.pricing.meta", "analyze.pricing.rules.gather"},
+    "hta": {"analyze.hta.process"},
+    "pandas": {"analyze.hta.process"},
+    "pyspark": {"analyze.spark_ingest"},
+    "sqlglot": {"warehouse.spark"},
+}
+"""The modules that need an extra. They run in a child process, as Spark's task, or when a user imports them."""
 
 
 @cache
@@ -73,6 +88,25 @@ def reached(module: str) -> set[str]:
     return seen
 
 
+@cache
+def libraries(extra: str | None = None) -> set[str]:
+    """The names under which Python imports what pyproject.toml declares, for the base or for an extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
+    names = {re.split(r"[\[<>=; ]", line)[0] for line in lines}
+    return {IMPORTED.get(name, name) for name in names}
+
+
+def users(*stages: str) -> dict[str, set[str]]:
+    """The modules of each library, below ``stages`` or at the top, wherever in the module it is imported."""
+    named = {name for name in modules() if name.count(".") == 1 and name not in of(*STAGES)}.union(of(*stages))
+    modules_of: dict[str, set[str]] = {}
+    for name in named | {"ridgeline"}:
+        for target in imports(lazy=True)[name] - modules().keys() - sys.stdlib_module_names:
+            modules_of.setdefault(target, set()).add(name.removeprefix("ridgeline."))
+    return modules_of
+
+
 def of(*packages: str) -> list[str]:
     """The modules of packages, named below ``ridgeline``."""
     return [name for name in modules() for package in packages if f"{name}.".startswith(f"ridgeline.{package}.")]
@@ -104,6 +138,31 @@ def test_plans_and_configurations_need_no_torch() -> None:
     names = of("capture.configuration", "capture.forecast")
     assert len(names) > 5
     assert [name for name in names if "torch" in reached(name)] == []
+
+
+def test_the_base_is_what_its_stages_import_and_no_more() -> None:
+    imported = users("analyze", "warehouse", "reports")
+    assert {name: imported.pop(name) for name in BEYOND_BASE} == BEYOND_BASE
+    assert set(imported) == libraries()
+
+
+def test_capturing_needs_the_base_and_one_extra() -> None:
+    beyond = set(users("capture")) - libraries()
+    assert beyond - {"cupti"} == libraries("capture"), "cupti comes with CUDA where there is a device"
+
+
+def test_a_message_names_the_extra_that_has_the_library() -> None:
+    named = {extra: {library for library, of in EXTRAS.items() if of == extra} for extra in ("capture", "hta", "spark")}
+    assert all(named[extra] >= libraries(extra) for extra in named)
+    assert set(EXTRAS) - set().union(*map(libraries, named)) == {"pandas"}, "which comes with HTA"
+
+
+def test_no_module_imports_an_extra_with_another_module() -> None:
+    """Prices are made in a child process, so what only that imports may import torch."""
+    outside = {*of("analyze.pricing"), *(f"ridgeline.{name}" for names in BEYOND_BASE.values() for name in names)}
+    entries = {*of("analyze", "warehouse", "reports"), "ridgeline.cli", "ridgeline.comparing"} - outside
+    reaching = {name: reached(name) & BEYOND_BASE.keys() for name in entries}
+    assert {name for name, targets in reaching.items() if targets} == set()
 
 
 @pytest.mark.parametrize("lazy", [False, True], ids=["when imported", "when called too"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ridgeline.child_process import Parent
+from ridgeline.errors import needed
 
 Rows = list[dict[str, Any]]
 _RANK = 0
@@ -49,6 +50,8 @@ def main() -> None:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return needed(error)
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":").strip()[:500]
 
 

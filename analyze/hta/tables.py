@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ridgeline.analyze.errors import AnalyzeError
 from ridgeline.analyze.resources.limits import in_words
 from ridgeline.analyze.resources.memory_watch import INTERVAL_S, Held
 from ridgeline.child_process import Child, ChildEnded
+from ridgeline.errors import needed
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,6 +37,12 @@ class Findings:
 
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+
+def check_installed() -> None:
+    """Raises ``AnalyzeError`` if HTA is not installed: its warnings in the warehouse would count as its answer."""
+    if find_spec("hta") is None:
+        raise AnalyzeError(f"--hta {needed(ModuleNotFoundError(name='hta'))}")
 
 
 def examine(trace: Path, limit_s: float = LIMIT_S, most_bytes: int | None = None) -> Findings:

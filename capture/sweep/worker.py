@@ -18,6 +18,7 @@ from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.records import Record
 from ridgeline.capture.sweep.bench import Place, Progress
 from ridgeline.child_process import Child, ChildEnded, Parent
+from ridgeline.errors import needed
 
 BENCH = "ridgeline.capture.sweep.bench:Bench"
 """The class that does the work, as `module:name`."""
@@ -52,7 +53,7 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, CaptureError):
         return str(error)
     if isinstance(error, ImportError):
-        return f"{error.name or 'a library'} cannot be imported here ({error}); install it."
+        return needed(error)
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 

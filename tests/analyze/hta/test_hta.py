@@ -200,3 +200,11 @@ def test_real_traces_agree(name: str, warehouse: Path) -> None:
     (result,) = analyze([trace], warehouse, hta=True)
     assert result.examined
     agree(warehouse)
+
+
+def test_without_hta_nothing_is_loaded_and_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning in the warehouse would count as HTA's answer, also once HTA is installed."""
+    monkeypatch.setattr(hta, "find_spec", lambda name: None)
+    done = ridgeline("analyze", kineto.write(tmp_path / "t.json", kineto.matmul_step()), "--hta", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "ridgeline: --hta needs hta: pip install 'ridgeline[hta]'\n")
+    assert not (tmp_path / "ridgeline.duckdb").exists()
