@@ -17,6 +17,8 @@ WORKERS  ?= logical
 PYTEST_ARGS ?=
 BENCH    ?=
 ROWS     ?= 10000000
+# MB of the traces whose load must stay within 2 GB of memory
+MEMORY_SIZES ?= 590 2400 5000
 STUDY    := reports/study/results
 
 EXPERIMENTS := e4-roofline modes-8b e2-latency e6-throughput e5-block-size e7-steps e9-lengths e8-batch e3-intensity \
@@ -32,7 +34,7 @@ TESTABLE  := $(VENV)/.installed-dev
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help demo test test-exhaustive test-oldest bench check format pages schemas cache-model study capture-study smoke-gpu capture-8b clean
+.PHONY: help demo test test-exhaustive test-oldest bench bench-pages check format pages schemas cache-model study capture-study smoke-gpu capture-8b clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -54,7 +56,7 @@ fi
 endef
 
 $(INSTALLED): pyproject.toml
-	@echo 'Installing into $(VENV): torch, transformers, DuckDB, Polars, Plotly, HolisticTraceAnalysis and what they need;'
+	@echo 'Installing into $(VENV): torch, transformers, DuckDB, Polars, Plotly, HolisticTraceAnalysis, pyspark and what they need;'
 	@echo 'to download are 3.2 GB with torch for CUDA, 0.4 GB with torch for the CPU'
 	$(INSTALL) '.[all]'
 	@touch $@
@@ -88,6 +90,10 @@ bench: $(INSTALLED) ## ingest against HTA's load, and a warehouse of ten million
 	$(BIN)/python -m tests.bench.bench_ingest $(BENCH)
 	$(BIN)/python -m tests.bench.bench_warehouse --rows $(ROWS)
 	$(BIN)/python -m tests.bench.bench_memory
+
+bench-pages: $(INSTALLED) ## the figures of speed in README.md and tests/README.md, measured now (BENCH="--traces FOLDER" for more traces)
+	$(BIN)/python -m tests.bench.bench_ingest $(BENCH) --markdown README.md tests/README.md
+	$(BIN)/python -m tests.bench.bench_memory --sizes $(MEMORY_SIZES) --markdown tests/README.md
 
 check: $(TESTABLE) ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -37,10 +37,9 @@ def needed(error: ImportError) -> str:
     >>> needed(ModuleNotFoundError("No module named 'torch'", name="torch"))
     "needs torch: pip install 'ridgeline[capture]'"
     """
-    name = error.name or "a library"
-    library = name.partition(".")[0]
+    library = (error.name or "a library").partition(".")[0]
     # a library that is installed and fails to import says why: a shared object is missing, or it is too old
-    is_absent = isinstance(error, ModuleNotFoundError) and name == library
+    is_absent = str(error) == f"No module named {library!r}"
     reason = "" if is_absent else f", which cannot be imported ({error})"
     package = f"'ridgeline[{EXTRAS[library]}]'" if library in EXTRAS else library
     return f"needs {library}{reason}: pip install {package}"

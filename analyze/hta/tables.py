@@ -42,7 +42,8 @@ class Findings:
 def check_installed() -> None:
     """Raises ``AnalyzeError`` if HTA is not installed: its warnings in the warehouse would count as its answer."""
     if find_spec("hta") is None:
-        raise AnalyzeError(f"--hta {needed(ModuleNotFoundError(name='hta'))}")
+        absent = ModuleNotFoundError("No module named 'hta'", name="hta")
+        raise AnalyzeError(f"--hta {needed(absent)}")
 
 
 def examine(trace: Path, limit_s: float = LIMIT_S, most_bytes: int | None = None) -> Findings:

@@ -1,18 +1,21 @@
-"""Ours, from the file to a loaded warehouse, against HTA's load alone, on the same files in the same run.
+"""Ours, from the command to a loaded warehouse, beside HTA's load of the same files in the same run.
 
     python -m tests.bench.bench_ingest
-    python -m tests.bench.bench_ingest --trace TRACE --sizes 120 590 --json results.json
+    python -m tests.bench.bench_ingest --traces FOLDER --json results.json
+    python -m tests.bench.bench_ingest --sizes                                  no generated traces
+    python -m tests.bench.bench_ingest --no-real --sizes 120                    only those
+    python -m tests.bench.bench_ingest --markdown README.md tests/README.md     fill in the tables of pages
 
-A real trace is repeated to each size. Every measurement is a process of its own, the best of its repeats:
+The files are every real trace at hand, and three real traces repeated to each of the sizes. Every measurement is a
+process of its own:
 
-load             file to loaded warehouse with everything imported, exactly as HTA's load is timed
-whole command    `ridgeline analyze`, from the start of the interpreter to its end
-first sight      the same into a new warehouse, where torch is imported to price signatures nobody has seen
+first sight      `ridgeline analyze` into a new warehouse, from the start of the interpreter to its end
+known prices     the same into a warehouse that has priced the trace's signatures and holds no run
+HTA, load        HTA's load alone, without the seconds that its imports take
 
-The first two find the signatures cached (the source trace is in the warehouse already, as in daily use). HTA's load is
-compared without its imports and, under "whole process", with them. Memory is the sum over the process tree; since
-sampling costs time, ours is sampled in a further run that is not timed. HTA works in one process on one core and is
-sampled as it is timed.
+Ours and HTA's alternate, equally often: at most `--repeats` times, and no more once a file had `--budget` seconds. The
+best run of each counts. Memory is the sum over the process tree; since sampling costs time, ours is sampled in further
+runs that are not timed. HTA works in one process on one core and is sampled as it is timed.
 """
 
 from __future__ import annotations
@@ -25,160 +28,99 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import make_trace, processes
+from tests.bench import processes, tables, traces
+from tests.bench.tables import COLD, HTA, IMPORTS, WARM, Row
 
-ROOT = Path(__file__).resolve().parents[2]
-PREFERRED = ROOT.parent / "shared/traces/h100-qwen1.5-0.5b-prefill.json.gz"
 OURS = [sys.executable, "-m", "ridgeline"]
-LOAD, CACHED, FIRST = "ridgeline, load", "ridgeline, whole command", "ridgeline, first sight"
-HTA, HTA_WHOLE = "HTA, load", "HTA, whole process"
-
-
-@dataclass(frozen=True)
-class Row:
-    trace: str
-    megabytes: float
-    events: int
-    tool: str
-    seconds: float
-    peak_mb: float
-    hta_seconds: float | None = None
-
-    @property
-    def times_hta(self) -> float | None:
-        return self.hta_seconds / self.seconds if self.hta_seconds else None
-
-
-@dataclass(frozen=True)
-class File:
-    path: Path
-    events: int
-
-    @property
-    def megabytes(self) -> float:
-        return self.path.stat().st_size / 1e6
+SIGNATURES = "SELECT (SELECT count(*) FROM signatures) AS signatures, run_id FROM runs"
+TORCH = "import torch"
 
 
 @dataclass(frozen=True)
 class Bench:
+    """Measures files; ``ours`` is the command, and ``work`` a folder for warehouses."""
+
     ours: Sequence[str]
     work: Path
     repeats: int
-    hta_repeats: int
+    budget_s: float
 
-    def warm(self, source: Path) -> Path:
-        """A warehouse that has priced the source trace's signatures; making it is not measured."""
-        warehouse = self.work / "warm.duckdb"
-        self._analyze(source, self._fresh(warehouse))
-        return warehouse
-
-    def load(self, file: File, warm: Path) -> Row:
-        script = str(Path(__file__).with_name("ours_load.py"))
-        runs = []
+    def measure(self, file: traces.File) -> Row:
+        """Return the figures of a file; a tool that fails is not run again and has an error instead."""
+        row, start_s = Row(file), time.perf_counter()
         for _ in range(self.repeats):
-            target = self._fresh(self.work / "bench.duckdb")
-            shutil.copyfile(warm, target)
-            command = [sys.executable, script, str(file.path), str(target), str(os.cpu_count() or 1)]
-            runs.append(json.loads(processes.run(command).stdout.splitlines()[-1])["load_s"])
-        return _row(file, LOAD, min(runs), 0)
+            for tool in tables.TOOLS:
+                if tool not in row.errors:
+                    self._attempt(row, tool)
+            if time.perf_counter() - start_s > self.budget_s:
+                break
+        for tool in {COLD, WARM} - row.errors.keys():
+            row.peak_mb[tool] = self._analyze(file, tool, sample=True).peak_bytes / 1e6
+        return row
 
-    def cached(self, file: File, warm: Path) -> Row:
-        return self._ours(CACHED, file, lambda target: shutil.copyfile(warm, target))
+    def start_up(self, *command: str) -> float:
+        """Return the seconds of the shortest run of a command."""
+        return min(processes.run(command).seconds for _ in range(max(3, self.repeats)))
 
-    def first_sight(self, file: File) -> Row:
-        return self._ours(FIRST, file, lambda _: None)
+    def _attempt(self, row: Row, tool: str) -> None:
+        try:
+            seconds = self._hta(row) if tool == HTA else self._analyze(row.file, tool).seconds
+            row.runs_s.setdefault(tool, []).append(seconds)
+            if tool == COLD and row.signatures is None:
+                row.signatures = self._keep_prices()
+        except processes.CommandFailed as error:
+            row.errors[tool] = _reason(error)
+            if tool == COLD:
+                row.errors[WARM] = "no prices"
 
-    def _ours(self, tool: str, file: File, prepare: Callable[[Path], object]) -> Row:
-        def once(*, sample: bool = False) -> processes.Run:
-            target = self._fresh(self.work / "bench.duckdb")
-            prepare(target)
-            return self._analyze(file.path, target, sample=sample)
-
-        seconds = min(once().seconds for _ in range(self.repeats))
-        return _row(file, tool, seconds, once(sample=True).peak_bytes)
-
-    def hta(self, file: File) -> tuple[Row, Row]:
+    def _hta(self, row: Row) -> float:
         script = str(Path(__file__).with_name("hta_load.py"))
-        best, peak = (float("inf"), 0.0), 0
-        for _ in range(self.hta_repeats):
-            env = {"HTA_DISABLE_NS_ROUNDING": "1"}
-            run = processes.run([sys.executable, script, str(file.path)], env=env, sample=True)
-            times = json.loads(run.stdout.splitlines()[-1])
-            best = min(best, (times["load_s"], times["imports_s"]))
-            peak = max(peak, run.peak_bytes)
-        return _row(file, HTA, best[0], peak), _row(file, HTA_WHOLE, sum(best), peak)
+        # without the variable HTA rounds times to whole microseconds
+        env = {"HTA_DISABLE_NS_ROUNDING": "1"}
+        run = processes.run([sys.executable, script, str(row.file.path)], env=env, sample=True)
+        row.peak_mb[HTA] = max(row.peak_mb.get(HTA, 0), run.peak_bytes / 1e6)
+        times = json.loads(run.stdout.splitlines()[-1])
+        row.runs_s.setdefault(IMPORTS, []).append(times["imports_s"])
+        return float(times["load_s"])
 
-    def start_up(self) -> float:
-        return min(processes.run([*self.ours, "--help"]).seconds for _ in range(max(3, self.repeats)))
-
-    def _analyze(self, trace: Path, warehouse: Path, *, sample: bool = False) -> processes.Run:
-        run = processes.run([*self.ours, "analyze", str(trace), "-w", str(warehouse)], sample=sample)
-        if not warehouse.exists():
-            raise processes.CommandFailed(f"analyze exited with 0 but left no {warehouse.name}")
+    def _analyze(self, file: traces.File, tool: str, *, sample: bool = False) -> processes.Run:
+        target = self._fresh("bench.duckdb")
+        if tool == WARM:
+            shutil.copyfile(self.work / "warm.duckdb", target)
+        command = [*self.ours, "analyze", str(file.path), "-w", str(target)]
+        run = processes.run(command, sample=sample)
+        if not target.exists():
+            raise processes.CommandFailed(f"analyze exited with 0 but left no {target.name}")
         return run
 
-    @staticmethod
-    def _fresh(warehouse: Path) -> Path:
-        for path in warehouse.parent.glob(warehouse.name + "*"):
+    def _keep_prices(self) -> int:
+        """Make the warehouse of known prices from the one just loaded; return its number of signatures."""
+        warm = self._fresh("warm.duckdb")
+        shutil.copyfile(self.work / "bench.duckdb", warm)
+        rows = processes.run([*self.ours, "sql", "-w", str(warm), "--format", "csv", SIGNATURES]).stdout.split()[1:]
+        processes.run([*self.ours, "forget", "-w", str(warm), *(row.split(",")[1] for row in rows)])
+        return int(rows[0].split(",")[0])
+
+    def _fresh(self, name: str) -> Path:
+        for path in self.work.glob(name + "*"):
             path.unlink()
-        return warehouse
+        return self.work / name
 
 
-def _row(file: File, tool: str, seconds: float, peak_bytes: int) -> Row:
-    return Row(file.path.name, file.megabytes, file.events, tool, seconds, peak_bytes / 1e6)
-
-
-def against(hta: tuple[Row, Row], *rows: Row) -> list[Row]:
-    """Each row next to HTA's load; the whole command has its own memory, which is the load's too."""
-    peak = max(row.peak_mb for row in rows[:2])
-    filled = [Row(**{**asdict(row), "peak_mb": row.peak_mb or peak}) for row in (*rows, *hta)]
-    return [Row(**{**asdict(row), "hta_seconds": hta[0].seconds}) for row in filled]
-
-
-def measure(bench: Bench, source: Path, sizes: Sequence[float], report: Callable[[Iterable[Row]], None]) -> None:
-    trace = make_trace.Trace.read(source)
-    warm = bench.warm(source)
-    small = bench.work / "small.json.gz"  # the source once more: other bytes, or it would count as loaded already
-    report([bench.cached(File(small, make_trace.write(trace, small, 1)), warm)])
-    for size in sizes:
-        path = bench.work / f"{size:g}mb.json"
-        file = File(path, make_trace.write(trace, path, make_trace.repeats_for(trace, size)))
-        ours = (bench.load(file, warm), bench.cached(file, warm), bench.first_sight(file))
-        report(against(bench.hta(file), *ours))
-        path.unlink()
-
-
-HEADER = ("trace", "MB", "events", "tool", "seconds", "MB/s", "peak MB", "x HTA")
-WIDTHS = (14, 6, 10, 29, 8, 7, 8, 6)
-
-
-def line(cells: Sequence[str]) -> str:
-    left = {0, 3}
-    padded = (c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, WIDTHS, strict=True)))
-    return "  ".join(padded).rstrip()
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    rate = f"{row.megabytes / row.seconds:.1f}"
-    times = f"{row.times_hta:.1f}" if row.times_hta else ""
-    return (
-        row.trace,
-        f"{row.megabytes:.1f}" if row.megabytes < 10 else f"{row.megabytes:.0f}",
-        f"{row.events:,}",
-        row.tool,
-        f"{row.seconds:.2f}",
-        rate,
-        f"{row.peak_mb:,.0f}",
-        times,
-    )
+def _reason(error: processes.CommandFailed) -> str:
+    """Return the last line that a failed command said, without the path that it names."""
+    last = str(error).strip().splitlines()[-1].removeprefix("ridgeline: ")
+    return last if len(last) <= 60 else f"{last[:59]}…"
 
 
 def machine() -> dict[str, object]:
+    """Return what the figures were measured on."""
     packages = ("HolisticTraceAnalysis", "pandas", "polars", "duckdb", "torch")
     return {
         "cpus": os.cpu_count(),
@@ -188,49 +130,73 @@ def machine() -> dict[str, object]:
     }
 
 
-def default_source() -> Path:
-    if PREFERRED.exists():
-        return PREFERRED
-    ours = [path for pattern in ("*.json", "*.json.gz") for path in (ROOT / "tests/data").rglob(pattern)]
-    ours = [path for path in ours if path.name.startswith("trace.json")]
-    if not ours:
-        sys.exit("no trace to repeat: none under tests/data; name one with --trace")
-    return max(ours, key=lambda path: path.stat().st_size)
+def blocks(real: list[Row], generated: list[Row], start_ups: dict[str, float]) -> dict[str, str]:
+    """Return the parts of pages by name; a part of which nothing was measured is missing."""
+    on = machine()
+    versions = on["versions"]
+    assert isinstance(versions, dict)
+    starts = ", ".join(f"{command} {seconds:.2f} s" for command, seconds in start_ups.items())
+    made = {
+        "machine": f"On {on['cpus']} cores ({on['architecture']}) with Python {on['python']}, "
+        f"{', '.join(f'{name} {number}' for name, number in versions.items())}: {starts}."
+    }
+    for name, rows in (("real", real), ("generated", generated)):
+        if rows:
+            table = tables.markdown(tables.HEADER, [row.cells() for row in rows])
+            made[name] = f"{tables.summary(rows)}\n\n{table}" if rows is real else table
+    if real and generated:
+        made["sentence"] = tables.sentence(real, generated, start_ups[TORCH])
+    return made
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trace", type=Path, help="the real trace to repeat")
-    parser.add_argument("--sizes", type=float, nargs="+", default=[120, 590], metavar="MB")
-    parser.add_argument("--repeats", type=int, default=3, help="timed runs of ours; the best counts (default 3)")
-    parser.add_argument("--hta-repeats", type=int, default=1, help="timed runs of HTA (default 1)")
+    parser.add_argument("--traces", type=Path, nargs="+", default=[], metavar="DIR", help="further real traces")
+    parser.add_argument("--no-real", action="store_true", help="only generated traces")
+    parser.add_argument("--trace", type=Path, nargs="+", help="the real traces to repeat (default: three)")
+    parser.add_argument("--sizes", type=float, nargs="*", default=[120, 590], metavar="MB")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each, of which the best counts (default 3)")
+    parser.add_argument("--budget", type=float, default=100, metavar="S", help="no repeat after S seconds of a file")
     parser.add_argument("--work", type=Path, help="where to put traces and warehouses while measuring")
     parser.add_argument("--json", type=Path, help="also write the results here")
+    parser.add_argument("--markdown", type=Path, nargs="*", metavar="PAGE", help="print tables, or fill in pages")
     parser.add_argument("--ours", type=shlex.split, default=OURS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main() -> None:
     args = arguments()
-    source: Path = args.trace or default_source()
-    rows: list[Row] = []
-
-    def report(new: Iterable[Row]) -> None:
-        for row in new:
-            rows.append(row)
-            print(line(cells(row)), flush=True)
-
     if args.work:
         args.work.mkdir(parents=True, exist_ok=True)
-    print(line(HEADER), flush=True)
+    real: list[Row] = []
+    generated: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="ridgeline-bench-", dir=args.work) as work:
-        bench = Bench(args.ours, Path(work), args.repeats, args.hta_repeats)
-        measure(bench, source, args.sizes, report)
-        start_up = bench.start_up()
-    print(f"ridgeline --help: {start_up:.2f} s")
+        bench = Bench(args.ours, Path(work), args.repeats, args.budget)
+        commands = {TORCH: [sys.executable, "-c", TORCH], "ridgeline --help": [*args.ours, "--help"]}
+        start_ups = {name: bench.start_up(*command) for name, command in commands.items()}
+        print(tables.line(tables.HEADER), flush=True)
+        repeated = traces.generated(args.trace or traces.default_sources(), args.sizes, Path(work))
+        for rows, files in ((real, [] if args.no_real else traces.at_hand(args.traces)), (generated, repeated)):
+            for file in files:
+                rows.append(bench.measure(file))
+                print(tables.line(rows[-1].cells()), flush=True)
+    if imports := [seconds for row in real + generated for seconds in row.runs_s.get(IMPORTS, ())]:
+        start_ups["HTA's imports"] = min(imports)
+    print(tables.summary(real + generated))
+    print(*(f"{name}: {seconds:.2f} s" for name, seconds in start_ups.items()), sep="\n")
+    parts = blocks(real, generated, start_ups)
+    if args.markdown == []:
+        print(*(f"\n{part}" for part in parts.values()), sep="\n")
+    for page in args.markdown or ():
+        tables.fill(page, parts)
     if args.json:
-        results = [{**asdict(row), "times_hta": row.times_hta} for row in rows]
-        document = {"source": source.name, "machine": machine(), "help_s": start_up, "rows": results}
+        records = [
+            record | {"kind": kind}
+            for kind, rows in (("real", real), ("generated", generated))
+            for row in rows
+            for record in row.records()
+        ]
+        document = {"machine": machine(), "start_ups_s": start_ups, "rows": records}
         args.json.write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -18,8 +18,13 @@ def main() -> None:
     imported = time.perf_counter()
     logging.disable(logging.CRITICAL)
     trace = Path(sys.argv[1]).resolve()
-    TraceAnalysis(trace_files={0: str(trace)}, trace_dir=str(trace.parent))
-    print(json.dumps({"imports_s": imported - start, "load_s": time.perf_counter() - imported}))
+    analysis = TraceAnalysis(trace_files={0: str(trace)}, trace_dir=str(trace.parent))
+    loaded = time.perf_counter()
+    # HTA may log an error and go on with an empty table
+    rows = len(analysis.t.get_trace(0))
+    if not rows:
+        sys.exit("no event is loaded")
+    print(json.dumps({"imports_s": imported - start, "load_s": loaded - imported, "rows": rows}))
 
 
 if __name__ == "__main__":
