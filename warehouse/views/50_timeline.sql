@@ -10,23 +10,27 @@ WITH ends AS (
     ) AS device_until_ns
   FROM kernels
 ),
--- only devices that ever ran two activities at once need the windows by stream and step
-parallel AS (
-  SELECT DISTINCT run_id, rank, device_index FROM ends WHERE start_ns < device_until_ns
+-- only devices that ever ran two activities at once need the windows by stream and step; a flag and not a join, through
+-- which DuckDB does not push a condition on run_id: each question of one run would read the kernels of all
+flagged AS (
+  SELECT
+    *,
+    MAX(CASE WHEN start_ns < device_until_ns THEN 1 ELSE 0 END) OVER (PARTITION BY run_id, rank, device_index) AS parallel
+  FROM ends
 ),
 covered AS (
   SELECT
-    e.*,
-    MAX(e.end_ns) OVER (
-      PARTITION BY e.run_id, e.rank, e.device_index, e.stream
-      ORDER BY e.start_ns, e.kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    *,
+    MAX(end_ns) OVER (
+      PARTITION BY run_id, rank, device_index, stream
+      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS stream_until_ns,
-    MAX(e.end_ns) OVER (
-      PARTITION BY e.run_id, e.rank, e.device_index, e.step_id
-      ORDER BY e.start_ns, e.kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    MAX(end_ns) OVER (
+      PARTITION BY run_id, rank, device_index, step_id
+      ORDER BY start_ns, kernel_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS step_until_ns
-  FROM ends e
-  JOIN parallel p ON p.run_id = e.run_id AND p.rank = e.rank AND p.device_index = e.device_index
+  FROM flagged
+  WHERE parallel = 1
 )
 SELECT
   run_id, rank, device_index, stream, step_id, kernel_id, start_ns, end_ns,
@@ -36,11 +40,10 @@ SELECT
 FROM covered
 UNION ALL
 SELECT
-  e.run_id, e.rank, e.device_index, e.stream, e.step_id, e.kernel_id, e.start_ns, e.end_ns,
-  e.end_ns - e.start_ns AS device_fresh_ns, e.end_ns - e.start_ns AS stream_fresh_ns, e.end_ns - e.start_ns AS step_fresh_ns
-FROM ends e
-LEFT JOIN parallel p ON p.run_id = e.run_id AND p.rank = e.rank AND p.device_index = e.device_index
-WHERE p.run_id IS NULL;
+  run_id, rank, device_index, stream, step_id, kernel_id, start_ns, end_ns,
+  end_ns - start_ns AS device_fresh_ns, end_ns - start_ns AS stream_fresh_ns, end_ns - start_ns AS step_fresh_ns
+FROM flagged
+WHERE parallel = 0;
 
 -- Gaps of a device by cause and by part. A gap belongs to the step of both its neighbours, else to the last step to begin
 -- of those around it on the device; step_id is NULL before, between and after steps. Steps that overlap share gaps: see
@@ -81,7 +84,7 @@ GROUP BY run_id, rank, device_index, stream, step_id;
 CREATE OR REPLACE VIEW shared_time AS
 WITH several AS (
   SELECT run_id, rank, device_index
-  FROM kernels
+  FROM covered_time
   GROUP BY run_id, rank, device_index
   HAVING MIN(COALESCE(stream, -1)) < MAX(COALESCE(stream, -1))
 ),
