@@ -12,6 +12,7 @@ LEFT JOIN (
     SUM(CASE WHEN c.signature_id IS NOT NULL THEN k.duration_ns ELSE 0 END) / NULLIF(SUM(k.duration_ns), 0) AS named_share
   FROM kernels k
   JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
+  WHERE LIST_CONTAINS($runs, k.run_id)
   GROUP BY k.run_id
 ) k ON k.run_id = r.run_id
 LEFT JOIN (SELECT run_id, SUM(replayed_kernels) AS replayed_kernels FROM steps GROUP BY run_id) p ON p.run_id = r.run_id

@@ -6,7 +6,9 @@ SELECT
   COALESCE(r.message, w.message) AS message, CASE WHEN w.run_id IS NOT NULL THEN 'partial' END AS recording
 FROM runs r
 JOIN mode_summary m ON m.run_id = r.run_id
-LEFT JOIN (SELECT run_id, COUNT(*) AS kernels FROM kernels GROUP BY run_id) l ON l.run_id = r.run_id
+LEFT JOIN (
+  SELECT run_id, COUNT(*) AS kernels FROM kernels WHERE list_contains($runs, run_id) GROUP BY run_id
+) l ON l.run_id = r.run_id
 LEFT JOIN (
   SELECT run_id, MIN(message) AS message FROM warnings WHERE source = 'salvage' GROUP BY run_id
 ) w ON w.run_id = r.run_id

@@ -11,7 +11,7 @@ from ridgeline.reports.study import paper
 
 NAME = "study.html"
 # Views that several figures query; they are materialized once a connection.
-HELD = ("kernel_counters", "step_costs", "figure_gap")
+HELD = ("step_costs", "figure_gap")
 
 
 def write(connection: Connection, out: str | Path, run_ids: Sequence[str]) -> Path | None:
