@@ -14,6 +14,7 @@ a_step AS (
     SUM(k.duration_ns) / MAX(s.steps) AS ns
   FROM kernel_roofline k
   JOIN steps_of s ON s.run_id = k.run_id AND s.kind = k.kind
+  WHERE k.run_id IN (SELECT r.run_id FROM runs r JOIN sides ON r.name IN (base, other))
   GROUP BY k.name, k.kind, COALESCE(k.operator, '(' || k.attribution || ')')
 )
 SELECT
