@@ -1,6 +1,7 @@
 """``python -m ridgeline`` and the console script: the command line, in a checkout too, without installing."""
 
 import gc
+import sys
 
 # Imports make hundreds of thousands of objects that stay. Python would visit them all again and again, for a sixth of
 # the time of a short command.
@@ -9,6 +10,12 @@ gc.set_threshold(50_000, 20, 100)
 from ridgeline import terminal  # noqa: E402
 
 terminal.catch_signals()  # before the imports of the command line, which take longer than a user's Ctrl-C
+
+if sys.argv[1:2] == ["analyze"]:
+    from ridgeline.analyze.reading import early_start
+
+    terminal.prepare_streams()  # before sockets are opened
+    early_start.start(sys.argv[2:])
 
 from ridgeline.cli import main  # noqa: E402
 

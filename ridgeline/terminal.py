@@ -52,7 +52,7 @@ def catch_signals() -> None:
 def run(app: Callable[[], object]) -> NoReturn:
     """Call ``app`` and end the process with its exit code."""
     global _unwinds
-    _prepare_streams()
+    prepare_streams()
     catch_signals()
     signal.signal(signal.SIGALRM, _on_signal)
     sys.unraisablehook = _end_if_interrupted
@@ -78,7 +78,7 @@ def run(app: Callable[[], object]) -> NoReturn:
     os._exit(code if isinstance(code, int) else 1)
 
 
-def _prepare_streams() -> None:
+def prepare_streams() -> None:
     """Replace closed standard streams, and let stdout write characters that its encoding lacks as escapes.
 
     If descriptor 1 or 2 were left free, the next file opened would get it, and messages would be written into that

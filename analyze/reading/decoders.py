@@ -15,18 +15,13 @@ from pathlib import Path
 from typing import IO
 
 from ridgeline.analyze.errors import TraceError
+from ridgeline.analyze.reading import early_start
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.decoder_process import Answer, Task
+from ridgeline.analyze.reading.early_start import CHILD_BYTES, PROGRAM, SPLIT_BYTES, estimated_bytes
 from ridgeline.analyze.reading.reader import LARGEST_EVENT_BYTES
 from ridgeline.child_process import Child, ChildEnded
 
-PROGRAM = "import gc; gc.disable(); from ridgeline.analyze.reading.decoder_process import main; main()"
-"""Without garbage collection: columns have no cycles, and a collection would visit every decoded event."""
-SPLIT_BYTES = 24 << 20
-"""A trace larger than this is divided among the children."""
-CHILD_BYTES = 3 << 20
-"""A smaller trace is decoded in this process if no child runs yet: starting one costs more than it saves."""
-_GZIP_RATIO = 10
 _PREFIX, _LOCK = ".ridgeline-columns-", "lock"
 
 
@@ -51,8 +46,9 @@ class Decoders:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self._children:
+        for child in self._children + early_start.started:
             child.kill()
+        early_start.started.clear()
         self._scratch.cleanup()
         if self._lock:
             self._lock.close()
@@ -63,16 +59,13 @@ class Decoders:
 
     def submit(self, path: Path) -> None:
         """Start to decode a trace."""
-        try:
-            size = path.stat().st_size * (_GZIP_RATIO if path.suffix == ".gz" else 1)
-        except OSError:  # opening it will report why
-            size = 0
+        size = estimated_bytes(path)
         owners: list[Child] = []
         if self._jobs > 1 and (size >= CHILD_BYTES or self._children):
             parts = self._jobs if size > SPLIT_BYTES else 1
             for part in range(parts):
                 if len(self._children) < self._jobs:
-                    self._children.append(Child(PROGRAM))
+                    self._children.append(early_start.started.pop() if early_start.started else Child(PROGRAM))
                     child = self._children[-1]
                 else:
                     self._turn += 1

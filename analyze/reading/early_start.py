@@ -1,0 +1,48 @@
+"""Decoder processes that start before the command line is parsed, which takes as long as their imports.
+
+Imports little: at that time nothing else of Ridgeline is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ridgeline.child_process import Child
+
+PROGRAM = "import gc; gc.disable(); from ridgeline.analyze.reading.decoder_process import main; main()"
+"""Without garbage collection: columns have no cycles, and a collection would visit every decoded event."""
+SPLIT_BYTES = 24 << 20
+"""A trace larger than this is divided among the children."""
+CHILD_BYTES = 3 << 20
+"""A smaller trace is decoded in the parent if no child runs yet: starting one costs more than it saves."""
+_GZIP_RATIO = 10
+_LIMITING = ("--jobs", "--memory", "--help")
+"""Options by which fewer children may start, or none."""
+
+started: list[Child] = []
+"""Children that no trace is submitted to yet."""
+
+
+def estimated_bytes(path: str | os.PathLike[str]) -> int:
+    """Return the size of a trace as decompressed, estimated for gzip; 0 if it is no file."""
+    with suppress(OSError, ValueError):  # opening it will report why
+        status = Path(path).stat()
+        if stat.S_ISREG(status.st_mode):
+            return status.st_size * (_GZIP_RATIO if os.fspath(path).endswith(".gz") else 1)
+    return 0
+
+
+def start(arguments: Sequence[str]) -> None:
+    """Start children for the largest trace among the arguments of ``ridgeline analyze``, unless options limit them."""
+    cores = os.cpu_count() or 1
+    traces = [argument for argument in arguments if argument.endswith((".json", ".json.gz"))]
+    largest = max(map(estimated_bytes, traces), default=0)
+    if cores < 2 or largest < CHILD_BYTES or any(argument.startswith(_LIMITING) for argument in arguments):
+        return
+    with suppress(OSError):  # whoever needs a child starts it then, and reports why that fails
+        for _ in range(cores if largest > SPLIT_BYTES else 1):
+            started.append(Child(PROGRAM))
