@@ -82,7 +82,8 @@ def test_a_child_that_does_not_start_is_left_to_whoever_needs_it(trace: str, mon
 
 def test_the_pool_uses_started_children_first_and_ends_the_others(trace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ridgeline.analyze.reading.decoders.CHILD_BYTES", 1)
-    first, second = early_start.started[:] = [Started(early_start.PROGRAM) for _ in range(2)]  # type: ignore[assignment]
+    first, second = Started(early_start.PROGRAM), Started(early_start.PROGRAM)
+    monkeypatch.setattr(early_start, "started", [first, second])
     with Decoders(2) as pool:
         pool.submit(Path(trace))
         assert (len(first.received), len(second.received)) == (0, 1)
