@@ -187,7 +187,9 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
     """
     limits = options.limits
     jobs = limits.decoders(options.jobs)
-    with Decoders(jobs, sink.scratch, limits.event_bytes) as decoders:
+    # prices that PyTorch gave once are in the warehouse
+    found = pricer.expect if sink.is_new else lambda _: None
+    with Decoders(jobs, sink.scratch, limits.event_bytes, found) as decoders:
         # decoding overlaps with the imports of this process
         if sources[0].trace:
             decoders.submit(sources[0].trace)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable
 from ridgeline.analyze.pricing.binding import Bound, bind, reads_and_writes
 from ridgeline.analyze.pricing.cost import Price, from_inputs
 from ridgeline.analyze.pricing.families import family
+from ridgeline.analyze.pricing.outputs import RULES as RESULTS
 from ridgeline.analyze.pricing.outputs import outputs
 from ridgeline.analyze.pricing.rules import find, find_engine, triton
 from ridgeline.analyze.pricing.rules.rule import fit
+from ridgeline.analyze.pricing.schemas import NAMESPACE, TRAITS, schemas
 from ridgeline.analyze.pricing.signature import Call, Tensor, parse
 from ridgeline.analyze.reading.columns import Signature
 
@@ -38,6 +40,15 @@ def ask_pytorch(bound: Bound) -> list[Tensor] | None:
     from ridgeline.analyze.pricing import meta
 
     return meta.outputs(bound)
+
+
+def needs_pytorch(operator: str) -> bool:
+    """Return True if the operator has a kernel, and no rule of our own gives the results of any call of it."""
+    name = operator.removeprefix(NAMESPACE).partition(".")[0]
+    rule = find(operator)
+    if not operator.startswith(NAMESPACE) or {name, name.removesuffix("_")} & RESULTS.keys() or (rule and rule.outputs):
+        return False
+    return any(TRAITS["kernel"] in s.traits and TRAITS["composite"] not in s.traits for s in schemas(name))
 
 
 def price_all(signatures: Iterable[Signature]) -> list[Price]:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from ridgeline.analyze.errors import AnalyzeError
 from ridgeline.analyze.pricing.cost import Price, from_inputs
-from ridgeline.analyze.pricing.price import Unanswered, leave_open, price
 from ridgeline.analyze.pricing.pricer_process import OUT_OF_MEMORY, SPARE_BYTES
 from ridgeline.analyze.pricing.signature import parse
 from ridgeline.analyze.reading.columns import Signature
@@ -63,6 +62,13 @@ class Pricer:
             self._kill()
         self._child = self._child or Child(PROGRAM)
 
+    def expect(self, operators: Iterable[str]) -> None:
+        """Start the child if one of the operators needs it, so that it imports PyTorch while a trace is decoded."""
+        from ridgeline.analyze.pricing.price import needs_pytorch  # late: decoders start before the rules are imported
+
+        if any(map(needs_pytorch, operators)):
+            self.start()
+
     def price(self, signatures: Iterable[Signature]) -> list[Answer]:
         """Return an answer for each signature, in order.
 
@@ -80,6 +86,8 @@ class Pricer:
 
     def _answered_here(self, signature: Signature) -> Answer | None:
         """Return the answer that needs no PyTorch, None if it must be asked."""
+        from ridgeline.analyze.pricing.price import Unanswered, leave_open, price
+
         try:
             return Answer(price(parse(signature), leave_open).in_doubles())
         except Unanswered:

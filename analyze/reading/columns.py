@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -206,9 +207,12 @@ def read_part(
     parts: int = 1,
     folder: Path | None = None,
     largest_event_bytes: int = LARGEST_EVENT_BYTES,
+    *,
+    report: Callable[[set[str]], None] | None = None,
 ) -> Columns:
     """Return the columns of part number ``part`` of a trace; the first part also has the file's digest.
 
+    ``report`` is called with the names of operators that have new signatures, while others are still being decoded.
     Long columns are written to files in ``folder``, made when needed, if one is given. Raises :class:`TraceError`; with
     several parts, the cause may be a cut inside an event: then decode the file in one part.
     """
@@ -225,9 +229,13 @@ def read_part(
             if least == part:
                 yield piece
 
+    reported = 0
     for piece in decoded(reader, own_pieces()):
         append(columns, piece)
         columns.spill(SPILL_ROWS)
+        if report and len(columns.signatures) > reported:
+            report({signature[0] for signature in islice(columns.signatures, reported, None)})
+            reported = len(columns.signatures)
     if columns.spilled:
         columns.spill()  # a group is either in arrays or in files
     columns.sha256, columns.bytes_read = reader.sha256, reader.bytes_read

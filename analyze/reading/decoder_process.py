@@ -1,7 +1,11 @@
-"""The program of a decoder process: it receives tasks and sends the columns, or the error, of each."""
+"""The program of a decoder process: it receives tasks and sends the columns, or the error, of each.
+
+While it decodes, it sends sets of names: operators that it found.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +26,9 @@ class Task(NamedTuple):
     folder: Path | None = None
     largest_event_bytes: int = LARGEST_EVENT_BYTES
 
-    def read(self) -> Columns:
-        """Return the columns of the part. Raises :class:`TraceError`."""
-        return read_part(*self)
+    def read(self, report: Callable[[set[str]], None] | None = None) -> Columns:
+        """Return the columns of the part, and ``report`` names of operators on the way. Raises :class:`TraceError`."""
+        return read_part(*self, report=report)
 
 
 def main() -> None:
@@ -34,7 +38,7 @@ def main() -> None:
         task: Task = parent.receive()
         answer: Answer
         try:
-            answer = task.read()
+            answer = task.read(parent.send)
         except TraceError as e:
             answer = e
         except Exception as e:  # an unforeseen error must fail this trace alone

@@ -9,6 +9,7 @@ import fcntl
 import shutil
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -29,12 +30,18 @@ class Decoders:
     """A pool of up to ``jobs`` decoder processes: submit paths, take their columns in the same order.
 
     Columns of long traces lie in files of a temporary folder in ``scratch``, which leaving the context removes. Leaving
-    it also kills the children.
+    it also kills the children. While :meth:`take` waits, ``found`` is called with names of operators of the traces.
     """
 
-    def __init__(self, jobs: int, scratch: Path | None = None, event_bytes: int = LARGEST_EVENT_BYTES) -> None:
+    def __init__(
+        self,
+        jobs: int,
+        scratch: Path | None = None,
+        event_bytes: int = LARGEST_EVENT_BYTES,
+        found: Callable[[set[str]], None] = lambda _: None,
+    ) -> None:
         self._largest_event_bytes = min(LARGEST_EVENT_BYTES, event_bytes)
-        self._jobs = max(1, jobs)
+        self._jobs, self._found = max(1, jobs), found
         self._scratch, self._lock = _make_scratch(scratch or Path(tempfile.gettempdir()))
         self._folders = (Path(self._scratch.name) / str(number) for number in count())
         self._children: list[Child] = []
@@ -84,7 +91,9 @@ class Decoders:
         answers: list[Answer] = []
         for child in owners:
             try:
-                answers.append(child.receive())
+                while isinstance(answer := child.receive(), set):
+                    self._found(answer)
+                answers.append(answer)
             except ChildEnded as e:
                 answers.append(TraceError(f"{path}: the decoder process {e}: try again with --jobs 1"))
         if self._is_finished and not self._waiting:  # the system frees their memory while this process goes on

@@ -5,6 +5,9 @@ from __future__ import annotations
 from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.signature import Tensor
 
+RULES: dict[str, object] = {}
+"""The rules by operator."""
+
 
 def outputs(bound: Bound) -> list[Tensor] | None:
     """Return the results of a call; None if PyTorch must be asked."""

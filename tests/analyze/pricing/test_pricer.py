@@ -18,6 +18,7 @@ from ridgeline.analyze.ingest import analyze
 from ridgeline.analyze.pricing import RULES_VERSION, pricer
 from ridgeline.analyze.pricing.pricer import MOST_RESTARTS, UNASKED, Pricer, PricingError
 from ridgeline.analyze.pricing.signature import parse
+from ridgeline.analyze.reading import decoders
 from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.reprice import reprice
 from ridgeline.warehouse.verify import verify
@@ -46,6 +47,9 @@ def signature(operator: str, *sizes: list[int]) -> Signature:
 
 MM = signature("aten::mm", [4, 8], [8, 16])
 EXP = signature("aten::exp", [4])
+TESTED = "aten::_test_warn_in_autograd"
+"""An operator of PyTorch's own tests, for whose result PyTorch must be asked."""
+UNKNOWN = signature(TESTED, [4])
 CUT_SHORT = "SELECT DISTINCT source, message FROM warnings WHERE message LIKE '%: PyTorch %'"
 
 
@@ -215,7 +219,7 @@ def test_memory_that_pytorch_does_not_get_is_no_refusal(monkeypatch: pytest.Monk
                 meta.outputs(bound)
     monkeypatch.setattr(meta, "outputs", lambda _: bytearray(1 << 60))
     with pytest.raises(MemoryError):
-        price_all([EXP])
+        price_all([UNKNOWN])
 
 
 @pytest.mark.usefixtures("_faulty")
@@ -233,25 +237,32 @@ def test_prices_in_the_child_are_those_here() -> None:
 
     huge = signature("aten::relu", [1 << 40] * 20)
     odd = ("aten::mm", b"\xff", b"[", b"", b"{}")
-    asked: list[Signature] = [MM, EXP, huge, odd, signature("a\udc80\n", [3])]
+    asked: list[Signature] = [MM, EXP, UNKNOWN, huge, odd, signature("a\udc80\n", [3])]
     with Pricer() as one:
         answers = one.price(asked)
     assert [answer.price for answer in answers] == [price.in_doubles() for price in price_all(asked)]
-    assert answers[2].price.flops is None
+    assert answers[3].price.flops is None
 
 
 def test_pytorch_that_does_not_come_up_fails_the_run_and_stores_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pricer, "PROGRAM", "import os; os.abort()")
-    path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
+    path = kineto.write(tmp_path / "t.json", step_with(TESTED))
     (result,) = analyze([path], tmp_path / "w.duckdb")
     assert result.outcome == "failed"
     assert str(result.error).startswith("PyTorch crashed with SIGABRT while it was imported")
     monkeypatch.setattr(pricer, "PROGRAM", "import time; time.sleep(600)")
     with Pricer(start_limit_s=0.5) as one, pytest.raises(PricingError, match=r"said nothing for 0\.5 seconds"):
-        one.price([MM])
+        one.price([UNKNOWN])
     assert not (tmp_path / "w.duckdb").exists()
+
+
+def test_signatures_with_a_rule_start_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pricer, "Child", None)
+    load(tmp_path / "w.duckdb", kineto.write(tmp_path / "a.json", step_with("aten::exp", "mylib::custom")))
+    low = query(tmp_path / "w.duckdb", "SELECT operator FROM signatures WHERE confidence = 'low' OR rules_version < 0")
+    assert low == [("mylib::custom",)]
 
 
 @pytest.mark.usefixtures("_faulty")
@@ -259,6 +270,21 @@ def test_known_signatures_start_no_child(tmp_path: Path, monkeypatch: pytest.Mon
     load(tmp_path / "w.duckdb", kineto.write(tmp_path / "a.json", kineto.matmul_step()))
     monkeypatch.setattr(pricer, "Child", None)
     assert load(tmp_path / "w.duckdb", kineto.write(tmp_path / "b.json", kineto.matmul_step() * 2)) == [("b", "loaded")]
+
+
+def test_the_child_starts_for_an_operator_without_a_rule_as_soon_as_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the trace is assembled; and not for a trace of operators that need no PyTorch."""
+    started: list[str] = []
+    monkeypatch.setattr(Pricer, "start", lambda _: started.append("child"))
+    monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
+    monkeypatch.setattr("ridgeline.analyze.run.assemble", lambda *_: started.append("assembled") or exit())
+    for name, operators in {"known": [], "unknown": [TESTED]}.items():
+        path = kineto.write(tmp_path / f"{name}.json", step_with(*operators))
+        with pytest.raises(SystemExit):
+            analyze([path], tmp_path / f"{name}.duckdb", jobs=2)
+    assert started == ["assembled", "child", "assembled"]
 
 
 PARENT = """
