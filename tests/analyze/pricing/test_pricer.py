@@ -279,7 +279,12 @@ def test_the_child_starts_for_an_operator_without_a_rule_as_soon_as_it_is_decode
     started: list[str] = []
     monkeypatch.setattr(Pricer, "start", lambda _: started.append("child"))
     monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
-    monkeypatch.setattr("ridgeline.analyze.run.assemble", lambda *_: started.append("assembled") or exit())
+
+    def assembled(*_: object) -> None:
+        started.append("assembled")
+        raise SystemExit
+
+    monkeypatch.setattr("ridgeline.analyze.run.assemble", assembled)
     for name, operators in {"known": [], "unknown": [TESTED]}.items():
         path = kineto.write(tmp_path / f"{name}.json", step_with(*operators))
         with pytest.raises(SystemExit):
