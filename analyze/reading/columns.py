@@ -234,7 +234,7 @@ def read_part(
         append(columns, piece)
         columns.spill(SPILL_ROWS)
         if report and len(columns.signatures) > reported:
-            report({signature[0] for signature in islice(columns.signatures, reported, None)})
+            report({str(name) for name, _ in islice(columns.signatures, reported, None)})
             reported = len(columns.signatures)
     if columns.spilled:
         columns.spill()  # a group is either in arrays or in files

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ridgeline.analyze.reading.columns import read_part
+from ridgeline.analyze.reading.columns import read_part, signature
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
 
@@ -64,7 +64,7 @@ def test_its_own_count_prices_a_kernel(
 
 def test_the_signature_of_an_operator_that_torch_knows_stays_as_recorded(tmp_path: Path) -> None:
     path = kineto.write(tmp_path / "t.json", generated("aten::add.Tensor", 1, kernel_num_gb=1.5e-06))
-    assert [signature[4] for signature in read_part(path).signatures] == [b'["", "", "256"]']
+    assert [signature(*coded)[4] for coded in read_part(path).signatures] == [b'["", "", "256"]']
 
 
 def test_calls_that_differ_in_it_have_signatures_of_their_own(tmp_path: Path, warehouse: Path) -> None:
@@ -88,5 +88,6 @@ def test_torch_records_it_where_it_is_looked_for(tmp_path: Path) -> None:
     ):
         pass
     recorded.export_chrome_trace(str(tmp_path / "t.json"))
-    (concrete,) = [s[4] for s in read_part(tmp_path / "t.json").signatures if s[0].startswith("triton_")]
+    recorded_calls = [signature(*coded) for coded in read_part(tmp_path / "t.json").signatures]
+    (concrete,) = [call[4] for call in recorded_calls if call[0].startswith("triton_")]
     assert concrete == b'["","256",{"kernel_num_gb":1.5e-06,"kernel_flop":77}]'
