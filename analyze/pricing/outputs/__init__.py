@@ -1,14 +1,111 @@
-"""Shapes, strides and dtypes of the results of common operators, without PyTorch."""
+"""Shapes, strides and types of the results of PyTorch's operators, without PyTorch.
+
+A rule for each operator says how its results follow from the recorded arguments. In-place operators return the operand
+that they change, and those with ``out`` arguments return these.
+"""
 
 from __future__ import annotations
 
 from ridgeline.analyze.pricing.binding import Bound
-from ridgeline.analyze.pricing.signature import Tensor
+from ridgeline.analyze.pricing.outputs import (
+    attention,
+    factories,
+    gathers,
+    linear_algebra,
+    lists,
+    losses,
+    normalization,
+    pointwise,
+    products,
+    recurrent,
+    reductions,
+    views,
+    windows,
+)
+from ridgeline.analyze.pricing.outputs.calls import ITEM_BYTES, Misfit, OutputRule, check, dense, nothing, table
+from ridgeline.analyze.pricing.outputs.dtypes import category
+from ridgeline.analyze.pricing.schemas import NAMESPACE
+from ridgeline.analyze.pricing.signature import Arguments, Tensor, tensors_of
+
+_WITHOUT_RESULT = table(
+    ("_assert_async _assert_scalar _version dim dense_dim sparse_dim numel size stride storage_offset output_nr"
+     " get_device _shape_as_tensor is_complex is_conj is_contiguous is_distributed is_floating_point is_inference is_leaf is_neg"
+     " is_pinned is_same_size is_signed is_nonzero item _local_scalar_dense equal result_type retains_grad"
+     " cudnn_is_acceptable sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride _has_same_storage_numel"
+     " _has_compatible_shallow_copy_type _debug_has_internal_overlap _is_zerotensor data_ _cummax_helper"
+     " _cummin_helper can_cast promote_types _use_cudnn_ctc_loss", nothing),
+)  # fmt: skip
+"""Operators that answer with a number."""
+RULES: dict[str, OutputRule] = {
+    name: rule
+    for family in (
+        pointwise, products, attention, windows, normalization, reductions, views, gathers, factories, losses, lists,
+        recurrent, linear_algebra,
+    )
+    for name, rule in family.RULES.items()
+} | _WITHOUT_RESULT  # fmt: skip
+_RESHAPING = ("resize_", "resize_as_", "set_", "_resize_output_", "as_strided_", "resize", "resize_as", "set")
+"""Operators that change an operand's shape, besides those that PyTorch tags so."""
+_FILLED_IN = frozenset({"device", "layout", "pin_memory", "memory_format", "generator"})
+"""Arguments that PyTorch need not be told to compute shapes."""
+_NUMBERS = frozenset({"int", "float", "Scalar", "int?", "float?", "Scalar?"})
 
 RULES: dict[str, object] = {}
 """The rules by operator."""
 
 
 def outputs(bound: Bound) -> list[Tensor] | None:
-    """Return the results of a call; None if PyTorch must be asked."""
-    return None
+    """The results of a call, or None if PyTorch must be asked.
+
+    Raises ValueError if PyTorch has no answer either: an argument is not recorded, or the shape depends on data.
+    """
+    name = bound.full_name[len(NAMESPACE) :].partition(".")[0]
+    in_place = name not in RULES and name[-1] == "_"
+    rule = RULES.get(name[:-1] if in_place else name)
+    if rule is None:
+        return None
+    _check_recorded(bound)
+    schema = bound.schema
+    out = [argument.name for argument in schema.arguments if argument.is_out]
+    arguments = Arguments({name: value for name, value in bound.arguments.items() if name not in out})
+    try:
+        results = rule(arguments)
+        if not schema.returns:
+            return []
+        if out:
+            return [_into(bound.needed(name), result) for name, result in zip(out, results, strict=False)]
+        if in_place and name not in _RESHAPING and not schema.is_view:
+            return [_changed(arguments, results)]
+    except (Misfit, IndexError, ZeroDivisionError, OverflowError):
+        return None
+    return results
+
+
+def _check_recorded(bound: Bound) -> None:
+    """Raise ValueError if an argument without a default is not recorded, or a number is other text."""
+    for argument in bound.schema.arguments:
+        if argument.name in _FILLED_IN:
+            continue
+        value = bound.arguments.get(argument.name)
+        if value is None:
+            if not (argument.is_optional or argument.has_default):
+                raise ValueError(f"the argument {argument.name} is not recorded")
+        elif isinstance(value, str) and argument.kind in _NUMBERS and value[0] not in "-0123456789.in(TF":
+            raise ValueError(f"the argument {argument.name} is not a number")
+        if any(tensor.precision not in ITEM_BYTES for tensor in tensors_of(value)):
+            raise ValueError(f"PyTorch does not compute with the type of {argument.name}")
+
+
+def _into(out: Tensor, result: Tensor) -> Tensor:
+    """An ``out`` argument, which takes the result's shape but keeps its own type."""
+    return out if out.shape == result.shape else dense(result.shape, out.precision)
+
+
+def _changed(arguments: Arguments, results: list[Tensor]) -> Tensor:
+    """The operand that an operator changes in place, the first. The result must fit into it."""
+    operand = next(value for value in arguments.arguments.values() if isinstance(value, Tensor))
+    check(results[0].shape == operand.shape and category(results[0].precision) <= category(operand.precision))
+    return operand
+
+
+__all__ = ["RULES", "outputs"]
