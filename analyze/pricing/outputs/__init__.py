@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.outputs import (
-    attention,
     factories,
     gathers,
     linear_algebra,
     lists,
     losses,
     normalization,
+    pieces,
     pointwise,
     products,
     recurrent,
@@ -29,17 +29,18 @@ from ridgeline.analyze.pricing.signature import Arguments, Tensor, tensors_of
 
 _WITHOUT_RESULT = table(
     ("_assert_async _assert_scalar _version dim dense_dim sparse_dim numel size stride storage_offset output_nr"
-     " get_device _shape_as_tensor is_complex is_conj is_contiguous is_distributed is_floating_point is_inference is_leaf is_neg"
-     " is_pinned is_same_size is_signed is_nonzero item _local_scalar_dense equal result_type retains_grad"
+     " get_device _shape_as_tensor is_complex is_conj is_contiguous is_distributed is_floating_point is_inference"
+     " is_leaf is_neg is_pinned is_same_size is_signed is_nonzero item _local_scalar_dense equal result_type"
+     " retains_grad"
      " cudnn_is_acceptable sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride _has_same_storage_numel"
-     " _has_compatible_shallow_copy_type _debug_has_internal_overlap _is_zerotensor data_ _cummax_helper"
+     " _has_compatible_shallow_copy_type _debug_has_internal_overlap _is_zerotensor _cummax_helper"
      " _cummin_helper can_cast promote_types _use_cudnn_ctc_loss", nothing),
 )  # fmt: skip
 """Operators that answer with a number."""
 RULES: dict[str, OutputRule] = {
     name: rule
     for family in (
-        pointwise, products, attention, windows, normalization, reductions, views, gathers, factories, losses, lists,
+        pointwise, products, windows, normalization, reductions, views, pieces, gathers, factories, losses, lists,
         recurrent, linear_algebra,
     )
     for name, rule in family.RULES.items()

@@ -95,10 +95,10 @@ def scalar_category(text: str) -> int:
     if text.lstrip("-").isdecimal():
         return _INTEGER
     try:
-        number = complex(text)
+        complex(text)
     except ValueError:
         raise Misfit("the recorded value is not a number") from None
-    return _FLOATING if text[-1] not in "j)" else _COMPLEX if number is not None else _FLOATING
+    return _COMPLEX if text[-1] in "j)" else _FLOATING
 
 
 def to_floating(precision: str) -> str:

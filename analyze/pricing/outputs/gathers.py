@@ -61,7 +61,7 @@ def _taken_along(call: Arguments) -> Result:
         return [dense((indices.elements,), self.precision)]
     dim = axis(integer(call, "dim"), len(self.shape))
     check(len(self.shape) == len(indices.shape))
-    mine, theirs = (t.shape[:dim] + (1,) + t.shape[dim + 1 :] for t in (self, indices))
+    mine, theirs = ((*t.shape[:dim], 1, *t.shape[dim + 1 :]) for t in (self, indices))
     shape = list(broadcast(mine, theirs))
     shape[dim] = indices.shape[dim]
     return [dense(shape, self.precision)]

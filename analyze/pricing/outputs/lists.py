@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ridgeline.analyze.pricing.outputs.calls import OutputRule, Result, check, dense, like, lists, nothing, table
 from ridgeline.analyze.pricing.outputs.dtypes import dtype_of, result_type, to_floating, to_real
 from ridgeline.analyze.pricing.outputs.pointwise import combined
-from ridgeline.analyze.pricing.signature import Arguments, Tensor
+from ridgeline.analyze.pricing.signature import Arguments
 
 _UNARY = (
     "acos asin atan cos cosh erf erfc exp expm1 lgamma log log10 log1p log2 reciprocal rsqrt sigmoid sin sinh sqrt tan"
@@ -81,4 +81,3 @@ RULES = table(
     ("_fused_adam _fused_adamw _fused_sgd _fused_adagrad", nothing),
     ("_amp_foreach_non_finite_check_and_unscale", _unscaled),
 )  # fmt: skip
-__all__ = ["RULES", "Tensor"]

@@ -21,7 +21,6 @@ from ridgeline.analyze.pricing.outputs.calls import (
 )
 from ridgeline.analyze.pricing.outputs.dtypes import (
     category,
-    promote,
     result_type,
     to_complex,
     to_floating,
@@ -29,30 +28,7 @@ from ridgeline.analyze.pricing.outputs.dtypes import (
 )
 from ridgeline.analyze.pricing.signature import Arguments, Tensor, dense_strides
 
-_NEEDED = frozenset(
-    [
-        "self",
-        "other",
-        "input",
-        "exponent",
-        "tensor1",
-        "tensor2",
-        "end",
-        "grad_output",
-        "mask",
-        "condition",
-        "x",
-        "n",
-        "output",
-        "target",
-        "values",
-        "angle",
-        "abs",
-        "real",
-        "imag",
-        "tensor",
-    ]
-)
+_NEEDED = frozenset({"self", "other", "exponent", "condition"})
 """Operands without which PyTorch does not answer."""
 _SCALARS = ("self", "other", "exponent", "min", "max", "x", "n")
 """Numbers that take part in type promotion."""
@@ -83,7 +59,7 @@ def combined(tensors: list[Tensor], precision: str) -> Tensor:
     return Tensor(shape, dense_strides(shape), precision, ITEM_BYTES[precision])
 
 
-def _promoted(change: Callable[[str], str] = lambda precision: precision) -> OutputRule:
+def promoted(change: Callable[[str], str] = lambda precision: precision) -> OutputRule:
     """A result of the operands' common type, or of what ``change`` makes of it."""
 
     def outputs(call: Arguments) -> Result:
@@ -117,7 +93,7 @@ def _selected(call: Arguments) -> Result:
     if "other" not in call.arguments:
         raise Misfit
     tensors, scalars = operands(call)
-    condition, *branches = tensors
+    _, *branches = tensors
     return [combined(tensors, result_type(branches, scalars))]
 
 
@@ -198,19 +174,19 @@ RULES = table(
     ("add mul multiply sub subtract rsub pow maximum minimum fmax fmin fmod remainder floor_divide neg negative"
      " positive sgn conj_physical _conj_physical square relu relu6 clamp clamp_min"
      " clamp_max clip nan_to_num _test_serialization_subcmul trunc fix addcmul"
-     " nextafter hypot heaviside logaddexp logaddexp2 floor ceil frac threshold threshold_backward", _promoted()),
-    ("round", _promoted()),
-    ("sign gcd lcm", _promoted(_real_only)),
+     " nextafter hypot heaviside logaddexp logaddexp2 floor ceil frac threshold threshold_backward", promoted()),
+    ("round", promoted()),
+    ("sign gcd lcm", promoted(_real_only)),
     ("bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift __and__ __or__ __xor__"
-     " __lshift__ __rshift__ __iand__ __ior__ __ixor__ __ilshift__ __irshift__", _promoted()),
+     " __lshift__ __rshift__ __iand__ __ior__ __ixor__ __ilshift__ __irshift__", promoted()),
     ("div divide", _divided),
     ("true_divide exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos atan sinh cosh tanh"
      " asinh acosh atanh arcsin arccos arctan arcsinh arccosh arctanh sigmoid erf erfc erfinv lgamma digamma mvlgamma"
      " polygamma sinc i0 xlogy atan2 arctan2 copysign igamma igammac logit deg2rad rad2deg addcdiv ldexp"
-     " special_" + _SPECIAL.replace(" ", " special_"), _promoted(to_floating)),
-    ("abs absolute", _promoted(to_real)),
-    ("angle", _promoted(lambda precision: to_real(to_floating(precision)))),
-    ("float_power", _promoted(_float_power)),
+     " special_" + _SPECIAL.replace(" ", " special_"), promoted(to_floating)),
+    ("abs absolute", promoted(to_real)),
+    ("angle", promoted(lambda precision: to_real(to_floating(precision)))),
+    ("float_power", promoted(_float_power)),
     ("eq ne lt le gt ge not_equal less less_equal greater greater_equal logical_and logical_or logical_xor"
      " logical_not isnan isinf isfinite isneginf isposinf isreal isclose signbit", _always("bool")),
     ("where", _selected),
@@ -219,7 +195,8 @@ RULES = table(
     ("frexp", _pair("", "int32")),
     ("silu gelu mish softplus elu celu selu leaky_relu hardtanh hardswish hardsigmoid hardshrink softshrink"
      " log_sigmoid rrelu"
-     " dropout feature_dropout alpha_dropout feature_alpha_dropout fill zero bernoulli normal_functional poisson _standard_gamma _saturate_weight_to_fp16 exponential uniform"
+     " dropout feature_dropout alpha_dropout feature_alpha_dropout fill zero bernoulli normal_functional poisson"
+     " _standard_gamma _saturate_weight_to_fp16 exponential uniform"
      " cauchy log_normal geometric random _fill_mem_eff_dropout_mask"
      " prelu _prelu_kernel rrelu_with_noise", like_first),
     ("rrelu_with_noise_backward glu_backward", same_as("self")),
@@ -227,17 +204,16 @@ RULES = table(
     ("sigmoid_backward tanh_backward silu_backward gelu_backward mish_backward softplus_backward leaky_relu_backward"
      " hardtanh_backward hardswish_backward hardsigmoid_backward hardshrink_backward softshrink_backward"
      " elu_backward logit_backward log_sigmoid_backward infinitely_differentiable_gelu_backward",
-     _promoted()),
-    ("native_dropout_backward _masked_scale", _promoted(to_floating)),
+     promoted()),
+    ("native_dropout_backward _masked_scale", promoted(to_floating)),
     ("glu", _glu),
     ("log_sigmoid_forward", _pair("", "")),
     ("native_dropout", _pair("", "bool")),
     ("_fused_dropout", _pair("", "uint8")),
     ("_prelu_kernel_backward", _prelu_gradients),
-    ("_add_relu", _promoted()),
+    ("_add_relu", promoted()),
     ("masked_fill", lambda call: [combined(call.tensors("self", "mask"), call.needed("self").precision)]),
     ("searchsorted bucketize", _positions),
     ("isin", _members),
     ("_functional_assert_async", unchanged("dep_token")),
 )  # fmt: skip
-__all__ = ["RULES", "combined", "operands", "promote"]

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Matrix products, and attention."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ridgeline.analyze.pricing.outputs.calls import (
     dense,
     integers,
     lists,
+    same_as,
+    same_as_each,
     table,
 )
 from ridgeline.analyze.pricing.outputs.dtypes import dtype_of, promote, result_type
@@ -179,11 +181,34 @@ def _convolved_in_time(call: Arguments) -> Result:
     return call.tensors("input", "weight", "bias")
 
 
+def _attended(call: Arguments) -> Result:
+    """The values weighted for each query. Grouped key heads serve several query heads."""
+    query, key, value = (call.needed(name) for name in ("query", "key", "value"))
+    check(len(query.shape) >= 2 and query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2])
+    check(query.precision == key.precision == value.precision)
+    batch = query.shape[:-2]
+    if not call.flag("enable_gqa"):
+        batch = broadcast(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    return [dense((*batch, query.shape[-2], value.shape[-1]), query.precision)]
+
+
+def _computed(call: Arguments) -> Result:
+    """The result, and the weights of all keys."""
+    (result,) = _attended(call)
+    return [result, dense((*result.shape[:-1], call.needed("key").shape[-2]), result.precision)]
+
+
+def _matrix_vector(call: Arguments) -> Result:
+    matrix, vector = call.needed("self"), call.needed("vec")
+    check(len(matrix.shape) == 2 and len(vector.shape) == 1)
+    return [dense(multiplied(matrix.shape, vector.shape), _precision(call, matrix, vector))]
+
+
 RULES = table(
     ("mm _sparse_mm", lambda call: _product("self" if "self" in call.arguments else "sparse",
                                             "mat2" if "mat2" in call.arguments else "dense", 2)(call)),
     ("bmm", _product("self", "mat2", 3)),
-    ("mv", lambda call: _matrix_vector(call)),
+    ("mv", _matrix_vector),
     ("matmul linalg_matmul", _product("self", "other")),
     ("addmm _addmm_activation _sparse_addmm", _sum_of("mat1", "mat2")),
     ("baddbmm", _sum_of("batch1", "batch2")),
@@ -204,10 +229,8 @@ RULES = table(
     ("_trilinear", _trilinear),
     ("linalg_multi_dot chain_matmul", _chain),
     ("conv_tbc_backward", _convolved_in_time),
+    ("scaled_dot_product_attention", _attended),
+    ("_scaled_dot_product_attention_math _scaled_dot_product_attention_math_for_mps", _computed),
+    ("_scaled_dot_product_fused_attention_overrideable_backward", same_as_each("query", "key", "value")),
+    ("_transformer_encoder_layer_fwd", same_as("src")),
 )  # fmt: skip
-
-
-def _matrix_vector(call: Arguments) -> Result:
-    matrix, vector = call.needed("self"), call.needed("vec")
-    check(len(matrix.shape) == 2 and len(vector.shape) == 1)
-    return [dense(multiplied(matrix.shape, vector.shape), _precision(call, matrix, vector))]

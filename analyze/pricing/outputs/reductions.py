@@ -19,6 +19,7 @@ from ridgeline.analyze.pricing.outputs.calls import (
     table,
 )
 from ridgeline.analyze.pricing.outputs.dtypes import dtype_of, to_floating, to_real, to_sum
+from ridgeline.analyze.pricing.outputs.pointwise import promoted
 from ridgeline.analyze.pricing.signature import Arguments, Tensor
 
 
@@ -80,9 +81,7 @@ def _extreme(call: Arguments) -> Result:
     """The extreme of all elements; with ``dim`` its positions too; with ``other`` the larger of two."""
     tensor = _source(call)
     if "other" in call.arguments:
-        from ridgeline.analyze.pricing.outputs.pointwise import RULES as pointwise
-
-        return pointwise["maximum"](call)
+        return promoted()(call)
     if "dim" not in call.arguments:
         return [dense((), tensor.precision)]
     integer(call, "dim")

@@ -25,11 +25,9 @@ from ridgeline.analyze.pricing.outputs.calls import (
 from ridgeline.analyze.pricing.outputs.dtypes import dtype_of, to_complex, to_real
 from ridgeline.analyze.pricing.signature import Arguments, Tensor, dense_strides
 
-MOST_PIECES = 1 << 16
-"""Results into which a tensor may be split: as many as PyTorch is asked for."""
 
-
-def _view(tensor: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
+def view(tensor: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """Elements of the tensor in other sizes and strides."""
     check(not shape or min(shape) >= 0)
     return Tensor(tuple(shape), tuple(strides), tensor.precision, tensor.item_bytes)
 
@@ -76,7 +74,7 @@ def reshaped(tensor: Tensor, sizes: Sequence[int], *, copies: bool = True) -> Te
     if strides is None:
         check(copies)
         strides = dense_strides(shape)
-    return _view(tensor, shape, strides)
+    return view(tensor, shape, strides)
 
 
 def _resized(name: str, *, copies: bool = True) -> OutputRule:
@@ -122,7 +120,7 @@ def permuted(tensor: Tensor, dims: Iterable[int]) -> Tensor:
     """The dimensions in another order."""
     order = [axis(dim, len(tensor.shape)) for dim in dims] if tensor.shape else []
     check(sorted(order) == list(range(len(tensor.shape))))
-    return _view(tensor, [tensor.shape[i] for i in order], [tensor.strides[i] for i in order])
+    return view(tensor, [tensor.shape[i] for i in order], [tensor.strides[i] for i in order])
 
 
 def transposed(tensor: Tensor, first: int, second: int) -> Tensor:
@@ -177,14 +175,14 @@ def expanded(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
         check(size in (-1, n) or n == 1)
         shape.append(n if size == -1 else size)
         strides.append(stride if size in (-1, n) else 0)
-    return _view(tensor, shape, strides)
+    return view(tensor, shape, strides)
 
 
-def _cut(tensor: Tensor, dim: int, length: int, step: int = 1) -> Tensor:
+def cut(tensor: Tensor, dim: int, length: int, step: int = 1) -> Tensor:
     """Another number of elements along a dimension, each ``step`` after the other."""
     shape, strides = list(tensor.shape), list(tensor.strides)
     shape[dim], strides[dim] = length, strides[dim] * step
-    return _view(tensor, shape, strides)
+    return view(tensor, shape, strides)
 
 
 def _slice(call: Arguments) -> Result:
@@ -194,11 +192,12 @@ def _slice(call: Arguments) -> Result:
     n, step = tensor.shape[dim], integer(call, "step", 1)
     check(step > 0)
     start, end, _ = slice(integer(call, "start", 0), integer(call, "end", n)).indices(n)
-    return [_cut(tensor, dim, max(-(-(end - start) // step), 0), step)]
+    return [cut(tensor, dim, max(-(-(end - start) // step), 0), step)]
 
 
-def _without(tensor: Tensor, dim: int) -> Tensor:
-    return _view(tensor, tensor.shape[:dim] + tensor.shape[dim + 1 :], tensor.strides[:dim] + tensor.strides[dim + 1 :])
+def without(tensor: Tensor, dim: int) -> Tensor:
+    """One element of a dimension, which is gone."""
+    return view(tensor, tensor.shape[:dim] + tensor.shape[dim + 1 :], tensor.strides[:dim] + tensor.strides[dim + 1 :])
 
 
 def _select(call: Arguments) -> Result:
@@ -206,7 +205,7 @@ def _select(call: Arguments) -> Result:
     check(bool(tensor.shape))
     dim = axis(integer(call, "dim"), len(tensor.shape))
     check(-tensor.shape[dim] <= index < tensor.shape[dim])
-    return [_without(tensor, dim)]
+    return [without(tensor, dim)]
 
 
 def _narrow(call: Arguments) -> Result:
@@ -217,7 +216,7 @@ def _narrow(call: Arguments) -> Result:
     start = 0 if isinstance(call.arguments.get("start"), Tensor) else integer(call, "start")
     check(-n <= start <= n and length >= 0)
     check((start + n if start < 0 else start) + length <= n)
-    return [_cut(tensor, dim, length)]
+    return [cut(tensor, dim, length)]
 
 
 def _unfold(call: Arguments) -> Result:
@@ -227,93 +226,30 @@ def _unfold(call: Arguments) -> Result:
     n, stride = (tensor.shape[dim], tensor.strides[dim]) if tensor.shape else (1, 1)
     check(0 <= size <= n and step > 0)
     if not tensor.shape:
-        return [_view(tensor, (size,), (1,))]
-    windows = _cut(tensor, dim, (n - size) // step + 1, step)
-    return [_view(tensor, (*windows.shape, size), (*windows.strides, stride))]
+        return [view(tensor, (size,), (1,))]
+    windows = cut(tensor, dim, (n - size) // step + 1, step)
+    return [view(tensor, (*windows.shape, size), (*windows.strides, stride))]
 
 
 def _squeeze(call: Arguments) -> Result:
     tensor, count = call.needed("self"), len(call.needed("self").shape)
-    if "dim" in call.arguments:
-        dims = {axis(dim, count) for dim in integers(call, "dim")}
-    else:
-        dims = set(range(count))
+    dims = {axis(dim, count) for dim in integers(call, "dim")} if "dim" in call.arguments else set(range(count))
     kept = [i for i, n in enumerate(tensor.shape) if n != 1 or i not in dims]
-    return [_view(tensor, [tensor.shape[i] for i in kept], [tensor.strides[i] for i in kept])]
+    return [view(tensor, [tensor.shape[i] for i in kept], [tensor.strides[i] for i in kept])]
 
 
 def unsqueezed(tensor: Tensor, dim: int) -> Tensor:
     """A new dimension of one element."""
     dim = axis(dim, len(tensor.shape) + 1)
     stride = tensor.shape[dim] * tensor.strides[dim] if dim < len(tensor.shape) else 1
-    return _view(
-        tensor, (*tensor.shape[:dim], 1, *tensor.shape[dim:]), (*tensor.strides[:dim], stride, *tensor.strides[dim:])
-    )
+    strides = (*tensor.strides[:dim], stride, *tensor.strides[dim:])
+    return view(tensor, (*tensor.shape[:dim], 1, *tensor.shape[dim:]), strides)
 
 
 def _strided(call: Arguments) -> Result:
     sizes, strides = integers(call, "size"), integers(call, "stride")
     check(len(sizes) == len(strides) and all(s >= 0 for s in strides))
-    return [_view(call.needed("self"), sizes, strides)]
-
-
-def _pieces(tensor: Tensor, dim: int, lengths: Sequence[int]) -> Result:
-    check(bool(tensor.shape) and len(lengths) <= MOST_PIECES and all(n <= MOST_PIECES for n in tensor.shape))
-    return [_cut(tensor, dim, length) for length in lengths]
-
-
-def _even(n: int, size: int) -> list[int]:
-    """Lengths of ``size`` and a rest."""
-    check(size > 0 or (size == n == 0))
-    whole = n // size if size else 1
-    check(whole <= MOST_PIECES)
-    return [size] * whole + ([n % size] if size and (n % size or n == 0) else [])
-
-
-def _split(call: Arguments) -> Result:
-    tensor = call.needed("self")
-    check(bool(tensor.shape))
-    dim = axis(integer(call, "dim", 0), len(tensor.shape))
-    name = next(name for name in ("split_size", "split_sizes") if name in call.arguments)
-    sizes, n = integers(call, name), tensor.shape[dim]
-    if str(call.arguments[name])[0] != "[":
-        return _pieces(tensor, dim, _even(n, sizes[0]))
-    check(sum(sizes) == n)
-    return _pieces(tensor, dim, sizes)
-
-
-def _chunk(call: Arguments) -> Result:
-    tensor, chunks = call.needed("self"), integer(call, "chunks")
-    check(bool(tensor.shape) and 0 < chunks <= MOST_PIECES)
-    dim = axis(integer(call, "dim", 0), len(tensor.shape))
-    n = tensor.shape[dim]
-    size = -(-n // chunks)
-    return _pieces(tensor, dim, _even(n, size) if size else [0] * chunks)
-
-
-def _sections(dim: int | None) -> OutputRule:
-    """Parts of equal length, the first ones longer by one, or parts between positions."""
-
-    def outputs(call: Arguments) -> Result:
-        tensor = call.needed("self")
-        check(bool(tensor.shape))
-        along = axis(integer(call, "dim", 0) if dim is None else dim, len(tensor.shape))
-        n = tensor.shape[along]
-        if "sections" in call.arguments:
-            sections = integer(call, "sections")
-            check(0 < sections <= MOST_PIECES)
-            return _pieces(tensor, along, [n // sections + (i < n % sections) for i in range(sections)])
-        bounds = [0, *(slice(at).indices(n)[1] for at in integers(call, "indices")), n]
-        return _pieces(tensor, along, [max(b - a, 0) for a, b in zip(bounds, bounds[1:], strict=False)])
-
-    return outputs
-
-
-def _unbind(call: Arguments) -> Result:
-    tensor = call.needed("self")
-    check(bool(tensor.shape) and all(n <= MOST_PIECES for n in tensor.shape))
-    dim = axis(integer(call, "dim", 0), len(tensor.shape))
-    return [_without(tensor, dim)] * tensor.shape[dim]
+    return [view(call.needed("self"), sizes, strides)]
 
 
 def _diagonal(call: Arguments) -> Result:
@@ -326,7 +262,7 @@ def _diagonal(call: Arguments) -> Result:
     length = max(min(tensor.shape[first] + min(offset, 0), tensor.shape[second] - max(offset, 0)), 0)
     kept = [i for i in range(count) if i not in (first, second)]
     stride = tensor.strides[first] + tensor.strides[second]
-    return [_view(tensor, [*(tensor.shape[i] for i in kept), length], [*(tensor.strides[i] for i in kept), stride])]
+    return [view(tensor, [*(tensor.shape[i] for i in kept), length], [*(tensor.strides[i] for i in kept), stride])]
 
 
 def _parts(call: Arguments) -> Result:
@@ -334,7 +270,7 @@ def _parts(call: Arguments) -> Result:
     tensor = call.needed("self")
     check(to_real(tensor.precision) != tensor.precision)
     real = dense((), to_real(tensor.precision))
-    return [_view(real, (*tensor.shape, 2), (*(2 * s for s in tensor.strides), 1))]
+    return [view(real, (*tensor.shape, 2), (*(2 * s for s in tensor.strides), 1))]
 
 
 def _joined(call: Arguments) -> Result:
@@ -343,14 +279,14 @@ def _joined(call: Arguments) -> Result:
     check(bool(tensor.shape) and tensor.shape[-1] == 2 and tensor.precision in ("fp32", "fp64"))
     check(tensor.strides[-1] == 1 and all(s % 2 == 0 for s in tensor.strides[:-1]))
     joined = dense((), to_complex(tensor.precision))
-    return [_view(joined, tensor.shape[:-1], [s // 2 for s in tensor.strides[:-1]])]
+    return [view(joined, tensor.shape[:-1], [s // 2 for s in tensor.strides[:-1]])]
 
 
 def _real(call: Arguments) -> Result:
     tensor = call.needed("self")
     if to_real(tensor.precision) == tensor.precision:
         return [tensor]
-    return [_view(dense((), to_real(tensor.precision)), tensor.shape, [2 * s for s in tensor.strides])]
+    return [view(dense((), to_real(tensor.precision)), tensor.shape, [2 * s for s in tensor.strides])]
 
 
 def _at_least(count: int) -> OutputRule:
@@ -365,7 +301,7 @@ def _at_least(count: int) -> OutputRule:
     return outputs
 
 
-def _copied(rule: OutputRule) -> OutputRule:
+def copied(rule: OutputRule) -> OutputRule:
     """The elements of views in memory of their own."""
     return lambda call: [dense(view.shape, view.precision) for view in rule(call)]
 
@@ -400,13 +336,6 @@ VIEWS = table(
     ("unfold", _unfold),
     ("squeeze", _squeeze),
     ("unsqueeze", lambda call: [unsqueezed(call.needed("self"), integer(call, "dim"))]),
-    ("split split_with_sizes unsafe_split unsafe_split_with_sizes", _split),
-    ("chunk unsafe_chunk", _chunk),
-    ("tensor_split", _sections(None)),
-    ("hsplit", lambda call: _sections(1 if len(call.needed("self").shape) > 1 else 0)(call)),
-    ("vsplit", _sections(0)),
-    ("dsplit", _sections(2)),
-    ("unbind", _unbind),
     ("diagonal linalg_diagonal", _diagonal),
     ("view_as_real", _parts),
     ("view_as_complex", _joined),
@@ -428,14 +357,14 @@ def _meshgrid(call: Arguments) -> Result:
     check(all(len(t.shape) <= 1 for t in tensors) and "indexing" not in call.arguments)
     shape = tuple(t.elements for t in tensors)
     return [
-        _view(t, shape, [(t.strides[0] if t.shape else 1) if i == j else 0 for j in range(len(shape))])
+        view(t, shape, [(t.strides[0] if t.shape else 1) if i == j else 0 for j in range(len(shape))])
         for i, t in enumerate(tensors)
     ]
 
 
 RULES: dict[str, OutputRule] = (
     VIEWS
-    | {f"{name}_copy": _copied(rule) for name, rule in VIEWS.items()}
+    | {f"{name}_copy": copied(rule) for name, rule in VIEWS.items()}
     | table(
         ("contiguous", _contiguous),
         ("select_scatter slice_scatter diagonal_scatter as_strided_scatter", same_as("self")),
