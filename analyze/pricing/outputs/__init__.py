@@ -51,9 +51,6 @@ _FILLED_IN = frozenset({"device", "layout", "pin_memory", "memory_format", "gene
 """Arguments that PyTorch need not be told to compute shapes."""
 _NUMBERS = frozenset({"int", "float", "Scalar", "int?", "float?", "Scalar?"})
 
-RULES: dict[str, object] = {}
-"""The rules by operator."""
-
 
 def outputs(bound: Bound) -> list[Tensor] | None:
     """The results of a call, or None if PyTorch must be asked.
