@@ -102,7 +102,9 @@ def _into(out: Tensor, result: Tensor) -> Tensor:
 def _changed(arguments: Arguments, results: list[Tensor]) -> Tensor:
     """The operand that an operator changes in place, the first. The result must fit into it."""
     operand = next(value for value in arguments.arguments.values() if isinstance(value, Tensor))
-    check(results[0].shape == operand.shape and category(results[0].precision) <= category(operand.precision))
+    # the profiler does not record text: integers that were divided in place were rounded
+    fits = category(results[0].precision) <= category(operand.precision) or "rounding_mode" in arguments.arguments
+    check(results[0].shape == operand.shape and fits)
     return operand
 
 

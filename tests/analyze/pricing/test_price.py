@@ -355,6 +355,8 @@ CASES: list[tuple[str, list[Any], list[Any] | None, tuple[int | None, int, int]]
     ("aten::add.Tensor", [([4, 32], BF16), ([4, 32], BF16), "1"], None, (128, 512, 256)),
     ("aten::add", [([4, 32], BF16), ([4, 32], BF16), "1"], None, (128, 512, 256)),
     ("aten::add_.Tensor", [([4, 32], BF16), ([4, 32], BF16), "1"], None, (128, 512, 256)),
+    # rounded, as text does not say
+    ("aten::div_", [([4, 32], INT64), ([], INT64), None], None, (0, 1032, 1024)),
     # a dimension of stride 0 is one row read once
     ("aten::mul.Tensor", [([4, 32], FP32), ([4, 32], FP32)], [[32, 1], [0, 1]], (128, 4 * (128 + 32), 512)),
     ("aten::copy_", [([4, 32], BF16), ([4, 32], FP32), "False"], None, (0, 512, 256)),
