@@ -30,8 +30,10 @@ from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.reading.trace import Trace
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 
-MOST_KERNELS = 20_000
-MOST_BYTES = 1 << 43
+MOST_KERNELS = 100_000
+"""Distinct kernels, which take about 3 s."""
+MOST_BYTES = 1 << 45
+"""Bytes of operands, which are 2 to 3 s of the simulation."""
 FEWEST_KERNELS = 32
 """Kernels of the shortest sequence with guessed operands: a shorter one depends more on unknown earlier kernels."""
 LARGEST_OPERAND_BYTES = 1 << 39

@@ -77,13 +77,15 @@ def _run(
     count = moved.shape[1]
     kernels = first_touch.astype(np.uint32).tobytes()
     parts = [parameters, touches.tobytes(), kernels + bytes(-len(kernels) % 8)]
-    at_touches, at_kernels, at_moved = np.cumsum([len(part) for part in parts]).tolist()
+    places = [0, *np.cumsum([len(part) for part in parts]).tolist()]
+    _, at_touches, at_kernels, at_moved = places
     storages = int(touches["storage"].max(initial=-1)) + 1
     memory, simulate_step = exports["memory"], exports["simulate"]
     base = exports["reserve"](store, at_moved + moved.nbytes)
     if not base:
         return
-    memory.write(store, b"".join(parts), base)
+    for part, place in zip(parts, places, strict=False):
+        memory.write(store, part, base + place)
     for first, end in pairwise(bounds):
         at_read = base + at_moved + 8 * first
         at_written = at_read + 8 * count
