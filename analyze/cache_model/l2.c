@@ -395,8 +395,9 @@ static int run(const Touch *begin, const Touch *end, f64 *from_dram, f64 *to_dra
 }
 
 /* Bytes that each of a step's `count` kernels reads and writes, where the step follows itself. `kernels` are the
-   positions of their first touches, and the end of the last. Looks at no more than `most_work` granules. */
-__attribute__((export_name("simulate"))) int simulate(const Policy *of, const Touch *touches, const u32 *kernels,
+   positions of their first touches, and the end of the last. Looks at no more than `most_work` granules; returns how
+   many are left, or a negative number if the step is too large. */
+__attribute__((export_name("simulate"))) i64 simulate(const Policy *of, const Touch *touches, const u32 *kernels,
                                                       u32 count, u32 storage_count, i64 most_work, f64 *read,
                                                       f64 *written) {
     policy = of;
@@ -408,5 +409,5 @@ __attribute__((export_name("simulate"))) int simulate(const Policy *of, const To
             read[kernel] = written[kernel] = 0;
             error = run(touches + kernels[kernel], touches + kernels[kernel + 1], &read[kernel], &written[kernel]);
         }
-    return error;
+    return error ? -error : work_left;
 }

@@ -28,8 +28,8 @@ TOUCH = np.dtype(
 Int64 = np.ndarray[tuple[int], np.dtype[np.int64]]
 Touches = np.ndarray[tuple[int], np.dtype[np.void]]
 Floats = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-MOST_WORK = 4_000_000_000
-"""Granules that one step may look at, which takes some seconds."""
+MOST_WORK = 2_000_000_000
+"""Granules that a call may look at, which takes some ten seconds."""
 
 
 @cache
@@ -86,11 +86,15 @@ def _run(
         return
     for part, place in zip(parts, places, strict=False):
         memory.write(store, part, base + place)
+    work = MOST_WORK
     for first, end in pairwise(bounds):
         at_read = base + at_moved + 8 * first
         at_written = at_read + 8 * count
         step = base, base + at_touches, base + at_kernels + 4 * first, end - first, storages
-        if not simulate_step(store, *step, MOST_WORK, at_read, at_written):
+        # half of what is left, so that one step leaves work for the others
+        left = simulate_step(store, *step, work // 2, at_read, at_written)
+        work -= work // 2 - max(left, 0)
+        if left >= 0:
             for row, at in zip(moved, (at_read, at_written), strict=True):
                 row[first:end] = np.frombuffer(memory.read(store, at, at + 8 * (end - first)))
 
