@@ -193,7 +193,7 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
         # decoding overlaps with the imports of this process
         if sources[0].trace:
             decoders.submit(sources[0].trace)
-        with _importing("polars", "ridgeline.analyze.run"), sink:
+        with _importing("polars", "ridgeline.analyze.run", "ridgeline.analyze.pricing.price"), sink:
             loader = _Loader(sink, decoders, pricer, options)
             # a commit costs as much for thirty small runs as for one
             waiting: list[tuple[Source, Result]] = []
