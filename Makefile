@@ -57,12 +57,12 @@ endef
 
 $(INSTALLED): pyproject.toml
 	@echo 'Installing into $(VENV): torch, transformers, DuckDB, Polars, Plotly, HolisticTraceAnalysis, pyspark and what they need;'
-	@echo 'to download are 3.2 GB with torch for CUDA, 0.4 GB with torch for the CPU'
+	@echo 'to download are 3.7 GB with torch for CUDA, 0.9 GB with torch for the CPU'
 	$(INSTALL) '.[all]'
 	@touch $@
 
 $(TESTABLE): pyproject.toml
-	@echo 'Installing into $(VENV): what Ridgeline needs and, for its tests, pytest, mypy, pyspark, a Java, playwright, atheris;'
+	@echo 'Installing into $(VENV): what Ridgeline needs and, for its tests, pytest, mypy, a Java, playwright, atheris;'
 	@echo 'to download are 3.8 GB with torch for CUDA, 1 GB with torch for the CPU'
 	$(INSTALL) '.[dev]'
 	@touch $(INSTALLED) $@

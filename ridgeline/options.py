@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +16,18 @@ def _print_version(requested: bool) -> None:
     if requested:
         print(f"ridgeline {ridgeline.__version__}")
         raise Exit
+
+
+def _shipped(folder: str, suffix: str) -> Callable[[Path | None], Path | None]:
+    """Return a callback that replaces the bare name of a file in ``folder``, its number aside, by its path."""
+
+    def find(named: Path | None) -> Path | None:
+        if named is None or named.exists():
+            return named
+        files = sorted((Path(__file__).parent / folder).glob(f"*{suffix}"))
+        return next((file for file in files if str(named) in (file.stem, re.sub(r"^\d+_", "", file.stem))), named)
+
+    return find
 
 
 # Of no command, and of several
@@ -36,7 +50,12 @@ FormatOfText = Annotated[
 
 DemoFolder = Annotated[Path, Option("--out", help="Folder for runs, warehouse and report.", metavar="DIR")]
 Configuration = Annotated[
-    Path, Argument(help="A TOML file that says what to run; lists make a sweep.", metavar="CONFIG.toml")
+    Path,
+    Argument(
+        help="A TOML file that says what to run, or the bare name of a shipped one (modes-8b); lists make a sweep.",
+        metavar="CONFIG",
+        callback=_shipped("capture/configs", ".toml"),
+    ),
 ]
 RunsFolder = Annotated[Path, Option("--out", help="Folder for run directories.", metavar="RUNS")]
 DryRun = Annotated[bool, Option("--dry-run", help="Print each point with its predicted memory and time; run nothing.")]
@@ -73,7 +92,16 @@ Salvage = Annotated[bool, Option("--salvage", help="Load the events before the b
 # sql
 
 Query = Annotated[str | None, Argument(help="The statement.", metavar="QUERY")]
-QueryFile = Annotated[Path | None, Option("-f", "--file", help="Read the statement from a file.", metavar="FILE.sql")]
+QueryFile = Annotated[
+    Path | None,
+    Option(
+        "-f",
+        "--file",
+        help="Read the statement from a file, or from the cookbook by its bare name (slow_operators).",
+        metavar="FILE",
+        callback=_shipped("warehouse/cookbook", ".sql"),
+    ),
+]
 FormatOfRows = Annotated[
     Literal["table", "csv", "json", "parquet"],
     Option("--format", help="table, csv, json or parquet.", metavar="FORMAT"),

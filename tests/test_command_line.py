@@ -105,6 +105,19 @@ def test_a_query_from_a_file(warehouse: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "one\n1\n")
 
 
+def test_shipped_queries_and_configurations_have_bare_names(warehouse: Path, tmp_path: Path) -> None:
+    file = ROOT / "ridgeline" / "warehouse" / "cookbook" / "01_slow_operators.sql"
+    expected = ridgeline("sql", "-w", warehouse, "-f", file).stdout
+    assert expected
+    for name in ("slow_operators", "01_slow_operators"):
+        assert ridgeline("sql", "-w", warehouse, "-f", name, cwd=tmp_path).stdout == expected
+    assert (
+        ridgeline("capture", "demo", "--dry-run", cwd=tmp_path).stdout == ridgeline("capture", DEMO, "--dry-run").stdout
+    )
+    (tmp_path / "slow_operators").write_text("SELECT 1 AS mine")  # a file of the user comes first
+    assert "mine" in ridgeline("sql", "-w", warehouse, "-f", "slow_operators", cwd=tmp_path).stdout
+
+
 def test_a_query_file_that_is_not_text_is_one_line(warehouse: Path, tmp_path: Path) -> None:
     (tmp_path / "q.sql").write_bytes(b"SELECT '\xff'")
     done = ridgeline("sql", "-f", tmp_path / "q.sql", "-w", warehouse)

@@ -25,7 +25,7 @@ _SCHEMA_HEAD = """# Tables and views
 """
 _COOKBOOK_HEAD = """# Cookbook
 
-`make pages` writes this page from `cookbook/`. Each question is a file: `ridgeline sql -f warehouse/cookbook/FILE`.
+`make pages` writes this page from `cookbook/`. Each question is a file: `ridgeline sql -f slow_operators` runs one.
 """
 
 
