@@ -30,6 +30,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("P
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if find_spec("polars") and "POLARS_MAX_THREADS" not in os.environ:
+        # The pool of this process alone: processes that tests start have a thread a core, as users' have.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("POLARS_MAX_THREADS", "1")
+            import polars
+
+            assert polars.thread_pool_size() == 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
