@@ -31,6 +31,9 @@ PYTEST := python -m pytest -n $(WORKERS) --dist worksteal $(WARNINGS) $(PYTEST_A
 INSTALLED := $(VENV)/.installed
 TESTABLE  := $(VENV)/.installed-dev
 
+# The processes of the tests would compile all modules anew, and pytest its assertions.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time

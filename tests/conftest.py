@@ -10,6 +10,7 @@ Tests of `capture` run where the requirements of `analyze` are not installed, as
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -62,6 +63,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if repeated:
         config.hook.pytest_deselected(items=repeated)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what the test modules import, with torch a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 def _start(self: Pricer) -> None:

@@ -80,5 +80,5 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Captured:
     messages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         quicken(patch)
-        results = sweep.run(points, folder, progress=messages.append)
+        results = sweep.run(points, folder, progress=messages.append, isolate=False)
     return Captured(folder=folder, points=points, results=results, messages=messages)
