@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,18 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ridgeline.analyze.errors import TraceError
-from ridgeline.analyze.ingest import Result, analyze
+from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse import connect
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, failures, query, run_directory
 from tests.analyze.replays.steps import assert_conserved, eager_step, load, modules, replayed_step
 from tests.command_line import ridgeline
 from tests.sampling import examples
-
-ROOT = Path(__file__).parents[3]
-COUNTED = ROOT / "tests" / "data" / "h200-counted"
-H200 = ROOT.parent / "shared" / "h200"
-needs_h200 = pytest.mark.skipif(not H200.is_dir(), reason="the reference traces are not beside the project")
 
 
 def test_a_replay_learns_everything_but_its_step(tmp_path: Path, warehouse: Path) -> None:
@@ -347,35 +339,6 @@ def test_a_twin_that_knows_nothing_teaches_nothing(tmp_path: Path, warehouse: Pa
     assert_conserved(warehouse, 3_000)
 
 
-# Recorded on an H200.
-
-
-@pytest.mark.parametrize("execution", ["compile", "cuda_graph"])
-def test_recorded_replays_learn_everything_from_their_twin(tmp_path: Path, warehouse: Path, execution: str) -> None:
-    """The twin itself, analyzed as a trace, has the same operators, modules, FLOPs and bytes in the same steps."""
-    (folder,) = COUNTED.glob(f"*_{execution}")
-    (result,) = analyze([folder], warehouse)
-    assert result.matched
-    kernels, duration_ns, of_kernels, of_duration_ns = result.matched
-    assert (kernels, duration_ns) == (of_kernels, of_duration_ns)
-    assert kernels == result.kernels - 3  # a copy to the device begins each of the three steps, launched as ever
-    assert_conserved(warehouse, result.device_time_ns)
-    work = (
-        "SELECT phase, kind, step, family, operator, module, count(*), round(sum(flops)), round(sum(compulsory_bytes))"
-        " FROM kernel_roofline GROUP BY ALL ORDER BY ALL"
-    )
-    twin = tmp_path / "twin.json.gz"
-    twin.write_bytes((folder / "trace.twin.json.gz").read_bytes())
-    analyze([twin], tmp_path / "twin.duckdb")
-    assert query(warehouse, work) == query(tmp_path / "twin.duckdb", work)
-    shares = query(
-        warehouse,
-        "SELECT sum(share) FROM kernels JOIN kernel_classes USING (class_id) WHERE category = 'kernel'"
-        " GROUP BY operator_id",
-    )
-    assert [share for (share,) in shares] == pytest.approx([1.0] * len(shares))
-
-
 def test_the_command_line_names_the_twin_and_says_what_matched(tmp_path: Path) -> None:
     label = "phase=decode step=1"
     replay = kineto.write(tmp_path / "r.json", replayed_step(label, ["a", "b", "x"]))
@@ -393,72 +356,6 @@ def test_the_command_line_names_the_twin_and_says_what_matched(tmp_path: Path) -
     assert "33.3% of device time (1 kernel or copy) is replayed from graphs and has no operator: its companions" in err
     alone = "ridgeline: --twin belongs to one trace: expected a single PATH that is a file\n"
     assert said(replay, twin) == said(tmp_path) == (2, "", alone)
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """The reference replays with their twin, in a warehouse to copy, and the result of loading them."""
-    path = tmp_path_factory.mktemp("pair") / "w.duckdb"
-    (result,) = analyze([H200 / "ar_decode_graph.json.gz"], path, twin=H200 / "ar_decode.json.gz")
-    return path, result
-
-
-@needs_h200
-def test_the_reference_pair_is_aligned_whole(warehouse: Path, pair: tuple[Path, Result]) -> None:
-    stored, result = pair
-    shutil.copyfile(stored, warehouse)
-    assert result.matched
-    assert result.matched[:2] == result.matched[2:]
-    assert (result.kernels, result.matched.kernels) == (2988, 2988)
-    analyze([H200 / "ar_decode.json.gz"], warehouse)
-    assert_conserved(warehouse)
-    flops = query(
-        warehouse,
-        "SELECT family, step, count(DISTINCT round(sum)) FROM (SELECT name, family, step, sum(flops) AS sum"
-        " FROM kernel_roofline GROUP BY ALL) GROUP BY ALL HAVING count(*) <> 2 OR count(DISTINCT round(sum)) <> 1",
-    )
-    assert flops == []
-
-
-@needs_h200
-@pytest.mark.parametrize("share", [0.02, 0.2])
-def test_the_reference_pair_with_kernels_removed_and_inserted(
-    tmp_path: Path, warehouse: Path, pair: tuple[Path, Result], share: float
-) -> None:
-    trace = json.loads(gzip.decompress((H200 / "ar_decode_graph.json.gz").read_bytes()))
-    draw = random.Random(7)
-    events: list[kineto.Event] = []
-    inserted = 0
-    for event in trace["traceEvents"]:
-        if event.get("cat") != "kernel" or draw.random() > share:
-            events.append(event)
-        elif draw.random() < 0.5:
-            events += [event, event | {"name": "extra", "ts": event["ts"] - 0.001, "dur": 0.001}]
-            inserted += 1
-    path = tmp_path / "broken.json"
-    path.write_text(json.dumps(trace | {"traceEvents": events}))
-    stored, whole = pair
-    shutil.copyfile(stored, warehouse)
-    (result,) = analyze([path], warehouse, twin=H200 / "ar_decode.json.gz")
-    assert whole.matched
-    assert result.matched
-    assert inserted > 10
-    assert result.matched.of_kernels == result.kernels
-    assert result.matched.kernels == result.kernels - inserted
-    assert result.matched.of_duration_ns - result.matched.duration_ns == inserted
-    assert result.matched.kernels < whole.kernels
-    rows = query(
-        warehouse,
-        "SELECT count(*), count(*) FILTER (w.operator = b.operator), count(*) FILTER (w.module = b.module OR"
-        " (w.module IS NULL AND b.module IS NULL)) FROM kernel_roofline b"
-        " JOIN kernel_roofline w ON b.start_ns = w.start_ns AND b.kernel = w.kernel"
-        " WHERE b.name = 'broken' AND w.name = 'ar_decode_graph'",
-    )
-    ((kernels, operators, their_modules),) = rows
-    assert kernels == result.matched.kernels
-    assert operators > 0.97 * kernels
-    assert their_modules > 0.97 * kernels
-    assert_conserved(warehouse)
 
 
 def test_what_matched_is_stored(tmp_path: Path, warehouse: Path) -> None:
