@@ -23,7 +23,6 @@ enum { OK = 0, TOO_LONG = 1, NO_MEMORY = 2 };
 #define MOST_WAVES 64 /* more waves are merged, so that the time has a bound */
 #define PAIRED 2048 /* in longer phases all granules before a granule count as deeper: together they exceed any L2 */
 #define NONE 0xffffffffu
-#define PAGE 65536
 #define SURVIVALS 1281 /* steps of a survival table, from no later use to the use after which a line is lost */
 
 /* One operand of a kernel, read or written; the fields are documented in operands.Touch. The storages that the steps
@@ -89,18 +88,18 @@ extern unsigned char __heap_base;
 static unsigned char *heap, *step_heap;
 
 static int fits(unsigned char *end) {
-    unsigned long pages = ((unsigned long)end + PAGE - 1) / PAGE, have = __builtin_wasm_memory_size(0);
+    unsigned long pages = ((unsigned long)end + 65535) >> 16, have = __builtin_wasm_memory_size(0);
     return pages <= have || __builtin_wasm_memory_grow(0, pages - have) != (unsigned long)-1;
 }
 
 static void *allocate(i64 count, i64 size) {
     unsigned char *start = heap;
-    if (count < 0 || count * size > (1 << 30)) return 0;
-    unsigned char *end = start + (count * size + 15) / 16 * 16;
-    if (end < start || !fits(end)) return 0;
-    heap = end;
+    if (count < 0 || count > (1 << 30) / size || !fits(start + (count * size + 15) / 16 * 16)) return 0;
+    heap += (count * size + 15) / 16 * 16;
     return start;
 }
+
+#define ROOM(array, count) (array = allocate(count, sizeof *array))
 
 /* Room for `bytes` of the host; 0 if there is not enough memory. */
 __attribute__((export_name("reserve"))) void *reserve(i64 bytes) {
@@ -112,13 +111,10 @@ __attribute__((export_name("reserve"))) void *reserve(i64 bytes) {
 
 static f64 larger(f64 a, f64 b) { return a > b ? a : b; }
 static f64 smaller(f64 a, f64 b) { return a < b ? a : b; }
-
 /* Share of lines still there after `use` bytes of other lines. */
 static f64 survival(const f64 *table, f64 use, f64 capacity) {
     return table[(u32)smaller(use * (policy->steps / capacity), SURVIVALS - 1)];
 }
-
-/* Granules. */
 
 static i64 granules_of(const Touch *touch, i64 size) {
     return (touch->offset + touch->span + size - 1) / size - touch->offset / size;
@@ -132,11 +128,8 @@ static i64 granule_size(i64 span, i64 extent) {
     return size;
 }
 
-/* Number the granules of the storages that the touches use, and make room for the step. */
-static int prepare(const Touch *touches, const u32 *kernels, u32 count, u32 storage_count) {
-    const Touch *begin = touches + kernels[0], *end = touches + kernels[count];
-    heap = step_heap;
-    if (!(storages = allocate(storage_count, sizeof *storages))) return NO_MEMORY;
+/* Find what the touches use of each storage: its ends, and the finest span as its size. */
+static void measure(const Touch *begin, const Touch *end) {
     for (const Touch *touch = begin; touch < end; touch++)
         storages[touch->storage] = (Storage){touch->offset, 0, LARGEST_GRANULE, NONE};
     for (const Touch *touch = begin; touch < end; touch++) {
@@ -146,6 +139,13 @@ static int prepare(const Touch *touches, const u32 *kernels, u32 count, u32 stor
         if (last > storage->end) storage->end = last;
         if (touch->span && touch->span < storage->size) storage->size = touch->span;
     }
+}
+
+/* Number the granules of the storages that the touches use, and make room for the step. */
+static int prepare(const Touch *touches, const u32 *kernels, u32 count, u32 storage_count) {
+    heap = step_heap;
+    if (!ROOM(storages, storage_count)) return NO_MEMORY;
+    measure(touches + kernels[0], touches + kernels[count]);
     i64 granules = 0, longest = 0, most_operands = 0;
     for (u32 kernel = 0; kernel < count; kernel++) {
         i64 length = 0, operands = kernels[kernel + 1] - kernels[kernel];
@@ -161,23 +161,15 @@ static int prepare(const Touch *touches, const u32 *kernels, u32 count, u32 stor
         if (length > longest) longest = length;
         if (operands > most_operands) most_operands = operands;
     }
-    slot_of = allocate(granules, sizeof *slot_of);
-    place_of = allocate(granules, sizeof *place_of);
-    runs = allocate(most_operands + 1, sizeof *runs);
-    newly = allocate(longest, sizeof *newly);
-    earlier = allocate(longest, sizeof *earlier);
-    slots = allocate(longest, sizeof *slots);
-    phase = allocate(longest, sizeof *phase);
-    spare = allocate(longest, sizeof *spare);
-    stack = allocate(0, 0);
-    if (!slot_of || !place_of || !runs || !newly || !earlier || !slots || !phase || !spare) return NO_MEMORY;
+    if (!ROOM(slot_of, granules) || !ROOM(place_of, granules) || !ROOM(runs, most_operands + 1) ||
+        !ROOM(newly, longest) || !ROOM(earlier, longest) || !ROOM(slots, longest) || !ROOM(phase, longest) ||
+        !ROOM(spare, longest))
+        return NO_MEMORY;
+    stack = (Entry *)heap;
     for (i64 i = 0; i < granules; i++) slot_of[i] = place_of[i] = NONE;
-    bottom = top = living = 0;
-    phase_start = 1;
+    bottom = top = living = 0, phase_start = 1;
     return OK;
 }
-
-/* Phases. */
 
 /* How often `part` fits whole into `value`, which is less than 2 * MOST_WAVES. Every subtraction is exact. */
 static f64 whole(f64 value, f64 part) {
@@ -214,10 +206,8 @@ static u32 pieces(const Touch *touch, u32 wave, u32 count, f64 merged, u32 at) {
 static void merge(u32 start, u32 middle, u32 end) {
     u32 left = start, right = middle;
     for (u32 at = start; at < end; at++)
-        if (left < middle && (right == end || phase[left].position <= phase[right].position))
-            spare[at] = phase[left++];
-        else
-            spare[at] = phase[right++];
+        spare[at] = left < middle && (right == end || phase[left].position <= phase[right].position) ? phase[left++]
+                                                                                                     : phase[right++];
 }
 
 /* Sort the phase, in which each operand is a sorted run: operands advance at the same relative speed. */
@@ -263,8 +253,6 @@ static u32 gather(const Touch *begin, const Touch *end, int reads, int writes, u
     return distinct;
 }
 
-/* The stack. */
-
 /* Bytes of the granules that came earlier in the phase from deeper in the stack than the slot of the granule at a place
    in the phase. They are summed in the order of the phase, so that rounding does not depend on how they are found. */
 static f64 used_before(u32 at, u32 slot) {
@@ -287,8 +275,7 @@ static void compact(void) {
             slot_of[stack[slot].granule] = kept;
             stack[kept++] = stack[slot];
         }
-    bottom = 0;
-    top = kept;
+    bottom = 0, top = kept;
 }
 
 /* Update every granule's later use and drop lost granules; returns the bytes written back. */
@@ -348,8 +335,7 @@ static int access(u32 length, f64 *from_dram, f64 *to_dram) {
     if ((work_left -= length) < 0) return TOO_LONG;
     if (!fits((unsigned char *)(stack + top + length))) return NO_MEMORY;
     phase_length = length;
-    deepest = NONE;
-    absent = 0;
+    deepest = NONE, absent = 0;
     for (u32 at = 0; at < length; at++) {
         const Access *access = &phase[at];
         slots[at] = slot_of[access->granule];
@@ -377,7 +363,7 @@ static int run(const Touch *begin, const Touch *end, f64 *from_dram, f64 *to_dra
     for (const Touch *touch = begin; touch < end; touch++) {
         if (touch->waves > waves) waves = touch->waves;
         if (touch->passes > passes) passes = touch->passes;
-        if (touch->write) writes = 1; else reads = 1;
+        *(touch->write ? &writes : &reads) = 1;
     }
     int together = waves == 0 || passes > 1; /* a tiled kernel writes the results of a wave at its end */
     u32 count = waves < 1 ? 1 : waves > MOST_WAVES ? MOST_WAVES : waves;
