@@ -1,14 +1,19 @@
 """Write a page as one HTML file: a template with its style, scripts, Plotly and data inside."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ridgeline.atomic_file import atomic_file
 from ridgeline.reports.embedding import deflated
 from ridgeline.reports.names import clip
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -34,7 +39,7 @@ def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence
     return environment.get_template(template).render(
         clip=clip,
         css=Markup("".join(_source(f"{name}.css") for name in styles)),
-        plotly=Markup(_plotly()),
+        plotly=Markup(plotly().result()),
         script=Markup("\n".join(_source(f"{name}.js") for name in scripts)),
         data=Markup(data),
         **context,
@@ -42,8 +47,17 @@ def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence
 
 
 @cache
-def _plotly() -> str:
-    return deflated((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
+def plotly() -> Future[str]:
+    """Return Plotly's script, deflated, as a future: called before the queries, its 0.15 s of work runs beside them."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def compress() -> str:
+        return deflated((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
+
+    pool = ThreadPoolExecutor(1)
+    script = pool.submit(compress)
+    pool.shutdown(wait=False)  # which it does once the script is there
+    return script
 
 
 def _source(name: str) -> str:

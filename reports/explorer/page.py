@@ -52,7 +52,7 @@ def write(
     Raises :class:`~ridgeline.warehouse.errors.SelectionError` for a run that is unknown or ambiguous, and
     :class:`~ridgeline.warehouse.errors.WarehouseError` for a warehouse or a lake that cannot be read.
     """
-    from ridgeline.warehouse import connect, materialize
+    from ridgeline.warehouse import connect
 
     progress("reading")
     if lake is None:
@@ -62,8 +62,8 @@ def write(
 
         connection = load_lake(lake)
     with closing(connection):
-        materialize(connection, *study_page.HELD)
         run_ids = resolve(connection, runs)
+        html.plotly()
         progress("every kernel")
         page = html.write(Path(out) / "report.html", render(gather(connection, run_ids)))
         progress("the study")

@@ -10,22 +10,26 @@ from ridgeline.reports.study import figures as study
 from ridgeline.reports.study import paper
 
 NAME = "study.html"
-# Views that several figures query; they are materialized once a connection.
+# Views that several figures query: evaluated once.
 HELD = ("step_costs", "figure_gap")
 
 
 def write(connection: Connection, out: str | Path, run_ids: Sequence[str]) -> Path | None:
     """Write ``<out>/study.html`` about the runs with these ids and return its path.
 
-    If the runs make no figure, return None and remove an older page. ``connection`` should have the views :data:`HELD`
-    materialized.
+    If the runs make no figure, return None and remove an older page. Materializes the views :data:`HELD`, unless
+    Ridgeline captured none of the runs.
     """
-    sections, missing = gather(connection, run_ids)
+    from ridgeline.warehouse import materialize
+
     path = Path(out) / NAME
+    captured = queries.rows(connection, "captured_runs", runs=run_ids)
+    if captured:
+        materialize(connection, *HELD)
+    sections, missing = gather(connection, run_ids) if captured else ([], [])
     if not sections:
         path.unlink(missing_ok=True)  # it would describe other runs than the report beside it
         return None
-    captured = queries.rows(connection, "captured_runs", runs=run_ids)
     return html.write(path, render(sections, missing, captured, others=len(run_ids) - len(captured)))
 
 

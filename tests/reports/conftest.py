@@ -278,7 +278,6 @@ def write_study(path: Path, out: Path, runs: Sequence[str] = ()) -> Path:
     from ridgeline.reports.study import page as study_page
 
     with closing(warehouse.connect(path, read_only=True)) as connection:
-        warehouse.materialize(connection, *study_page.HELD)
         written = study_page.write(connection, out, resolve(connection, runs))
     assert written
     return written
