@@ -32,7 +32,7 @@ NEAR = 1e-7
 KERNELS_TOGETHER = 1_000_000
 """Kernels of one query, unless a run has more: planning a query takes as long as running it over thousands of them."""
 
-FEW_KERNELS = 200_000
+FEW_KERNELS = 100_000
 """Up to this number of kernels, :func:`refresh` evaluates ``placed_kernels`` once, into memory."""
 
 _PLACED = """
