@@ -64,7 +64,9 @@ class Row:
 
     def _times_cell(self, tool: str) -> str:
         times = self.times_hta(tool)
-        return "" if times is None else f"{times:.1f}" + f" {SLOWER}" * (times < 1)
+        if times is None:
+            return ""
+        return f"{times:.1f}" if times >= 1 else f"{times:.2f} {SLOWER}"
 
     def records(self) -> list[dict[str, Any]]:
         """Return a JSON object for each tool."""
@@ -82,8 +84,9 @@ class Row:
 
 def line(cells: Sequence[str]) -> str:
     """Return cells as a line for a terminal."""
-    first, *others = zip(cells, WIDTHS, strict=True)
-    return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip()
+    (name, width), *others = zip(cells, WIDTHS, strict=True)
+    short = name if len(name) <= width else f"{name[: width - 1]}…"
+    return "  ".join([short.ljust(width), *(cell.rjust(width) for cell, width in others)]).rstrip()
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

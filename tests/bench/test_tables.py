@@ -21,7 +21,7 @@ ROWS = [row("small", 0.5, 1.0, 0.5, 0.25), row("large", 12, 2.0, 1.0, 8.0), row(
 
 def test_a_row_has_the_best_runs_and_marks_where_hta_is_faster() -> None:
     assert [each.cells() for each in ROWS] == [
-        ["small", "0.5", "1,234", "5", "1.00", "0.50", "0.25", "0.2 ◀ slower", "0.5 ◀ slower", "300", "400"],
+        ["small", "0.5", "1,234", "5", "1.00", "0.50", "0.25", "0.25 ◀ slower", "0.50 ◀ slower", "300", "400"],
         ["large", "12", "1,234", "5", "2.00", "1.00", "8.00", "4.0", "8.0", "300", "400"],
         ["odd", "40", "1,234", "5", "4.00", "2.00", "fails: KeyError: 'stream'", "", "", "300", "400"],
     ]
