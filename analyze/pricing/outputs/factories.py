@@ -15,7 +15,7 @@ from ridgeline.analyze.pricing.outputs.calls import (
     like,
     table,
 )
-from ridgeline.analyze.pricing.outputs.dtypes import scalar_category, to_complex
+from ridgeline.analyze.pricing.outputs.dtypes import scalar_category
 from ridgeline.analyze.pricing.outputs.pointwise import combined
 from ridgeline.analyze.pricing.outputs.reductions import asked_dtype
 from ridgeline.analyze.pricing.signature import Arguments, Tensor
@@ -156,11 +156,6 @@ def _set(call: Arguments) -> Result:
     return [dense(sizes, call.needed("self").precision)]
 
 
-def _to_half_complex(call: Arguments) -> Result:
-    self = call.needed("self")
-    return [like(self, to_complex(self.precision))]
-
-
 def _normal(call: Arguments) -> Result:
     if self := call.tensor("self"):
         return [self]
@@ -199,7 +194,6 @@ RULES = table(
     ("resize resize_as _resize_output", _resized),
     ("set", _set),
     ("normal", _normal),
-    ("chalf", _to_half_complex),
     ("_reshape_copy", lambda call: [dense(integers(call, "size"), call.needed("self").precision)]),
     ("_dim_arange", lambda call: [dense((call.needed("like").shape[integer(call, "dim")],), "int64")]),
     ("_amp_update_scale", lambda call: [call.needed("self"), call.needed("growth_tracker")]),

@@ -184,6 +184,34 @@ def _from_half_spectrum(call: Arguments) -> Result:
     return [dense(shape, to_real(tensor.precision))]
 
 
+def _lengths(call: Arguments) -> dict[int, int]:
+    """The transformed dimensions, and how many elements each has: recorded by ``n`` or ``s``, else the tensor's."""
+    tensor = call.needed("self")
+    name = "n" if "n" in call.arguments else "s"
+    lengths = integers(call, name) if call.arguments.get(name) is not None else None
+    count = len(tensor.shape)
+    listed = integers(call, "dim", [-1] if name == "n" else [-2, -1])
+    dims = [axis(dim, count) for dim in listed]
+    chosen = [tensor.shape[dim] for dim in dims] if lengths is None else lengths
+    return dict(zip(dims, chosen, strict=True))
+
+
+def _transformed(*, real: bool) -> OutputRule:
+    """Complex transforms; of ``real`` numbers the last dimension holds one half."""
+
+    def outputs(call: Arguments) -> Result:
+        tensor, lengths = call.needed("self"), _lengths(call)
+        check(bool(lengths) and min(lengths.values()) > 0)
+        shape = [lengths.get(i, n) for i, n in enumerate(tensor.shape)]
+        if real:
+            check(to_real(tensor.precision) == tensor.precision)
+            last = list(lengths)[-1]
+            shape[last] = shape[last] // 2 + 1
+        return [dense(shape, to_complex(to_floating(tensor.precision)))]
+
+    return outputs
+
+
 RULES = table(
     ("linalg_inv inverse linalg_matrix_exp matrix_exp linalg_cholesky cholesky cholesky_inverse",
      _each("nn")),
@@ -220,6 +248,8 @@ RULES = table(
     ("linalg_solve_triangular", _solved_triangular),
     ("linalg_vecdot", _vecdot),
     ("linalg_householder_product", same_as("input")),
+    ("fft_fft fft_ifft fft_fft2 fft_ifft2", _transformed(real=False)),
+    ("fft_rfft fft_rfft2", _transformed(real=True)),
     ("_fft_c2c", _spectrum),
     ("_fft_r2c", _half_spectrum),
     ("_fft_c2r", _from_half_spectrum),

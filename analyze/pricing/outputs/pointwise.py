@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from ridgeline.analyze.pricing.outputs.calls import (
     ITEM_BYTES,
-    Misfit,
     OutputRule,
     Result,
     broadcast,
@@ -18,6 +17,7 @@ from ridgeline.analyze.pricing.outputs.calls import (
     same_as,
     table,
     unchanged,
+    unknown,
 )
 from ridgeline.analyze.pricing.outputs.dtypes import (
     category,
@@ -91,7 +91,7 @@ def _divided(call: Arguments) -> Result:
 def _selected(call: Arguments) -> Result:
     """``where`` takes the type of its two branches; one operand alone finds positions, whose number is unknown."""
     if "other" not in call.arguments:
-        raise Misfit
+        return unknown(call)
     tensors, scalars = operands(call)
     _, *branches = tensors
     return [combined(tensors, result_type(branches, scalars))]

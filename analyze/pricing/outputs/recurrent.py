@@ -51,6 +51,20 @@ def _fused_cell(call: Arguments) -> Result:
     return [like(cell), like(cell), dense(gates.shape, gates.precision)]
 
 
+def _gate_gradients(call: Arguments) -> Result:
+    """Gradients of the gates, of the cell state and, if there is one, of the bias."""
+    gates, cell = call.needed("workspace"), call.needed("cx")
+    check(len(gates.shape) == 2)
+    bias = [dense(gates.shape[1:], gates.precision)] if call.flag("has_bias") else []
+    return [like(gates), like(cell), *bias]
+
+
+def _both_gate_gradients(call: Arguments) -> Result:
+    """As above; gates and bias occur once for the input and once for the hidden state."""
+    gates, cell, *bias = _gate_gradients(call)
+    return [gates, gates, cell, *bias, *bias]
+
+
 def _fused_gru(call: Arguments) -> Result:
     """A step of a GRU on a device: hidden state, and five values an element for the backward pass."""
     hidden = call.needed("hx")
@@ -61,5 +75,7 @@ RULES = table(
     ("lstm gru rnn_tanh rnn_relu", _network),
     ("_thnn_fused_lstm_cell", _fused_cell),
     ("_thnn_fused_gru_cell", _fused_gru),
+    ("_thnn_fused_lstm_cell_backward_impl", _gate_gradients),
+    ("_thnn_fused_lstm_cell_backward", _both_gate_gradients),
     ("lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell", _cell),
 )

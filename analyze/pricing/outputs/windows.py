@@ -32,7 +32,7 @@ def _source(call: Arguments) -> Tensor:
     return call.tensor("input") or call.needed("self")
 
 
-def convolved(call: Arguments, *, transposed: bool = False) -> Result:
+def convolved(call: Arguments, *, transposed: bool = False, depthwise: bool = False) -> Result:
     """Positions of the kernel in the padded input; of a transposed convolution, the input that has such positions."""
     source, weight = _source(call), call.needed("weight")
     dimensions = len(weight.shape) - 2
@@ -52,10 +52,11 @@ def convolved(call: Arguments, *, transposed: bool = False) -> Result:
         both = [gap * (k - 1) if "same" in text else 0 for k, gap in zip(kernel, dilation, strict=True)]
     else:
         both = [2 * n for n in _each(integers(call, "padding", [0]), dimensions)]
-    groups = integer(call, "groups", 1)
+    channels_in = source.shape[-dimensions - 1]
+    # a depthwise convolution has no argument for its groups
+    groups = integer(call, "groups", channels_in if depthwise else 1)
     sizes = zip(source.shape[-dimensions:], kernel, both, stride, dilation, more, strict=True)
     check(min(stride) > 0 and groups > 0)
-    channels_in = source.shape[-dimensions - 1]
     if transposed:
         check(channels_in == weight.shape[0])
         shape = [(n - 1) * step - pad + gap * (k - 1) + 1 + extra for n, k, pad, step, gap, extra in sizes]
@@ -69,6 +70,10 @@ def convolved(call: Arguments, *, transposed: bool = False) -> Result:
 
 def _transposed(call: Arguments) -> Result:
     return convolved(call, transposed=True)
+
+
+def _depthwise(call: Arguments) -> Result:
+    return convolved(call, depthwise=True)
 
 
 def _convolution_gradients(call: Arguments) -> Result:
@@ -238,8 +243,9 @@ RULES = table(
     ("convolution _convolution conv1d conv2d conv3d cudnn_convolution mkldnn_convolution miopen_convolution"
      " cudnn_convolution_relu cudnn_convolution_add_relu miopen_convolution_relu miopen_convolution_add_relu"
      " miopen_depthwise_convolution convolution_overrideable _slow_conv2d_forward slow_conv3d_forward slow_conv3d"
-     " thnn_conv2d _conv_depthwise2d conv_depthwise3d slow_conv_dilated2d slow_conv_dilated3d"
+     " thnn_conv2d slow_conv_dilated2d slow_conv_dilated3d"
      " _nnpack_spatial_convolution _convolution_mode", convolved),
+    ("_conv_depthwise2d conv_depthwise3d", _depthwise),
     ("conv_transpose1d conv_transpose2d conv_transpose3d cudnn_convolution_transpose miopen_convolution_transpose"
      " slow_conv_transpose2d slow_conv_transpose3d", _transposed),
     ("convolution_backward convolution_backward_overrideable", _convolution_gradients),
