@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ridgeline.errors import needed
+
 if TYPE_CHECKING:
     import duckdb
     from pyspark.sql import SparkSession
@@ -103,7 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     traces = [*parsed.traces, *(line for line in map(str.strip, listed) if line)]
     if not traces:
         parser.error("expected traces, or -f LIST with some")
-    from pyspark.sql import SparkSession
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as e:
+        sys.exit(f"ridgeline: this program {needed(e)}")
 
     builder = SparkSession.builder.appName("ridgeline ingest")
     builder = builder.config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
