@@ -92,7 +92,8 @@ def line(cells: Sequence[str]) -> str:
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table whose first column is text and whose others are figures."""
     rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '¦') for cell in row)} |" for row in (header, rule, *rows))
+    lines = ([cell.replace("|", "¦").replace("<", "&lt;") for cell in row] for row in (header, rule, *rows))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:

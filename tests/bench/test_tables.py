@@ -57,8 +57,8 @@ def test_json_has_a_record_for_each_tool() -> None:
 def test_a_page_keeps_what_stands_around_its_tables(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- bench: real -->\nold\n<!-- end -->\nb\n<!-- bench: memory -->\nm\n<!-- end -->\n")
-    tables.fill(page, {"real": tables.markdown(("trace", "MB"), [("x|y", "1\\0")]), "absent": "c"})
-    table = "| trace | MB |\n| --- | ---: |\n| x¦y | 1\\0 |"
+    tables.fill(page, {"real": tables.markdown(("trace", "MB"), [("<x|y>", "1\\0")]), "absent": "c"})
+    table = "| trace | MB |\n| --- | ---: |\n| &lt;x¦y> | 1\\0 |"
     assert page.read_text() == (
         f"a\n<!-- bench: real -->\n{table}\n<!-- end -->\nb\n<!-- bench: memory -->\nm\n<!-- end -->\n"
     )
