@@ -11,7 +11,6 @@ from ridgeline.analyze.pricing.outputs.calls import (
     dense,
     integer,
     integers,
-    is_dense,
     like,
     table,
 )
@@ -163,11 +162,6 @@ def _normal(call: Arguments) -> Result:
     if not tensors:
         return [dense(integers(call, "size"), asked_dtype(call, "fp32"))]
     return [combined(tensors, tensors[0].precision)]
-
-
-def _lazily_cloned(call: Arguments) -> Result:
-    self = call.needed("self")
-    return [self if is_dense(self) else like(self)]
 
 
 RULES = table(

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.outputs.calls import Result, check, dense, integer, integers, like, lists, table
-from ridgeline.analyze.pricing.signature import Arguments, Tensor
-
-_LSTM = 2
-"""The mode of cuDNN and MIOpen that has a cell state besides the hidden one."""
-
-
-def _layers(call: Arguments, source: Tensor, first: Tensor) -> tuple[int, int, int]:
-    """(sequences, steps, directions) of a batch that is not packed."""
-    check(len(source.shape) == 3 and len(first.shape) == 3)
-    batch, steps = source.shape[:2] if call.flag("batch_first") else reversed(source.shape[:2])
-    return batch, steps, 2 if call.flag("bidirectional") else 1
+from ridgeline.analyze.pricing.outputs.calls import Result, check, dense, like, lists, table
+from ridgeline.analyze.pricing.signature import Arguments
 
 
 def _network(call: Arguments) -> Result:
@@ -23,20 +13,6 @@ def _network(call: Arguments) -> Result:
     source, width = call.tensor("input") or call.needed("data"), states[0].shape[-1]
     check(len(source.shape) >= 2)
     return [dense((*source.shape[:-1], width * directions), source.precision), *(like(state) for state in states)]
-
-
-def _vendor(call: Arguments) -> Result:
-    """As cuDNN returns it: result, hidden state, cell state, a reserve of unknown size, weights in one buffer."""
-    source, hidden = call.needed("input"), call.needed("hx")
-    directions = 2 if call.flag("bidirectional") else 1
-    layers, size = integer(call, "num_layers"), integer(call, "hidden_size")
-    width = integer(call, "proj_size", 0) or size
-    packed = integers(call, "batch_sizes", [])
-    batch = packed[0] if packed else _layers(call, source, hidden)[0]
-    shape = (*source.shape[:-1], width * directions)
-    cell = dense((layers * directions, batch, size), source.precision) if integer(call, "mode") == _LSTM else None
-    state = dense((layers * directions, batch, width), source.precision)
-    return [dense(shape, source.precision), state, cell or dense((0,), source.precision)]
 
 
 def _cell(call: Arguments) -> Result:

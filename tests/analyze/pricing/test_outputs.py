@@ -159,6 +159,7 @@ CALLS = [
         "[True, True, True]",
     ),
     ("max_pool2d_with_indices", "fp32 1 3 9 9", "[3, 3]", "[2, 2]", "[0, 0]", "[1, 1]", "True"),
+    ("max_pool2d_with_indices", "fp32 1 3 4 4", "[1, 1]", "[2, 2]", "[0, 0]", "[1, 1]", "True"),
     ("avg_pool2d", "fp32 1 3 9 9", "[2]", "[]", "[0]", "True", "True", ""),
     ("_adaptive_avg_pool2d", "fp32 2 3 8 8", "[1, 1]"),
     ("upsample_nearest2d", "fp32 1 3 4 4", "", "[2., 2.]"),
