@@ -188,7 +188,7 @@ def test_a_query_ends_while_the_database_thinks(tmp_path: Path, warehouse: Path,
     """Native code may keep the main thread, where Python handles signals, for minutes."""
     statement = "SELECT sum(a.range * b.range) FROM range(300000) a, range(300000) b"
     with under_way(tmp_path, "sql", statement, "-w", warehouse) as command:
-        command.when(lambda: command.cpu_s() > 2)
+        command.when(lambda: command.cpu_s() > 1)
         command.interrupt(number)
         assert (command.end(), command.stdout, command.stderr) == (128 + number, "", LINE + "\n")
 
