@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-import typer
+import click
 
+import ridgeline
 from ridgeline import capturing, options, terminal
+from ridgeline.options import DEFAULT_WAREHOUSE
 from ridgeline.terminal import errors_in_one_line, fail, progress, say
 
 if TYPE_CHECKING:
     from ridgeline.analyze.ingest import Result
-
-app = typer.Typer(
-    help="Record what a GPU does while a program runs, and place every kernel on the roofline.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-DEFAULT_WAREHOUSE = Path("ridgeline.duckdb")
 
 
 def main() -> NoReturn:
@@ -30,15 +22,14 @@ def main() -> NoReturn:
     terminal.run(app)
 
 
-@app.callback()
-def _options_of_no_command(version: options.Version = False) -> None:
-    """Options of no command in particular."""
+@click.group(cls=options.Commands, context_settings={"show_default": True})
+@click.version_option(ridgeline.__version__, prog_name="ridgeline", message="%(prog)s %(version)s")
+def app() -> None:
+    """Record what a GPU does while a program runs, and place every kernel on the roofline."""
 
 
-@app.command()
-def demo(
-    out: options.DemoFolder = Path("demo"),
-) -> None:
+@app.command(params=[options.DEMO_FOLDER])
+def demo(out: Path) -> None:
     """Capture, analyze and report a small model.
 
     It runs every decoding mode on this machine, with or without a GPU.
@@ -49,17 +40,13 @@ def demo(
         from ridgeline.capture.sweep import sweep
 
         capturing.captured(sweep.load(Path(__file__).with_name("capture") / "configs" / "demo.toml"), out / "runs")
-    analyze([out / "runs"], out / "ridgeline.duckdb")
-    report(out / "ridgeline.duckdb", out=out)
+    context = click.get_current_context()
+    context.invoke(analyze, paths=[out / "runs"], warehouse=out / "ridgeline.duckdb")
+    context.invoke(report, warehouse=out / "ridgeline.duckdb", out=out)
 
 
-@app.command()
-def capture(
-    config: options.Configuration,
-    out: options.RunsFolder = Path("runs"),
-    dry_run: options.DryRun = False,
-    counters: options.Counters = "auto",
-) -> None:
+@app.command(params=[options.CONFIGURATION, options.RUNS_FOLDER, options.DRY_RUN, options.COUNTERS])
+def capture(config: Path, out: Path, dry_run: bool, counters: Literal["auto", "cupti", "ncu", "off"]) -> None:
     """Run and trace each point of a configuration.
 
     A point is timed without the profiler, then a window of its steps is traced, then the hardware counters of every
@@ -77,10 +64,8 @@ def capture(
             capturing.captured(points, out, counters)
 
 
-@app.command()
-def ceilings(
-    out: options.CeilingsFile = Path("ceilings.json"),
-) -> None:
+@app.command(params=[options.CEILINGS_FILE])
+def ceilings(out: Path) -> None:
     """Measure this device's roofs.
 
     They are the memory and cache bandwidths, the rates of matrix products, and the duration of the shortest kernel.
@@ -97,18 +82,31 @@ def ceilings(
         print(f"{name:32} {row['value']:12.4g} {row['unit_of_value']:8} {row['method']}")
 
 
-@app.command()
+@app.command(
+    params=[
+        options.TRACE_PATHS,
+        options.WAREHOUSE_OR_LAKE,
+        options.LAKE,
+        options.JOBS,
+        options.MEMORY,
+        options.TWIN,
+        options.CAPTURE,
+        options.STEP,
+        options.HTA,
+        options.SALVAGE,
+    ]
+)
 def analyze(
-    paths: options.TracePaths,
-    warehouse: options.WarehouseOrLake = None,
-    lake: options.Lake = None,
-    jobs: options.Jobs = 0,
-    memory: options.Memory = None,
-    twin: options.Twin = None,
-    capture: options.Capture = None,
-    step: options.Step = None,
-    hta: options.Hta = False,
-    salvage: options.Salvage = False,
+    paths: tuple[Path, ...],
+    warehouse: Path | None,
+    lake: str | None,
+    jobs: int,
+    memory: str | None,
+    twin: Path | None,
+    capture: Path | None,
+    step: str | None,
+    hta: bool,
+    salvage: bool,
 ) -> None:
     """Attribute and price every kernel of traces.
 
@@ -155,7 +153,7 @@ def analyze(
         for line in warning_lines(results):
             say(line)
     if any(result.outcome == "failed" for result in results):
-        raise typer.Exit(1)
+        raise SystemExit(1)
 
 
 def _check_not_both(warehouse: Path | None, lake: str | None) -> None:
@@ -163,8 +161,8 @@ def _check_not_both(warehouse: Path | None, lake: str | None) -> None:
         fail("expected either -w FILE or --lake DIR, found both", 2)
 
 
-@app.command()
-def reprice(warehouse: options.Warehouse = DEFAULT_WAREHOUSE) -> None:
+@app.command(params=[options.WAREHOUSE])
+def reprice(warehouse: Path) -> None:
     """Apply the current pricing rules to stored runs.
 
     All runs are repriced or none, without their traces. Runs that need their traces again are
@@ -181,14 +179,23 @@ def reprice(warehouse: options.Warehouse = DEFAULT_WAREHOUSE) -> None:
         fail(f"these runs need their traces, analyze them again: {', '.join(repriced.stale)}")
 
 
-@app.command()
+@app.command(
+    params=[
+        options.QUERY,
+        options.QUERY_FILE,
+        options.WAREHOUSE_OR_LAKE,
+        options.LAKE,
+        options.output_format("table", "csv", "json", "parquet"),
+        options.ROWS_FILE,
+    ]
+)
 def sql(
-    query: options.Query = None,
-    file: options.QueryFile = None,
-    warehouse: options.WarehouseOrLake = None,
-    lake: options.Lake = None,
-    output_format: options.FormatOfRows = "table",
-    out: options.RowsFile = None,
+    query: str | None,
+    file: Path | None,
+    warehouse: Path | None,
+    lake: str | None,
+    output_format: Literal["table", "csv", "json", "parquet"],
+    out: Path | None,
 ) -> None:
     """Run SQL over the warehouse or a lake, read-only.
 
@@ -207,14 +214,10 @@ def sql(
         run(warehouse or DEFAULT_WAREHOUSE, statement, output_format=output_format, out=out, lake=lake)
 
 
-@app.command()
-def report(
-    warehouse: options.WarehouseOrLake = None,
-    lake: options.Lake = None,
-    out: options.ReportFolder = Path("report"),
-    run: options.ReportedRuns = None,
-    open_page: options.OpenPage = False,
-) -> None:
+@app.command(
+    params=[options.WAREHOUSE_OR_LAKE, options.LAKE, options.REPORT_FOLDER, options.REPORTED_RUNS, options.OPEN_PAGE]
+)
+def report(warehouse: Path | None, lake: str | None, out: Path, run: tuple[str, ...], open_page: bool) -> None:
     """Write the report, a self-contained HTML page.
 
     It draws the roofline of all kernels. Captured runs also get study.html, with the figures that compare them.
@@ -225,7 +228,7 @@ def report(
     with errors_in_one_line(lake or warehouse or DEFAULT_WAREHOUSE), progress("the report") as advance:
         from ridgeline.reports import write
 
-        page = write(warehouse or DEFAULT_WAREHOUSE, out, run or (), lake=lake, progress=advance)
+        page = write(warehouse or DEFAULT_WAREHOUSE, out, run, lake=lake, progress=advance)
     print(page)
     if open_page:
         import webbrowser
@@ -233,15 +236,27 @@ def report(
         webbrowser.open(page.resolve().as_uri())
 
 
-@app.command()
+@app.command(
+    params=[
+        options.BASE,
+        options.OTHER,
+        options.WAREHOUSE_OR_LAKE,
+        options.LAKE,
+        options.COMPARISON_FOLDER,
+        options.output_format(
+            "table", "csv", "json", "markdown", explanation="table, csv, json, or markdown for a pull request."
+        ),
+        options.FAIL_ABOVE,
+    ]
+)
 def compare(
-    base: options.Base,
-    other: options.Other,
-    warehouse: options.WarehouseOrLake = None,
-    lake: options.Lake = None,
-    out: options.ComparisonFolder = None,
-    output_format: options.FormatOfComparison = "table",
-    fail_above: options.FailAbove = None,
+    base: str,
+    other: str,
+    warehouse: Path | None,
+    lake: str | None,
+    out: Path | None,
+    output_format: Literal["table", "csv", "json", "markdown"],
+    fail_above: float | None,
 ) -> None:
     """Compare two runs, traces or groups of them.
 
@@ -290,18 +305,20 @@ def compare(
         fail(f"above {fail_above:g} %: {'; '.join(slower)}")
 
 
-@app.command()
-def theory(
-    model: options.Model,
-    mode: options.Mode,
-    prompt: options.Prompt,
-    generate: options.Generate,
-    block: options.Block = None,
-    steps: options.Steps = None,
-    batch: options.Batch = 1,
-    device: options.TheoryDevice = None,
-    output_format: options.FormatOfText = "table",
-) -> None:
+@app.command(
+    params=[
+        options.MODEL,
+        options.MODE,
+        options.PROMPT,
+        options.GENERATE,
+        options.BLOCK,
+        options.STEPS,
+        options.BATCH,
+        options.THEORY_DEVICE,
+        options.output_format("table", "csv", "json"),
+    ]
+)
+def theory(**request: Any) -> None:
     """Predict FLOPs, bytes, intensity and least time in closed form.
 
     Rows are kinds of step and components, counted as by the authors of arXiv 2510.04146 and corrected.
@@ -311,25 +328,12 @@ def theory(
     with errors_in_one_line():
         from ridgeline.analyze.theory.output import theory as predict
 
-        text = predict(
-            model=model,
-            mode=mode,
-            prompt=prompt,
-            generate=generate,
-            block=block,
-            steps=steps,
-            batch=batch,
-            device=device,
-            output_format=output_format,
-        )
+        text = predict(**request)
     print(text, end="")
 
 
-@app.command()
-def export(
-    lake: options.LakeLocation,
-    warehouse: options.Warehouse = DEFAULT_WAREHOUSE,
-) -> None:
+@app.command(params=[options.LAKE_LOCATION, options.WAREHOUSE])
+def export(lake: str, warehouse: Path) -> None:
     """Write the warehouse's runs into a Parquet lake.
 
     Files are partitioned by experiment and run. Any number of machines add runs to one lake. A run
@@ -351,11 +355,8 @@ def export(
     say(f"{lake}: {len(written):,} runs written, {rows:,} rows, {megabytes:,.1f} MB, {unchanged:,} unchanged")
 
 
-@app.command()
-def forget(
-    runs: options.ForgottenRuns,
-    warehouse: options.Warehouse = DEFAULT_WAREHOUSE,
-) -> None:
+@app.command(params=[options.FORGOTTEN_RUNS, options.WAREHOUSE])
+def forget(runs: tuple[str, ...], warehouse: Path) -> None:
     """Remove the named runs from the warehouse, all or none.
 
     Example: ridgeline forget decode_eager decode_graph -w ridgeline.duckdb
@@ -368,8 +369,8 @@ def forget(
         say(f"{name}: forgotten")
 
 
-@app.command()
-def verify(warehouse: options.Warehouse = DEFAULT_WAREHOUSE) -> None:
+@app.command(params=[options.WAREHOUSE])
+def verify(warehouse: Path) -> None:
     """Check that the warehouse holds the rows that were loaded.
 
     It checks sums, references, prices and digests of stored rows, and prints a line for each run.

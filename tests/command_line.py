@@ -9,7 +9,7 @@ import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from ridgeline.cli import app
 

@@ -55,9 +55,23 @@ def test_every_command_has_help_with_an_example() -> None:
         assert (shown.returncode, "Example: ridgeline " + command in shown.stdout) == (0, True)
 
 
-def test_the_overview_cuts_no_sentence_short() -> None:
-    overview = ridgeline("--help", columns=80).stdout
-    assert "..." not in overview.partition("Commands:")[2]
+def test_the_overview_cuts_no_sentence_short_and_keeps_the_order_of_work() -> None:
+    commands = ridgeline("--help", columns=80).stdout.partition("Commands:")[2]
+    assert "..." not in commands
+    assert commands.split()[0] == "demo"
+    assert commands.index("  analyze ") < commands.index("  sql ") < commands.index("  compare ")
+
+
+def test_the_help_of_a_command_explains_its_arguments_and_defaults() -> None:
+    shown = ridgeline("capture", "--help").stdout
+    assert "  A TOML file that says what to run" in shown
+    assert "[default: runs]" in shown
+
+
+@pytest.mark.parametrize("limit", ["nan", "-1", "five"])
+def test_a_limit_that_is_no_number_from_zero_is_a_wrong_call(limit: str) -> None:
+    done = ridgeline("compare", "a", "b", "--fail-above", limit)
+    assert (done.returncode, "Invalid value for '--fail-above'" in done.stderr) == (2, True)
 
 
 @pytest.mark.process

@@ -221,7 +221,7 @@ def test_a_second_interrupt_changes_nothing(tmp_path: Path, traces: list[Path], 
     "imported",
     [
         "ridgeline.terminal",
-        "typer.main",
+        "click.core",
         "ridgeline.capture.configuration.points",
         "ridgeline.analyze.theory.output",
     ],

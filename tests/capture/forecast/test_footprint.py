@@ -248,6 +248,6 @@ def test_nothing_of_this_needs_torch_or_what_only_analysis_needs() -> None:
         "sizes = dict(prompt_tokens=8, generated_tokens=8)\n"
         "(point,) = points.points(dict(model='llada-8b', mode='dlm_full', **sizes))\n"
         "footprint.predict_time(point, roofs.find())\n"
-        "assert not {'torch', 'duckdb', 'transformers', 'polars', 'plotly', 'typer'} & set(sys.modules)"
+        "assert not {'torch', 'duckdb', 'transformers', 'polars', 'plotly', 'click'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
