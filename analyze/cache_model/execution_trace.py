@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from ridgeline.analyze.cache_model.operands import Tensor, view
+from ridgeline.analyze.cache_model.operands import Tensor, is_sizes, view
 from ridgeline.analyze.cache_model.touches import Call, Node, call_of, iterations
 from ridgeline.analyze.companions.size_limit import companion_errors, read_bounded
 from ridgeline.analyze.resources.limits import STANDARD, Limits
@@ -98,12 +98,12 @@ def _tensors(values: list[Any], shapes: Any, strides: Any, layouts: _Layouts) ->
         shape = shapes[i] if isinstance(shapes, list) and i < len(shapes) else None
         stride = strides[i] if isinstance(strides, list) and i < len(strides) else None
         # tensor id, storage id, offset, elements, bytes of an element, device; a match statement takes thrice as long
-        if len(value) == 6 and isinstance(value[5], str) and _is_sizes(value[1:5]):
+        if len(value) == 6 and isinstance(value[5], str) and is_sizes(value[1:5]):
             _, storage, offset, elements, itemsize, device = value
-            if storage and device != "cpu":
-                if not _is_sizes(shape):
+            if storage and itemsize and device != "cpu":
+                if not is_sizes(shape):
                     shape, stride = [elements], None
-                steps = tuple(stride) if _is_sizes(stride) else None
+                steps = tuple(stride) if is_sizes(stride) else None
                 key = tuple(shape), steps, itemsize
                 if (layout := layouts.get(key)) is None:
                     layout = layouts[key] = view(0, 0, shape, steps, itemsize)[2:]
@@ -111,7 +111,3 @@ def _tensors(values: list[Any], shapes: Any, strides: Any, layouts: _Layouts) ->
         else:
             tensors += _tensors(value, shape, stride, layouts)
     return tensors
-
-
-def _is_sizes(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and {*map(type, value)} <= {int} and min(value, default=0) >= 0

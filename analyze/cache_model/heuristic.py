@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from itertools import count, dropwhile, zip_longest
 from typing import Any, NamedTuple
 
-from ridgeline.analyze.cache_model.operands import Tensor, view
+from ridgeline.analyze.cache_model.operands import Tensor, is_sizes, view
 from ridgeline.analyze.cache_model.touches import Call, Node, iterations
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.pricing.signature import json_list
@@ -219,9 +219,10 @@ def _tensors(call: Recorded) -> list[Tensor]:
         itemsize = _ITEMSIZES.get(kind.lower().removeprefix("tensorlist "))
         if shape and all(isinstance(part, list) for part in shape):
             parts = stride if isinstance(stride, list) and len(stride) == len(shape) else [None] * len(shape)
-            tensors += [view(0, 0, part, steps, itemsize or 2) for part, steps in zip(shape, parts, strict=True)]
-        elif itemsize and all(isinstance(size, int) and size >= 0 for size in shape):
-            tensors.append(view(0, 0, shape, stride if isinstance(stride, list) and stride else None, itemsize))
+            recorded = [(part, steps) for part, steps in zip(shape, parts, strict=True) if is_sizes(part)]
+            tensors += [view(0, 0, part, steps if is_sizes(steps) else None, itemsize or 2) for part, steps in recorded]
+        elif itemsize and is_sizes(shape):
+            tensors.append(view(0, 0, shape, stride if is_sizes(stride) and stride else None, itemsize))
     return tensors
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -80,6 +80,11 @@ def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int]
     # Each run takes whole sectors, unless the view is one run.
     size_bytes = distinct // run * max(run * itemsize, SECTOR_BYTES) if distinct > run else distinct * itemsize
     return Tensor(storage, offset * itemsize, min(size_bytes, span), span, tuple(shape), itemsize)
+
+
+def is_sizes(value: Any) -> TypeGuard[list[int]]:
+    """Whether a recorded value is a list of whole numbers, none of them negative, as sizes and strides are."""
+    return isinstance(value, list) and {*map(type, value)} <= {int} and min(value, default=0) >= 0
 
 
 def frame(touches: Iterable[tuple[int, Touch]]) -> pl.DataFrame:

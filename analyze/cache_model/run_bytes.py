@@ -9,6 +9,7 @@ Beyond ``MOST_KERNELS`` distinct kernels or ``MOST_BYTES`` of operands, a run's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -211,7 +212,12 @@ def _within_memory(calls: Mapping[int, Call]) -> dict[int, Call]:
     """The calls that have tensors, none of which ends beyond any device's memory."""
     forms = {id(call.form): call.form for call in calls.values()}
     tensors = {number: (*form.inputs, *form.outputs) for number, form in forms.items()}
-    spans = {number: max(tensor.span for tensor in parts) for number, parts in tensors.items() if parts}
+    # A broadcast tensor spans little, but as many elements must fit into 64 bits.
+    spans = {
+        number: max(max(tensor.span, math.prod(tensor.shape)) for tensor in parts)
+        for number, parts in tensors.items()
+        if parts
+    }
 
     def end(call: Call) -> int:
         return max(offset for _, offset in call.places) + spans[id(call.form)]

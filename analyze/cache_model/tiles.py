@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-_TILE = re.compile(r"_(\d+)x(\d+)_")
+_TILE = re.compile(r"_([1-9]\d{0,3})x([1-9]\d{0,3})_")
 _ACCUMULATOR_BYTES = 4
 _MOST_SPLITS = 4
 _BLOCKS = 2

@@ -239,6 +239,10 @@ def _product(call: Node, at: int, kernel: str, before: str, sms: int) -> Iterato
     rows = left.shape[-2] if batch > 1 and len(left.shape) > 1 else math.prod(left.shape[:-1])
     elements = sum(o.bytes // o.itemsize for o in call.outputs[:1])
     product = Product(batch, rows, elements // max(batch * rows, 1))
+    if not all(product):  # a damaged record: the result is too small for the operands
+        yield from map(_read, call.inputs)
+        yield from map(_write, call.outputs)
+        return
     if reduces_sums(kernel):
         partial = partial_bytes(product, before, sms)
         yield Touch(PARTIAL_SUMS, 0, partial, partial, False)

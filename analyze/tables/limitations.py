@@ -172,7 +172,7 @@ def price_lines(parts: pl.DataFrame) -> list[str]:
 def _lines(parts: pl.DataFrame, condition: pl.Expr, sentence: str) -> Iterator[str]:
     """Yield the sentence, if the condition holds for a share of the device time that is worth a line."""
     total_ns = int(parts["duration_ns"].sum())
-    lacking = parts.filter(condition.fill_null(value=False))
+    lacking = parts.filter(condition)
     if not total_ns or lacking["duration_ns"].sum() < SMALLEST_SHARE * total_ns:
         return
     by_operator = lacking.group_by("operator").agg(pl.col("duration_ns").sum()).drop_nulls()

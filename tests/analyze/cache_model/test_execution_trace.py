@@ -52,6 +52,13 @@ def test_tensors_on_the_device_by_call(tmp_path: Path, compress: bool) -> None:
     }
 
 
+def test_a_tensor_whose_elements_have_no_bytes_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "x.et.json"
+    damaged = node(9, "aten::mm", values([[5, 4, 0, 4, 0, "cuda:0"]], [[4]], [[1]]), values([], [], []))
+    path.write_text(json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": [damaged]}))
+    assert read_execution_trace(path)[9].node().inputs == []
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"nodes": 3}', b"\x1f\x8bnot gzip"])
 def test_damage_is_said(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.et.json"

@@ -54,3 +54,10 @@ def test_memory_of_the_dead_is_used_again() -> None:
 def test_lists_and_odd_records() -> None:
     lists = Recorded("aten::cat", b"[[[2,4],[2,4]],[]]", b'["TensorList","Scalar"]', b"[[[4,1],[4,1]],[]]", 32)
     assert [len(call.form.inputs) for call in guess([lists, Recorded("aten::x", b"", b"", b"", None)])] == [2, 0]
+
+
+def test_damaged_sizes_and_strides_are_not_recorded() -> None:
+    lists = Recorded("aten::cat", b'[[[2,-4],[2,4],["x"]],[]]', b'["TensorList"]', b'[[[4,1],[4,"x"],[1]]]', 32)
+    single = Recorded("aten::add", b"[[2,4],[2,-4]]", b'["float","float"]', b"[[-9223372036854775807,1],[4,1]]", 32)
+    inputs = [[(tensor.bytes, tensor.span) for tensor in call.form.inputs] for call in guess([lists, single])]
+    assert inputs == [[(16, 16)], [(32, 32)]]

@@ -116,6 +116,14 @@ def test_tensors_beyond_any_memory_are_damage(tmp_path: Path, warehouse: Path) -
     assert [value is None for value in megabytes(warehouse)] == [True, False]
 
 
+def test_broadcast_tensors_of_endless_elements_are_damage(tmp_path: Path, warehouse: Path) -> None:
+    nodes = [node(1, 1, 2, 3), node(2, 3, 3, 4)]
+    for side in ("inputs", "outputs"):
+        nodes[0][side]["shapes"][0], nodes[0][side]["strides"] = [10**30, 4], [[0, 1]] * 2
+    load(warehouse, write(tmp_path, steps(1, 2), nodes))
+    assert [value is None for value in megabytes(warehouse)] == [True, False]
+
+
 def test_a_few_kernels_of_guessed_operands_are_left_alone(tmp_path: Path, warehouse: Path) -> None:
     load(warehouse, write(tmp_path, steps(3, dram_bytes.FEWEST_KERNELS - 1)))
     assert set(megabytes(warehouse)) == {None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 
 from ridgeline.analyze.cache_model.operands import Tensor, Touch, view
 from ridgeline.analyze.cache_model.touches import PARTIAL_SUMS, Node, call_of, operands
@@ -86,6 +87,15 @@ def test_split_sums_go_through_a_workspace() -> None:
     )
     assert sizes(product) == [(1, 8192, False), (2, 33554432, False), (PARTIAL_SUMS, 32768, True)]
     assert sizes(reduction) == [(PARTIAL_SUMS, 32768, False), (3, 8192, True)]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "rows"), [("nvjet_sm90_tst_0x0_64x3_TNT", 8), (SQUARE, 0), (SPLIT, 0), (f"{'9' * 30}x1_splitK_", 8)]
+)
+def test_damaged_sizes_of_a_product_or_its_tiles_end_no_load(kernel: str, rows: int) -> None:
+    found = touched("aten::mm", [dense(1, rows, 32), dense(2, 32, 64)], [dense(3, rows, 64)], kernel)[0]
+    assert {touch.storage for touch in found if touch.storage > 0} <= {1, 2, 3}
+    assert (2, 4096, False) in sizes(found)
 
 
 def test_a_softmax_reads_three_times_what_the_l1_does_not_hold() -> None:

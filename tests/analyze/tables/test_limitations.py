@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from ridgeline.analyze.ingest import Result, analyze, warning_lines
+from ridgeline.analyze.tables import limitations
 from tests.analyze import kineto
 from tests.analyze.loading import query
 
@@ -179,3 +181,10 @@ def test_captures_of_the_project_lack_only_what_no_rule_prices(folder: str, tmp_
     compiled = "operators with bytes but without FLOPs take 42.4% of device time (triton_red_fused_"
     assert all(line.startswith((compiled, "no module is known")) for line in lines), lines
     assert len(lines) == (2 if folder == "h200-counted" else 0)
+
+
+def test_a_condition_on_all_holds_for_any_number_of_parts() -> None:
+    """Polars evaluates a filter of a long frame in pieces."""
+    parts = pl.DataFrame({"operator": "aten::mm", "kernels": 1, "duration_ns": [1] * 50_000})
+    lines = limitations._lines(parts, pl.lit(value=True), "{share} {kernels}")
+    assert list(lines) == ["100.0% 50,000 kernels and copies"]
