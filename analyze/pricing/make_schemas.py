@@ -16,6 +16,8 @@ from ridgeline.analyze.pricing.schemas import NAMESPACE, TABLE
 Table = dict[str, dict[str, str]]
 """By operator the traits of each overload, by its schema without the namespace."""
 _HEADER = "torch "
+_ANSWERING = ("Meta", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "CompositeImplicitAutograd")
+"""Dispatch keys whose kernels serve tensors without data."""
 _NAMES = re.compile(r"\bstr(\[\d*\])?\?? (\w*dim\w*|names|order)\b")
 
 
@@ -41,6 +43,7 @@ def _traits(overload: torch._ops.OpOverload) -> str:
         "k": has_kernel,
         # the dispatcher does not know operators of TorchScript
         "c": has_kernel and torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"),
+        "m": has_kernel and any(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in _ANSWERING),
         "p": torch.Tag.pointwise in overload.tags,
         "v": torch.Tag.inplace_view in overload.tags,
     }

@@ -15,7 +15,7 @@ from ridgeline.analyze.pricing.outputs import RULES as RESULTS
 from ridgeline.analyze.pricing.outputs import outputs
 from ridgeline.analyze.pricing.rules import find, find_engine, triton
 from ridgeline.analyze.pricing.rules.rule import fit
-from ridgeline.analyze.pricing.schemas import NAMESPACE, TRAITS, schemas
+from ridgeline.analyze.pricing.schemas import NAMESPACE, schemas
 from ridgeline.analyze.pricing.signature import Call, Tensor, parse
 from ridgeline.analyze.reading.columns import Signature
 
@@ -43,12 +43,12 @@ def ask_pytorch(bound: Bound) -> list[Tensor] | None:
 
 
 def needs_pytorch(operator: str) -> bool:
-    """Return True if the operator has a kernel, and no rule of our own gives the results of any call of it."""
+    """Return True if PyTorch has results for calls of the operator, and no rule of our own gives those of any."""
     name = operator.removeprefix(NAMESPACE).partition(".")[0]
     rule = find(operator)
     if not operator.startswith(NAMESPACE) or {name, name.removesuffix("_")} & RESULTS.keys() or (rule and rule.outputs):
         return False
-    return any(TRAITS["kernel"] in s.traits and TRAITS["composite"] not in s.traits for s in schemas(name))
+    return any(schema.asks_pytorch for schema in schemas(name))
 
 
 def price_all(signatures: Iterable[Signature]) -> list[Price]:
@@ -89,7 +89,9 @@ def _by_rule(call: Call, ask: Ask) -> Price | None:
     if bound is None or any(t.elements * t.item_bytes >= LARGEST_BYTES for t in call.tensors):
         return None
     produced = _results(bound, ask)
-    return None if produced is None else _from_results(call, bound, produced)
+    # what a composite operator calls has prices of its own
+    unknown = from_inputs(call)._replace(composite=bound.composite)
+    return unknown if produced is None else _from_results(call, bound, produced)
 
 
 def _results(bound: Bound, ask: Ask) -> list[Tensor] | None:
@@ -103,13 +105,13 @@ def _results(bound: Bound, ask: Ask) -> list[Tensor] | None:
 
 
 def _ours_or_pytorchs(bound: Bound, ask: Ask) -> list[Tensor] | None:
-    """The results by our shapes, else by PyTorch; None if PyTorch would refuse the call."""
+    """The results by our shapes, else by PyTorch; None if PyTorch would refuse the call, or need not be asked."""
     try:
         produced = outputs(bound)
     except ValueError:  # an argument without which PyTorch gives no answer either is not recorded
         return None
     if produced is None:
-        return ask(bound)
+        return ask(bound) if bound.schema.asks_pytorch else None
     return None if any(t.elements * t.item_bytes >= LARGEST_BYTES for t in produced) else produced
 
 

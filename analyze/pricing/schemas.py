@@ -14,11 +14,11 @@ from pathlib import Path
 
 TABLE = Path(__file__).with_name("schemas.txt")
 NAMESPACE = "aten::"
-TRAITS = {"kernel": "k", "composite": "c", "pointwise": "p", "inplace_view": "v"}
+TRAITS = {"kernel": "k", "composite": "c", "meta": "m", "pointwise": "p", "inplace_view": "v"}
 """Traits of an overload and their letters in the table.
 
 ``kernel``: the dispatcher has an implementation. ``composite``: it only calls others (``CompositeImplicitAutograd``).
-``pointwise`` and ``inplace_view`` are PyTorch's tags.
+``meta``: it runs on tensors without data, or what it calls may. ``pointwise`` and ``inplace_view`` are PyTorch's tags.
 """
 _KINDS = {"SymInt": "int", "ScalarType": "int", "MemoryFormat": "int", "Layout": "int"}
 """Types that PyTorch gives a name of their own in text only."""
@@ -64,6 +64,13 @@ class Schema:
         """True if the results only alias arguments, or only an argument's shape changes in place."""
         aliases = [_ALIAS.search(kind) for kind in self.returns]
         return "v" in self.traits or (bool(aliases) and all(alias and not alias[1] for alias in aliases))
+
+    @cached_property
+    def asks_pytorch(self) -> bool:
+        """True if PyTorch may give results that no rule of our own gives. Those of a composite operator need no price."""
+        if TRAITS["meta"] not in self.traits or TRAITS["composite"] in self.traits:
+            return False
+        return not any(argument.is_out for argument in self.arguments)
 
     @cached_property
     def returns_list(self) -> bool:

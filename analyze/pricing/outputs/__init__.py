@@ -19,6 +19,7 @@ from ridgeline.analyze.pricing.outputs import (
     products,
     recurrent,
     reductions,
+    sparse,
     views,
     windows,
 )
@@ -34,14 +35,15 @@ _WITHOUT_RESULT = table(
      " retains_grad"
      " cudnn_is_acceptable sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride _has_same_storage_numel"
      " _has_compatible_shallow_copy_type _debug_has_internal_overlap _is_zerotensor _cummax_helper"
-     " _cummin_helper can_cast promote_types _use_cudnn_ctc_loss", nothing),
+     " _cummin_helper can_cast promote_types _use_cudnn_ctc_loss _assert_tensor_metadata _linalg_check_errors _print"
+     " sym_constrain_range sym_constrain_range_for_size", nothing),
 )  # fmt: skip
 """Operators that answer with a number."""
 RULES: dict[str, OutputRule] = {
     name: rule
     for family in (
         pointwise, products, windows, normalization, reductions, views, pieces, gathers, factories, losses, lists,
-        recurrent, linear_algebra,
+        recurrent, linear_algebra, sparse,
     )
     for name, rule in family.RULES.items()
 } | _WITHOUT_RESULT  # fmt: skip

@@ -75,7 +75,9 @@ def _embedded(call: Arguments) -> Result:
 
 def _table_gradient(call: Arguments) -> Result:
     gradient = call.tensor("grad_output") or call.needed("grad")
-    check(bool(gradient.shape) and not call.flag("sparse"))
+    if call.flag("sparse"):
+        return unknown(call)
+    check(bool(gradient.shape))
     return [dense((integer(call, "num_weights"), gradient.shape[-1]), gradient.precision)]
 
 
@@ -293,7 +295,8 @@ RULES = table(
     ("_embedding_bag_per_sample_weights_backward", _bag_weights),
     ("embedding_renorm", same_as("self")),
     ("cat concat concatenate", _cat),
-    ("stack", _stack),
+    ("stack _stack", _stack),
+    ("unfold_backward", unknown),
     ("hstack", _hstack), ("vstack row_stack", _vstack), ("column_stack", _column_stack),
     ("repeat tile", _repeated),
     ("repeat_interleave", _interleaved),

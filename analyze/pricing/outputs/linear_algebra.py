@@ -184,32 +184,66 @@ def _from_half_spectrum(call: Arguments) -> Result:
     return [dense(shape, to_real(tensor.precision))]
 
 
-def _lengths(call: Arguments) -> dict[int, int]:
+def _lengths(call: Arguments, *, all_dims: bool) -> dict[int, int]:
     """The transformed dimensions, and how many elements each has: recorded by ``n`` or ``s``, else the tensor's."""
     tensor = call.needed("self")
     name = "n" if "n" in call.arguments else "s"
     lengths = integers(call, name) if call.arguments.get(name) is not None else None
     count = len(tensor.shape)
-    listed = integers(call, "dim", [-1] if name == "n" else [-2, -1])
+    every = range(count) if lengths is None else range(-len(lengths), 0)
+    listed = integers(call, "dim", [-1] if name == "n" else every if all_dims else [-2, -1])
     dims = [axis(dim, count) for dim in listed]
     chosen = [tensor.shape[dim] for dim in dims] if lengths is None else lengths
     return dict(zip(dims, chosen, strict=True))
 
 
-def _transformed(*, real: bool) -> OutputRule:
-    """Complex transforms; of ``real`` numbers the last dimension holds one half."""
+def _transformed(*, half: bool, all_dims: bool = False) -> OutputRule:
+    """Complex transforms. If ``half``, the last dimension of the result holds one half, as the other mirrors it.
+
+    Without recorded dimensions it is the last or the last two, or with ``all_dims`` each.
+    """
 
     def outputs(call: Arguments) -> Result:
-        tensor, lengths = call.needed("self"), _lengths(call)
+        tensor, lengths = call.needed("self"), _lengths(call, all_dims=all_dims)
         check(bool(lengths) and min(lengths.values()) > 0)
         shape = [lengths.get(i, n) for i, n in enumerate(tensor.shape)]
-        if real:
+        if half:
             check(to_real(tensor.precision) == tensor.precision)
             last = list(lengths)[-1]
             shape[last] = shape[last] // 2 + 1
         return [dense(shape, to_complex(to_floating(tensor.precision)))]
 
     return outputs
+
+
+def _to_real(*, all_dims: bool = False) -> OutputRule:
+    """Transforms of one half of a spectrum to real numbers: by default as many as mirror it with an even number."""
+
+    def outputs(call: Arguments) -> Result:
+        tensor, lengths = call.needed("self"), _lengths(call, all_dims=all_dims)
+        check(bool(lengths))
+        last = list(lengths)[-1]
+        if call.arguments.get("n" if "n" in call.arguments else "s") is None:
+            lengths[last] = 2 * (lengths[last] - 1)
+        check(min(lengths.values()) > 0)
+        shape = [lengths.get(i, n) for i, n in enumerate(tensor.shape)]
+        return [dense(shape, to_real(to_complex(to_floating(tensor.precision))))]
+
+    return outputs
+
+
+def _short_spectra(call: Arguments) -> Result:
+    """``stft``: a spectrum of each window, in columns; real and imaginary parts apart where they are asked for."""
+    tensor, size = call.needed("self"), integer(call, "n_fft")
+    hop = integer(call, "hop_length", size // 4)
+    check(len(tensor.shape) in (1, 2) and to_real(tensor.precision) == tensor.precision and hop > 0)
+    padded = tensor.shape[-1] + (2 * (size // 2) if call.flag("center") else 0)
+    check(0 < size <= padded)
+    onesided = call.arguments.get("onesided") != "False"
+    shape = (*tensor.shape[:-1], size // 2 + 1 if onesided else size, 1 + (padded - size) // hop)
+    if call.flag("return_complex"):
+        return [dense(shape, to_complex(tensor.precision))]
+    return [dense((*shape, 2), tensor.precision)]
 
 
 RULES = table(
@@ -248,8 +282,13 @@ RULES = table(
     ("linalg_solve_triangular", _solved_triangular),
     ("linalg_vecdot", _vecdot),
     ("linalg_householder_product", same_as("input")),
-    ("fft_fft fft_ifft fft_fft2 fft_ifft2", _transformed(real=False)),
-    ("fft_rfft fft_rfft2", _transformed(real=True)),
+    ("fft_fft fft_ifft fft_fft2 fft_ifft2", _transformed(half=False)),
+    ("fft_fftn fft_ifftn", _transformed(half=False, all_dims=True)),
+    ("fft_rfft fft_rfft2 fft_ihfft fft_ihfft2", _transformed(half=True)),
+    ("fft_rfftn fft_ihfftn", _transformed(half=True, all_dims=True)),
+    ("fft_irfft fft_irfft2 fft_hfft fft_hfft2", _to_real()),
+    ("fft_irfftn fft_hfftn", _to_real(all_dims=True)),
+    ("stft", _short_spectra),
     ("_fft_c2c", _spectrum),
     ("_fft_r2c", _half_spectrum),
     ("_fft_c2r", _from_half_spectrum),

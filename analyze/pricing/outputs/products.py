@@ -14,6 +14,7 @@ from ridgeline.analyze.pricing.outputs.calls import (
     same_as,
     same_as_each,
     table,
+    unknown,
 )
 from ridgeline.analyze.pricing.outputs.dtypes import dtype_of, promote, result_type
 from ridgeline.analyze.pricing.signature import Arguments, Tensor
@@ -219,7 +220,8 @@ RULES = table(
     ("dot vdot", _dot),
     ("outer ger", _outer),
     ("inner", _inner),
-    ("_scaled_mm", _scaled),
+    ("_scaled_mm _scaled_mm_v2", _scaled),
+    ("_scaled_grouped_mm_v2", unknown),
     ("_int_mm", _whole),
     ("_weight_int4pack_mm", _int4),
     ("_weight_int8pack_mm", _int8),

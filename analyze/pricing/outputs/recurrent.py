@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.outputs.calls import Result, check, dense, like, lists, table
+from ridgeline.analyze.pricing.outputs.calls import Result, check, dense, integer, integers, like, lists, table, unknown
 from ridgeline.analyze.pricing.signature import Arguments
 
 
@@ -13,6 +13,38 @@ def _network(call: Arguments) -> Result:
     source, width = call.tensor("input") or call.needed("data"), states[0].shape[-1]
     check(len(source.shape) >= 2)
     return [dense((*source.shape[:-1], width * directions), source.precision), *(like(state) for state in states)]
+
+
+def _device_network(call: Arguments) -> Result:
+    """Each step, the states after the last, an empty reserve for the backward pass, and the packed weights.
+
+    ``batch_sizes`` holds the sequences of each step where they are packed one after the other.
+    """
+    source, hidden, packed = call.needed("input"), call.needed("hx"), integers(call, "batch_sizes", [])
+    directions = 2 if call.flag("bidirectional") else 1
+    width = integer(call, "hidden_size")
+    projected = integer(call, "proj_size", 0) or width
+    check(len(source.shape) == (2 if packed else 3))
+    sequences = packed[0] if packed else source.shape[not call.flag("batch_first")]
+    layers = integer(call, "num_layers") * directions
+    lists(call, "weight")
+    cell = call.tensor("cx")
+    return [
+        dense((*source.shape[:-1], projected * directions), source.precision),
+        dense((layers, sequences, projected), hidden.precision),
+        dense((layers, sequences, width), cell.precision) if cell else dense((0,), "fp32"),
+        dense((0,), "uint8"),
+        *call.tensors("weight_buf"),
+    ]
+
+
+def _layer(call: Arguments) -> Result:
+    """One direction of a layer on a CPU: each step, the states after the last, and an empty workspace."""
+    source = call.needed("input")
+    check(len(source.shape) == 3)
+    states = [dense(state.shape, state.precision) for state in (call.needed("hx_"), call.needed("cx_"))]
+    steps = dense((*source.shape[:2], integer(call, "hidden_size")), source.precision)
+    return [steps, *states, dense((0,), "uint8")]
 
 
 def _cell(call: Arguments) -> Result:
@@ -49,6 +81,9 @@ def _fused_gru(call: Arguments) -> Result:
 
 RULES = table(
     ("lstm gru rnn_tanh rnn_relu", _network),
+    ("_cudnn_rnn", _device_network),
+    ("mkldnn_rnn_layer", _layer),
+    ("_cudnn_rnn_flatten_weight miopen_rnn", unknown),
     ("_thnn_fused_lstm_cell", _fused_cell),
     ("_thnn_fused_gru_cell", _fused_gru),
     ("_thnn_fused_lstm_cell_backward_impl", _gate_gradients),

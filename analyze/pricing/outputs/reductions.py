@@ -60,6 +60,11 @@ def _truth(precision: str) -> str:
     return "uint8" if precision == "uint8" else "bool"
 
 
+def _one_truth(call: Arguments) -> Result:
+    check(_source(call).precision == "bool")
+    return [dense((), "bool")]
+
+
 def _reduce(*types: Callable[[str], str]) -> OutputRule:
     """One result for each of ``types``, reduced over ``dim``."""
 
@@ -193,10 +198,11 @@ RULES = table(
     ("var std", _reduce(lambda precision: to_real(_floats(precision)))),
     ("var_mean std_mean", _reduce(lambda precision: to_real(_floats(precision)), _floats)),
     ("all any", _reduce(_truth)),
+    ("_is_all_true _is_any_true", _one_truth),
     ("argmax argmin", _reduce(lambda precision: "int64")),
     ("count_nonzero", _reduce(lambda precision: "int64")),
     ("logsumexp special_logsumexp", _reduce(to_floating)),
-    ("norm linalg_vector_norm", _norm),
+    ("norm linalg_vector_norm linalg__powsum", _norm),
     ("dist", lambda call: [dense((), to_real(call.needed("self").precision))]),
     ("trace", _trace),
     ("max min median nanmedian", _extreme),
