@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ridgeline.analyze.pricing.schemas import NAMESPACE, TRAITS, Argument, Schema, schemas
 from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value, tensors_of, total_bytes
 
 MOST_PIECES = 1 << 16
 """Results into which an operator may split a tensor, or steps that it may take along it."""
-NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim",
-                 "aten::matrix_power", "aten::linalg_matrix_power", "aten::unfold_backward", "aten::round.decimals",
-                 "aten::special_round")  # fmt: skip
-"""Prefixes of operators that make files, make one tensor another or enter levels of vmap, and of those that take as
-many steps as a number says, until the time limit. Operators that crash are not listed, since a crash costs only their
-own price (:mod:`ridgeline.analyze.pricing.pricer`)."""
-_UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
-"""Operators that take a step for each element along a dimension."""
 
 
-@dataclass(frozen=True)
-class Bound(Arguments):
+class Bound(Arguments, frozen=True):
     """A call matched to an overload: its arguments by the names of the schema."""
 
     schema: Schema
@@ -43,12 +32,12 @@ class Bound(Arguments):
     @property
     def callable(self) -> bool:
         """Whether a call on the meta device computes shapes and does nothing else."""
-        if TRAITS["kernel"] not in self.schema.traits or self.full_name.startswith(NEVER_CALLED):
+        if not self.schema.may_run:
             return False
         operands = self.arguments.values()
         if not any(isinstance(value, Tensor) or (isinstance(value, list) and value) for value in operands):
             return any(argument.name == "device" for argument in self.schema.arguments)
-        if not self.schema.returns_list and self.full_name.partition(".")[0] not in _UNROLLED:
+        if not self.schema.takes_steps:
             return True
         return all(size <= MOST_PIECES for value in operands for tensor in tensors_of(value) for size in tensor.shape)
 
@@ -130,7 +119,8 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
     read = 0
     written_arguments = []
     for argument in schema.arguments:
-        tensors = tensors_of(bound.arguments.get(argument.name))
+        if not (tensors := tensors_of(bound.arguments.get(argument.name))):
+            continue
         if argument.is_written:
             written_arguments += tensors
         if not (argument.is_written and (overwrites or argument.is_out)):

@@ -25,11 +25,8 @@ class Price(NamedTuple):
 
     def in_doubles(self) -> Price:
         """The price as the warehouse stores it: exact below 2^53, None above ``LARGEST_COST``."""
-        flops, read, written = (
-            None if value is None or value > LARGEST_COST else float(value)
-            for value in (self.flops, self.read_bytes, self.write_bytes)
-        )
-        return self._replace(flops=flops, read_bytes=read, write_bytes=written)
+        flops, read, written = [None if n is None or n > LARGEST_COST else float(n) for n in self[:3]]
+        return Price(flops, read, written, *self[3:])
 
 
 def from_inputs(call: Call) -> Price:

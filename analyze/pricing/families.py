@@ -15,6 +15,7 @@ def _tables() -> tuple[dict[str, str], list[tuple[re.Pattern[str], str]]]:
     return operators, [(re.compile(row["pattern"]), row["family"]) for row in data["kernels"]]
 
 
+@cache
 def base_name(operator: str) -> str:
     """``aten::add_.Tensor`` -> ``add``: without namespace, overload and trailing underscore."""
     name = operator.rpartition("::")[2].partition(".")[0]

@@ -16,7 +16,7 @@ from ridgeline.analyze.pricing.schemas import NAMESPACE, TABLE
 Table = dict[str, dict[str, str]]
 """By operator the traits of each overload, by its schema without the namespace."""
 _HEADER = "torch "
-_ANSWERING = ("Meta", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "CompositeImplicitAutograd")
+_ANSWERING = "Meta", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "CompositeImplicitAutograd"
 """Dispatch keys whose kernels serve tensors without data."""
 _NAMES = re.compile(r"\bstr(\[\d*\])?\?? (\w*dim\w*|names|order)\b")
 

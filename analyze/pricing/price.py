@@ -71,7 +71,7 @@ def price(call: Call, ask: Ask = ask_pytorch) -> Price:
 
 
 def _by_rule(call: Call, ask: Ask) -> Price | None:
-    if any(t.item_bytes == 0 for t in call.tensors):
+    if 0 in [t.item_bytes for t in call.tensors]:
         return None
     if call.operator.startswith("triton_"):
         if (moved := triton.bytes_moved(call)) is None:
@@ -86,12 +86,12 @@ def _by_rule(call: Call, ask: Ask) -> Price | None:
         confidence = "high" if rule.certain(arguments) else "low"
         return Price(rule.flops(arguments), read, written, precision, False, "rule", confidence)
     bound = bind(call)
-    if bound is None or any(t.elements * t.item_bytes >= LARGEST_BYTES for t in call.tensors):
+    if bound is None or max([t.elements * t.item_bytes for t in call.tensors], default=0) >= LARGEST_BYTES:
         return None
     produced = _results(bound, ask)
-    # what a composite operator calls has prices of its own
-    unknown = from_inputs(call)._replace(composite=bound.composite)
-    return unknown if produced is None else _from_results(call, bound, produced)
+    if produced is None:  # what a composite operator calls has prices of its own
+        return from_inputs(call)._replace(composite=bound.composite)
+    return _from_results(call, bound, produced)
 
 
 def _results(bound: Bound, ask: Ask) -> list[Tensor] | None:

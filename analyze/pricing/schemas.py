@@ -20,6 +20,14 @@ TRAITS = {"kernel": "k", "composite": "c", "meta": "m", "pointwise": "p", "inpla
 ``kernel``: the dispatcher has an implementation. ``composite``: it only calls others (``CompositeImplicitAutograd``).
 ``meta``: it runs on tensors without data, or what it calls may. ``pointwise`` and ``inplace_view`` are PyTorch's tags.
 """
+NEVER_CALLED = ("aten::from_file", "aten::set_data", "aten::_add_batch_dim", "aten::_remove_batch_dim",
+                 "aten::matrix_power", "aten::linalg_matrix_power", "aten::unfold_backward", "aten::round.decimals",
+                 "aten::special_round")  # fmt: skip
+"""Prefixes of operators that make files, make one tensor another or enter levels of vmap, and of those that take as
+many steps as a number says, until the time limit. Operators that crash are not listed, since a crash costs only their
+own price (:mod:`ridgeline.analyze.pricing.pricer`)."""
+_UNROLLED = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
+"""Operators that take a step for each element along a dimension."""
 _KINDS = {"SymInt": "int", "ScalarType": "int", "MemoryFormat": "int", "Layout": "int"}
 """Types that PyTorch gives a name of their own in text only."""
 _ALIAS = re.compile(r"\([\w|*]+(!)?(?: -> [\w|*]+)?\)")
@@ -67,14 +75,28 @@ class Schema:
 
     @cached_property
     def asks_pytorch(self) -> bool:
-        """True if PyTorch may give results that no rule of our own gives. Those of a composite operator need no price."""
-        if TRAITS["meta"] not in self.traits or TRAITS["composite"] in self.traits:
-            return False
-        return not any(argument.is_out for argument in self.arguments)
+        """True if PyTorch may have results for which no rule of our own stands. Composite operators cost nothing."""
+        has_answer = self.may_run and TRAITS["meta"] in self.traits
+        return has_answer and TRAITS["composite"] not in self.traits and not self.out_names
+
+    @cached_property
+    def out_names(self) -> frozenset[str]:
+        """The names of ``out`` arguments."""
+        return frozenset(argument.name for argument in self.arguments if argument.is_out)
+
+    @cached_property
+    def may_run(self) -> bool:
+        """True if it has an implementation that may be called."""
+        return TRAITS["kernel"] in self.traits and not self.full_name.startswith(NEVER_CALLED)
+
+    @cached_property
+    def takes_steps(self) -> bool:
+        """True if a number may say how many results it makes, or how many steps it takes."""
+        return self.returns_list or self.full_name.partition(".")[0] in _UNROLLED
 
     @cached_property
     def returns_list(self) -> bool:
-        """True if a result is a list, whose length may depend on a number."""
+        """True if a result is a list."""
         return any("[" in kind for kind in self.returns)
 
 

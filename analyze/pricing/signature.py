@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, zip_longest
-from operator import mul
-from typing import Any
+from itertools import zip_longest
+from typing import Annotated, Any
 
 import msgspec
 
@@ -27,11 +25,12 @@ DTYPES: dict[str, tuple[str, int]] = {
 }  # fmt: skip
 """The profiler's type names -> Ridgeline's precision and bytes an element."""
 
+_LIST = "TensorList"
+"""The type name of a list of tensors; the element's type may follow."""
 FLOATING = frozenset({"fp64", "fp32", "bf16", "fp16", "fp8", "fp4", "complex32", "complex64", "complex128"})
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(msgspec.Struct, frozen=True):
     """A tensor operand: sizes and strides in elements."""
 
     shape: tuple[int, ...]
@@ -47,11 +46,14 @@ class Tensor:
     def distinct_bytes(self) -> int:
         """Bytes of distinct elements: a dimension of stride 0 repeats elements, and overlapping windows share some."""
         # dimensions of stride 0 hold no further elements; windows overlap where the span is shorter than their product
-        steps = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if s != 0 or n == 0]
-        if any(n == 0 for n, _ in steps):
-            return 0
-        span = 1 + sum((n - 1) * s for n, s in steps)
-        return self.item_bytes * min(math.prod(n for n, _ in steps), span)
+        elements = span = 1
+        for n, stride in zip(self.shape, self.strides, strict=True):
+            if n == 0:
+                return 0
+            if stride:
+                elements *= n
+                span += (n - 1) * stride
+        return self.item_bytes * min(elements, span)
 
     @property
     def floating(self) -> bool:
@@ -60,7 +62,7 @@ class Tensor:
 
 def total_bytes(tensors: Iterable[Tensor]) -> int:
     """The sum of the tensors' distinct bytes."""
-    return sum(tensor.distinct_bytes for tensor in tensors)
+    return sum([tensor.distinct_bytes for tensor in tensors])
 
 
 Value = Tensor | list[Tensor] | str | None
@@ -78,7 +80,11 @@ def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
     >>> dense_strides([2, 3, 4])
     (12, 4, 1)
     """
-    return tuple(accumulate(reversed(shape[1:]), mul, initial=1))[::-1][: len(shape)]
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
 
 
 def broadcast(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
@@ -96,8 +102,7 @@ def broadcast(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(reversed(result))
 
 
-@dataclass(frozen=True)
-class Arguments:
+class Arguments(msgspec.Struct, frozen=True):
     """Recorded inputs by the names of their arguments."""
 
     arguments: dict[str, Value]
@@ -131,13 +136,12 @@ class Arguments:
         return numbers if numbers is not None and all(type(n) is int for n in numbers) else None
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, dict=True):
     """A parsed signature."""
 
     operator: str
-    inputs: list[Value] = field(default_factory=list)
-    measures: dict[str, float] = field(default_factory=dict)
+    inputs: list[Value] = msgspec.field(default_factory=list)
+    measures: dict[str, float] = msgspec.field(default_factory=dict)
     """Costs that the writer recorded: Inductor's ``kernel_flop`` and ``kernel_num_gb``."""
 
     @cached_property
@@ -148,7 +152,9 @@ class Call:
     @property
     def precision(self) -> str | None:
         """The precision of the first floating-point tensor with dimensions, else of the first tensor."""
-        floating = [t for t in self.tensors if t.floating]
+        floating = [t for t in self.tensors if t.precision in FLOATING]
+        if floating and floating[0].shape:
+            return floating[0].precision
         chosen = [t for t in floating if t.shape] or floating or self.tensors
         return chosen[0].precision if chosen else None
 
@@ -159,11 +165,43 @@ def signature_id(signature: Signature) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
+_Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
+_SIZES = msgspec.json.Decoder(list[tuple[_Size, ...]])
+_TEXTS = msgspec.json.Decoder(list[str])
+
+
 def parse(signature: Signature) -> Call:
     """The call that a signature's JSON describes; values of another form than the profiler's become None.
 
     Never raises, since a signature is foreign text.
     """
+    operator, dims, types, strides, concrete = signature
+    try:
+        rows = zip_longest(
+            _SIZES.decode(dims),
+            _TEXTS.decode(types),
+            _SIZES.decode(strides) if strides else (),
+            _TEXTS.decode(concrete) if concrete else (),
+        )
+    except (msgspec.DecodeError, ValueError, RecursionError):  # with lists of tensors, measures, or damaged
+        return _parse_any(signature)
+    inputs: list[Value] = []
+    for sizes, kind, steps, text in rows:
+        if element := DTYPES.get(kind):
+            if sizes is None:
+                inputs.append(None)
+            else:
+                dense = steps is None or len(steps) != len(sizes)
+                inputs.append(Tensor(sizes, dense_strides(sizes) if dense else steps, *element))
+        elif kind and kind.startswith(_LIST):
+            inputs.append(None if sizes is None else [])
+        else:
+            inputs.append(text or None if kind is not None else None)
+    return Call(operator, inputs)
+
+
+def _parse_any(signature: Signature) -> Call:
+    """As :func:`parse`, for any text."""
     operator, *texts = signature
     dims, types, strides, concrete = (json_list(text) or [] for text in texts)
     values = [value for value in concrete if not isinstance(value, dict)]
@@ -186,7 +224,7 @@ def json_list(text: bytes | str) -> list[Any] | None:
 def _value(dims: Any, type_name: Any, strides: Any, concrete: Any) -> Value:
     if not isinstance(type_name, str):
         return None
-    if type_name.startswith("TensorList"):
+    if type_name.startswith(_LIST):
         if not isinstance(dims, list):
             return None
         # The profiler's own record has no element type: the list's tensors are then of unknown precision.

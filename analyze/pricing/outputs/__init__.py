@@ -66,14 +66,16 @@ def outputs(bound: Bound) -> list[Tensor] | None:
         return None
     _check_recorded(bound)
     schema = bound.schema
-    out = [argument.name for argument in schema.arguments if argument.is_out]
-    arguments = Arguments({name: value for name, value in bound.arguments.items() if name not in out})
+    arguments: Arguments = bound
+    if schema.out_names:
+        arguments = Arguments({name: value for name, value in bound.arguments.items() if name not in schema.out_names})
     try:
         results = rule(arguments)
         if not schema.returns:
             return []
-        if out:
-            return [_into(bound.needed(name), result) for name, result in zip(out, results, strict=False)]
+        if schema.out_names:
+            out = (bound.needed(argument.name) for argument in schema.arguments if argument.is_out)
+            return [_into(tensor, result) for tensor, result in zip(out, results, strict=False)]
         if in_place and name not in _RESHAPING and not schema.is_view:
             return [_changed(arguments, results)]
     except (Misfit, IndexError, ZeroDivisionError, OverflowError):
@@ -83,17 +85,20 @@ def outputs(bound: Bound) -> list[Tensor] | None:
 
 def _check_recorded(bound: Bound) -> None:
     """Raise ValueError if an argument without a default is not recorded, or a number is other text."""
+    recorded = bound.arguments
     for argument in bound.schema.arguments:
-        if argument.name in _FILLED_IN:
-            continue
-        value = bound.arguments.get(argument.name)
+        name = argument.name
+        value = recorded.get(name)
         if value is None:
-            if not (argument.is_optional or argument.has_default):
-                raise ValueError(f"the argument {argument.name} is not recorded")
-        elif isinstance(value, str) and argument.kind in _NUMBERS and value[0] not in "-0123456789.in(TF":
-            raise ValueError(f"the argument {argument.name} is not a number")
-        if any(tensor.precision not in ITEM_BYTES for tensor in tensors_of(value)):
-            raise ValueError(f"PyTorch does not compute with the type of {argument.name}")
+            if not (argument.has_default or argument.is_optional or name in _FILLED_IN):
+                raise ValueError(f"the argument {name} is not recorded")
+        elif isinstance(value, str):
+            if argument.kind in _NUMBERS and value[0] not in "-0123456789.in(TF" and name not in _FILLED_IN:
+                raise ValueError(f"the argument {name} is not a number")
+        else:
+            for tensor in tensors_of(value):
+                if tensor.precision not in ITEM_BYTES:
+                    raise ValueError(f"PyTorch does not compute with the type of {name}")
 
 
 def _into(out: Tensor, result: Tensor) -> Tensor:

@@ -296,7 +296,6 @@ RULES = table(
     ("embedding_renorm", same_as("self")),
     ("cat concat concatenate", _cat),
     ("stack _stack", _stack),
-    ("unfold_backward", unknown),
     ("hstack", _hstack), ("vstack row_stack", _vstack), ("column_stack", _column_stack),
     ("repeat tile", _repeated),
     ("repeat_interleave", _interleaved),

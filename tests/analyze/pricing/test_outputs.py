@@ -282,7 +282,14 @@ def test_operands_that_do_not_fit_are_left_to_pytorch(asked: tuple[Any, ...]) ->
 
 
 @pytest.mark.parametrize(
-    "asked", [("view", "fp32 4", ""), ("nonzero", "fp32 4"), ("_coalesce", "fp32 4 4"), ("_nnz", "fp32 4 4"), ("softmax", "fp32 4", "__import__('os')", "")]
+    "asked",
+    [
+        ("view", "fp32 4", ""),
+        ("nonzero", "fp32 4"),
+        ("_coalesce", "fp32 4 4"),
+        ("_nnz", "fp32 4 4"),
+        ("softmax", "fp32 4", "__import__('os')", ""),
+    ],
 )
 def test_what_pytorch_refuses_needs_no_pytorch(asked: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match=r"recorded|data|number"):

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.pricing.completed_signatures import completed_by
+from ridgeline.analyze.pricing.signature import Tensor, Value, parse
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
 
 FP32 = "float"
+FLOATS = Tensor((2, 3), (3, 1), "fp32", 4)
 
 
 def indexing(name: str, view: list[Any], external_id: int = 1, at: float = 0.0) -> list[kineto.Event]:
@@ -38,6 +40,25 @@ def test_what_an_index_addresses_is_read_off_the_view_inside(tmp_path: Path) -> 
     events = indexing("aten::index_put_", ["[3, 16]", "[0, 1]"])
     events += indexing("aten::index_put_", ["[5, 16]", "[0, 1]"], 50, 100.0)
     assert bytes_of(tmp_path, events) == [("high", 3 * 64 + 4), ("high", 5 * 64 + 4)]
+
+
+@pytest.mark.parametrize(
+    ("dims", "types", "strides", "concrete", "inputs"),
+    [
+        ("[[2, 3]]", '["float"]', "[[1, 2]]", '[""]', [Tensor((2, 3), (1, 2), "fp32", 4)]),
+        ("[[2, 3], [4]]", '["float", "c10::Half"]', "[[1], [-1]]", "", [FLOATS, Tensor((4,), (1,), "fp16", 2)]),
+        ("[[2, 3], [[2, 3], [true]]]", '["", "TensorList float"]', "", '["7"]', ["7", [FLOATS]]),
+        ("[[], [3]]", '["TensorList", "TensorList"]', "", "", [[], []]),
+        ("[[2, 3]]", '["float", "float", "Scalar", 5]', "", '["", "", "1.5", "2"]', [FLOATS, None, "1.5", None]),
+        ("[[2, 3]]", '["float", "float", "Scalar"]', "", '["", "", "1.5"]', [FLOATS, None, "1.5"]),
+        ("[[-1], [281474976710656], [0.5], 8]", '["float", "float", "float", "float"]', "", "", [None] * 4),
+        ("", "", "", "", []),
+        ("[" * 9999, '["float"]', "[[1]]", "", [None]),
+    ],
+)  # fmt: skip
+def test_values_of_a_record(dims: str, types: str, strides: str, concrete: str, inputs: list[Value]) -> None:
+    record = ("aten::mm", dims.encode(), types.encode(), strides.encode(), concrete.encode())
+    assert parse(record).inputs == inputs
 
 
 def test_a_view_without_an_index_tells_nothing(tmp_path: Path) -> None:
