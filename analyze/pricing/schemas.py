@@ -8,9 +8,12 @@ releases that its first line names; where releases differ, the table has the new
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from bisect import bisect_left
 from functools import cache, cached_property
+from itertools import islice, takewhile
 from pathlib import Path
+
+import msgspec
 
 TABLE = Path(__file__).with_name("schemas.txt")
 NAMESPACE = "aten::"
@@ -34,8 +37,7 @@ _ALIAS = re.compile(r"\([\w|*]+(!)?(?: -> [\w|*]+)?\)")
 _LENGTH = re.compile(r"\[\d+\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(msgspec.Struct, frozen=True):
     """An argument of an overload. ``kind`` is its type as in the table, without aliases and lengths: ``int[]?``."""
 
     name: str
@@ -51,8 +53,7 @@ class Argument:
         return "?" in self.kind
 
 
-@dataclass(frozen=True)
-class Schema:
+class Schema(msgspec.Struct, frozen=True, dict=True):
     """An overload of an operator."""
 
     full_name: str
@@ -103,17 +104,19 @@ class Schema:
 @cache
 def schemas(operator: str) -> tuple[Schema, ...]:
     """Return the overloads of an operator, named without namespace and overload; none if the table lacks it."""
-    return tuple(map(_parse, _lines().get(operator, ())))
+    lines = _lines()
+    first = bisect_left(lines, operator, key=_operator)
+    return tuple(map(_parse, takewhile(lambda line: _operator(line) == operator, islice(lines, first, None))))
 
 
 @cache
-def _lines() -> dict[str, list[str]]:
-    """The lines of the table by operator. Only the lines of an operator that occurs are parsed."""
-    table: dict[str, list[str]] = {}
-    for line in TABLE.read_text().splitlines()[1:]:
-        name = line[line.index(" ") + 1 : line.index("(")]
-        table.setdefault(name.partition(".")[0], []).append(line)
-    return table
+def _lines() -> list[str]:
+    """The lines of the table, sorted by operator. Only the lines of an operator that occurs are parsed."""
+    return TABLE.read_text().splitlines()[1:]
+
+
+def _operator(line: str) -> str:
+    return line[line.index(" ") + 1 : line.index("(")].partition(".")[0]
 
 
 def _parse(line: str) -> Schema:
@@ -127,16 +130,22 @@ def _parse(line: str) -> Schema:
         if part in ("*", "..."):  # what follows is named; any number of further arguments
             is_keyword = True
             continue
-        declared, _, default = part.partition("=")
-        type_, _, argument = declared.rpartition(" ")
-        alias = _ALIAS.search(type_)
-        is_written = alias is not None and alias[1] is not None
-        kind = _LENGTH.sub("[]", _ALIAS.sub("", type_))
-        base = re.match(r"\w*", kind)
-        kind = _KINDS.get(base[0], base[0]) + kind[base.end() :] if base else kind
-        parsed.append(Argument(argument, kind, default not in ("", "None"), is_written, is_keyword and is_written))
+        parsed.append(_argument(part, is_keyword=is_keyword))
     inner = returns[1:-1] if returns.startswith("(") else returns
     return Schema(f"{NAMESPACE}{name}", traits, tuple(parsed), tuple(_split(inner)))
+
+
+@cache
+def _argument(text: str, *, is_keyword: bool) -> Argument:
+    """Return the argument of text such as ``Scalar alpha=1``."""
+    declared, _, default = text.partition("=")
+    type_, _, name = declared.rpartition(" ")
+    alias = _ALIAS.search(type_)
+    is_written = alias is not None and alias[1] is not None
+    kind = _LENGTH.sub("[]", _ALIAS.sub("", type_))
+    base = re.match(r"\w*", kind)
+    kind = _KINDS.get(base[0], base[0]) + kind[base.end() :] if base else kind
+    return Argument(name, kind, default not in ("", "None"), is_written, is_keyword and is_written)
 
 
 def _split(text: str) -> list[str]:
@@ -148,5 +157,5 @@ def _split(text: str) -> list[str]:
             parts[-1] += f", {part}"
         else:
             parts.append(part)
-        depth += sum(map(part.count, "([")) - sum(map(part.count, ")]"))
+        depth += part.count("(") + part.count("[") - part.count(")") - part.count("]")
     return parts

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, dense_strides
@@ -13,8 +14,7 @@ Outputs = Callable[["Bound"], list[Tensor] | None]
 Bytes = Callable[["Bound", list[Tensor]], tuple[int, int]]
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """How operators of a family are priced; PyTorch answers for a field that is None.
 
     ``outputs`` replaces a meta kernel that is missing or wrong; ``otherwise`` applies if PyTorch gives no answer.
@@ -41,8 +41,7 @@ def never(arguments: Arguments) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class EngineRule:
+class EngineRule(msgspec.Struct, frozen=True):
     """How operators outside PyTorch are priced, by their full names.
 
     ``arguments`` names the recorded inputs in order. A tensor ``name`` is read, ``=name`` only written, ``+name`` read
