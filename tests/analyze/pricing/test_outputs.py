@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ridgeline.analyze.pricing import meta
 from ridgeline.analyze.pricing.binding import Bound, bind
 from ridgeline.analyze.pricing.outputs import outputs
+from ridgeline.analyze.pricing.schemas import TRAITS
 from ridgeline.analyze.pricing.signature import DTYPES, Tensor, parse
 from ridgeline.analyze.reading.columns import Signature
 from tests.analyze.pricing import sweep
@@ -374,6 +375,7 @@ def test_operators_of_the_sweep() -> None:
             if (expected := meta.outputs(call)) is None:
                 continue
             answered += 1
+            assert TRAITS["meta"] in call.schema.traits, asked
             try:
                 same += key(outputs(call)) == key(expected)
             except ValueError:

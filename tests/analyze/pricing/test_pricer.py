@@ -265,6 +265,17 @@ def test_signatures_with_a_rule_start_no_child(tmp_path: Path, monkeypatch: pyte
     assert low == [("mylib::custom",)]
 
 
+def test_pytorch_is_not_asked_about_sparse_tensors_and_composite_operators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pricer, "Child", None)
+    operators = ("aten::_coalesce", "aten::_cudnn_rnn", "aten::gradient", "aten::int_repr")
+    load(tmp_path / "w.duckdb", kineto.write(tmp_path / "a.json", step_with(*operators)))
+    rows = "SELECT operator, read_bytes, composite, rules_version FROM signatures WHERE confidence = 'low' ORDER BY ALL"
+    expected = [(operator, 128.0, operator == "aten::gradient", RULES_VERSION) for operator in operators]
+    assert query(tmp_path / "w.duckdb", rows) == expected
+
+
 @pytest.mark.usefixtures("_faulty")
 def test_known_signatures_start_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(tmp_path / "w.duckdb", kineto.write(tmp_path / "a.json", kineto.matmul_step()))
