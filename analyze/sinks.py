@@ -61,7 +61,10 @@ class WarehouseSink:
 
     def __exit__(self, *_: object) -> None:
         if self.is_new and not self._is_kept:
-            self._path.unlink(missing_ok=True)  # before close, which lets a waiting process open the file
+            # Before close, which lets a waiting process open the file. A log that a failed commit left would make
+            # DuckDB refuse the next file of this name.
+            Path(f"{self._path}.wal").unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
         self.connection.close()
 
     @property

@@ -172,9 +172,10 @@ def _limit(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_no_room_for_a_new_warehouse_leaves_none(tmp_path: Path, traces: Path) -> None:
+@pytest.mark.parametrize("room", [100_000, 2_000_000])
+def test_no_room_for_a_new_warehouse_or_its_first_run_leaves_none(tmp_path: Path, traces: Path, room: int) -> None:
     path = tmp_path / "new.duckdb"
-    process = start("analyze", traces, "-w", path, before=lambda: _limit(100_000))
+    process = start("analyze", traces, "-w", path, before=lambda: _limit(room))
     _, said = process.communicate(timeout=300)
     assert (process.returncode, len(said.splitlines())) == (1, 1)
     assert said.startswith(f"ridgeline: {path}: cannot be ")
