@@ -1,4 +1,4 @@
-"""Prices: FLOPs and compulsory bytes of an operator's signature, from PyTorch's meta device and a few rules."""
+"""Prices: FLOPs and compulsory bytes of an operator's signature, by rules of our own, else by PyTorch's meta device."""
 
 RULES_VERSION = 3
 """Stored with every price; raise it with every change of a rule's numbers."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from ridgeline.analyze.pricing.binding import MOST_PIECES
 from ridgeline.analyze.pricing.outputs.calls import OutputRule, Result, axis, check, integer, integers, table
 from ridgeline.analyze.pricing.outputs.views import copied, cut, without
 from ridgeline.analyze.pricing.signature import Arguments, Tensor
-
-MOST_PIECES = 1 << 16
-"""Results into which a tensor may be split: as many as PyTorch is asked for."""
 
 
 def _pieces(tensor: Tensor, dim: int, lengths: Sequence[int]) -> Result:
