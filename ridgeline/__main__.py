@@ -1,6 +1,7 @@
 """``python -m ridgeline`` and the console script: the command line, in a checkout too, without installing."""
 
 import gc
+import os
 import sys
 
 # Imports make hundreds of thousands of objects that stay. Python would visit them all again and again, for a sixth of
@@ -14,6 +15,8 @@ terminal.catch_signals()  # before the imports of the command line, which take l
 if sys.argv[1:2] == ["analyze"]:
     from ridgeline.analyze.reading import early_start
 
+    # OpenBLAS starts a thread for each core when numpy is imported, in 30 ms; no analysis multiplies matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     terminal.prepare_streams()  # before sockets are opened
     early_start.start(sys.argv[2:])
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from rapidfuzz.distance import LCSseq
 
 from ridgeline.analyze.attribution.spans import Int64
 
@@ -53,6 +52,8 @@ def align_names(first: Int64, second: Int64) -> Pairs:
             np.concatenate([left.first, middles[0] + right.first]),
             np.concatenate([left.second, middles[1] + right.second]),
         )
+    from rapidfuzz.distance import LCSseq  # takes 7 ms, and few traces have replays to align
+
     edits = LCSseq.opcodes(first[first_at].tolist(), second[second_at].tolist())
     none = np.empty(0, dtype=np.int64)
     equal = [edit for edit in edits if edit.tag == "equal"]
@@ -64,4 +65,6 @@ def align_names(first: Int64, second: Int64) -> Pairs:
 
 def common_length(first: Int64, second: Int64) -> int:
     """The length of the LCS."""
+    from rapidfuzz.distance import LCSseq
+
     return int(LCSseq.similarity(first.tolist(), second.tolist()))
