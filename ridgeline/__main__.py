@@ -6,7 +6,7 @@ import sys
 
 # Imports make hundreds of thousands of objects that stay. Python would visit them all again and again, for a sixth of
 # the time of a short command.
-gc.set_threshold(50_000, 20, 100)
+gc.set_threshold(200_000, 20, 100)
 
 from ridgeline import terminal  # noqa: E402
 

@@ -48,7 +48,7 @@ def analyze_unestimated(folder: Path, *arguments: str) -> subprocess.CompletedPr
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trace that needs more than 300 MB of memory."""
-    return kineto.write(tmp_path_factory.mktemp("large") / "large.json", kineto.matmul_step() * 30_000)
+    return kineto.write(tmp_path_factory.mktemp("large") / "large.json", kineto.matmul_step() * 50_000)
 
 
 @pytest.mark.process
