@@ -71,6 +71,8 @@ class Repriced:
     """Signatures whose price changed."""
     stale: list[str] = field(default_factory=list)
     """Names of the runs that must be analyzed again."""
+    warnings: list[str] = field(default_factory=list)
+    """Lines on signatures that PyTorch did not price."""
 
 
 def reprice(warehouse: Path) -> Repriced:
@@ -137,7 +139,7 @@ def _reprice_signatures(
     """
     stored = _frame(connection, "SELECT * FROM signatures ORDER BY signature_id").to_dicts()
     records, messages = price_records({row["signature_id"]: _signature(row) for row in stored}, pricer)
-    result = Repriced(signatures=len(stored))
+    result = Repriced(signatures=len(stored), warnings=warnings(records, messages))
     updates = []
     for i, (old, new) in enumerate(zip(stored, records, strict=True)):
         # a negative version marks a price that PyTorch did not give: keep the price that it gave by the same rules

@@ -175,6 +175,8 @@ def reprice(warehouse: Path) -> None:
     with errors_in_one_line(warehouse), progress("repricing"):
         repriced = apply_rules(warehouse)
     print(f"{repriced.runs} runs, {repriced.signatures:,} signatures, {repriced.changed:,} of them with another price")
+    for warning in repriced.warnings:
+        say(f"warning: {warning}")
     if repriced.stale:
         fail(f"these runs need their traces, analyze them again: {', '.join(repriced.stale)}")
 

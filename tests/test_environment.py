@@ -103,7 +103,8 @@ def test_a_trace_loads_without_torch_and_is_repriced_with_it(tmp_path: Path, fol
     unknown = kineto.operator(UNKNOWN, 5, 10, 1, [[4, 4]], ["float"])
     events = [unknown, kineto.launch(6, 11), kineto.kernel("k", 20, 4, 11, **{"External id": 1})]
     new = kineto.write(tmp_path / "new.json", events)
-    done = ridgeline(folder, "analyze", new, "-w", warehouse, path=without(tmp_path, "torch"))
+    no_torch = without(tmp_path, "torch")
+    done = ridgeline(folder, "analyze", new, "-w", warehouse, path=no_torch)
     line = (
         "1 signature: PyTorch cannot be imported here: priced from recorded inputs, with low confidence: "
         "after pip install 'ridgeline[capture]' `ridgeline reprice` asks again"
@@ -112,6 +113,8 @@ def test_a_trace_loads_without_torch_and_is_repriced_with_it(tmp_path: Path, fol
     assert f"ridgeline: new: warning: {line}" in done.stderr.splitlines()
     waiting = "SELECT operator, method, confidence FROM signatures WHERE rules_version < 0"
     assert query(warehouse, waiting) == [(UNKNOWN, "inputs", "low")]
+    asked = ridgeline(folder, "reprice", "-w", warehouse, path=no_torch)
+    assert (asked.returncode, asked.stderr) == (0, f"ridgeline: warning: {line}\n")
     assert reprice(warehouse).changed == 1
     assert query(warehouse, waiting) == []
     assert query(warehouse, "SELECT operator, method FROM signatures") == [(UNKNOWN, "shapes")]
