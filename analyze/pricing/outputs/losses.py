@@ -10,6 +10,7 @@ from ridgeline.analyze.pricing.outputs.calls import (
     check,
     dense,
     integer,
+    integers,
     same_as,
     table,
 )
@@ -92,6 +93,21 @@ def _cosine(call: Arguments) -> Result:
     return [dense(shape, x1.precision)]
 
 
+def _of_sequences(call: Arguments) -> Result:
+    """``_ctc_loss``: a loss for each sequence, and its probabilities by step and by position in the padded target."""
+    scores, lengths = call.needed("log_probs"), integers(call, "target_lengths")
+    check(len(scores.shape) == 3 and len(lengths) == scores.shape[1] > 0)
+    steps, sequences, _ = scores.shape
+    losses, positions = (sequences,), (sequences, steps, 2 * max(lengths) + 1)
+    return [dense(losses, scores.precision), dense(positions, scores.precision)]
+
+
+def _of_margins(call: Arguments) -> Result:
+    scores, target = call.needed("self"), call.needed("target")
+    check(0 < len(scores.shape) < 3 and scores.precision == to_floating(scores.precision))
+    return [dense(() if _reduces(call) else target.shape, scores.precision)]
+
+
 RULES = table(
     ("mse_loss l1_loss smooth_l1_loss huber_loss soft_margin_loss kl_div", _pointwise("self", "target")),
     ("binary_cross_entropy binary_cross_entropy_with_logits", _pointwise("self", "target")),
@@ -106,5 +122,7 @@ RULES = table(
     ("margin_ranking_loss", _margin("input1", "input2", "target")),
     ("cosine_similarity", _cosine),
     ("multi_margin_loss_backward multilabel_margin_loss_backward", same_as("self")),
+    ("multi_margin_loss", _of_margins),
+    ("_ctc_loss", _of_sequences),
     ("_ctc_loss_backward", same_as("log_probs")),
 )

@@ -9,6 +9,7 @@ from ridgeline.analyze.pricing.outputs.calls import (
     broadcast,
     check,
     dense,
+    integer,
     integers,
     lists,
     same_as,
@@ -205,6 +206,26 @@ def _matrix_vector(call: Arguments) -> Result:
     return [dense(multiplied(matrix.shape, vector.shape), _precision(call, matrix, vector))]
 
 
+def _time_convolution(call: Arguments) -> Result:
+    """``conv_tbc``: steps × batch × channels, by weights of width × channels × channels of the result."""
+    source, weight, pad = call.needed("self"), call.needed("weight"), integer(call, "pad", 0)
+    check(len(source.shape) == len(weight.shape) == 3 and source.shape[2] == weight.shape[1])
+    return [
+        dense((source.shape[0] + 2 * pad - weight.shape[0] + 1, source.shape[1], weight.shape[2]), source.precision)
+    ]
+
+
+def _heads(call: Arguments) -> Result:
+    """``_native_multi_head_attention``: the result, and the weights of each head or their mean if they are wanted."""
+    query = call.needed("query")
+    check(len(query.shape) == 3 and all(t.shape == query.shape for t in call.tensors("key", "value")))
+    batch, length, _ = query.shape
+    heads = () if call.arguments.get("average_attn_weights") != "False" else (integer(call, "num_head"),)
+    weights = (batch, *heads, length, length) if call.arguments.get("need_weights") != "False" else (0,)
+    result = (batch, length, integer(call, "embed_dim"))
+    return [dense(result, query.precision), dense(weights, query.precision)]
+
+
 RULES = table(
     ("mm _sparse_mm", lambda call: _product("self" if "self" in call.arguments else "sparse",
                                             "mat2" if "mat2" in call.arguments else "dense", 2)(call)),
@@ -234,5 +255,7 @@ RULES = table(
     ("scaled_dot_product_attention", _attended),
     ("_scaled_dot_product_attention_math _scaled_dot_product_attention_math_for_mps", _computed),
     ("_scaled_dot_product_fused_attention_overrideable_backward", same_as_each("query", "key", "value")),
+    ("_native_multi_head_attention", _heads),
+    ("conv_tbc", _time_convolution),
     ("_transformer_encoder_layer_fwd", same_as("src")),
 )  # fmt: skip

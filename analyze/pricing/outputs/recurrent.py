@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.outputs.calls import Result, check, dense, integer, integers, like, lists, table, unknown
+from ridgeline.analyze.pricing.outputs.calls import (
+    Result,
+    check,
+    dense,
+    integer,
+    integers,
+    like,
+    lists,
+    same_as_each,
+    table,
+    unknown,
+)
 from ridgeline.analyze.pricing.signature import Arguments
 
 
@@ -83,6 +94,10 @@ RULES = table(
     ("lstm gru rnn_tanh rnn_relu", _network),
     ("_cudnn_rnn", _device_network),
     ("mkldnn_rnn_layer", _layer),
+    (
+        "mkldnn_rnn_layer_backward",
+        same_as_each("input", "weight1", "weight2", "weight3", "weight4", "hx_", "cx_tmp"),
+    ),
     ("_cudnn_rnn_flatten_weight miopen_rnn", unknown),
     ("_thnn_fused_lstm_cell", _fused_cell),
     ("_thnn_fused_gru_cell", _fused_gru),
