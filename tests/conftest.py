@@ -112,7 +112,7 @@ def _copied_warehouses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pyt
             from ridgeline.warehouse import database
 
             template = tmp_path_factory.mktemp("template") / "empty.duckdb"
-            database._make(template)
+            database.make(template)
 
             def copy(path: Path) -> None:
                 if path.parent.is_dir():
@@ -120,8 +120,8 @@ def _copied_warehouses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pyt
                 else:
                     make(path)  # which says what is wrong
 
-            make = database._make
-            patch.setattr(database, "_make", copy)
+            make = database.make
+            patch.setattr(database, "make", copy)
         yield patch
 
 
@@ -130,10 +130,10 @@ def made_warehouses(_copied_warehouses: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests of how a warehouse is made: no copies of a template."""
     from ridgeline.warehouse import database
 
-    copy = database._make
+    copy = database.make
     _copied_warehouses.undo()
     yield
-    _copied_warehouses.setattr(database, "_make", copy)
+    _copied_warehouses.setattr(database, "make", copy)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,9 @@ SCHEMA_VERSION = 6
 FIRST_DESCRIBED = 5
 """The first schema with the table ``descriptions``; older ones have comments of the database itself."""
 
+BLOCK_BYTES = 1 << 16
+"""Size of the blocks of new files. DuckDB's own, four times as large, triples the file of a small run."""
+
 LOCK_WAIT_S = 2.0
 IN_MEMORY = Path(":memory:")
 _LOCKED = "Could not set lock on file"
@@ -51,12 +54,15 @@ def connect(path: str | Path, *, read_only: bool = False, external_access: bool 
     if is_new:
         if read_only:
             raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
-        _make(path)
+        make(path)
     with closed_on_error(_open(path, read_only=read_only, external_access=external_access)) as connection:
         if is_new:
             _date(connection)
         _check_schema(connection, path, read_only=read_only)
         add_missing_views(connection, temporary=read_only)
+        if not read_only:
+            # A checkpoint at each commit: a load is written once, and readers have no log to replay.
+            connection.execute("SET checkpoint_threshold = '1KB'")
     return connection
 
 
@@ -105,7 +111,7 @@ def template_path() -> Path:
     return _FOLDER / f"empty-{digest.hexdigest()[:16]}.duckdb.gz"
 
 
-def _make(path: Path) -> None:
+def make(path: Path) -> None:
     """Create an empty warehouse at ``path``, complete or not at all.
 
     Raises :class:`WarehouseError` if the folder cannot be written.
@@ -133,10 +139,9 @@ def _make(path: Path) -> None:
 
 
 def _open(path: Path, *, read_only: bool, external_access: bool = False) -> duckdb.DuckDBPyConnection:
-    config: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": external_access}
-    if not read_only:
-        # A checkpoint at each commit: a load is written once, and readers have no log to replay.
-        config = {"checkpoint_threshold": "1KB"}
+    config: dict[str, str | bool | int | float | list[str]] = {"default_block_size": BLOCK_BYTES}
+    if read_only:
+        config = {"enable_external_access": external_access}
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
@@ -195,7 +200,10 @@ def _create_schema(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _date(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a new warehouse, a copy of the template, the present date, and digests by the hash of this DuckDB."""
+    """Give a new warehouse, a copy of the template, the present date, and digests by the hash of this DuckDB.
+
+    Before the connection's checkpoints begin: one of its own would take 6 ms.
+    """
     connection.execute("UPDATE schema_version SET created_at = ?", [datetime.now(UTC).replace(tzinfo=None)])
     if connection.execute(f"SELECT 1 FROM digests WHERE probe <> {PROBE} LIMIT 1").fetchone():
         store_digests(connection)

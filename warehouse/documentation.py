@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from ridgeline.warehouse.database import connect, template_path
+from ridgeline.warehouse.database import connect, make, template_path
 
 _FOLDER = Path(__file__).parent
 SCHEMA_PAGE, COOKBOOK_PAGE = _FOLDER / "SCHEMA.md", _FOLDER / "COOKBOOK.md"
@@ -87,9 +87,10 @@ def main() -> None:
         old.unlink()
     with TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.duckdb"
-        with connect(empty) as connection:  # no template is left, so this one is made from SQL
-            SCHEMA_PAGE.write_text(schema_page(connection))
+        make(empty)  # no template is left, so this one is made from SQL
         template_path().write_bytes(gzip.compress(empty.read_bytes(), mtime=0))
+        with connect(empty) as connection:
+            SCHEMA_PAGE.write_text(schema_page(connection))
     COOKBOOK_PAGE.write_text(cookbook_page())
 
 

@@ -145,6 +145,7 @@ def test_two_processes_that_create_the_same_warehouse_both_load(
             assert process.returncode == 0
 
     monkeypatch.setattr(database, "_finish_schema", slow)
+    monkeypatch.setattr(database, "template_path", lambda: tmp_path / "none")  # a copy of it would not be slow
     assert [result.outcome for result in analyze([traces / "step2.json"], path)] == ["loaded"]
     assert query(path, "SELECT name FROM runs ORDER BY name") == [("other",), ("step2",)]
     assert [file.name for file in tmp_path.glob(".*")] == []

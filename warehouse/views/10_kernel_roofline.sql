@@ -16,7 +16,8 @@ WITH bandwidths AS (
     run_id,
     MAX(CASE WHEN resource = 'bandwidth' AND level = 'dram' THEN value END) AS dram_bytes_per_s,
     MAX(CASE WHEN resource = 'bandwidth' AND level = 'l2' THEN value END) AS l2_bytes_per_s,
-    MAX(CASE WHEN resource = 'latency' THEN value END) * 1000000000 AS floor_ns
+    MAX(CASE WHEN resource = 'latency' THEN value END) * 1000000000 AS floor_ns,
+    MAX(CASE WHEN resource = 'compute' THEN value END) AS fastest_flops_per_s
   FROM roofs
   GROUP BY run_id
 ),
@@ -26,7 +27,7 @@ caches AS (
   GROUP BY run_id
 ),
 peaks AS (
-  SELECT run_id, unit, precision, MAX(value) AS flops_per_s, MAX(MAX(value)) OVER (PARTITION BY run_id) AS fastest_flops_per_s
+  SELECT run_id, unit, precision, MAX(value) AS flops_per_s
   FROM roofs
   WHERE resource = 'compute'
   GROUP BY run_id, unit, precision
@@ -69,7 +70,7 @@ classes AS (
       WHEN c.category = 'memcpy' AND c.kernel LIKE '%PtoP%' THEN 'device'
     END AS link,
     pk.flops_per_s AS roof_flops_per_s,
-    pk.fastest_flops_per_s,
+    b.fastest_flops_per_s,
     GREATEST(1.05 * pk.flops_per_s, COALESCE(dn.flops_per_s, 0)) AS dense_flops_per_s,
     b.dram_bytes_per_s,
     b.l2_bytes_per_s,
