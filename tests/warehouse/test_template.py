@@ -62,3 +62,12 @@ def test_a_template_of_other_sources_is_not_found(tmp_path: Path, monkeypatch: p
     (tmp_path / "views" / "75_figures.sql").write_text("-- another\n")
     assert database.template_path().name != current.name
     assert not database.template_path().exists()
+
+
+@pytest.mark.usefixtures("made_warehouses")
+def test_a_new_file_has_small_blocks_and_an_older_one_keeps_its_own(tmp_path: Path) -> None:
+    duckdb.connect(str(tmp_path / "older.duckdb")).close()
+    for name, block_bytes in (("new", database.BLOCK_BYTES), ("older", 1 << 18)):
+        with connect(tmp_path / f"{name}.duckdb") as connection:
+            size = connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()
+        assert size == [(block_bytes,)]
