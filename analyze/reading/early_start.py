@@ -15,8 +15,8 @@ from ridgeline.child_process import Child
 
 PROGRAM = "import gc; gc.disable(); from ridgeline.analyze.reading.decoder_process import main; main()"
 """Without garbage collection: columns have no cycles, and a collection would visit every decoded event."""
-SPLIT_BYTES = 24 << 20
-"""A trace larger than this is divided among the children."""
+SPLIT_BYTES = 48 << 20
+"""A trace larger than this is divided among the children: below, a second child's imports cost more than it saves."""
 CHILD_BYTES = 3 << 20
 """A smaller trace is decoded in the parent if no child runs yet: starting one costs more than it saves."""
 _GZIP_RATIO = 10
