@@ -38,7 +38,8 @@ from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import RECORDED, WARNS, Record, price_records, warnings
-from ridgeline.analyze.reading.columns import Interned, Signature
+from ridgeline.analyze.reading.arrays import Interned
+from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.run import composite
 from ridgeline.analyze.tables.gaps import operator_gap_rows
 from ridgeline.analyze.tables.kernels import shares

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import msgspec
 import polars as pl
 
-from ridgeline.analyze.reading.columns import Interned, Signature
+from ridgeline.analyze.reading.arrays import Interned
+from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.reading.trace import Trace
 
 _OPAQUE = re.compile(r"OpaqueType<(\d+)u>")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ridgeline.analyze.reading.categories import ANNOTATION, OLD_OPERATOR
 from ridgeline.analyze.reading.events import ABSENT, DeviceArgs, Event, ExactEvent, OldArgs, OperatorArgs
 from ridgeline.analyze.reading.reader import JSON_ERRORS
 
@@ -64,3 +65,12 @@ def fill_from_old(events: Sequence[AnyEvent], args: Sequence[DeviceArgs | Operat
             each.external_id = old.external_id
         if isinstance(each, OperatorArgs) and not each.dims:
             each.dims = old.dims
+
+
+def divide_old_operators(groups: dict[str | None, list[AnyEvent]]) -> None:
+    """Move the profiler's own annotations, which PyTorch 1.8 wrote among the operators, to the annotations."""
+    operators: list[AnyEvent] = []
+    for event in groups[OLD_OPERATOR]:
+        is_annotation = str(event.name).startswith(("ProfilerStep#", "Optimizer."))
+        (groups[ANNOTATION] if is_annotation else operators).append(event)
+    groups[OLD_OPERATOR] = operators

@@ -7,19 +7,26 @@ msgspec.
 from __future__ import annotations
 
 import shutil
-from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 
 from ridgeline.analyze.errors import Broken, TraceError
-from ridgeline.analyze.reading.arguments import AnyEvent, decode_args, decode_object, fill_from_old, integers
+from ridgeline.analyze.reading.arguments import (
+    AnyEvent,
+    decode_args,
+    decode_object,
+    divide_old_operators,
+    fill_from_old,
+    integers,
+)
+from ridgeline.analyze.reading.arrays import Group, Half, Interned
 from ridgeline.analyze.reading.categories import (
     ANNOTATION,
     DEVICE,
@@ -77,52 +84,12 @@ def signature(name: object, inputs: bytes) -> Signature:
     return str(name), dims, types, strides, concrete
 
 
-class Half(NamedTuple):
-    """The begin (``B``) or the end (``E``) of a span that is written as two events, with its place in the file."""
-
-    start_ns: int
-    offset: int
-    number: int
-    ph: str
-    cat: str | None
-    name: Any
-    pid: Any
-    tid: Any
-    args: bytes
-
-
 _pid, _tid = attrgetter("pid"), attrgetter("tid")
 _SEPARATOR = b"\0"
 """Between the inputs of a signature: JSON text never has it, and one text is hashed faster than four."""
 _joined = _SEPARATOR.join
 _MEASURES = ("kernel_num_gb", "kernel_flop")
 _num_gb, _kernel = attrgetter("kernel_num_gb"), attrgetter("kernel")
-
-
-class Interned(defaultdict[Any, int]):
-    """Value -> code, numbered in order of appearance."""
-
-    def __init__(self, values: Iterable[Any] = ()) -> None:
-        super().__init__()
-        self.default_factory = self.__len__
-        for value in values:
-            self[value]
-
-    def __reduce__(self) -> tuple[type[Interned], tuple[list[Any]]]:
-        return Interned, (list(self),)
-
-
-class Group(dict[str, "array[Any]"]):
-    """Arrays by column: doubles where the name says microseconds, else 64-bit integers."""
-
-    def __missing__(self, name: str) -> array[Any]:
-        values = self[name] = array(type_code(name))
-        return values
-
-
-def type_code(name: str) -> Literal["d", "q"]:
-    """Return the type of a column's array and file: of doubles for microseconds, else of 64-bit integers."""
-    return "d" if name.endswith("_us") else "q"
 
 
 class Columns(msgspec.Struct):
@@ -300,7 +267,7 @@ def append(columns: Columns, decoded: Decoded) -> None:
             columns.halves.append(Half(*at, event.ph, event.cat, event.name, event.pid, event.tid, bytes(event.args)))
     _count(columns, groups)
     if OLD_OPERATOR in groups:
-        _divide_old_operators(groups)
+        divide_old_operators(groups)
     for category in filter(groups.__contains__, DEVICE):
         _append_device(columns, category, groups[category])
     for category in filter(groups.__contains__, LAUNCH):
@@ -321,15 +288,6 @@ def _count(columns: Columns, groups: dict[str | None, list[AnyEvent]]) -> None:
         columns.categories[category if room else OTHERS] += len(members)
         if category not in KNOWN and len(columns.unread_pids) < MOST_CATEGORIES:
             columns.unread_pids.update(map(_pid, members))
-
-
-def _divide_old_operators(groups: dict[str | None, list[AnyEvent]]) -> None:
-    """Move the profiler's own annotations, which PyTorch 1.8 wrote among the operators, to the annotations."""
-    operators: list[AnyEvent] = []
-    for event in groups[OLD_OPERATOR]:
-        is_annotation = str(event.name).startswith(("ProfilerStep#", "Optimizer."))
-        (groups[ANNOTATION] if is_annotation else operators).append(event)
-    groups[OLD_OPERATOR] = operators
 
 
 # The loops below are comprehensions and C loops of map: a trace has millions of events.

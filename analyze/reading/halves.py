@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from ridgeline.analyze.reading.columns import Columns, Half, append
+from ridgeline.analyze.reading.arrays import Half
+from ridgeline.analyze.reading.columns import Columns, append
 from ridgeline.analyze.reading.events import NO_TIME_NS, ExactEvent
 from ridgeline.analyze.reading.reader import Decoded
 

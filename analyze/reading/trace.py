@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ridgeline.analyze.attribution.correlation import correlated
 from ridgeline.analyze.errors import TraceError
+from ridgeline.analyze.reading.arrays import Interned, type_code
 from ridgeline.analyze.reading.categories import KNOWN
-from ridgeline.analyze.reading.columns import Columns, Interned, Signature, signature, type_code
+from ridgeline.analyze.reading.columns import Columns, Signature, signature
 from ridgeline.analyze.reading.events import ABSENT, EXACT_BELOW_US, Header
 from ridgeline.analyze.reading.halves import pair
 from ridgeline.analyze.reading.timeless import Groups, without_timeless

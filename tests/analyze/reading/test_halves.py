@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.reading import reader
-from ridgeline.analyze.reading.columns import Columns, Half, read_part
+from ridgeline.analyze.reading.arrays import Half
+from ridgeline.analyze.reading.columns import Columns, read_part
 from ridgeline.analyze.reading.trace import Trace, assemble
 from tests.analyze import kineto
 from tests.analyze.kineto import Event

@@ -1,0 +1,48 @@
+"""The containers that columns are made of; imported by decoder processes, so with nothing but the standard library."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+
+class Interned(defaultdict[Any, int]):
+    """Value -> code, numbered in order of appearance."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        super().__init__()
+        self.default_factory = self.__len__
+        for value in values:
+            self[value]
+
+    def __reduce__(self) -> tuple[type[Interned], tuple[list[Any]]]:
+        return Interned, (list(self),)
+
+
+class Group(dict[str, "array[Any]"]):
+    """Arrays by column: doubles where the name says microseconds, else 64-bit integers."""
+
+    def __missing__(self, name: str) -> array[Any]:
+        values = self[name] = array(type_code(name))
+        return values
+
+
+def type_code(name: str) -> Literal["d", "q"]:
+    """Return the type of a column's array and file: of doubles for microseconds, else of 64-bit integers."""
+    return "d" if name.endswith("_us") else "q"
+
+
+class Half(NamedTuple):
+    """The begin (``B``) or the end (``E``) of a span that is written as two events, with its place in the file."""
+
+    start_ns: int
+    offset: int
+    number: int
+    ph: str
+    cat: str | None
+    name: Any
+    pid: Any
+    tid: Any
+    args: bytes
