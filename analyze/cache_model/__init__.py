@@ -16,7 +16,8 @@ calls from recorded shapes and their order (its rules are in :mod:`ridgeline.ana
   panel. The height of a block was fitted to counters of 125 products that were run alone. Products split over K leave
   partial sums in one fp32 workspace, which the reducing kernel reads. A softmax reads its rows three times, a wave of
   rows at a time, unless they fit the L1.
-- *l2.c*, phases: operands are cut into granules of at most 1 MiB; those of a streaming kernel advance side by side.
+- *l2.c*, phases: operands are cut into granules of at most 1 MiB. A streaming kernel takes the granules of all its
+  operands side by side.
 - *l2.c*, stack: the L2 is a stack of granules. A granule is lost once the bytes used after it exceed 95 % of the L2,
   gradually, since addresses are hashed to sets of 32 ways. Bytes that cross to the other half of the L2 are held twice:
   0.4 extra copies of bytes that one multiprocessor reads, 0.6 of bytes that both halves read. Written bytes are held

@@ -101,13 +101,14 @@ def repeated(
 ) -> pl.DataFrame:
     """The operands of ``kernels`` as :func:`frame` returns them.
 
-    Each kernel has the number of the template that it ``used`` and of its first place. The storages of a template's
-    touches are numbers of places, from the kernel's first, and their offsets are added to those of the places.
+    For each kernel, ``used`` is the number of its template and ``first_places`` the index of its first place. In a
+    template, the storage of a touch is the index of a place, counted from the kernel's first. The touch takes the
+    storage of that place; the offset of the place is added to its own.
     """
     sizes = np.array([len(touches) for touches in templates], dtype=np.int64)
     template = np.array(used, dtype=np.int64)
     counts = sizes[template]
-    # each touch's position among those of its kernel, then among those of all templates
+    # the index of each touch within its kernel, then within the touches of all templates
     position = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
     position += np.repeat((sizes.cumsum() - sizes)[template], counts)
     touched = frame((0, touch) for touches in templates for touch in touches)[position]

@@ -32,7 +32,7 @@ from ridgeline.analyze.reading.trace import Trace
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 
 MOST_KERNELS = 100_000
-"""Distinct kernels, which take about 3 s."""
+"""Distinct kernels. They take about 3 s at 30 µs each; if every kernel has a signature of its own, 24 s."""
 MOST_BYTES = 1 << 45
 """Bytes of operands, which are 2 to 3 s of the simulation."""
 FEWEST_KERNELS = 32
@@ -209,7 +209,7 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
 
 
 def _within_memory(calls: Mapping[int, Call]) -> dict[int, Call]:
-    """The calls that have tensors, none of which ends beyond any device's memory."""
+    """Return the calls that have tensors and whose tensors all fit the memory of a device."""
     forms = {id(call.form): call.form for call in calls.values()}
     tensors = {number: (*form.inputs, *form.outputs) for number, form in forms.items()}
     # A broadcast tensor spans little, but as many elements must fit into 64 bits.

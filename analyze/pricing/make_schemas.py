@@ -17,7 +17,7 @@ Table = dict[str, dict[str, str]]
 """By operator the traits of each overload, by its schema without the namespace."""
 _HEADER = "torch "
 _ANSWERING = "Meta", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "CompositeImplicitAutograd"
-"""Dispatch keys whose kernels serve tensors without data."""
+"""Dispatch keys of kernels that accept tensors on the meta device, which have no data."""
 _NAMES = re.compile(r"\bstr(\[\d*\])?\?? (\w*dim\w*|names|order)\b")
 
 
