@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from tests.reports.conftest import CEILINGS, DEVICE, HOSTILE, insert
+from tests.reports.conftest import DEVICE, HOSTILE, add_ceilings, insert
 
 # Of a run that is compared: kernel, family, operator, shapes, module, and its nanoseconds in each step.
 Launch = tuple[str, str, str | None, str, str | None, list[int | None]]
@@ -60,20 +60,7 @@ def add_compared(
         device_time_ns=total_ns,
         **asked,
     )
-    for resource, level, unit, precision, value, unit_of_value, source in CEILINGS:
-        insert(
-            connection,
-            "ceilings",
-            run_id=run_id,
-            device=DEVICE,
-            resource=resource,
-            level=level,
-            unit=unit,
-            precision=precision,
-            value=value,
-            unit_of_value=unit_of_value,
-            source=source,
-        )
+    add_ceilings(connection, run_id)
     for step, kind in enumerate(kinds):
         insert(
             connection,
@@ -99,45 +86,53 @@ def add_compared(
             repeat=repeat,
             value_ns=value_ns,
         )
-    for class_id, (kernel, family, operator, shapes, module, durations_ns) in enumerate(launches):
-        signature = f"{operator} {shapes}" if operator else None
-        if signature:
-            connection.execute(
-                "INSERT INTO signatures (signature_id, operator, family, shapes, flops, read_bytes, write_bytes,"
-                " composite, method, confidence, rules_version)"
-                " VALUES (?, ?, ?, ?, ?, 1e6, 1e6, FALSE, 'meta', 'high', 1)"
-                " ON CONFLICT DO NOTHING",
-                [signature, operator, family, shapes, 1e8 if family == "matmul" else 1e6],
-            )
-        insert(
-            connection,
-            "kernel_classes",
-            run_id=run_id,
-            class_id=class_id,
-            kernel=kernel,
-            category="kernel",
-            family=family,
-            signature_id=signature,
-            attribution="external_id" if operator else "unattributed",
-            unit="tensor" if family == "matmul" else "vector",
-            precision="bf16" if family == "matmul" else "fp32",
-            module=module,
+    for class_id, launch in enumerate(launches):
+        _add_launch(connection, run_id, class_id, launch, kinds)
+
+
+def _add_launch(
+    connection: duckdb.DuckDBPyConnection, run_id: str, class_id: int, launch: Launch, kinds: tuple[str, ...]
+) -> None:
+    """The signature, the class and the kernels of a launch; a step of no kind holds kernels outside of the steps."""
+    kernel, family, operator, shapes, module, durations_ns = launch
+    signature = f"{operator} {shapes}" if operator else None
+    if signature:
+        connection.execute(
+            "INSERT INTO signatures (signature_id, operator, family, shapes, flops, read_bytes, write_bytes,"
+            " composite, method, confidence, rules_version)"
+            " VALUES (?, ?, ?, ?, ?, 1e6, 1e6, FALSE, 'meta', 'high', 1)"
+            " ON CONFLICT DO NOTHING",
+            [signature, operator, family, shapes, 1e8 if family == "matmul" else 1e6],
         )
-        for step, duration_ns in enumerate(durations_ns):
-            if duration_ns is not None:
-                insert(
-                    connection,
-                    "kernels",
-                    run_id=run_id,
-                    kernel_id=100 * step + class_id,
-                    rank=0,
-                    device_index=0,
-                    class_id=class_id,
-                    start_ns=0,
-                    duration_ns=duration_ns,
-                    share=1.0,
-                    step_id=step if step < len(kinds) else None,
-                )
+    insert(
+        connection,
+        "kernel_classes",
+        run_id=run_id,
+        class_id=class_id,
+        kernel=kernel,
+        category="kernel",
+        family=family,
+        signature_id=signature,
+        attribution="external_id" if operator else "unattributed",
+        unit="tensor" if family == "matmul" else "vector",
+        precision="bf16" if family == "matmul" else "fp32",
+        module=module,
+    )
+    for step, duration_ns in enumerate(durations_ns):
+        if duration_ns is not None:
+            insert(
+                connection,
+                "kernels",
+                run_id=run_id,
+                kernel_id=100 * step + class_id,
+                rank=0,
+                device_index=0,
+                class_id=class_id,
+                start_ns=0,
+                duration_ns=duration_ns,
+                share=1.0,
+                step_id=step if step < len(kinds) else None,
+            )
 
 
 def repeated(gemm_ns: int, add_ns: int) -> list[Launch]:

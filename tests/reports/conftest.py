@@ -150,24 +150,23 @@ def add_signatures(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def add_ceilings(connection: duckdb.DuckDBPyConnection) -> None:
-    for run in RUNS[:3]:
-        for resource, level, unit, precision, value, unit_of_value, source in CEILINGS:
-            insert(
-                connection,
-                "ceilings",
-                run_id=run["run_id"],
-                device=DEVICE,
-                resource=resource,
-                level=level,
-                unit=unit,
-                precision=precision,
-                value=value,
-                unit_of_value=unit_of_value,
-                source=source,
-                method="by hand",
-                measured_on="2026-01-02",
-            )
+def add_ceilings(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    for resource, level, unit, precision, value, unit_of_value, source in CEILINGS:
+        insert(
+            connection,
+            "ceilings",
+            run_id=run_id,
+            device=DEVICE,
+            resource=resource,
+            level=level,
+            unit=unit,
+            precision=precision,
+            value=value,
+            unit_of_value=unit_of_value,
+            source=source,
+            method="by hand",
+            measured_on="2026-01-02",
+        )
 
 
 def add_steps(connection: duckdb.DuckDBPyConnection) -> None:
@@ -214,7 +213,8 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
         kind = "cuda" if run["device"] else "cpu"
         insert(connection, "runs", content_sha256="", source="kineto", device_kind=kind, rank=0, rules_version=1, **run)
     add_signatures(connection)
-    add_ceilings(connection)
+    for run in RUNS[:3]:
+        add_ceilings(connection, run["run_id"])
     add_kernels(connection, "aaaa000000000001", KERNELS)
     add_kernels(connection, "aaaa000000000002", [(0, 0, 0, 1000, 0)])
     add_kernels(connection, "cccc000000000004", [(0, 0, 0, 700, None)])
