@@ -1,12 +1,12 @@
 """A model of the L2: each kernel's DRAM reads and writes, predicted from the sequence of kernels.
 
-**Use.** ``execution_trace.read_execution_trace`` returns the tensors of every operator's call, ``touches.operands`` the
-operands of each kernel, ``predict.predict`` its DRAM bytes. Without an execution trace ``heuristic.guess`` derives the
-calls from recorded shapes and their order (its rules are in :mod:`ridgeline.analyze.cache_model.heuristic`).
+**Use.** ``execution_trace.read_execution_trace`` returns the tensors of every operator's call, ``launches.operands``
+the operands of each kernel, ``predict.predict`` its DRAM bytes. Without an execution trace ``heuristic.guess`` derives
+the calls from recorded shapes and their order (its rules are in :mod:`ridgeline.analyze.cache_model.heuristic`).
 
 **The model**, in the order of its modules:
 
-- *touches*: a kernel reads its operator's inputs and writes its outputs, each distinct (storage, offset) once.
+- *launches*: a kernel reads its operator's inputs and writes its outputs, each distinct (storage, offset) once.
   Broadcast dimensions count once; strided views count whole sectors of 32 bytes. Lookups read as many bytes of the
   table as come out. In-place scatters write as many bytes as come in. Fills and copies do not read the bytes that they
   replace. PyTorch's iterator cuts operands longer than 2 GiB, and each launch touches its part.

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from ridgeline.analyze.cache_model.launches.generated import iterations
+from ridgeline.analyze.cache_model.launches.launch import Call, Node, call_of
 from ridgeline.analyze.cache_model.operands import Tensor, is_sizes, view
-from ridgeline.analyze.cache_model.touches import Call, Node, call_of, iterations
 from ridgeline.analyze.companions.size_limit import companion_errors, read_bounded
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from itertools import count, dropwhile, zip_longest
 from typing import Any, NamedTuple
 
+from ridgeline.analyze.cache_model.launches.generated import iterations
+from ridgeline.analyze.cache_model.launches.launch import Call, Node
 from ridgeline.analyze.cache_model.operands import Tensor, is_sizes, view
-from ridgeline.analyze.cache_model.touches import Call, Node, iterations
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.pricing.signature import json_list
 

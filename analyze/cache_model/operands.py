@@ -103,7 +103,7 @@ def repeated(
 
     For each kernel, ``used`` is the number of its template and ``first_places`` the index of its first place. In a
     template, the storage of a touch is the index of a place, counted from the kernel's first. The touch takes the
-    storage of that place; the offset of the place is added to its own.
+    storage of that place; the offset of the place is added to its own. A workspace (below 0) stays what it is.
     """
     sizes = np.array([len(touches) for touches in templates], dtype=np.int64)
     template = np.array(used, dtype=np.int64)
@@ -112,8 +112,11 @@ def repeated(
     position = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
     position += np.repeat((sizes.cumsum() - sizes)[template], counts)
     touched = frame((0, touch) for touches in templates for touch in touches)[position]
-    place = touched["storage"].to_numpy() + np.repeat(np.array(first_places, dtype=np.int64), counts)
-    storage, offset = np.fromiter(chain.from_iterable(places), dtype=np.int64).reshape(-1, 2)[place].T
+    storage = touched["storage"].to_numpy()
+    is_placed = storage >= 0
+    place = np.where(is_placed, storage + np.repeat(np.array(first_places, dtype=np.int64), counts), 0)
+    placed = np.fromiter(chain.from_iterable([(0, 0), *places]), dtype=np.int64).reshape(-1, 2)
+    storage, offset = np.where(is_placed, placed[place + is_placed].T, [storage, np.zeros_like(storage)])
     return touched.with_columns(
         kernel=pl.Series(np.repeat(np.array(kernels, dtype=np.int64), counts)),
         storage=pl.Series(storage),

@@ -18,16 +18,15 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.operators import CATEGORIES
 from ridgeline.analyze.attribution.spans import Int64
 from ridgeline.analyze.cache_model import VERSION
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.launches import addresses, operands
+from ridgeline.analyze.cache_model.launches.launch import Call, Node
 from ridgeline.analyze.cache_model.predict import predict
 from ridgeline.analyze.cache_model.sequences import Device, Kernels, equal_sequences, sequence_id
-from ridgeline.analyze.cache_model.touches import Call, Node, addresses, operands
 from ridgeline.analyze.pricing import RULES_VERSION
-from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.reading.trace import Trace
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 
@@ -41,8 +40,6 @@ LARGEST_OPERAND_BYTES = 1 << 39
 """No device holds more: a longer operand is a damaged record."""
 _MOST_UNUSED = 4
 """The largest ratio of an operator's tensors to the bytes that it moves."""
-_FILLS = frozenset({"zero", "fill", "zeros", "full"})
-_MEMSET = CATEGORIES.index("memset")
 
 Floats = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
@@ -182,14 +179,11 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
     at = np.concatenate(sequences)
     rows = kernels.rows[at].with_columns(row=pl.Series(at), sequence=pl.Series(numbers))
     known = _within_memory(calls(rows))
-    # A memset before a product, say, does not touch the operands of its operator; that of a fill does.
-    fills = [code for code, signature in enumerate(kernels.signatures) if base_name(signature[0]) in _FILLS]
-    works = (rows["category"] != _MEMSET) | rows["signature"].is_in(fills).fill_null(False)
     rows = rows.select(
         "device",
         kernel="row",
         step="sequence",
-        call=pl.when(works).then("operator"),
+        call="operator",
         name=pl.Series(kernels.names, dtype=pl.String).gather(rows["name"]),
     )
     left_out = 0
@@ -203,7 +197,9 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
         kept = mine.join(smallest, on="step", how="semi")
         predicted = predict(kept, touched, properties.l2_bytes)
         left_out += len(mine) - len(kept) + int(predicted["dram_read_bytes"].is_nan().sum())
-        predicted = predicted.filter(kept["call"].is_in(list(known)).fill_null(False))
+        # A memset touches something if the trace or a rule says what it fills.
+        works = ~kept["name"].str.starts_with("Memset") | kept["kernel"].is_in(touched["kernel"].implode())
+        predicted = predicted.filter(kept["call"].is_in(list(known)).fill_null(False) & works)
         values[:, predicted["kernel"].to_numpy()] = predicted.select("dram_read_bytes", "dram_write_bytes").to_numpy().T
     return left_out
 

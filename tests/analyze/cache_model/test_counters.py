@@ -18,8 +18,9 @@ import pytest
 
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.launches import operands
+from ridgeline.analyze.cache_model.launches.launch import Call
 from ridgeline.analyze.cache_model.predict import predict
-from ridgeline.analyze.cache_model.touches import Call, operands
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.reading.columns import Signature
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
+from ridgeline.analyze.cache_model.launches.launch import Node
 from ridgeline.analyze.cache_model.operands import Tensor
-from ridgeline.analyze.cache_model.touches import Node
 from ridgeline.analyze.errors import CompanionError
 
 

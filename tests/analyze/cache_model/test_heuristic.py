@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess
-from ridgeline.analyze.cache_model.touches import Call
+from ridgeline.analyze.cache_model.launches.launch import Call
 
 BF16 = "c10::BFloat16"
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from ridgeline.analyze.cache_model import simulation
 from ridgeline.analyze.cache_model.code import code_bytes
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
+from ridgeline.analyze.cache_model.launches import operands
 from ridgeline.analyze.cache_model.operands import Touch, frame
 from ridgeline.analyze.cache_model.policy import Policy
 from ridgeline.analyze.cache_model.predict import predict
-from ridgeline.analyze.cache_model.touches import operands
 from tests.analyze.cache_model import reference
 from tests.analyze.cache_model.test_counters import CAPTURES, L2_BYTES, SHARED, load
 from tests.sampling import examples

@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from ridgeline.analyze.cache_model.launches import operands
+from ridgeline.analyze.cache_model.launches.launch import PARTIAL_SUMS, Node, call_of
 from ridgeline.analyze.cache_model.operands import Tensor, Touch, view
-from ridgeline.analyze.cache_model.touches import PARTIAL_SUMS, Node, call_of, operands
 
 SQUARE = "nvjet_sm90_tst_192x192_64x4_2x1_v_bz_coopB_TNN"
 SPLIT = "nvjet_sm90_tst_64x8_64x16_2x1_v_bz_splitK_TNT"
