@@ -6,13 +6,22 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+
+class _Tables(NamedTuple):
+    layouts: re.Pattern[str]
+    """Kernels that change a layout, whatever operator launches them."""
+    operators: dict[str, str]
+    kernels: list[tuple[re.Pattern[str], str]]
 
 
 @cache
-def _tables() -> tuple[dict[str, str], list[tuple[re.Pattern[str], str]]]:
+def _tables() -> _Tables:
     data = tomllib.loads(Path(__file__).with_name("families.toml").read_text())
     operators = {name: family for family, names in data["operators"].items() for name in names}
-    return operators, [(re.compile(row["pattern"]), row["family"]) for row in data["kernels"]]
+    kernels = [(re.compile(row["pattern"]), row["family"]) for row in data["kernels"]]
+    return _Tables(re.compile(data["layouts"]), operators, kernels)
 
 
 @cache
@@ -26,12 +35,16 @@ def base_name(operator: str) -> str:
 def family(operator: str | None, kernel: str, category: str) -> str:
     """The family of a device activity by its operator, else by its category or the kernel's name.
 
+    A kernel that changes the layout of an operator's tensors moves data: it is a copy.
+
     >>> family("aten::add.Tensor", "void elementwise_kernel", "kernel")
     'pointwise'
     >>> family(None, "Memset (Device)", "memset")
     'memset'
     """
-    operators, kernels = _tables()
+    layouts, operators, kernels = _tables()
+    if layouts.search(kernel):
+        return "copy"
     if operator is not None:
         if operator.startswith("triton_"):
             # Inductor names a template's kernel by the template; its other kernels are fused from several operators.

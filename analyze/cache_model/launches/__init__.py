@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from ridgeline.analyze.cache_model.launches import gathers, products, softmax
+from ridgeline.analyze.cache_model.launches import batch_norms, convolutions, gathers, products, softmax
 from ridgeline.analyze.cache_model.launches.generated import generated
 from ridgeline.analyze.cache_model.launches.launch import (
     Call,
@@ -26,7 +26,11 @@ from ridgeline.analyze.cache_model.operands import Place, Touch, repeated
 from ridgeline.analyze.cache_model.tiles import combines_parts
 from ridgeline.analyze.pricing.families import base_name
 
-RULES: dict[str, Rule] = {name: rule for module in (products, gathers, softmax) for name, rule in module.RULES.items()}
+RULES: dict[str, Rule] = {
+    name: rule
+    for module in (batch_norms, convolutions, gathers, products, softmax)
+    for name, rule in module.RULES.items()
+}
 _OVERWRITES = frozenset({"copy", "fill", "zero", "arange", "random", "uniform", "normal", "exponential"})
 _FILLS = frozenset({"zero", "fill", "zeros", "full"})
 """Operators whose work a memset does."""

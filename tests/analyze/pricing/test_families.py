@@ -44,6 +44,10 @@ def test_the_table_names_published_families_and_no_operator_twice() -> None:
     [
         ("aten::add_.Tensor", "k", "kernel", "pointwise"),
         ("aten::mm", "Memset (Device)", "memset", "matmul"),
+        ("aten::convolution_backward", "void cudnn::ops::nchwToNhwcKernel<float>", "kernel", "copy"),
+        ("aten::miopen_convolution", "batched_transpose_32x32_half", "kernel", "copy"),
+        ("aten::miopen_convolution", "SubTensorOpWithScalar1d", "kernel", "copy"),
+        ("aten::miopen_convolution", "igemm_fwd_gtcx3_nhwc_bf16", "kernel", "convolution"),
         ("_C::fused_add_rms_norm", "k", "kernel", "normalization"),
         ("triton_poi_fused_add_0", "k", "kernel", "fused"),
         ("triton_tem_fused_addmm_3", "k", "kernel", "matmul"),
