@@ -1,8 +1,8 @@
 """Prices a warehouse anew: the current rules over the stored signatures, without the traces.
 
 Everything that a rule decides is recomputed: prices and families of signatures; families, units and precisions of
-kernels; shares of an operator's cost; bytes by the L2 model whose operands were guessed; and the price account of the
-ledger. Everything else was read from the trace and its companions, and stays.
+kernels; shares of an operator's cost; bytes of launches; bytes by the L2 model whose operands were guessed; and the
+price account of the ledger. Everything else was read from the trace and its companions, and stays.
 
 Two things need the trace. A run that needs one of them keeps its kernels and its old rules version, so that the next
 `ridgeline analyze` loads it anew, and its name is returned:
@@ -26,6 +26,7 @@ import polars as pl
 
 from ridgeline.analyze.attribution.operators import CATEGORIES
 from ridgeline.analyze.attribution.spans import ROOT, nearest, take
+from ridgeline.analyze.cache_model.launches.own_bytes import own_bytes
 from ridgeline.analyze.cache_model.run_bytes import (
     from_recorded_shapes,
     known_devices,
@@ -195,6 +196,10 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
         is_learned=pl.col("attribution").eq_missing("graph_twin"),
     )
     facts = kernels.join(of_classes, on="class_id", how="left", maintain_order="left")
+    if on_cpu:  # operators launch nothing
+        facts = facts.with_columns(launch_bytes=pl.lit(None, pl.Int64))
+    else:
+        facts = facts.with_columns(_launch_bytes(facts, classes, prices))
     share = pl.when("is_learned").then("share").otherwise(shares(facts))
     kernels = facts.with_columns(share=share)
     _store(connection, run_id, kernels, classes)
@@ -206,6 +211,21 @@ def _reprice_run(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     refresh(connection, [run_id])
     account_prices(connection, [run_id])
     return is_complete
+
+
+def _launch_bytes(kernels: pl.DataFrame, classes: Sequence[Record], prices: dict[str, Record]) -> pl.DataFrame:
+    """Return the bytes that each launch carries itself, and which are helpers, as :func:`own_bytes` does."""
+    names, signatures = Interned(), Interned()
+    coded = [
+        (row["class_id"], names[row["kernel"]], None if (code := row["signature_id"]) is None else signatures[code])
+        for row in classes
+    ]
+    codes = pl.DataFrame(coded, schema=dict.fromkeys(("class_id", "name", "signature"), pl.Int64), orient="row")
+    rows = kernels.select("class_id", "operator", "carries_cost").join(
+        codes, on="class_id", how="left", maintain_order="left"
+    )
+    used = [prices[signature] for signature in signatures]
+    return own_bytes(rows, list(names), [_signature(row) for row in used], dict(enumerate(used)))
 
 
 def _model_bytes(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dict[str, Record]) -> None:
@@ -324,7 +344,7 @@ def _store(
     """Update kernels and their classes; remove the others. Classes are numbered by their first kernel."""
     numbers = {old: new for new, old in enumerate(kernels["class_id"].unique(maintain_order=True))}
     kernels = kernels.with_columns(new_class=pl.col("class_id").replace_strict(numbers, return_dtype=pl.Int64))
-    columns = ("old_id", "kernel_id", "new_class", "duration_ns", "share")
+    columns = ("old_id", "kernel_id", "new_class", "duration_ns", "share", "launch_bytes")
     with registered(connection, "repriced", kernels.select(columns)):
         connection.execute(
             "DELETE FROM kernels WHERE run_id = ? AND kernel_id NOT IN (SELECT old_id FROM repriced)", [run_id]
@@ -332,9 +352,11 @@ def _store(
         connection.execute(
             # rows that do not change are left alone, since DuckDB rewrites a row for any update
             "UPDATE kernels SET kernel_id = n.kernel_id, class_id = n.new_class, duration_ns = n.duration_ns,"
-            " share = n.share FROM repriced n WHERE kernels.run_id = ? AND kernels.kernel_id = n.old_id AND"
+            " share = n.share, launch_bytes = n.launch_bytes FROM repriced n"
+            " WHERE kernels.run_id = ? AND kernels.kernel_id = n.old_id AND"
             " (kernels.kernel_id <> n.kernel_id OR kernels.class_id <> n.new_class"
-            " OR kernels.duration_ns <> n.duration_ns OR kernels.share IS DISTINCT FROM n.share)",
+            " OR kernels.duration_ns <> n.duration_ns OR kernels.share IS DISTINCT FROM n.share"
+            " OR kernels.launch_bytes IS DISTINCT FROM n.launch_bytes)",
             [run_id],
         )
     removed = [[run_id, row["class_id"]] for row in classes if row["class_id"] not in numbers]

@@ -154,7 +154,7 @@ HAVING COUNT(*) > 0
 UNION ALL
 SELECT run_id, COUNT(*) || ' kernels with a share outside 0 to 1, or negative time or bytes'
 FROM kernels
-WHERE share < 0 OR share > 1.000000001 OR duration_ns < 0 OR trace_bytes < 0 OR cache_read_bytes < 0 OR cache_write_bytes < 0
+WHERE share < 0 OR share > 1.000000001 OR duration_ns < 0 OR trace_bytes < 0 OR launch_bytes < 0 OR cache_read_bytes < 0 OR cache_write_bytes < 0
 GROUP BY run_id;
 
 -- A device's wall time is busy plus idle, and the parts of a gap sum to its duration.

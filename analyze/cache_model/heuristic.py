@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count, dropwhile, zip_longest
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from ridgeline.analyze.cache_model.launches.launch import Call, Node
 from ridgeline.analyze.cache_model.operands import Tensor, is_sizes, view
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.pricing.signature import json_list
+from ridgeline.analyze.reading.columns import Signature
 
 _ITEMSIZES = {
     "double": 8, "float": 4, "c10::half": 2, "c10::bfloat16": 2, "long int": 8, "long": 8, "int": 4, "short int": 2,
@@ -53,6 +54,13 @@ class Recorded(NamedTuple):
     strides: bytes
     write_bytes: int | None
     concrete: bytes = b""
+
+
+def recorded(signature: Signature, price: Mapping[str, Any] | None) -> Recorded:
+    """The call of a signature, whose output has the bytes that its ``price`` says it writes."""
+    operator, dims, types, strides, concrete = signature
+    writes = (price or {}).get("write_bytes")
+    return Recorded(operator, dims, types, strides, None if writes is None else round(writes), concrete)
 
 
 class _Value:

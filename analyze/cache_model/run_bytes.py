@@ -21,7 +21,7 @@ import polars as pl
 from ridgeline.analyze.attribution.spans import Int64
 from ridgeline.analyze.cache_model import VERSION
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
-from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.heuristic import Recorded, guess, recorded
 from ridgeline.analyze.cache_model.launches import addresses, operands
 from ridgeline.analyze.cache_model.launches.launch import Call, Node
 from ridgeline.analyze.cache_model.predict import predict
@@ -109,12 +109,9 @@ def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Mod
     parsed: dict[Recorded, Any] = {}
     usable: dict[tuple[int, int], bool] = {}
 
-    def recorded(code: int) -> Recorded:
+    def record_of(code: int) -> Recorded:
         if code not in records:
-            operator, dims, types, strides, concrete = kernels.signatures[code]
-            writes = (kernels.prices.get(code) or {}).get("write_bytes")
-            size = None if writes is None else round(writes)
-            records[code] = Recorded(operator, dims, types, strides, size, concrete)
+            records[code] = recorded(kernels.signatures[code], kernels.prices.get(code))
         return records[code]
 
     def uses_all(form: Node, code: int) -> bool:
@@ -131,7 +128,7 @@ def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Mod
         for step in recorded_rows.partition_by("sequence", maintain_order=True):
             first = step.unique("operator", keep="first", maintain_order=True)
             operators, codes = first["operator"].to_list(), first["signature"].to_list()
-            for number, code, call in zip(operators, codes, guess([*map(recorded, codes)], parsed), strict=True):
+            for number, code, call in zip(operators, codes, guess([*map(record_of, codes)], parsed), strict=True):
                 key = code, id(call.form)
                 if key not in usable:
                     usable[key] = uses_all(call.form, code)

@@ -10,6 +10,7 @@ import polars as pl
 
 from ridgeline.analyze.attribution.modules import Modules
 from ridgeline.analyze.attribution.operators import CATEGORIES
+from ridgeline.analyze.cache_model.launches.own_bytes import own_bytes
 from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.stored_prices import Record
@@ -42,12 +43,14 @@ def kernel_rows(
         trace_bytes=pl.col("bytes") * pl.col("passes"),
         launch_duration_ns=call_ns.gather(pl.Series(activities["launch"])),
     )
+    if not on_cpu:
+        facts = facts.with_columns(own_bytes(activities, trace.names, trace.signatures, prices))
     facts = facts.with_columns(share=shares(facts))
     if "twin_share" in facts.columns:
         facts = facts.with_columns(share=pl.coalesce("twin_share", "share"))
     columns = ["class_id", "kernel_id", "rank", "device_index", "stream", "start_ns", "duration_ns", "launch_ns"]
     columns += ["launch_duration_ns", "correlation", "operator_id", "share", "trace_bytes", "step_id"]
-    columns += ["stack_id"] * ("stack_id" in facts.columns)
+    columns += [column for column in ("launch_bytes", "stack_id") if column in facts.columns]
     rows = facts.rename({"operator": "operator_id", "step_label": "step_id"}).select(columns)
     return rows, pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA)
 
@@ -85,16 +88,21 @@ def shares(facts: pl.DataFrame) -> pl.Series:
     """The share of its operator's cost that each kernel bears, null without an operator.
 
     The kernels that do the operator's work share its cost in proportion to their time: its kernels on tensor units, or
-    all its kernels if none is. The reduction after a split product and the combination after split attention are
-    overhead and bear nothing. Copies and fills bear their own bytes.
+    all its kernels if none is. Chunks of a list, which have ``launch_bytes`` of their own, share it in proportion to
+    these. The reduction after a split product, the combination after split attention and other helpers (``is_helper``)
+    are overhead and bear nothing. Copies and fills bear their own bytes.
     """
     attributed = facts.filter(pl.col("operator").is_not_null())
-    operator, duration_ns = attributed["operator"].cast(pl.Int64).to_numpy(), attributed["duration_ns"].to_numpy()
-    carries, on_tensor_unit = attributed["carries_cost"].to_numpy(), attributed["on_tensor_unit"].to_numpy()
+    operator, works = attributed["operator"].cast(pl.Int64).to_numpy(), attributed["carries_cost"].to_numpy()
+    on_tensor_unit, size = attributed["on_tensor_unit"].to_numpy(), attributed["duration_ns"].to_numpy()
+    main = works
+    if "is_helper" in attributed.columns:  # not of operators that stand for kernels
+        size = attributed["launch_bytes"].fill_null(attributed["duration_ns"]).to_numpy()
+        main = works & ~attributed["is_helper"].to_numpy()
     # sums by operator, spread back to its kernels; equal weights where the kernels have no duration
-    main = carries & on_tensor_unit
-    works = np.where(np.bincount(operator, main)[operator] > 0, main, carries)
-    weight = np.where(np.bincount(operator, duration_ns * works)[operator] > 0, duration_ns * works, works)
+    for narrower in (main, main & on_tensor_unit):
+        works = np.where(np.bincount(operator, narrower)[operator] > 0, narrower, works)
+    weight = np.where(np.bincount(operator, size * works)[operator] > 0, size * works, works)
     total = np.bincount(operator, weight)[operator]
     share = np.divide(weight, total, out=np.zeros(len(attributed)), where=total > 0)
     return facts.select("kernel_id").join(

@@ -27,13 +27,15 @@ def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
     )
     module, step = "model.layers.0.mlp", ("decode", "decode", 3)
     mm_flops, mm_bytes = 2 * 4 * 64 * 32, 2 * (4 * 64 + 64 * 32 + 4 * 32)
+    # the reduction reads four partial results of fp32 and writes the result
+    reduced_bytes = 4 * 4 * 32 * 4 + 2 * 4 * 32
     assert rows == [
         ("step", "nvjet_sm90_tst_64x8", "matmul", "aten::mm", module, *step, 10_000, 4_000,
          "external_id", "high", "bf16", "tensor",
          mm_flops, "algorithm", mm_bytes, "compulsory"),
         ("step", "void cublasLt::splitKreduce_kernel", "matmul", "aten::mm", module, *step, 14_500, 1_500,
          "external_id", "high", "fp32", "vector",
-         0, "algorithm", 0, "compulsory"),
+         0, "algorithm", reduced_bytes, "compulsory"),
         ("step", "void at::native::vectorized_elementwise_kernel", "pointwise", "aten::add.Tensor", None, *step,
          65_000, 2_250, "external_id", "high", "fp32", "vector", 128, "algorithm", 768, "compulsory"),
         ("step", "Memcpy DtoD (Device -> Device)", "copy", "aten::copy_", None, *step,

@@ -89,6 +89,7 @@ CREATE TABLE kernels (
   launch_ns BIGINT, launch_duration_ns BIGINT,
   correlation BIGINT,
   operator_id BIGINT, share DOUBLE,
+  launch_bytes BIGINT,
   trace_bytes BIGINT,
   cache_read_bytes DOUBLE, cache_write_bytes DOUBLE,
   step_id BIGINT,

@@ -121,7 +121,7 @@ priced AS (
     c.unit,
     c.call_flops * k.share AS algorithm_flops,
     m.flops AS counter_flops,
-    CASE WHEN k.trace_bytes IS NULL THEN c.call_bytes * k.share END AS compulsory_bytes,
+    CASE WHEN k.trace_bytes IS NULL THEN COALESCE(k.launch_bytes, c.call_bytes * k.share) END AS compulsory_bytes,
     k.cache_read_bytes + k.cache_write_bytes AS cache_model_bytes,
     m.dram_bytes AS counter_dram_bytes,
     CAST(k.trace_bytes AS DOUBLE) AS trace_bytes,
@@ -244,7 +244,7 @@ SELECT
       WHEN bound = 'l2' THEN 'above the L2 roof: its bytes were counted in another launch'
       ELSE 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
     END
-    WHEN compulsory_bytes = 0 AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
+    WHEN compulsory_bytes IS NOT NULL AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
     WHEN bound = 'latency' THEN 'too short for any roof to matter'
     WHEN attribution = 'unattributed' AND launch_ns IS NULL THEN 'no operator: its launch was not recorded'
     WHEN attribution = 'unattributed' AND replayed THEN 'no operator: replayed from a graph'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from ridgeline.analyze.cache_model.launches.launch import PARTIAL_SUMS, Launch, Rule, read, write
+from ridgeline.analyze.cache_model.launches.launch import PARTIAL_SUMS, Helper, Launch, Rule, read, write
 from ridgeline.analyze.cache_model.operands import Touch
 from ridgeline.analyze.cache_model.tiles import Product, blocks, partial_bytes, reduces_sums, splits_sums
 
@@ -27,7 +27,7 @@ def _product(launch: Launch, at: int) -> list[Touch] | None:
         return [*map(read, call.inputs), *map(write, call.outputs)]
     if reduces_sums(kernel):
         size = partial_bytes(product, launch.before, sms)
-        return [Touch(PARTIAL_SUMS, 0, size, size, False), *map(write, call.outputs)]
+        return Helper([Touch(PARTIAL_SUMS, 0, size, size, False), *map(write, call.outputs)])
     grid = blocks(product, kernel, sms)
     count = round(batch * grid.down * grid.across)
     # Blocks go down a panel of columns, then on to the next: each block reads new rows, and a panel's columns stay.

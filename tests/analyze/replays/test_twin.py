@@ -36,7 +36,7 @@ def test_a_replay_learns_everything_but_its_step(tmp_path: Path, warehouse: Path
         (names[0], "matmul", "aten::mm", module, *step, 3_000, "graph_twin", "high", "bf16", "tensor",
          mm_flops, mm_bytes, "compulsory"),
         (names[1], "matmul", "aten::mm", module, *step, 3_000, "graph_twin", "high", "fp32", "vector",
-         0, 0, "compulsory"),
+         0, 4 * 4 * 32 * 4 + 2 * 4 * 32, "compulsory"),
         (names[2], "pointwise", "aten::add.Tensor", None, *step, 3_000, "graph_twin", "high", "fp32", "vector",
          128, 768, "compulsory"),
         (names[3], "copy", "aten::copy_", None, *step, 1_500, "graph_twin", "high", None, None, 0, 512, "trace"),
