@@ -10,7 +10,15 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from ridgeline.analyze.cache_model.launches import batch_norms, convolutions, gathers, products, softmax
+from ridgeline.analyze.cache_model.launches import (
+    attention,
+    batch_norms,
+    convolutions,
+    experts,
+    gathers,
+    products,
+    softmax,
+)
 from ridgeline.analyze.cache_model.launches.generated import generated
 from ridgeline.analyze.cache_model.launches.launch import (
     Call,
@@ -28,7 +36,7 @@ from ridgeline.analyze.pricing.families import base_name
 
 RULES: dict[str, Rule] = {
     name: rule
-    for module in (batch_norms, convolutions, gathers, products, softmax)
+    for module in (attention, batch_norms, convolutions, experts, gathers, products, softmax)
     for name, rule in module.RULES.items()
 }
 _OVERWRITES = frozenset({"copy", "fill", "zero", "arange", "random", "uniform", "normal", "exponential"})

@@ -44,8 +44,9 @@ _OF_INPUT = re.compile(r"dgrad|fprop|bwd_data|igemm_bwd|backward_data|conv_depth
 _OF_WEIGHT = re.compile(r"wgrad|wrw|bwd_weight|bwd_filter|grad_weight")
 _FEW_CHANNELS = re.compile(r"_k\d+c([1-9]\d{0,3})r\d")
 """The channels of the input in a kernel for the first layer of a network."""
+_PADS = re.compile(r"nchwToNhwc|AddPadding|tensorTransform")
 _ALIGNED_BYTES = 16
-"""Channels of an NHWC copy are padded to as many bytes, which a multiprocessor loads at once."""
+"""cuDNN pads the channels of an NHWC copy to as many bytes, which a thread loads at once."""
 _TILES_OF_WINOGRAD = 2.25
 """Tiles of 6×6 elements that overlap, of 4×4 results each, for each element."""
 
@@ -217,7 +218,7 @@ def _copy(work: _Direction, at: int, layout: str, main: str) -> Touch:
         size = work.result.bytes * _columns(work.weight) // max(work.weight.shape[0], 1)
     elif "winograd" in layout.lower():
         size = round(size * _TILES_OF_WINOGRAD)
-    elif channels:
+    elif channels and _PADS.search(layout):
         few = _FEW_CHANNELS.search(main)
         group = int(few[1]) if few else max(_ALIGNED_BYTES // tensor.itemsize, 1)
         size = size // channels * math.ceil(channels / group) * group
