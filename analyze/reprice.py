@@ -54,7 +54,8 @@ from ridgeline.warehouse.load import account_prices, insert, registered
 from ridgeline.warehouse.rollups import refresh
 
 _PRICED = (
-    "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "rules_version",
+    "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "collective",
+    "message_bytes", "ranks", "link_bytes", "rules_version",
 )  # fmt: skip
 """The columns of ``signatures`` that rules decide; a change of the last alone is no change of a price."""
 _DECIDED = ("family", "unit", "precision")
@@ -111,7 +112,7 @@ def _lacking_prices(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[
     query = """
         SELECT
           s.operator, s.shapes IS NOT NULL AS has_shapes, s.flops IS NOT NULL AS has_flops,
-          s.read_bytes IS NOT NULL AS has_bytes, k.trace_bytes IS NOT NULL AS is_copy,
+          COALESCE(s.read_bytes, s.link_bytes) IS NOT NULL AS has_bytes, k.trace_bytes IS NOT NULL AS is_copy,
           COUNT(*) AS kernels, CAST(SUM(k.duration_ns) AS BIGINT) AS duration_ns
         FROM kernels k
         JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import msgspec
 import polars as pl
 
+from ridgeline.analyze.pricing.rules.collective import NAME, OPERATOR, kind
+from ridgeline.analyze.reading.arguments import with_object
 from ridgeline.analyze.reading.arrays import Interned
 from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.reading.trace import Trace
@@ -17,6 +19,8 @@ _ELEMENT_OF_SIZE = {"1": "unsigned char", "2": "c10::BFloat16", "4": "float", "8
 _TEMPLATE = re.compile(r"(?:Copy\w*|CatArray\w*|Functor)<((?:c10::)?\w+)[,>]")
 _NCCL_ELEMENT = re.compile(r"nccl\w*_(bf16|f16|f32|f64|i8|u8|i32|i64|half|float|double)(?:_|\b)")
 _COLLECTIVE = re.compile(r"nccl\w*?Kernel_(All[A-Z][a-z]+|ReduceScatter|Broadcast|Reduce|SendRecv)")
+# cross_device_reduce_1stage<T, ranks> of vLLM, SGLang, aiter; two_shot_all_reduce_kernel<T, alignment, ranks> of torch
+_CUSTOM_RANKS = re.compile(r"(?:cross_device_reduce_\w+<|(?:one|two)_shot_all_reduce_\w+<[^<>,]+,)[^<>,]+, *(\d+)")
 _ELEMENTS = {
     "long": "long int", "int": "int", "float": "float", "double": "double", "c10::BFloat16": "c10::BFloat16",
     "c10::Half": "c10::Half", "bf16": "c10::BFloat16", "f16": "c10::Half", "half": "c10::Half", "f32": "float",
@@ -27,25 +31,28 @@ _ELEMENTS = {
 _INDEXED = frozenset({"aten::index", "aten::index_put_", "aten::_index_put_impl_"})
 _INDICES = 1
 """Position of the indices among their arguments."""
-_COLLECTIVE_NAME = 4
-"""Position of the collective's name among the arguments of ``record_param_comms``."""
+RECORDS_COLLECTIVES = re.compile(r"record_param_comms|nccl:|.*all_?reduce_?(?:\.|$)")
+"""Operators of collectives, whose kernels' names say what they do not record."""
 
 
 def assign(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     """``activities`` with ``signature``, the code of the operator's signature, null without an operator.
 
     Completed signatures are added to ``trace.signatures``. The view that an indexing operator makes of its tensor says
-    which elements it addresses. A kernel's name says the element type of a tensor list and the kind of a collective.
+    which elements it addresses. A kernel's name says the element type of a tensor list, the kind of a collective and
+    the ranks of a custom all-reduce; its arguments say all of a collective, also without an operator.
     """
     codes = _with_views(trace)
     activities = activities.with_columns(
         signature=codes.gather(activities["operator"].fill_null(0)) if len(codes) else None
     )
     activities = activities.with_columns(signature=pl.when(pl.col("operator").is_not_null()).then("signature"))
+    if "collective" in activities.columns:
+        activities = _with_collectives(trace, activities)
     incomplete = [
         code
         for code, (operator, _, types, *_) in enumerate(trace.signatures)
-        if b'"TensorList"' in types or operator == "record_param_comms"
+        if b'"TensorList"' in types or RECORDS_COLLECTIVES.match(operator)
     ]
     if not incomplete:
         return activities
@@ -60,6 +67,27 @@ def assign(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(signature=pl.coalesce("completed", "signature"))
         .drop("completed")
+    )
+
+
+def _with_collectives(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
+    """``activities`` with the signatures of collectives by their kernels' own arguments, which Kineto copies from
+    ``record_param_comms``.
+    """
+    described = activities.filter(pl.col("collective").is_not_null()).select("signature", "collective")
+    pairs = described.unique(maintain_order=True)
+    completed = []
+    for code, text in pairs.rows():
+        recorded = trace.signatures[code] if code is not None else (OPERATOR, b"", b"", b"", b"")
+        added = trace.names[text].encode()
+        has_it = recorded[4].endswith(added + b"]")  # an operator that recorded the same
+        completed.append(recorded if has_it else (*recorded[:4], with_object(recorded[4], added)))
+    pairs = pairs.with_columns(completed=_codes(trace, completed))
+    keys = ["signature", "collective"]
+    return (
+        activities.join(pairs, on=keys, how="left", nulls_equal=True, maintain_order="left")
+        .with_columns(signature=pl.coalesce("completed", "signature"))
+        .drop("completed", "collective")
     )
 
 
@@ -133,6 +161,11 @@ def completed_by(signature: Signature, kernel: str) -> Signature:
         element = _ELEMENTS.get(match[1]) if match else None
     if element:
         types = types.replace(b'"TensorList"', f'"TensorList {element}"'.encode())
-    if name == "record_param_comms" and (match := _COLLECTIVE.search(kernel)):
-        concrete = _replaced(concrete, _COLLECTIVE_NAME, match[1])
+    if name == OPERATOR and (match := _COLLECTIVE.search(kernel)):
+        values = _texts(concrete)
+        # what the operator recorded says more: all-to-all is made of sends and receives
+        if len(values) > NAME and kind(values[NAME]) is None:
+            concrete = _replaced(concrete, NAME, match[1])
+    if match := _CUSTOM_RANKS.search(kernel):
+        concrete = with_object(concrete, b'{"ranks":%d}' % int(match[1]))
     return (name, dims, types, strides, concrete)

@@ -22,11 +22,20 @@ class Price(NamedTuple):
     """meta: PyTorch's shapes and a rule; tag: PyTorch's shapes and its pointwise tag, one operation an element; shapes:
     PyTorch's shapes, FLOPs unknown; rule: a rule's shapes; inputs: recorded operands only; none."""
     confidence: str
+    collective: str | None = None
+    """The kind of collective; None for any other operator, or if its message is unknown."""
+    message_bytes: float | None = None
+    ranks: int | None = None
+    link_bytes: float | None = None
+    """Bytes that cross a link, by nccl-tests' bus factors (:mod:`ridgeline.analyze.pricing.rules.collective`)."""
 
     def in_doubles(self) -> Price:
         """The price as the warehouse stores it: exact below 2^53, None above ``LARGEST_COST``."""
-        flops, read, written = [None if n is None or n > LARGEST_COST else float(n) for n in self[:3]]
-        return Price(flops, read, written, *self[3:])
+        flops, read, written, message, link = (
+            None if n is None or n > LARGEST_COST else float(n)
+            for n in (self.flops, self.read_bytes, self.write_bytes, self.message_bytes, self.link_bytes)
+        )
+        return self._replace(flops=flops, read_bytes=read, write_bytes=written, message_bytes=message, link_bytes=link)
 
 
 def from_inputs(call: Call) -> Price:

@@ -26,8 +26,8 @@ def _tables() -> _Tables:
 
 @cache
 def base_name(operator: str) -> str:
-    """``aten::add_.Tensor`` -> ``add``: without namespace, overload and trailing underscore."""
-    name = operator.rpartition("::")[2].partition(".")[0]
+    """``aten::add_.Tensor`` -> ``add``: without namespace (``nccl:`` too), overload and trailing underscore."""
+    name = operator.rpartition(":")[2].partition(".")[0]
     return name.rstrip("_") or name
 
 

@@ -14,6 +14,7 @@ from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.outputs import RULES as RESULTS
 from ridgeline.analyze.pricing.outputs import outputs
 from ridgeline.analyze.pricing.rules import find, find_engine, triton
+from ridgeline.analyze.pricing.rules.collective import with_message
 from ridgeline.analyze.pricing.rules.rule import fit
 from ridgeline.analyze.pricing.schemas import NAMESPACE, schemas
 from ridgeline.analyze.pricing.signature import Call, Tensor, parse
@@ -63,11 +64,12 @@ def price(call: Call, ask: Ask = ask_pytorch) -> Price:
     have: PyTorch neither answered nor refused.
     """
     try:
-        return _by_rule(call, ask) or from_inputs(call)
+        answer = _by_rule(call, ask)
     except (MemoryError, Unanswered):
         raise
     except Exception:  # a signature is foreign text, and its operands may not fit the rule or PyTorch
-        return from_inputs(call)
+        answer = None
+    return with_message(call, answer or from_inputs(call))
 
 
 def _by_rule(call: Call, ask: Ask) -> Price | None:

@@ -142,7 +142,10 @@ class Call(msgspec.Struct, frozen=True, dict=True):
     operator: str
     inputs: list[Value] = msgspec.field(default_factory=list)
     measures: dict[str, float] = msgspec.field(default_factory=dict)
-    """Costs that the writer recorded: Inductor's ``kernel_flop`` and ``kernel_num_gb``."""
+    """Numbers that the writer recorded beside the inputs: Inductor's ``kernel_flop`` and ``kernel_num_gb``, and
+    ``in_elements``, ``out_elements`` and ``ranks`` of a collective."""
+    texts: dict[str, str] = msgspec.field(default_factory=dict)
+    """Likewise ``collective``, its name, and ``dtype``, its element type."""
 
     @cached_property
     def tensors(self) -> list[Tensor]:
@@ -206,10 +209,10 @@ def _parse_any(signature: Signature) -> Call:
     dims, types, strides, concrete = (json_list(text) or [] for text in texts)
     values = [value for value in concrete if not isinstance(value, dict)]
     inputs = [_value(*row) for row in zip_longest(dims, types, strides, values)]
-    # Objects among the concrete inputs hold measures by name; a value that cannot be a cost is left out.
+    # Objects among the concrete inputs hold values by name; a number that cannot be a cost is left out.
     named = {name: value for entry in concrete if isinstance(entry, dict) for name, value in entry.items()}
     measures = {name: value for name, value in named.items() if type(value) in (int, float) and 0 <= value < 1e24}
-    return Call(operator, inputs, measures)
+    return Call(operator, inputs, measures, {name: value for name, value in named.items() if isinstance(value, str)})
 
 
 def json_list(text: bytes | str) -> list[Any] | None:

@@ -10,11 +10,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ridgeline.analyze.reading.categories import ANNOTATION, OLD_OPERATOR
+from ridgeline.analyze.reading.categories import ANNOTATION, OLD_OPERATOR, OPERATOR
 from ridgeline.analyze.reading.events import ABSENT, DeviceArgs, Event, ExactEvent, OldArgs, OperatorArgs
 from ridgeline.analyze.reading.reader import JSON_ERRORS
 
 AnyEvent = Event | ExactEvent
+COLLECTIVE = "nccl:"
+"""The start of the names of annotations that record a collective's tensors: ``nccl:all_reduce``."""
+_MEASURES = ("kernel_num_gb", "kernel_flop")
+_num_gb = attrgetter("kernel_num_gb")
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -67,10 +71,45 @@ def fill_from_old(events: Sequence[AnyEvent], args: Sequence[DeviceArgs | Operat
             each.dims = old.dims
 
 
-def divide_old_operators(groups: dict[str | None, list[AnyEvent]]) -> None:
-    """Move the profiler's own annotations, which PyTorch 1.8 wrote among the operators, to the annotations."""
-    operators: list[AnyEvent] = []
-    for event in groups[OLD_OPERATOR]:
-        is_annotation = str(event.name).startswith(("ProfilerStep#", "Optimizer."))
-        (groups[ANNOTATION] if is_annotation else operators).append(event)
-    groups[OLD_OPERATOR] = operators
+def with_object(concrete: bytes | msgspec.Raw, text: bytes) -> bytes:
+    """Return the concrete inputs with a JSON object at the end; unchanged if they are no list."""
+    with suppress(*JSON_ERRORS):
+        inputs = msgspec.json.decode(concrete or b"[]", type=list[msgspec.Raw])
+        return msgspec.json.encode([*inputs, msgspec.Raw(text)])
+    return bytes(concrete)
+
+
+def add_measures(events: Sequence[AnyEvent], args: Sequence[OperatorArgs]) -> None:
+    """Add to the concrete inputs of Inductor's kernels what it counted of their work.
+
+    Inductor records bytes under `profile_bandwidth`, FLOPs under `benchmark_kernel`. Its profile analysis writes the
+    same keys to other operators, which the rules price better.
+    """
+    if any(map(_num_gb, args)):
+        for event, each in zip(events, args, strict=True):
+            if str(event.name).startswith("triton_"):
+                measures = {name: raw for name in _MEASURES if (raw := getattr(each, name))}
+                each.concrete = msgspec.Raw(with_object(each.concrete, msgspec.json.encode(measures)))
+
+
+def divide(groups: dict[str | None, list[AnyEvent]]) -> None:
+    """Move annotations that stand among the operators to the annotations, and those of collectives to the operators.
+
+    PyTorch 1.8 wrote the profiler's own annotations among the operators. Only the annotation of a collective records
+    its tensors in traces of PyTorch before 2.1.
+    """
+    if OLD_OPERATOR in groups:
+        _move(groups, OLD_OPERATOR, ANNOTATION, ("ProfilerStep#", "Optimizer."))
+    if ANNOTATION in groups:
+        _move(groups, ANNOTATION, OPERATOR, (COLLECTIVE,))
+
+
+def _move(groups: dict[str | None, list[AnyEvent]], source: str, target: str, starts: tuple[str, ...]) -> None:
+    """Move the events with these starts of names from one category to another."""
+    moved: list[AnyEvent] = []
+    kept: list[AnyEvent] = []
+    for event in groups[source]:
+        (moved if str(event.name).startswith(starts) else kept).append(event)
+    if moved:
+        groups[source] = kept
+        groups[target] += moved

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset", "cuda_profiler_range")
 """The codes of device activities in the column ``category``."""
-_KERNEL, _MEMCPY, _MEMSET, RANGE = range(4)
+KERNEL, _MEMCPY, _MEMSET, RANGE = range(4)
 DEVICE = {
-    "kernel": _KERNEL,
+    "kernel": KERNEL,
     "gpu_memcpy": _MEMCPY,
     "gpu_memset": _MEMSET,
     "cuda_profiler_range": RANGE,
-    "mtia_ccp_events": _KERNEL,
-    "Kernel": _KERNEL,
+    "mtia_ccp_events": KERNEL,
+    "Kernel": KERNEL,
     "Memcpy": _MEMCPY,
     "Memset": _MEMSET,
 }

@@ -20,9 +20,10 @@ import msgspec
 from ridgeline.analyze.errors import Broken, TraceError
 from ridgeline.analyze.reading.arguments import (
     AnyEvent,
+    add_measures,
     decode_args,
     decode_object,
-    divide_old_operators,
+    divide,
     fill_from_old,
     integers,
 )
@@ -31,6 +32,7 @@ from ridgeline.analyze.reading.categories import (
     ANNOTATION,
     DEVICE,
     FRAME,
+    KERNEL,
     KNOWN,
     LAUNCH,
     MOST_CATEGORIES,
@@ -41,6 +43,7 @@ from ridgeline.analyze.reading.categories import (
     OTHERS,
     RANGE,
 )
+from ridgeline.analyze.reading.collectives import add_collectives, texts_of
 from ridgeline.analyze.reading.events import (
     ABSENT,
     DeviceArgs,
@@ -74,7 +77,8 @@ HASHING = 0.13
 Signature = tuple[str, bytes, bytes, bytes, bytes]
 """Operator name and the JSON text of its input dims, types, strides and concrete inputs.
 
-If Inductor's count of a kernel's work was recorded, it is an object at the end of the concrete inputs.
+If Inductor's count of a kernel's work was recorded, or a collective's message, it is an object at the end of the
+concrete inputs.
 """
 
 
@@ -88,8 +92,7 @@ _pid, _tid = attrgetter("pid"), attrgetter("tid")
 _SEPARATOR = b"\0"
 """Between the inputs of a signature: JSON text never has it, and one text is hashed faster than four."""
 _joined = _SEPARATOR.join
-_MEASURES = ("kernel_num_gb", "kernel_flop")
-_num_gb, _kernel = attrgetter("kernel_num_gb"), attrgetter("kernel")
+_kernel = attrgetter("kernel")
 
 
 class Columns(msgspec.Struct):
@@ -113,8 +116,9 @@ class Columns(msgspec.Struct):
     counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
     has_kernel_names: bool = False
     """True if a launch names its kernel, as on ROCm."""
-    is_annotated: bool = False
-    """True if a node of a graph has an annotation: the device's column ``annotation`` has codes of names."""
+    optional: set[str] = msgspec.field(default_factory=set)
+    """The optional columns of ``device`` that hold codes of names: ``annotation``, of the node of a graph, and
+    ``collective``, what a kernel's arguments say of its collective."""
     names: Interned = msgspec.field(default_factory=Interned)
     threads: Interned = msgspec.field(default_factory=Interned)
     signatures: Interned = msgspec.field(default_factory=Interned)
@@ -266,8 +270,7 @@ def append(columns: Columns, decoded: Decoded) -> None:
             at = (round(event.ts * 1000), decoded.offset, len(columns.halves))
             columns.halves.append(Half(*at, event.ph, event.cat, event.name, event.pid, event.tid, bytes(event.args)))
     _count(columns, groups)
-    if OLD_OPERATOR in groups:
-        divide_old_operators(groups)
+    divide(groups)
     for category in filter(groups.__contains__, DEVICE):
         _append_device(columns, category, groups[category])
     for category in filter(groups.__contains__, LAUNCH):
@@ -320,7 +323,8 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
         tids = zip(streams, map(_tid, events), strict=True)
         streams = [cast(int, tid) if at == ABSENT and _is_index(tid) else at for at, tid in tids]
     group["stream"].extend(streams)
-    _append_annotations(columns, events)
+    _append_optional(columns, "annotation", _annotations(columns, events), len(events))
+    _append_optional(columns, "collective", texts_of(events) if DEVICE[category] == KERNEL else [], len(events))
     for event, args in zip(events, decoded_args, strict=True):
         if args.device is not None and args.device != ABSENT:
             group["device"].append(args.device)
@@ -355,15 +359,21 @@ def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
     group["kernel"].extend([columns.names[name] if name else ABSENT for name in kernels] if is_named else absent)
 
 
-def _append_annotations(columns: Columns, events: Sequence[AnyEvent]) -> None:
-    """Add the annotations of the nodes of graphs."""
+def _annotations(columns: Columns, events: Sequence[AnyEvent]) -> list[str | None]:
+    """Return the annotations of the nodes of graphs."""
     nodes = columns.device["graph_node_id"][-len(events) :]
-    codes = [ABSENT] * len(events)
-    if max(nodes) > 0:  # only graphs have nodes
-        texts = map(text_of, decode_args(events, NodeArgs))
-        codes = [columns.names[text] if text and node >= 0 else ABSENT for node, text in zip(nodes, texts, strict=True)]
-        columns.is_annotated |= max(codes) != ABSENT
-    columns.device["annotation"].extend(codes)
+    if max(nodes) <= 0:  # only graphs have nodes
+        return []
+    texts = map(text_of, decode_args(events, NodeArgs))
+    return [text if node >= 0 else None for node, text in zip(nodes, texts, strict=True)]
+
+
+def _append_optional(columns: Columns, name: str, texts: Sequence[str | None], rows: int) -> None:
+    """Add codes of texts to an optional column of ``device``, or as many rows without a value if there are none."""
+    codes = [columns.names[text] if text else ABSENT for text in texts] or [ABSENT] * rows
+    columns.device[name].extend(codes)
+    if max(codes) != ABSENT:
+        columns.optional.add(name)
 
 
 def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:
@@ -373,15 +383,8 @@ def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent
         fill_from_old(events, args)
     for name in ("external_id", "record_id", "sequence", "forward_thread"):
         columns.operator[name].extend(integers(args, name))
-    if any(map(_num_gb, args)):
-        # Inductor records what it counted of its own kernels under `profile_bandwidth`, FLOPs under `benchmark_kernel`.
-        # Its profile analysis writes the same keys to other operators, which the rules price better.
-        for i, event in enumerate(events):
-            if str(event.name).startswith("triton_"):
-                measures = {name: raw for name in _MEASURES if (raw := getattr(args[i], name))}
-                with suppress(*JSON_ERRORS):
-                    concrete = msgspec.json.decode(args[i].concrete or b"[]", type=list[msgspec.Raw])
-                    args[i].concrete = msgspec.Raw(msgspec.json.encode([*concrete, measures]))
+    add_measures(events, args)
+    add_collectives(events, args)
     codes = columns.signatures
     columns.operator["signature"].extend(
         [

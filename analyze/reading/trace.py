@@ -34,9 +34,14 @@ _OPERATOR_IDS = ("external_id", "record_id", "sequence", "forward_thread")
 _DEVICE = (*_SPAN, "category", "device", *_DEVICE_IDS)
 _LAUNCH = (*_SPAN, "correlation")
 _OPERATOR = (*_SPAN, "signature", *_OPERATOR_IDS)
-_MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS, "annotation"))
+_OPTIONAL = ("annotation", "collective")
+_MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS, *_OPTIONAL))
 _SLICE_ROWS = 1 << 18
-_CODED = {"name": "names", "kernel": "names", "annotation": "names", "thread": "threads", "signature": "signatures"}
+_CODED = {
+    **dict.fromkeys(("name", "kernel", *_OPTIONAL), "names"),
+    "thread": "threads",
+    "signature": "signatures",
+}
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}|0")
 _OF_DEVICE = re.compile(r"(?:mtia|xpu|privateuse1|glow)_")
 """Categories of launches that only a program with a device has."""
@@ -75,7 +80,8 @@ class Trace:
     """
 
     device: pl.DataFrame
-    """If nodes of graphs are annotated, with ``annotation``: the name that is the text of a JSON object."""
+    """With names that are the texts of JSON objects: ``annotation``, if nodes of graphs are annotated, and
+    ``collective``, if kernels have the arguments of one."""
     launches: pl.DataFrame
     """With ``kernel``, the name of its kernel or -1, where the writer names kernels."""
     operators: pl.DataFrame
@@ -131,8 +137,8 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
         reading.replaced.update(part.replaced)
         reading.categories.update(part.categories)
     assembly = _Assembly(parts, path)
-    is_annotated = any(part.is_annotated for part in parts)
-    device = assembly.frame("device", (*_DEVICE, "annotation") if is_annotated else _DEVICE)
+    optional = [name for name in _OPTIONAL if any(name in part.optional for part in parts)]
+    device = assembly.frame("device", (*_DEVICE, *optional))
     uncorrelated = len(device) > 0 and device["correlation"].null_count() == len(device)
     named = ("kernel",) if uncorrelated or any(part.has_kernel_names for part in parts) else ()
     launches = assembly.frame("launch", (*_LAUNCH, *named, "external_id") if uncorrelated else (*_LAUNCH, *named))

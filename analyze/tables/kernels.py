@@ -16,7 +16,8 @@ from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.trace import Trace
 
-_BETWEEN_HOST_AND_DEVICE = re.compile(r"HtoD|DtoH|Host")
+_OVER_LINK = re.compile(r"HtoD|DtoH|Host|PtoP")
+"""In the names of copies between a device and the host or another device."""
 _CLASS_SCHEMA: dict[str, type[pl.DataType]] = dict.fromkeys(
     ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision", "phase"), pl.String
 ) | {"replayed": pl.Boolean}
@@ -63,8 +64,8 @@ def _describe(
     kernel, category = trace.names[row["name"]], CATEGORIES[row["category"]]
     passes = None
     if category in ("memcpy", "memset"):
-        # a copy within the device reads and writes its DRAM
-        passes = 1 if category == "memset" or _BETWEEN_HOST_AND_DEVICE.search(kernel) else 2
+        # only a copy within the device both reads and writes its DRAM
+        passes = 1 if category == "memset" or _OVER_LINK.search(kernel) else 2
     kernel_family = family(price["operator"] if price else None, kernel, category)
     precision = price["precision"] if price and passes is None else None
     unit, precision = unit_and_precision(kernel_family, kernel, precision, on_cpu=on_cpu)

@@ -70,7 +70,7 @@ def _parts(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record]) ->
                 "operator": trace.signatures[code][0],
                 "has_shapes": bool(trace.signatures[code][1]),
                 "has_flops": price["flops"] is not None,
-                "has_bytes": price["read_bytes"] is not None,
+                "has_bytes": price["read_bytes"] is not None or price["link_bytes"] is not None,
             }
             for code in codes
             if (price := prices.get(code))

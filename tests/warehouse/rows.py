@@ -8,7 +8,14 @@ import duckdb
 
 from ridgeline.warehouse.rollups import KEPT
 
-_SIGNATURE = {"operator": "aten::mm", "family": "matmul", "confidence": "high", "flops": None, "shapes": None}
+_SIGNATURE = {
+    "operator": "aten::mm",
+    "family": "matmul",
+    "confidence": "high",
+    "flops": None,
+    "shapes": None,
+    "link_bytes": None,
+}
 _CLASS = {
     "kernel": "k",
     "category": "kernel",

@@ -62,7 +62,8 @@ CREATE TABLE signatures (
   composite BOOLEAN NOT NULL,
   method VARCHAR NOT NULL,
   confidence VARCHAR NOT NULL,
-  rules_version INTEGER NOT NULL
+  rules_version INTEGER NOT NULL,
+  collective VARCHAR, message_bytes DOUBLE, ranks BIGINT, link_bytes DOUBLE
 );
 
 CREATE TABLE operators (

@@ -8,14 +8,17 @@
 -- delivers (eight times the DRAM's bandwidth where that was not measured; known devices reach two to five), and where the L2
 -- cannot hold the bytes that DRAM had no time to move: at most its size before the kernel, for what is read, and its size
 -- after the kernel, for what is written. For other bytes, their source says why the L2 explains the rest.
--- Bytes over a link (communication, copies to the host and to other devices) have no roof of the device. A diagnosis says
--- so where it rests on a guessed price, and where the compute roof is unknown.
+-- Bytes over a link (communication, copies to the host and to other devices) have the link's roof, if it is known, and no
+-- roof of the device. Bytes of communication are bytes over a link alone: what it moves in the device's memory is unknown.
+-- A diagnosis says so where it rests on a guessed price, and where the compute roof is unknown.
 CREATE OR REPLACE VIEW placed_kernels AS
 WITH bandwidths AS (
   SELECT
     run_id,
     MAX(CASE WHEN resource = 'bandwidth' AND level = 'dram' THEN value END) AS dram_bytes_per_s,
     MAX(CASE WHEN resource = 'bandwidth' AND level = 'l2' THEN value END) AS l2_bytes_per_s,
+    MAX(CASE WHEN resource = 'bandwidth' AND level = 'link' AND unit = 'device' THEN value END) AS device_link_bytes_per_s,
+    MAX(CASE WHEN resource = 'bandwidth' AND level = 'link' AND unit = 'host' THEN value END) AS host_link_bytes_per_s,
     MAX(CASE WHEN resource = 'latency' THEN value END) * 1000000000 AS floor_ns,
     MAX(CASE WHEN resource = 'compute' THEN value END) AS fastest_flops_per_s
   FROM roofs
@@ -64,11 +67,14 @@ classes AS (
     s.flops AS call_flops,
     s.read_bytes + s.write_bytes AS call_bytes,
     c.replayed,
+    s.link_bytes AS call_link_bytes,
     CASE
-      WHEN c.family = 'communication' THEN 'communication'
       WHEN c.category = 'memcpy' AND (c.kernel LIKE '%HtoD%' OR c.kernel LIKE '%DtoH%' OR c.kernel LIKE '%Host%') THEN 'host'
       WHEN c.category = 'memcpy' AND c.kernel LIKE '%PtoP%' THEN 'device'
+      WHEN c.category NOT IN ('memcpy', 'memset') AND c.family = 'communication' THEN 'communication'
     END AS link,
+    b.device_link_bytes_per_s,
+    b.host_link_bytes_per_s,
     pk.flops_per_s AS roof_flops_per_s,
     b.fastest_flops_per_s,
     GREATEST(1.05 * pk.flops_per_s, COALESCE(dn.flops_per_s, 0)) AS dense_flops_per_s,
@@ -121,11 +127,17 @@ priced AS (
     c.unit,
     c.call_flops * k.share AS algorithm_flops,
     m.flops AS counter_flops,
-    CASE WHEN k.trace_bytes IS NULL THEN COALESCE(k.launch_bytes, c.call_bytes * k.share) END AS compulsory_bytes,
-    k.cache_read_bytes + k.cache_write_bytes AS cache_model_bytes,
+    CASE WHEN k.trace_bytes IS NULL AND c.link IS NULL THEN COALESCE(k.launch_bytes, c.call_bytes * k.share) END
+      AS compulsory_bytes,
+    CASE WHEN c.link IS NULL THEN k.cache_read_bytes + k.cache_write_bytes END AS cache_model_bytes,
     m.dram_bytes AS counter_dram_bytes,
     CAST(k.trace_bytes AS DOUBLE) AS trace_bytes,
     c.link,
+    -- a kernel that only its own arguments describe has no operator and no share
+    CASE
+      WHEN c.link = 'communication' THEN c.call_link_bytes * COALESCE(k.share, 1) WHEN c.link IS NOT NULL THEN k.trace_bytes
+    END AS link_bytes,
+    CASE WHEN c.link = 'host' THEN c.host_link_bytes_per_s ELSE c.device_link_bytes_per_s END AS link_bytes_per_s,
     m.l2_bytes,
     m.l1_bytes,
     c.roof_flops_per_s,
@@ -169,7 +181,7 @@ roofed AS (
   SELECT
     q.*,
     CASE
-      WHEN q.link IS NOT NULL THEN NULL
+      WHEN q.link IS NOT NULL THEN q.link_bytes / q.link_bytes_per_s * 1000000000
       WHEN q.compute_time_ns IS NULL AND q.dram_time_ns IS NULL AND q.l2_time_ns IS NULL THEN NULL
       ELSE GREATEST(COALESCE(q.compute_time_ns, 0), COALESCE(q.dram_time_ns, 0), COALESCE(q.l2_time_ns, 0))
     END AS roof_time_ns
@@ -185,6 +197,7 @@ bounded AS (
       WHEN f.roof_time_ns IS NULL OR f.duration_ns = 0 THEN 'none'
       WHEN f.duration_ns < 4 * COALESCE(f.floor_ns, 2000) AND f.roof_time_ns < 0.5 * f.duration_ns THEN 'latency'
       WHEN f.roof_time_ns = 0 THEN 'none'
+      WHEN f.link IS NOT NULL THEN 'link'
       WHEN f.roof_time_ns = f.compute_time_ns THEN 'compute'
       WHEN f.roof_time_ns = f.l2_time_ns THEN 'l2'
       ELSE 'dram'
@@ -205,13 +218,24 @@ judged AS (
 SELECT
   run_id, kernel_id, class_id, step_id, step_phase, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
   iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
-  dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes,
+  dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, link_bytes,
   flops / NULLIF(dram_bytes, 0) AS intensity,
   achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound,
   CASE
-    WHEN link = 'communication' THEN 'communication: no roof of the device applies to bytes over links'
-    WHEN link = 'host' THEN 'over the link to the host: no roof of the device applies'
-    WHEN link = 'device' THEN 'over the link to another device: no roof of the device applies'
+    WHEN link IS NOT NULL THEN CASE
+      WHEN roof_fraction > 1.05 AND link = 'communication'
+        THEN 'above the roof of its link: a switch reduced or copied the data, or ranks of one device exchanged it'
+      WHEN roof_fraction > 1.05 THEN 'above the roof of its link: the link is another one than the datasheet''s'
+      WHEN roof_fraction >= 0.5 THEN NULL
+      WHEN link = 'communication' AND roof_time_ns IS NULL
+        THEN 'communication: no roof of the device applies to bytes over links'
+      WHEN link = 'communication'
+        THEN 'far from the roof of its link: it waited for other ranks, sent little, or crossed a slower link'
+      WHEN link = 'host' AND roof_time_ns IS NULL THEN 'over the link to the host: no roof of the device applies'
+      WHEN link = 'host' THEN 'far from the roof of the link to the host'
+      WHEN roof_time_ns IS NULL THEN 'over the link to another device: no roof of the device applies'
+      ELSE 'far from the roof of the link to another device'
+    END
     -- one case of its own: 18 branches would each compare the fraction of every kernel
     WHEN roof_fraction > 1 THEN CASE
       WHEN guessed THEN 'above its roof: its price is a guess'
@@ -269,7 +293,7 @@ CREATE OR REPLACE VIEW kernel_roofline AS
 SELECT
   run_id, kernel_id, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
   iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
-  dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, intensity,
+  dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, link_bytes, intensity,
   achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis
 FROM placed_kernels;
 

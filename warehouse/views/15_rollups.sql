@@ -14,7 +14,7 @@ CREATE OR REPLACE VIEW kernel_groups AS
 WITH by_class AS (
   SELECT
     run_id, class_id, step_phase, kind, step_id IS NOT NULL AS in_step, dram_bytes_source, bound, diagnosis,
-    CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
+    CASE WHEN roof_time_ns IS NULL OR link_bytes IS NOT NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
     COUNT(*) AS kernels,
     SUM(duration_ns) AS duration_ns,
     SUM(flops) AS flops,
@@ -32,7 +32,7 @@ WITH by_class AS (
   FROM placed_kernels
   GROUP BY
     run_id, class_id, step_phase, kind, step_id IS NOT NULL, dram_bytes_source, bound, diagnosis,
-    CASE WHEN roof_time_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END
+    CASE WHEN roof_time_ns IS NULL OR link_bytes IS NOT NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END
 )
 SELECT
   b.run_id, s.operator, c.module, c.family, COALESCE(b.step_phase, c.phase) AS phase, b.step_phase, b.kind, b.in_step,

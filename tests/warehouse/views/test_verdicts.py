@@ -63,6 +63,11 @@ LOST = {"duration_ns": 50_000, "attribution": "unattributed", "signature_id": No
 COPY = {"duration_ns": 9_000, "category": "memcpy", "family": "copy", "signature_id": None, "trace_bytes": 10_000_000}
 COUNTED = {"duration_ns": 9_000, "counters": {"dram__bytes.sum": 1e7}, "confidence": "low"}
 OF_L2 = {"duration_ns": 9_000, "counters": {"dram__bytes.sum": 1e5, "lts__t_bytes.sum": 4e7}}
+# The link to other devices carries 100 GB/s, that to the host 10 GB/s: 1e6 bytes take 10 us and 100 us.
+LINKS = {"links": {"device": 1e11, "host": 1e10}}
+SENT = {"family": "communication", "bytes": 1e9, "flops": 0.0, "link_bytes": 1e6}
+PEER = COPY | {"kernel": "Memcpy PtoP (Device -> Device)", "trace_bytes": 1_000_000}
+HOST = PEER | {"kernel": "Memcpy HtoD (Pinned -> Device)"}
 
 DIAGNOSES = {
     "communication: no roof of the device applies to bytes over links":
@@ -71,6 +76,16 @@ DIAGNOSES = {
         Example(COPY | {"kernel": "Memcpy HtoD (Pinned -> Device)"}, COPY | {"kernel": "Memcpy DtoD"}),
     "over the link to another device: no roof of the device applies":
         Example(COPY | {"kernel": "Memcpy PtoP (Device -> Device)"}, COPY | {"kernel": "Memcpy DtoD"}),
+    "above the roof of its link: a switch reduced or copied the data, or ranks of one device exchanged it":
+        Example(SENT | {"duration_ns": 9_500}, SENT | {"duration_ns": 9_600}, LINKS),
+    "above the roof of its link: the link is another one than the datasheet's":
+        Example(PEER | {"duration_ns": 9_500}, PEER | {"duration_ns": 9_600}, LINKS),
+    "far from the roof of its link: it waited for other ranks, sent little, or crossed a slower link":
+        Example(SENT | {"duration_ns": 20_100}, SENT | {"duration_ns": 20_000}, LINKS),
+    "far from the roof of the link to the host":
+        Example(HOST | {"duration_ns": 200_100}, HOST | {"duration_ns": 200_000}, LINKS),
+    "far from the roof of the link to another device":
+        Example(PEER | {"duration_ns": 20_100}, PEER | {"duration_ns": 20_000}, LINKS),
     # a price of low confidence that does not set the roof is no reason
     "above its roof: its price is a guess": Example(BYTES | {"confidence": "low"}, COUNTED),
     "above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision":
@@ -135,6 +150,7 @@ BOUNDS = {
     "compute": Example(WORK, WORK | {"bytes": 1.1e7}),
     "l2": Example(OF_L2, COUNTED, {"l2_bytes_per_s": 4e12}),
     "dram": Example(BYTES, BYTES | {"flops": 1.1e9}),
+    "link": Example(SENT | {"duration_ns": 10_000}, FAR, LINKS),
 }
 GUESSES = {
     "high": Example(FAR, FAR | {"confidence": "low"}),
@@ -223,6 +239,9 @@ def placed(run: Connection, column: str, example: Example) -> list[Any]:
     if "l2_bytes_per_s" in example.device:
         ceiling = {"resource": "bandwidth", "level": "l2", "unit_of_value": "byte/s", "source": "measured"}
         insert(run, "ceilings", run_id="r", device="D", value=example.device["l2_bytes_per_s"], **ceiling)
+    for end, value in example.device.get("links", {}).items():
+        ceiling = {"resource": "bandwidth", "level": "link", "unit_of_value": "byte/s", "source": "measured"}
+        insert(run, "ceilings", run_id="r", device="D", unit=end, value=value, **ceiling)
     for number, values in enumerate((example.earns, example.misses)):
         facts = dict(values)
         counters = facts.pop("counters", {})

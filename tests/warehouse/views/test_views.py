@@ -23,7 +23,7 @@ PUBLIC = {
     "kernel_roofline": "run_id, kernel_id, name, mode, execution, rank, device_index, stream, kernel, family, operator,"
     " shapes, module, phase, kind, step, iteration, start_ns, duration_ns, attribution, confidence, precision,"
     " unit, flops, flops_source, counter_flops, dram_bytes, dram_bytes_source, compulsory_bytes, cache_model_bytes,"
-    " counter_dram_bytes, l2_bytes, l1_bytes, intensity, achieved_flops_per_s, achieved_bytes_per_s,"
+    " counter_dram_bytes, l2_bytes, l1_bytes, link_bytes, intensity, achieved_flops_per_s, achieved_bytes_per_s,"
     " roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis",
     "operator_summary": "run_id, operator, family, phase, kernels, duration_ns, share, flops, compulsory_bytes,"
     " dram_bytes, intensity, achieved_flops_per_s, achieved_bytes_per_s, roof_fraction, lost_ns",
