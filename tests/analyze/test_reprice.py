@@ -63,7 +63,7 @@ def no_tensor_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def other_families(monkeypatch: pytest.MonkeyPatch) -> None:
     from ridgeline.analyze.pricing import families
 
-    monkeypatch.setattr(families, "_tables", lambda: ({"mm": "other"}, []))
+    monkeypatch.setattr(families, "_tables", lambda: ([], {"mm": "other"}, []))
     families.family.cache_clear()
 
 
