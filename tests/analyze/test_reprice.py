@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def no_tensor_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def other_families(monkeypatch: pytest.MonkeyPatch) -> None:
     from ridgeline.analyze.pricing import families
 
-    monkeypatch.setattr(families, "_tables", lambda: ([], {"mm": "other"}, []))
+    monkeypatch.setattr(families, "_tables", lambda: (re.compile("(?!)"), {"mm": "other"}, []))
     families.family.cache_clear()
 
 
