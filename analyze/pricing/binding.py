@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ridgeline.analyze.pricing.schemas import NAMESPACE, TRAITS, Argument, Schema, schemas
-from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Value, tensors_of, total_bytes
+from ridgeline.analyze.pricing.signature import Arguments, Call, Tensor, Unrecorded, Value, tensors_of, total_bytes
 
 MOST_PIECES = 1 << 16
 """Results into which an operator may split a tensor, or steps that it may take along it."""
@@ -82,6 +82,7 @@ def _arguments(schema: Schema, inputs: list[Value], *, undefined: bool) -> dict[
 _LISTS = frozenset({"Tensor[]", "Tensor?[]"})
 _TENSORS = frozenset({"Tensor", "Tensor?"})
 _NUMBERS = frozenset({"int", "bool", "float", "Scalar"})
+_LISTS_OF_NUMBERS = frozenset(f"{kind}[]" for kind in _NUMBERS)
 _RECORDED_AS_TENSORS = frozenset({"int", "float", "Scalar"})
 """Types of a number that may be recorded as a tensor without dimensions."""
 
@@ -94,15 +95,32 @@ def _accepts(argument: Argument, value: Value, *, undefined: bool) -> bool:
     if isinstance(value, list):
         return kind in _LISTS
     if value is None:
-        return undefined if kind == "Tensor" else kind not in _NUMBERS or argument.has_default
-    # The text of a concrete value. Types that a number could also be are accepted.
+        # numbers and lists of tensors are always recorded, other lists and text not
+        return undefined if kind == "Tensor" else argument.has_default or kind not in (*_NUMBERS, "Tensor[]")
     kind = kind.removesuffix("?")
+    if isinstance(value, Unrecorded):
+        return _accepts_unrecorded(argument, kind, value.kind, undefined=undefined)
+    # The text of a concrete value. Types that a number could also be are accepted.
     is_bool = value in ("True", "False")
     if kind == "bool":
         return is_bool
     if kind in ("Device", "int", "float", "Scalar"):
         return not is_bool and value[0] != "[" and not (kind == "Device" and value.isdecimal())
-    return kind != "Tensor" and (kind != "int[]" or value[0] == "[")
+    # of indices, ingest records the sizes that they address
+    return kind not in ("Tensor", "Tensor[]") and (not kind.endswith("[]") or value[0] == "[")
+
+
+def _accepts_unrecorded(argument: Argument, kind: str, recorded: str, *, undefined: bool) -> bool:
+    """Whether a value of the ``recorded`` type can be the argument, of ``kind`` or None."""
+    if recorded == "Scalar":
+        return kind in _NUMBERS
+    if recorded == "ScalarList":
+        return kind in _LISTS_OF_NUMBERS
+    if recorded == "GenericList":
+        return kind.endswith("[]")
+    if kind == "Tensor" and not argument.is_optional:
+        return undefined
+    return kind not in _NUMBERS or argument.is_optional
 
 
 def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) -> tuple[int, int]:

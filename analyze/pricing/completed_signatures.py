@@ -8,25 +8,22 @@ from collections.abc import Sequence
 import msgspec
 import polars as pl
 
+from ridgeline.analyze.pricing.lists import complete
 from ridgeline.analyze.pricing.rules.collective import NAME, OPERATOR, kind
 from ridgeline.analyze.reading.arguments import with_object
 from ridgeline.analyze.reading.arrays import Interned
 from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.reading.trace import Trace
 
-_OPAQUE = re.compile(r"OpaqueType<(\d+)u>")
-_ELEMENT_OF_SIZE = {"1": "unsigned char", "2": "c10::BFloat16", "4": "float", "8": "double"}
-_TEMPLATE = re.compile(r"(?:Copy\w*|CatArray\w*|Functor)<((?:c10::)?\w+)[,>]")
 _NCCL_ELEMENT = re.compile(r"nccl\w*_(bf16|f16|f32|f64|i8|u8|i32|i64|half|float|double)(?:_|\b)")
 _COLLECTIVE = re.compile(r"nccl\w*?Kernel_(All[A-Z][a-z]+|ReduceScatter|Broadcast|Reduce|SendRecv)")
 # cross_device_reduce_1stage<T, ranks> of vLLM, SGLang, aiter; two_shot_all_reduce_kernel<T, alignment, ranks> of torch
 _CUSTOM_RANKS = re.compile(r"(?:cross_device_reduce_\w+<|(?:one|two)_shot_all_reduce_\w+<[^<>,]+,)[^<>,]+, *(\d+)")
-_ELEMENTS = {
-    "long": "long int", "int": "int", "float": "float", "double": "double", "c10::BFloat16": "c10::BFloat16",
-    "c10::Half": "c10::Half", "bf16": "c10::BFloat16", "f16": "c10::Half", "half": "c10::Half", "f32": "float",
-    "f64": "double", "i8": "signed char", "u8": "unsigned char", "i32": "int", "i64": "long int", "bool": "bool",
+_NCCL_ELEMENTS = {
+    "bf16": "c10::BFloat16", "f16": "c10::Half", "half": "c10::Half", "f32": "float", "float": "float", "f64": "double",
+    "double": "double", "i8": "signed char", "u8": "unsigned char", "i32": "int", "i64": "long int",
 }  # fmt: skip
-"""Element types in the names of kernels -> in the profiler's records."""
+"""Element types in the names of NCCL's kernels -> in the profiler's records."""
 
 _INDEXED = frozenset({"aten::index", "aten::index_put_", "aten::_index_put_impl_"})
 _INDICES = 1
@@ -49,11 +46,10 @@ def assign(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     activities = activities.with_columns(signature=pl.when(pl.col("operator").is_not_null()).then("signature"))
     if "collective" in activities.columns:
         activities = _with_collectives(trace, activities)
-    incomplete = [
-        code
-        for code, (operator, _, types, *_) in enumerate(trace.signatures)
-        if b'"TensorList"' in types or RECORDS_COLLECTIVES.match(operator)
-    ]
+    lists = [code for code, signature in enumerate(trace.signatures) if b'"TensorList"' in signature[2]]
+    if lists:
+        activities = _with_lists(trace, activities, lists)
+    incomplete = [code for code, signature in enumerate(trace.signatures) if RECORDS_COLLECTIVES.match(signature[0])]
     if not incomplete:
         return activities
     pairs = (
@@ -88,6 +84,22 @@ def _with_collectives(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
         activities.join(pairs, on=keys, how="left", nulls_equal=True, maintain_order="left")
         .with_columns(signature=pl.coalesce("completed", "signature"))
         .drop("completed", "collective")
+    )
+
+
+def _with_lists(trace: Trace, activities: pl.DataFrame, codes: Sequence[int]) -> pl.DataFrame:
+    """The activities with completed signatures for calls of ``codes``, which have lists of tensors."""
+    completed = complete(trace, activities, codes)
+    if not completed:
+        return activities
+    of_operator = pl.concat(
+        rows.with_columns(completed=pl.lit(code, dtype=pl.Int64))
+        for (rows, _), code in zip(completed, _codes(trace, [signature for _, signature in completed]), strict=True)
+    )
+    return (
+        activities.join(of_operator, on="operator", how="left", maintain_order="left")
+        .with_columns(signature=pl.coalesce("completed", "signature"))
+        .drop("completed")
     )
 
 
@@ -148,19 +160,10 @@ def _texts(concrete: bytes) -> list[str]:
 
 
 def completed_by(signature: Signature, kernel: str) -> Signature:
-    """A signature with the element type of its lists and the kind of its collective, from its kernel's name.
-
-    >>> completed_by(("aten::cat", b"[[[4]]]", b'["TensorList"]', b"", b""), "CatArrayBatchedCopy<OpaqueType<4u>>")[2]
-    b'["TensorList float"]'
-    """
+    """The signature of a collective with its kind and the element type of its list, from its kernel's name."""
     name, dims, types, strides, concrete = signature
-    if match := _OPAQUE.search(kernel):
-        element = _ELEMENT_OF_SIZE.get(match[1])
-    else:
-        match = _NCCL_ELEMENT.search(kernel) or _TEMPLATE.search(kernel)
-        element = _ELEMENTS.get(match[1]) if match else None
-    if element:
-        types = types.replace(b'"TensorList"', f'"TensorList {element}"'.encode())
+    if match := _NCCL_ELEMENT.search(kernel):
+        types = types.replace(b'"TensorList"', f'"TensorList {_NCCL_ELEMENTS[match[1]]}"'.encode())
     if name == OPERATOR and (match := _COLLECTIVE.search(kernel)):
         values = _texts(concrete)
         # what the operator recorded says more: all-to-all is made of sends and receives

@@ -19,7 +19,7 @@ import torch
 
 from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.schemas import NAMESPACE
-from ridgeline.analyze.pricing.signature import Tensor, Value
+from ridgeline.analyze.pricing.signature import Tensor, Unrecorded, Value
 
 _TORCH_DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16, "fp16": torch.float16,
@@ -82,6 +82,8 @@ def _real(argument: Any, value: Value) -> Any:
         return torch.empty_strided(value.shape, value.strides, dtype=_TORCH_DTYPES[value.precision], device="meta")
     if isinstance(value, list):
         return [torch.empty_strided(t.shape, t.strides, dtype=_TORCH_DTYPES[t.precision], device="meta") for t in value]
+    if isinstance(value, Unrecorded):
+        raise ValueError(f"the value of the argument {argument.name} is not recorded")
     if value is None:
         return _OMIT if argument.default_value is not None else None
     if argument.name == "dtype":

@@ -65,8 +65,24 @@ def total_bytes(tensors: Iterable[Tensor]) -> int:
     return sum([tensor.distinct_bytes for tensor in tensors])
 
 
-Value = Tensor | list[Tensor] | str | None
-"""A tensor, a tensor list, the text of a concrete value, or nothing recorded."""
+class Unrecorded(msgspec.Struct, frozen=True):
+    """An argument that was passed and whose value is not recorded, as PyTorch recorded none until 2.0.
+
+    ``kind`` is its recorded type: ``Scalar``, ``ScalarList``, ``GenericList`` (numbers or tensors), or empty for any
+    other, such as None.
+    """
+
+    kind: str
+
+
+Value = Tensor | list[Tensor] | str | Unrecorded | None
+"""A tensor, a tensor list, the text of a concrete value, a value that is not recorded, or nothing."""
+_UNRECORDED = {
+    **dict.fromkeys(("Scalar", "Int", "Double", "Bool", "ComplexDouble", "SymInt", "SymFloat"), Unrecorded("Scalar")),
+    **dict.fromkeys(("ScalarList", "IntList", "DoubleList", "BoolList"), Unrecorded("ScalarList")),
+    "GenericList": Unrecorded("GenericList"),
+}
+"""The profiler's names of types that are no tensor's, those of PyTorch until 1.12 too."""
 
 
 def tensors_of(value: Value) -> list[Tensor]:
@@ -121,17 +137,24 @@ class Arguments(msgspec.Struct, frozen=True):
             return tensor
         raise ValueError(f"the argument {name} is not a recorded tensor")
 
+    def value(self, name: str) -> Value:
+        """An argument; ValueError if it was passed and its value is not recorded."""
+        value = self.arguments.get(name)
+        if isinstance(value, Unrecorded):
+            raise ValueError(f"the value of the argument {name} is not recorded")
+        return value
+
     def flag(self, name: str) -> bool:
-        return self.arguments.get(name) == "True"
+        return self.value(name) == "True"
 
     def number(self, name: str) -> int | None:
         """An argument that is a whole number."""
-        value = self.arguments.get(name)
+        value = self.value(name)
         return int(value) if isinstance(value, str) and value.lstrip("-").isdecimal() else None
 
     def numbers(self, name: str) -> list[int] | None:
         """An argument that is a list of whole numbers."""
-        value = self.arguments.get(name)
+        value = self.value(name)
         numbers = json_list(value) if isinstance(value, str) else None
         return numbers if numbers is not None and all(type(n) is int for n in numbers) else None
 
@@ -199,8 +222,15 @@ def parse(signature: Signature) -> Call:
         elif kind and kind.startswith(_LIST):
             inputs.append(None if sizes is None else [])
         else:
-            inputs.append(text or None if kind is not None else None)
+            inputs.append(_concrete(kind, text, has_values=bool(concrete)))
     return Call(operator, inputs)
+
+
+def _concrete(kind: str | None, text: str | None, *, has_values: bool) -> Value:
+    """The value of an argument that is no tensor; ``has_values`` if the signature has concrete values."""
+    if text or kind is None:
+        return text if text and kind is not None else None
+    return _UNRECORDED.get(kind) or (None if has_values else Unrecorded(""))
 
 
 def _parse_any(signature: Signature) -> Call:
@@ -208,7 +238,8 @@ def _parse_any(signature: Signature) -> Call:
     operator, *texts = signature
     dims, types, strides, concrete = (json_list(text) or [] for text in texts)
     values = [value for value in concrete if not isinstance(value, dict)]
-    inputs = [_value(*row) for row in zip_longest(dims, types, strides, values)]
+    has_values = bool(texts[-1])
+    inputs = [_value(*row, has_values=has_values) for row in zip_longest(dims, types, strides, values)]
     # Objects among the concrete inputs hold values by name; a number that cannot be a cost is left out.
     named = {name: value for entry in concrete if isinstance(entry, dict) for name, value in entry.items()}
     measures = {name: value for name, value in named.items() if type(value) in (int, float) and 0 <= value < 1e24}
@@ -224,7 +255,7 @@ def json_list(text: bytes | str) -> list[Any] | None:
     return value if isinstance(value, list) else None
 
 
-def _value(dims: Any, type_name: Any, strides: Any, concrete: Any) -> Value:
+def _value(dims: Any, type_name: Any, strides: Any, concrete: Any, *, has_values: bool) -> Value:
     if not isinstance(type_name, str):
         return None
     if type_name.startswith(_LIST):
@@ -237,7 +268,7 @@ def _value(dims: Any, type_name: Any, strides: Any, concrete: Any) -> Value:
         return [tensor for tensor in tensors if tensor]
     if type_name in DTYPES:
         return _tensor(dims, type_name, strides)
-    return concrete if isinstance(concrete, str) and concrete != "" else None
+    return _concrete(type_name, concrete if isinstance(concrete, str) else None, has_values=has_values)
 
 
 def _tensor(dims: Any, type_name: str, strides: Any) -> Tensor | None:

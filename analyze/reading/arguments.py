@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -20,12 +20,24 @@ COLLECTIVE = "nccl:"
 _MEASURES = ("kernel_num_gb", "kernel_flop")
 _num_gb = attrgetter("kernel_num_gb")
 T = TypeVar("T", bound=msgspec.Struct)
+_Blocks = Annotated[int, msgspec.Meta(ge=0, lt=1 << 20)]
 
 
 def integers(args: Sequence[Any], name: str) -> list[int]:
     """Return a field of all arguments, with ``ABSENT`` where it is null."""
     values = list(map(attrgetter(name), args))
     return [ABSENT if value is None else value for value in values] if None in values else values
+
+
+def blocks_of_list(name: object, grid: msgspec.Raw) -> int:
+    """Return the number of blocks of a kernel that works on lists of tensors, ABSENT for any other kernel."""
+    if not (isinstance(name, str) and "multi_tensor_apply" in name):
+        return ABSENT
+    try:
+        x, y, z = msgspec.json.decode(grid, type=tuple[_Blocks, _Blocks, _Blocks])
+    except JSON_ERRORS:
+        return ABSENT
+    return x * y * z
 
 
 @cache

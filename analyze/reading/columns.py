@@ -21,6 +21,7 @@ from ridgeline.analyze.errors import Broken, TraceError
 from ridgeline.analyze.reading.arguments import (
     AnyEvent,
     add_measures,
+    blocks_of_list,
     decode_args,
     decode_object,
     divide,
@@ -117,8 +118,8 @@ class Columns(msgspec.Struct):
     has_kernel_names: bool = False
     """True if a launch names its kernel, as on ROCm."""
     optional: set[str] = msgspec.field(default_factory=set)
-    """The optional columns of ``device`` that hold codes of names: ``annotation``, of the node of a graph, and
-    ``collective``, what a kernel's arguments say of its collective."""
+    """The optional columns of ``device``. Codes of names: ``annotation``, of the node of a graph, and ``collective``, what
+    a kernel's arguments say of its collective. ``list_blocks``, the blocks of a kernel that works on lists."""
     names: Interned = msgspec.field(default_factory=Interned)
     threads: Interned = msgspec.field(default_factory=Interned)
     signatures: Interned = msgspec.field(default_factory=Interned)
@@ -325,6 +326,10 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     group["stream"].extend(streams)
     _append_optional(columns, "annotation", _annotations(columns, events), len(events))
     _append_optional(columns, "collective", texts_of(events) if DEVICE[category] == KERNEL else [], len(events))
+    blocks = [blocks_of_list(event.name, args.grid) for event, args in zip(events, decoded_args, strict=True)]
+    group["list_blocks"].extend(blocks)
+    if max(blocks) != ABSENT:
+        columns.optional.add("list_blocks")
     for event, args in zip(events, decoded_args, strict=True):
         if args.device is not None and args.device != ABSENT:
             group["device"].append(args.device)

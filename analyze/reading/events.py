@@ -105,6 +105,7 @@ class DeviceArgs(Struct, gc=False):
     graph_id: Number = field(name="graph id", default=ABSENT)
     graph_node_id: Number = field(name="graph node id", default=ABSENT)
     """Node of the replayed CUDA graph (torch 2.14 and later)."""
+    grid: Raw = Raw()
 
 
 _Size = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]

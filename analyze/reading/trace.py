@@ -34,11 +34,12 @@ _OPERATOR_IDS = ("external_id", "record_id", "sequence", "forward_thread")
 _DEVICE = (*_SPAN, "category", "device", *_DEVICE_IDS)
 _LAUNCH = (*_SPAN, "correlation")
 _OPERATOR = (*_SPAN, "signature", *_OPERATOR_IDS)
-_OPTIONAL = ("annotation", "collective")
+_CODES = ("annotation", "collective")
+_OPTIONAL = (*_CODES, "list_blocks")
 _MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS, *_OPTIONAL))
 _SLICE_ROWS = 1 << 18
 _CODED = {
-    **dict.fromkeys(("name", "kernel", *_OPTIONAL), "names"),
+    **dict.fromkeys(("name", "kernel", *_CODES), "names"),
     "thread": "threads",
     "signature": "signatures",
 }
@@ -81,7 +82,8 @@ class Trace:
 
     device: pl.DataFrame
     """With names that are the texts of JSON objects: ``annotation``, if nodes of graphs are annotated, and
-    ``collective``, if kernels have the arguments of one."""
+    ``collective``, if kernels have the arguments of one. With ``list_blocks``, the blocks of each kernel that works on
+    lists of tensors, if there is one."""
     launches: pl.DataFrame
     """With ``kernel``, the name of its kernel or -1, where the writer names kernels."""
     operators: pl.DataFrame

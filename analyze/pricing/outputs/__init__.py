@@ -26,7 +26,7 @@ from ridgeline.analyze.pricing.outputs import (
 from ridgeline.analyze.pricing.outputs.calls import ITEM_BYTES, Misfit, OutputRule, check, dense, nothing, table
 from ridgeline.analyze.pricing.outputs.dtypes import category
 from ridgeline.analyze.pricing.schemas import NAMESPACE
-from ridgeline.analyze.pricing.signature import Arguments, Tensor, tensors_of
+from ridgeline.analyze.pricing.signature import Arguments, Tensor, Unrecorded, tensors_of
 
 _WITHOUT_RESULT = table(
     ("_assert_async _assert_scalar _version dim dense_dim sparse_dim numel size stride storage_offset output_nr"
@@ -79,6 +79,8 @@ def outputs(bound: Bound) -> list[Tensor] | None:
         if in_place and name not in _RESHAPING and not schema.is_view:
             return [_changed(arguments, results)]
     except (Misfit, IndexError, ZeroDivisionError, OverflowError):
+        if any(isinstance(value, Unrecorded) for value in bound.arguments.values()):
+            raise ValueError("an argument is not recorded") from None
         return None
     return results
 
@@ -90,8 +92,14 @@ def _check_recorded(bound: Bound) -> None:
         name = argument.name
         value = recorded.get(name)
         if value is None:
-            if not (argument.has_default or argument.is_optional or name in _FILLED_IN):
+            # of a list of more than 30 numbers nothing is recorded; it changes no shape
+            is_needed = not (argument.has_default or argument.is_optional or name in _FILLED_IN)
+            if is_needed and argument.kind != "Scalar[]":
                 raise ValueError(f"the argument {name} is not recorded")
+        elif isinstance(value, Unrecorded):
+            # other numbers change no shape, or the rules ask for them
+            if name == "dtype" and value.kind:
+                raise ValueError("the type of the result is not recorded")
         elif isinstance(value, str):
             if argument.kind in _NUMBERS and value[0] not in "-0123456789.in(TF" and name not in _FILLED_IN:
                 raise ValueError(f"the argument {name} is not a number")

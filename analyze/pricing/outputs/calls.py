@@ -28,7 +28,7 @@ def check(fits: bool) -> None:
 
 def integers(call: Arguments, name: str, default: Sequence[int] | None = None) -> list[int]:
     """A list of whole numbers; ``default`` if none is recorded, ValueError without one."""
-    if isinstance(call.arguments.get(name), str):
+    if isinstance(call.value(name), str):
         numbers = call.numbers(name)
         if numbers is None:
             single = call.number(name)
@@ -42,7 +42,7 @@ def integers(call: Arguments, name: str, default: Sequence[int] | None = None) -
 
 def integer(call: Arguments, name: str, default: int | None = None) -> int:
     """A whole number; ``default`` if none is recorded, ValueError without one."""
-    value = call.arguments.get(name)
+    value = call.value(name)
     # a number recorded as a tensor without dimensions counts 1, as it does for the meta device
     number = 1 if isinstance(value, Tensor) else call.number(name)
     if number is None:
@@ -65,7 +65,7 @@ def truths(call: Arguments, name: str, count: int) -> list[bool]:
 
 def reals(call: Arguments, name: str) -> list[float] | None:
     """A list of numbers as the profiler prints them: ``[2., 0.5]``; None if none is recorded."""
-    value = call.arguments.get(name)
+    value = call.value(name)
     if not isinstance(value, str):
         return None
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ridgeline.analyze.pricing.outputs.calls import OutputRule, Result, check, dense, like, lists, nothing, table
+from ridgeline.analyze.pricing.outputs.calls import OutputRule, Result, check, dense, like, lists, table
 from ridgeline.analyze.pricing.outputs.dtypes import dtype_of, result_type, to_floating, to_real
 from ridgeline.analyze.pricing.outputs.pointwise import combined
 from ridgeline.analyze.pricing.signature import Arguments
@@ -51,8 +51,8 @@ def _alike(call: Arguments) -> Result:
     return [like(tensor) for tensor in lists(call, "self")]
 
 
-def _unscaled(call: Arguments) -> Result:
-    check(isinstance(call.arguments.get("self"), list))
+def _in_place(call: Arguments) -> Result:
+    lists(call, "self")
     return []
 
 
@@ -75,9 +75,8 @@ RULES = table(
     ("_foreach_abs", _each(to_real)),
     ("_foreach_pow", _power),
     ("_foreach_copy", _alike),
-    ("_foreach_norm", _norms),
+    ("_foreach_norm _foreach_powsum", _norms),
     ("_foreach_max", _extremes),
     ("_foreach_zero", _alike),
-    ("_fused_adam _fused_adamw _fused_sgd _fused_adagrad", nothing),
-    ("_amp_foreach_non_finite_check_and_unscale", _unscaled),
+    ("_fused_adam_ _fused_adamw_ _fused_sgd_ _fused_adagrad_ _amp_foreach_non_finite_check_and_unscale_", _in_place),
 )  # fmt: skip

@@ -26,10 +26,11 @@ from ridgeline.analyze.pricing.outputs.dtypes import (
     to_floating,
     to_real,
 )
-from ridgeline.analyze.pricing.signature import Arguments, Tensor, dense_strides
+from ridgeline.analyze.pricing.signature import Arguments, Tensor, Unrecorded, dense_strides
 
 _NEEDED = frozenset({"self", "other", "exponent", "condition"})
 """Operands without which PyTorch does not answer."""
+_FLOATING = category("fp16")
 _SCALARS = ("self", "other", "exponent", "min", "max", "x", "n")
 """Numbers that take part in type promotion."""
 
@@ -64,7 +65,10 @@ def promoted(change: Callable[[str], str] = lambda precision: precision) -> Outp
 
     def outputs(call: Arguments) -> Result:
         tensors, scalars = operands(call)
-        return [combined(tensors, change(result_type(tensors, scalars)))]
+        precision = result_type(tensors, scalars)
+        if category(precision) < _FLOATING and any(isinstance(call.arguments.get(n), Unrecorded) for n in _SCALARS):
+            raise ValueError("a number that is not recorded may change the type of the result")
+        return [combined(tensors, change(precision))]
 
     return outputs
 

@@ -13,6 +13,7 @@ from ridgeline.analyze.pricing.rules import (
     convolution,
     experts,
     gather,
+    lists,
     matmul,
     normalization,
     pointwise,
@@ -24,7 +25,7 @@ from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule
 
 _FAMILIES = (
     matmul, attention, convolution, normalization, rotary, pointwise, quantization, reduction, gather, experts,
-    collective,
+    collective, lists,
 )  # fmt: skip
 # A family may have rules for PyTorch's operators, for those of engines, or for both.
 RULES: dict[str, Rule] = {

@@ -11,7 +11,7 @@ from ridgeline.analyze.pricing.rules.rule import EngineRule, Flops, Rule, each, 
 from ridgeline.analyze.pricing.signature import Tensor, tensors_of
 
 
-def _per_element(operations: int) -> Flops:
+def per_element(operations: int) -> Flops:
     """``operations`` for every floating-point element of the results, or of the operand that is changed in place."""
 
     def flops(bound: Bound, outputs: list[Tensor]) -> int:
@@ -29,19 +29,17 @@ ONE = (
 
 RULES = (
     # drawing the mask of a dropout is free, scaling the rest is not
-    Rule((*ONE, "_prelu_kernel", "native_dropout", "_fused_dropout", "native_dropout_backward"), _per_element(1)),
-    Rule(tuple(f"_foreach_{name}" for name in ONE), _per_element(1)),
+    Rule((*ONE, "_prelu_kernel", "native_dropout", "_fused_dropout", "native_dropout_backward"), per_element(1)),
     # a scale, a product or quotient, a sum
-    Rule(("addcmul", "addcdiv", "lerp", "polar", "_foreach_addcmul", "_foreach_addcdiv", "_foreach_lerp"),
-         _per_element(3)),
+    Rule(("addcmul", "addcdiv", "lerp", "polar"), per_element(3)),
     # y · (1 − y) times the gradient
-    Rule(("sigmoid_backward", "tanh_backward"), _per_element(3)),
+    Rule(("sigmoid_backward", "tanh_backward"), per_element(3)),
     # x / (1 + exp(-x)) and its kin
-    Rule(("sigmoid", "silu", "hardswish"), _per_element(4)),
+    Rule(("sigmoid", "silu", "hardswish"), per_element(4)),
     # a sigmoid and a product; x/2 · (1 + erf(x/√2)); exponential, logarithm, sum, scale and its inverse
-    Rule(("glu", "gelu", "softplus", "mish"), _per_element(5)),
+    Rule(("glu", "gelu", "softplus", "mish"), per_element(5)),
     # the activation again, its derivative, and the product with the gradient
-    Rule(("silu_backward", "gelu_backward", "mish_backward"), _per_element(8)),
+    Rule(("silu_backward", "gelu_backward", "mish_backward"), per_element(8)),
     Rule(
         (
             "relu", "leaky_relu", "hardtanh", "threshold", "clamp", "clamp_min", "clamp_max", "maximum", "minimum",
@@ -53,7 +51,7 @@ RULES = (
     ),
     Rule(
         (
-            "copy", "fill", "zero", "_foreach_copy", "_foreach_zero",
+            "copy", "fill", "zero",
             "random", "uniform", "normal", "exponential", "bernoulli", "geometric", "cauchy", "log_normal",
         ),
         no_flops, overwrites=True,

@@ -27,6 +27,8 @@ PUBLISHED = {
     "memset",
     "memcpy",
     "communication",
+    "recurrent",
+    "optimizer",
     "other",
 }
 TABLE = tomllib.loads(Path(families.__file__).with_name("families.toml").read_text())

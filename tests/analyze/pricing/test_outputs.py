@@ -16,7 +16,7 @@ from ridgeline.analyze.pricing import meta
 from ridgeline.analyze.pricing.binding import Bound, bind
 from ridgeline.analyze.pricing.outputs import outputs
 from ridgeline.analyze.pricing.schemas import TRAITS
-from ridgeline.analyze.pricing.signature import DTYPES, Tensor, parse
+from ridgeline.analyze.pricing.signature import DTYPES, Tensor, Unrecorded, parse
 from ridgeline.analyze.reading.columns import Signature
 from tests.analyze.pricing import sweep
 from tests.sampling import pick
@@ -349,7 +349,9 @@ def test_signatures_of_traces(path: Path) -> None:
             continue
         assert answer is not None, asked
         expected = meta.outputs(call)
-        assert key(answer) == key(expected) or (expected is None and name in WITHOUT_KERNEL), asked
+        # PyTorch does not answer without numbers that change no result
+        unanswered = name in WITHOUT_KERNEL or any(isinstance(v, Unrecorded) for v in call.arguments.values())
+        assert key(answer) == key(expected) or (expected is None and unanswered), asked
 
 
 def test_operators_of_the_sweep() -> None:

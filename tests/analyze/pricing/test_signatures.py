@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.pricing.completed_signatures import completed_by
-from ridgeline.analyze.pricing.signature import Tensor, Value, parse
+from ridgeline.analyze.pricing.lists import with_elements
+from ridgeline.analyze.pricing.signature import Tensor, Unrecorded, Value, parse
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
 
@@ -47,6 +48,9 @@ def test_what_an_index_addresses_is_read_off_the_view_inside(tmp_path: Path) -> 
     [
         ("[[2, 3]]", '["float"]', "[[1, 2]]", '[""]', [Tensor((2, 3), (1, 2), "fp32", 4)]),
         ("[[2, 3], [4]]", '["float", "c10::Half"]', "[[1], [-1]]", "", [FLOATS, Tensor((4,), (1,), "fp16", 2)]),
+        ("[[], []]", '["Scalar", "IntList"]', "", "", [Unrecorded("Scalar"), Unrecorded("ScalarList")]),
+        ("[[], [4]]", '["", "Scalar"]', "", "", [Unrecorded(""), Unrecorded("Scalar")]),
+        ("[[], []]", '["", "GenericList"]', "", '["", ""]', [None, Unrecorded("GenericList")]),
         ("[[2, 3], [[2, 3], [true]]]", '["", "TensorList float"]', "", '["7"]', ["7", [FLOATS]]),
         ("[[], [3]]", '["TensorList", "TensorList"]', "", "", [[], []]),
         ("[[2, 3]]", '["float", "float", "Scalar", 5]', "", '["", "", "1.5", "2"]', [FLOATS, None, "1.5", None]),
@@ -82,12 +86,11 @@ def test_a_view_before_the_operator_tells_nothing(tmp_path: Path) -> None:
             "c10::Half",
         ),
         ("void at::native::multi_tensor_apply_kernel<Copy<long, long>>", "long int"),
-        ("ncclDevKernel_AllReduce_Sum_bf16_RING_LL(ncclDevKernelArgsStorage<4096ul>)", "c10::BFloat16"),
         ("something else", None),
     ],
 )
 def test_the_element_of_a_list_is_in_the_kernels_name(kernel: str, element: str | None) -> None:
-    types = completed_by(("aten::cat", b"[[[4]]]", b'["TensorList"]', b"", b""), kernel)[2]
+    types = with_elements(("aten::cat", b"[[[4]]]", b'["TensorList"]', b"", b""), kernel)[2]
     assert json.loads(types) == ["TensorList" if element is None else f"TensorList {element}"]
 
 
