@@ -80,7 +80,9 @@ def _calls(nodes: Mapping[bytes, Raw]) -> Iterator[tuple[bytes, Call]]:
             _tensors(part.values, part.shapes, part.strides, layouts) for part in (node.inputs, node.outputs)
         )
         numbers = [value for value in node.inputs.values if isinstance(value, int)]
-        form, places = call_of(Node(node.name, inputs, outputs, iterations(node.name, numbers)))
+        arguments = tuple([argument for argument, _ in inputs])
+        read, written = ([tensor for _, tensor in part] for part in (inputs, outputs))
+        form, places = call_of(Node(node.name, read, written, iterations(node.name, numbers), arguments))
         # equal forms are one object, so that operands compares them by identity
         yield number, Call(forms.setdefault(form, form), places)
 
@@ -89,9 +91,12 @@ _Layouts = dict[tuple[object, ...], tuple[int, int, tuple[int, ...], int]]
 """The fields of tensors after the offset, by shape, strides and bytes of an element."""
 
 
-def _tensors(values: list[Any], shapes: Any, strides: Any, layouts: _Layouts) -> list[Tensor]:
-    """Tensors of nested lists of values; shapes nest in the same way, and strides where they were recorded."""
-    tensors: list[Tensor] = []
+def _tensors(values: list[Any], shapes: Any, strides: Any, layouts: _Layouts) -> list[tuple[int, Tensor]]:
+    """Tensors of nested lists of values, each with the position of its argument.
+
+    Shapes nest in the same way, and strides where they were recorded.
+    """
+    tensors: list[tuple[int, Tensor]] = []
     for i, value in enumerate(values):
         if not isinstance(value, list):
             continue
@@ -108,7 +113,7 @@ def _tensors(values: list[Any], shapes: Any, strides: Any, layouts: _Layouts) ->
                 key = tuple(shape), steps, itemsize
                 if (layout := layouts.get(key)) is None:
                     layout = layouts[key] = view(0, 0, shape, steps, itemsize)[2:]
-                tensors.append(Tensor(storage, offset * itemsize, *layout))
+                tensors.append((i, Tensor(storage, offset * itemsize, *layout)))
         else:
-            tensors += _tensors(value, shape, stride, layouts)
+            tensors += [(i, tensor) for _, tensor in _tensors(value, shape, stride, layouts)]
     return tensors

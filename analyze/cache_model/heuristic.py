@@ -111,6 +111,7 @@ class _Record(NamedTuple):
     output: _Input | None
     """A new output."""
     iterations: int | None
+    arguments: tuple[int, ...]
     forms: dict[tuple[object, ...], Node]
     """The forms of calls so far, by their storages and output."""
 
@@ -125,7 +126,7 @@ class _Record(NamedTuple):
             if output:
                 size = output.bytes
                 outputs = [Tensor(places[output.storage], 0, size, size, output.core, self.itemsize)]
-            form = self.forms[key] = Node(self.operator, tuple(inputs), tuple(outputs), self.iterations)
+            form = self.forms[key] = Node(self.operator, tuple(inputs), tuple(outputs), self.iterations, self.arguments)
         return Call(form, [(storage, 0) for storage in places])
 
 
@@ -182,7 +183,8 @@ def guess(calls: Sequence[Recorded], records: dict[Recorded, _Record] | None = N
 
 def _record(call: Recorded) -> _Record:
     name, written = base_name(call.operator), call.operator.endswith("out")
-    tensors = _tensors(call)
+    recorded_tensors = _tensors(call)
+    tensors = [tensor for _, tensor in recorded_tensors]
     right = _PRODUCTS.get(name)
     inputs = [
         _input(
@@ -214,24 +216,26 @@ def _record(call: Recorded) -> _Record:
         None if not inputs or output else len(inputs) - 1 if written else 0 if in_place else None,
         output,
         iterations(call.operator, numbers),
+        tuple([argument for argument, _ in recorded_tensors]),
         {},
     )
 
 
-def _tensors(call: Recorded) -> list[Tensor]:
-    """Layouts of the inputs that are tensors, those of tensor lists one by one."""
+def _tensors(call: Recorded) -> list[tuple[int, Tensor]]:
+    """Layouts of the inputs that are tensors, those of tensor lists one by one, with the position of the argument."""
     columns = (json_list(text) or [] for text in (call.dims, call.types, call.strides))
-    tensors: list[Tensor] = []
-    for shape, kind, stride in zip_longest(*columns, fillvalue=""):
+    tensors: list[tuple[int, Tensor]] = []
+    for at, (shape, kind, stride) in enumerate(zip_longest(*columns, fillvalue="")):
         if not isinstance(shape, list) or not isinstance(kind, str):
             continue
         itemsize = _ITEMSIZES.get(kind.lower().removeprefix("tensorlist "))
         if shape and all(isinstance(part, list) for part in shape):
             parts = stride if isinstance(stride, list) and len(stride) == len(shape) else [None] * len(shape)
             recorded = [(part, steps) for part, steps in zip(shape, parts, strict=True) if is_sizes(part)]
-            tensors += [view(0, 0, part, steps if is_sizes(steps) else None, itemsize or 2) for part, steps in recorded]
+            layouts = [view(0, 0, part, steps if is_sizes(steps) else None, itemsize or 2) for part, steps in recorded]
+            tensors += [(at, layout) for layout in layouts]
         elif itemsize and is_sizes(shape):
-            tensors.append(view(0, 0, shape, stride if is_sizes(stride) and stride else None, itemsize))
+            tensors.append((at, view(0, 0, shape, stride if is_sizes(stride) and stride else None, itemsize)))
     return tensors
 
 

@@ -16,6 +16,7 @@ from ridgeline.analyze.cache_model.launches import (
     convolutions,
     experts,
     gathers,
+    lists,
     products,
     softmax,
 )
@@ -36,7 +37,16 @@ from ridgeline.analyze.pricing.families import base_name
 
 RULES: dict[str, Rule] = {
     name: rule
-    for module in (attention, batch_norms, convolutions, experts, gathers, products, softmax)
+    for module in (
+        attention,
+        batch_norms,
+        convolutions,
+        experts,
+        gathers,
+        lists,
+        products,
+        softmax,
+    )
     for name, rule in module.RULES.items()
 }
 _OVERWRITES = frozenset({"copy", "fill", "zero", "arange", "random", "uniform", "normal", "exponential"})

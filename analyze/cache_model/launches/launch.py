@@ -24,6 +24,8 @@ class Node(NamedTuple):
     outputs: Sequence[Tensor]
     iterations: int | None = None
     """Iterations of the loop of a generated kernel."""
+    arguments: tuple[int, ...] = ()
+    """For each input, the position of its argument: tensors of a list share one."""
 
 
 class Call(NamedTuple):
@@ -51,7 +53,7 @@ def call_of(node: Node) -> Call:
         tuple([Tensor(places.setdefault(tensor[:2], len(places)), 0, *tensor[2:]) for tensor in tensors])
         for tensors in (node.inputs, node.outputs)
     )
-    return Call(Node(node.operator, inputs, outputs, node.iterations), list(places))
+    return Call(Node(node.operator, inputs, outputs, *node[3:]), list(places))
 
 
 class Launch(NamedTuple):

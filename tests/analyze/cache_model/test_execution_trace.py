@@ -47,7 +47,7 @@ def test_tensors_on_the_device_by_call(tmp_path: Path, compress: bool) -> None:
     path.write_bytes(gzip.compress(text) if compress else text)
     inputs = [Tensor(1, 0, 16, 16, (2, 4), 2), Tensor(2, 8, 12, 12, (2, 2), 2)]
     assert {number: call.node() for number, call in read_execution_trace(path).items()} == {
-        7: Node("aten::cat", inputs, [Tensor(3, 0, 24, 24, (2, 6), 2)]),
+        7: Node("aten::cat", inputs, [Tensor(3, 0, 24, 24, (2, 6), 2)], None, (0, 0)),
         8: Node("aten::item", [], []),
     }
 

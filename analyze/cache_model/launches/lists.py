@@ -1,0 +1,197 @@
+"""Launches of operators on lists of tensors: foreach arithmetic, fused optimizers, norms, concatenation.
+
+``multi_tensor_apply`` (``aten/src/ATen/native/cuda/MultiTensorApply.cuh``) packs the tensors of its lists into launches
+in their order: a block takes 65,536 elements of one tensor, and a launch is full with 320 blocks, or with as many
+tensors as its arguments have room for. Kernels with 32 KB of arguments take seven times as many of both. The kernel's
+name says the number of lists (``TensorListMetadata<3>``), results included. Where the packing gives another number of
+launches than the call has, the rule does not know the launch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate
+
+from ridgeline.analyze.cache_model.launches.launch import Chunk, Helper, Launch, Rule, read, workspace, write
+from ridgeline.analyze.cache_model.operands import Tensor, Touch
+from ridgeline.analyze.pricing.families import base_name
+
+_METADATA = re.compile(r"(\w*TensorList\w*)Metadata<(?:([\w:]+(?:<[\w:]+>)?), )?(\d+)(?:, (true|false))?>")
+"""The kind of a kernel's lists, the type of its numbers, the number of its lists; true for 32 KB of arguments."""
+_CHUNK = 65_536
+"""Elements of a block."""
+_MOST_BLOCKS = 320
+_MOST_TENSORS = (110, 64, 48, 36, 30)
+"""Tensors of a launch, by the number of lists."""
+_MOST_TENSORS_WITH_NUMBERS = (96, 64, 48, 36, 30)
+"""The same with a number for each tensor."""
+_LARGE = 7
+_GRADIENTS = 1
+"""Position of the gradients among the arguments of a fused optimizer, which are written only if it unscales them."""
+_GRAD_SCALE = {"_fused_adam": 13, "_fused_adamw": 13, "_fused_sgd": 10, "_fused_adagrad": 9}
+"""Position of the scale that a fused optimizer divides its gradients by."""
+_FOREACH = (
+    "abs acos add addcdiv addcmul asin atan ceil clamp_max clamp_min clone copy cos cosh div erf erfc exp expm1 floor"
+    " frac lerp lgamma log log10 log1p log2 max maximum minimum mul neg norm pow powsum reciprocal round rsqrt sigmoid"
+    " sign sin sinh sqrt sub tan tanh trunc zero"
+)
+_REDUCTIONS = frozenset({"_foreach_norm", "_foreach_max", "_foreach_powsum"})
+_OVERWRITES = frozenset({"_foreach_copy", "_foreach_zero"})
+_SUM_BYTES = 4
+_CLEANUP = re.compile(r"lp\w+_cleanup")
+_MOST_CLEANED = 400
+"""Tensors of a launch that reduces the partial results of a norm."""
+_CATENATION = re.compile(r"CatArrayBatchedCopy\w*<.*?unsigned int, \d+, (\d+), \d+")
+"""The tensors that a launch of a concatenation takes at most."""
+
+Part = tuple[int, int, int]
+"""Elements of a tensor that a launch touches: the tensor's number, the first element and the one after the last."""
+
+
+@cache
+def packed(sizes: tuple[int, ...], most_tensors: int, most_blocks: int) -> list[list[Part]]:
+    """The parts of tensors with ``sizes`` elements that each launch takes.
+
+    >>> packed((65_537, 0, 1), 30, 2)
+    [[(0, 0, 65537)], [(2, 0, 1)]]
+    """
+    launches: list[list[Part]] = []
+    parts: list[Part] = []
+    blocks = tensors = 0
+    for number, size in enumerate(sizes):
+        first, chunks, tensors = 0, -(-size // _CHUNK), tensors + bool(size)
+        while chunks:
+            taken = min(chunks, most_blocks - blocks)
+            end = min(first + taken * _CHUNK, size)
+            parts.append((number, first, end))
+            first, chunks, blocks = end, chunks - taken, blocks + taken
+            if blocks == most_blocks or (tensors == most_tensors and not chunks):
+                launches.append(parts)
+                parts, blocks, tensors = [], 0, int(chunks > 0)
+    return [*launches, parts] if parts else launches
+
+
+def _limits(kernel: str) -> tuple[int, int, int] | None:
+    """The lists of a kernel, and the most tensors and blocks of its launch; None of another kernel."""
+    if not (match := _METADATA.search(kernel)) or not 1 <= int(match[3]) <= len(_MOST_TENSORS):
+        return None
+    depth = int(match[3])
+    most = _MOST_TENSORS_WITH_NUMBERS if "ScalarList" in match[1] else _MOST_TENSORS
+    if match[2] == "c10::complex<double>":
+        most = (72, 60, *most[2:])
+    factor = _LARGE if match[4] == "true" else 1
+    return depth, most[depth - 1] * factor, _MOST_BLOCKS * factor
+
+
+def _foreach(launch: Launch) -> list[Touch] | None:
+    """A chunk reads and writes its parts of the lists, in the order of the arguments."""
+    lists = _lists(launch)
+    if lists and _CLEANUP.search(launch.kernel):
+        return _cleanup(launch, lists[0])
+    limits = _limits(launch.kernel)
+    if not limits or not lists:
+        return None
+    depth, *most = limits
+    sizes = [math.prod(tensor.shape) for tensor in lists[0]]
+    chunks = packed(tuple(sizes), *most)
+    alike = [at for at, kernel in enumerate(launch.kernels) if _METADATA.search(kernel)]
+    if len(chunks) != len(alike) or any(launch.kernels[at] != launch.kernel for at in alike):
+        return None
+    parts, name = chunks[alike.index(launch.at)], base_name(launch.call.operator)
+    in_place = launch.call.operator.partition(".")[0].endswith("_")
+    reductions = name in _REDUCTIONS
+    results = [] if in_place or reductions else _results(launch, sizes)
+    inputs = lists[: depth - bool(results)]
+    if len(inputs) + bool(results) != depth or any(len(tensors) != len(sizes) for tensors in [*inputs, *results]):
+        return None
+    if name == "_foreach_addcmul" and in_place:
+        # The optimizers of PyTorch, which alone use it, add squares: addcmul_(averages, gradients, gradients).
+        inputs = inputs[:2]
+    if reductions:
+        blocks = sum(-(-(end - first) // _CHUNK) for _, first, end in parts)
+        return Chunk(
+            [*_touches(inputs, parts, write=False), Touch(workspace(1), 0, size := blocks * _SUM_BYTES, size, True)]
+        )
+    written = results or [tensors for at, tensors in enumerate(inputs) if _writes(launch, name, at)]
+    reads = inputs[1:] if name in _OVERWRITES and in_place else inputs
+    return Chunk([*_touches(reads, parts, write=False), *_touches(written, parts, write=True)])
+
+
+def _lists(launch: Launch) -> list[list[Tensor]]:
+    """The tensors of each argument that has any."""
+    by_argument: dict[int, list[Tensor]] = {}
+    for argument, tensor in zip(launch.call.arguments, launch.call.inputs, strict=False):
+        by_argument.setdefault(argument, []).append(tensor)
+    return list(by_argument.values())
+
+
+def _results(launch: Launch, sizes: Sequence[int]) -> list[list[Tensor]]:
+    """The new tensors of an operator that is not in place; a single result stands for all of them."""
+    outputs = launch.call.outputs
+    if len(outputs) != 1 or len(sizes) < 2:
+        return [list(outputs)]
+    item_bytes = outputs[0].bytes // max(sum(sizes), 1)
+    starts = accumulate(sizes, initial=0)
+    return [
+        [
+            Tensor(outputs[0].storage, start * item_bytes, size * item_bytes, size * item_bytes, (size,), item_bytes)
+            for start, size in zip(starts, sizes, strict=False)
+        ]
+    ]
+
+
+def _writes(launch: Launch, name: str, at: int) -> bool:
+    """Whether an operator in place writes its list number ``at``."""
+    if name not in _GRAD_SCALE:
+        return at == 0
+    return at != _GRADIENTS or _GRAD_SCALE[name] in launch.call.arguments
+
+
+def _touches(lists: Sequence[Sequence[Tensor]], parts: Sequence[Part], *, write: bool) -> list[Touch]:
+    return [
+        Touch(
+            (tensor := tensors[number]).storage,
+            tensor.offset + first * tensor.itemsize,
+            size := (end - first) * tensor.itemsize,
+            size,
+            write,
+        )
+        for tensors in lists
+        for number, first, end in parts
+    ]
+
+
+def _cleanup(launch: Launch, tensors: Sequence[Tensor]) -> list[Touch]:
+    """The partial results of a norm: room for as many blocks as the longest tensor has, for each of them."""
+    sizes = [math.prod(tensor.shape) for tensor in tensors]
+    before = [kernel for kernel in launch.kernels[: launch.at] if _CLEANUP.search(kernel)]
+    cleaned = min(len(sizes) - len(before) * _MOST_CLEANED, _MOST_CLEANED)
+    size = max(cleaned, 0) * -(-max(sizes) // _CHUNK) * _SUM_BYTES
+    return Helper([Touch(workspace(1), 0, size, size, False), *map(write, launch.call.outputs)])
+
+
+def _cat(launch: Launch) -> list[Touch] | None:
+    """A launch copies as many tensors as its name says, or one; their places in the result spread over it."""
+    if len(launch.kernels) < 2 or len(launch.call.outputs) != 1:
+        return None
+    tensors = [
+        tensor for tensor, argument in zip(launch.call.inputs, launch.call.arguments, strict=False) if not argument
+    ]
+    batches = [int(match[1]) if (match := _CATENATION.search(kernel)) else 1 for kernel in launch.kernels]
+    ends = list(accumulate(batches))
+    if not ends[-2] < len(tensors) <= ends[-1]:
+        return None
+    copied = tensors[ends[launch.at] - batches[launch.at] : ends[launch.at]]
+    result = launch.call.outputs[0]
+    size = min(sum(tensor.bytes for tensor in copied), result.bytes)
+    return Chunk([*map(read, copied), write(result)._replace(bytes=size)])
+
+
+RULES: dict[str, Rule] = {
+    **{f"_foreach_{name}": _foreach for name in _FOREACH.split()},
+    **dict.fromkeys((*_GRAD_SCALE, "_amp_foreach_non_finite_check_and_unscale"), _foreach),
+    "cat": _cat,
+}
