@@ -225,13 +225,15 @@ static void sort(u32 count) {
     }
 }
 
-/* Put the granules that the reads, the writes or both touch in a wave into the phase; returns their number. A granule
-   that several operands touch takes the position of the first. */
-static u32 gather(const Touch *begin, const Touch *end, int reads, int writes, u32 wave, u32 count, f64 merged) {
+/* Put the granules that the reads, the writes or both touch in a wave into the phase; returns their number. Before the
+   last pass (0) come the earlier ones of the operands that are read so often. A granule that several operands touch
+   takes the position of the first. */
+static u32 gather(const Touch *begin, const Touch *end, u32 pass, int reads, int writes, u32 wave, u32 count,
+                  f64 merged) {
     u32 length = 0, operands = 0, distinct = 0;
     for (int written = 0; written < 2; written++)
         for (const Touch *touch = begin; touch < end; touch++)
-            if ((int)touch->write == written && (written ? writes : reads)) {
+            if ((int)touch->write == written && (written ? writes : reads) && (!pass || touch->passes > pass)) {
                 runs[operands++] = length;
                 length = pieces(touch, wave, count, merged, length);
             }
@@ -370,12 +372,12 @@ static int run(const Touch *begin, const Touch *end, f64 *from_dram, f64 *to_dra
     f64 merged = (f64)(waves > 1 ? waves : 1) / count;
     for (u32 wave = 0; wave < count && begin < end && !error; wave++) {
         /* All passes but the last only read; the last one writes at its end. */
-        for (u32 pass = 1; pass < passes && reads && !error; pass++)
-            error = access(gather(begin, end, 1, 0, wave, count, merged), from_dram, to_dram);
+        for (u32 pass = passes - 1; pass > 0 && reads && !error; pass--)
+            error = access(gather(begin, end, pass, 1, 0, wave, count, merged), from_dram, to_dram);
         if (!error && (together || reads))
-            error = access(gather(begin, end, 1, together, wave, count, merged), from_dram, to_dram);
+            error = access(gather(begin, end, 0, 1, together, wave, count, merged), from_dram, to_dram);
         if (!error && !together && writes)
-            error = access(gather(begin, end, 0, 1, wave, count, merged), from_dram, to_dram);
+            error = access(gather(begin, end, 0, 0, 1, wave, count, merged), from_dram, to_dram);
     }
     return error;
 }

@@ -18,7 +18,7 @@ SCHEMA = pl.Schema(
     {
         "kernel": pl.Int64, "storage": pl.Int64, "offset": pl.Int64, "bytes": pl.Int64, "span": pl.Int64,
         "write": pl.Boolean, "waves": pl.Int64, "parts": pl.Float64, "stay": pl.Float64, "passes": pl.Int64,
-        "shared": pl.Boolean,
+        "shared": pl.Boolean, "drawn": pl.Int64,
     }
 )  # fmt: skip
 
@@ -45,6 +45,8 @@ class Touch(NamedTuple):
     on each multiprocessor at a time, and writes the results of a wave at its end. An operand has ``parts`` (as many as
     waves if 0, not always a whole number). Waves take the parts in turn, each for ``stay`` waves, and begin again after
     the last. ``passes`` is how often each part is read. ``shared`` operands are read from both halves of the L2.
+    Of an operand whose rows are ``drawn`` at random, ``bytes`` are the expected distinct ones, ``drawn`` those of all
+    draws.
     """
 
     storage: int
@@ -57,6 +59,7 @@ class Touch(NamedTuple):
     stay: float = 1
     passes: int = 1
     shared: bool = False
+    drawn: int = 0
 
 
 def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int] | None, itemsize: int) -> Tensor:

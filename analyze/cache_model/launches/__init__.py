@@ -14,11 +14,14 @@ from ridgeline.analyze.cache_model.launches import (
     attention,
     batch_norms,
     convolutions,
+    embeddings,
     experts,
     gathers,
     lists,
+    norms,
     products,
     softmax,
+    sorts,
 )
 from ridgeline.analyze.cache_model.launches.generated import generated
 from ridgeline.analyze.cache_model.launches.launch import (
@@ -35,20 +38,20 @@ from ridgeline.analyze.cache_model.operands import Place, Touch, repeated
 from ridgeline.analyze.cache_model.tiles import combines_parts
 from ridgeline.analyze.pricing.families import base_name
 
-RULES: dict[str, Rule] = {
-    name: rule
-    for module in (
-        attention,
-        batch_norms,
-        convolutions,
-        experts,
-        gathers,
-        lists,
-        products,
-        softmax,
-    )
-    for name, rule in module.RULES.items()
-}
+_MODULES = (
+    attention,
+    batch_norms,
+    convolutions,
+    experts,
+    gathers,
+    embeddings,
+    lists,
+    norms,
+    products,
+    softmax,
+    sorts,
+)
+RULES: dict[str, Rule] = {name: rule for module in _MODULES for name, rule in module.RULES.items()}
 _OVERWRITES = frozenset({"copy", "fill", "zero", "arange", "random", "uniform", "normal", "exponential"})
 _FILLS = frozenset({"zero", "fill", "zeros", "full"})
 """Operators whose work a memset does."""
@@ -109,7 +112,7 @@ def touches(launch: Launch) -> list[Touch]:
 
 def addresses(operator: str) -> bool:
     """Whether an operator uses only those rows of its tensors that an index names."""
-    return base_name(operator) in gathers.RULES or operator.startswith("triton_")
+    return base_name(operator) in gathers.RULES | embeddings.RULES or operator.startswith("triton_")
 
 
 def _default(launch: Launch) -> list[Touch]:

@@ -39,8 +39,9 @@ def _touched(bound: Bound) -> int:
     """Elements that an indexed write touches, with repeats; ValueError for masks and for unrecorded indices.
 
     ``scatter*``: the index's elements. ``index_put``: the broadcast indices' elements times the dimensions without an
-    index, or the sizes that ingest put in the place of the indices. Other ``index_*``: the index's elements times the
-    other dimensions of self.
+    index, or the sizes that ingest put in the place of the indices, or the values' elements where autograd adds them:
+    its call is the only ``unsafe`` one, and its values have all elements. Other ``index_*``: the index's elements times
+    the other dimensions of self.
     """
     shape, index, indices = bound.needed("self").shape, bound.tensor("index"), bound.arguments.get("indices")
     # A mask says how many elements it selects only by its data.
@@ -48,6 +49,8 @@ def _touched(bound: Bound) -> int:
         return math.prod(broadcast(t.shape for t in indices)) * math.prod(shape[len(indices) :])
     if (sizes := bound.numbers("indices")) is not None:
         return math.prod(sizes)
+    if bound.flag("unsafe") and (values := bound.tensor("values")):
+        return values.elements
     if index is None:
         raise ValueError("the number of requested elements is unknown")
     if shape and base_name(bound.full_name).startswith("index_"):

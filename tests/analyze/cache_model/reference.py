@@ -139,9 +139,11 @@ def phases(touches: Sequence[Touch], sizes: dict[int, int], policy: Policy) -> I
         reads = [_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in touches if not t.write]
         writes = [_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in touches if t.write]
         passes = max((t.passes for t in touches), default=1)
-        # All passes but the last only read; the last one writes at its end.
-        if reads:
-            yield from (_merge(reads) for _ in range(passes - 1))
+        # All passes but the last only read what is read so often; the last one writes at its end.
+        for left in range(passes - 1, 0, -1):
+            again = [t for t in touches if t.passes > left and not t.write]
+            if again:
+                yield _merge([_pieces(t, _share(t, wave, count, merged), sizes, policy) for t in again])
         if streamed or passes > 1:
             yield _merge(reads + writes)
         else:
