@@ -76,8 +76,10 @@ def _redrawn(touched: pl.DataFrame, count: int, l2_bytes: int, policy: Policy) -
         "position", "storage", occupied=pl.col("bytes") * pl.when("write").then(1.0).otherwise(copies)
     )
     others = rows.select("position", "storage").unique().join(taken, on="position", suffix="_other")
-    others = others.filter(pl.col("storage") != pl.col("storage_other")).group_by("position", "storage").agg(
-        pl.col("occupied").sum()
+    others = (
+        others.filter(pl.col("storage") != pl.col("storage_other"))
+        .group_by("position", "storage")
+        .agg(pl.col("occupied").sum())
     )
     rows = rows.join(others, on=["position", "storage"], how="left", maintain_order="left").with_columns(
         # a table that is written has no copies

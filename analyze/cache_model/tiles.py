@@ -1,4 +1,4 @@
-"""How a kernel traverses its operands: tiles of a matrix product, passes of a softmax, parts of a split sum."""
+"""How a kernel traverses its operands: tiles of a matrix product, parts of a split sum."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import NamedTuple
 _TILE = re.compile(r"_([1-9]\d{0,3})x([1-9]\d{0,3})_")
 _ACCUMULATOR_BYTES = 4
 _MOST_SPLITS = 4
-_BLOCKS = 2
-"""Blocks of a softmax that a multiprocessor holds: 1024 of its 2048 threads each."""
-_L1_BYTES = 256 << 10
 _FEW_ROWS = 4
 """Rows of tiles that a block has at least, if the result has them."""
 _MOST_ROWS = 6.5
@@ -96,14 +93,3 @@ def partial_bytes(product: Product, kernel: str, sms: int) -> int:
     # at least two copies, more while multiprocessors are idle
     splits = min(max(2, sms // tiles), _MOST_SPLITS)
     return product.batch * product.rows * product.columns * _ACCUMULATOR_BYTES * splits
-
-
-def softmax_waves(rows: int, sms: int) -> int:
-    """Waves of a softmax over ``rows``: a block takes a row, and the device holds ``_BLOCKS`` on each of ``sms``."""
-    return max(1, math.ceil(rows / (sms * _BLOCKS)))
-
-
-def softmax_passes(rows: int, row_bytes: int, sms: int) -> int:
-    """Reads of a row, for its maximum, sum and result; the L1 serves the last two if it holds the rows."""
-    blocks = min(_BLOCKS, math.ceil(rows / sms))
-    return 1 if blocks * row_bytes <= _L1_BYTES else 3

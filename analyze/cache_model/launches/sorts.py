@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ridgeline.analyze.cache_model.launches.launch import Helper, Launch, Rule, read, workspace, write
+from ridgeline.analyze.cache_model.launches.launch import Chunk, Helper, Launch, Rule, read, workspace, write
 from ridgeline.analyze.cache_model.operands import Tensor, Touch
 
 _TYPE = r"((?:\w+::)*(?:unsigned )?\w+(?:<\d+u?>)?)"
@@ -82,9 +82,9 @@ def _sort(launch: Launch) -> list[Touch] | None:
         return Helper([_buffer(0, pairs, writes=True)])
     if "sort_postprocess" in kernel:
         done, _ = _passes(launch) or (0, True)
-        return [_buffer(done, pairs), read(keys), *outputs]
+        return Chunk([_buffer(done, pairs), read(keys), *outputs])
     if "InPlace" in kernel:
-        return [*(touch._replace(write=False) for touch in outputs), *outputs]
+        return Helper([*(touch._replace(write=False) for touch in outputs), *outputs])
     touched = cub(launch, count, keys)
     writes_results = "OnesweepKernel" in kernel and "Onesweep" not in "".join(launch.kernels[launch.at + 1 :])
     if touched and writes_results and "sort_postprocess" not in launch.kernels[-1]:
@@ -100,7 +100,7 @@ def _top(launch: Launch) -> list[Touch] | None:
     if "computeBlockDigitCounts" in kernel:
         return Helper([read(values)])
     if "InPlace" in kernel:
-        return [*(touch._replace(write=False) for touch in outputs), *outputs]
+        return Helper([*(touch._replace(write=False) for touch in outputs), *outputs])
     return cub(launch, values.bytes // values.itemsize)
 
 

@@ -132,3 +132,28 @@ def test_kernels_keep_their_order_and_numbers() -> None:
 def test_no_kernels() -> None:
     empty = pl.DataFrame(schema={"kernel": pl.Int64})
     assert predict(empty, frame([]), L2).is_empty()
+
+
+def drawn(storage: int, size: int, drawn: int, *, writes: bool = False) -> Touch:
+    return Touch(storage, 0, size, size, writes, drawn=drawn)
+
+
+def test_rows_drawn_again_from_a_table_that_fits_cost_once() -> None:
+    assert moved([drawn(1, 10 * MIB, 100 * MIB)]) == [(10, 0)]
+
+
+def test_rows_drawn_again_cost_again_if_other_bytes_fill_the_cache_in_between() -> None:
+    """A row of 1 MiB is drawn again 1 MiB later in the mean, after 1000 MiB of the result."""
+    read_again, _ = moved([drawn(1, MIB, 10 * MIB), write(2, 10_000 * MIB)])[0]
+    # 9 of 10 draws repeat one, and the cache holds a row for 60 / 1000 of a mean gap: 9(1 - 60/1000) + 1 + small terms
+    assert read_again == pytest.approx(1 + 9 * 0.94, abs=0.1)
+
+
+def test_a_sum_into_a_table_that_does_not_fit_reads_and_writes_rows_again() -> None:
+    table = drawn(1, 100 * MIB, 1000 * MIB)
+    (read_again, written_again), _ = moved([table, table._replace(write=True)], [read(2, 600 * MIB)])
+    # A row is lost after g with 100(1 - exp(-g / 100)) = 60, so of draws with a gap of g = 91.6 MiB or more.
+    lost = 0.4 * (1000 - (91.6 + 100))
+    assert read_again == pytest.approx(100 + lost, rel=0.01)
+    # The rest of the table is written back by the next kernel.
+    assert written_again == pytest.approx(40 + lost, rel=0.1)

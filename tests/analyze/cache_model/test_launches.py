@@ -53,17 +53,6 @@ def test_in_place_reads_and_writes_but_a_copy_only_writes() -> None:
     assert sizes(touched("aten::copy_", [x, y], [x])[0]) == [(2, 2048, False), (1, 2048, True)]
 
 
-def test_an_embedding_reads_the_rows_it_gives() -> None:
-    found = touched("aten::embedding", [dense(1, 1000, 64), dense(2, 8, itemsize=8)], [dense(3, 8, 64)])[0]
-    assert sizes(found) == [(1, 1024, False), (2, 64, False), (3, 1024, True)]
-
-
-def test_index_copy_writes_the_rows_it_takes() -> None:
-    cache, rows = dense(1, 8, 1152, 128), dense(3, 8, 1, 128)
-    found = touched("aten::index_copy_", [cache, dense(2, 1, itemsize=8), rows], [cache])[0]
-    assert sizes(found) == [(2, 8, False), (3, 2048, False), (1, 2048, True)]
-
-
 def test_a_product_reads_its_left_operand_in_every_wave() -> None:
     left, right, result = touched(
         "aten::mm", [dense(1, 1152, 4096), dense(2, 4096, 12288)], [dense(3, 1152, 12288)], SQUARE
@@ -97,12 +86,6 @@ def test_damaged_sizes_of_a_product_or_its_tiles_end_no_load(kernel: str, rows: 
     found = touched("aten::mm", [dense(1, rows, 32), dense(2, 32, 64)], [dense(3, rows, 64)], kernel)[0]
     assert {touch.storage for touch in found if touch.storage > 0} <= {1, 2, 3}
     assert (2, 4096, False) in sizes(found)
-
-
-def test_a_softmax_reads_three_times_what_the_l1_does_not_hold() -> None:
-    wide, narrow = dense(1, 1152, 126464), dense(1, 128, 126464)
-    assert [t.passes for t in touched("aten::_softmax", [wide], [wide._replace(storage=2)])[0]] == [3, 3]
-    assert [t.passes for t in touched("aten::_softmax", [narrow], [narrow._replace(storage=2)])[0]] == [1, 1]
 
 
 def test_a_generated_kernel_writes_its_last_argument() -> None:

@@ -43,9 +43,8 @@ def predicted(sequence: list[list[Touch]], l2_bytes: int = L2) -> pl.DataFrame:
 def touched(kernel: list[Touch], *, write: bool) -> int:
     """Bytes as often as they are touched, at most: in each wave and pass of the kernel, unless cut into parts."""
     waves = max((touch.waves for touch in kernel), default=0) or 1
-    passes = max((touch.passes for touch in kernel), default=1)
     chosen = [touch for touch in kernel if touch.write == write]
-    return sum(touch.bytes * (waves if touch.parts else 1) * (1 if write else passes) for touch in chosen)
+    return sum(touch.bytes * (waves if touch.parts else 1) * (1 if write else touch.passes) for touch in chosen)
 
 
 def total(sequence: list[list[Touch]], *, write: bool) -> int:
