@@ -128,11 +128,12 @@ def _loss_backward(launch: Launch) -> list[Touch] | None:
     return [*map(read, (loss, classes, *others)), picked._replace(write=False), picked]
 
 
-RULES: dict[str, Rule] = (
-    dict.fromkeys(("embedding", "index_select", "gather", "index", "take", "take_along_dim"), _lookup)
-    | dict.fromkeys(("index_copy", "index_put", "_index_put_impl", "index_add", "index_reduce"), _scatter)
-    | dict.fromkeys(("scatter", "scatter_add", "scatter_reduce"), _scatter)
-    | dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _bag)
-    | dict.fromkeys(("nll_loss_forward", "nll_loss2d_forward"), _loss)
-    | dict.fromkeys(("nll_loss_backward", "nll_loss2d_backward"), _loss_backward)
+_RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
+    (_lookup, ("embedding", "index_select", "gather", "index", "take", "take_along_dim")),
+    (_scatter, ("index_copy", "index_put", "_index_put_impl", "index_add", "index_reduce")),
+    (_scatter, ("scatter", "scatter_add", "scatter_reduce")),
+    (_bag, ("_embedding_bag", "_embedding_bag_forward_only")),
+    (_loss, ("nll_loss_forward", "nll_loss2d_forward")),
+    (_loss_backward, ("nll_loss_backward", "nll_loss2d_backward")),
 )
+RULES: dict[str, Rule] = {name: rule for rule, names in _RULES for name in names}

@@ -113,6 +113,5 @@ def _unique(launch: Launch) -> list[Touch] | None:
     return cub(launch, launch.call.inputs[0].bytes // launch.call.inputs[0].itemsize) if launch.call.inputs else None
 
 
-RULES: dict[str, Rule] = {"sort": _sort, "topk": _top, "randperm": _permutation} | dict.fromkeys(
-    ("_unique2", "unique_consecutive", "unique_dim"), _unique
-)
+RULES: dict[str, Rule] = {"sort": _sort, "topk": _top, "randperm": _permutation}
+RULES |= dict.fromkeys(("_unique2", "unique_consecutive", "unique_dim"), _unique)
