@@ -147,7 +147,7 @@ def analyze(
     If a run fails, the warehouse keeps its previous rows and the other runs are still loaded. Raises
     ``WarehouseError`` if the warehouse cannot be opened, :class:`TraceError` if there is no such twin or
     capture, :class:`AnalyzeError` if ``hta`` is asked for and not installed, and :class:`StepPatternError` for a
-    ``step`` that cannot be used.
+    ``step`` that cannot be used, and ``RulesError`` if rules from outside cannot.
     """
     if step is not None:
         step_pattern(step)

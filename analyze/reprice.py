@@ -37,8 +37,9 @@ from ridgeline.analyze.cache_model.sequences import Kernels
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
+from ridgeline.analyze.pricing.outside import outside
 from ridgeline.analyze.pricing.pricer import Pricer
-from ridgeline.analyze.pricing.stored_prices import RECORDED, WARNS, Record, price_records, warnings
+from ridgeline.analyze.pricing.stored_prices import RECORDED, WARNS, Record, price_records, unloaded, warnings
 from ridgeline.analyze.reading.arrays import Interned
 from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.run import composite
@@ -55,7 +56,7 @@ from ridgeline.warehouse.rollups import refresh
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "collective",
-    "message_bytes", "ranks", "link_bytes", "rules_version",
+    "message_bytes", "ranks", "link_bytes", "outside_rules", "rules_version",
 )  # fmt: skip
 """The columns of ``signatures`` that rules decide; a change of the last alone is no change of a price."""
 _DECIDED = ("family", "unit", "precision")
@@ -81,8 +82,10 @@ class Repriced:
 def reprice(warehouse: Path) -> Repriced:
     """Apply the current rules to everything in the warehouse, in one transaction.
 
-    Raises :class:`WarehouseError` if there is no warehouse or it cannot be opened.
+    Raises :class:`WarehouseError` if there is no warehouse or it cannot be opened, and ``RulesError`` if rules from
+    outside cannot be used.
     """
+    outside()
     if not warehouse.exists():
         raise WarehouseError(f"{warehouse}: no such warehouse: make one with `ridgeline analyze PATH -w {warehouse}`")
     with connect(warehouse) as connection, transaction(connection), Pricer() as pricer:
@@ -143,6 +146,7 @@ def _reprice_signatures(
     stored = _frame(connection, "SELECT * FROM signatures ORDER BY signature_id").to_dicts()
     records, messages = price_records({row["signature_id"]: _signature(row) for row in stored}, pricer)
     result = Repriced(signatures=len(stored), warnings=warnings(records, messages))
+    result.warnings += [f"these had {line}" for line in unloaded(stored)]
     updates = []
     for i, (old, new) in enumerate(zip(stored, records, strict=True)):
         # a negative version marks a price that PyTorch did not give: keep the price that it gave by the same rules

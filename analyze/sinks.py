@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ridgeline.analyze.pricing.outside import Outside, outside, source
 from ridgeline.analyze.resources.limits import Limits
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class WarehouseSink:
     def __enter__(self) -> WarehouseSink:
         from ridgeline.warehouse import connect
 
+        rules = outside()  # before a file is made: an error of theirs is none of a run
         self.connection = connect(self._path)  # waits for the lock of another process
         # after that, since it needs polars, which another thread imports meanwhile
         from ridgeline.warehouse.load import Batch
@@ -56,6 +58,8 @@ class WarehouseSink:
             self.__exit__()
             raise
         self.stored = {run_id: Stored(*run) for run_id, *run in rows}
+        for run_id in self._repriced_by(rules):
+            self.stored[run_id] = self.stored[run_id]._replace(rules_version=0)
         self._is_kept = bool(rows)
         return self
 
@@ -66,6 +70,19 @@ class WarehouseSink:
             Path(f"{self._path}.wal").unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)
         self.connection.close()
+
+    def _repriced_by(self, rules: Outside) -> list[str]:
+        """The ids of stored runs with an operator that the rules from outside did not yet price."""
+        if not rules.sources:
+            return []
+        stored = self.connection.execute("SELECT DISTINCT operator, outside_rules FROM signatures").fetchall()
+        changed = [operator for operator, by in stored if source(operator) not in (None, by)]
+        rows = self.connection.execute(
+            "SELECT DISTINCT run_id FROM kernel_classes JOIN signatures USING (signature_id)"
+            " WHERE list_contains(?, operator)",
+            [changed],
+        ).fetchall()
+        return [run_id for (run_id,) in rows]
 
     @property
     def is_full(self) -> bool:
@@ -121,6 +138,7 @@ class LakeSink:
     def __enter__(self) -> LakeSink:
         from ridgeline.warehouse import connect
 
+        outside()
         self.connection = self._passed or connect(":memory:")
         self.connection.execute(f"SET memory_limit = '{self._limits.database_bytes} B'")
         return self

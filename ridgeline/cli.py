@@ -92,6 +92,7 @@ def ceilings(out: Path) -> None:
         options.TWIN,
         options.CAPTURE,
         options.STEP,
+        options.RULES,
         options.HTA,
         options.SALVAGE,
     ]
@@ -161,14 +162,14 @@ def _check_not_both(warehouse: Path | None, lake: str | None) -> None:
         fail("expected either -w FILE or --lake DIR, found both", 2)
 
 
-@app.command(params=[options.WAREHOUSE])
+@app.command(params=[options.WAREHOUSE, options.RULES])
 def reprice(warehouse: Path) -> None:
     """Apply the current pricing rules to stored runs.
 
     All runs are repriced or none, without their traces. Runs that need their traces again are
-    named: analyze those again.
+    named: analyze those again. With --rules, rules of your own come before Ridgeline's.
 
-    Example: ridgeline reprice -w ridgeline.duckdb
+    Example: ridgeline reprice -w ridgeline.duckdb --rules my_rules.py
     """
     from ridgeline.analyze.reprice import reprice as apply_rules
 

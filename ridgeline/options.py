@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,22 @@ STEP = Option(
 )
 HTA = Option(["--hta"], is_flag=True, help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")
 SALVAGE = Option(["--salvage"], is_flag=True, help="Load the events before the break of a truncated or damaged trace.")
+
+
+def _applied(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
+    """Name the file to this process and its children."""
+    if file:
+        os.environ["RIDGELINE_RULES"] = str(file.absolute())
+
+
+RULES = Option(
+    ["--rules"],
+    type=Path,
+    callback=_applied,
+    expose_value=False,
+    help="A Python file of pricing rules, as RIDGELINE_RULES names one.",
+    metavar="FILE",
+)
 
 # sql
 

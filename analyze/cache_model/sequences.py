@@ -106,7 +106,9 @@ def sequence_id(kernels: Kernels, rows: Int64, *versions: int) -> str:
     """An id of everything that decides a sequence's bytes: its kernels, their calls and signatures, and the device."""
     part = kernels.rows[rows]
     _, calls = np.unique(part["operator"].to_numpy(), return_inverse=True)
-    signatures = [kernels.prices.get(code, {}).get("signature_id") for code in part["signature"].to_list()]
+    prices = [kernels.prices.get(code, {}) for code in part["signature"].to_list()]
+    # a rule from outside prices a signature otherwise
+    signatures = [[price.get("signature_id"), price.get("outside_rules")] for price in prices]
     names = (kernels.names[name] for name in part["name"].to_list())
     device = kernels.devices[part["device"][0]]
     hashed = [versions, device, *zip(names, signatures, part["category"].to_list(), calls.tolist(), strict=True)]

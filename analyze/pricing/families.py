@@ -1,4 +1,4 @@
-"""The family of an operator or kernel, from ``families.toml``."""
+"""The family of an operator or kernel, from ``families.toml`` and from rules from outside."""
 
 from __future__ import annotations
 
@@ -8,20 +8,38 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ridgeline.analyze.pricing.outside import Outside, named, outside
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NOISE = re.compile(r"^void |\(anonymous(?: namespace)?\)(?:::)?")
+_ARGUMENTS = re.compile(r"[<(].*", re.DOTALL)
+_PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm"})
+
 
 class _Tables(NamedTuple):
+    """Families by operator and by words: of layouts, of what a kernel does, of what it is made of."""
+
     layouts: re.Pattern[str]
     """Kernels that change a layout, whatever operator launches them."""
     operators: dict[str, str]
-    kernels: list[tuple[re.Pattern[str], str]]
+    specific: list[tuple[re.Pattern[str], str]]
+    generic: list[tuple[re.Pattern[str], str]]
 
 
 @cache
 def _tables() -> _Tables:
     data = tomllib.loads(Path(__file__).with_name("families.toml").read_text())
-    operators = {name: family for family, names in data["operators"].items() for name in names}
-    kernels = [(re.compile(row["pattern"]), row["family"]) for row in data["kernels"]]
-    return _Tables(re.compile(data["layouts"]), operators, kernels)
+    operators = {
+        name: family for table in ("operators", "engines") for family, names in data[table].items() for name in names
+    }
+    rows = [(row.get("generic", False), _phrases(row["words"]), row["family"]) for row in data["kernels"]]
+    specific, generic = ([(p, f) for generic, p, f in rows if generic == kind] for kind in (False, True))
+    return _Tables(_phrases(data["layouts"]), operators, specific, generic)
+
+
+def _phrases(phrases: list[str]) -> re.Pattern[str]:
+    """The pattern of any of the words, or sequences of words, in the text that :func:`words` returns."""
+    return re.compile(rf"(?<![^ ])(?:{'|'.join(map(re.escape, phrases))}) ")
 
 
 @cache
@@ -31,29 +49,66 @@ def base_name(operator: str) -> str:
     return name.rstrip("_") or name
 
 
-@cache
+def words(name: str) -> str:
+    """The words of a name in lower case, between a mark of its beginning and a space.
+
+    >>> words("flashinfer::norm::FusedAddRMSNormKernel")
+    '^ flashinfer norm fused add rms norm kernel '
+    """
+    return " ".join(["^", *_WORD.findall(name), ""]).lower()
+
+
 def family(operator: str | None, kernel: str, category: str) -> str:
-    """The family of a device activity by its operator, else by its category or the kernel's name.
+    """The family of a device activity by its operator, else by its category, the kernel's words or the operator's.
 
     A kernel that changes the layout of an operator's tensors moves data: it is a copy.
 
     >>> family("aten::add.Tensor", "void elementwise_kernel", "kernel")
     'pointwise'
+    >>> family(None, "void flashinfer::norm::RMSNormKernel<8u, __nv_bfloat16>", "kernel")
+    'normalization'
     >>> family(None, "Memset (Device)", "memset")
     'memset'
     """
-    layouts, operators, kernels = _tables()
-    if layouts.search(kernel):
+    return _family(outside(), operator, kernel, category)
+
+
+@cache
+def _family(rules: Outside, operator: str | None, kernel: str, category: str) -> str:
+    tables = _tables()
+    kernel = _NOISE.sub("", kernel)
+    name = _ARGUMENTS.sub("", kernel)
+    if tables.layouts.search(words(name)):
         return "copy"
     if operator is not None:
+        if found := rules.families.get(named(operator)):
+            return found
         if operator.startswith("triton_"):
-            # Inductor names a template's kernel by the template; its other kernels are fused from several operators.
-            words = set(operator.split("_")) if operator.startswith("triton_tem_") else set()
-            if words & {"mm", "addmm", "bmm", "baddbmm"}:
-                return "matmul"
-            return "attention" if words & {"attention", "flex"} else "fused"
-        if by_operator := operators.get(base_name(operator)):
-            return by_operator
+            return _generated(operator)
+        if found := tables.operators.get(operator.partition(".")[0]) or tables.operators.get(base_name(operator)):
+            return found
     if category in ("memcpy", "memset"):
         return category
-    return next((family for pattern, family in kernels if pattern.search(kernel)), "other")
+    if found := rules.families.get(name):
+        return found
+    return _generated(name) if name.startswith("triton_") else _by_words(operator, name, kernel)
+
+
+def _by_words(operator: str | None, name: str, kernel: str) -> str:
+    """The family by the words of a kernel's name, of its arguments, and of an operator outside PyTorch."""
+    # PyTorch's operators are listed; the name of another may say more than what its kernel is made of
+    own = "" if operator is None or operator.startswith("aten::") else operator
+    specific, generic = _tables()[2:]
+    for text, rows in ((name, specific), (kernel, specific), (own, specific), (kernel, generic)):
+        text = words(text)
+        if found := next((family for pattern, family in rows if pattern.search(text)), None):
+            return found
+    return "other"
+
+
+def _generated(name: str) -> str:
+    """Inductor names a template's kernel by the template; its other kernels are fused from several operators."""
+    of_template = set(name.split("_")) if name.startswith("triton_tem_") else set()
+    if of_template & _PRODUCTS:
+        return "matmul"
+    return "attention" if of_template & {"attention", "flex"} else "fused"

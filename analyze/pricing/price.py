@@ -64,23 +64,25 @@ def price(call: Call, ask: Ask = ask_pytorch) -> Price:
     have: PyTorch neither answered nor refused.
     """
     try:
-        answer = _by_rule(call, ask)
+        # in doubles, in which a rule from outside may not return its numbers
+        answer = (_by_rule(call, ask) or from_inputs(call)).in_doubles()
     except (MemoryError, Unanswered):
         raise
     except Exception:  # a signature is foreign text, and its operands may not fit the rule or PyTorch
-        answer = None
-    return with_message(call, answer or from_inputs(call))
+        answer = from_inputs(call)
+    return with_message(call, answer)
 
 
 def _by_rule(call: Call, ask: Ask) -> Price | None:
     if 0 in [t.item_bytes for t in call.tensors]:
         return None
-    if call.operator.startswith("triton_"):
+    rule = find_engine(call.operator)
+    if rule is None and call.operator.startswith("triton_"):
         if (moved := triton.bytes_moved(call)) is None:
             return None
         confidence = "high" if triton.certain(call) else "low"
         return Price(triton.flops(call), *moved, call.precision, False, "rule", confidence)
-    if rule := find_engine(call.operator):
+    if rule:
         arguments, read, written = fit(rule, call)
         # the precision of the first floating-point tensor that the operator reads
         inputs = [v for v, name in zip(call.inputs, rule.arguments.split(), strict=False) if not name.startswith("=")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import duckdb
 
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.families import family
+from ridgeline.analyze.pricing.outside import source
 from ridgeline.analyze.pricing.pricer import MISSING, UNASKED, Pricer
 from ridgeline.analyze.pricing.signature import signature_id
 from ridgeline.analyze.reading.columns import Signature
@@ -43,18 +45,34 @@ def price_signatures(
     pricer: Pricer,
     priced: Iterable[Record] = (),
 ) -> Priced:
-    """Records of ``signatures``: from this run's ``priced`` ones, else from the warehouse, else from the pricer."""
+    """Records of ``signatures``: from this run's ``priced`` ones, else from the warehouse, else from the pricer.
+
+    A stored price by a rule from outside holds until the rule's text changes, or other rules are applied; where no rule
+    for its operator is loaded it stays, with a warning.
+    """
     ids = [signature_id(signature) for signature in signatures]
     earlier = {record["signature_id"]: record for record in priced}
     query = "SELECT * FROM signatures WHERE list_contains(?, signature_id) AND abs(rules_version) = ?"
     cursor = connection.execute(query, [ids, RULES_VERSION])
     columns = [column[0] for column in cursor.description or []]
     rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-    records = {row["signature_id"]: row for row in rows} | earlier
+    current = [row for row in rows if source(row["operator"]) in (None, row["outside_rules"])]
+    records = {row["signature_id"]: row for row in current} | earlier
     missing = {i: s for i, s in zip(ids, signatures, strict=True) if i not in records}
     new, ends = price_records(missing, pricer) if missing else ([], {})
     records.update((record["signature_id"], record) for record in new)
-    return Priced([records[i] for i in ids], new, warnings((records[i] for i in ids if i not in earlier), ends))
+    used = [records[i] for i in ids if i not in earlier]
+    return Priced([records[i] for i in ids], new, warnings(used, ends) + unloaded(used))
+
+
+def unloaded(records: Iterable[Record]) -> list[str]:
+    """A line for each source of rules from outside that priced some of the records and is not loaded."""
+    sources = [record["outside_rules"] for record in records if not source(record["operator"])]
+    return [
+        f"{count:,} signature{'s' * (count > 1)} priced by rules from outside that are not loaded ({name}): --rules"
+        " FILE loads them, `ridgeline reprice` without them returns to Ridgeline's own"
+        for name, count in Counter(filter(None, sources)).items()
+    ]
 
 
 def warnings(records: Iterable[Record], ends: dict[str, str]) -> list[str]:
@@ -95,6 +113,7 @@ def price_records(missing: dict[str, Signature], pricer: Pricer) -> tuple[list[R
             **dict(zip(RECORDED, texts, strict=True)),
             **answer.price._asdict(),
             "rules_version": -RULES_VERSION if answer.cut_short else RULES_VERSION,
+            "outside_rules": source(signature[0]),
         }
         records.append(record)
     return records, ends

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,8 +63,9 @@ def no_tensor_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def other_families(monkeypatch: pytest.MonkeyPatch) -> None:
     from ridgeline.analyze.pricing import families
 
-    monkeypatch.setattr(families, "_tables", lambda: (re.compile("(?!)"), {"mm": "other"}, []))
-    families.family.cache_clear()
+    tables = families._tables()._replace(operators={"mm": "other"}, specific=[], generic=[])
+    monkeypatch.setattr(families, "_tables", lambda: tables)
+    families._family.cache_clear()
 
 
 def unknown_engines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 def fresh_families() -> None:
     from ridgeline.analyze.pricing import families
 
-    families.family.cache_clear()
+    families._family.cache_clear()
 
 
 def filled_by(doctor: Doctor, warehouse: Path, traces: list[Path], version: int = RULES_VERSION - 1) -> None:
@@ -97,7 +97,7 @@ def filled_by(doctor: Doctor, warehouse: Path, traces: list[Path], version: int 
             patch.setattr(f"ridgeline.analyze.{module}.RULES_VERSION", version)
         doctor(patch)
         assert {outcome for _, outcome in load(warehouse, *traces)} == {"loaded"}
-    families.family.cache_clear()
+    families._family.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,8 @@ CREATE TABLE signatures (
   method VARCHAR NOT NULL,
   confidence VARCHAR NOT NULL,
   rules_version INTEGER NOT NULL,
-  collective VARCHAR, message_bytes DOUBLE, ranks BIGINT, link_bytes DOUBLE
+  collective VARCHAR, message_bytes DOUBLE, ranks BIGINT, link_bytes DOUBLE,
+  outside_rules VARCHAR
 );
 
 CREATE TABLE operators (

@@ -7,6 +7,7 @@ integer arithmetic and data movement are 0.
 from __future__ import annotations
 
 from ridgeline.analyze.pricing.families import base_name
+from ridgeline.analyze.pricing.outside import named, outside
 from ridgeline.analyze.pricing.rules import (
     attention,
     collective,
@@ -38,9 +39,13 @@ ENGINE_RULES: dict[str, EngineRule] = {
 
 def find(operator: str) -> Rule | None:
     """The rule for an operator of ``aten``, by its name without overload and trailing underscore."""
-    return RULES.get(base_name(operator)) if operator.startswith("aten::") else None
+    if not operator.startswith("aten::"):
+        return None
+    rule = outside().rules.get(named(operator))
+    return rule if isinstance(rule, Rule) else RULES.get(base_name(operator))
 
 
 def find_engine(operator: str) -> EngineRule | None:
     """The rule for an operator that PyTorch does not know, by its name without overload."""
-    return ENGINE_RULES.get(operator.partition(".")[0])
+    rule = outside().rules.get(named(operator))
+    return rule if isinstance(rule, EngineRule) else ENGINE_RULES.get(operator.partition(".")[0])
