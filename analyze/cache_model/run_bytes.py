@@ -22,7 +22,8 @@ from ridgeline.analyze.attribution.spans import Int64
 from ridgeline.analyze.cache_model import VERSION
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess, recorded
-from ridgeline.analyze.cache_model.launches import addresses, operands
+from ridgeline.analyze.cache_model.launches import addresses
+from ridgeline.analyze.cache_model.launches import touched as touches_of
 from ridgeline.analyze.cache_model.launches.launch import Call, Node
 from ridgeline.analyze.cache_model.predict import predict
 from ridgeline.analyze.cache_model.sequences import Device, Kernels, equal_sequences, sequence_id
@@ -186,7 +187,7 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
     left_out = 0
     for device, properties in kernels.devices.items():
         mine = rows.filter(pl.col("device") == device)
-        touched = operands(mine, known, properties.multiprocessors)
+        touched, undivided = touches_of(mine, known, properties.multiprocessors)
         # Keep the steps with the smallest operands, MOST_BYTES together at most.
         spans = touched.group_by("kernel").agg(pl.col("span").cast(pl.Float64).sum())
         by_step = mine.join(spans, on="kernel", how="left").group_by("step").agg(pl.col("span").sum())
@@ -196,6 +197,7 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
         left_out += len(mine) - len(kept) + int(predicted["dram_read_bytes"].is_nan().sum())
         # A memset touches something if the trace or a rule says what it fills.
         works = ~kept["name"].str.starts_with("Memset") | kept["kernel"].is_in(touched["kernel"].implode())
+        works &= ~kept["kernel"].is_in(list(undivided))
         predicted = predicted.filter(kept["call"].is_in(list(known)).fill_null(False) & works)
         values[:, predicted["kernel"].to_numpy()] = predicted.select("dram_read_bytes", "dram_write_bytes").to_numpy().T
     return left_out

@@ -118,8 +118,8 @@ class Columns(msgspec.Struct):
     has_kernel_names: bool = False
     """True if a launch names its kernel, as on ROCm."""
     optional: set[str] = msgspec.field(default_factory=set)
-    """The optional columns of ``device``. Codes of names: ``annotation``, of the node of a graph, and ``collective``, what
-    a kernel's arguments say of its collective. ``list_blocks``, the blocks of a kernel that works on lists."""
+    """The optional columns of ``device``. Codes of names: ``annotation``, of the node of a graph, and ``collective``,
+    what a kernel's arguments say of its collective. ``list_blocks``, the blocks of a kernel that works on lists."""
     names: Interned = msgspec.field(default_factory=Interned)
     threads: Interned = msgspec.field(default_factory=Interned)
     signatures: Interned = msgspec.field(default_factory=Interned)

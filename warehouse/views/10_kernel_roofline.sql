@@ -152,6 +152,17 @@ priced AS (
   LEFT JOIN steps t ON t.run_id = k.run_id AND t.step_id = k.step_id
   LEFT JOIN kernel_counters m ON m.run_id = k.run_id AND m.kernel_id = k.kernel_id
 ),
+-- The kernel's own duration refutes a model that needs over 5 % more time: smaller compulsory bytes are better then.
+possible AS (
+  SELECT
+    p.*,
+    CASE
+      WHEN p.cache_model_bytes > p.compulsory_bytes AND p.cache_model_bytes > 1.05 * p.dram_bytes_per_s * p.duration_ns / 1000000000
+        THEN NULL
+      ELSE p.cache_model_bytes
+    END AS possible_model_bytes
+  FROM priced p
+),
 best AS (
   SELECT
     p.*,
@@ -159,15 +170,15 @@ best AS (
     CASE
       WHEN p.algorithm_flops IS NOT NULL THEN 'algorithm' WHEN p.counter_flops IS NOT NULL THEN 'counter' ELSE 'none'
     END AS flops_source,
-    COALESCE(p.counter_dram_bytes, p.trace_bytes, p.cache_model_bytes, p.compulsory_bytes) AS dram_bytes,
+    COALESCE(p.counter_dram_bytes, p.trace_bytes, p.possible_model_bytes, p.compulsory_bytes) AS dram_bytes,
     CASE
       WHEN p.counter_dram_bytes IS NOT NULL THEN 'counter'
       WHEN p.trace_bytes IS NOT NULL THEN 'trace'
-      WHEN p.cache_model_bytes IS NOT NULL THEN 'cache_model'
+      WHEN p.possible_model_bytes IS NOT NULL THEN 'cache_model'
       WHEN p.compulsory_bytes IS NOT NULL THEN 'compulsory'
       ELSE 'none'
     END AS dram_bytes_source
-  FROM priced p
+  FROM possible p
 ),
 placed AS (
   SELECT

@@ -7,6 +7,7 @@ call and writes all outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import polars as pl
 
@@ -30,6 +31,7 @@ from ridgeline.analyze.cache_model.launches.launch import (
     Helper,
     Launch,
     Rule,
+    Whole,
     read,
     same,
     write,
@@ -63,8 +65,22 @@ _MOST_LAUNCHES = 4096
 """Launches of a call beyond which its rule sees each launch alone: rules look at all launches for each of them."""
 
 
+class Touched(NamedTuple):
+    """What the kernels of calls touch."""
+
+    operands: pl.DataFrame
+    """As :func:`ridgeline.analyze.cache_model.predict.predict` takes them."""
+    undivided: set[int]
+    """Kernels that touch an unknown part of their operands: no rule tells them from others of their call."""
+
+
 def operands(kernels: pl.DataFrame, calls: Mapping[int, Call], sms: int = 132) -> pl.DataFrame:
-    """The operands of all kernels, as :func:`ridgeline.analyze.cache_model.predict.predict` takes them.
+    """The operands of all kernels; see :func:`touched`."""
+    return touched(kernels, calls, sms).operands
+
+
+def touched(kernels: pl.DataFrame, calls: Mapping[int, Call], sms: int) -> Touched:
+    """What all kernels touch.
 
     ``kernels`` has ``kernel``, ``name`` and ``call``, the key of its operator's call in ``calls`` or null, in the order
     of the launches. ``sms`` is the number of multiprocessors, which decides the size of a wave of tiles.
@@ -72,6 +88,7 @@ def operands(kernels: pl.DataFrame, calls: Mapping[int, Call], sms: int = 132) -
     # Kernels of one name and number in calls of one form touch the same pieces of their places.
     templates: dict[tuple[int, tuple[str, ...]], int] = {}
     pieces: list[list[Touch]] = []
+    undivided: set[int] = set()
     places: list[Place] = []
     numbers: list[int] = []
     used: list[int] = []
@@ -83,11 +100,14 @@ def operands(kernels: pl.DataFrame, calls: Mapping[int, Call], sms: int = 132) -
         if (first := templates.get(key)) is None:
             first = templates[key] = len(pieces)
             pieces += [touches(launch) for launch in launches(call, key[1], sms)]
+            whole = {at for at in range(first, len(pieces)) if isinstance(pieces[at], Whole)}
+            undivided |= whole if len(whole) > 1 else set()
         numbers += launched
         used += range(first, first + len(launched))
         starts += [len(places)] * len(launched)
         places += call.places
-    return repeated(numbers, used, pieces, starts, places)
+    unknown = {number for number, template in zip(numbers, used, strict=True) if template in undivided}
+    return Touched(repeated(numbers, used, pieces, starts, places), unknown)
 
 
 def launches(call: Call, names: tuple[str, ...], sms: int) -> list[Launch]:
@@ -116,13 +136,16 @@ def addresses(operator: str) -> bool:
 
 
 def _default(launch: Launch) -> list[Touch]:
-    """Every input is read and every output written; an operand that is only overwritten is not read."""
+    """Every input is read and every output written; an operand that is only overwritten is not read.
+
+    A kernel that combines partial results only writes the outputs.
+    """
     call, name = launch.call, base_name(launch.call.operator)
     if combines_parts(launch.kernel):
         return [*map(write, call.outputs)]
     replaced = call.outputs if name in _OVERWRITES or call.operator.endswith("out") else ()
     whole = [read(i) for i in call.inputs if not any(same(i, o) for o in replaced)]
-    return [*whole, *map(write, call.outputs)]
+    return Whole([*whole, *map(write, call.outputs)])
 
 
 def _part(launch: Launch, whole: list[Touch]) -> list[Touch]:

@@ -91,6 +91,13 @@ class Chunk(list[Touch]):
     """
 
 
+class Whole(list[Touch]):
+    """The touches of a launch that no rule knows: all operands of the call.
+
+    Of several such launches of a call each touches a part, and which one is unknown.
+    """
+
+
 Rule = Callable[[Launch], list[Touch] | None]
 """Returns what a launch touches, as a :class:`Helper` or a :class:`Chunk` where it carries its own bytes; None if the
 rule does not know the launch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from ridgeline.analyze.cache_model import launches
 from ridgeline.analyze.cache_model.launches import operands
 from ridgeline.analyze.cache_model.launches.launch import PARTIAL_SUMS, Node, call_of
 from ridgeline.analyze.cache_model.operands import Tensor, Touch, view
@@ -159,3 +160,13 @@ def test_other_kernels_launched_twice_touch_all_each_time() -> None:
     assert [sizes(touches) for touches in touched("aten::exp", [short], [], ELEMENTWISE, ELEMENTWISE)] == [
         [(2, 1 << 30, False)]
     ] * 2
+
+
+@pytest.mark.parametrize(
+    ("names", "undivided"),
+    [(["first", "second"], {0, 1}), (["first"], set()), (["Memset (Device)", "first"], set())],
+)
+def test_kernels_that_no_rule_tells_apart_touch_an_unknown_part(names: list[str], undivided: set[int]) -> None:
+    frame = pl.DataFrame({"kernel": range(len(names)), "name": names, "call": [1] * len(names)})
+    call = call_of(Node("mine::op", [dense(1, 64)], [dense(2, 64)]))
+    assert launches.touched(frame, {1: call}, 132).undivided == undivided

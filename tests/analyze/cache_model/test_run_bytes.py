@@ -30,18 +30,18 @@ def steps(count: int, calls: int, *, labelled: bool = True, rows: int = ROWS, **
     """Steps of pointwise operators, each on two tensors of their own unless an execution trace says otherwise."""
     events, number = [], 0
     for step in range(count):
-        start = 1000.0 * step
+        start = 10_000.0 * step
         if labelled:
-            events.append(kineto.annotation(f"phase=decode step={step} kind=decode", start, 900.0))
+            events.append(kineto.annotation(f"phase=decode step={step} kind=decode", start, 9000.0))
         for call in range(calls):
             number += 1
-            at = start + 10.0 * call
+            at = start + 100.0 * call
             one = kineto.operator(
                 "aten::add.Tensor", at, 5.0, number, [[rows, COLUMNS]] * 2 + [[]], [BF16, BF16, "Scalar"]
             )
             one["args"] |= {"Record function id": 100 + number, **args}
             launch = kineto.launch(at + 1, number)
-            events += [one, launch, kineto.kernel(KERNEL, at + 3, 5.0, number, **{"External id": number})]
+            events += [one, launch, kineto.kernel(KERNEL, at + 3, 50.0, number, **{"External id": number})]
     return events
 
 
@@ -236,7 +236,7 @@ def test_devices_of_a_kind_share_what_is_equal(tmp_path: Path, warehouse: Path) 
     count = dram_bytes.FEWEST_KERNELS
     events = steps(2, count)
     for event in events:
-        if event["cat"] == "kernel" and event["ts"] >= 1000:
+        if event["cat"] == "kernel" and event["ts"] >= 10_000:
             event["args"]["device"] = 1
     properties = kineto.HEADER["deviceProperties"]
     header = {**kineto.HEADER, "deviceProperties": [*properties, {**properties[0], "id": 1}]}

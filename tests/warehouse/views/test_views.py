@@ -211,6 +211,21 @@ def test_bytes_are_of_the_best_source_that_a_kernel_has(run: duckdb.DuckDBPyConn
     assert found == [(10, "counter"), (20, "trace"), (35, "cache_model"), (40, "compulsory"), (None, "none")]
 
 
+def test_a_model_that_needs_more_time_than_the_kernel_took_is_not_shown(run: duckdb.DuckDBPyConnection) -> None:
+    """At 1 TB/s 10 us move 10 MB: 10.5 MB are possible, a byte more is not, unless the operands alone are more."""
+    for kernel_id, operands in enumerate((5e6, 5e6, 2e7)):
+        modelled = 10_500_000 + (kernel_id > 0)
+        kernel(run, kernel_id, 10_000, bytes=operands, cache_read_bytes=modelled, cache_write_bytes=0)
+    found = run.execute(
+        "SELECT dram_bytes, dram_bytes_source, cache_model_bytes FROM kernel_roofline ORDER BY kernel_id"
+    ).fetchall()
+    assert found == [
+        (10_500_000, "cache_model", 10_500_000),
+        (5e6, "compulsory", 10_500_001),
+        (10_500_001, "cache_model", 10_500_001),
+    ]
+
+
 @pytest.mark.parametrize(
     ("module", "all_layers"),
     [
