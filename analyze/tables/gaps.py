@@ -1,43 +1,46 @@
-"""Rows of the table ``gaps``: every idle interval of a device, its one cause, and the parts of its duration.
+"""Rows of the table ``gaps``: every idle interval of a device, cut where its cause changes.
 
 A gap is a maximal interval without an activity on any stream of a device, between the device's first activity and its
-last. Its *call* is the launch of the first activity after it. The gap begins at g and ends at s.
+last. Its *call* is the launch of the first activity after it. The gap begins at g and ends at s. It has a row for each
+stretch of time with one cause; the rows of a gap name the same activities before and after, follow each other without
+a break and sum to the gap to the nanosecond.
 
-The cause is the first of these that holds:
+The causes, in order of time, by what the launching thread did:
 
-``replay``
-    The activities on both sides belong to one graph launch: the gap lies between nodes of the graph.
 ``synchronisation``
-    The call began after g, and at g its thread was inside a call that waits for the device (:data:`WAITING`, or a copy
-    to pageable memory). The host lost its lead over the device.
+    Before the call began, the thread was inside a call that waits for the device (:data:`WAITING`, or a copy to
+    pageable memory). The host lost its lead over the device.
 ``host_late``
-    The call began after g for any other reason: Python, dispatch, another thread's turn.
+    Before the call began, the thread did anything else: Python, dispatch, another thread's turn.
 ``launch_latency``
-    The call began at or before g and had not returned by then. Or the activity started at most
-    :data:`LAUNCH_LATENCY_NS` after both its call and the end of the previous work on its own stream.
+    The call ran. Or it had returned in the gap, and the activity started within :data:`STALLED_NS`. Or it had returned
+    before the gap, and the activity started at most :data:`LAUNCH_LATENCY_NS` after both the call and the end of the
+    previous work on its own stream.
 ``dependency``
-    The activity was launched in time and its own stream was done before g: it waited for another stream's work.
+    The call had returned before the gap, and the activity's own stream was done before g: it waited for another
+    stream's work.
 ``unknown``
-    No launch is recorded. Or the activity was launched in time, the trace shows no work that it waited for, and it
-    still started late: an event of another process, a host callback, a stalled queue. Or it was launched late, but
-    most of the gap, and more than :data:`STALLED_NS`, lies after its call had returned: the host was not what it
-    waited for.
+    The call had returned, the trace shows no work that the activity waited for, and it still started late: an event of
+    another process, a host callback, a stalled queue. Or no launch is recorded, and the whole gap has this cause.
+``replay``
+    The activities on both sides belong to one graph launch: the whole gap lies between nodes of the graph.
 
-But for stalled queues, ``host_late`` and ``synchronisation`` together are HTA's host wait (``ts_runtime >
-prev_end_ts``). HTA calls a shorter rest than 30 ns kernel wait and a longer one other. It compares neighbours by start
-on one stream; here the latest end so far counts, so that overlapping activities leave no negative gap.
+A gap with a row of ``host_late`` or ``synchronisation`` is HTA's host wait (``ts_runtime > prev_end_ts``). HTA calls a
+shorter rest than 30 ns kernel wait and a longer one other. It compares neighbours by start on one stream; here the
+latest end so far counts, so that overlapping activities leave no negative gap.
 
 An activity launched before recording began has no call; its launch time is taken as the first event of the host. On a
 machine without a device, where operators stand for kernels, every gap is ``host_late``.
 
-The parts sum to the gap's duration. Before the call began, its thread waited for the device (``sync_ns``) or did
-something else (``host_ns``). Then the call ran (``call_ns``). Then it had returned and the work was queued
-(``queue_ns``). All parts are null where the launch is not recorded.
+The parts of a row sum to its duration: the thread waited for the device (``sync_ns``) or did something else
+(``host_ns``) before the call; the call ran (``call_ns``); it had returned and the work was queued (``queue_ns``). All
+parts are null where the launch is not recorded.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -51,8 +54,8 @@ LAUNCH_LATENCY_NS = 10_000
 (median) after their call begins, and follow each other on a stream within 1 to 3 us."""
 
 STALLED_NS = 100_000
-"""A longer time in the queue of an idle device is no latency of launching: in the traces of 2019 to 2026 at hand, of
-NVIDIA and AMD, it is under 20 us where it is most of a gap."""
+"""After a call that returned in the gap, a longer time in the queue of an idle device is no latency of launching: in
+the traces of 2019 to 2026 at hand, of NVIDIA and AMD, it is under 20 us where it is most of a gap."""
 
 WAITING = re.compile(
     r"Synchronize"
@@ -63,6 +66,9 @@ WAITING = re.compile(
 )
 """Names of runtime and driver calls that return only when the device is done with its work."""
 _TO_PAGEABLE = re.compile(r"DtoH.*Pageable")
+_CAUSES = ("host_late", "synchronisation", "launch_latency", "dependency", "replay", "unknown")
+_PARTS = ("host_ns", "sync_ns", "call_ns", "queue_ns")
+"""The parts of a gap, in order of time; waits (``sync_ns``) lie between stretches of ``host_ns``."""
 _NEVER_NS = -(1 << 62)
 """Earlier than any event of a trace; subtracting a time from it does not overflow."""
 
@@ -81,42 +87,31 @@ def gap_rows(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     calls_start, calls_ns = (trace.launches[column].to_numpy() for column in ("start_ns", "duration_ns"))
     call_ns = np.where(early, began_ns, take(calls_start, call))
     returned_ns = call_ns + np.where(early, 0, take(calls_ns, call, 0))
-    late = call_ns > gap_ns
-    recorded = (call != ROOT) | (early & ~late)
-
-    # The moments at which the parts meet lie within the gap.
-    host_until_ns = np.clip(call_ns, gap_ns, next_ns)
-    call_until_ns = np.clip(returned_ns, gap_ns, next_ns)
-    queue_ns = next_ns - call_until_ns
-    stalled = (queue_ns > STALLED_NS) & (2 * queue_ns > next_ns - gap_ns) & (returned_ns > gap_ns)
-    thread = take(trace.launches["thread"].to_numpy(), call)
-    sync_ns, was_waiting = _waits(trace, activities, thread, gap_ns, host_until_ns)
+    recorded = (call != ROOT) | (early & (call_ns <= gap_ns))
 
     # the end of all that started earlier on the stream of each activity
     streams = activities.select("device", "stream").with_columns(end_ns=pl.Series(end_ns))
     done = pl.col("end_ns").cum_max().shift(1).over("device", "stream").fill_null(_NEVER_NS)
     own_end_ns = streams.select(done)["end_ns"].to_numpy()[after]
-    # The first cause that holds is the gap's.
+    # The first cause that holds is the queue's.
     causes = {
-        "replay": activities["replay"].to_numpy()[after] & (call == launch[before]),
-        "unknown": ~recorded | stalled,
-        "synchronisation": late & was_waiting,
-        "host_late": late,
+        "unknown": ~recorded | ((returned_ns > gap_ns) & (next_ns - returned_ns > STALLED_NS)),
         "launch_latency": (returned_ns > gap_ns) | (next_ns - np.maximum(call_ns, own_end_ns) <= LAUNCH_LATENCY_NS),
         "dependency": own_end_ns < gap_ns,
     }
-    cause = np.select(list(causes.values()), np.arange(len(causes)), list(causes).index("unknown"))
-    parts = {
-        "sync_ns": sync_ns,
-        "host_ns": host_until_ns - gap_ns - sync_ns,
-        "call_ns": call_until_ns - host_until_ns,
-        "queue_ns": queue_ns,
-    }
-    has_parts = pl.Series(recorded)
-    return _gaps(activities, before, after, "step_label").with_columns(
-        pl.Series("cause", list(causes)).gather(cause),
-        *(pl.when(has_parts).then(pl.Series(values)).alias(name) for name, values in parts.items()),
-    )
+    queue_cause = np.select(list(causes.values()), [_CAUSES.index(name) for name in causes], _CAUSES.index("unknown"))
+    replay = activities["replay"].to_numpy()[after] & (call == launch[before])
+
+    # Without a recorded call, the whole gap is queue.
+    host_until_ns = np.where(recorded, np.clip(call_ns, gap_ns, next_ns), gap_ns)
+    call_until_ns = np.where(recorded, np.clip(returned_ns, gap_ns, next_ns), gap_ns)
+    thread = take(trace.launches["thread"].to_numpy(), call)
+    waits = _waits(trace, activities, thread, gap_ns, host_until_ns)
+    stretches = _stretches(waits, gap_ns, host_until_ns, call_until_ns, next_ns)
+    by_part = np.array([_CAUSES.index(each) for each in ("host_late", "synchronisation", "launch_latency", "unknown")])
+    cause = np.where(stretches.part == _PARTS.index("queue_ns"), queue_cause[stretches.gap], by_part[stretches.part])
+    cause[replay[stretches.gap]] = _CAUSES.index("replay")
+    return _split(_gaps(activities, before, after, "step_label"), stretches, cause, recorded)
 
 
 def operator_gap_rows(activities: pl.DataFrame, step: str = "step_label") -> pl.DataFrame:
@@ -172,6 +167,62 @@ def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> p
     )
 
 
+class _Stretches(NamedTuple):
+    """Stretches of gaps in order of time: the gap of each, its start and end, and the part that it is (of _PARTS)."""
+
+    gap: Int64
+    start_ns: Int64
+    end_ns: Int64
+    part: Int64
+
+
+def _stretches(waits: tuple[Int64, Int64, Int64], gap_ns: Int64, *until_ns: Int64) -> _Stretches:
+    """Cut each gap, which begins at ``gap_ns``, where its part changes; stretches may be empty.
+
+    ``waits`` are gap, start and end of the disjoint waits, sorted. Host and waits alternate up to the first of
+    ``until_ns``; then the call runs up to the second; then the work is queued up to the last, the end of the gap.
+    """
+    gap, wait_start_ns, wait_end_ns = waits
+    last_host = 2 * np.bincount(gap, minlength=len(gap_ns))
+    width = last_host + 3
+    first = np.cumsum(width) - width
+    of = np.repeat(np.arange(len(gap_ns)), width)
+    place = np.arange(len(of)) - first[of]
+    part = np.where(place <= last_host[of], place % 2, place - last_host[of] + 1)
+    end_ns = np.empty(len(of), dtype=np.int64)
+    at = first[gap] + 2 * (np.arange(len(gap)) - np.searchsorted(gap, gap))
+    end_ns[at], end_ns[at + 1] = wait_start_ns, wait_end_ns
+    for moment, moment_ns in enumerate(until_ns):
+        end_ns[first + last_host + moment] = moment_ns
+    start_ns = np.roll(end_ns, 1)
+    start_ns[first] = gap_ns
+    return _Stretches(of, start_ns, end_ns, part)
+
+
+def _split(gaps: pl.DataFrame, stretches: _Stretches, cause: Int64, recorded: Mask) -> pl.DataFrame:
+    """Rows of ``gaps``, of which each becomes one for every cause; ``cause`` is that of each stretch, of _CAUSES."""
+    gap, start_ns, end_ns, part = (column[stretches.end_ns > stretches.start_ns] for column in stretches)
+    cause = cause[stretches.end_ns > stretches.start_ns]
+    changes = np.ones(len(gap), dtype=bool)
+    changes[1:] = (np.diff(gap) != 0) | (np.diff(cause) != 0)
+    first = np.flatnonzero(changes)
+    gap, cause = gap[first], cause[first]
+    duration_ns = end_ns - start_ns
+    parts = {name: np.where(part == place, duration_ns, 0) for place, name in enumerate(_PARTS)}
+    summed = {name: pl.Series(_sums(values, first)) for name, values in parts.items()}
+    return gaps[gap].with_columns(
+        gap_id=np.arange(len(gap)),
+        start_ns=start_ns[first],
+        duration_ns=_sums(duration_ns, first),
+        cause=pl.Series(_CAUSES).gather(cause),
+        **{name: pl.when(pl.Series(recorded[gap])).then(values) for name, values in summed.items()},
+    )
+
+
+def _sums(values: Int64, first: Int64) -> Int64:
+    return np.add.reduceat(values, first) if len(first) else values
+
+
 def devices_of(activities: pl.DataFrame) -> Int64:
     """A number for the device of each activity, from 0; each rank has its own devices."""
     keys = activities.select("rank", "device_index")
@@ -225,8 +276,11 @@ def _recording_began_ns(trace: Trace, activities: pl.DataFrame) -> Int64:
 
 def _waits(
     trace: Trace, activities: pl.DataFrame, thread: Int64, since_ns: Int64, until_ns: Int64
-) -> tuple[Int64, Mask]:
-    """For each thread and interval: the time that the thread spent in waiting calls, and True if it began in one."""
+) -> tuple[Int64, Int64, Int64]:
+    """The time that each thread spent in waiting calls within its interval, as disjoint spans sorted by interval.
+
+    Returns the number of the interval, start and end of each span.
+    """
     waiting = [code for code, name in enumerate(trace.names) if WAITING.search(name)]
     # A copy to pageable memory waits as well; its call's name does not tell, but the name of its activity does.
     to_pageable = [code for code, name in enumerate(trace.names) if _TO_PAGEABLE.search(name)]
@@ -234,25 +288,28 @@ def _waits(
     is_waiting = pl.col("name").is_in(waiting) | pl.col("row").is_in(copies.cast(pl.Int64).implode())
     rows = trace.launches.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
     calls = rows.filter(is_waiting).sort("start_ns")
-    waited_ns, at_once = np.zeros(len(thread), dtype=np.int64), np.zeros(len(thread), dtype=bool)
+    nothing = np.empty(0, dtype=np.int64)
+    intervals, spans = [nothing], [np.empty((2, 0), dtype=np.int64)]
     for each in calls["thread"].unique():
         mine = np.flatnonzero(thread == each)
-        moments_ns = np.concatenate([since_ns[mine], until_ns[mine]])
-        before_ns, inside = _union(*_times(calls.filter(pl.col("thread") == each)), moments_ns)
-        waited_ns[mine] = before_ns[len(mine) :] - before_ns[: len(mine)]
-        at_once[mine] = inside[: len(mine)]
-    return waited_ns, at_once
+        start_ns, end_ns = _disjoint(*_times(calls.filter(pl.col("thread") == each)))
+        first = np.searchsorted(end_ns, since_ns[mine], side="right")
+        count = np.maximum(np.searchsorted(start_ns, until_ns[mine], side="left") - first, 0)
+        interval = np.repeat(mine, count)
+        call = np.arange(len(interval)) + np.repeat(first - np.cumsum(count) + count, count)
+        intervals.append(interval)
+        spans.append(
+            np.stack([np.maximum(start_ns[call], since_ns[interval]), np.minimum(end_ns[call], until_ns[interval])])
+        )
+    interval = np.concatenate(intervals)
+    order = np.argsort(interval, kind="stable")
+    start_ns, end_ns = np.concatenate(spans, axis=1)[:, order]
+    return interval[order], start_ns, end_ns
 
 
-def _union(start_ns: Int64, end_ns: Int64, moment_ns: Int64) -> tuple[Int64, Mask]:
-    """The length of the union of spans, sorted by start, before each moment; True for each moment inside it."""
-    # Cut from each span what earlier ones cover, so that the rest are disjoint.
+def _disjoint(start_ns: Int64, end_ns: Int64) -> tuple[Int64, Int64]:
+    """The union of spans, sorted by start: each without the time that earlier spans cover."""
     covered_ns = np.concatenate([[_NEVER_NS], np.maximum.accumulate(end_ns)[:-1]])
     start_ns = np.maximum(start_ns, covered_ns)
     fresh = end_ns > start_ns
-    start_ns, end_ns = start_ns[fresh], end_ns[fresh]
-    total_ns = np.concatenate([[0], np.cumsum(end_ns - start_ns)])
-    # the spans that begin by each moment, and how much of the last of them lies after it
-    begun = np.searchsorted(start_ns, moment_ns, side="right")
-    after_ns = np.maximum(take(end_ns, begun - 1, _NEVER_NS) - moment_ns, 0)
-    return total_ns[begun] - after_ns, np.asarray(after_ns > 0)
+    return start_ns[fresh], end_ns[fresh]

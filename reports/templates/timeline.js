@@ -2,7 +2,7 @@
 const CAUSES = { host_late: "#bb162c", synchronisation: "#e0783c", launch_latency: "#e4b93d", dependency: "#8f80ea", replay: "#74ace7", unknown: "#a2a2a2" };
 const CAUSE_SAYS = {
   host_late: "the host called too late", synchronisation: "the host was waiting for the device", launch_latency: "the launch call itself",
-  dependency: "waiting for another stream or the front of a queue", replay: "between nodes of a graph", unknown: "the launch was not recorded",
+  dependency: "waiting for another stream", replay: "between nodes of a graph", unknown: "launched in time or not recorded: the trace shows no cause",
 };
 const stepKey = (step) => `${step.run_id}/${step.step_id}`;
 const EVENTS_OF = groupBy(TIMELINE, stepKey);

@@ -45,13 +45,13 @@ SELECT
 FROM flagged
 WHERE parallel = 0;
 
--- Gaps of a device by cause and by part. A gap belongs to the step of both its neighbours, else to the last step to begin
+-- Gaps of a device by cause and by part; a gap with several causes has several rows in the table gaps. A gap belongs to the step of both its neighbours, else to the last step to begin
 -- of those around it on the device; step_id is NULL before, between and after steps. Steps that overlap share gaps: see
 -- step_timeline.
 CREATE OR REPLACE VIEW gap_summary AS
 SELECT
   run_id, rank, device_index, step_id,
-  COUNT(*) AS gaps,
+  COUNT(DISTINCT after_kernel_id) AS gaps,
   CAST(SUM(duration_ns) AS BIGINT) AS idle_ns,
   CAST(SUM(CASE WHEN cause = 'host_late' THEN duration_ns ELSE 0 END) AS BIGINT) AS host_late_ns,
   CAST(SUM(CASE WHEN cause = 'synchronisation' THEN duration_ns ELSE 0 END) AS BIGINT) AS synchronisation_ns,
@@ -260,12 +260,10 @@ WHERE step_id IS NOT NULL
 GROUP BY run_id, rank, device_index, step_id;
 
 -- The part of the gaps just before and just after a step's activities in which the step's label was open on the host: what
--- the device waited for the step to begin and to end.
+-- the device waited for the step to begin and to end. All rows of such a gap name the same activity before it.
 CREATE OR REPLACE VIEW step_waits AS
-WITH beside AS (
-  SELECT
-    w.run_id, w.rank, w.device_index, w.step_id, g.cause,
-    w.start_ns - GREATEST(g.start_ns, s.host_start_ns) AS wait_ns
+WITH around AS (
+  SELECT w.run_id, w.rank, w.device_index, w.step_id, s.host_start_ns AS since_ns, w.start_ns AS until_ns, g.before_kernel_id
   FROM step_work w
   JOIN steps s ON s.run_id = w.run_id AND s.rank = w.rank AND s.step_id = w.step_id
   JOIN gaps g
@@ -273,12 +271,20 @@ WITH beside AS (
     AND g.start_ns + g.duration_ns = w.start_ns
   UNION ALL
   SELECT
-    w.run_id, w.rank, w.device_index, w.step_id, g.cause,
-    LEAST(g.start_ns + g.duration_ns, s.host_start_ns + s.host_duration_ns) - w.end_ns AS wait_ns
+    w.run_id, w.rank, w.device_index, w.step_id, w.end_ns, s.host_start_ns + s.host_duration_ns, g.before_kernel_id
   FROM step_work w
   JOIN steps s ON s.run_id = w.run_id AND s.rank = w.rank AND s.step_id = w.step_id
   JOIN gaps g
     ON g.run_id = w.run_id AND g.rank = w.rank AND g.device_index = w.device_index AND g.start_ns = w.end_ns
+),
+beside AS (
+  SELECT
+    a.run_id, a.rank, a.device_index, a.step_id, g.cause,
+    LEAST(g.start_ns + g.duration_ns, a.until_ns) - GREATEST(g.start_ns, a.since_ns) AS wait_ns
+  FROM around a
+  JOIN gaps g
+    ON g.run_id = a.run_id AND g.rank = a.rank AND g.device_index = a.device_index
+    AND g.before_kernel_id = a.before_kernel_id
 )
 SELECT run_id, rank, device_index, step_id, cause, CAST(SUM(wait_ns) AS BIGINT) AS wait_ns
 FROM beside
