@@ -10,11 +10,11 @@ SELECT
   SUM(flops) AS flops,
   SUM(dram_bytes) AS dram_bytes,
   SUM(roof_time_ns) AS roof_time_ns,
-  SUM(CASE WHEN roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns,
+  SUM(CASE WHEN basis = 'roof' THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns,
   MAX(roof_flops_per_s) AS roof_flops_per_s,
   MODE(bound) AS bound,
   MODE(diagnosis) AS diagnosis
-FROM kernel_roofline
+FROM placed_kernels
 WHERE list_contains($runs, run_id)
 GROUP BY
   run_id, phase, kind, family, operator, shapes, kernel, unit, precision, attribution, confidence, flops_source,

@@ -19,7 +19,7 @@ WITH shown AS (
 counted AS (
   SELECT
     k.run_id, s.shown_id, k.phase, k.step_id IS NULL AS outside, k.step_phase, k.kind, k.confidence, k.flops_source,
-    k.dram_bytes_source, k.bound, k.diagnosis,
+    k.dram_bytes_source, k.basis, k.bound, k.diagnosis,
     CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END AS launch,
     (flops IS NULL)::INT + 2 * (counter_flops IS NULL)::INT + 4 * (compulsory_bytes IS NULL)::INT
       + 8 * (cache_model_bytes IS NULL)::INT + 16 * (counter_dram_bytes IS NULL)::INT + 32 * (l2_bytes IS NULL)::INT
@@ -37,7 +37,7 @@ counted AS (
     SUM(l2_bytes) AS l2_bytes,
     SUM(l1_bytes) AS l1_bytes,
     SUM(roof_time_ns) AS roof_ns,
-    SUM(CASE WHEN roof_time_ns IS NOT NULL THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns,
+    SUM(CASE WHEN k.basis = 'roof' THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns,
     MAX(roof_flops_per_s) AS roof_flops_per_s
   FROM placed_kernels k
   JOIN shown s ON s.run_id = k.run_id AND s.class_id = k.class_id
@@ -49,7 +49,7 @@ numbered AS (
     *,
     DENSE_RANK() OVER (
       ORDER BY
-        run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, launch, unknown
+        run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, basis, launch, unknown
     ) AS place
   FROM counted
 ),
@@ -62,7 +62,7 @@ weighed AS (
 ),
 grouped AS (
   SELECT
-    run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, launch,
+    run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, basis, launch,
     CAST(SUM(launches) AS BIGINT) AS launches,
     CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
     MIN(shortest_ns) AS shortest_ns,
@@ -83,12 +83,13 @@ grouped AS (
     FIRST(diagnosis ORDER BY of_diagnosis DESC NULLS LAST, diagnosis) AS diagnosis
   FROM weighed
   GROUP BY
-    run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, launch, unknown, place
+    run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, basis, launch, unknown,
+    place
 )
 SELECT
   s.kernel, s.shapes, s.module, k.run_id, r.mode, r.execution, k.phase,
   CASE WHEN k.outside THEN '(no step)' ELSE k.step_phase END AS step_phase, k.kind, s.family, s.operator, s.unit,
-  s.precision, s.attribution, k.confidence, k.flops_source, k.dram_bytes_source, k.launch, k.launches, k.duration_ns,
+  s.precision, s.attribution, k.confidence, k.flops_source, k.dram_bytes_source, k.basis, k.launch, k.launches, k.duration_ns,
   k.shortest_ns, k.longest_ns, k.best_flops, k.algorithm_flops, k.counter_flops, k.best_bytes, k.compulsory_bytes,
   k.cache_model_bytes, k.counter_bytes, k.l2_bytes, k.l1_bytes, k.best_roof_ns, k.best_lost_ns, k.roof_flops_per_s,
   b.dram_bytes_per_s, b.l2_bytes_per_s, k.bound, k.diagnosis

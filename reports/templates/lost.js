@@ -1,4 +1,5 @@
-// Time lost against the roof, ranked, and what a step would gain at the roof.
+// Time lost against the roof, ranked, and what a step would gain at the roof. Guessed prices and communication lose no time:
+// the note names their time.
 const ITEMS = {
   operator: { of: (row) => row.operator || `(${row.attribution})`, where: (row) => (row.operator ? { operator: row.operator } : { operator: null, attribution: row.attribution }), sql: "COALESCE(operator, '(' || attribution || ')')" },
   module: { of: (row) => row.module || "(no module)", where: (row) => ({ module: row.module }), sql: "COALESCE(module, '(no module)')" },
@@ -6,15 +7,15 @@ const ITEMS = {
   step: { of: (row) => row.kind || row.phase || "(no step)", where: (row) => ({ phase: row.phase, kind: row.kind }), sql: "COALESCE(kind, phase, '(no step)')" },
 };
 const MOST_LOST = 14;
+const BESIDE = { guess: "at guessed prices", communication: "of communication", "no roof": "without a known roof" };
 const stepsKey = (row) => [row.run_id, row.phase || "", row.kind || ""].join("\u0000");
 const DIAGNOSIS = new Map(DATA.step_diagnosis.map((row) => [stepsKey(row), row]));
-const basisOf = (row) => (row.roof_ns == null ? "no roof" : row.confidence === "high" ? "roof" : "guess");
 
 function lostItems(rows) {
   const { of } = ITEMS[state.lost];
-  const groups = groupBy(rows, (row) => [row.run_id, of(row), row.phase, row.step_phase, row.kind, basisOf(row)].join("\u0000"));
+  const groups = groupBy(rows, (row) => [row.run_id, of(row), row.phase, row.step_phase, row.kind, row.basis].join("\u0000"));
   const items = [...groups.values()].map((own) => {
-    const item = { own, item: of(own[0]), ...ITEMS[state.lost].where(own[0]), run_id: own[0].run_id, phase: own[0].phase, step_phase: own[0].step_phase, kind: own[0].kind, basis: basisOf(own[0]) };
+    const item = { own, item: of(own[0]), ...ITEMS[state.lost].where(own[0]), run_id: own[0].run_id, phase: own[0].phase, step_phase: own[0].step_phase, kind: own[0].kind, basis: own[0].basis };
     for (const name of ["launches", "duration_ns", "lost_ns"]) item[name] = own.reduce((total, row) => plus(total, row[name]), null);
     return Object.assign(item, saved(item));
   });
@@ -25,16 +26,16 @@ function lostItems(rows) {
 function saved(item) {
   // A kernel of training has a phase of its own, which its step does not have.
   const step = DIAGNOSIS.get(stepsKey({ ...item, phase: item.step_phase }));
-  if (item.lost_ns == null) return { saved_ns: null, worth: "unknown: no roof" };
+  if (item.lost_ns == null) return { saved_ns: null, worth: "unknown: no certain roof" };
   if (!step) return { saved_ns: null, worth: "unknown: no step" };
   if (step.bound === "host" && step.confidence === "high") return { saved_ns: 0, step_ns: step.step_ns, worth: "nothing while the step is host-bound" };
   if (step.bound === "host") return { saved_ns: null, worth: "unknown: the trace alone does not say whether the step is host-bound" };
   const saved_ns = (item.lost_ns / step.steps) * Math.min(1, step.device_time_ns ? step.step_ns / step.device_time_ns : 1);
-  return { saved_ns, step_ns: step.step_ns, worth: `at most ${duration(saved_ns)} of a step of ${duration(step.step_ns)}, ${percent(saved_ns / step.step_ns)}${item.basis === "guess" ? ", at a low-confidence price" : ""}` };
+  return { saved_ns, step_ns: step.step_ns, worth: `at most ${duration(saved_ns)} of a step of ${duration(step.step_ns)}, ${percent(saved_ns / step.step_ns)}` };
 }
 
 function drawLost(rows) {
-  const known = rows.filter((row) => row.roof_ns != null);
+  const known = rows.filter((row) => row.lost_ns != null);
   const bars = drawBars("lost-figure", known, ITEMS[state.lost].of, "lost_ns", ITEMS[state.lost].where);
   const items = lostItems(rows).filter((item) => item.lost_ns > 0);
   const all = sum(items, "lost_ns");
@@ -50,9 +51,10 @@ function drawLost(rows) {
   const numbers = new Set(["", "lost", "of its time", "cumulative"]);
   $("lost-table").replaceChildren(h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title)))), h("tbody", {}, ...body));
   $("lost-table").hidden = !body.length;
-  const unknown = rows.filter((row) => row.roof_ns == null);
-  const says = bars.length ? [`${duration(all)} of ${duration(sum(rows, "duration_ns"))}`] : [known.length ? "Nothing here is below its roof" : "No kernel here has a known roof"];
+  const roofed = rows.some((row) => row.roof_ns != null);
+  const says = bars.length ? [`${duration(all)} of ${duration(sum(rows, "duration_ns"))}`] : [known.length ? "Nothing here is below its roof" : roofed ? "No kernel here has a roof by a certain price" : "No kernel here has a known roof"];
   if (items.length > MOST_LOST) says.push(`the first ${MOST_LOST} of ${count(items.length)} are listed, the rest lose ${duration(all - so_far)}`);
-  if (bars.length && unknown.length) says.push(`${duration(sum(unknown, "duration_ns"))} have no known roof and are left out`);
+  const beside = Object.entries(BESIDE).map(([basis, what]) => [sum(rows.filter((row) => row.basis === basis), "duration_ns"), what]).filter(([ns]) => ns);
+  if (roofed && beside.length) says.push(`left out: ${beside.map(([ns, what]) => `${duration(ns)} ${what}`).join(", ")}`);
   $("lost-note").textContent = `${says.join("; ")}.`;
 }

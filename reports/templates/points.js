@@ -17,7 +17,7 @@ const BYTES = ["counter", "cache_model", "compulsory"];
 function price(row) {
   row.flops = row[`${state.flops}_flops`];
   row.bytes = row[`${state.bytes}_bytes`];
-  if (state.flops === "best" && state.bytes === "best") {
+  if ((state.flops === "best" && state.bytes === "best") || row.basis === "communication") {
     row.roof_ns = row.best_roof_ns;
     row.lost_ns = row.best_lost_ns;
     return;
@@ -25,7 +25,7 @@ function price(row) {
   const known = row.best_roof_ns != null && (row.flops != null || row.bytes != null || row.l2_bytes != null);
   const time = (amount, rate) => (amount != null && rate ? (amount / rate) * 1e9 : 0);
   row.roof_ns = known ? Math.max(time(row.flops, row.roof_flops_per_s), time(row.bytes, row.dram_bytes_per_s), time(row.l2_bytes, row.l2_bytes_per_s)) : null;
-  row.lost_ns = known ? Math.max(row.duration_ns - row.roof_ns, 0) : null;
+  row.lost_ns = known && row.basis === "roof" ? Math.max(row.duration_ns - row.roof_ns, 0) : null;
 }
 
 // Only the selected runs, and only if the sources changed since their last pricing.

@@ -23,10 +23,10 @@ function selectionSql() {
   const best = state.flops === "best" && state.bytes === "best";
   const [flops, bytes] = [`${state.flops}_flops`, `${state.bytes}_bytes`];
   const time = (amount, rate) => `COALESCE(${amount} / ${rate}, 0)`;
-  const roof = `GREATEST(${time(flops, "roof_flops_per_s")}, ${time(bytes, "dram_bytes_per_s")}, ${time("l2_bytes", "l2_bytes_per_s")}) * 1e9`;
+  const roof = `CASE WHEN basis = 'communication' THEN best_roof_ns ELSE GREATEST(${time(flops, "roof_flops_per_s")}, ${time(bytes, "dram_bytes_per_s")}, ${time("l2_bytes", "l2_bytes_per_s")}) * 1e9 END`;
   const isolated = state.picked.length ? `\n    AND (${anyOf(state.picked)})` : "";
   return filled(DATA.templates.selection, {
-    flops, bytes, roof: best ? "best_roof_ns" : roof, lost: best ? "best_lost_ns" : "CASE WHEN roof_ns IS NOT NULL THEN GREATEST(duration_ns - roof_ns, 0) END", launch_groups: runsOf("launch_groups"), where: condition(chosenWhere()) + isolated,
+    flops, bytes, roof: best ? "best_roof_ns" : roof, lost: best ? "best_lost_ns" : "CASE WHEN basis = 'roof' THEN GREATEST(duration_ns - roof_ns, 0) END", launch_groups: runsOf("launch_groups"), where: condition(chosenWhere()) + isolated,
   });
 }
 

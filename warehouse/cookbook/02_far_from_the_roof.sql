@@ -1,5 +1,5 @@
 -- Which operators are far from the roof and worth optimizing?
--- Operators by the time lost against the roof. saved_us is an upper limit for the time that one step would save, and 0
+-- Operators by the time lost against the roof, without guessed prices and communication. saved_us is an upper limit for the time that one step would save, and 0
 -- if the step waits for the host.
 SELECT
   r.name, d.item AS operator, d.kind, d.share, d.lost_ns / d.duration_ns AS lost_share, d.bound,

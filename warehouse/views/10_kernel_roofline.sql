@@ -1,6 +1,7 @@
 -- Every device activity with its price and its position under the roofs; kernel_roofline below is the public part of it.
--- Thresholds: a kernel is bound by latency if it is shorter than four times the shortest kernel that the device can run (2
--- us where that was not measured) and the roofs explain less than half of its time.
+-- nearest_roof is the roof that sets roof_time_ns. bound is the same where the kernel reached at least half of it: else its
+-- time has another cause, and bound is none, or latency if the kernel is shorter than four times the shortest kernel that
+-- the device can run (2 us where that was not measured).
 -- A kernel above its roof has a diagnosis. Up to 5 % is the variation of a measured ceiling with clock and power (H200: up
 -- to 4.4 %). A rate up to the datasheet's dense peak is one that the device reaches when neither clock nor power limits it.
 -- Twice a dense peak is possible on tensor units with 2:4 sparse operands, which their operators and kernels name. A rate up
@@ -8,6 +9,14 @@
 -- delivers (eight times the DRAM's bandwidth where that was not measured; known devices reach two to five), and where the L2
 -- cannot hold the bytes that DRAM had no time to move: at most its size before the kernel, for what is read, and its size
 -- after the kernel, for what is written. For other bytes, their source says why the L2 explains the rest.
+-- A price by which a kernel exceeds its roof by more than 5 % loses its high confidence, unless the reason is the clock of
+-- the measured peak or sparse operands: what the device cannot do, the kernel did not do.
+-- The peak of 3xtf32, which is fp32 computed in three products of tf32, is a third of that of tf32.
+-- basis says what a kernel's time can be compared with:
+--   roof           a roof and a price of high confidence
+--   guess          a roof by a price of low confidence
+--   communication  bytes over links, which set its time
+--   no roof        neither price nor roof
 -- Bytes over a link (communication, copies to the host and to other devices) have the link's roof, if it is known, and no
 -- roof of the device. Bytes of communication are bytes over a link alone: what it moves in the device's memory is unknown.
 -- A diagnosis says so where it rests on a guessed price, and where the compute roof is unknown.
@@ -63,7 +72,7 @@ classes AS (
     ) AS has_sparse_operands,
     c.unit,
     c.precision,
-    s.confidence AS price_confidence,
+    s.confidence AS signature_confidence,
     s.flops AS call_flops,
     s.read_bytes + s.write_bytes AS call_bytes,
     c.replayed,
@@ -75,18 +84,24 @@ classes AS (
     END AS link,
     b.device_link_bytes_per_s,
     b.host_link_bytes_per_s,
-    pk.flops_per_s AS roof_flops_per_s,
+    pk.flops_per_s / c.products AS roof_flops_per_s,
     b.fastest_flops_per_s,
-    GREATEST(1.05 * pk.flops_per_s, COALESCE(dn.flops_per_s, 0)) AS dense_flops_per_s,
+    GREATEST(1.05 * pk.flops_per_s / c.products, COALESCE(dn.flops_per_s / c.products, 0)) AS dense_flops_per_s,
     b.dram_bytes_per_s,
     b.l2_bytes_per_s,
     b.floor_ns,
     l.l2_capacity_bytes
-  FROM kernel_classes c
+  FROM (
+    SELECT
+      *,
+      CASE WHEN precision = '3xtf32' THEN 'tf32' ELSE precision END AS peak_precision,
+      CASE WHEN precision = '3xtf32' THEN 3 ELSE 1 END AS products
+    FROM kernel_classes
+  ) c
   JOIN runs r ON r.run_id = c.run_id
   LEFT JOIN signatures s ON s.signature_id = c.signature_id
-  LEFT JOIN peaks pk ON pk.run_id = c.run_id AND pk.unit = c.unit AND pk.precision = c.precision
-  LEFT JOIN dense dn ON dn.run_id = c.run_id AND dn.unit = c.unit AND dn.precision = c.precision
+  LEFT JOIN peaks pk ON pk.run_id = c.run_id AND pk.unit = c.unit AND pk.precision = c.peak_precision
+  LEFT JOIN dense dn ON dn.run_id = c.run_id AND dn.unit = c.unit AND dn.precision = c.peak_precision
   LEFT JOIN bandwidths b ON b.run_id = c.run_id
   LEFT JOIN caches l ON l.run_id = c.run_id
 ),
@@ -120,8 +135,7 @@ priced AS (
     k.launch_ns,
     c.attribution,
     c.replayed,
-    CASE WHEN c.price_confidence = 'high' OR (c.price_confidence IS NULL AND k.trace_bytes IS NOT NULL) THEN 'high' ELSE 'low' END
-      AS confidence,
+    COALESCE(c.signature_confidence = 'high', k.trace_bytes IS NOT NULL) AS has_price,
     c.has_sparse_operands,
     c.precision,
     c.unit,
@@ -205,20 +219,34 @@ bounded AS (
     f.flops / NULLIF(f.duration_ns, 0) * 1000000000 AS achieved_flops_per_s,
     f.dram_bytes / NULLIF(f.duration_ns, 0) * 1000000000 AS achieved_bytes_per_s,
     CASE
-      WHEN f.roof_time_ns IS NULL OR f.duration_ns = 0 THEN 'none'
-      WHEN f.duration_ns < 4 * COALESCE(f.floor_ns, 2000) AND f.roof_time_ns < 0.5 * f.duration_ns THEN 'latency'
-      WHEN f.roof_time_ns = 0 THEN 'none'
+      WHEN f.roof_time_ns IS NULL OR f.roof_time_ns = 0 THEN 'none'
       WHEN f.link IS NOT NULL THEN 'link'
       WHEN f.roof_time_ns = f.compute_time_ns THEN 'compute'
       WHEN f.roof_time_ns = f.l2_time_ns THEN 'l2'
       ELSE 'dram'
-    END AS bound
+    END AS nearest_roof
   FROM roofed f
 ),
 judged AS (
   SELECT
     b.*,
-    confidence = 'low' AND CASE bound
+    CASE
+      WHEN duration_ns = 0 OR roof_time_ns IS NULL THEN 'none'
+      WHEN roof_time_ns >= 0.5 * duration_ns THEN nearest_roof
+      WHEN duration_ns < 4 * COALESCE(floor_ns, 2000) THEN 'latency'
+      ELSE 'none'
+    END AS bound,
+    CASE
+      WHEN NOT has_price THEN 'low'
+      WHEN roof_fraction > 1.05 AND NOT (
+        nearest_roof = 'compute' AND flops_source = 'algorithm' AND (
+          achieved_flops_per_s <= dense_flops_per_s
+          OR (achieved_flops_per_s <= 2 * dense_flops_per_s AND has_sparse_operands)
+        )
+      ) THEN 'low'
+      ELSE 'high'
+    END AS confidence,
+    NOT has_price AND CASE nearest_roof
       WHEN 'compute' THEN flops_source = 'algorithm' WHEN 'dram' THEN dram_bytes_source IN ('cache_model', 'compulsory')
     END AS guessed,
     -- what DRAM had no time to move
@@ -231,7 +259,14 @@ SELECT
   iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, link_bytes,
   flops / NULLIF(dram_bytes, 0) AS intensity,
-  achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound,
+  achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, compute_time_ns, roof_fraction,
+  nearest_roof, bound,
+  CASE
+    WHEN link IS NOT NULL THEN 'communication'
+    WHEN roof_time_ns IS NULL THEN 'no roof'
+    WHEN confidence = 'high' THEN 'roof'
+    ELSE 'guess'
+  END AS basis,
   CASE
     WHEN link IS NOT NULL THEN CASE
       WHEN roof_fraction > 1.05 AND link = 'communication'
@@ -291,11 +326,11 @@ SELECT
       THEN 'no operator: a range of counters in the place of kernels'
     WHEN dram_bytes_source = 'none' AND shapes IS NULL THEN 'its operator recorded no operands'
     WHEN dram_bytes_source = 'none' THEN 'its operator has no price'
-    WHEN bound IN ('compute', 'dram', 'l2') AND roof_fraction < 0.5 AND guessed
+    WHEN roof_fraction < 0.5 AND guessed
       THEN 'far from its roof, if the guess of its price is right'
-    WHEN bound IN ('dram', 'l2') AND roof_fraction < 0.5 AND NOT compute_is_known
+    WHEN roof_fraction < 0.5 AND nearest_roof IN ('dram', 'l2') AND NOT compute_is_known
       THEN 'far from its bandwidth; its compute roof is unknown'
-    WHEN bound IN ('compute', 'dram', 'l2') AND roof_fraction < 0.5 THEN 'far from its roof'
+    WHEN roof_fraction < 0.5 AND nearest_roof <> 'none' THEN 'far from its roof'
   END AS diagnosis
 FROM judged;
 
@@ -305,7 +340,8 @@ SELECT
   run_id, kernel_id, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
   iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, link_bytes, intensity,
-  achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, bound, diagnosis
+  achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, nearest_roof, bound,
+  diagnosis
 FROM placed_kernels;
 
 -- FLOPs that a kernel executed against those that its algorithm needs, where both are known. padding is the share of

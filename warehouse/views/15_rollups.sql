@@ -1,10 +1,7 @@
 -- The views that summaries read. A warehouse file keeps their rows (warehouse/rollups.py), computed from the kernels when a
 -- run is loaded or repriced.
 
--- Kernels of a run, aggregated by every column that summaries group by. basis says what their time can be compared with:
---   roof      a roof and a price of high confidence
---   guess     a roof by a price of low confidence
---   no roof   neither price nor roof
+-- Kernels of a run, aggregated by every column that summaries group by.
 -- phase is the step's own or, in training, the kernel's (forward, backward, optimizer); step_phase is the step's alone.
 -- roof_ns is their minimum time at the roofs. reached_ns limits each kernel's part of it to the kernel's duration, for
 -- kernels above their roof. Columns counted_ and counters_of_ are sums over the kernels that have both kinds of bytes.
@@ -14,7 +11,7 @@ CREATE OR REPLACE VIEW kernel_groups AS
 WITH by_class AS (
   SELECT
     run_id, class_id, step_phase, kind, step_id IS NOT NULL AS in_step, dram_bytes_source, bound, diagnosis,
-    CASE WHEN roof_time_ns IS NULL OR link_bytes IS NOT NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
+    basis,
     COUNT(*) AS kernels,
     SUM(duration_ns) AS duration_ns,
     SUM(flops) AS flops,
@@ -31,8 +28,7 @@ WITH by_class AS (
     SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS reached_ns
   FROM placed_kernels
   GROUP BY
-    run_id, class_id, step_phase, kind, step_id IS NOT NULL, dram_bytes_source, bound, diagnosis,
-    CASE WHEN roof_time_ns IS NULL OR link_bytes IS NOT NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END
+    run_id, class_id, step_phase, kind, step_id IS NOT NULL, dram_bytes_source, bound, diagnosis, basis
 )
 SELECT
   b.run_id, s.operator, c.module, c.family, COALESCE(b.step_phase, c.phase) AS phase, b.step_phase, b.kind, b.in_step,
@@ -60,8 +56,11 @@ GROUP BY
 
 -- Kernels of a step, aggregated by part of the closed forms: linear, attention and other. Attention that is not one operator
 -- is batched products and a softmax; rotary angles are batched products too and count as other. A sum is of the kernels that
--- have the quantity, and the column _over_ns of the same name is their time. work_flops counts copies and fills as 0,
--- work_bytes takes the bytes they moved. sampling_ns is of the kernels that sample tokens.
+-- have the quantity, and the column _over_ns of the same name is their time. work_flops counts copies, fills, gathers and
+-- communication as 0, work_bytes takes the bytes that copies and fills moved. The compiler's fused kernels have bytes but no
+-- FLOPs: fused_bytes are their bytes, and their time counts in priced_over_ns. compute_ns is the FLOPs' minimum time, each
+-- at the peak of its own precision and unit; peakless_flops have no known peak. sampling_ns is of the kernels that sample
+-- tokens.
 CREATE OR REPLACE VIEW step_parts AS
 WITH parts AS (
   SELECT
@@ -72,7 +71,11 @@ WITH parts AS (
       WHEN family = 'matmul' THEN 'linear'
       ELSE 'other'
     END AS component,
-    CASE WHEN category IN ('memcpy', 'memset') THEN 0 ELSE flops END AS work_flops,
+    CASE
+      WHEN category IN ('memcpy', 'memset') THEN 0
+      WHEN family IN ('copy', 'gather', 'communication') THEN COALESCE(flops, 0)
+      ELSE flops
+    END AS work_flops,
     CASE WHEN category IN ('memcpy', 'memset') THEN dram_bytes ELSE compulsory_bytes END AS work_bytes
   FROM placed_kernels
   WHERE step_id IS NOT NULL
@@ -86,7 +89,12 @@ SELECT
   CAST(SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS dram_over_ns,
   SUM(work_flops) AS work_flops,
   CAST(SUM(CASE WHEN work_flops IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS flops_over_ns,
-  CAST(SUM(CASE WHEN COALESCE(work_flops, work_bytes) IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS priced_over_ns,
+  CAST(SUM(CASE
+    WHEN work_flops IS NOT NULL OR (family = 'fused' AND work_bytes IS NOT NULL) THEN duration_ns ELSE 0
+  END) AS BIGINT) AS priced_over_ns,
+  SUM(CASE WHEN work_flops IS NULL AND family = 'fused' THEN work_bytes ELSE 0 END) AS fused_bytes,
+  SUM(compute_time_ns) AS compute_ns,
+  SUM(CASE WHEN compute_time_ns IS NULL AND flops IS NOT NULL THEN flops ELSE 0 END) AS peakless_flops,
   SUM(work_bytes) AS work_bytes,
   CAST(SUM(CASE WHEN work_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS bytes_over_ns,
   SUM(cache_model_bytes) AS cache_model_bytes,

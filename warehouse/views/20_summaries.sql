@@ -1,5 +1,5 @@
 -- Device time by operator and by module. roof_fraction and lost_ns (time beyond the roof) are of the kernels that have a
--- roof and a price of high confidence.
+-- roof and a price of high confidence. Beside them stands the time of kernels with guessed prices and of communication.
 CREATE OR REPLACE VIEW operator_summary AS
 SELECT
   run_id,
@@ -17,7 +17,9 @@ SELECT
   SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
   SUM(CASE WHEN basis = 'roof' THEN roof_ns END) / NULLIF(SUM(CASE WHEN basis = 'roof' THEN duration_ns END), 0)
     AS roof_fraction,
-  SUM(CASE WHEN basis = 'roof' THEN duration_ns - reached_ns END) AS lost_ns
+  SUM(CASE WHEN basis = 'roof' THEN duration_ns - reached_ns END) AS lost_ns,
+  CAST(SUM(CASE WHEN basis = 'guess' THEN duration_ns ELSE 0 END) AS BIGINT) AS guessed_ns,
+  CAST(SUM(CASE WHEN basis = 'communication' THEN duration_ns ELSE 0 END) AS BIGINT) AS communication_ns
 FROM kernel_groups
 GROUP BY run_id, COALESCE(operator, '(' || attribution || ')'), family, phase;
 
@@ -38,7 +40,9 @@ SELECT
   SUM(dram_bytes) / NULLIF(SUM(duration_ns), 0) * 1000000000 AS achieved_bytes_per_s,
   SUM(CASE WHEN basis = 'roof' THEN roof_ns END) / NULLIF(SUM(CASE WHEN basis = 'roof' THEN duration_ns END), 0)
     AS roof_fraction,
-  SUM(CASE WHEN basis = 'roof' THEN duration_ns - reached_ns END) AS lost_ns
+  SUM(CASE WHEN basis = 'roof' THEN duration_ns - reached_ns END) AS lost_ns,
+  CAST(SUM(CASE WHEN basis = 'guess' THEN duration_ns ELSE 0 END) AS BIGINT) AS guessed_ns,
+  CAST(SUM(CASE WHEN basis = 'communication' THEN duration_ns ELSE 0 END) AS BIGINT) AS communication_ns
 FROM kernel_groups
 GROUP BY run_id, module, family, phase;
 
@@ -66,8 +70,9 @@ SELECT
   COUNT(*) AS kernels,
   CAST(SUM(k.duration_ns) AS BIGINT) AS duration_ns,
   SUM(k.duration_ns) / SUM(SUM(k.duration_ns)) OVER (PARTITION BY k.run_id) AS share,
-  SUM(CASE WHEN k.confidence = 'high' AND k.roof_time_ns IS NOT NULL THEN k.duration_ns - LEAST(k.roof_time_ns, k.duration_ns) END)
-    AS lost_ns
+  SUM(CASE WHEN k.basis = 'roof' THEN k.duration_ns - LEAST(k.roof_time_ns, k.duration_ns) END) AS lost_ns,
+  CAST(SUM(CASE WHEN k.basis = 'guess' THEN k.duration_ns ELSE 0 END) AS BIGINT) AS guessed_ns,
+  CAST(SUM(CASE WHEN k.basis = 'communication' THEN k.duration_ns ELSE 0 END) AS BIGINT) AS communication_ns
 FROM placed_kernels k
 LEFT JOIN stacks s ON s.run_id = k.run_id AND s.stack_id = k.stack_id
 GROUP BY k.run_id, s.source_line, s.function;
@@ -75,14 +80,20 @@ GROUP BY k.run_id, s.source_line, s.function;
 -- One row per step, from its first device activity to its last: the time in which its own activities ran (busy), and the
 -- time in which its devices ran nothing at all (gap). In the rest they ran activities of other steps or of none. Rows of
 -- older releases have no such time; theirs is the wall time less the busy time.
--- A sum that leaves out more than a tenth of the step's time is NULL: it would look like little work.
+-- A sum that leaves out more than a tenth of the step's time is NULL: it would look like little work. The compiler's fused
+-- kernels, whose FLOPs are unknown, compute elementwise: at most 8 FLOPs a byte. flops leaves them out where that is less
+-- than a tenth of it, and is NULL where not. compute_ns is the minimum time of the FLOPs, each at the peak of its own
+-- precision and unit.
 CREATE OR REPLACE VIEW step_summary AS
 WITH work AS (
   SELECT
     run_id,
     step_id,
     CAST(SUM(kernels) AS BIGINT) AS kernels,
-    CASE WHEN SUM(dram_over_ns) >= 0.9 * SUM(duration_ns) THEN SUM(flops) END AS flops,
+    CASE
+      WHEN SUM(priced_over_ns) >= 0.9 * SUM(duration_ns) AND 8 * SUM(fused_bytes) <= 0.1 * SUM(work_flops) THEN SUM(work_flops)
+    END AS flops,
+    CASE WHEN SUM(peakless_flops) <= 0.1 * SUM(work_flops) THEN SUM(compute_ns) END AS compute_ns,
     CASE WHEN SUM(dram_over_ns) >= 0.9 * SUM(duration_ns) THEN SUM(dram_bytes) END AS dram_bytes
   FROM step_parts
   GROUP BY run_id, step_id
@@ -95,7 +106,8 @@ SELECT
   COALESCE(w.kernels, 0) AS kernels,
   w.flops,
   w.dram_bytes,
-  s.tokens
+  s.tokens,
+  CASE WHEN w.flops IS NOT NULL THEN w.compute_ns END AS compute_ns
 FROM steps s
 LEFT JOIN work w ON w.run_id = s.run_id AND w.step_id = s.step_id;
 

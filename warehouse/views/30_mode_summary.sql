@@ -1,9 +1,12 @@
 -- One row per run. The step is the main kind of the run (decode, denoise, reuse) and its time the unprofiled median. FLOPs
--- and bytes are of one such step; MFU and MBU divide them by the step's time and by the highest matmul rate at the run's
--- precision and the DRAM bandwidth.
+-- and bytes are of one such step. MFU is the FLOPs' minimum time, each at the peak of its own precision and unit, over the
+-- step's time, and NULL where a relevant part of the FLOPs is unknown. MBU is the bytes over the step's time and the DRAM
+-- bandwidth.
+-- tpot_ns is the time after the first step over the tokens that later steps committed. The first step commits the tokens
+-- that its label says, if the trace has it, else one in autoregressive modes and an even share of the tokens in others.
 -- A foreign trace has no unprofiled step, so no MFU, MBU or busy share either: the profiler stretches its steps
 -- (step_summary has their profiled times).
--- The busy share is the kernels' time over the step's. Where operators stand for kernels (on a CPU), the profiler stretches
+-- The busy share is the kernels' time over the step's, at most 1: kernels take longer under the profiler. Where operators stand for kernels (on a CPU), the profiler stretches
 -- both, so it is over the profiled step's.
 CREATE OR REPLACE VIEW mode_summary AS
 WITH timed AS (
@@ -15,7 +18,7 @@ WITH timed AS (
 profiled AS (
   SELECT
     run_id, phase, kind, COUNT(*) AS samples, AVG(wall_ns) AS wall_ns, AVG(busy_ns) AS busy_ns, AVG(flops) AS flops,
-    AVG(dram_bytes) AS dram_bytes
+    AVG(dram_bytes) AS dram_bytes, AVG(compute_ns) AS compute_ns
   FROM step_summary
   GROUP BY run_id, phase, kind
 ),
@@ -28,7 +31,7 @@ candidates AS (
     ON t.run_id = p.run_id AND COALESCE(t.phase, '') = COALESCE(p.phase, '') AND COALESCE(t.kind, '') = COALESCE(p.kind, '')
 ),
 main_step AS (
-  SELECT run_id, phase, kind, step_ns, busy_ns, wall_ns, flops, dram_bytes
+  SELECT run_id, phase, kind, step_ns, busy_ns, wall_ns, flops, dram_bytes, compute_ns
   FROM candidates
   WHERE place = 1
 ),
@@ -45,28 +48,39 @@ energy AS (
   FROM telemetry
   GROUP BY run_id
 ),
+first_step AS (
+  SELECT run_id, MAX(tokens) AS tokens
+  FROM steps
+  WHERE step = 0 AND tokens > 0
+  GROUP BY run_id
+),
 ceiling AS (
+  SELECT run_id, MAX(value) AS dram_bytes_per_s
+  FROM roofs
+  WHERE resource = 'bandwidth' AND level = 'dram'
+  GROUP BY run_id
+),
+shares AS (
   SELECT
-    f.run_id,
-    MAX(CASE WHEN f.resource = 'bandwidth' AND f.level = 'dram' THEN f.value END) AS dram_bytes_per_s,
-    MAX(CASE WHEN f.resource = 'compute' AND f.precision = r.dtype THEN f.value END) AS flops_per_s
-  FROM roofs f
-  JOIN runs r ON r.run_id = f.run_id
-  GROUP BY f.run_id
+    r.run_id,
+    m.busy_ns / NULLIF(CASE WHEN r.device_kind = 'cpu' AND m.step_ns IS NOT NULL THEN m.wall_ns ELSE m.step_ns END, 0) AS busy_share,
+    COALESCE(t.tokens, CASE WHEN r.steps IS NULL THEN 1 ELSE CEIL(r.generated_tokens / NULLIF(r.steps, 0)) END) AS first_tokens
+  FROM runs r
+  LEFT JOIN main_step m ON m.run_id = r.run_id
+  LEFT JOIN first_step t ON t.run_id = r.run_id
 )
 SELECT
   r.run_id, r.name, r.mode, r.execution, r.model, r.batch, r.prompt_tokens, r.generated_tokens, r.block, r.steps,
   m.step_ns,
   r.committed_tokens / NULLIF(w.end_to_end_ns, 0) * 1000000000 AS tokens_per_s,
   w.ttft_ns,
-  (w.end_to_end_ns - w.ttft_ns) / NULLIF(r.generated_tokens - 1, 0) AS tpot_ns,
+  (w.end_to_end_ns - w.ttft_ns) / NULLIF(r.generated_tokens - h.first_tokens, 0) AS tpot_ns,
   m.flops,
   m.dram_bytes,
   m.flops / NULLIF(m.dram_bytes, 0) AS intensity,
-  m.flops / NULLIF(m.step_ns, 0) * 1000000000 / c.flops_per_s AS mfu,
+  m.compute_ns / NULLIF(m.step_ns, 0) AS mfu,
   m.dram_bytes / NULLIF(m.step_ns, 0) * 1000000000 / c.dram_bytes_per_s AS mbu,
-  m.busy_ns / NULLIF(CASE WHEN r.device_kind = 'cpu' AND m.step_ns IS NOT NULL THEN m.wall_ns ELSE m.step_ns END, 0)
-    AS busy_share,
+  CASE WHEN h.busy_share > 1 THEN 1 ELSE h.busy_share END AS busy_share,
   CASE WHEN e.seconds >= 1 THEN e.energy_j / e.seconds * w.end_to_end_ns / 1000000000 / NULLIF(r.committed_tokens, 0) END
     AS joules_per_token,
   r.peak_memory_bytes,
@@ -75,4 +89,5 @@ FROM runs r
 LEFT JOIN main_step m ON m.run_id = r.run_id
 LEFT JOIN whole w ON w.run_id = r.run_id
 LEFT JOIN energy e ON e.run_id = r.run_id
-LEFT JOIN ceiling c ON c.run_id = r.run_id;
+LEFT JOIN ceiling c ON c.run_id = r.run_id
+LEFT JOIN shares h ON h.run_id = r.run_id;

@@ -128,9 +128,10 @@ FROM trusted;
 
 -- Deviations from the roof by lost time, at four levels: operator, module, family, and step (a kind of step as a whole). At
 -- each level the rows sum to the run's device time. basis says what a row can tell:
---   roof      a roof and a price of high confidence: duration_ns = roof_ns + lost_ns; above the roof lost_ns is 0
---   guess     the same by prices of low confidence
---   no roof   neither price nor roof: the minimum time is unknown
+--   roof           a roof and a price of high confidence: duration_ns = roof_ns + lost_ns; above the roof lost_ns is 0
+--   guess          the same by prices of low confidence
+--   communication  bytes over links: no time of it counts as lost
+--   no roof        neither price nor roof: the minimum time is unknown
 -- Ranks and cumulative shares of lost time are within a run, level and basis. bound and diagnosis are those of the kernels
 -- that lose most.
 -- saved_ns is an upper limit (Amdahl) for the time that one step of the kind would save if the item ran at its roof: the
@@ -176,7 +177,7 @@ summed AS (
     SUM(kernels) AS kernels,
     SUM(duration_ns) AS duration_ns,
     SUM(roof_ns) AS roof_ns,
-    SUM(CASE WHEN basis <> 'no roof' THEN duration_ns - roof_ns END) AS lost_ns,
+    SUM(CASE WHEN basis IN ('roof', 'guess') THEN duration_ns - roof_ns END) AS lost_ns,
     MAX(CASE WHEN place = 1 THEN bound END) AS bound,
     MAX(CASE WHEN place = 1 THEN diagnosis END) AS diagnosis
   FROM placed
@@ -195,6 +196,7 @@ valued AS (
     END AS saved_ns,
     CASE
       WHEN s.basis = 'no roof' THEN 'unknown: its kernels have no roof'
+      WHEN s.basis = 'communication' THEN 'unknown: communication waits for links and other devices'
       WHEN d.bound IS NULL THEN 'unknown: no step'
       WHEN d.bound = 'unknown' THEN 'unknown: the step waits, and not for the host alone'
       WHEN d.bound = 'host' AND d.confidence = 'high' THEN 'nothing while the step is host-bound'

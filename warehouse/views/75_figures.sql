@@ -170,16 +170,17 @@ WHERE step_ns IS NOT NULL;
 --   3 work       work of the kernels beyond the closed forms, at their roofs (unfused operators; negative if a closed form has
 --                more work than was done, or the kernels' FLOPs are unknown)
 --   4 family     kernels' time beyond their roofs, by family of operators
---   5 no roof    all time of kernels without a roof or price
+--   5 guess, communication, no roof: the time of kernels beyond a guessed roof, and all time of communication and of kernels
+--                without a roof or price
 --   6 host       the rest: gaps, launches and waits, minus the time that the profiler adds to kernels, so it may be negative
 -- A run has no waterfall if a kind of its steps has no minimum time or was not traced.
 CREATE OR REPLACE VIEW figure_gap AS
 WITH families AS (
-  SELECT run_id, phase, kind, item AS family, SUM(duration_ns) AS duration_ns, SUM(roof_ns) AS roof_ns, SUM(lost_ns) AS lost_ns,
-    SUM(CASE WHEN basis = 'no roof' THEN duration_ns ELSE 0 END) AS roofless_ns
+  SELECT run_id, phase, kind, item AS family, basis, SUM(duration_ns) AS duration_ns,
+    SUM(CASE WHEN basis IN ('roof', 'guess') THEN roof_ns END) AS roof_ns, SUM(COALESCE(lost_ns, duration_ns)) AS lost_ns
   FROM deviations
   WHERE level = 'family'
-  GROUP BY run_id, phase, kind, item
+  GROUP BY run_id, phase, kind, item, basis
 ),
 floors AS (
   SELECT
@@ -200,7 +201,7 @@ complete AS (
 ),
 kernels_of_steps AS (
   SELECT
-    c.run_id, c.kind, f.family, c.weight / c.traced_steps AS weight, f.duration_ns, f.roof_ns, f.lost_ns, f.roofless_ns
+    c.run_id, c.kind, f.family, f.basis, c.weight / c.traced_steps AS weight, f.duration_ns, f.roof_ns, f.lost_ns
   FROM complete c
   JOIN families f
     ON f.run_id = c.run_id AND COALESCE(f.phase, '') = COALESCE(c.phase, '') AND COALESCE(f.kind, '') = COALESCE(c.kind, '')
@@ -228,15 +229,11 @@ bars AS (
   FROM at_floors f
   LEFT JOIN at_roofs r ON r.run_id = f.run_id
   UNION ALL
-  SELECT run_id, 4, 'family', family, SUM(weight * lost_ns)
+  SELECT run_id, CASE WHEN basis = 'roof' THEN 4 ELSE 5 END, CASE WHEN basis = 'roof' THEN 'family' ELSE basis END, family,
+    SUM(weight * lost_ns)
   FROM kernels_of_steps
-  GROUP BY run_id, family
-  HAVING SUM(weight * lost_ns) IS NOT NULL
-  UNION ALL
-  SELECT run_id, 5, 'no roof', family, SUM(weight * roofless_ns)
-  FROM kernels_of_steps
-  GROUP BY run_id, family
-  HAVING SUM(weight * roofless_ns) > 0
+  GROUP BY run_id, basis, family
+  HAVING basis = 'roof' OR SUM(weight * lost_ns) > 0
   UNION ALL
   SELECT f.run_id, 6, 'host', 'gaps and host', g.median_repeat_ns / f.all_steps - COALESCE(r.duration_ns, 0)
   FROM at_floors f

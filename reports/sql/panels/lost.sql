@@ -2,14 +2,12 @@ $selection,
 items AS (
   SELECT
     run_id, $item AS item, phase, step_phase, kind,
-    CASE WHEN roof_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END AS basis,
+    basis,
     SUM(launches) AS launches,
     SUM(duration_ns) AS duration_ns,
     SUM(lost_ns) AS lost_ns
   FROM selection
-  GROUP BY
-    run_id, $item, phase, step_phase, kind,
-    CASE WHEN roof_ns IS NULL THEN 'no roof' WHEN confidence = 'high' THEN 'roof' ELSE 'guess' END
+  GROUP BY run_id, $item, phase, step_phase, kind, basis
 )
 SELECT
   i.* EXCLUDE (step_phase),

@@ -7,7 +7,7 @@ priced AS (
     $flops AS flops,
     $bytes AS bytes,
     CASE
-      WHEN best_roof_ns IS NOT NULL AND ($flops IS NOT NULL OR $bytes IS NOT NULL OR l2_bytes IS NOT NULL)
+      WHEN best_roof_ns IS NOT NULL AND ($flops IS NOT NULL OR $bytes IS NOT NULL OR l2_bytes IS NOT NULL OR basis = 'communication')
       THEN $roof
     END AS roof_ns
   FROM launch_groups

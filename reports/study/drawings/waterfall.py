@@ -20,6 +20,8 @@ TITLES = {
     "steps": "{} steps",
     "work": "work beyond the closed form",
     "family": "{} beyond its roof",
+    "guess": "{} beyond a guessed roof",
+    "communication": "{}",
     "no roof": "{} without a roof",
     "host": "gaps and host",
 }

@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 READ, WRITE, TENSOR = "dram__bytes_read.sum", "dram__bytes_write.sum", "sm__ops_path_tensor_src_bf16_dst_fp32.sum"
+OPS = "sm__ops_path_tensor"
 SASS = "smsp__sass_thread_inst_executed_op_{}_pred_on.sum"
 
 
@@ -154,6 +155,25 @@ def test_cupti_is_preferred_then_nsight_compute_then_the_trace(warehouse: duckdb
     [
         ({TENSOR: 800.0}, 800.0),
         ({TENSOR: 800.0, "sm__ops_path_tensor_src_fp8.sum": 1.0}, 801.0),
+        # a total and its parts, by sparsity and by instruction; parts alone
+        (
+            {
+                TENSOR: 8.0,
+                f"{OPS}_src_bf16_dst_fp32_sparsity_off.sum": 5.0,
+                f"{OPS}_src_bf16_dst_fp32_sparsity_on.sum": 3.0,
+            },
+            8.0,
+        ),
+        (
+            {
+                TENSOR: 8.0,
+                f"{OPS}_op_hgmma_src_bf16_dst_fp32_sparsity_off.sum": 8.0,
+                f"{OPS}_src_fp16_dst_fp32.sum": 1.0,
+            },
+            9.0,
+        ),
+        ({f"{OPS}_src_fp16.sum": 8.0, f"{OPS}_src_fp16_dst_fp32.sum": 8.0, f"{OPS}_src_fp8_dst_fp16.sum": 1.0}, 9.0),
+        ({f"{OPS}_op_igmma_src_int8.sum": 4.0, f"{OPS}_op_imma_src_int8_sparsity_off.sum": 2.0}, 6.0),
         ({SASS.format("ffma"): 10.0, SASS.format("fadd"): 1.0, SASS.format("fmul"): 2.0}, 23.0),
         ({SASS.format("hfma"): 1.0, SASS.format("dmul"): 1.0, SASS.format("dadd"): 1.0, TENSOR: 100.0}, 104.0),
         ({SASS.format("integer"): 9.0, SASS.format("ffma"): 0.0}, 0.0),

@@ -21,7 +21,7 @@ from tests.warehouse.views.test_views import STATEMENTS
 Connection = duckdb.DuckDBPyConnection
 Values = dict[str, Any]
 
-NO_VERDICTS = {"component", "link", "rest"}
+NO_VERDICTS = {"component", "link", "peak_precision", "rest"}
 """Columns of texts that classify and judge nothing, and those of a figure."""
 
 
@@ -144,17 +144,28 @@ DIAGNOSES = {
     "far from its roof": Example(FAR, FAR | {"duration_ns": 20_000}),
 }  # fmt: skip
 
+# else it is the nearest roof
 BOUNDS = {
-    "none": Example({"duration_ns": 50_000}, FAR),
+    # 10 us at the roof are half of 20
+    "none": Example(FAR | {"duration_ns": 20_001}, FAR | {"duration_ns": 20_000}),
     "latency": Example({"duration_ns": 3_900, "bytes": 1e6}, {"duration_ns": 4_000, "bytes": 1e6}),
+}
+NEAREST = {
+    "none": Example({"duration_ns": 50_000}, FAR),
     "compute": Example(WORK, WORK | {"bytes": 1.1e7}),
     "l2": Example(OF_L2, COUNTED, {"l2_bytes_per_s": 4e12}),
     "dram": Example(BYTES, BYTES | {"flops": 1.1e9}),
     "link": Example(SENT | {"duration_ns": 10_000}, FAR, LINKS),
 }
+BASES = {
+    "roof": Example(FAR, FAR | {"confidence": "low"}),
+    "guess": Example(BYTES | {"duration_ns": 9_500}, BYTES | {"duration_ns": 9_600}),
+    "communication": Example(FAR | {"family": "communication"}, FAR),
+    "no roof": Example({"duration_ns": 50_000}, FAR),
+}
 GUESSES = {
     "high": Example(FAR, FAR | {"confidence": "low"}),
-    "low": Example({"duration_ns": 9, "signature_id": None}, COPY),
+    "low": Example({"duration_ns": 9, "signature_id": None}, COPY | {"duration_ns": 10_000}),
 }
 FLOPS_SOURCES = {
     "algorithm": Example(WORK, COUNTED),
@@ -171,6 +182,8 @@ BYTES_SOURCES = {
 OF_KERNELS = {
     ("placed_kernels", "diagnosis"): DIAGNOSES,
     ("placed_kernels", "bound"): BOUNDS,
+    ("placed_kernels", "nearest_roof"): NEAREST,
+    ("placed_kernels", "basis"): BASES,
     ("placed_kernels", "confidence"): GUESSES,
     ("placed_kernels", "flops_source"): FLOPS_SOURCES,
     ("placed_kernels", "dram_bytes_source"): BYTES_SOURCES,
@@ -211,6 +224,8 @@ OF_STEPS = {
     },
     ("deviations", "worth"): {
         "unknown: its kernels have no roof": Example(BUSY | {"bytes": None, "flops": None}, BUSY),
+        "unknown: communication waits for links and other devices":
+            Example(BUSY | {"family": "communication"}, BUSY),
         "unknown: no step": Example(BUSY | {"step_id": None}, BUSY),
         "unknown: the step waits, and not for the host alone": Example(WAITING | {"cause": "unknown"}, WAITING),
         "nothing while the step is host-bound": Example(TIMED | {"busy_ns": 799}, TIMED | {"busy_ns": 800}),
@@ -219,16 +234,10 @@ OF_STEPS = {
         "at most saved_ns a step, by a guessed price": Example(BUSY | {"confidence": "low"}, BUSY),
         "at most saved_ns a step": Example(BUSY, BUSY | {"confidence": "low"}),
     },
-    ("kernel_groups", "basis"): {
-        "roof": Example(BUSY, BUSY | {"confidence": "low"}),
-        "guess": Example(BUSY | {"confidence": "low"}, BUSY),
-        "no roof": Example(BUSY | {"bytes": None, "flops": None}, BUSY),
-    },
 }  # fmt: skip
 QUERIES = {
     "step_diagnosis": "SELECT {} FROM step_diagnosis",
     "deviations": "SELECT {} FROM deviations WHERE level = 'family'",
-    "kernel_groups": "SELECT {} FROM kernel_groups",
 }
 
 
@@ -248,7 +257,7 @@ def placed(run: Connection, column: str, example: Example) -> list[Any]:
         kernel(run, number, **facts)
         for metric, value in counters.items():
             insert(run, "counters", run_id="r", kernel_id=number, metric=metric, value=value, source="cupti")
-    rows = run.execute(f"SELECT {column} FROM kernel_roofline ORDER BY kernel_id").fetchall()
+    rows = run.execute(f"SELECT {column} FROM placed_kernels ORDER BY kernel_id").fetchall()
     return [text for (text,) in rows]
 
 
