@@ -27,10 +27,13 @@ def distinct(draws: int, rows: int) -> float:
 
 
 def drawn(table: Tensor, row_bytes: int, draws: int, *, writes: bool = False) -> Touch:
-    """The rows of ``table`` that ``draws`` read or write, all of them at random."""
+    """The rows of ``table`` that ``draws`` read or write, all of them at random.
+
+    Rows shorter than a sector lie in one dimension with others, such as a row of logits: neighbours are drawn soon.
+    """
     unit = max(row_bytes, SECTOR_BYTES)
     size = min(round(distinct(draws, max(table.bytes // unit, 1)) * unit), table.bytes)
-    return Touch(table.storage, table.offset, size, table.span, writes, drawn=draws * unit)
+    return Touch(table.storage, table.offset, size, table.span, writes, drawn=draws * unit if unit == row_bytes else 0)
 
 
 def elements(tensor: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""Launches of group norms, and of the backward pass of layer norms: several kernels, each over some of the tensors."""
+"""Launches of group norms, layer norms and their backward passes: several kernels, each over some of the tensors."""
 
 from __future__ import annotations
 
@@ -42,6 +42,17 @@ def _scales(launch: Launch) -> Touch:
     return Touch(workspace(_SCALES), 0, size, size, True)
 
 
+def _layer_norm(launch: Launch) -> list[Touch] | None:
+    """Rows that are no multiple of a vector are read for their moments in a kernel of its own."""
+    if not launch.call.inputs or not launch.call.outputs:
+        return None
+    if "RowwiseMoments" in launch.kernel:
+        return Chunk([read(launch.call.inputs[0])])
+    if "LayerNormForward" in launch.kernel:
+        return Chunk([*map(read, launch.call.inputs), write(launch.call.outputs[0])])
+    return None
+
+
 def _norm_backward(launch: Launch) -> list[Touch] | None:
     """The gradient of the input in one kernel, then the parameters' in another, which reads the tensors again."""
     if len(launch.call.inputs) < 2 or not launch.call.outputs:
@@ -57,4 +68,5 @@ def _norm_backward(launch: Launch) -> list[Touch] | None:
 
 
 RULES: dict[str, Rule] = {"native_group_norm": _group_norm, "native_group_norm_backward": _group_norm_backward}
+RULES["native_layer_norm"] = _layer_norm
 RULES |= dict.fromkeys(("native_layer_norm_backward", "_fused_rms_norm_backward"), _norm_backward)

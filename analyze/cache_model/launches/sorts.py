@@ -72,7 +72,7 @@ def _passes(launch: Launch) -> tuple[int, bool] | None:
 
 
 def _sort(launch: Launch) -> list[Touch] | None:
-    """A long segment is sorted by CUB. Up to 127 segments are sorted as one, then by the number of their segment."""
+    """Up to 127 segments are sorted as one, then by the number of their segment; those of 1 M keys one by one."""
     if not launch.call.inputs or not launch.call.outputs:
         return None
     keys, kernel, outputs = launch.call.inputs[0], launch.kernel, [*map(write, launch.call.outputs)]
@@ -85,10 +85,13 @@ def _sort(launch: Launch) -> list[Touch] | None:
         return Chunk([_buffer(done, pairs), read(keys), *outputs])
     if "InPlace" in kernel:
         return Helper([*(touch._replace(write=False) for touch in outputs), *outputs])
+    sorts = sum("HistogramKernel" in name for name in launch.kernels)
+    if sorts > 1 and "sort_postprocess" not in launch.kernels[-1]:
+        return cub(launch, count // sorts)
     touched = cub(launch, count, keys)
-    writes_results = "OnesweepKernel" in kernel and "Onesweep" not in "".join(launch.kernels[launch.at + 1 :])
-    if touched and writes_results and "sort_postprocess" not in launch.kernels[-1]:
-        return [*touched[:-1], *outputs]
+    is_last = "OnesweepKernel" in kernel and not any("Onesweep" in name for name in launch.kernels[launch.at + 1 :])
+    if touched and is_last and "sort_postprocess" not in launch.kernels[-1]:
+        return Chunk([*touched[:-1], *outputs])
     return touched
 
 

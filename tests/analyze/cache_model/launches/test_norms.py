@@ -40,6 +40,16 @@ def test_the_gradient_of_a_group_norm_takes_two_kernels_over_both_tensors() -> N
     ]
 
 
+def test_a_layer_norm_of_uneven_rows_reads_its_input_twice() -> None:
+    x, weight, y = dense(1, 8, 63), dense(2, 63), dense(3, 8, 63)
+    kernels = "RowwiseMomentsCUDAKernel<half>", "LayerNormForwardCUDAKernel<half>"
+    found = touched("aten::native_layer_norm", [x, weight], [y], *kernels)
+    assert [sizes(launch) for launch in found] == [
+        [(0, 1008, "read")],
+        [(0, 1008, "read"), (1, 126, "read"), (2, 1008, "written")],
+    ]
+
+
 def test_the_parameters_of_a_layer_norm_read_both_tensors_and_write_no_gradient_of_the_input() -> None:
     tensors = [dense(1, 8, 64), dense(2, 8, 64), dense(3, 8, 1, itemsize=4), dense(4, 8, 1, itemsize=4)]
     kernels = "layer_norm_grad_input_kernel_vectorized<half>", "GammaBetaBackwardCUDAKernelTemplate<half>"

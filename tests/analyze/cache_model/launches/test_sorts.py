@@ -41,6 +41,14 @@ def test_the_last_pass_of_one_segment_writes_the_results() -> None:
     assert sizes(found[-1]) == [(OTHER, 12000, "read"), (1, 4000, "written"), (2, 8000, "written")]
 
 
+def test_long_segments_are_sorted_one_by_one() -> None:
+    kernels = [radix(kernel, "float", "long") for kernel in ("Histogram", "Onesweep")] * 2
+    x, y, indices = dense(1, 2, 1000, itemsize=4), dense(2, 2, 1000, itemsize=4), dense(3, 2, 1000, itemsize=8)
+    found = touched("aten::sort", [x], [y, indices], "fill_reverse_indices_kernel", *kernels)
+    one = [[(ONE, 4000, "read")], [(ONE, 12000, "read"), (OTHER, 12000, "written")]]
+    assert [sizes(launch) for launch in found[1:]] == one * 2
+
+
 def test_short_segments_are_sorted_in_place() -> None:
     (found,) = touched("aten::sort", [dense(1, 8)], [dense(2, 8)], "void bitonicSortKVInPlace<2>")
     assert sizes(found) == [(1, 16, "read"), (1, 16, "written")]
