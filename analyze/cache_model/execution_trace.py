@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ridgeline.analyze.cache_model.launches.generated import iterations
 from ridgeline.analyze.cache_model.launches.launch import Call, Node, call_of
 from ridgeline.analyze.cache_model.operands import Tensor, is_sizes, view
 from ridgeline.analyze.companions.size_limit import companion_errors, read_bounded
+from ridgeline.analyze.pricing.rules import triton
 from ridgeline.analyze.resources.limits import STANDARD, Limits
 
 
@@ -82,7 +82,9 @@ def _calls(nodes: Mapping[bytes, Raw]) -> Iterator[tuple[bytes, Call]]:
         numbers = [value for value in node.inputs.values if isinstance(value, int)]
         arguments = tuple([argument for argument, _ in inputs])
         read, written = ([tensor for _, tensor in part] for part in (inputs, outputs))
-        form, places = call_of(Node(node.name, read, written, iterations(node.name, numbers), arguments))
+        if triton.iterations(node.name, numbers) and triton.in_place(node.name, [t.shape for t in read], numbers):
+            written = read[:1]
+        form, places = call_of(Node(node.name, read, written, triton.iterations(node.name, numbers), arguments))
         # equal forms are one object, so that operands compares them by identity
         yield number, Call(forms.setdefault(form, form), places)
 

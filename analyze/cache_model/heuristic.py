@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from itertools import count, dropwhile, zip_longest
 from typing import Any, NamedTuple
 
-from ridgeline.analyze.cache_model.launches.generated import iterations
 from ridgeline.analyze.cache_model.launches.launch import Call, Node
 from ridgeline.analyze.cache_model.operands import Tensor, is_sizes, view
 from ridgeline.analyze.pricing.families import base_name
+from ridgeline.analyze.pricing.rules import triton
 from ridgeline.analyze.pricing.signature import json_list
 from ridgeline.analyze.reading.columns import Signature
 
@@ -185,17 +185,22 @@ def _record(call: Recorded) -> _Record:
     name, written = base_name(call.operator), call.operator.endswith("out")
     recorded_tensors = _tensors(call)
     tensors = [tensor for _, tensor in recorded_tensors]
+    numbers = [int(text) for text in json_list(call.concrete) or [] if isinstance(text, str) and text.isdecimal()]
+    loop = triton.iterations(call.operator, numbers)
+    updates_first = loop is not None and triton.in_place(call.operator, [tensor.shape for tensor in tensors], numbers)
+    written = written or (loop is not None and not updates_first)
     right = _PRODUCTS.get(name)
     inputs = [
         _input(
             tensor,
             fixed=i == right or (name in _TABLES and i == 0),
-            fresh=name in _FRESH and i == 0 and tensor.bytes == tensor.span,
+            fresh=(i == 0 if name in _FRESH else loop is not None and written and i == len(tensors) - 1)
+            and tensor.bytes == tensor.span,
             left=right is not None and i == right - 1,
         )
         for i, tensor in enumerate(tensors)
     ]
-    in_place = name in _IN_PLACE or call.operator.rpartition("::")[2].partition(".")[0].endswith("_")
+    in_place = updates_first or name in _IN_PLACE or call.operator.rpartition("::")[2].partition(".")[0].endswith("_")
     output = None
     itemsize = tensors[0].itemsize if tensors else 1
     if not (tensors and (in_place or written)) and call.write_bytes:
@@ -207,7 +212,6 @@ def _record(call: Recorded) -> _Record:
             rows = tensors[position - 1].shape[:-1]
             shape = (*rows, size // itemsize // max(math.prod(rows), 1))
         output = _input(Tensor(0, 0, size, size, shape, itemsize))
-    numbers = [int(text) for text in json_list(call.concrete) or [] if isinstance(text, str) and text.isdecimal()]
     return _Record(
         call.operator,
         inputs,
@@ -215,7 +219,7 @@ def _record(call: Recorded) -> _Record:
         right - 1 if right is not None and len(inputs) >= right else None,
         None if not inputs or output else len(inputs) - 1 if written else 0 if in_place else None,
         output,
-        iterations(call.operator, numbers),
+        loop,
         tuple([argument for argument, _ in recorded_tensors]),
         {},
     )

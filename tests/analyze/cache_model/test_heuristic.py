@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess
 from ridgeline.analyze.cache_model.launches.launch import Call
 
@@ -61,3 +63,16 @@ def test_damaged_sizes_and_strides_are_not_recorded() -> None:
     single = Recorded("aten::add", b"[[2,4],[2,-4]]", b'["float","float"]', b"[[-9223372036854775807,1],[4,1]]", 32)
     inputs = [[(tensor.bytes, tensor.span) for tensor in call.form.inputs] for call in guess([lists, single])]
     assert inputs == [[(16, 16)], [(32, 32)]]
+
+
+@pytest.mark.parametrize(
+    ("operator", "written"), [("triton_poi_fused_silu_backward_0", 0), ("triton_poi_fused_silu_0", 1)]
+)
+def test_a_generated_kernel_writes_one_of_its_arguments(operator: str, written: int) -> None:
+    """The first one, if it is updated in place, else the last one: the next call reads what was written."""
+    numbers = b'["","","16777216"]'
+    call = recorded(operator, [4096, 4096], [4096, 4096], writes=67108864)._replace(concrete=numbers)
+    first, second = guess([call, recorded("aten::sum", [4096, 4096], writes=4)])
+    used = [tensor.storage for tensor in first.node().inputs]
+    assert [tensor.storage for tensor in first.node().outputs] == [used[written]]
+    assert second.node().inputs[0].storage == used[written]

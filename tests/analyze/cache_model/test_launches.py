@@ -94,6 +94,14 @@ def test_a_generated_kernel_writes_its_last_argument() -> None:
     assert sizes(found) == [(1, 128, False), (2, 128, True)]
 
 
+def test_a_generated_kernel_that_updates_its_first_argument_reads_the_last_one() -> None:
+    first = dense(1, 64)
+    found = touched("triton_poi_fused_silu_backward_0", [first, dense(2, 64)], [first])[0]
+    assert sizes(found) == [(1, 128, False), (2, 128, False), (1, 128, True)]
+    assert sizes(touched("triton_poi_fused_relu_0", [first], [first])[0]) == [(1, 128, False), (1, 128, True)]
+    assert sizes(touched("triton_poi_fused_zeros_0", [first], [first])[0]) == [(1, 128, True)]
+
+
 def test_kernels_without_a_known_call_touch_nothing() -> None:
     frame = pl.DataFrame({"kernel": [0, 1], "name": ["a", "b"], "call": [None, 5]})
     assert operands(frame, {}).is_empty()

@@ -48,9 +48,10 @@ def generated(name: str, external_id: int, **measures: Any) -> list[kineto.Event
         ("triton_poi_fused_add_0", {"kernel_num_gb": 1.5e-06}, (None, 1500.0, 0.0, "high")),
         # of what is no product it counts nothing
         ("triton_poi_fused_add_0", {"kernel_num_gb": 1.5e-06, "kernel_flop": 0}, (None, 1500.0, 0.0, "high")),
-        ("triton_poi_fused_add_0", {}, (None, 512.0, 512.0, "high")),
+        # whether both tensors are added, or a constant to the first, is not recorded
+        ("triton_poi_fused_add_0", {}, (None, 512.0, 512.0, "low")),
         # of a wrong type, and of an operator that PyTorch knows
-        ("triton_poi_fused_add_0", {"kernel_num_gb": "1", "kernel_flop": [1]}, (None, 512.0, 512.0, "high")),
+        ("triton_poi_fused_add_0", {"kernel_num_gb": "1", "kernel_flop": [1]}, (None, 512.0, 512.0, "low")),
         ("aten::add.Tensor", {"kernel_num_gb": 1.5e-06, "kernel_flop": 77}, (256.0, 1024.0, 512.0, "high")),
     ],
 )

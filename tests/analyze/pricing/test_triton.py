@@ -29,8 +29,20 @@ CASES: list[tuple[str, list[Any], tuple[int, int]]] = [
     ("triton_poi_fused_zeros_0", [([8, 32], BF16), "256"], (0, 512)),
     # of a table as many elements as the loop has
     ("triton_poi_fused_embedding_0", [([8], INT64), ([1000, 32], BF16), ([8, 32], BF16), "256"], (64 + 512, 512)),
-    # a loop of two dimensions
+    # loops of two and three dimensions
     ("triton_poi_fused_clone_0", [([8, 32], BF16), ([32, 8], BF16), "8", "32"], (512, 512)),
+    ("triton_red_fused_sum_view_0", [([8, 64, 16], BF16), ([8, 16, 4], FP32), "8", "64", "16"], (16384, 2048)),
+    # the backward pass of an activation needs the gradient and the saved input
+    ("triton_poi_fused_silu_backward_0", [([8, 32], BF16), ([8, 32], BF16), "256"], (1024, 512)),
+    ("triton_poi_fused_slice_backward_0", [([8, 32], BF16), ([8, 32], BF16), "256"], (512, 512)),
+    # one operator of two operands, two inputs; a type that a sum does not have; a broadcast weight
+    ("triton_poi_fused_add_0", [([8, 32], BF16)] * 3 + ["256"], (1024, 512)),
+    ("triton_poi_fused__to_copy_add_0", [([8, 32], FP32), ([8, 32], BF16), "256"], (1024, 512)),
+    (
+        "triton_per_fused_add_mean_mul_pow_rsqrt_0",
+        [([8, 32], BF16), ([32], BF16), ([8, 32], BF16), "8", "32"],
+        (576, 512),
+    ),
 ]
 
 
@@ -39,6 +51,19 @@ def test_bytes_by_hand(name: str, inputs: list[Any], expected: tuple[float | Non
     found = priced(name, inputs)
     assert (found.read_bytes, found.write_bytes) == expected
     assert (found.flops, found.method, found.confidence) == (None, "rule", "high")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "moved"),
+    [
+        # the sum of both in the first, or of the first and a constant; a · b + c in a, or a · (a + b)
+        ("triton_poi_fused_add_0", 2, (512, 512)),
+        ("triton_poi_fused_add_mul_0", 3, (1024, 512)),
+    ],
+)
+def test_alike_tensors_that_the_operators_could_all_read(name: str, tensors: int, moved: tuple[int, int]) -> None:
+    found = priced(name, [([8, 32], BF16)] * tensors + ["256"])
+    assert (found.read_bytes, found.write_bytes, found.confidence) == (*moved, "low")
 
 
 def test_products_of_templates_are_counted() -> None:
