@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-TENSOR_FAMILIES = frozenset({"matmul", "attention", "convolution"})
+TENSOR_FAMILIES = frozenset({"matmul", "attention", "convolution", "recurrent"})
 TENSOR_PRECISIONS = frozenset({"bf16", "fp16", "fp8", "fp4", "int8", "tf32"})
 _VECTOR_KERNELS = re.compile(
     r"simt|sgemm|gemv|dgemm_|dot_kernel|splitKreduce|lean_reduction|reduce_kernel|fft2d|elementwise"
     r"|combine|nchwToNhwc|nhwcToNchw|computeOffsets|precompute_indices|convert_dq|compute_dot_do_o|batched_transpose"
-    r"|SubTensorOp|quantize_with_block|::routing|finalizeKernel|fmhaReduction"
+    r"|SubTensorOp|elem(?:ent)?Wise|quantize_with_block|::routing|finalizeKernel|fmhaReduction"
 )
 _TF32_KERNELS = re.compile(r"tf32|[cs]1688|nvjet_\w*?_?ss[hst]|tf32f32")
 _3XTF32_KERNELS = re.compile(r"fmha_cutlass[FB]_f32_\w*sm8")

@@ -27,6 +27,10 @@ DTYPES: dict[str, tuple[str, int]] = {
 
 _LIST = "TensorList"
 """The type name of a list of tensors; the element's type may follow."""
+_TYPED_BY_INPUT = frozenset(
+    {"aten::_cudnn_rnn", "aten::_cudnn_rnn_backward", "aten::miopen_rnn", "aten::miopen_rnn_backward"}
+)
+"""Operators whose list of weights has the element type of their first argument."""
 FLOATING = frozenset({"fp64", "fp32", "bf16", "fp16", "fp8", "fp4", "complex32", "complex64", "complex128"})
 
 
@@ -238,6 +242,8 @@ def _parse_any(signature: Signature) -> Call:
     operator, *texts = signature
     dims, types, strides, concrete = (json_list(text) or [] for text in texts)
     values = [value for value in concrete if not isinstance(value, dict)]
+    if operator in _TYPED_BY_INPUT and types and isinstance(types[0], str):
+        types = [f"{_LIST} {types[0]}" if kind == _LIST else kind for kind in types]
     has_values = bool(texts[-1])
     inputs = [_value(*row, has_values=has_values) for row in zip_longest(dims, types, strides, values)]
     # Objects among the concrete inputs hold values by name; a number that cannot be a cost is left out.

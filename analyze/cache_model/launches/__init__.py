@@ -21,6 +21,7 @@ from ridgeline.analyze.cache_model.launches import (
     lists,
     norms,
     products,
+    recurrent,
     softmax,
     sorts,
 )
@@ -50,6 +51,7 @@ _MODULES = (
     lists,
     norms,
     products,
+    recurrent,
     softmax,
     sorts,
 )

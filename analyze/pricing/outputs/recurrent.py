@@ -92,13 +92,13 @@ def _fused_gru(call: Arguments) -> Result:
 
 RULES = table(
     ("lstm gru rnn_tanh rnn_relu", _network),
-    ("_cudnn_rnn", _device_network),
+    ("_cudnn_rnn miopen_rnn", _device_network),
     ("mkldnn_rnn_layer", _layer),
     (
         "mkldnn_rnn_layer_backward",
         same_as_each("input", "weight1", "weight2", "weight3", "weight4", "hx_", "cx_tmp"),
     ),
-    ("_cudnn_rnn_flatten_weight miopen_rnn", unknown),
+    ("_cudnn_rnn_flatten_weight", unknown),
     ("_thnn_fused_lstm_cell", _fused_cell),
     ("_thnn_fused_gru_cell", _fused_gru),
     ("_thnn_fused_lstm_cell_backward_impl", _gate_gradients),

@@ -19,6 +19,7 @@ from ridgeline.analyze.pricing.rules import (
     normalization,
     pointwise,
     quantization,
+    recurrent,
     reduction,
     rotary,
 )
@@ -26,7 +27,7 @@ from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule
 
 _FAMILIES = (
     matmul, attention, convolution, normalization, rotary, pointwise, quantization, reduction, gather, experts,
-    collective, lists,
+    collective, lists, recurrent,
 )  # fmt: skip
 # A family may have rules for PyTorch's operators, for those of engines, or for both.
 RULES: dict[str, Rule] = {
