@@ -40,8 +40,8 @@ class _Step(NamedTuple):
     """One of ``_ROLES``, or of a product: ``step``, ``steps`` (many of them), ``weights`` or ``first`` (of them)."""
     layer: int
     at: int
-    """The number of the launch among the ``count`` of its role and layer."""
-    count: int
+    """The number of the launch among the ``parts`` of its role and layer."""
+    parts: int
     number: int
     """The number of the launch among the ``total`` of its role."""
     total: int
@@ -162,11 +162,11 @@ def _as_read(touch: Touch) -> Touch:
 
 
 def _cell(network: _Network, step: _Step) -> list[Touch]:
-    part = step.layer, step.at, step.count
+    part = step.layer, step.at, step.parts
     gates, states = network.gates_of(*part), network.states_of(*part)
     if not network.is_backward:
         kept = Touch(_KEPT, step.layer * network.states, network.states, network.states, True)
-        return Helper([_as_read(gates), states, _part(kept, step.at, step.count)])
+        return Helper([_as_read(gates), states, _part(kept, step.at, step.parts)])
     reserve = [_part(read(t), step.number, step.total) for t in network.others if t.itemsize == 1][-1:]
     return Helper([*reserve, _as_read(states), gates])
 
@@ -176,12 +176,12 @@ def _layer(network: _Network, step: _Step) -> list[Touch]:
 
 
 def _one_step(network: _Network, step: _Step) -> list[Touch]:
-    gates = network.gates_of(step.layer, step.at, step.count)
+    gates = network.gates_of(step.layer, step.at, step.parts)
     return [network.matrix(step.layer, 1), _as_read(gates), *([] if network.is_backward else [gates])]
 
 
 def _many_steps(network: _Network, step: _Step) -> list[Touch]:
-    layer, at, count = step.layer, step.at, step.count
+    layer, at, count = step.layer, step.at, step.parts
     gates = network.gates_of(layer, at, count)
     below = network.states_of(layer - 1, at, count) if layer else _part(write(network.source), at, count)
     if network.is_backward:
