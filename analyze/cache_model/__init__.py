@@ -9,10 +9,13 @@ the calls from recorded shapes and their order (its rules are in :mod:`ridgeline
 - *launches*: a kernel reads its operator's inputs and writes its outputs, each distinct (storage, offset) once.
   Broadcast dimensions count once; strided views count whole sectors of 32 bytes. Fills and copies do not read the
   bytes that they replace. PyTorch's iterator cuts operands longer than 2 GiB, and each launch touches its part. Of
-  operators with several kernels, each touches what its source says: passes of a radix sort, statistics of a norm.
+  operators with several kernels, each touches what its source says: passes of a radix sort, statistics of a norm. If
+  no rule tells the kernels of a call apart, their bytes are unknown.
 - *gathers*: n lookups or sums by index touch N(1 - (1 - 1/N)^n) of N rows, sectors at least. *predict* adds the rows
   that the L2 loses between two draws of them. On the counted gathers of a graph network (1 M draws of 100,000 rows of
   512 bytes, a table of the size of the L2) the reads are 6 % low, sums by index 2 % high.
+- *lists*: tensors are packed into launches as ``multi_tensor_apply`` does it, and each launch touches its own. On the
+  counted optimizers and norms of ten training programs an operator's bytes are within 3.5 %.
 - *softmax*: a block takes a row, and reads it three times, a wave of rows at a time, unless the rows fit three quarters
   of the L1; the backward pass reads a gradient twice. Within 7 % of the counters of eleven launches.
 - *tiles*: the kernel's name has the tile of a matrix product (``nvjet_..._192x192_...``). A wave fills the device with

@@ -176,7 +176,7 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
     numbers = np.repeat(np.arange(len(sequences)), [len(rows) for rows in sequences])
     at = np.concatenate(sequences)
     rows = kernels.rows[at].with_columns(row=pl.Series(at), sequence=pl.Series(numbers))
-    known = _within_memory(calls(rows))
+    known = within_memory(calls(rows))
     rows = rows.select(
         "device",
         kernel="row",
@@ -203,7 +203,7 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
     return left_out
 
 
-def _within_memory(calls: Mapping[int, Call]) -> dict[int, Call]:
+def within_memory(calls: Mapping[int, Call]) -> dict[int, Call]:
     """Return the calls that have tensors and whose tensors all fit the memory of a device."""
     forms = {id(call.form): call.form for call in calls.values()}
     tensors = {number: (*form.inputs, *form.outputs) for number, form in forms.items()}

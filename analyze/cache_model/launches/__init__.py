@@ -1,7 +1,10 @@
 """What each launch of an operator's call touches: a rule for each operator, and a default for all others.
 
-Each module has ``RULES`` by base name of the operator. A launch that its rule does not know reads all inputs of the
-call and writes all outputs.
+Each module has ``RULES`` by base name of the operator. A rule sees the call's tensors, the names of all its kernels and
+the number of one launch, and returns what this launch touches. Returned as a ``Helper`` or a ``Chunk``, the touches are
+also the launch's own bytes in the warehouse (``kernels.launch_bytes``). A launch that its rule does not know reads all
+inputs of the call and writes all outputs; if a call has several such launches, each touches an unknown part, and the
+warehouse has no modelled bytes of them. A change of a rule changes the model's numbers: raise ``VERSION`` of the model.
 """
 
 from __future__ import annotations

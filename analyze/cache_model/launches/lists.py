@@ -86,35 +86,39 @@ def _limits(kernel: str) -> tuple[int, int, int] | None:
     return depth, most[depth - 1] * factor, _MOST_BLOCKS * factor
 
 
+def _parts(launch: Launch, sizes: Sequence[int]) -> tuple[int, list[Part]] | None:
+    """The number of lists of a chunk's kernel, and its parts of tensors with ``sizes``; None if they do not fit."""
+    alike = [at for at, kernel in enumerate(launch.kernels) if _METADATA.search(kernel)]
+    # Sizes of a damaged record would be packed for ever.
+    is_damaged = sum(sizes) > len(alike) * _MOST_BLOCKS * _LARGE * _CHUNK
+    limits = _limits(launch.kernel)
+    if limits is None or is_damaged or any(launch.kernels[at] != launch.kernel for at in alike):
+        return None
+    depth, most_tensors, most_blocks = limits
+    chunks = packed(tuple(sizes), most_tensors, most_blocks)
+    return (depth, chunks[alike.index(launch.at)]) if len(chunks) == len(alike) else None
+
+
 def _foreach(launch: Launch) -> list[Touch] | None:
     """A chunk reads and writes its parts of the lists, in the order of the arguments."""
-    lists = _lists(launch)
+    lists, name = _lists(launch), base_name(launch.call.operator)
     if lists and _CLEANUP.search(launch.kernel):
         return _cleanup(launch, lists[0])
-    limits = _limits(launch.kernel)
-    if not limits or not lists:
+    sizes = [math.prod(tensor.shape) for tensor in lists[0]] if lists else []
+    if not (found := _parts(launch, sizes)):
         return None
-    depth, *most = limits
-    sizes = [math.prod(tensor.shape) for tensor in lists[0]]
-    chunks = packed(tuple(sizes), *most)
-    alike = [at for at, kernel in enumerate(launch.kernels) if _METADATA.search(kernel)]
-    if len(chunks) != len(alike) or any(launch.kernels[at] != launch.kernel for at in alike):
-        return None
-    parts, name = chunks[alike.index(launch.at)], base_name(launch.call.operator)
+    depth, parts = found
     in_place = launch.call.operator.partition(".")[0].endswith("_")
-    reductions = name in _REDUCTIONS
-    results = [] if in_place or reductions else _results(launch, sizes)
-    inputs = lists[: depth - bool(results)]
-    if len(inputs) + bool(results) != depth or any(len(tensors) != len(sizes) for tensors in [*inputs, *results]):
+    results = [] if in_place or name in _REDUCTIONS else _results(launch, sizes)
+    inputs = lists[: depth - len(results)]
+    if len(inputs) + len(results) != depth or any(len(tensors) != len(sizes) for tensors in [*inputs, *results]):
         return None
+    if name in _REDUCTIONS:
+        size = sum(-(-(end - first) // _CHUNK) for _, first, end in parts) * _SUM_BYTES
+        return Chunk([*_touches(inputs, parts, write=False), Touch(workspace(1), 0, size, size, True)])
     if name == "_foreach_addcmul" and in_place:
         # The optimizers of PyTorch, which alone use it, add squares: addcmul_(averages, gradients, gradients).
         inputs = inputs[:2]
-    if reductions:
-        blocks = sum(-(-(end - first) // _CHUNK) for _, first, end in parts)
-        return Chunk(
-            [*_touches(inputs, parts, write=False), Touch(workspace(1), 0, size := blocks * _SUM_BYTES, size, True)]
-        )
     written = results or [tensors for at, tensors in enumerate(inputs) if _writes(launch, name, at)]
     reads = inputs[1:] if name in _OVERWRITES and in_place else inputs
     return Chunk([*_touches(reads, parts, write=False), *_touches(written, parts, write=True)])

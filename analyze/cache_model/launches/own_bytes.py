@@ -14,12 +14,11 @@ import polars as pl
 from ridgeline.analyze.cache_model.heuristic import guess, recorded
 from ridgeline.analyze.cache_model.launches import RULES, launches, touches
 from ridgeline.analyze.cache_model.launches.launch import Chunk, Helper
+from ridgeline.analyze.cache_model.run_bytes import within_memory
 from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.reading.columns import Signature
 
 _MULTIPROCESSORS = 132
-_MOST_BYTES = 1 << 48
-"""Bytes of a launch beyond which its recorded shapes are damaged."""
 
 
 def own_bytes(
@@ -65,8 +64,8 @@ def _carried(
 ) -> tuple[list[int | None], list[bool]]:
     """The bytes that each launch of a call carries, None where it has a share of the call's, and which are helpers."""
     (call,) = guess([recorded(signature, price)])
+    if not within_memory({0: call}):
+        return [None] * len(kernels), [False] * len(kernels)
     touched = [touches(launch) for launch in launches(call, kernels, _MULTIPROCESSORS)]
     sizes = [sum(touch.bytes for touch in part) if isinstance(part, Chunk | Helper) else None for part in touched]
-    return [size if size is None or size < _MOST_BYTES else None for size in sizes], [
-        isinstance(part, Helper) for part in touched
-    ]
+    return sizes, [isinstance(part, Helper) for part in touched]

@@ -75,6 +75,12 @@ def test_another_number_of_launches_is_not_explained() -> None:
     ] * 3
 
 
+def test_sizes_beyond_what_the_launches_can_hold_are_damage() -> None:
+    huge = dense(1, 1 << 60)
+    (found,) = touched("aten::_foreach_mul_", [[huge]], [huge], ADD.format(1))
+    assert len(found) == 2
+
+
 def test_new_results_take_their_parts_of_the_one_that_is_known() -> None:
     tensors = [dense(1, LONG), dense(2, LONGER)]
     _, second = touched("aten::_foreach_sqrt", [tensors], [dense(3, LONG + LONGER)], *[ADD.format(2)] * 2)
