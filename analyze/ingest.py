@@ -26,6 +26,7 @@ from ridgeline.analyze.reading.decoders import Decoders
 from ridgeline.analyze.reading.fits_memory import check as check_fits
 from ridgeline.analyze.resources.limits import Limits, resident_bytes
 from ridgeline.analyze.sinks import LakeSink, Sink, Stored, WarehouseSink
+from ridgeline.warehouse import datasheets
 from ridgeline.warehouse.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def analyze(
     twin: Path | None = None,
     capture: Path | None = None,
     step: str | None = None,
+    device: str | None = None,
     hta: bool = False,
     memory: int | None = None,
     salvage: bool = False,
@@ -134,9 +136,12 @@ def analyze(
     with one trace, instead of one beside it; ``capture`` likewise the trace of its graphs' capture, or a folder of such
     traces. ``step`` is a regular expression, searched in the names of annotations: a
     match is a step, and its named groups (phase, kind, step, block, query, context, tokens, requests) are the step's
-    keys. With ``hta``, HTA's analyses are stored beside ours, also for a run that
-    is stored already without them; an analysis that fails is a warning, and a replaced run loses them. With ``lake``
-    each run is written there instead, without HTA's analyses, and the warehouse is not touched.
+    keys. ``device`` names the datasheet of the traces' devices, instead of the one that fits their names
+    (:func:`ridgeline.warehouse.datasheets.named`).
+
+    With ``hta``, HTA's analyses are stored beside ours, also for a run that is stored already without them; an analysis
+    that fails is a warning, and a replaced run loses them. With ``lake`` each run is written there instead, without
+    HTA's analyses, and the warehouse is not touched.
 
     ``memory`` limits the bytes that this process and its children hold; the default is 60 % of what the machine or the
     control group allows. A trace that does not fit fails, with the size that it needs.
@@ -145,9 +150,9 @@ def analyze(
     ``warnings``, in the ledger and in the result.
 
     If a run fails, the warehouse keeps its previous rows and the other runs are still loaded. Raises
-    ``WarehouseError`` if the warehouse cannot be opened, :class:`TraceError` if there is no such twin or
-    capture, :class:`AnalyzeError` if ``hta`` is asked for and not installed, and :class:`StepPatternError` for a
-    ``step`` that cannot be used, and ``RulesError`` if rules from outside cannot.
+    ``WarehouseError`` if the warehouse cannot be opened, :class:`TraceError` if there is no such twin or capture,
+    :class:`AnalyzeError` if ``hta`` is asked for and not installed, or ``device`` has no datasheet,
+    :class:`StepPatternError` for a ``step`` that cannot be used, and ``RulesError`` if rules from outside cannot.
     """
     if step is not None:
         step_pattern(step)
@@ -165,7 +170,8 @@ def analyze(
         if not capture.exists():
             raise TraceError(f"{capture}: no such file or folder: expected the trace of the graphs' capture")
         sources = [replace(source, capture=capture) for source in sources]
-    sources = [replace(source, step=step) for source in sources]
+    sheet = named_sheet(device) if device is not None else None
+    sources = [replace(source, step=step, device=sheet) for source in sources]
     # the errors come first: their paths are wrong, and the traces may take long
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
@@ -178,6 +184,14 @@ def analyze(
                 report(result)
                 results.append(result)
     return results
+
+
+def named_sheet(device: str) -> str:
+    """Return the name of the datasheet that ``device`` names. Raises :class:`AnalyzeError` with close names."""
+    try:
+        return str(datasheets.named(device)["device"])
+    except LookupError as e:
+        raise AnalyzeError(f"--device {device}: no such datasheet: expected one of {e}") from None
 
 
 def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) -> Iterator[Result]:

@@ -80,7 +80,7 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     run = RunRows(identity.run_id, {"warnings": []})
     ncu = run_json.counters.ncu if run_json and run_json.counters else None
     counter_files, messages = read_counter_files(source, ncu.step if ncu else None, limits)
-    run.records["devices"] = device_rows(trace, run_json)
+    run.records["devices"] = device_rows(trace, run_json, source.device)
     device_time_ns, twin = 0, None
     columns: dict[str, Any] = {}
     if trace:

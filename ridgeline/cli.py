@@ -93,6 +93,7 @@ def ceilings(out: Path) -> None:
         options.CAPTURE,
         options.STEP,
         options.RULES,
+        options.DEVICE,
         options.HTA,
         options.SALVAGE,
     ]
@@ -106,6 +107,7 @@ def analyze(
     twin: Path | None,
     capture: Path | None,
     step: str | None,
+    device: str | None,
     hta: bool,
     salvage: bool,
 ) -> None:
@@ -146,6 +148,7 @@ def analyze(
             twin=twin,
             capture=capture,
             step=step,
+            device=device,
             hta=hta,
             memory=memory_bytes,
             salvage=salvage,

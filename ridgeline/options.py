@@ -105,6 +105,9 @@ STEP = Option(
     help="Annotations that are steps: a regular expression whose named groups are phase, kind, step, query, ...",
     metavar="REGEX",
 )
+DEVICE = Option(
+    ["--device"], help="The device's datasheet, where its name fits none: A100, 'RTX 5090', MI300X.", metavar="NAME"
+)
 HTA = Option(["--hta"], is_flag=True, help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")
 SALVAGE = Option(["--salvage"], is_flag=True, help="Load the events before the break of a truncated or damaged trace.")
 

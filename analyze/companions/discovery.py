@@ -58,6 +58,8 @@ class Source:
     execution_trace: Path | None = None
     step: str | None = None
     """The regular expression of ``--step``."""
+    device: str | None = None
+    """The datasheet that ``--device`` names."""
     no_files: tuple[str, ...] = ()
     """A line for each name of a companion that belongs to something other than a file."""
 

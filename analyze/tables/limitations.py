@@ -20,6 +20,9 @@ SMALLEST_SHARE = 0.01
 _MOST_NAMES = 3
 _LONGEST_NAME = 60
 
+_ROOFS_REMEDY = (
+    "run `ridgeline ceilings` on it and put its ceilings.json beside the trace, or name a datasheet with --device"
+)
 Row = dict[str, Any]
 Limitation = tuple[str, pl.Expr, str]
 """A source, the parts of device time that lack something, and the sentence about them."""
@@ -202,13 +205,14 @@ def roof_rows(
         device = known.get((rank, index))
         if not device or not device["datasheet"]:
             name = "this CPU" if on_cpu else (device and device["name"]) or "a device without a name"
+            name += " (a slice, which has a part of its device's rates)" * (" MIG " in name)
             by_name[name] = by_name.get(name, 0) + duration_ns
     other = f" (the ceilings.json beside it is of {ceilings.device})" if ceilings else ""
     return [
         {
             "source": "roofs",
             "message": f"no roofs are known for {name}{other}, so {duration_ns / total_ns:.1%} of device time has no "
-            "bound: run `ridgeline ceilings` on it and put its ceilings.json beside the trace",
+            f"bound: {_ROOFS_REMEDY}",
         }
         for name, duration_ns in by_name.items()
         if duration_ns >= SMALLEST_SHARE * total_ns > 0

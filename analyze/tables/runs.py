@@ -10,6 +10,7 @@ import polars as pl
 
 from ridgeline.analyze.companions.run_files import Ceilings, Memory, Run
 from ridgeline.analyze.pricing import RULES_VERSION
+from ridgeline.analyze.reading.events import DeviceProperties
 from ridgeline.analyze.reading.trace import Trace
 from ridgeline.warehouse import datasheets
 
@@ -83,10 +84,13 @@ def kind_of_device(trace: Trace) -> str:
     return "cuda" if has_work or devices else "unknown"
 
 
-def device_rows(trace: Trace | None, run: Run | None) -> list[Row]:
-    """Return a row for each device that the trace has work of; without a trace, for the one that run.json names."""
+def device_rows(trace: Trace | None, run: Run | None, named: str | None = None) -> list[Row]:
+    """Return a row for each device that the trace has work of; without a trace, for the one that run.json names.
+
+    ``named`` is the datasheet that the user named for all devices, else each has the one that fits it.
+    """
     if not trace or trace.on_cpu:
-        return [_device_row(0, 0, run.environment.device)] if run and run.environment.device else []
+        return [_device_row(0, 0, run.environment.device, named)] if run and run.environment.device else []
     listed = trace.header.devices
     properties = {device.id: device for device in listed}
     # ROCm numbers agents in the header and devices in events: a single device is the one that did the work
@@ -94,23 +98,31 @@ def device_rows(trace: Trace | None, run: Run | None) -> list[Row]:
     used = trace.device["device"].unique().sort().to_list() or [device.id for device in listed[:1]]
     rows = []
     for index in used:
-        if device := properties.get(index, only):
-            rows.append(_device_row(trace.rank, index, device.name, device.total_memory, device.multiprocessors))
+        device = properties.get(index, only) or (DeviceProperties(index, named) if named else None)
+        if device:
+            sizes = (device.total_memory, device.multiprocessors)
+            rows.append(_device_row(trace.rank, index, device.name, named, *sizes))
             if device.compute_major is not None:
                 rows[-1]["compute_capability"] = f"{device.compute_major}.{device.compute_minor}"
     return rows
 
 
 def _device_row(
-    rank: int, index: int, name: str, memory_bytes: int | None = None, multiprocessors: int | None = None
+    rank: int,
+    index: int,
+    name: str,
+    named: str | None,
+    memory_bytes: int | None = None,
+    multiprocessors: int | None = None,
 ) -> Row:
-    sheet = datasheets.match(name, memory_bytes)
+    sheet = next((entry for entry in datasheets.devices() if entry["device"] == named), None)
+    sheet = sheet or datasheets.match(name, memory_bytes, multiprocessors)
     return {
         "rank": rank,
         "device_index": index,
         "name": name,
         "datasheet": sheet["device"] if sheet else None,
-        "multiprocessors": multiprocessors,
+        "multiprocessors": multiprocessors or (sheet.get("multiprocessors") if sheet else None),
         "memory_bytes": memory_bytes,
         "l2_bytes": sheet.get("l2_bytes") if sheet else None,
         "compute_capability": None,

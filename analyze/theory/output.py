@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -31,7 +30,6 @@ SUM_OF: Mapping[Component, str] = {
     "head": "  of which head",
     "products": "linear and attention",
 }
-MAKERS_WORDS = {"nvidia", "amd", "instinct", "geforce", "rtx", "tesla"}
 
 
 def theory(
@@ -55,6 +53,8 @@ def theory(
     }  # fmt: skip
     (point,) = config.points({key: value for key, value in values.items() if value is not None}, source="theory")
     roofs = roofs_of(device)
+    if point.dtype not in roofs.compute and "fp16" in roofs.compute:  # the V100 has no bf16, which is as large
+        point = msgspec.structs.replace(point, dtype="fp16")
     # of each convention the mean steps, then the generation
     of_conventions: dict[Convention, list[Total]] = {}
     for convention in CONVENTIONS:
@@ -78,9 +78,8 @@ def theory(
 def roofs_of(device: str | None) -> Roofs:
     """The roofs of a device by its datasheet, or of a ceilings.json; without a name, those of this machine's device.
 
-    A name is a device's full name (`NVIDIA A100-SXM4-80GB`) or words of it in any order (`a100 80gb`). Of several
-    devices with these words, the one without further words is chosen, else the SXM one, else the one with the highest
-    bandwidth; the roofs name the chosen device. Raises ConfigError for a name without a datasheet.
+    A name is what :func:`ridgeline.warehouse.datasheets.named` takes; the roofs name the chosen device. Raises
+    ConfigError for a name without a datasheet, and for a datasheet without a peak or a bandwidth.
     """
     if device is None:
         return find()
@@ -93,21 +92,13 @@ def roofs_of(device: str | None) -> Roofs:
             raise ConfigError(
                 f"theory: device = {device} is no ceilings file; expected one that ridgeline ceilings wrote."
             ) from None
-    # a device's full name first, then words of it
-    entries = datasheets.devices()
-    words = _words(device)
-    exact = [each for each in entries if any(re.search(pattern, device) for pattern in each["match"])]
-    matches = exact or [each for each in entries if words and words <= _words(each["device"])]
-    if not matches:
-        names = ", ".join(each["device"] for each in entries)
-        raise ConfigError(f"theory: device = {device} has no datasheet; expected a ceilings.json or one of {names}.")
-    candidates = [(each["device"], of_rows(each["ceilings"], f"{each['device']} by its datasheet")) for each in matches]
-    return max(candidates, key=lambda each: (_words(each[0]) == words, "SXM" in each[0], each[1].bytes_per_s))[1]
-
-
-def _words(name: str) -> set[str]:
-    """The words of a device's name without its maker's."""
-    return set(re.findall(r"[a-z0-9]+", re.sub(r"sxm\d", "sxm", name.lower()))) - MAKERS_WORDS
+    try:
+        entry = datasheets.named(device)
+    except LookupError as e:
+        raise ConfigError(
+            f"theory: device = {device} has no datasheet; expected a ceilings.json or one of {e}."
+        ) from None
+    return of_rows(entry["ceilings"], f"{entry['device']} by its datasheet")
 
 
 def _text(point: Point, roofs: Roofs, totals: Mapping[Convention, list[Total]]) -> str:

@@ -36,7 +36,9 @@ class Roof:
 
     @property
     def what(self) -> str:
-        """What the roof limits: ``bf16 tensor`` or ``DRAM``."""
+        """What the roof limits: ``bf16 tensor``, ``DRAM`` or ``link to the host``."""
+        if self.level == "link":
+            return "link to the host" if self.unit == "host" else "link to other devices"
         if self.resource == "bandwidth":
             return LEVELS.get(self.level or "", self.level or "memory")
         return " ".join(part for part in (self.precision, self.unit) if part) or "compute"
@@ -98,7 +100,7 @@ class Machine:
     @property
     def bandwidths(self) -> list[Roof]:
         """Memory roofs, highest first."""
-        return [roof for roof in self.roofs if roof.resource == "bandwidth" and roof.value > 0]
+        return [roof for roof in self.roofs if roof.resource == "bandwidth" and roof.level != "link" and roof.value > 0]
 
     @cached_property
     def frame(self) -> Frame:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ridgeline.analyze.errors import AnalyzeError
 from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse.load import remove
 from tests.analyze import kineto
@@ -270,8 +272,39 @@ def test_ceilings_of_another_device_are_not_used(tmp_path: Path, warehouse: Path
     assert query(warehouse, "SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
 
 
-def test_copies_over_the_host_link_have_no_roof_of_the_device(tmp_path: Path, warehouse: Path) -> None:
-    events = [kineto.kernel("Memcpy HtoD (Pageable -> Device)", 1.0, 50.0, 1, category="gpu_memcpy", bytes=1000)]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    rows = query(warehouse, "SELECT dram_bytes, roof_time_ns, bound, diagnosis FROM kernel_roofline")
-    assert rows == [(1000, None, "none", "over the link to the host: no roof of the device applies")]
+COPY_FROM_HOST = [kineto.kernel("Memcpy HtoD (Pageable -> Device)", 1.0, 50.0, 1, category="gpu_memcpy", bytes=64_000)]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # an H200's link to the host carries 64 GB/s in one direction
+        ("NVIDIA H200", (64_000, 64_000, 1_000.0, "far from the roof of the link to the host")),
+        ("Accelerator 9", (64_000, 64_000, None, "over the link to the host: no roof of the device applies")),
+    ],
+)
+def test_copies_over_the_host_link_have_no_roof_of_the_device(
+    tmp_path: Path, warehouse: Path, name: str, expected: tuple[Any, ...]
+) -> None:
+    header = {"deviceProperties": [{"id": 0, "name": name}]}
+    load(warehouse, kineto.write(tmp_path / "t.json", COPY_FROM_HOST, header=header))
+    rows = query(warehouse, "SELECT dram_bytes, link_bytes, roof_time_ns, diagnosis FROM kernel_roofline")
+    assert rows == [expected]
+
+
+@pytest.mark.parametrize("header", [{"deviceProperties": [{"id": 0, "name": "Accelerator 9"}]}, {"schemaVersion": 1}])
+def test_a_user_names_the_datasheet(tmp_path: Path, warehouse: Path, header: dict[str, Any]) -> None:
+    """Of a device with another name, or none; another datasheet is another run's content."""
+    trace = kineto.write(tmp_path / "t.json", kineto.matmul_step(), header=header)
+    (result,) = analyze(trace, warehouse)
+    assert "or name a datasheet with --device" in result.warnings[-1]
+    (result,) = analyze(trace, warehouse, device="h200 nvl")
+    assert (result.outcome, result.warnings) == ("replaced", ())
+    (result,) = analyze(trace, warehouse, device="NVIDIA H200 NVL")
+    assert result.outcome == "unchanged"
+    assert query(warehouse, "SELECT datasheet, multiprocessors, l2_bytes FROM devices") == [
+        ("NVIDIA H200 NVL", 132, 62_914_560)
+    ]
+    assert query(warehouse, "SELECT value FROM roofs WHERE level = 'link' AND unit = 'device'") == [(4.5e11,)]
+    with pytest.raises(AnalyzeError, match="--device mi308x: no such datasheet: expected one of AMD Instinct MI3"):
+        analyze(trace, warehouse, device="mi308x")

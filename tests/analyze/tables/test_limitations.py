@@ -68,6 +68,7 @@ TRACES: dict[str, tuple[list[kineto.Event], dict[str, Any] | None]] = {
     "virtual": (WHOLE, AMD),
     "unknown": (WHOLE, UNKNOWN),
     "unnamed": (WHOLE, {"schemaVersion": 1}),
+    "slice": (WHOLE, {"deviceProperties": [{"id": 0, "name": "NVIDIA H200 MIG 1g.18gb"}]}),
 }
 
 
@@ -115,6 +116,8 @@ NO_ROOFS = "run `ridgeline ceilings` on it and put its ceilings.json beside the 
             ("no roofs are known for this CPU", NO_ROOFS)]),
         ("virtual", []),
         ("unknown", [("no roofs are known for Accelerator 9, so 100.0% of device time has no bound", NO_ROOFS)]),
+        ("slice", [("no roofs are known for NVIDIA H200 MIG 1g.18gb (a slice, which has a part of its device's rates)",
+            "--device")]),
         ("unnamed", [("no roofs are known for a device without a name", NO_ROOFS)]),
     ],
 )  # fmt: skip

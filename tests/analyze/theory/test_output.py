@@ -68,6 +68,12 @@ def test_the_papers_models_on_its_own_devices(device: str, line: str, model: str
     assert text.splitlines()[1] == f"{line}; a step is the mean of its kind"
 
 
+def test_a_device_without_bf16_computes_in_fp16() -> None:
+    lines = printed(device="v100").splitlines()
+    assert lines[0].endswith("batch 1, fp16")
+    assert lines[1].startswith("NVIDIA V100 SXM2 by its datasheet: 125.0 TFLOP/s and 0.900 TB/s")
+
+
 def test_table_has_the_conventions_side_by_side() -> None:
     lines = printed().splitlines()
     assert lines[0] == "llama-3-8b, ar: 2048 prompt and 2 generated tokens, batch 1, bf16"
