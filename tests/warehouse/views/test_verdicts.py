@@ -248,6 +248,7 @@ def placed(run: Connection, column: str, example: Example) -> list[Any]:
     if "l2_bytes_per_s" in example.device:
         ceiling = {"resource": "bandwidth", "level": "l2", "unit_of_value": "byte/s", "source": "measured"}
         insert(run, "ceilings", run_id="r", device="D", value=example.device["l2_bytes_per_s"], **ceiling)
+    run.execute("DELETE FROM ceilings WHERE level = 'link'")
     for end, value in example.device.get("links", {}).items():
         ceiling = {"resource": "bandwidth", "level": "link", "unit_of_value": "byte/s", "source": "measured"}
         insert(run, "ceilings", run_id="r", device="D", unit=end, value=value, **ceiling)
