@@ -21,15 +21,17 @@ the calls from recorded shapes and their order (its rules are in :mod:`ridgeline
 - *tiles*: the kernel's name has the tile of a matrix product (``nvjet_..._192x192_...``). A wave fills the device with
   one tile a multiprocessor: a block of a few rows of tiles and as many columns as fit. It reads the rows and columns of
   its operands, and writes its part of the result at its end. Blocks go down a panel of columns, then on to the next
-  panel. The height of a block was fitted to counters of 125 products that were run alone. Products split over K leave
-  partial sums in one fp32 workspace, which the reducing kernel reads.
+  panel. The height of a block was fitted to counters of 125 products that were run alone. Kernels named ``xmma`` take
+  whole columns; a multiprocessor holds two of their smaller tiles. A wave has tiles of several small products of a
+  batch. Products split over K leave partial sums in one fp32 workspace, which the reducing kernel reads.
 - *l2.c*, phases: operands are cut into granules of at most 1 MiB. A streaming kernel takes the granules of all its
-  operands side by side.
+  operands side by side. Slices of one granule, such as query, key and value, are touched together.
 - *l2.c*, stack: the L2 is a stack of granules. A granule is lost once the bytes used after it exceed 95 % of the L2,
   gradually, since addresses are hashed to sets of 32 ways. Bytes that cross to the other half of the L2 are held twice:
-  0.4 extra copies of bytes that one multiprocessor reads, 0.6 of bytes that both halves read. Written bytes are held
-  once. So the L2 acts like one of 30 to 60 MB. A written line is written back when it is lost, or when 55 % of the
-  capacity was written after it. It costs nothing if it is overwritten before that, or dies and its memory is reused.
+  0.4 extra copies of bytes that one multiprocessor reads, 0.6 of tiles that both halves read, and 1 of transposed or
+  repeated operands, which any multiprocessor reads at any time, a sector after the other. Written bytes are held once.
+  So the L2 acts like one of 30 to 60 MB. A written line is written back when it is lost, or when 55 % of the capacity
+  was written after it. It costs nothing if it is overwritten before that, or dies and its memory is reused.
 - *code*: instructions pass through the L2 too. ``code.toml`` has their bytes by kind of kernel; they are most of the
   reads of small kernels.
 - *predict*: each step is modelled as following an equal step.

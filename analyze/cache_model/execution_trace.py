@@ -89,7 +89,7 @@ def _calls(nodes: Mapping[bytes, Raw]) -> Iterator[tuple[bytes, Call]]:
         yield number, Call(forms.setdefault(form, form), places)
 
 
-_Layouts = dict[tuple[object, ...], tuple[int, int, tuple[int, ...], int]]
+_Layouts = dict[tuple[object, ...], tuple[int, int, tuple[int, ...], int, int]]
 """The fields of tensors after the offset, by shape, strides and bytes of an element."""
 
 

@@ -36,7 +36,7 @@ typedef struct {
 /* The parameters of the modelled L2, see policy.Policy. */
 typedef struct {
     f64 capacity, dirty_capacity; /* bytes */
-    f64 copies[2]; /* bytes in the cache for each byte that one multiprocessor reads, and that both halves read */
+    f64 copies[3]; /* bytes in the cache for each byte read, by how multiprocessors share it, see Touch.shared */
     f64 steps; /* steps of a survival table for each capacity of later use */
     f64 kept[SURVIVALS]; /* share of lines still there after later use */
     f64 held[SURVIVALS]; /* share of dirty lines not yet written back after later writes */
@@ -53,6 +53,7 @@ typedef struct {
     f64 position; /* place within the operand, from 0 to 1 */
     f64 read, written; /* bytes */
     f64 copies; /* bytes in the cache for each byte of it, when only read */
+    f64 size; /* bytes of the granule */
     u32 granule;
 } Access;
 
@@ -197,7 +198,7 @@ static u32 pieces(const Touch *touch, u32 wave, u32 count, f64 merged, u32 at) {
         f64 bytes = ((to < end ? to : end) - (from > touch->offset ? from : touch->offset)) * share;
         f64 position = (i - start + 0.5) / (stop - start);
         phase[at] = (Access){position, touch->write ? 0 : bytes, touch->write ? bytes : 0,
-                             policy->copies[touch->shared], base + (u32)index};
+                             policy->copies[touch->shared], size, base + (u32)index};
     }
     return at;
 }
@@ -227,7 +228,7 @@ static void sort(u32 count) {
 
 /* Put the granules that the reads, the writes or both touch in a wave into the phase; returns their number. Before the
    last pass (0) come the earlier ones of the operands that are read so often. A granule that several operands touch
-   takes the position of the first. */
+   takes the position of the first; they are slices of it that lie side by side. */
 static u32 gather(const Touch *begin, const Touch *end, u32 pass, int reads, int writes, u32 wave, u32 count,
                   f64 merged) {
     u32 length = 0, operands = 0, distinct = 0;
@@ -247,8 +248,8 @@ static u32 gather(const Touch *begin, const Touch *end, u32 pass, int reads, int
             phase[distinct++] = phase[at];
         } else {
             Access *first = &phase[*place];
-            first->read = larger(first->read, phase[at].read);
-            first->written = larger(first->written, phase[at].written);
+            first->read = smaller(first->read + phase[at].read, first->size);
+            first->written = smaller(first->written + phase[at].written, first->size);
         }
     }
     for (u32 at = 0; at < distinct; at++) place_of[phase[at].granule] = NONE;

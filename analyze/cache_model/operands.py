@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
@@ -14,11 +15,14 @@ from ridgeline.analyze.pricing.signature import dense_strides
 SECTOR_BYTES = 32
 """The smallest transfer between DRAM and the L2: a strided view pays for whole sectors."""
 
+SCATTERED = 2
+"""``Touch.shared`` of bytes that multiprocessors of both halves of the L2 read at different times."""
+
 SCHEMA = pl.Schema(
     {
         "kernel": pl.Int64, "storage": pl.Int64, "offset": pl.Int64, "bytes": pl.Int64, "span": pl.Int64,
         "write": pl.Boolean, "waves": pl.Int64, "parts": pl.Float64, "stay": pl.Float64, "passes": pl.Int64,
-        "shared": pl.Boolean, "drawn": pl.Int64,
+        "shared": pl.Int64, "drawn": pl.Int64,
     }
 )  # fmt: skip
 
@@ -36,6 +40,13 @@ class Tensor(NamedTuple):
     span: int
     shape: tuple[int, ...] = ()
     itemsize: int = 1
+    fastest: int = -1
+    """The dimension whose neighbours are neighbours in memory, counted from the end; 0 if it has none."""
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether dimensions without a stride repeat its elements."""
+        return self.bytes < math.prod(self.shape) * self.itemsize
 
 
 class Touch(NamedTuple):
@@ -44,7 +55,8 @@ class Touch(NamedTuple):
     A kernel without waves (0) streams: its operands advance side by side. A tiled kernel works in ``waves``, one tile
     on each multiprocessor at a time, and writes the results of a wave at its end. An operand has ``parts`` (as many as
     waves if 0, not always a whole number). Waves take the parts in turn, each for ``stay`` waves, and begin again after
-    the last. ``passes`` is how often each part is read. ``shared`` operands are read from both halves of the L2.
+    the last. ``passes`` is how often each part is read. ``shared`` says which multiprocessors read a byte: one (0),
+    those of both halves of the L2 that share a tile (1), or any of them at any time (2), in pieces of a sector.
     Of an operand whose rows are ``drawn`` at random, ``bytes`` are the expected distinct ones, ``drawn`` those of all
     draws.
     """
@@ -58,7 +70,7 @@ class Touch(NamedTuple):
     parts: float = 0
     stay: float = 1
     passes: int = 1
-    shared: bool = False
+    shared: int = 0
     drawn: int = 0
 
 
@@ -66,12 +78,14 @@ def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int]
     """A tensor from its layout; dimensions without a stride (broadcast) count once. ``offset`` is in elements.
 
     >>> view(1, 4, [8, 2], [0, 1], 4)
-    Tensor(storage=1, offset=16, bytes=8, span=8, shape=(8, 2), itemsize=4)
+    Tensor(storage=1, offset=16, bytes=8, span=8, shape=(8, 2), itemsize=4, fastest=-1)
     """
     if strides is None or len(strides) != len(shape):
         strides = dense_strides(shape)
     # From the innermost dimension out: run is the length of contiguous elements, distinct their number in all.
     kept = sorted((stride, size) for stride, size in zip(strides, shape, strict=True) if stride and size != 1)
+    inwards = enumerate(zip(strides[::-1], shape[::-1], strict=True), 1)
+    fastest = next((-at for at, (stride, size) in inwards if stride == 1 and size > 1), 0)
     run, distinct, last = 1, 1, 0
     for stride, size in kept:
         run = run * size if stride == run else run
@@ -82,7 +96,7 @@ def view(storage: int, offset: int, shape: Sequence[int], strides: Sequence[int]
     span = (last + 1) * itemsize
     # Each run takes whole sectors, unless the view is one run.
     size_bytes = distinct // run * max(run * itemsize, SECTOR_BYTES) if distinct > run else distinct * itemsize
-    return Tensor(storage, offset * itemsize, min(size_bytes, span), span, tuple(shape), itemsize)
+    return Tensor(storage, offset * itemsize, min(size_bytes, span), span, tuple(shape), itemsize, fastest)
 
 
 def is_sizes(value: Any) -> TypeGuard[list[int]]:

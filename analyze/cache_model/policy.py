@@ -27,7 +27,14 @@ class Policy:
     far_copy_once: float = 0.4
     """Second copies of bytes that one multiprocessor reads: about half of them sit at the far half of the L2."""
     far_copy_shared: float = 0.6
-    """Second copies of bytes that multiprocessors of both halves read."""
+    """Second copies of bytes that multiprocessors of both halves read as tiles."""
+    far_copy_scattered: float = 1.0
+    """Second copies of bytes that are read in pieces of a sector or again and again, each time by others."""
+
+    @property
+    def copies(self) -> tuple[float, float, float]:
+        """Bytes in the cache for each byte that is read, by ``Touch.shared``."""
+        return 1 + self.far_copy_once, 1 + self.far_copy_shared, 1 + self.far_copy_scattered
 
 
 @cache

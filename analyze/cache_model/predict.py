@@ -45,7 +45,7 @@ def predict(
         # A kernel touches its code, which all multiprocessors read, and then its operands.
         sizes = pl.Series([code_bytes(name) for name in kernels["name"].to_list()], dtype=pl.Int64)
         code = pl.DataFrame({"bytes": sizes, "span": sizes}).with_columns(
-            offset=0, write=False, waves=0, parts=0.0, stay=1.0, passes=1, shared=False
+            offset=0, write=False, waves=0, parts=0.0, stay=1.0, passes=1, shared=0
         )
         numbers = kernels["name"].rank("dense").cast(pl.Int64) + (touches["storage"].max(initial=-1))
         touches = np.concatenate([_array(code, numbers), touches])
@@ -71,7 +71,7 @@ def _redrawn(touched: pl.DataFrame, count: int, l2_bytes: int, policy: Policy) -
     rows = touched.filter(pl.col("drawn") > pl.col("bytes"))
     if rows.is_empty():
         return moved
-    copies = pl.when("shared").then(1 + policy.far_copy_shared).otherwise(1 + policy.far_copy_once)
+    copies = pl.col("shared").replace_strict(dict(enumerate(policy.copies)), return_dtype=pl.Float64)
     taken = touched.select(
         "position", "storage", occupied=pl.col("bytes") * pl.when("write").then(1.0).otherwise(copies)
     )

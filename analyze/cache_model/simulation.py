@@ -102,6 +102,5 @@ def _run(
 def _parameters(l2_bytes: int, policy: Policy) -> bytes:
     """``Policy`` of ``l2.c``."""
     capacity = l2_bytes * policy.capacity_share
-    copies = 1 + policy.far_copy_once, 1 + policy.far_copy_shared
-    first = [capacity, capacity * policy.dirty_share, *copies, RESOLUTION]
+    first = [capacity, capacity * policy.dirty_share, *policy.copies, RESOLUTION]
     return np.concatenate([first, survival(policy.ways), survival(policy.dirty_ways)]).tobytes()

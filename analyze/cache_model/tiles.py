@@ -7,13 +7,19 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-_TILE = re.compile(r"_([1-9]\d{0,3})x([1-9]\d{0,3})_")
+_TILE = re.compile(r"_(?:tilesize)?([1-9]\d{0,3})x([1-9]\d{0,3})[_x]")
 _ACCUMULATOR_BYTES = 4
 _MOST_SPLITS = 4
 _FEW_ROWS = 4
 """Rows of tiles that a block has at least, if the result has them."""
 _MOST_ROWS = 6.5
 """Most rows of a block of kernels that go down first."""
+
+
+_SMALL_TILE = 128 * 128
+"""Elements of a tile of which a multiprocessor holds two."""
+_TILE_ELSE = (128, 128)
+"""The tile where the kernel's name does not say."""
 
 
 class Product(NamedTuple):
@@ -58,18 +64,32 @@ def blocks(product: Product, kernel: str, sms: int) -> Blocks:
         return Blocks(1.0, 1.0, 1 if tile is None else math.ceil(product.rows / tile[1]))
     columns, rows = math.ceil(product.columns / tile[0]), math.ceil(product.rows / tile[1])
     high: float = rows
-    if rows > _FEW_ROWS:
+    sms *= _held(kernel)
+    if rows > _FEW_ROWS and "xmma" not in kernel:
         if "_v_" in kernel:
             # Kernels that go down first take an odd number of rows by halves if a block has fewer.
             high = min(rows / 2 if rows % 2 and rows > _MOST_ROWS else rows, _MOST_ROWS)
         else:
             high = max(_FEW_ROWS, min(0.72 * rows, 9))
-    # As many columns as fill the device; if the result has fewer, more rows.
-    wide = min(sms / high, columns)
-    high = min(max(high, sms / wide), rows)
+    # As many columns as fill the device; if the result has fewer, more rows. Kernels named xmma take whole columns.
+    wide = min(max(sms / high, 1.0), columns)
+    high = min(max(high, sms / wide) if high < rows else sms / wide, rows)
     down = max(rows / high, 1.0)
     # A hair less, so that rounding errors do not add a block.
     return Blocks(math.ceil(max(columns / wide, 1.0) * down - 1e-9) / down, down, rows)
+
+
+def batch_waves(product: Product, kernel: str, sms: int) -> int:
+    """Waves of a batch of products: a wave has the tiles of several small ones."""
+    columns, rows = tile_of(kernel) or _TILE_ELSE
+    tiles = math.ceil(product.columns / columns) * math.ceil(product.rows / rows)
+    return math.ceil(product.batch * tiles / (sms * _held(kernel)))
+
+
+def _held(kernel: str) -> int:
+    """Tiles of older kernels that a multiprocessor holds: two of the smaller ones."""
+    columns, rows = tile_of(kernel) or _TILE_ELSE
+    return 2 if "nvjet" not in kernel and columns * rows <= _SMALL_TILE else 1
 
 
 def splits_sums(kernel: str) -> bool:
@@ -88,7 +108,7 @@ def combines_parts(kernel: str) -> bool:
 
 def partial_bytes(product: Product, kernel: str, sms: int) -> int:
     """Bytes of the partial sums: as many fp32 copies of the result as keep every multiprocessor busy."""
-    columns, rows = tile_of(kernel) or (128, 128)
+    columns, rows = tile_of(kernel) or _TILE_ELSE
     tiles = product.batch * math.ceil(product.columns / columns) * math.ceil(product.rows / rows)
     # at least two copies, more while multiprocessors are idle
     splits = min(max(2, sms // tiles), _MOST_SPLITS)

@@ -39,8 +39,9 @@ from ridgeline.analyze.cache_model.launches.launch import (
     read,
     same,
     write,
+    writes_into_argument,
 )
-from ridgeline.analyze.cache_model.operands import Place, Touch, repeated
+from ridgeline.analyze.cache_model.operands import SCATTERED, Place, Touch, repeated
 from ridgeline.analyze.cache_model.tiles import combines_parts
 from ridgeline.analyze.pricing.families import base_name
 
@@ -148,8 +149,16 @@ def _default(launch: Launch) -> list[Touch]:
     call, name = launch.call, base_name(launch.call.operator)
     if combines_parts(launch.kernel):
         return [*map(write, call.outputs)]
-    replaced = call.outputs if name in _OVERWRITES or call.operator.endswith("out") else ()
-    whole = [read(i) for i in call.inputs if not any(same(i, o) for o in replaced)]
+    into = writes_into_argument(call.operator) or any(same(call.inputs[-1], o) for o in call.outputs if call.inputs[1:])
+    replaced = call.outputs if name in _OVERWRITES or into else ()
+    # A kernel takes its result in order. It reads a transposed operand in pieces of a sector, and repeated elements
+    # again: multiprocessors of both halves of the L2 read them.
+    order = {o.shape: o.fastest for o in call.outputs}
+    whole = [
+        read(i)._replace(shared=SCATTERED if i.is_repeated or i.fastest != order.get(i.shape, i.fastest) else 0)
+        for i in call.inputs
+        if not any(same(i, o) for o in replaced)
+    ]
     return Whole([*whole, *map(write, call.outputs)])
 
 

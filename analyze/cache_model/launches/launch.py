@@ -103,6 +103,16 @@ Rule = Callable[[Launch], list[Touch] | None]
 rule does not know the launch."""
 
 
+def writes_into_argument(operator: str) -> bool:
+    """Whether an operator, with its overload where it was recorded, writes into its last argument.
+
+    >>> [writes_into_argument(name) for name in ("aten::mm.out", "aten::sum.IntList_out", "aten::native_dropout")]
+    [True, True, False]
+    """
+    name, _, overload = operator.rpartition("::")[2].partition(".")
+    return overload == "out" or (overload or name).endswith("_out")
+
+
 def same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors begin at the same place."""
     return one.storage == other.storage and one.offset == other.offset

@@ -34,6 +34,8 @@ class Accesses(NamedTuple):
     """Bytes in the cache for each byte of it, when only read."""
     position: Floats
     """Place within the operand, from 0 to 1."""
+    size: Floats
+    """Bytes of the granule."""
 
 
 def survival(use: Floats, capacity: float, ways: int) -> Floats:
@@ -167,28 +169,30 @@ def _pieces(touch: Touch, share: tuple[float, float], sizes: dict[int, int], pol
     # The first and the last granule may hold bytes of other operands as well.
     bounds = np.maximum(index * size, touch.offset), np.minimum((index + 1) * size, end)
     amount = (bounds[1] - bounds[0]) * (touch.bytes / max(touch.span, 1))
-    copies = 1 + (policy.far_copy_shared if touch.shared else policy.far_copy_once)
+    copies = policy.copies[touch.shared]
     none = np.zeros(len(index))
     read, written = (none, amount) if touch.write else (amount, none)
     position = (np.arange(len(index)) + 0.5) / max(len(index), 1)
-    return Accesses((touch.storage << _STORAGE_SHIFT) + index, read, written, np.full(len(index), copies), position)
+    number = (touch.storage << _STORAGE_SHIFT) + index
+    return Accesses(number, read, written, np.full(len(index), copies), position, np.full(len(index), float(size)))
 
 
 def _merge(parts: Sequence[Accesses]) -> Accesses:
-    """Operands side by side; a granule that several operands touch takes the position of the first."""
+    """Operands side by side; a granule of which several operands touch slices takes the position of the first."""
     if len(parts) == 1:
         return parts[0]
-    granule, read, written, copies, position = (np.concatenate(column) for column in zip(*parts, strict=True))
+    granule, read, written, copies, position, size = (np.concatenate(column) for column in zip(*parts, strict=True))
     # Operands advance at the same relative speed, so granules are sorted by their relative position.
     order = np.argsort(position, kind="stable")
     unique, first, inverse = np.unique(granule[order], return_index=True, return_inverse=True)
-    most_read, most_written = np.zeros(len(unique)), np.zeros(len(unique))
-    np.maximum.at(most_read, inverse, read[order])
-    np.maximum.at(most_written, inverse, written[order])
+    all_read, all_written = np.zeros(len(unique)), np.zeros(len(unique))
+    np.add.at(all_read, inverse, read[order])
+    np.add.at(all_written, inverse, written[order])
     # unique sorts by number: go back to the order of the positions
     back = np.argsort(first)
     kept = order[first[back]]
-    return Accesses(unique[back], most_read[back], most_written[back], copies[kept], position[kept])
+    all_read, all_written = (np.minimum(bytes_of[back], size[kept]) for bytes_of in (all_read, all_written))
+    return Accesses(unique[back], all_read, all_written, copies[kept], position[kept], size[kept])
 
 
 def simulate(sequence: Sequence[Sequence[Touch]], l2_bytes: int, policy: Policy) -> tuple[Floats, Floats]:

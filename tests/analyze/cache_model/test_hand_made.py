@@ -157,3 +157,10 @@ def test_a_sum_into_a_table_that_does_not_fit_reads_and_writes_rows_again() -> N
     assert read_again == pytest.approx(100 + lost, rel=0.01)
     # The rest of the table is written back by the next kernel.
     assert written_again == pytest.approx(40 + lost, rel=0.1)
+
+
+def test_slices_side_by_side_count_together_but_never_more_than_the_whole() -> None:
+    """Query, key and value are thirds of one tensor."""
+    third = Touch(1, 0, 4 * MIB, 12 * MIB, False)
+    assert moved([third] * 2) == [(8, 0)]
+    assert moved([third] * 3) == moved([third] * 4) == moved([read(1, 12 * MIB)]) == [(12, 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -12,9 +13,11 @@ from ridgeline.analyze.cache_model.launches.launch import Call
 BF16 = "c10::BFloat16"
 
 
-def recorded(operator: str, *shapes: list[int], writes: int | None = None) -> Recorded:
+def recorded(
+    operator: str, *shapes: list[int], writes: int | None = None, strides: list[list[int]] | None = None
+) -> Recorded:
     kinds = [BF16] * len(shapes)
-    strides = [[shape[1], 1] for shape in shapes]
+    strides = strides or [[math.prod(shape[i + 1 :]) for i in range(len(shape))] for shape in shapes]
     dims, types, steps = (json.dumps(part).encode() for part in (shapes, kinds, strides))
     return Recorded(operator, dims, types, steps, writes)
 
@@ -76,3 +79,101 @@ def test_a_generated_kernel_writes_one_of_its_arguments(operator: str, written: 
     used = [tensor.storage for tensor in first.node().inputs]
     assert [tensor.storage for tensor in first.node().outputs] == [used[written]]
     assert second.node().inputs[0].storage == used[written]
+
+
+def test_query_key_and_value_are_slices_of_their_projection() -> None:
+    rows, head = [192, 64, 192, 1], [1, 2, 32, 32]
+    calls = [
+        recorded("aten::addmm", [192], [32, 64], [64, 192], writes=12288),
+        recorded("aten::neg", [32, 64], writes=4096),
+        recorded("aten::_cudnn_attention_forward", head, head, head, writes=4352, strides=[[6144, 32, *rows[2:]]] * 3),
+    ]
+    *_, attention = guess(calls)
+    result = storages(guess(calls))[0][1]
+    tensors = attention.node().inputs
+    assert [(tensor.storage, tensor.offset, tensor.bytes) for tensor in tensors] == [
+        (result[0], at, 4096) for at in (0, 128, 256)
+    ]
+
+
+def test_a_cache_that_grows_comes_from_an_earlier_step_and_stays() -> None:
+    cat = Recorded(
+        "aten::cat", b"[[[4,2,255,64],[4,2,1,64]],[]]", b'["TensorList","Scalar"]',
+        b"[[[32768,16384,64,1],[128,64,64,1]],[]]", 262144,
+    )  # fmt: skip
+    copy = recorded("aten::neg", [4, 2, 256, 64], writes=262144)
+    bound = storages(guess([cat, copy, copy, copy, cat, copy]))
+    assert bound[1][0] == bound[0][1]
+    later = [storage for inputs, outputs in bound[1:] for storage in (*inputs[:1], *outputs)]
+    assert bound[4][0][0] not in {storage for inputs, outputs in bound[:4] for storage in (*inputs, *outputs)}
+    assert bound[0][1][0] not in later[2:]
+
+
+def test_keys_and_values_are_written_into_caches_of_their_own() -> None:
+    write = recorded("aten::index_copy_", [16, 640, 128], [1], [16, 1, 128])
+    rows = [[81920, 128, 1]] * 2
+    read = recorded("aten::_flash_attention_forward", [16, 513, 128], [16, 513, 128], writes=1024, strides=rows)
+    *_, (inputs, _) = bound = storages(guess([write, write, read]))
+    assert len({bound[0][1][0], bound[1][1][0]}) == 2
+    assert sorted(inputs) == sorted([bound[0][1][0], bound[1][1][0]])
+
+
+def test_a_residual_connection_comes_back_after_its_branch() -> None:
+    x = [64, 1024]
+    unary = recorded("aten::silu", x, writes=131072)
+    add = recorded("aten::add.Tensor", x, x, writes=131072)
+    two = [recorded("aten::neg", [32, 2048], writes=131072) for _ in range(2)]
+    *_, (branch, last) = bound = storages(guess([*two, add, unary, unary, unary, add]))
+    stream = bound[2][1][0]
+    assert sorted(branch) == sorted([stream, bound[5][1][0]])
+    assert last[0] not in branch
+
+
+def test_a_dropout_returns_a_mask_beside_its_result() -> None:
+    x = [64, 1024]
+    calls = [recorded("aten::native_dropout", x, writes=196608), recorded("aten::silu", x, writes=131072)]
+    (dropout, silu) = storages(guess(calls))
+    assert len({*dropout[0], *dropout[1]}) == 3
+    assert silu[0] == dropout[1][:1]
+
+
+def test_a_backward_reads_gradients_and_in_reverse_order_what_was_kept() -> None:
+    x = [64, 1024]
+    forward = [recorded("aten::silu", x, writes=131072) for _ in range(3)]
+    backward = [recorded("aten::silu_backward", x, x, writes=131072) for _ in range(3)]
+    bound = storages(guess(forward + backward))
+    made = [outputs[0] for _, outputs in bound]
+    assert [inputs[1] for inputs, _ in bound[3:]] == made[2::-1]
+    assert [inputs[0] for inputs, _ in bound[4:]] == made[3:5]
+
+
+def test_the_gradient_of_a_weight_reads_the_gradient_of_the_product_before() -> None:
+    loss = recorded("aten::silu_backward", [128, 512], [128, 512], writes=131072)
+    product = recorded("aten::mm", [128, 512], [512, 256], writes=65536)
+    weight = recorded("aten::mm", [512, 128], [128, 256], writes=262144, strides=[[1, 512], [256, 1]])
+    total = recorded("aten::sum.dim_IntList", [128, 512], writes=1024)
+    (_, (gradient,)), (first, _), (second, _), (third, _) = storages(guess([loss, product, weight, total]))
+    assert (first[0], second[0], third[0]) == (gradient, gradient, gradient)
+    assert second[1] != first[1]
+
+
+def test_a_product_with_its_own_transpose_reads_one_tensor() -> None:
+    cat = Recorded("aten::cat", b"[[[8,9,64],[8,18,64]],[]]", b'["TensorList float","Scalar"]', b"[[],[]]", 55296)
+    shapes, strides = [[8, 27, 64], [8, 64, 27]], [[1728, 64, 1], [1728, 1, 64]]
+    dims, steps = (json.dumps(part).encode() for part in (shapes, strides))
+    (_, (joined,)), (inputs, _) = storages(
+        guess([cat, Recorded("aten::bmm", dims, b'["float","float"]', steps, 23328)])
+    )
+    assert inputs == [joined, joined]
+
+
+def test_a_table_is_no_other_table_of_its_size() -> None:
+    bag = recorded("aten::_embedding_bag", [4000, 64], [32], writes=4096)
+    tables = [inputs[0] for inputs, _ in storages(guess([bag, bag]))]
+    assert len(set(tables)) == 2
+
+
+def test_a_recorded_argument_beyond_the_usual_ones_is_the_result() -> None:
+    x = [64, 1024]
+    ((inputs, outputs),) = storages(guess([recorded("aten::where", x, x, x, x, writes=131072)]))
+    assert outputs == inputs[3:]

@@ -80,6 +80,42 @@ def test_split_sums_go_through_a_workspace() -> None:
     assert sizes(reduction) == [(PARTIAL_SUMS, 32768, False), (3, 8192, True)]
 
 
+def test_a_product_that_a_sum_follows_leaves_partial_sums() -> None:
+    inputs, outputs = [dense(1, 512, 4096), dense(2, 4096, 512)], [dense(3, 512, 512)]
+    kernels = "cutlass::Kernel2<cutlass_80_simt_sgemm_128x64_8x5_nt_align1>", "cublasLt::splitKreduce_kernel"
+    product, reduction = touched("aten::mm", inputs, outputs, *kernels)
+    # 4 times 8 tiles on 132 multiprocessors: 4 partial sums in fp32
+    assert sizes(product)[2:] == [(PARTIAL_SUMS, 4194304, True)]
+    assert sizes(reduction) == [(PARTIAL_SUMS, 4194304, False), (3, 524288, True)]
+
+
+def test_kernels_named_xmma_take_whole_columns_of_two_tiles_a_multiprocessor() -> None:
+    kernel = "sm80_xmma_gemm_f32f32_f32f32_f32_tn_n_tilesize128x128x8_stage3_execute_kernel__5x_cublas"
+    inputs, outputs = [dense(1, 8448, 768), dense(2, 768, 2304)], [dense(3, 8448, 2304)]
+    left, right, result = touched("aten::mm", inputs, outputs, kernel)[0]
+    # 66 rows and 18 columns of tiles: a wave of 264 has 4 columns, so the left operand is read whole in 5 waves
+    assert (left.waves, left.parts, right.parts, result.waves) == (5, 1, 5, 5)
+
+
+def test_small_products_of_a_batch_share_a_wave() -> None:
+    kernel = "sm80_xmma_gemm_f32f32_f32f32_f32_tn_n_tilesize32x32x8_stage3_execute_kernel__5x_cublas"
+    inputs, outputs = [dense(1, 528, 27, 64), dense(2, 528, 64, 27)], [dense(3, 528, 27, 27)]
+    assert [touch.waves for touch in touched("aten::bmm", inputs, outputs, kernel)[0]] == [2, 2, 2]
+
+
+def test_transposed_and_repeated_operands_are_read_from_both_halves() -> None:
+    out, plain, transposed = dense(1, 64, 32), dense(2, 64, 32), view(3, 0, [64, 32], [1, 64], 2)
+    repeated = view(4, 0, [64, 32], [0, 1], 2)
+    found = touched("aten::addcmul", [plain, transposed, repeated], [out])[0]
+    assert [(touch.storage, touch.shared) for touch in found] == [(2, 0), (3, 2), (4, 2), (1, 0)]
+    assert [touch.shared for touch in touched("aten::sum", [dense(2, 64, 32)], [dense(1, 64, 1)])[0]] == [0, 0]
+
+
+def test_an_argument_that_is_written_is_not_read() -> None:
+    mask, x, out = dense(1, 64), dense(2, 64), dense(3, 64)
+    assert sizes(touched("aten::where", [mask, x, out], [out])[0]) == [(1, 128, False), (2, 128, False), (3, 128, True)]
+
+
 @pytest.mark.parametrize(
     ("kernel", "rows"), [("nvjet_sm90_tst_0x0_64x3_TNT", 8), (SQUARE, 0), (SPLIT, 0), (f"{'9' * 30}x1_splitK_", 8)]
 )

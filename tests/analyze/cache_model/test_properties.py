@@ -28,7 +28,7 @@ def touches(draw: st.DrawFn) -> Touch:
         parts=draw(st.sampled_from([0, 1, 1.5])),
         stay=draw(st.sampled_from([1, 1.5])),
         passes=draw(st.sampled_from([1, 1, 3])),
-        shared=draw(st.booleans()),
+        shared=draw(st.integers(0, 2)),
     )
 
 

@@ -43,7 +43,7 @@ def touches(draw: st.DrawFn) -> Touch:
         parts=draw(st.sampled_from([0, 1, 1.5, 3, 7.3])),
         stay=draw(st.sampled_from([1, 1.5, 2, 2.7])),
         passes=draw(st.sampled_from([1, 1, 1, 3])),
-        shared=draw(st.booleans()),
+        shared=draw(st.integers(0, 2)),
     )
 
 
