@@ -64,11 +64,11 @@ def capture(config: Path, out: Path, dry_run: bool, counters: Literal["auto", "c
             capturing.captured(points, out, counters)
 
 
-@app.command(params=[options.CEILINGS_FILE])
-def ceilings(out: Path) -> None:
+@app.command(params=[options.LINKS, options.CEILINGS_FILE])
+def ceilings(links: bool, out: Path) -> None:
     """Measure this device's roofs.
 
-    They are the memory and cache bandwidths, the rates of matrix products, and the duration of the shortest kernel.
+    They are the bandwidths of memory, cache and (--links) links, the rates of matrix products, and the shortest kernel.
 
     Example: ridgeline ceilings --out traces/ceilings.json
     """
@@ -76,10 +76,12 @@ def ceilings(out: Path) -> None:
         from ridgeline.capture.ceilings.measure import write
 
         with progress("measuring") as advance:
-            measured = write(out, progress=advance)
+            measured = write(out, links=links, progress=advance)
     for row in measured["ceilings"]:
         name = " ".join(row[key] for key in ("resource", "level", "unit", "precision") if row.get(key))
         print(f"{name:32} {row['value']:12.4g} {row['unit_of_value']:8} {row['method']}")
+    if links and measured["device_kind"] == "cpu":
+        say("no links were measured: torch sees no CUDA device")
 
 
 @app.command(

@@ -82,6 +82,7 @@ COUNTERS = Option(
     help="auto, cupti, ncu (reads both and compares them) or off.",
     metavar="METHOD",
 )
+LINKS = Option(["--links"], is_flag=True, help="Measure the links to the host and to other devices too.")
 CEILINGS_FILE = Option(["--out"], type=Path, default=Path("ceilings.json"), help="File to write.", metavar="FILE")
 
 # analyze

@@ -17,8 +17,9 @@ FILE_NAME = "ceilings.json"
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     """One roof of a device.
 
-    `resource` is `compute`, `bandwidth` or `latency`. `level` is the memory of a bandwidth: `dram` or `l2`. `unit`
-    (`tensor`, `vector`) and `precision` (`bf16`, ...) name what computes. `value` is in `unit_of_value`: `FLOP/s`,
+    `resource` is `compute`, `bandwidth` or `latency`. `level` is the memory of a bandwidth, `dram` or `l2`, or `link`.
+    `unit` (`tensor`, `vector`) and `precision` (`bf16`, ...) name what computes; the `unit` of a link is what is at its
+    other end, `host` or `device`, and its value is of one direction. `value` is in `unit_of_value`: `FLOP/s`,
     `OP/s` for integers, `byte/s`, or `s` for the shortest duration of an operator. `method` says how the value was
     measured and which of the repeats counts.
     """

@@ -55,8 +55,8 @@ def _dram(device: torch.device) -> list[Ceiling]:
     text = f"{size / 2**30:.3g} GiB"
     copied = f"copy of {text}, read plus written, median of {REPEATS}"
     return [
-        bandwidth("dram", size, _median_s(data.sum), f"sum over {text} of float32, median of {REPEATS}"),
-        bandwidth("dram", 2 * size, _median_s(lambda: target.copy_(data)), copied),
+        bandwidth("dram", size, median_s(data.sum), f"sum over {text} of float32, median of {REPEATS}"),
+        bandwidth("dram", 2 * size, median_s(lambda: target.copy_(data)), copied),
     ]
 
 
@@ -76,7 +76,7 @@ def _l2(device: torch.device) -> list[Ceiling]:
         arguments = [data, torch.zeros(1, device=device), data.numel() // 4, _L2_PASSES]
         grids = [(properties.multi_processor_count * blocks, 1, 1) for blocks in (2, 4)]
         seconds["one kernel that bypasses the L1"] = min(
-            _median_s(lambda grid=grid: kernel(grid, (512, 1, 1), arguments))  # type: ignore[misc]
+            median_s(lambda grid=grid: kernel(grid, (512, 1, 1), arguments))  # type: ignore[misc]
             for grid in grids
         )
 
@@ -85,7 +85,7 @@ def _l2(device: torch.device) -> list[Ceiling]:
         width = 1024
         matrix = data[: data.numel() // width * width].view(1, -1, width).expand(_L2_PASSES, -1, -1)
         vectors = torch.ones(_L2_PASSES, width, 1, device=device)
-        seconds["batched matrix-vector products"] = _median_s(lambda: matrix @ vectors)
+        seconds["batched matrix-vector products"] = median_s(lambda: matrix @ vectors)
 
     if not seconds:
         return []
@@ -120,20 +120,20 @@ def _product_s(precision: str, size: int, device: torch.device) -> float:
         before = settings.fp32_precision
         settings.fp32_precision = "tf32" if precision == "tf32" else "ieee"
         try:
-            return _median_s(lambda: left @ right)
+            return median_s(lambda: left @ right)
         finally:
             settings.fp32_precision = before
     if precision == "int8":
         # The 8-bit kernels want the second matrix column by column, hence the transpositions.
         left, right = (matrix.clamp(-4, 4).to(torch.int8) for matrix in (left, right.t()))
-        return _median_s(lambda: torch._int_mm(left, right))
+        return median_s(lambda: torch._int_mm(left, right))
     if precision == "fp8":
         left, right = (matrix.to(torch.float8_e4m3fn) for matrix in (left, right))
         one = torch.ones((), device=device)
-        return _median_s(lambda: torch._scaled_mm(left, right.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16))
+        return median_s(lambda: torch._scaled_mm(left, right.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}[precision]
     left, right = left.to(dtype), right.to(dtype)
-    return _median_s(lambda: left @ right)
+    return median_s(lambda: left @ right)
 
 
 def _latency(device: torch.device) -> list[Ceiling]:
@@ -153,7 +153,7 @@ def _latency(device: torch.device) -> list[Ceiling]:
     return [Ceiling(resource="latency", value=min(durations), unit_of_value="s", method=method)]
 
 
-def _median_s(work: Callable[[], object]) -> float:
+def median_s(work: Callable[[], object]) -> float:
     """The median duration of REPEATS runs of `work` after three warm-up runs, by CUDA events, in seconds."""
     for _ in range(3):
         work()

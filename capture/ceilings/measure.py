@@ -11,8 +11,12 @@ from ridgeline.capture import environment
 from ridgeline.capture.ceilings.ceiling import FORMAT, save
 
 
-def measure(device: str = "auto", *, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def measure(
+    device: str = "auto", *, links: bool = False, progress: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """Measure the ceilings of `device` (`auto`, `cpu` or `cuda`) in a few seconds. The machine should be idle.
+
+    With `links`, also those of its links to the host and to other devices.
 
     Returns the content of ceilings.json: format, device, date, versions and, under `ceilings`, rows of Ceiling.
     Raises DeviceError when the device is missing.
@@ -26,6 +30,10 @@ def measure(device: str = "auto", *, progress: Callable[[str], None] = lambda _:
     described = environment.describe(where)
     with torch.inference_mode():
         rows = (cuda if where.type == "cuda" else cpu).measure(where, progress)
+        if links:
+            from ridgeline.capture.ceilings import links as of_links
+
+            rows += of_links.measure(where, progress)
     return {
         "format": FORMAT,
         "device": described.device,
@@ -37,8 +45,8 @@ def measure(device: str = "auto", *, progress: Callable[[str], None] = lambda _:
     }
 
 
-def write(path: Path | str, *, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def write(path: Path | str, *, links: bool = False, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Measure the ceilings of this machine, save them to `path` and return them. Raises OSError."""
-    measured = measure(progress=progress)
+    measured = measure(links=links, progress=progress)
     save(Path(path), measured)
     return measured

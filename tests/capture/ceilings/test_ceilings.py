@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import torch
 
-from ridgeline.capture.ceilings import cpu
+from ridgeline.capture.ceilings import cpu, links
 from ridgeline.capture.ceilings.ceiling import save, stored
 from ridgeline.capture.ceilings.measure import measure
 from tests.capture.conftest import Captured
@@ -78,6 +78,18 @@ def test_a_set_in_dram_is_larger_than_any_cache(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cpu, "_cache_bytes", lambda level: 2**27 if level == 3 else 2**20)
     read, *_ = cpu.measure(CPU, lambda _: None)
     assert read.method == "sum over 512 MiB of float32, best of repeats"
+
+
+def test_a_cpu_has_no_links() -> None:
+    assert links.measure(CPU, lambda _: None) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_links_of_a_gpu() -> None:
+    rows = links.measure(torch.device("cuda", 0), lambda _: None)
+    assert [row.unit for row in rows] == ["host"] * 2 + ["device"] * (torch.cuda.device_count() - 1)
+    assert all(1e9 < row.value < 1e12 for row in rows)
 
 
 @pytest.mark.gpu
