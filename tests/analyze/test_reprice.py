@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ridgeline.analyze.pricing import RULES_VERSION, compute_unit, rules
+from ridgeline.analyze.pricing import RULES_VERSION, compute_unit, engines, rules
 from ridgeline.analyze.pricing.cost import Price
 from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, no_flops, unknown_flops
 from ridgeline.analyze.reprice import reprice
@@ -70,7 +70,7 @@ def other_families(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unknown_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator without a rule only calls others, which stand for themselves."""
-    monkeypatch.delitem(rules.ENGINE_RULES, "_C::silu_and_mul")
+    monkeypatch.delitem(engines.RULES, "_C::silu_and_mul")
 
 
 def no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_operators_that_are_not_stored_are_asked_for(tmp_path: Path) -> None:
     """An operator that stood for all inside it no longer does: what is inside has to come from the trace."""
 
     def silu_has_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(rules.ENGINE_RULES, "mine::silu", EngineRule(("mine::silu",), "=out input", unknown_flops))
+        monkeypatch.setitem(engines.RULES, "mine::silu", EngineRule(("mine::silu",), "=out input", unknown_flops))
 
     events = [event | {"name": event["name"].replace("_C::silu_and_mul", "mine::silu")} for event in on_cpu()]
     trace = kineto.write(tmp_path / "host.json", events)

@@ -1,4 +1,4 @@
-"""FLOP and byte rules, a file per family. PyTorch answers for shapes, dtypes and aliasing.
+"""FLOP and byte rules for PyTorch's operators, a file per family. PyTorch answers for shapes, dtypes and aliasing.
 
 Conventions: a multiply-add is 2; an arithmetic operation is 1 an element, a transcendental function too; comparison,
 integer arithmetic and data movement are 0.
@@ -10,9 +10,7 @@ from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.pricing.outside import named, outside
 from ridgeline.analyze.pricing.rules import (
     attention,
-    collective,
     convolution,
-    experts,
     gather,
     lists,
     matmul,
@@ -21,21 +19,13 @@ from ridgeline.analyze.pricing.rules import (
     quantization,
     recurrent,
     reduction,
-    rotary,
 )
-from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule
+from ridgeline.analyze.pricing.rules.rule import Rule
 
 _FAMILIES = (
-    matmul, attention, convolution, normalization, rotary, pointwise, quantization, reduction, gather, experts,
-    collective, lists, recurrent,
+    matmul, attention, convolution, normalization, pointwise, quantization, reduction, gather, lists, recurrent,
 )  # fmt: skip
-# A family may have rules for PyTorch's operators, for those of engines, or for both.
-RULES: dict[str, Rule] = {
-    name: rule for family in _FAMILIES for rule in getattr(family, "RULES", ()) for name in rule.operators
-}
-ENGINE_RULES: dict[str, EngineRule] = {
-    name: rule for family in _FAMILIES for rule in getattr(family, "ENGINE_RULES", ()) for name in rule.operators
-}
+RULES: dict[str, Rule] = {name: rule for family in _FAMILIES for rule in family.RULES for name in rule.operators}
 
 
 def find(operator: str) -> Rule | None:
@@ -44,9 +34,3 @@ def find(operator: str) -> Rule | None:
         return None
     rule = outside().rules.get(named(operator))
     return rule if isinstance(rule, Rule) else RULES.get(base_name(operator))
-
-
-def find_engine(operator: str) -> EngineRule | None:
-    """The rule for an operator that PyTorch does not know, by its name without overload."""
-    rule = outside().rules.get(named(operator))
-    return rule if isinstance(rule, EngineRule) else ENGINE_RULES.get(operator.partition(".")[0])

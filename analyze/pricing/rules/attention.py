@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import Literal
 
 from ridgeline.analyze.pricing.binding import Bound
-from ridgeline.analyze.pricing.rules.rule import EngineRule, Rule, contiguous, never, unknown_flops
-from ridgeline.analyze.pricing.signature import Arguments, Tensor, total_bytes
+from ridgeline.analyze.pricing.rules.rule import Rule, contiguous
+from ridgeline.analyze.pricing.signature import Tensor, total_bytes
 
 Corner = Literal["top left", "bottom right"]
 """The corner in which a causal mask's diagonal ends."""
@@ -69,7 +69,8 @@ def _lengths(bound: Bound, batch: int, queries: int, keys: int) -> tuple[int, in
     return (batch, longest_query, longest_key) if is_even else None
 
 
-def _bounded(window: int | None) -> int | None:
+def bounded(window: int | None) -> int | None:
+    """A window's width, None if it is unlimited, as -1 is."""
     return window if window is not None and window >= 0 else None
 
 
@@ -97,7 +98,7 @@ def _rule(operators: tuple[str, ...], *, heads_first: bool, corner: Corner, back
         if window is not None and window > 0:  # the efficient kernel's window counts the query itself
             left = window - 1
         sequences, queries, keys = lengths
-        pairs = sequences * scores(queries, keys, causal, left=_bounded(left), right=_bounded(right))
+        pairs = sequences * scores(queries, keys, causal, left=bounded(left), right=bounded(right))
         head_dim, value_dim = query.shape[-1], value.shape[-1]
         width = 3 * head_dim + 2 * value_dim if backward else head_dim + value_dim
         return 2 * query.shape[head] * pairs * width
@@ -149,77 +150,4 @@ RULES = (
         ),
         heads_first=True, corner="top left", backward=True,
     ),
-)  # fmt: skip
-
-
-def _dense(arguments: Arguments) -> int:
-    """FLOPs of operands (batch, tokens, heads, dim) with the mask in the bottom right corner."""
-    query, key, value = (arguments.needed(name) for name in ("query", "key", "value"))
-    (batch, queries, heads, head_dim), keys = query.shape, key.shape[1]
-    left, right = (_bounded(arguments.number(side)) for side in ("left", "right"))
-    causal: Corner | None = "bottom right" if arguments.flag("causal") else None
-    pairs = scores(queries, keys, causal, left=left, right=right)
-    return 2 * batch * heads * pairs * (head_dim + value.shape[-1])
-
-
-def _like_query(arguments: Arguments) -> tuple[int, int]:
-    """The result, which has the queries' shape."""
-    query = arguments.needed("query")
-    item_bytes = 2 if query.precision == "fp8" else query.item_bytes
-    return 0, query.elements * item_bytes
-
-
-def _paged(arguments: Arguments) -> tuple[int, int]:
-    """(sequences, keys of each) read from the pages: the longest length for all, or the room in the table."""
-    table, (pages, *_) = arguments.needed("table"), arguments.needed("key").shape
-    sequences, room = table.shape
-    size = arguments.number("block") or arguments.needed("key").shape[1]
-    keys = min(arguments.number("longest") or room * size, room * size)
-    return sequences, min(keys, pages * size)
-
-
-def _paged_moved(arguments: Arguments) -> tuple[int, int]:
-    """Keys and values of every sequence are read, and the result written if it is returned."""
-    sequences, keys = _paged(arguments)
-    caches = arguments.tensors("key", "value")
-    size = arguments.number("block") or arguments.needed("key").shape[1]
-    read = sum(sequences * keys * t.distinct_bytes // max(t.shape[0] * size, 1) for t in caches)
-    return read, 0 if arguments.tensor("out") else _like_query(arguments)[1]
-
-
-def _paged_flops(arguments: Arguments) -> int:
-    """Every query attends to all keys of its sequence."""
-    sequences, keys = _paged(arguments)
-    query = arguments.needed("query")
-    each = 4 * keys * query.elements
-    return each if sequences else 0
-
-
-_PAGED_TAIL = "-key -value _heads _scale table lengths _block _longest"
-_FLASH3 = (
-    "query -key -value new_key? new_value? q_v? =out? cu_q? cu_k? cu_new? used_q? used_k? _longest_q? _longest? table"
-)
-
-ENGINE_RULES = (
-    EngineRule(
-        ("flash_attn::_flash_attn_forward",), "query key value _dropout _scale _causal _left? _right?",
-        _dense, _like_query,
-    ),
-    EngineRule(
-        ("_C::paged_attention_v1", "_rocm_C::paged_attention_v1"), f"=out query {_PAGED_TAIL}",
-        _paged_flops, _paged_moved, never,
-    ),
-    EngineRule(
-        ("_C::paged_attention_v2",), f"=out =sums =maxima =parts query {_PAGED_TAIL}",
-        _paged_flops, _paged_moved, never,
-    ),
-    EngineRule(
-        ("sgl_kernel::fwd", "_vllm_fa3_C::fwd", "flash_attn_3::fwd"), _FLASH3, _paged_flops, _paged_moved, never
-    ),
-    # neither the cache nor lengths are recorded, so the price covers only the tokens of the step
-    EngineRule(
-        ("vllm::unified_attention_with_output",), "query key value =out _layer? scale? block_scale?",
-        unknown_flops, certain=never,
-    ),
-    EngineRule(("vllm::unified_attention",), "query key value _layer?", unknown_flops, _like_query, never),
 )  # fmt: skip

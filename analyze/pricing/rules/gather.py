@@ -15,8 +15,8 @@ import math
 
 from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.families import base_name
-from ridgeline.analyze.pricing.rules.rule import Bytes, EngineBytes, EngineRule, Rule, contiguous, no_flops
-from ridgeline.analyze.pricing.signature import Arguments, Tensor, broadcast, tensors_of, total_bytes
+from ridgeline.analyze.pricing.rules.rule import Bytes, Rule, contiguous, no_flops
+from ridgeline.analyze.pricing.signature import Tensor, broadcast, tensors_of, total_bytes
 
 
 def _index_bytes(bound: Bound) -> int:
@@ -123,33 +123,5 @@ RULES = (
     Rule(
         ("scatter_reduce", "index_reduce"), _accumulated,
         outputs=lambda bound: [bound.needed("self")], bytes=_scattered(accumulates=True),
-    ),
-)  # fmt: skip
-
-
-def _stored(*pairs: tuple[str, str]) -> EngineBytes:
-    """As many rows as there are slots move from each source to its cache, in the types of both."""
-
-    def moved(call: Arguments) -> tuple[int, int]:
-        read = written = 0
-        for source, cache in ((call.needed(source), call.needed(cache)) for source, cache in pairs):
-            # a row of the source for each slot
-            elements = call.needed("slots").elements * source.elements // max(source.shape[0], 1)
-            read += elements * source.item_bytes
-            written += elements * cache.item_bytes
-        return read, written
-
-    return moved
-
-
-ENGINE_RULES = (
-    EngineRule(
-        ("_C_cache_ops::reshape_and_cache", "_C_cache_ops::reshape_and_cache_flash"),
-        "-key -value -key_cache -value_cache slots", no_flops, _stored(("key", "key_cache"), ("value", "value_cache")),
-    ),
-    # the latent and the rotated part lie side by side in one slot
-    EngineRule(
-        ("_C_cache_ops::concat_and_cache_mla",), "-latent -rotated -cache slots",
-        no_flops, _stored(("latent", "cache"), ("rotated", "cache")),
     ),
 )  # fmt: skip

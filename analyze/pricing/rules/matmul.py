@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 
 from ridgeline.analyze.pricing.binding import Bound
-from ridgeline.analyze.pricing.rules.rule import EngineFlops, EngineRule, Rule, contiguous
-from ridgeline.analyze.pricing.signature import Arguments, Tensor, total_bytes
+from ridgeline.analyze.pricing.rules.rule import Rule, contiguous
+from ridgeline.analyze.pricing.signature import Tensor, total_bytes
 
 _LEFT = ("self", "input", "mat1", "batch1", "mat_a", "mat")
 _LEFT_OF_SUM = ("mat1", "batch1", "mat")
 _FACTORS = (*_LEFT_OF_SUM, "mat2", "batch2", "vec")
 _ZEROS = ("0", "0.", "0.0")
-_OUT_DTYPES = {"5": ("fp16", 2), "6": ("fp32", 4), "15": ("bf16", 2)}
+OUT_DTYPES = {"5": ("fp16", 2), "6": ("fp32", 4), "15": ("bf16", 2)}
 """c10::ScalarType of an ``out_dtype``, as Concrete Inputs prints it."""
 
 
-def _packed(tensor: Tensor) -> int:
+def packed(tensor: Tensor) -> int:
+    """Numbers in a recorded element."""
     return 2 if tensor.precision == "fp4" else 1
 
 
@@ -33,15 +34,15 @@ def _product(bound: Bound, outputs: list[Tensor]) -> int:
     if left is None or not left.shape or not outputs:
         return 0
     multiply_add = 8 if left.precision.startswith("complex") else 2
-    return multiply_add * math.prod(outputs[0].shape) * left.shape[-1] * _packed(left)
+    return multiply_add * math.prod(outputs[0].shape) * left.shape[-1] * packed(left)
 
 
 def _scaled_outputs(bound: Bound) -> list[Tensor]:
     """Results that the meta device refuses: of formats that it lacks, of shapes that a device's kernel pads."""
     left, right = bound.needed("self"), bound.needed("mat2")
-    precision, item_bytes = _OUT_DTYPES.get(str(bound.arguments.get("out_dtype")), (left.precision, left.item_bytes))
+    precision, item_bytes = OUT_DTYPES.get(str(bound.arguments.get("out_dtype")), (left.precision, left.item_bytes))
     # Without an out_dtype, products of such small types come out as bf16.
-    if str(bound.arguments.get("out_dtype")) not in _OUT_DTYPES and left.precision in ("fp4", "fp8"):
+    if str(bound.arguments.get("out_dtype")) not in OUT_DTYPES and left.precision in ("fp4", "fp8"):
         precision, item_bytes = "bf16", 2
     return [contiguous((*left.shape[:-1], right.shape[-1]), Tensor((), (), precision, item_bytes))]
 
@@ -50,7 +51,7 @@ def _grouped(bound: Bound, outputs: list[Tensor]) -> int:
     """Two stacks of matrices multiply pairwise; otherwise groups divide the rows, columns or inner dimension."""
     left, right = bound.needed("self"), bound.needed("mat2")
     pairs = left.shape[0] if len(left.shape) == len(right.shape) == 3 else 1
-    return 2 * pairs * math.prod(left.shape[-2:]) * right.shape[-1] * _packed(left)
+    return 2 * pairs * math.prod(left.shape[-2:]) * right.shape[-1] * packed(left)
 
 
 def _grouped_outputs(bound: Bound) -> list[Tensor]:
@@ -87,57 +88,3 @@ RULES = (
     Rule(("_scaled_mm", "_int_mm", "_weight_int4pack_mm", "_weight_int8pack_mm"), _product, otherwise=_scaled_outputs),
     Rule(("_grouped_mm", "_scaled_grouped_mm"), _grouped, outputs=_grouped_outputs, bytes=_grouped_bytes),
 )
-
-
-def _times(left: str, result: str) -> EngineFlops:
-    """Every element of the result sums over the last dimension of the left operand."""
-
-    def flops(arguments: Arguments) -> int:
-        operand = arguments.needed(left)
-        return 2 * arguments.needed(result).elements * operand.shape[-1] * _packed(operand)
-
-    return flops
-
-
-def _returned(arguments: Arguments) -> tuple[int, int]:
-    """The returned result, of the type ``out_dtype``."""
-    _, item_bytes = _OUT_DTYPES.get(str(arguments.arguments.get("dtype")), ("bf16", 2))
-    left, right = arguments.needed("a"), arguments.needed("b")
-    return 0, left.elements // max(left.shape[-1], 1) * right.shape[-1] * item_bytes
-
-
-def _by_sizes(arguments: Arguments) -> int:
-    sizes = [arguments.number(name) for name in ("m", "n", "k")]
-    if any(size is None for size in sizes):
-        raise ValueError("the sizes of the product are not recorded")
-    return 2 * math.prod(size for size in sizes if size is not None)
-
-
-def _sized(arguments: Arguments) -> tuple[int, int]:
-    """The result of a product whose packed weights do not show its width. An operand for the result is that result."""
-    return 0, (arguments.number("m") or 0) * (arguments.number("n") or 0) * arguments.needed("a").item_bytes
-
-
-ENGINE_RULES = (
-    EngineRule(
-        ("_C::cutlass_scaled_mm", "_C::cutlass_scaled_fp4_mm", "sgl_kernel::cutlass_scaled_fp4_mm"),
-        "=out a b scale_a scale_b bias?", _times("a", "out"),
-    ),
-    EngineRule(("_C::cutlass_scaled_mm_azp",), "=out a b scale_a scale_b adj azp? bias?", _times("a", "out")),
-    EngineRule(("sgl_kernel::dsv3_fused_a_gemm", "sgl_kernel::dsv3_router_gemm"), "=out a b", _times("a", "out")),
-    # the width of the result is that of the right operand
-    EngineRule(
-        ("sgl_kernel::fp8_scaled_mm", "sgl_kernel::int8_scaled_mm", "sgl_kernel::fp8_blockwise_scaled_mm"),
-        "a b scale_a scale_b _dtype bias?",
-        lambda call: 2 * call.needed("a").elements * call.needed("b").shape[-1], _returned,
-    ),
-    # packed weights: the sizes are among the arguments
-    EngineRule(
-        ("_C::gptq_marlin_gemm",),
-        "a -c? b bias? scale global? zero? index? permutation? -workspace _type _m _n _k", _by_sizes, _sized,
-    ),
-    EngineRule(
-        ("sgl_kernel::gptq_marlin_gemm",),
-        "a -c? b scale global? zero? index? permutation? -workspace _type _m _n _k", _by_sizes, _sized,
-    ),
-)  # fmt: skip

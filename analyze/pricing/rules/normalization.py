@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ridgeline.analyze.pricing.binding import Bound
-from ridgeline.analyze.pricing.rules.rule import EngineRule, Flops, Rule, each
+from ridgeline.analyze.pricing.rules.rule import Flops, Rule
 from ridgeline.analyze.pricing.signature import Tensor
 
 
@@ -39,21 +39,4 @@ RULES = (
         _per_element(9, 3),
     ),
     Rule(("_fused_rms_norm_backward",), _per_element(6, 3)),
-)  # fmt: skip
-
-# as PyTorch's with a weight: 4; the addition before it 1; the scaling to a quantized type 1
-ENGINE_RULES = (
-    EngineRule(
-        ("_C::rms_norm", "sgl_kernel::rmsnorm", "sgl_kernel::gemma_rmsnorm"), "=result input weight", each("input", 4)
-    ),
-    EngineRule(
-        ("_C::fused_add_rms_norm", "sgl_kernel::fused_add_rmsnorm", "sgl_kernel::gemma_fused_add_rmsnorm"),
-        "+input +residual weight", each("input", 5),
-    ),
-    EngineRule(("_C::rms_norm_static_fp8_quant",), "=result input weight scale", each("input", 5)),
-    EngineRule(("_C::fused_add_rms_norm_static_fp8_quant",), "=result input +residual weight scale", each("input", 6)),
-    EngineRule(
-        ("_C::rms_norm_dynamic_per_token_quant",), "=result input weight =scale _epsilon bound? +residual?",
-        lambda call: call.needed("input").elements * (6 if call.tensor("residual") else 5),
-    ),
 )  # fmt: skip

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.pricing.compute_unit import unit_and_precision
+from ridgeline.analyze.pricing.engines import RULES
 from ridgeline.analyze.pricing.families import family
-from ridgeline.analyze.pricing.rules import ENGINE_RULES
 from tests.analyze.pricing.test_price import BF16, FP8, FP32, INT64, priced
 
-INT32, BYTE = "int", "unsigned char"
+INT32, BYTE, FP16 = "int", "unsigned char", "c10::Half"
 
 CASES: list[tuple[str, list[Any], tuple[int | None, int, int, str]]] = [
     # name, inputs, (flops, read bytes, written bytes, precision)
@@ -106,6 +106,119 @@ CASES: list[tuple[str, list[Any], tuple[int | None, int, int, str]]] = [
         [([2, 3, 4, 8], BF16), ([2, 5, 1, 8], BF16), ([2, 5, 1, 8], BF16), "0.", "0.1", "True", "-1", "-1"],
         (2 * 2 * 4 * (3 + 4 + 5) * 16, 2 * (192 + 160), 384, "bf16"),
     ),
+    # as many rows as queries, from weights with a row for each output; in 16 bits unless the type is recorded
+    (
+        "aiter::gemm_a16w16",
+        [([4, 16], BF16), ([8, 16], BF16), None, "15", None, None, None],
+        (2 * 4 * 8 * 16, 128 + 256, 64, "bf16"),
+    ),
+    (
+        "_C::marlin_gemm",
+        [
+            ([4, 64], BF16), None, ([4, 64], INT32), None, ([1, 32], BF16), None, None, None, None, None,
+            ([100], INT32), "1", "4", "32", "64", "True", "False", "True", "False",
+        ],
+        (2 * 4 * 32 * 64, 512 + 1024 + 64, 256, "bf16"),
+    ),
+    (
+        "_C::awq_gemm",
+        [([4, 64], FP16), ([64, 2], INT32), ([1, 16], FP16), ([1, 2], INT32), "8"],
+        (2 * 4 * 64 * 16, 512 + 512 + 32 + 8, 128, "fp16"),
+    ),
+    (
+        "bitsandbytes::gemv_4bit",
+        [([1, 1, 64], BF16), ([512, 1], BYTE), "[16, 64]", ([16], FP32), ([16], FP32), "64"],
+        (2 * 64 * 16, 128 + 512 + 64 + 64, 32, "bf16"),
+    ),
+    (
+        "bitsandbytes::int8_linear_matmul",
+        [([4, 64], "signed char"), ([16, 64], "signed char")],
+        (2 * 4 * 64 * 16, 256 + 1024, 256, "int8"),
+    ),
+    (
+        "fbgemm::f8f8bf16_rowwise",
+        [([4, 64], FP8), ([16, 64], FP8), ([4], FP32), ([16], FP32), None, "True"],
+        (2 * 4 * 64 * 16, 256 + 1024 + 16 + 64, 128, "fp8"),
+    ),
+    (
+        "aiter::add_rmsnorm",
+        [([8, 64], BF16), ([8, 64], BF16), ([8, 64], BF16), ([8, 64], BF16), ([64], BF16), "1e-6"],
+        (5 * 512, 2048 + 128, 2048, "bf16"),
+    ),
+    ("LigerRMSNormFunction", [([8, 64], BF16), ([64], BF16), "1e-6", "0."], (4 * 512, 1024 + 128, 1024, "bf16")),
+    # 2 query heads, 1 key head and 1 value head of 8: three of four are normed and turned
+    (
+        "_C::fused_qk_norm_rope",
+        [
+            ([3, 32], BF16), "2", "1", "1", "8", "1e-6", ([8], BF16), ([8], BF16), ([100, 8], BF16), "True",
+            ([3], INT64),
+        ],
+        (7 * 72, 144 + 48 + 32 + 24, 144, "bf16"),
+    ),
+    (
+        "sglang::store_cache",
+        [([8, 64], BF16), ([8, 64], BF16), ([1000, 64], BF16), ([1000, 64], BF16), ([8], INT64), "128", "0"],
+        (0, 2048 + 64, 2048, "bf16"),
+    ),
+    (
+        "sgl_kernel::top_k_top_p_sampling_from_probs",
+        [([8, 1000], FP32), ([8], INT32), None, None, "50", None, "0.9", "True", None],
+        (0, 32000, 32, "fp32"),
+    ),
+    # 60 rows reach all of 4 experts
+    (
+        "_C::cutlass_moe_mm",
+        [([60, 8], BF16), ([60, 16], FP8), ([4, 16, 8], FP8), ([60], FP32), ([4], FP32), ([4], INT32)],
+        (2 * 60 * 8 * 16, 960 + 512 + 240 + 16 + 16, 960, "fp8"),
+    ),
+    ("_C::merge_attn_states",
+        [([8, 2, 64], BF16), None, ([8, 2, 64], BF16), ([2, 8], FP32), ([8, 2, 64], BF16), ([2, 8], FP32)],
+        (3 * 1024, 2 * (2048 + 64), 2048, "bf16"),
+    ),
+    (
+        "flash_attn::_flash_attn_backward",
+        [
+            ([2, 3, 4, 8], BF16), ([2, 3, 4, 8], BF16), ([2, 5, 1, 8], BF16), ([2, 5, 1, 8], BF16),
+            ([2, 3, 4, 8], BF16), ([2, 4, 3], FP32), ([2, 3, 4, 8], BF16), ([2, 5, 1, 8], BF16), ([2, 5, 1, 8], BF16),
+            "0.", "0.1", "True", "-1", "-1",
+        ],
+        (2 * 2 * 4 * (3 + 4 + 5) * 40, 3 * 384 + 2 * 160 + 96, 384 + 2 * 160, "bf16"),
+    ),
+    # two sequences of 3 queries and 5 keys, as long as the longest
+    (
+        "flash_attn::_flash_attn_varlen_forward",
+        [
+            ([6, 4, 8], BF16), ([10, 1, 8], BF16), ([10, 1, 8], BF16), ([3], INT32), ([3], INT32), "3", "5",
+            "0.", "0.1", "False", "-1", "-1",
+        ],
+        (2 * 2 * 4 * 15 * 16, 384 + 2 * 160 + 2 * 12, 384, "bf16"),
+    ),
+    (
+        "flash_attn_3::fwd",
+        [
+            ([2, 3, 4, 8], BF16), ([2, 5, 1, 8], BF16), ([2, 5, 1, 8], BF16), None, None, None, None, None, None, None,
+            None, None, None, None, None, None, None, None, None, None, None, None, None, "0.1", "False", "-1", "-1",
+        ],
+        (2 * 2 * 4 * 15 * 16, 384 + 2 * 160, 384, "bf16"),
+    ),
+    # 3 tables of 16 columns, 20 indices in 4 bags each: a row for each index, a sum for each bag
+    (
+        "fbgemm::split_embedding_codegen_lookup_adagrad_function",
+        [
+            ([0], FP32), ([1000], FP16), ([0], FP16), ([0, 0], FP16), ([3], INT32), ([3], INT64), ([4], INT32), "48",
+            "16", ([4], INT64), "10", ([20], INT64), ([13], INT64), "0", None, None,
+        ],
+        (20 * 16, 640 + 20 * 8 + 13 * 8 + 12 + 24 + 16, 12 * 16 * 4, "fp32"),
+    ),
+    # all of 24 features, 16 lengths each
+    (
+        "fbgemm::permute_2D_sparse_data",
+        [([24], INT32), ([24, 16], INT32), ([768], INT32), None, None],
+        (0, 96 + 1536 + 3072, 1536 + 3072, "int32"),
+    ),
+    ("fbgemm::asynchronous_complete_cumsum", [([384], INT32)], (0, 1536, 1540, "int32")),
+    ("fbgemm::FloatToBfloat16Quantized", [([8, 64], FP32)], (0, 2048, 1024, "fp32")),
+    ("fbgemm::FloatToFused8BitRowwiseQuantized", [([8, 64], FP32)], (1024, 2048, 8 * 72, "fp32")),
 ]  # fmt: skip
 
 
@@ -142,6 +255,40 @@ LOW: list[tuple[str, list[Any], tuple[int | None, int, int]]] = [
         [([1, 16], BF16), ([8, 8, 16], BF16), ([8, 16, 4], BF16), ([1, 1], FP32), ([1, 1], INT32)],
         (2 * (128 + 64), 32 + (2048 + 1024) // 8 + 8, 32),
     ),
+    # the tables' widths differ, and are not recorded: the indices alone
+    (
+        "fbgemm::split_embedding_codegen_lookup_adagrad_function",
+        [
+            ([0], FP32), ([1000], FP16), ([0], FP16), ([0, 0], FP16), ([3], INT32), ([3], INT64), ([4], INT32), "50",
+            "32", ([4], INT64), "10", ([20], INT64), ([13], INT64), "0", None, None,
+        ],
+        (None, 20 * 8 + 13 * 8 + 12 + 24 + 16, 0),
+    ),
+    # 3 of 6 features, half of the values
+    (
+        "fbgemm::permute_sparse_features",
+        [([3], INT32), ([6, 16], INT32), ([768], INT32), None],
+        (0, 12 + 192 + 1536, 192 + 1536),
+    ),
+    # sequences of several lengths: all of them are read
+    (
+        "flash_attn::_flash_attn_varlen_forward",
+        [
+            ([6, 4, 8], BF16), ([10, 1, 8], BF16), ([10, 1, 8], BF16), ([3], INT32), ([3], INT32), "4", "5",
+            "0.", "0.1", "False", "-1", "-1",
+        ],
+        (None, 384 + 2 * 160 + 2 * 12, 384),
+    ),
+    # 2 sequences of at most 40 keys in pages of 16
+    (
+        "_vllm_fa2_C::varlen_fwd",
+        [
+            ([2, 4, 8], BF16), ([100, 16, 1, 8], BF16), ([100, 16, 1, 8], BF16), ([2, 4, 8], BF16), ([3], INT32),
+            ([3], INT32), ([2], INT32), None, ([2, 10], INT32), None, "1", "40", "0.", "0.1", "False", "True",
+        ],
+        (4 * 40 * 64, 128 + 2 * 2 * 40 * 16 + 2 * 12 + 8 + 80, 128),
+    ),
+    ("FlashAttnFunc", [([2, 3, 4, 8], BF16)] * 3, (None, 1152, 384)),
 ]  # fmt: skip
 
 
@@ -153,7 +300,7 @@ def test_what_is_not_recorded_makes_confidence_low(
     assert priced(name, inputs).confidence == "low"
 
 
-@pytest.mark.parametrize("name", sorted(ENGINE_RULES))
+@pytest.mark.parametrize("name", sorted(RULES))
 def test_calls_that_do_not_fit_are_never_free(name: str) -> None:
     """Without recorded operands, as some traces are, and with operands of another form."""
     assert priced(name, [])[:3] == (None, None, None)
@@ -166,7 +313,7 @@ def test_a_collective_nobody_named_is_priced_from_its_input() -> None:
     assert (found.read_bytes, found.method, found.confidence) == (160, "inputs", "low")
 
 
-@pytest.mark.parametrize("name", sorted(ENGINE_RULES))
+@pytest.mark.parametrize("name", sorted(RULES))
 def test_every_operator_has_a_family(name: str) -> None:
     assert family(name, "k", "kernel") != "other"
 
