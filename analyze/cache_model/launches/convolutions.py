@@ -104,6 +104,10 @@ class _Direction(NamedTuple):
     weight: Tensor
     others: list[Tensor]
     """Operands of a fused addition, and biases."""
+    share: float = 1.0
+    """The share of the first operand's pixels that are read, if the windows do not cover it."""
+    phases: int = 1
+    """How often the gradient is read: once for each place that a pixel can have within a stride."""
 
     def part(self, number: int, count: int) -> _Direction:
         """The part of the images that launch ``number`` of ``count`` works on, with all weights."""
@@ -120,8 +124,16 @@ class _Direction(NamedTuple):
 
 def _forward(call: Node, main: str) -> _Direction:
     source, weight, *others = call.inputs
-    operands = [weight, source] if "dgrad" in main else [source, weight]
-    return _Direction(operands, call.outputs[0], weight, others)
+    if "dgrad" in main:
+        return _Direction([weight, source], call.outputs[0], weight, others)
+    return _Direction([source, weight], call.outputs[0], weight, others, _read_share(source, weight, call.outputs[0]))
+
+
+def _read_share(source: Tensor, weight: Tensor, result: Tensor) -> float:
+    """The share of the input's pixels in the windows of the results: strides may be longer than windows."""
+    results = result.bytes / result.itemsize / max(weight.shape[0], 1)
+    pixels = math.prod(source.shape) / max(source.shape[1], 1)
+    return min(1.0, math.prod(weight.shape[2:]) * results / max(pixels, 1))
 
 
 def _backward(call: Node, mains: list[str], number: int) -> _Direction | None:
@@ -138,10 +150,21 @@ def _backward(call: Node, mains: list[str], number: int) -> _Direction | None:
         kind = "input" if of_input else "weight"
     if kind == "input" and of_input:
         gradient_first = is_transposed or "igemm" in mains[number]
-        return _Direction([gradient, weight] if gradient_first else [weight, gradient], of_input, weight, [])
+        operands = [gradient, weight] if gradient_first else [weight, gradient]
+        phases = _phases(source, weight, gradient) if "strided" in mains[number] else 1
+        return _Direction(operands, of_input, weight, [], phases=phases)
     if kind == "weight" and of_weight:
-        return _Direction([gradient, source] if is_transposed else [source, gradient], of_weight, weight, [])
+        if is_transposed:
+            return _Direction([gradient, source], of_weight, weight, [])
+        share = _read_share(source, weight, gradient)
+        return _Direction([source, gradient], of_weight, weight, [], share)
     return None
+
+
+def _phases(source: Tensor, weight: Tensor, gradient: Tensor) -> int:
+    """The places that a pixel of the input can have within a stride and that the windows cover."""
+    sizes = zip(weight.shape[2:], source.shape[2:], gradient.shape[2:], strict=False)
+    return math.prod(max(min(window, round(pixels / max(results, 1))), 1) for window, pixels, results in sizes)
 
 
 def _gradients(call: Node) -> tuple[Tensor | None, Tensor | None]:
@@ -162,22 +185,28 @@ def _gradients(call: Node) -> tuple[Tensor | None, Tensor | None]:
     return (None, of_weight) if larger_is_source else (of_source, None)
 
 
-def _convolution(launch: Launch) -> list[Touch] | None:
-    call, kernels, is_backward = launch.call, launch.kernels, "backward" in launch.call.operator
-    steps = _steps(kernels)
-    step = steps[launch.at]
-    mains = [kernel for kernel, other in zip(kernels, steps, strict=True) if other.role == "main"]
+def _work(launch: Launch, mains: list[str], number: int) -> _Direction | None:
+    """What the launches of main kernel ``number`` work on; None if it is unknown."""
+    call, is_backward = launch.call, "backward" in launch.call.operator
     images = call.inputs[: 2 + is_backward]
     if len(images) < 2 + is_backward or min(len(i.shape) for i in images) < 3 or not call.outputs or not mains:
         return None
-    main = mains[step.direction]
-    work = _backward(call, mains, step.direction) if is_backward else _forward(call, main)
+    work = _backward(call, mains, number) if is_backward else _forward(call, mains[number])
+    # one main kernel for each of several parts of a batch
+    alike = [other for other, name in enumerate(mains) if name == mains[number]]
+    return work and work.part(alike.index(number), len(alike))
+
+
+def _convolution(launch: Launch) -> list[Touch] | None:
+    steps = _steps(launch.kernels)
+    step = steps[launch.at]
+    launches = list(zip(launch.kernels, steps, strict=True))
+    mains = [kernel for kernel, other in launches if other.role == "main"]
+    work = _work(launch, mains, step.direction)
     if work is None:
         return None
-    # one main kernel for each of several parts of a batch
-    alike = [number for number, name in enumerate(mains) if name == main]
-    work = work.part(alike.index(step.direction), len(alike))
-    here = [(other.role, name) for name, other in zip(kernels, steps, strict=True) if other.direction == step.direction]
+    main = mains[step.direction]
+    here = [(other.role, kernel) for kernel, other in launches if other.direction == step.direction]
     order = _order(work, [name for role, name in here if role == "operand"])
     copies = {at: _copy(work, at, name, main) for at, name in order}
     roles = [role for role, _ in here]
@@ -187,8 +216,7 @@ def _convolution(launch: Launch) -> list[Touch] | None:
     sums = partial_bytes(product, main, launch.multiprocessors) if "sums" in roles else 0
     partial = Touch(PARTIAL_SUMS, 0, sums, sums, True)
     if step.role == "main":
-        operands = [copies[at]._replace(write=False) if at in copies else read(t) for at, t in enumerate(work.operands)]
-        return [*operands, *map(read, work.others), partial if sums else stored]
+        return _main(work, copies, main, partial if sums else stored)
     if step.role == "operand":
         at, _ = order[step.at]
         return Helper([read(work.operands[at]), copies[at]])
@@ -197,6 +225,20 @@ def _convolution(launch: Launch) -> list[Touch] | None:
         return Helper([stored._replace(write=False), result if is_last else stored])
     of_role = {"sums": [partial._replace(write=False), stored], "clears": [stored]}
     return Helper(of_role.get(step.role, []))
+
+
+def _main(work: _Direction, copies: dict[int, Touch], main: str, written: Touch) -> list[Touch]:
+    """What a main kernel touches; all multiprocessors read its operands."""
+    touched = []
+    for at, tensor in enumerate(work.operands):
+        operand = copies[at]._replace(write=False) if at in copies else read(tensor)
+        if at == 0 and "nhwckrsc" in main:  # the channels of a pixel are contiguous, so whole pixels are left out
+            operand = operand._replace(bytes=math.ceil(operand.bytes * work.share))
+        if work.phases > 1:
+            operand = operand._replace(waves=work.phases, parts=float(tensor is not work.weight))
+            written = written._replace(waves=work.phases)
+        touched.append(operand._replace(shared=True))
+    return [*touched, *map(read, work.others), written]
 
 
 def _order(work: _Direction, layouts: list[str]) -> list[tuple[int, str]]:

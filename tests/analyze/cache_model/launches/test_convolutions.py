@@ -129,6 +129,25 @@ def test_each_of_several_equal_kernels_works_on_a_part_of_the_images() -> None:
     assert found[2][0].offset == SMALL // 2
 
 
+def test_a_stride_longer_than_the_window_leaves_pixels_out() -> None:
+    weight, result = dense(2, 16, 8, 1, 1, itemsize=4), dense(3, 2, 16, 3, 3, itemsize=4)
+    (found,) = touched("aten::cudnn_convolution", [X, weight], [result], FPROP)
+    assert sizes(found)[0] == (0, SMALL // 4, "read")
+    assert [touch.shared for touch in found] == [True, True, False]
+    # a window of three pixels covers every pixel
+    (found,) = touched("aten::cudnn_convolution", [X, W], [result], FPROP)
+    assert sizes(found)[0] == (0, SMALL, "read")
+
+
+def test_a_strided_gradient_is_read_for_every_place_within_a_stride() -> None:
+    gradient = dense(3, 2, 16, 3, 3, itemsize=4)
+    strided = "sm90_xmma_dgrad_indexed_nhwckrsc_nhwc_strided_execute_kernel"
+    found = touched("aten::convolution_backward", [gradient, X, W], [DX, DW], strided, WGRAD)
+    # the weight, a part for each place; the gradient, whole each time; the result
+    assert [(touch.storage, touch.waves, touch.parts) for touch in found[0]] == [(2, 4, 0), (0, 4, 1), (3, 4, 0)]
+    assert found[1][0].waves == 0
+
+
 @pytest.mark.parametrize("inputs", [[], [X], [dense(1), dense(2)], [X, dense(2, 0, 0, 3, 3)]])
 def test_damaged_calls_touch_their_operands(inputs: list[Tensor]) -> None:
     found = touched("aten::cudnn_convolution", inputs, [Y], IN, "nvjet_splitK", "splitKreduce_kernel")
