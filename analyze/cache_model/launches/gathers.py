@@ -23,7 +23,7 @@ def distinct(draws: int, rows: int) -> float:
     >>> distinct(2, 4), distinct(8, 4)
     (1.75, 4)
     """
-    return -rows * math.expm1(draws * math.log1p(-1 / rows)) if draws % rows else min(draws, rows)
+    return -rows * math.expm1(draws * math.log1p(-1 / rows)) if rows and draws % rows else min(draws, rows)
 
 
 def drawn(table: Tensor, row_bytes: int, draws: int, *, writes: bool = False) -> Touch:

@@ -97,3 +97,9 @@ def test_values_that_replace_others_are_written_without_a_sort() -> None:
     table, values = dense(1, 1000, 64, itemsize=4), dense(2, 2, 64, itemsize=4)
     (found,) = touched("aten::_index_put_impl_", [table, values], [table], "index_elementwise_kernel<128, 4>")
     assert sizes(found) == [(1, 512, "read"), (0, 512, "written")]
+
+
+def test_a_table_without_rows_ends_no_load() -> None:
+    table, values = dense(1, 0, 64), dense(2, 2, 64)
+    (found,) = touched("aten::_index_put_impl_", [table, values], [table], "void indexing_backward_kernel<float, 4>")
+    assert sizes(found) == [(1, 256, "read"), (OFFSETS, 32, "read")]
