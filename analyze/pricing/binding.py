@@ -105,7 +105,7 @@ def _accepts(argument: Argument, value: Value, *, undefined: bool) -> bool:
     if kind == "bool":
         return is_bool
     if kind in ("Device", "int", "float", "Scalar"):
-        return not is_bool and value[0] != "[" and not (kind == "Device" and value.isdecimal())
+        return (not is_bool or kind == "Scalar") and value[0] != "[" and not (kind == "Device" and value.isdecimal())
     # of indices, ingest records the sizes that they address
     return kind not in ("Tensor", "Tensor[]") and (not kind.endswith("[]") or value[0] == "[")
 
@@ -123,17 +123,19 @@ def _accepts_unrecorded(argument: Argument, kind: str, recorded: str, *, undefin
     return kind not in _NUMBERS or argument.is_optional
 
 
-def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) -> tuple[int, int]:
+def reads_and_writes(
+    bound: Bound, produced: list[Tensor], *, overwrites: bool, ignores: tuple[str, ...] = ()
+) -> tuple[int, int]:
     """Compulsory bytes by the schema's alias annotations: (read, written).
 
-    Every input is read once, unless it is only written (``out=``, ``copy_``, ``fill_``). Every fresh output is written
-    once, and so is an argument marked ``(a!)``. An operator is a view and moves nothing if its results only alias its
-    inputs, or if it only changes an input's shape in place (``inplace_view``).
+    Every input is read once, unless it is only written (``out=``, ``copy_``, ``fill_``) or one that ``ignores`` names.
+    Every fresh output is written once, and so is an argument marked ``(a!)``. An operator is a view and moves nothing
+    if its results only alias its inputs, or if it only changes an input's shape in place (``inplace_view``).
     """
     schema = bound.schema
     if schema.is_view:
         return 0, 0
-    # An operator without results, such as a foreach, writes its marked arguments.
+    # an operator without results, such as a foreach, or with others, such as a batch norm, writes its marked arguments
     read = 0
     written_arguments = []
     for argument in schema.arguments:
@@ -141,7 +143,10 @@ def reads_and_writes(bound: Bound, produced: list[Tensor], *, overwrites: bool) 
             continue
         if argument.is_written:
             written_arguments += tensors
-        if not (argument.is_written and (overwrites or argument.is_out)):
+        if not (argument.name in ignores or (argument.is_written and (overwrites or argument.is_out))):
             read += total_bytes(tensors)
-    written = total_bytes(produced if schema.returns else written_arguments)
+    # results that alias the written arguments are these
+    written = total_bytes(produced) if schema.returns else 0
+    if not any("!" in kind for kind in schema.returns):
+        written += total_bytes(written_arguments)
     return read, written

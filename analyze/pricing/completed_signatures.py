@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import polars as pl
 
 from ridgeline.analyze.pricing.lists import complete
 from ridgeline.analyze.pricing.rules.collective import NAME, OPERATOR, kind
+from ridgeline.analyze.pricing.signature import json_list
 from ridgeline.analyze.reading.arguments import with_object
 from ridgeline.analyze.reading.arrays import Interned
 from ridgeline.analyze.reading.columns import Signature
@@ -28,6 +29,10 @@ _NCCL_ELEMENTS = {
 _INDEXED = frozenset({"aten::index", "aten::index_put_", "aten::_index_put_impl_"})
 _INDICES = 1
 """Position of the indices among their arguments."""
+_SELECTING_INPUTS = {"aten::nonzero": 1, "aten::masked_select": 2}
+"""Operators whose result's size depends on data, and their number of inputs."""
+_SELECTING = frozenset(_SELECTING_INPUTS)
+_POSITION = "long int"
 RECORDS_COLLECTIVES = re.compile(r"record_param_comms|nccl:|.*all_?reduce_?(?:\.|$)")
 """Operators of collectives, whose kernels' names say what they do not record."""
 
@@ -39,7 +44,7 @@ def assign(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     which elements it addresses. A kernel's name says the element type of a tensor list, the kind of a collective and
     the ranks of a custom all-reduce; its arguments say all of a collective, also without an operator.
     """
-    codes = _with_views(trace)
+    codes = _by_inner_calls(trace)
     activities = activities.with_columns(
         signature=codes.gather(activities["operator"].fill_null(0)) if len(codes) else None
     )
@@ -103,36 +108,70 @@ def _with_lists(trace: Trace, activities: pl.DataFrame, codes: Sequence[int]) ->
     )
 
 
-def _with_views(trace: Trace) -> pl.Series:
-    """Each operator's signature; an indexing operator's has the sizes of the last indexed view inside it."""
-    codes = trace.operators["signature"]
-    indexing = [code for code, signature in enumerate(trace.signatures) if signature[0] in _INDEXED]
-    views = {}
+def _by_inner_calls(trace: Trace) -> pl.Series:
+    """Each operator's signature, completed by what an operator inside it recorded.
+
+    An indexing operator makes a view of its tensor, which has the sizes of the indexed elements and stride 0 in the
+    place of an index. An operator whose result's size depends on data resizes its result.
+    """
+    views, results = {}, {}
     for code, (operator, _, _, _, concrete) in enumerate(trace.signatures):
-        sizes, strides = ([*_texts(concrete)[1:3], "", ""])[:2] if operator == "aten::as_strided" else ("", "")
-        # an indexed view has stride 0 in the place of an index
-        if sizes and "0" in strides.strip("[]").replace(" ", "").split(","):
-            views[code] = sizes
-    if not indexing or not views:
+        if operator == "aten::as_strided":
+            sizes, strides = ([*_texts(concrete)[1:3], "", ""])[:2]
+            if sizes and "0" in strides.strip("[]").replace(" ", "").split(","):
+                views[code] = sizes
+        elif operator == "aten::resize_" and (sizes := "".join(_texts(concrete)[1:2])):
+            results[code] = sizes
+    codes = _completed(trace, trace.operators["signature"], _INDEXED, views, _with_indices)
+    return _completed(trace, codes, _SELECTING, results, _with_result)
+
+
+def _completed(
+    trace: Trace,
+    codes: pl.Series,
+    operators: frozenset[str],
+    texts: dict[int, str],
+    complete: Callable[[Signature, str], Signature],
+) -> pl.Series:
+    """``codes`` of all operators, completed for ``operators`` by the text of the last call inside that has one."""
+    outer = [code for code, signature in enumerate(trace.signatures) if signature[0] in operators]
+    if not outer or not texts:
         return codes
     spans = trace.operators.with_row_index("row").with_columns(end_ns=pl.col("start_ns") + pl.col("duration_ns"))
-    inside = spans.filter(pl.col("signature").is_in(list(views)))
-    inside = inside.select("thread", "end_ns", view="signature", view_start_ns="start_ns").sort("end_ns")
-    # the last view that ended before the operator did, if it also began inside it
-    operators = (
-        spans.filter(pl.col("signature").is_in(indexing))
+    inside = spans.filter(pl.col("signature").is_in(list(texts)))
+    inside = inside.select("thread", "end_ns", inner="signature", inner_start_ns="start_ns").sort("end_ns")
+    # the last one that ended before the operator did, if it also began inside it
+    calls = (
+        spans.filter(pl.col("signature").is_in(outer))
         .sort("end_ns")
         .join_asof(inside, on="end_ns", by="thread", check_sortedness=False)
-        .filter(pl.col("view_start_ns") >= pl.col("start_ns"))
+        .filter(pl.col("inner_start_ns") >= pl.col("start_ns"))
     )
-    pairs = operators.select("signature", "view").unique(maintain_order=True).sort("signature", "view")
-    completed = []
-    for code, view in pairs.rows():
-        operator, dims, types, strides, concrete = trace.signatures[code]
-        completed.append((operator, dims, types, strides, _replaced(concrete, _INDICES, views[view])))
+    pairs = calls.select("signature", "inner").unique(maintain_order=True).sort("signature", "inner")
+    completed = [complete(trace.signatures[code], texts[inner]) for code, inner in pairs.rows()]
     pairs = pairs.with_columns(completed=_codes(trace, completed))
-    operators = operators.join(pairs, on=["signature", "view"], how="left", maintain_order="left")
-    return codes.scatter(operators["row"], operators["completed"])
+    calls = calls.join(pairs, on=["signature", "inner"], how="left", maintain_order="left")
+    return codes.scatter(calls["row"], calls["completed"])
+
+
+def _with_indices(signature: Signature, sizes: str) -> Signature:
+    """The signature with the sizes of the indexed elements in the place of the indices."""
+    operator, dims, types, strides, concrete = signature
+    return operator, dims, types, strides, _replaced(concrete, _INDICES, sizes)
+
+
+def _with_result(signature: Signature, sizes: str) -> Signature:
+    """The signature with the result as its argument ``out``."""
+    operator, dims, types, strides, concrete = signature
+    lists = [json_list(text) for text in (dims, types, concrete)]
+    shape = json_list(sizes)
+    if shape is None or any(items is None or len(items) != _SELECTING_INPUTS[operator] for items in lists):
+        return signature
+    recorded, kinds, values = (items or [] for items in lists)
+    kind = _POSITION if operator == "aten::nonzero" else kinds[0]
+    texts = (msgspec.json.encode(items) for items in ([*recorded, shape], [*kinds, kind], [*values, ""]))
+    dims, types, concrete = texts
+    return operator, dims, types, strides, concrete
 
 
 def _codes(trace: Trace, signatures: Sequence[Signature]) -> pl.Series:

@@ -93,6 +93,8 @@ def _by_rule(call: Call, ask: Ask) -> Price | None:
     bound = bind(call)
     if bound is None or max([t.elements * t.item_bytes for t in call.tensors], default=0) >= LARGEST_BYTES:
         return None
+    if any(t.is_sparse for t in call.tensors) and not bound.schema.is_view:
+        return from_inputs(call)._replace(composite=bound.composite)
     produced = _results(bound, ask)
     if produced is None:  # what a composite operator calls has prices of its own
         return from_inputs(call)._replace(composite=bound.composite)
@@ -126,7 +128,8 @@ def _from_results(call: Call, bound: Bound, produced: list[Tensor]) -> Price:
     if rule and rule.bytes:
         read, written = rule.bytes(bound, produced)
     else:
-        read, written = reads_and_writes(bound, produced, overwrites=rule is not None and rule.overwrites)
+        overwrites, ignores = (rule.overwrites, rule.ignores) if rule else (False, ())
+        read, written = reads_and_writes(bound, produced, overwrites=overwrites, ignores=ignores)
     precision = call.precision or (produced[0].precision if produced else None)
     if rule:
         method, flops = "rule" if rule.outputs else "meta", rule.flops(bound, produced)
@@ -135,6 +138,7 @@ def _from_results(call: Call, bound: Bound, produced: list[Tensor]) -> Price:
     if read + written == 0 or bound.composite or moves_data:
         return Price(0, read, written, precision, bound.composite, "meta", "high")
     if bound.pointwise:
-        flops = produced[0].elements if produced and produced[0].floating else 0
+        parts = 2 if produced and produced[0].precision.startswith("complex") else 1
+        flops = parts * produced[0].elements if produced and produced[0].floating else 0
         return Price(flops, read, written, precision, False, "tag", "high")
     return Price(None, read, written, precision, False, "shapes", "low")

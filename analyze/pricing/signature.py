@@ -41,6 +41,8 @@ class Tensor(msgspec.Struct, frozen=True):
     strides: tuple[int, ...]
     precision: str
     item_bytes: int
+    is_sparse: bool = False
+    """True if the profiler recorded dimensions and no strides: how many elements are stored is not recorded."""
 
     @property
     def elements(self) -> int:
@@ -48,7 +50,12 @@ class Tensor(msgspec.Struct, frozen=True):
 
     @property
     def distinct_bytes(self) -> int:
-        """Bytes of distinct elements: a dimension of stride 0 repeats elements, and overlapping windows share some."""
+        """Bytes of distinct elements: a dimension of stride 0 repeats elements, and overlapping windows share some.
+
+        Those of a sparse tensor are unknown and count 0.
+        """
+        if self.is_sparse:
+            return 0
         # dimensions of stride 0 hold no further elements; windows overlap where the span is shorter than their product
         elements = span = 1
         for n, stride in zip(self.shape, self.strides, strict=True):
@@ -221,8 +228,9 @@ def parse(signature: Signature) -> Call:
             if sizes is None:
                 inputs.append(None)
             else:
-                dense = steps is None or len(steps) != len(sizes)
-                inputs.append(Tensor(sizes, dense_strides(sizes) if dense else steps, *element))
+                unrecorded = steps is None or len(steps) != len(sizes)
+                is_sparse = steps == () and bool(sizes)
+                inputs.append(Tensor(sizes, dense_strides(sizes) if unrecorded else steps, *element, is_sparse))
         elif kind and kind.startswith(_LIST):
             inputs.append(None if sizes is None else [])
         else:
@@ -281,9 +289,10 @@ def _tensor(dims: Any, type_name: str, strides: Any) -> Tensor | None:
     if not _is_sizes(dims):
         return None
     precision, item_bytes = DTYPES.get(type_name, ("unknown", 0))
+    is_sparse = strides == [] and bool(dims)
     if not _is_sizes(strides) or len(strides) != len(dims):
         strides = dense_strides(dims)
-    return Tensor(tuple(dims), tuple(strides), precision, item_bytes)
+    return Tensor(tuple(dims), tuple(strides), precision, item_bytes, is_sparse)
 
 
 def _is_sizes(value: Any) -> bool:

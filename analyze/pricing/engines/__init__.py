@@ -1,14 +1,14 @@
 """FLOP and byte rules for operators outside PyTorch: of serving engines and of libraries for training.
 
 Arguments are those of the operators' own schemas (``TORCH_LIBRARY``, ``torch.library.custom_op``) in vLLM, SGLang,
-FlashAttention, FlashInfer, aiter, FBGEMM, bitsandbytes and Liger. Conventions are those of PyTorch's operators. Where a
-length is only in the data of a tensor (packed sequences, pages of a cache, tokens of an expert), the price has low
-confidence.
+FlashAttention, FlashInfer, aiter, FBGEMM, bitsandbytes, Liger and torchvision. Conventions are those of PyTorch's
+operators. Where a length is only in the data of a tensor (packed sequences, pages of a cache, tokens of an expert), the
+price has low confidence.
 """
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.engines import attention, caches, elementwise, embeddings, experts, products
+from ridgeline.analyze.pricing.engines import attention, caches, elementwise, embeddings, experts, products, vision
 from ridgeline.analyze.pricing.outside import named, outside
 from ridgeline.analyze.pricing.rules import collective
 from ridgeline.analyze.pricing.rules.rule import EngineRule
@@ -22,6 +22,7 @@ RULES: dict[str, EngineRule] = {
         elementwise.RULES,
         caches.RULES,
         embeddings.RULES,
+        vision.RULES,
         collective.ENGINE_RULES,
     )
     for rule in rules

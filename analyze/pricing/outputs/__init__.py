@@ -49,8 +49,8 @@ RULES: dict[str, OutputRule] = {
 } | _WITHOUT_RESULT  # fmt: skip
 _RESHAPING = ("resize_", "resize_as_", "set_", "_resize_output_", "as_strided_", "resize", "resize_as", "set")
 """Operators that change an operand's shape, besides those that PyTorch tags so."""
-_FILLED_IN = frozenset({"device", "layout", "pin_memory", "memory_format", "generator"})
-"""Arguments that PyTorch need not be told to compute shapes."""
+_FILLED_IN = frozenset({"device", "layout", "pin_memory", "memory_format", "generator", "reduce"})
+"""Arguments that change no shape; the name of a reduction is never recorded."""
 _NUMBERS = frozenset({"int", "float", "Scalar", "int?", "float?", "Scalar?"})
 
 

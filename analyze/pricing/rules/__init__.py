@@ -13,17 +13,21 @@ from ridgeline.analyze.pricing.rules import (
     convolution,
     gather,
     lists,
+    losses,
     matmul,
     normalization,
     pointwise,
     quantization,
     recurrent,
     reduction,
+    transforms,
+    windows,
 )
 from ridgeline.analyze.pricing.rules.rule import Rule
 
 _FAMILIES = (
-    matmul, attention, convolution, normalization, pointwise, quantization, reduction, gather, lists, recurrent,
+    matmul, attention, convolution, normalization, pointwise, quantization, reduction, gather, lists, losses, recurrent,
+    transforms, windows,
 )  # fmt: skip
 RULES: dict[str, Rule] = {name: rule for family in _FAMILIES for rule in family.RULES for name in rule.operators}
 

@@ -15,7 +15,7 @@ import math
 
 from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.families import base_name
-from ridgeline.analyze.pricing.rules.rule import Bytes, Rule, contiguous, no_flops
+from ridgeline.analyze.pricing.rules.rule import Bytes, Rule, contiguous, no_flops, unknown
 from ridgeline.analyze.pricing.signature import Tensor, broadcast, tensors_of, total_bytes
 
 
@@ -82,11 +82,25 @@ def _accumulated(bound: Bound, outputs: list[Tensor]) -> int:
     return _touched(bound) if bound.needed("self").floating else 0
 
 
+def _scattered_rows(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
+    """The gradients of all rows or bags and the indices are read, the rows of the table that have one written."""
+    (table,), indices = outputs, bound.needed("indices")
+    read = total_bytes(tensor for value in bound.arguments.values() for tensor in tensors_of(value))
+    rows = min(indices.elements, table.shape[0])
+    return read, rows * table.shape[-1] * table.item_bytes
+
+
+def _reduces(bound: Bound) -> bool:
+    """Whether a scatter combines elements by a reduction, whose name is not recorded."""
+    return "reduce" in bound.full_name
+
+
 RULES = (
     Rule(
         (
-            "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided",
+            "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted",
             "resize", "_unsafe_view", "_reshape_alias", "set", "_fused_sdp_choice", "is_same_size",
+            "unsafe_split", "unsafe_chunk", "unsafe_split_with_sizes",
         ),
         no_flops, outputs=lambda bound: [], bytes=lambda bound, outputs: (0, 0),
     ),
@@ -98,7 +112,12 @@ RULES = (
         if (sizes := bound.numbers("indices")) is None
         else [contiguous(tuple(sizes), bound.needed("self"))],
     ),
-    Rule(("embedding_dense_backward",), lambda bound, outputs: bound.needed("grad_output").elements),
+    # zeros are another operator's; at most as many rows as there are indices
+    Rule(
+        ("embedding_dense_backward", "_embedding_bag_dense_backward"),
+        lambda bound, outputs: bound.needed("indices").elements * outputs[0].shape[-1],
+        bytes=_scattered_rows,
+    ),
     # an addition for every gathered element, and a multiplication if it is weighted; a maximum (mode 2) is free
     Rule(
         ("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only"),
@@ -112,7 +131,20 @@ RULES = (
             outputs[0].distinct_bytes,
         ),
     ),
-    Rule(("index_copy", "scatter", "index_fill", "masked_scatter"), no_flops, bytes=_scattered(accumulates=False)),
+    Rule(("index_copy", "index_fill"), no_flops, bytes=_scattered(accumulates=False)),
+    Rule(
+        ("scatter",),
+        lambda bound, outputs: _accumulated(bound, outputs) if _reduces(bound) else 0,
+        bytes=lambda bound, outputs: _scattered(accumulates=_reduces(bound))(bound, outputs),
+    ),
+    Rule(
+        ("put",), lambda bound, outputs: _accumulated(bound, outputs) if bound.flag("accumulate") else 0,
+        bytes=_scattered(accumulates=False),
+    ),
+    # how much of the source is used depends on the mask
+    Rule(("masked_scatter",), unknown),
+    # ingest put the result, whose size depends on data, behind the arguments
+    Rule(("nonzero", "masked_select"), no_flops, outputs=lambda bound: bound.tensors("out") or None),
     Rule(
         ("index_put", "_index_put_impl"),
         lambda bound, outputs: _accumulated(bound, outputs) if bound.flag("accumulate") else 0,

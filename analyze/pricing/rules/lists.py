@@ -13,7 +13,7 @@ from ridgeline.analyze.pricing.rules.rule import Flops, Rule, no_flops
 from ridgeline.analyze.pricing.signature import Tensor, tensors_of, total_bytes
 
 _ONE = (
-    *ONE, "acos", "asin", "atan", "cosh", "sinh", "erfc", "lgamma", "digamma", "frac",
+    *ONE, "round", "acos", "asin", "atan", "cosh", "sinh", "erfc", "lgamma", "digamma", "frac",
 )  # fmt: skip
 _FREE = ("maximum", "minimum", "clamp_min", "clamp_max", "sign", "clone", "max")
 

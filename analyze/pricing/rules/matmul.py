@@ -47,6 +47,13 @@ def _scaled_outputs(bound: Bound) -> list[Tensor]:
     return [contiguous((*left.shape[:-1], right.shape[-1]), Tensor((), (), precision, item_bytes))]
 
 
+def _packed_outputs(bound: Bound) -> list[Tensor]:
+    """Rows of packed weights are columns of the result; weights of 4 bits for a device are tiles of 8 of them."""
+    left, weights = bound.needed("self"), bound.needed("mat2")
+    columns = weights.shape[0] * (8 if len(weights.shape) == 4 else 1)
+    return [contiguous((*left.shape[:-1], columns), left)]
+
+
 def _grouped(bound: Bound, outputs: list[Tensor]) -> int:
     """Two stacks of matrices multiply pairwise; otherwise groups divide the rows, columns or inner dimension."""
     left, right = bound.needed("self"), bound.needed("mat2")
@@ -75,6 +82,9 @@ def _grouped_bytes(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
 
 
 RULES = (
+    # a sum of products, and one of two vectors
+    Rule(("addbmm",), lambda bound, outputs: _product(bound, outputs) * bound.needed("batch1").shape[0]),
+    Rule(("addr",), lambda bound, outputs: 2 * outputs[0].elements),
     Rule(("mm", "bmm", "mv", "dot", "vdot", "linear", "mkldnn_linear", "_linear_pointwise", "matmul"), _product),
     # the factors, and the addend unless it is multiplied by 0
     Rule(
@@ -85,6 +95,16 @@ RULES = (
             total_bytes(outputs),
         ),
     ),
-    Rule(("_scaled_mm", "_int_mm", "_weight_int4pack_mm", "_weight_int8pack_mm"), _product, otherwise=_scaled_outputs),
+    Rule(("_scaled_mm", "_int_mm"), _product, otherwise=_scaled_outputs),
+    Rule(
+        (
+            "_weight_int4pack_mm",
+            "_weight_int8pack_mm",
+            "_weight_int4pack_mm_for_cpu",
+            "_weight_int4pack_mm_with_scales_and_zeros",
+        ),
+        _product,
+        outputs=_packed_outputs,
+    ),
     Rule(("_grouped_mm", "_scaled_grouped_mm"), _grouped, outputs=_grouped_outputs, bytes=_grouped_bytes),
 )

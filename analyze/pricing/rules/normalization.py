@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.binding import Bound
+from ridgeline.analyze.pricing.binding import Bound, reads_and_writes
 from ridgeline.analyze.pricing.rules.rule import Flops, Rule
-from ridgeline.analyze.pricing.signature import Tensor
+from ridgeline.analyze.pricing.signature import Tensor, total_bytes
 
 
 def _per_element(operations: int, affine: int) -> Flops:
@@ -17,24 +17,43 @@ def _per_element(operations: int, affine: int) -> Flops:
     return flops
 
 
+def _batch(*, training: bool | None = None) -> Flops:
+    """Statistics and the result in training, as a layer norm; in inference a difference and a scale, and the affine."""
+
+    def flops(bound: Bound, outputs: list[Tensor]) -> int | None:
+        trains = bound.flag("training") if training is None else training
+        return _per_element(6 if trains else 2, 2)(bound, outputs)
+
+    return flops
+
+
+def _updated(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
+    """All tensors are read; training also writes the running statistics, which no schema says."""
+    running = total_bytes(bound.tensors("running_mean", "running_var")) if bound.flag("training") else 0
+    read, written = reads_and_writes(bound, outputs, overwrites=False)
+    return read, written + running
+
+
+def _input(bound: Bound) -> list[Tensor]:
+    return bound.tensors("input")
+
+
 RULES = (
     # mean: 1; variance: subtract, square, add; result: subtract, scale; weight and bias
     Rule(("native_layer_norm", "native_group_norm"), _per_element(6, 2)),
     Rule(
-        (
-            "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit",
-            "_native_batch_norm_legit_no_training", "_batch_norm_with_update", "_batch_norm_no_update",
-        ),
-        _per_element(6, 2),
-        otherwise=lambda bound: bound.tensors("input"),
+        ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"), _batch(), otherwise=_input, bytes=_updated
     ),
+    Rule(("_native_batch_norm_legit",), _batch(), otherwise=_input),
+    Rule(("_batch_norm_with_update",), _batch(training=True), otherwise=_input),
+    Rule(("_native_batch_norm_legit_no_training", "_batch_norm_no_update"), _batch(training=False), otherwise=_input),
     # square, add; scale; weight
     Rule(("_fused_rms_norm", "rms_norm"), _per_element(3, 1)),
     # the normalized input again, two sums, and the gradient from these; weight and its gradient
     Rule(
         (
             "native_layer_norm_backward", "native_group_norm_backward", "native_batch_norm_backward",
-            "cudnn_batch_norm_backward", "batch_norm_backward",
+            "cudnn_batch_norm_backward", "batch_norm_backward", "miopen_batch_norm_backward",
         ),
         _per_element(9, 3),
     ),

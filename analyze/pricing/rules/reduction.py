@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.rules.rule import Flops, Rule, no_flops
 from ridgeline.analyze.pricing.signature import Tensor
@@ -14,7 +12,9 @@ def _per_input(operations: int, per_output: int = 0) -> Flops:
         tensor = bound.tensor("self") or bound.tensor("input")
         if tensor is None or not outputs or not outputs[0].floating:
             return 0
-        return operations * tensor.elements + per_output * outputs[0].elements
+        # a sum of complex numbers is two, a product six
+        parts = 1 if not tensor.precision.startswith("complex") else 6 if "prod" in bound.full_name else 2
+        return parts * (operations * tensor.elements + per_output * outputs[0].elements)
 
     return flops
 
@@ -30,13 +30,6 @@ RULES = (
     Rule(("var", "std", "var_mean", "std_mean"), _per_input(4, per_output=1)),
     # a product and a sum, then a difference and a product
     Rule(("_softmax_backward_data", "_log_softmax_backward_data"), lambda bound, outputs: 4 * outputs[0].elements),
-    # the elements of each window; one size holds for two dimensions
-    Rule(
-        ("avg_pool2d", "avg_pool3d"),
-        lambda bound, outputs: outputs[0].elements
-        * math.prod(sizes if len(sizes := bound.numbers("kernel_size") or [1]) > 1 else sizes * 2),
-    ),
-    Rule(("nll_loss_forward", "nll_loss2d_forward"), _per_input(0, per_output=1)),
     # subtract the maximum, exponentiate, add up, divide
     Rule(("_softmax", "_safe_softmax", "_log_softmax"), _per_input(4)),
     # subtract the maximum, exponentiate, add; a logarithm of every result
@@ -45,18 +38,20 @@ RULES = (
         (
             "amax", "amin", "aminmax", "max", "min", "argmax", "argmin", "all", "any", "count_nonzero", "topk", "sort",
             "argsort", "kthvalue", "median", "mode", "cummax", "cummin", "searchsorted", "bucketize",
-            "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "isin", "histc", "bincount",
-            "nll_loss_backward", "nll_loss2d_backward",
-            "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+            "isin", "histc", "bincount", "nanmedian", "hash_tensor",
         ),
         no_flops,
     ),
     # answers that the host waits for
     Rule(("equal", "is_nonzero", "item", "_local_scalar_dense", "_assert_async"), no_flops, outputs=lambda bound: []),
     Rule(("_cummax_helper", "_cummin_helper"), no_flops, outputs=lambda bound: [], overwrites=True),
-    # subtract, square, add; a distance does so in each dimension
-    Rule(("mse_loss",), lambda bound, outputs: 3 * bound.needed("self").elements),
+    # subtract, square, add in each dimension
     Rule(("_cdist_forward",), lambda bound, outputs: 3 * outputs[0].elements * bound.needed("x1").shape[-1]),
-    # four neighbours weighted and added, in each of two directions
-    Rule(("upsample_bilinear2d",), lambda bound, outputs: 7 * outputs[0].elements),
+    Rule(("_pdist_forward",), lambda bound, outputs: 3 * outputs[0].elements * bound.needed("self").shape[-1]),
+    Rule(("dist",), _per_input(3)),
+    # exponentiate, add, a logarithm
+    Rule(("logcumsumexp",), _per_input(4)),
+    Rule(("trace",), lambda bound, outputs: min(bound.needed("self").shape)),
+    # a norm of every slice, and its scale
+    Rule(("renorm",), _per_input(3)),
 )  # fmt: skip

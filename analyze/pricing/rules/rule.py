@@ -19,8 +19,8 @@ class Rule(msgspec.Struct, frozen=True):
 
     ``outputs`` replaces a meta kernel that is missing or wrong; ``otherwise`` applies if PyTorch gives no answer.
     ``bytes`` (read, written) is for operators that do not touch every input byte. ``overwrites`` means that arguments
-    which the operator writes are not read. FLOPs that the recorded arguments do not determine are None, and the price
-    has low confidence.
+    which the operator writes are not read; ``ignores`` names arguments of which it reads no values. FLOPs that the
+    recorded arguments do not determine are None, and the price has low confidence.
     """
 
     operators: tuple[str, ...]
@@ -29,6 +29,7 @@ class Rule(msgspec.Struct, frozen=True):
     otherwise: Outputs | None = None
     bytes: Bytes | None = None
     overwrites: bool = False
+    ignores: tuple[str, ...] = ()
 
 
 EngineFlops = Callable[[Arguments], int | None]
@@ -83,6 +84,10 @@ def fit(rule: EngineRule, call: Call) -> tuple[Arguments, int, int]:
 def no_flops(bound: Arguments, outputs: list[Tensor] | None = None) -> int:
     """Data movement, comparison and selection."""
     return 0
+
+
+def unknown(bound: Bound, outputs: list[Tensor]) -> None:
+    """The recorded arguments do not determine the cost."""
 
 
 def unknown_flops(bound: Arguments) -> None:
