@@ -198,4 +198,5 @@ RULES: dict[str, Rule] = {
     **{f"_foreach_{name}": _foreach for name in _FOREACH.split()},
     **dict.fromkeys((*_GRAD_SCALE, "_amp_foreach_non_finite_check_and_unscale"), _foreach),
     "cat": _cat,
+    "_cat": _cat,
 }
