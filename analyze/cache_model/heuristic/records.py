@@ -222,10 +222,14 @@ def _outputs(
     if left is not None:
         rows = inputs[left].shape[:-1]
         return [_dense((*rows, size // itemsize // max(math.prod(rows), 1)), itemsize, size)]
-    if name.endswith("attention_backward"):
-        gradients = [_dense(tensor.shape, tensor.itemsize) for tensor in inputs[1:4]]
-        if sum(gradient.span for gradient in gradients) == size:
+    if name.endswith(("attention_backward", "convolution_backward")):
+        # gradients of query, key and value, or of image, weight and perhaps bias
+        gradients = [_dense(tensor.shape, tensor.itemsize) for tensor in inputs[1 : 4 if "attention" in name else 3]]
+        rest = size - sum(gradient.span for gradient in gradients)
+        if rest == 0:
             return gradients
+        if "convolution" in name and len(gradients) == 2 and rest == itemsize * inputs[2].shape[0]:
+            return [*gradients, _dense(inputs[2].shape[:1], itemsize)]
     # A main result like an input and perhaps side results; a backward returns the gradient of its second input.
     likes = [*inputs[1:2], *inputs[:1]] if "_backward" in name else inputs[:1]
     for tensor in likes if any(part in name for part in _SIDE) else []:

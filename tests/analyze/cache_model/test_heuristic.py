@@ -177,3 +177,12 @@ def test_a_recorded_argument_beyond_the_usual_ones_is_the_result() -> None:
     x = [64, 1024]
     ((inputs, outputs),) = storages(guess([recorded("aten::where", x, x, x, x, writes=131072)]))
     assert outputs == inputs[3:]
+
+
+@pytest.mark.parametrize(
+    ("bias", "shapes"), [(0, [(8, 4, 9, 9), (6, 4, 3, 3)]), (6, [(8, 4, 9, 9), (6, 4, 3, 3), (6,)])]
+)
+def test_a_convolution_returns_a_gradient_for_each_operand(bias: int, shapes: list[tuple[int, ...]]) -> None:
+    writes = 2 * (8 * 4 * 81 + 6 * 4 * 9 + bias)
+    (call,) = guess([recorded("aten::convolution_backward", [8, 6, 7, 7], [8, 4, 9, 9], [6, 4, 3, 3], writes=writes)])
+    assert [tensor.shape for tensor in call.form.outputs] == shapes
