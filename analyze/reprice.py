@@ -115,7 +115,8 @@ def _lacking_prices(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[
     query = """
         SELECT
           s.operator, s.shapes IS NOT NULL AS has_shapes, s.flops IS NOT NULL AS has_flops,
-          COALESCE(s.read_bytes, s.link_bytes) IS NOT NULL AS has_bytes, k.trace_bytes IS NOT NULL AS is_copy,
+          CASE WHEN s.family = 'communication' THEN s.link_bytes ELSE s.read_bytes END IS NOT NULL AS has_bytes,
+          k.trace_bytes IS NOT NULL AS is_copy,
           COUNT(*) AS kernels, CAST(SUM(k.duration_ns) AS BIGINT) AS duration_ns
         FROM kernels k
         JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id

@@ -73,7 +73,8 @@ def _parts(trace: Trace, activities: pl.DataFrame, prices: dict[int, Record]) ->
                 "operator": trace.signatures[code][0],
                 "has_shapes": bool(trace.signatures[code][1]),
                 "has_flops": price["flops"] is not None,
-                "has_bytes": price["read_bytes"] is not None or price["link_bytes"] is not None,
+                # bytes of communication are those over a link
+                "has_bytes": price["link_bytes" if price["family"] == "communication" else "read_bytes"] is not None,
             }
             for code in codes
             if (price := prices.get(code))
@@ -146,14 +147,14 @@ def _limitations(trace: Trace, *, has_companions: bool, has_steps: bool) -> Iter
 
 
 def price_lines(parts: pl.DataFrame) -> list[str]:
-    """Return a sentence on operators without a price and one on those without FLOPs, where they have recorded shapes.
+    """Return a sentence on operators without a price, one on collectives without a message size, and one on operators
+    without FLOPs, where they have recorded shapes.
 
     ``parts`` has the columns ``operator``, ``has_shapes``, ``has_flops``, ``has_bytes``, ``is_copy``, ``kernels`` and
     ``duration_ns``. Communication has no FLOPs, and copies and fills have their bytes from the trace.
     """
-    communication = [
-        name for name in parts["operator"].drop_nulls().unique() if family(name, "", "kernel") == "communication"
-    ]
+    names = parts["operator"].drop_nulls().unique()
+    communicates = pl.col("operator").is_in([name for name in names if family(name, "", "kernel") == "communication"])
     # without any shapes another sentence says so
     priceable = pl.col("operator").is_not_null() & pl.col("has_shapes").any() & ~pl.col("is_copy")
     unpriced, without_flops = ~pl.col("has_bytes"), pl.col("has_bytes") & ~pl.col("has_flops")
@@ -161,12 +162,18 @@ def price_lines(parts: pl.DataFrame) -> list[str]:
     return [
         *_lines(
             parts,
-            priceable & unpriced,
+            priceable & unpriced & ~communicates,
             f"operators without a price take {{share}} of device time ({{names}}): {remedy}",
         ),
         *_lines(
             parts,
-            priceable & without_flops & ~pl.col("operator").is_in(communication),
+            priceable & unpriced & communicates,
+            "collectives without a message size take {share} of device time ({names}): record with torch >= 2.1, which "
+            "writes it",
+        ),
+        *_lines(
+            parts,
+            priceable & without_flops & ~communicates,
             f"operators with bytes but without FLOPs take {{share}} of device time ({{names}}): {remedy}",
         ),
     ]

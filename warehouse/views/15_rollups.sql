@@ -56,7 +56,8 @@ GROUP BY
 
 -- Kernels of a step, aggregated by part of the closed forms: linear, attention and other. Attention that is not one operator
 -- is batched products and a softmax; rotary angles are batched products too and count as other. A sum is of the kernels that
--- have the quantity, and the column _over_ns of the same name is their time. work_flops counts copies, fills, gathers and
+-- have the quantity, and the column _over_ns of the same name is their time; that of bytes over links counts in those of
+-- DRAM bytes, since no DRAM bytes of them are missing. work_flops counts copies, fills, gathers and
 -- communication as 0, work_bytes takes the bytes that copies and fills moved. The compiler's fused kernels have bytes but no
 -- FLOPs: fused_bytes are their bytes, and their time counts in priced_over_ns. compute_ns is the FLOPs' minimum time, each
 -- at the peak of its own precision and unit; peakless_flops have no known peak. sampling_ns is of the kernels that sample
@@ -86,7 +87,7 @@ SELECT
   CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
   SUM(flops) AS flops,
   SUM(dram_bytes) AS dram_bytes,
-  CAST(SUM(CASE WHEN dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS dram_over_ns,
+  CAST(SUM(CASE WHEN dram_bytes IS NOT NULL OR basis = 'communication' THEN duration_ns ELSE 0 END) AS BIGINT) AS dram_over_ns,
   SUM(work_flops) AS work_flops,
   CAST(SUM(CASE WHEN work_flops IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS flops_over_ns,
   CAST(SUM(CASE
@@ -96,7 +97,7 @@ SELECT
   SUM(compute_time_ns) AS compute_ns,
   SUM(CASE WHEN compute_time_ns IS NULL AND flops IS NOT NULL THEN flops ELSE 0 END) AS peakless_flops,
   SUM(work_bytes) AS work_bytes,
-  CAST(SUM(CASE WHEN work_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS bytes_over_ns,
+  CAST(SUM(CASE WHEN work_bytes IS NOT NULL OR basis = 'communication' THEN duration_ns ELSE 0 END) AS BIGINT) AS bytes_over_ns,
   SUM(cache_model_bytes) AS cache_model_bytes,
   CAST(SUM(CASE WHEN cache_model_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS cache_model_over_ns,
   SUM(counter_dram_bytes) AS counter_dram_bytes,

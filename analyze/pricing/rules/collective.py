@@ -30,7 +30,7 @@ _RANKS = {OPERATOR: 9, "_c10d_functional::all_gather_into_tensor": 1, "_c10d_fun
 """Positions of the number of ranks."""
 _KINDS = (
     "all_to_all", "all_reduce", "reduce_scatter", "all_gather", "broadcast", "gather", "scatter", "reduce", "send",
-    "recv",
+    "recv", "barrier",
 )  # fmt: skip
 """The kinds of collectives. A name is of the first whose letters it contains: ``_allgather_base`` is an all-gather."""
 _IN_PARTS = frozenset({"all_to_all", "reduce_scatter", "all_gather", "gather", "scatter"})
@@ -90,6 +90,8 @@ def message(call: Call) -> Message | None:
 
 def _size_bytes(call: Call, collective: str | None, ranks: int | None) -> int | None:
     """The message size by the recorded sizes, else by the recorded tensors."""
+    if collective == "barrier":  # an all-reduce of one element, which ranks wait for
+        return 0
     elements = max(call.measures.get("in_elements", 0), call.measures.get("out_elements", 0))
     if elements and (item_bytes := _SIZES.get(call.texts.get("dtype", ""))):
         return int(elements) * item_bytes

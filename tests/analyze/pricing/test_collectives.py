@@ -23,7 +23,7 @@ GENERIC = "ncclDevKernel_Generic_4(ncclDevKernelArgsStorage<4096ul>)"
         ("allgather_into_tensor_coalesced", "all_gather"), ("_reduce_scatter_base", "reduce_scatter"),
         ("all_to_allv", "all_to_all"), ("alltoall_base", "all_to_all"), ("_broadcast_oop", "broadcast"),
         ("_reduce_oop", "reduce"), ("gather", "gather"), ("scatter", "scatter"), ("send", "send"), ("recv", "recv"),
-        ("nccl:all_reduce", "all_reduce"), ("vllm::all_reduce", "all_reduce"), ("wait", None), ("barrier", None),
+        ("nccl:all_reduce", "all_reduce"), ("vllm::all_reduce", "all_reduce"), ("wait", None), ("barrier", "barrier"),
         ("coalesced", None), ("record_param_comms", None),
     ],
 )  # fmt: skip
@@ -59,6 +59,7 @@ COMMS = [([80], BF16), None, None, "0", "allreduce", "[]", "[]", "0", "1", "8"]
         ("record_param_comms", [*COMMS[:4], "send", *COMMS[5:]], ("send", 160, 8, 160.0, "high")),
         ("record_param_comms", [*COMMS[:4], "all_to_all", *COMMS[5:]], ("all_to_all", 160, 8, 140.0, "high")),
         ("record_param_comms", [*COMMS[:4], "wait", *COMMS[5:]], (None, None, None, None, "high")),
+        ("record_param_comms", [None, *COMMS[1:4], "barrier", *COMMS[5:]], ("barrier", 0, 8, 0.0, "low")),
         ("_c10d_functional::all_gather_into_tensor", [([80], BF16), "8", "0"], ("all_gather", 1280, 8, 1120.0, "high")),
         ("c10d::_allgather_base_", [([640], BF16), ([80], BF16)], ("all_gather", 1280, None, 640.0, "low")),
         ("c10d::alltoall_base_", [([6], BF16), ([8], BF16)], ("all_to_all", 16, None, 8.0, "low")),

@@ -45,6 +45,17 @@ TRACES: dict[str, tuple[list[kineto.Event], dict[str, Any] | None]] = {
     "half_labelled": ([LABEL, MODULE, *product(1, 99.0), kineto.launch(1500.0, 70), *bare(1.0, 70)], None),
     "no_module": ([LABEL, *product(1, 99.0)], None),
     "no_shapes": ([LABEL, MODULE, *product(1, 99.0, shapes=False)], None),
+    "no_message": (
+        [
+            LABEL,
+            MODULE,
+            *product(1, 99.0),
+            kineto.operator("record_param_comms", 201.0, 5, 8, [[[4]]], ["TensorList"]),
+            kineto.launch(202.0, 8),
+            kineto.kernel("ncclDevKernel_Generic_4(ncclDevKernelArgsStorage<4096ul>)", 300.0, 1.0, 8),
+        ],
+        None,
+    ),
     "no_price": (
         [
             LABEL,
@@ -95,6 +106,9 @@ NO_ROOFS = "run `ridgeline ceilings` on it and put its ceilings.json beside the 
         ("no_module", [("no module is known", "with_stack=True")]),
         ("no_shapes", [("no operator recorded its shapes, so 100.0% of device time has neither FLOPs nor bytes",
             "record with record_shapes=True")]),
+        ("no_message", [
+            ("collectives without a message size take 1.0% of device time (record_param_comms 1.0%)", "torch >= 2.1"),
+        ]),
         ("no_price", [
             ("operators without a price take 1.0% of device time (mine::mv 1.0%)", "'Add a pricing rule'"),
             ("operators with bytes but without FLOPs take 1.0% of device time (mine::mm 1.0%)", "analyze/README.md"),
