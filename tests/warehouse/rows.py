@@ -66,6 +66,5 @@ def kernel(connection: duckdb.DuckDBPyConnection, kernel_id: int, duration_ns: i
         kernel_id=kernel_id,
         class_id=kernel_id,
         rank=0,
-        device_index=0,
-        **{"start_ns": 0, "duration_ns": duration_ns, "share": 1.0, **facts},
+        **{"device_index": 0, "start_ns": 0, "duration_ns": duration_ns, "share": 1.0, **facts},
     )

@@ -191,8 +191,12 @@ def test_utilization_divides_each_flop_by_the_peak_of_its_own_precision(run: duc
     insert(run, "timings", run_id="r", metric="step", phase="decode", step=1, value_ns=50_000)
     kernel(run, 1, 20_000, flops=1e9, bytes=20.0, step_id=1)
     kernel(run, 2, 20_000, flops=1e9, bytes=20.0, step_id=1, precision="fp8")
-    (row,) = run.execute("SELECT flops, mfu, busy_share FROM mode_summary").fetchall()
-    assert row == (2e9, pytest.approx((10_000 + 1e9 / 1978.9e3) / 50_000), 1)
+    (row,) = run.execute("SELECT flops, mfu, mbu, busy_share FROM mode_summary").fetchall()
+    assert row == (2e9, pytest.approx((10_000 + 1e9 / 1978.9e3) / 50_000), pytest.approx(0.04 / 50_000), 1)
+    # half of it where a second device did as little as nothing
+    kernel(run, 4, 1, flops=0.0, bytes=0.0, step_id=1, device_index=1)
+    (row,) = run.execute("SELECT mfu, mbu FROM mode_summary").fetchall()
+    assert row == (pytest.approx((10_000 + 1e9 / 1978.9e3) / 100_000), pytest.approx(0.04 / 100_000))
     # FLOPs of a precision without a peak are half of them
     kernel(run, 3, 20_000, flops=2e9, bytes=20.0, step_id=1, precision="fp4")
     assert run.execute("SELECT flops, mfu FROM mode_summary").fetchall() == [(4e9, None)]

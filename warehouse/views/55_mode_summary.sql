@@ -1,13 +1,13 @@
 -- One row per run. The step is the main kind of the run (decode, denoise, reuse) and its time the unprofiled median. FLOPs
 -- and bytes are of one such step. MFU is the FLOPs' minimum time, each at the peak of its own precision and unit, over the
 -- step's time, and NULL where a relevant part of the FLOPs is unknown. MBU is the bytes over the step's time and the DRAM
--- bandwidth.
+-- bandwidth. Of a run on several devices, both are the mean over the devices that ran anything.
 -- tpot_ns is the time after the first step over the tokens that later steps committed. The first step commits the tokens
 -- that its label says, if the trace has it, else one in autoregressive modes and an even share of the tokens in others.
 -- A foreign trace has no unprofiled step, so no MFU, MBU or busy share either: the profiler stretches its steps
 -- (step_summary has their profiled times).
--- The busy share is the kernels' time over the step's, at most 1: kernels take longer under the profiler. Where operators stand for kernels (on a CPU), the profiler stretches
--- both, so it is over the profiled step's.
+-- The busy share is the kernels' time over the step's, at most 1: kernels take longer under the profiler. Where operators
+-- stand for kernels (on a CPU), the profiler stretches both, so it is over the profiled step's.
 CREATE OR REPLACE VIEW mode_summary AS
 WITH timed AS (
   SELECT run_id, phase, kind, COUNT(*) AS samples, MEDIAN(value_ns) AS step_ns
@@ -60,6 +60,11 @@ ceiling AS (
   WHERE resource = 'bandwidth' AND level = 'dram'
   GROUP BY run_id
 ),
+active AS (
+  SELECT run_id, COUNT(*) AS devices
+  FROM (SELECT DISTINCT run_id, rank, device_index FROM covered_time) d
+  GROUP BY run_id
+),
 shares AS (
   SELECT
     r.run_id,
@@ -78,8 +83,8 @@ SELECT
   m.flops,
   m.dram_bytes,
   m.flops / NULLIF(m.dram_bytes, 0) AS intensity,
-  m.compute_ns / NULLIF(m.step_ns, 0) AS mfu,
-  m.dram_bytes / NULLIF(m.step_ns, 0) * 1000000000 / c.dram_bytes_per_s AS mbu,
+  m.compute_ns / NULLIF(m.step_ns, 0) / a.devices AS mfu,
+  m.dram_bytes / NULLIF(m.step_ns, 0) * 1000000000 / c.dram_bytes_per_s / a.devices AS mbu,
   CASE WHEN h.busy_share > 1 THEN 1 ELSE h.busy_share END AS busy_share,
   CASE WHEN e.seconds >= 1 THEN e.energy_j / e.seconds * w.end_to_end_ns / 1000000000 / NULLIF(r.committed_tokens, 0) END
     AS joules_per_token,
@@ -90,4 +95,5 @@ LEFT JOIN main_step m ON m.run_id = r.run_id
 LEFT JOIN whole w ON w.run_id = r.run_id
 LEFT JOIN energy e ON e.run_id = r.run_id
 LEFT JOIN ceiling c ON c.run_id = r.run_id
+LEFT JOIN active a ON a.run_id = r.run_id
 LEFT JOIN shares h ON h.run_id = r.run_id;
