@@ -16,6 +16,8 @@ _MOST_ROWS = 6.5
 """Most rows of a block of kernels that go down first."""
 
 
+_MOST_XMMA_ROWS = 128
+"""Most rows of a block of kernels named xmma, which take whole columns otherwise."""
 _SMALL_TILE = 128 * 128
 """Elements of a tile of which a multiprocessor holds two."""
 _TILE_ELSE = (128, 128)
@@ -44,12 +46,13 @@ def tile_of(kernel: str) -> tuple[int, int] | None:
 class Blocks(NamedTuple):
     """How many blocks of tiles, one tile a multiprocessor, cover a result ``across`` its width and ``down`` it.
 
-    Neither is always a whole number, but their product is. The result has ``rows`` of tiles.
+    Neither is always a whole number, but their product is. The result has ``rows`` and ``columns`` of tiles.
     """
 
     across: float
     down: float
     rows: int
+    columns: int
 
 
 def blocks(product: Product, kernel: str, sms: int) -> Blocks:
@@ -60,10 +63,12 @@ def blocks(product: Product, kernel: str, sms: int) -> Blocks:
     rows, none from a captured step): predicted reads, without the L2, are within 11 %.
     """
     tile = tile_of(kernel)
-    if tile is None or splits_sums(kernel):
-        return Blocks(1.0, 1.0, 1 if tile is None else math.ceil(product.rows / tile[1]))
+    if tile is None:
+        return Blocks(1.0, 1.0, 1, 1)
     columns, rows = math.ceil(product.columns / tile[0]), math.ceil(product.rows / tile[1])
-    high: float = rows
+    if splits_sums(kernel):
+        return Blocks(1.0, 1.0, rows, columns)
+    high: float = min(rows, _MOST_XMMA_ROWS) if "xmma" in kernel else rows
     sms *= _held(kernel)
     if rows > _FEW_ROWS and "xmma" not in kernel:
         if "_v_" in kernel:
@@ -71,12 +76,12 @@ def blocks(product: Product, kernel: str, sms: int) -> Blocks:
             high = min(rows / 2 if rows % 2 and rows > _MOST_ROWS else rows, _MOST_ROWS)
         else:
             high = max(_FEW_ROWS, min(0.72 * rows, 9))
-    # As many columns as fill the device; if the result has fewer, more rows. Kernels named xmma take whole columns.
-    wide = min(max(sms / high, 1.0), columns)
-    high = min(max(high, sms / wide) if high < rows else sms / wide, rows)
+    # As many columns as fill the device; if the result has fewer, more rows.
+    wide = min(sms / high, columns)
+    high = min(max(high, sms / wide), rows)
     down = max(rows / high, 1.0)
     # A hair less, so that rounding errors do not add a block.
-    return Blocks(math.ceil(max(columns / wide, 1.0) * down - 1e-9) / down, down, rows)
+    return Blocks(math.ceil(max(columns / wide, 1.0) * down - 1e-9) / down, down, rows, columns)
 
 
 def batch_waves(product: Product, kernel: str, sms: int) -> int:

@@ -158,11 +158,11 @@ def _bind(state: _State, at: int, of: Record) -> tuple[list[_Value], list[_Value
         value = _by_part(state, at, of, values) or _matching(state, at, of, values) or _unknown(state, of, i)
         value.read, value.used = True, at
         values.append(value)
-    is_product = of.left is not None
-    # The gradient of a weight keeps the gradient that it reads, for the sum that gives the bias's.
-    if of.left is not None and not (state.backward and of.inputs[of.left].transposed and state.last_left):
-        state.last_left = values[of.left]
-    state.after_product = is_product or (state.after_product and of.name == "sum")
+    if of.left is not None:
+        # The gradient that a product has read, which the gradient of a weight and that of a bias read again.
+        factors = values[of.left : of.left + 2]
+        state.last_left = next((v for v in factors if v.backward), factors[0]) if state.backward else factors[0]
+    state.after_product = of.left is not None or (state.after_product and of.name == "sum")
     outputs = [state.new(output, of.name) for output in of.outputs]
     for value in outputs:
         # A cache that grew is read by the next step, so its memory is not free.
@@ -227,7 +227,7 @@ def _factor(state: _State, at: int, of: Record, earlier: Sequence[_Value]) -> _V
     again = state.last_left
     last = again if state.after_product else None
     if state.backward and left.transposed:
-        return _gradient_factor(state, last, tensor, left, right)
+        return _gradient_factor(state, at, last, of, earlier)
     value = state.unread(at, tensor)
     if tensor is left:
         if state.backward:
@@ -244,13 +244,17 @@ def _factor(state: _State, at: int, of: Record, earlier: Sequence[_Value]) -> _V
 
 
 def _gradient_factor(
-    state: _State, last: _Value | None, tensor: Operand, left: Operand, right: Operand
+    state: _State, at: int, last: _Value | None, of: Record, earlier: Sequence[_Value]
 ) -> _Value | None:
     """The value of an operand of a product that gives the gradient of a weight, or of a product's right operand.
 
     One is the gradient, which the product before (``last``) has read or which is new; the forward kept the other one.
     """
-    is_left = last is not None and last.tensor.core == left.core[::-1] and last.tensor.core != right.core
+    left, right = of.inputs[of.left or 0 :][:2]
+    new = state.unread(at, left)
+    gradients = [value.tensor.core for value in (last, new) if value]
+    is_left = left.core[::-1] in gradients and right.core not in gradients
+    tensor = of.inputs[len(earlier)]
     if tensor is not (left if is_left else right):
         return state.take_kept(tensor)
     return last if last and last.tensor.core in (tensor.core, tensor.core[::-1]) else None

@@ -25,7 +25,7 @@ _IN_PLACE = frozenset({"index_copy", "copy", "fill", "zero", "index_put", "_inde
 _SCATTERS = frozenset({"index_copy", "index_put", "_index_put_impl", "index_add", "scatter", "scatter_add"})
 _FRESH = frozenset({"copy", "fill", "zero"})
 """Operators whose target is most often just allocated, unless it is a slice."""
-_ARGUMENTS = {"where": 3, "gather": 4, "index_select": 3}
+_ARGUMENTS = {"where": 3, "gather": 4, "index_select": 3, "mm": 2, "bmm": 2, "addmm": 5, "baddbmm": 5}
 """Arguments of operators that are recorded without the overload that writes into one more argument."""
 _TABLES = frozenset({"embedding", "_embedding_bag", "_embedding_bag_forward_only", "index_select", "gather", "index"})
 _APPENDED = 4
@@ -145,7 +145,8 @@ def record(call: Recorded) -> Record:
     if loop is not None:
         in_place = in_place or triton.in_place(call.operator, [tensor.shape for tensor in layouts], numbers)
         written = not in_place
-        parts[-1:] = [Part.FRESH if written else part for part in parts[-1:]]
+    if written:
+        parts[-1:] = [Part.FRESH] * len(parts[-1:])
     inputs = [operand(tensor, steps, part) for (tensor, steps), part in zip(tensors, parts, strict=True)]
     changes = bool(inputs) and (in_place or written)
     left = parts.index(Part.LEFT) if Part.LEFT in parts else None
@@ -228,7 +229,7 @@ def _outputs(
         rest = size - sum(gradient.span for gradient in gradients)
         if rest == 0:
             return gradients
-        if "convolution" in name and len(gradients) == 2 and rest == itemsize * inputs[2].shape[0]:
+        if "convolution" in name and len(gradients) == 2 and rest == itemsize * sum(inputs[2].shape[:1]):
             return [*gradients, _dense(inputs[2].shape[:1], itemsize)]
     # A main result like an input and perhaps side results; a backward returns the gradient of its second input.
     likes = [*inputs[1:2], *inputs[:1]] if "_backward" in name else inputs[:1]

@@ -6,7 +6,7 @@ import math
 from functools import partial
 
 from ridgeline.analyze.cache_model.launches.launch import PARTIAL_SUMS, Helper, Launch, Rule, read, write
-from ridgeline.analyze.cache_model.operands import Touch
+from ridgeline.analyze.cache_model.operands import SCATTERED, Touch
 from ridgeline.analyze.cache_model.tiles import Product, batch_waves, blocks, partial_bytes, reduces_sums, splits_sums
 
 _LEFT = {"mm": 0, "bmm": 0, "matmul": 0, "linear": 0, "addmm": 1, "baddbmm": 1}
@@ -34,8 +34,10 @@ def _product(launch: Launch, at: int) -> list[Touch] | None:
     # In a batch each product has operands of its own, which all waves divide (0 parts).
     down, across, stay = (grid.down, grid.across, grid.down) if batch == 1 else (0, 0, 1)
     touches = [read(t)._replace(waves=count) for t in call.inputs[:at]]
-    touches.append(read(left)._replace(waves=count, parts=down, shared=True))
-    touches.append(read(right)._replace(waves=count, parts=across, stay=stay, shared=grid.rows > 1))
+    # Newer kernels read a tile for several multiprocessors at once.
+    shared = 1 if "nvjet" in kernel else SCATTERED
+    touches.append(read(left)._replace(waves=count, parts=down, shared=shared * (grid.columns > 1)))
+    touches.append(read(right)._replace(waves=count, parts=across, stay=stay, shared=shared * (grid.rows > 1)))
     if splits_sums(kernel) or (launch.kernels[launch.at + 1 :] and reduces_sums(launch.kernels[launch.at + 1])):
         size = partial_bytes(product, kernel, sms)
         return [*touches, Touch(PARTIAL_SUMS, 0, size, size, True, count)]

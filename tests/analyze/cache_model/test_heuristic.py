@@ -157,6 +157,13 @@ def test_the_gradient_of_a_weight_reads_the_gradient_of_the_product_before() -> 
     assert second[1] != first[1]
 
 
+def test_a_new_gradient_is_found_by_its_transpose() -> None:
+    loss = recorded("aten::silu_backward", [128, 512], [128, 512], writes=131072)
+    weight = recorded("aten::mm", [512, 128], [128, 256], writes=262144, strides=[[1, 512], [256, 1]])
+    (_, (gradient,)), (inputs, _) = storages(guess([loss, weight]))
+    assert inputs[0] == gradient
+
+
 def test_a_product_with_its_own_transpose_reads_one_tensor() -> None:
     cat = Recorded("aten::cat", b"[[[8,9,64],[8,18,64]],[]]", b'["TensorList float","Scalar"]', b"[[],[]]", 55296)
     shapes, strides = [[8, 27, 64], [8, 64, 27]], [[1728, 64, 1], [1728, 1, 64]]
@@ -177,6 +184,9 @@ def test_a_recorded_argument_beyond_the_usual_ones_is_the_result() -> None:
     x = [64, 1024]
     ((inputs, outputs),) = storages(guess([recorded("aten::where", x, x, x, x, writes=131072)]))
     assert outputs == inputs[3:]
+    product = recorded("aten::mm", [64, 1024], [1024, 64], [64, 64], writes=8192)
+    first, second = (outputs for _, outputs in storages(guess([product, product])))
+    assert first != second
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,11 @@ def test_kernels_named_xmma_take_whole_columns_of_two_tiles_a_multiprocessor() -
     left, right, result = touched("aten::mm", inputs, outputs, kernel)[0]
     # 66 rows and 18 columns of tiles: a wave of 264 has 4 columns, so the left operand is read whole in 5 waves
     assert (left.waves, left.parts, right.parts, result.waves) == (5, 1, 5, 5)
+    assert (left.shared, right.shared) == (2, 2)
+    # of 1,000 rows of tiles a wave has 132 in both columns, so that the left operand is read about once
+    inputs, outputs = [dense(1, 128000, 768), dense(2, 768, 256)], [dense(3, 128000, 256)]
+    left, right, result = touched("aten::mm", inputs, outputs, kernel)[0]
+    assert (left.waves, round(left.parts, 2), round(right.parts, 2)) == (8, 7.58, 1.06)
 
 
 def test_small_products_of_a_batch_share_a_wave() -> None:
