@@ -16,11 +16,11 @@ import polars as pl
 
 from ridgeline.analyze.cache_model.launches import (
     attention,
-    batch_norms,
     convolutions,
     embeddings,
     experts,
     gathers,
+    images,
     lists,
     norms,
     products,
@@ -47,10 +47,10 @@ from ridgeline.analyze.pricing.families import base_name
 
 _MODULES = (
     attention,
-    batch_norms,
     convolutions,
     experts,
     gathers,
+    images,
     embeddings,
     lists,
     norms,

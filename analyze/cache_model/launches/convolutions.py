@@ -168,21 +168,27 @@ def _phases(source: Tensor, weight: Tensor, gradient: Tensor) -> int:
 
 
 def _gradients(call: Node) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of input and weight among the results; a guessed call has one result, which holds all."""
+    """The gradients of input and weight among the results; a result of a guessed call may hold several."""
     _, source, weight = call.inputs[:3]
-    by_shape = {output.shape: output for output in reversed(call.outputs)}
-    if source.shape in by_shape or weight.shape in by_shape:
-        return by_shape.get(source.shape), by_shape.get(weight.shape)
-    whole = call.outputs[0]
+    outputs = list(call.outputs)
+    of_input, of_weight = (next((o for o in outputs if o.shape == t.shape), None) for t in (source, weight))
+    rest = [output for output in outputs if output not in (of_input, of_weight)]
+    if not rest:
+        return of_input, of_weight
+    whole = max(rest, key=lambda output: output.bytes)
     first, second = (math.prod(tensor.shape) * tensor.itemsize for tensor in (source, weight))
-    of_source = source._replace(storage=whole.storage, offset=whole.offset, bytes=first, span=first)
-    of_weight = weight._replace(storage=whole.storage, offset=whole.offset, bytes=second, span=second)
-    if whole.bytes >= first + second:
-        return of_source, of_weight._replace(offset=whole.offset + first)
-    larger_is_source = first >= second
-    if whole.bytes >= max(first, second):
-        return (of_source, None) if larger_is_source else (None, of_weight)
-    return (None, of_weight) if larger_is_source else (of_source, None)
+    source, weight = (
+        tensor._replace(storage=whole.storage, offset=whole.offset, bytes=size, span=size)
+        for tensor, size in ((source, first), (weight, second))
+    )
+    if of_input is None and of_weight is None and whole.bytes >= first + second:
+        return source, weight._replace(offset=whole.offset + first)
+    # One is as large: the larger of those that fit.
+    if of_input is None and whole.bytes >= first and (of_weight or first >= second or whole.bytes < second):
+        return source, of_weight
+    if of_weight is None and whole.bytes >= second:
+        return of_input, weight
+    return of_input, of_weight
 
 
 def _work(launch: Launch, mains: list[str], number: int) -> _Direction | None:

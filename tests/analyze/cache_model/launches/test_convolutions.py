@@ -74,6 +74,9 @@ def test_a_guessed_call_has_one_result_that_holds_both_gradients() -> None:
     whole = Tensor(4, 0, SMALL + WEIGHT + 64, SMALL + WEIGHT + 64, (1744,), 4)
     found = touched("aten::convolution_backward", [Y, X, W], [whole], DGRAD, WGRAD)
     assert [[*launch][-1][:3] for launch in found] == [(3, 0, SMALL), (3, SMALL, WEIGHT)]
+    # the gradients of weight and bias together
+    found = touched("aten::convolution_backward", [Y, X, W], [DX, whole._replace(bytes=WEIGHT + 64)], DGRAD, WGRAD)
+    assert [[*launch][-1][:3] for launch in found] == [(3, 0, SMALL), (3, 0, WEIGHT)]
     # only the weight's gradient is as large
     only = Tensor(4, 0, WEIGHT, WEIGHT, (1152,), 4)
     found = touched("aten::convolution_backward", [Y, X, W], [only], "nvjet_sm90_hsh_64x64_64x13_2x1_v_bz_NTT")
