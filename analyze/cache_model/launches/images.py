@@ -74,4 +74,4 @@ _POOLING = (
     "avg_pool3d_backward", "_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward",
     "adaptive_max_pool2d_backward", "adaptive_max_pool3d_backward",
 )  # fmt: skip
-RULES: dict[str, Rule] = dict.fromkeys(_BATCH_NORMS, _batch_norm) | dict.fromkeys(_POOLING, _pooling_backward)
+RULES: dict[str, Rule] = {**dict.fromkeys(_BATCH_NORMS, _batch_norm), **dict.fromkeys(_POOLING, _pooling_backward)}
