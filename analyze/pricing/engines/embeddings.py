@@ -14,15 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ridgeline.analyze.pricing.rules.rule import EngineBytes, EngineRule, each, no_flops
-from ridgeline.analyze.pricing.signature import Arguments, total_bytes
+from ridgeline.analyze.pricing.signature import Arguments, Unrecorded, total_bytes
 
 _RESULT_BYTES = {"0": 4, "1": 2, "5": 2}
 """Bytes of an element by fbgemm's ``SparseType``: fp32, fp16, bf16."""
 
 
+def _number(call: Arguments, name: str) -> int | None:
+    """A whole number; None if it was not passed, or not recorded, as by PyTorch until 2.0."""
+    return None if isinstance(call.arguments.get(name), Unrecorded) else call.number(name)
+
+
 def _width(call: Arguments) -> int | None:
     """Columns of every table; None if they differ or are not recorded."""
-    tables, total, widest = call.needed("columns").elements - 1, call.number("total"), call.number("widest")
+    tables, total, widest = call.needed("columns").elements - 1, _number(call, "total"), _number(call, "widest")
     return widest if total is not None and widest is not None and widest * tables == total else None
 
 
@@ -60,13 +65,13 @@ def _permuted(call: Arguments) -> tuple[int, int]:
     lengths, chosen = call.needed("lengths"), call.needed("permutation").elements
     values = total_bytes(call.tensors("values", "weights"))
     features, count = lengths.shape[0], call.needed("values").elements
-    moved = values * (call.number("sum") or count * chosen // max(features, 1)) // max(count, 1)
+    moved = values * (_number(call, "sum") or count * chosen // max(features, 1)) // max(count, 1)
     of_lengths = lengths.distinct_bytes * chosen // max(features, 1)
     return moved + of_lengths, moved + of_lengths
 
 
 def _permutes_all(call: Arguments) -> bool:
-    return call.number("sum") is not None or call.needed("permutation").elements == call.needed("lengths").shape[0]
+    return _number(call, "sum") is not None or call.needed("permutation").elements == call.needed("lengths").shape[0]
 
 
 def _converted(item_bytes: Callable[[int], int]) -> EngineBytes:

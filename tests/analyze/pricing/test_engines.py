@@ -264,6 +264,15 @@ LOW: list[tuple[str, list[Any], tuple[int | None, int, int]]] = [
         ],
         (None, 20 * 8 + 13 * 8 + 12 + 24 + 16, 0),
     ),
+    # PyTorch until 2.0 recorded no numbers
+    (
+        "fbgemm::split_embedding_codegen_lookup_rowwise_adagrad_function",
+        [
+            ([0], FP32), ([1000], FP16), ([0], FP16), ([0, 0], FP16), ([3], INT32), ([3], INT64), ([4], INT32),
+            ([], "Scalar"), ([], "Scalar"), ([4], INT64), ([], "Scalar"), ([20], INT64), ([13], INT64), ([], "Scalar"),
+        ],
+        (None, 20 * 8 + 13 * 8 + 12 + 24 + 16, 0),
+    ),
     # 3 of 6 features, half of the values
     (
         "fbgemm::permute_sparse_features",
