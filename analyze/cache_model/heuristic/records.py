@@ -8,6 +8,7 @@ from enum import Enum, auto
 from itertools import dropwhile, zip_longest
 from typing import Any, NamedTuple
 
+from ridgeline.analyze.cache_model.launches.engines import marks
 from ridgeline.analyze.cache_model.launches.launch import writes_into_argument
 from ridgeline.analyze.cache_model.operands import Tensor, is_sizes, view
 from ridgeline.analyze.pricing.families import base_name
@@ -137,6 +138,7 @@ def record(call: Recorded) -> Record:
     recorded_tensors = _tensors(call)
     tensors = [(tensor, steps) for _, tensor, steps in recorded_tensors]
     layouts = [tensor for tensor, _ in tensors]
+    arguments = tuple([argument for argument, *_ in recorded_tensors])
     numbers = [int(text) for text in json_list(call.concrete) or [] if isinstance(text, str) and text.isdecimal()]
     loop = triton.iterations(call.operator, numbers)
     in_place = name in _IN_PLACE or call.operator.rpartition("::")[2].partition(".")[0].endswith("_")
@@ -147,8 +149,10 @@ def record(call: Recorded) -> Record:
         written = not in_place
     if written:
         parts[-1:] = [Part.FRESH] * len(parts[-1:])
+    into, overwritten = _targets(call.operator, arguments)
+    parts = [Part.FRESH if at in overwritten else part for at, part in enumerate(parts)]
     inputs = [operand(tensor, steps, part) for (tensor, steps), part in zip(tensors, parts, strict=True)]
-    changes = bool(inputs) and (in_place or written)
+    changes = bool(inputs) and (in_place or written or bool(into))
     left = parts.index(Part.LEFT) if Part.LEFT in parts else None
     outputs = [] if changes or not call.write_bytes else _outputs(name, tensors, left, call.write_bytes)
     return Record(
@@ -156,12 +160,19 @@ def record(call: Recorded) -> Record:
         name,
         inputs,
         left,
-        None if not inputs or outputs else len(inputs) - 1 if written else 0 if in_place else None,
+        None if not inputs or outputs else into[0] if into else len(inputs) - 1 if written else 0 if in_place else None,
         outputs,
         loop,
-        tuple([argument for argument, *_ in recorded_tensors]),
+        arguments,
         {},
     )
+
+
+def _targets(operator: str, arguments: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The inputs into which an operator outside PyTorch writes, and those of them that it does not read."""
+    moves = dict(enumerate(marks(operator)))
+    into = [at for at, argument in enumerate(arguments) if moves.get(argument) in ("=", "+")]
+    return into, [at for at in into if moves[arguments[at]] == "="]
 
 
 def operand(tensor: Tensor, steps: Sequence[int] | None = None, part: Part = Part.OTHER) -> Operand:

@@ -28,6 +28,7 @@ from ridgeline.analyze.cache_model.launches import (
     softmax,
     sorts,
 )
+from ridgeline.analyze.cache_model.launches.engines import engine
 from ridgeline.analyze.cache_model.launches.generated import generated
 from ridgeline.analyze.cache_model.launches.launch import (
     Call,
@@ -128,8 +129,8 @@ def touches(launch: Launch) -> list[Touch]:
     operator, name = launch.call.operator, base_name(launch.call.operator)
     if launch.kernel.startswith("Memset") and name not in _FILLS:
         return []
-    rule = generated if operator.startswith("triton_") else RULES.get(name)
-    touched = None if rule is None or combines_parts(launch.kernel) else rule(launch)
+    rule = generated if operator.startswith("triton_") else RULES.get(name, engine)
+    touched = None if combines_parts(launch.kernel) else rule(launch)
     if touched is None:
         touched = _default(launch)
     distinct = type(touched)(dict.fromkeys(touch for touch in touched if touch.bytes))

@@ -196,3 +196,19 @@ def test_a_convolution_returns_a_gradient_for_each_operand(bias: int, shapes: li
     writes = 2 * (8 * 4 * 81 + 6 * 4 * 9 + bias)
     (call,) = guess([recorded("aten::convolution_backward", [8, 6, 7, 7], [8, 4, 9, 9], [6, 4, 3, 3], writes=writes)])
     assert [tensor.shape for tensor in call.form.outputs] == shapes
+
+
+def test_an_operator_of_an_engine_writes_into_its_arguments() -> None:
+    """The next call reads what the norm wrote."""
+    x, weight = [4096, 4096], [4096]
+    first, norm, product = guess(
+        [
+            recorded("aten::mul", x, x, writes=33554432),
+            recorded("_C::rms_norm", x, x, weight, writes=33554432),
+            recorded("aten::sum", x, writes=4),
+        ]
+    )
+    result, source, _ = (tensor.storage for tensor in norm.node().inputs)
+    assert [tensor.storage for tensor in norm.node().outputs] == [result]
+    assert source == first.node().outputs[0].storage != result
+    assert product.node().inputs[0].storage == result

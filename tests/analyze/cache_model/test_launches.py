@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 import pytest
 
 from ridgeline.analyze.cache_model import launches
 from ridgeline.analyze.cache_model.launches import operands
-from ridgeline.analyze.cache_model.launches.launch import PARTIAL_SUMS, Node, call_of
+from ridgeline.analyze.cache_model.launches.launch import PARTIAL_SUMS, Launch, Node, call_of
 from ridgeline.analyze.cache_model.operands import Tensor, Touch, view
 
 SQUARE = "nvjet_sm90_tst_192x192_64x4_2x1_v_bz_coopB_TNN"
@@ -141,6 +143,21 @@ def test_a_generated_kernel_that_updates_its_first_argument_reads_the_last_one()
     assert sizes(found) == [(1, 128, False), (2, 128, False), (1, 128, True)]
     assert sizes(touched("triton_poi_fused_relu_0", [first], [first])[0]) == [(1, 128, False), (1, 128, True)]
     assert sizes(touched("triton_poi_fused_zeros_0", [first], [first])[0]) == [(1, 128, True)]
+
+
+def test_an_operator_of_an_engine_touches_what_its_rule_says() -> None:
+    result, x, weight = dense(1, 8, 64), dense(2, 8, 64), dense(3, 64)
+
+    def of(operator: str, *inputs: Tensor, results: Sequence[Tensor] = ()) -> list[tuple[int, int, bool]]:
+        call = Node(operator, inputs, results, arguments=tuple(range(len(inputs))))
+        return sizes(launches.touches(Launch(call, ("k",), 0, 132)))
+
+    assert of("_C::rms_norm", result, x, weight) == [(2, 1024, False), (3, 128, False), (1, 1024, True)]
+    added = [(1, 1024, False), (2, 1024, False), (3, 128, False), (1, 1024, True), (2, 1024, True)]
+    assert of("_C::fused_add_rms_norm", result, x, weight) == added
+    returned = [(2, 1024, False), (3, 128, False), (1, 1024, True)]
+    assert of("LigerRMSNormFunction", x, weight, results=[result]) == returned
+    assert of("mine::unknown", x, weight, results=[result]) == returned
 
 
 def test_kernels_without_a_known_call_touch_nothing() -> None:
