@@ -256,7 +256,7 @@ def _model_bytes(
 
 
 def composite(price: Record | None) -> int:
-    """Return 2 for an operator that only calls others, 1 if it may (a region, a custom wrapper), 0 if it does work."""
+    """Return 2 for an operator that only calls others, 1 if it may (one without a price), 0 if it does work."""
     if price is None or price["composite"]:
         return 2
-    return 1 if price["method"] in ("inputs", "none") and not price["operator"].startswith("aten::") else 0
+    return 1 if price["method"] in ("inputs", "none") else 0

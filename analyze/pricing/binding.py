@@ -22,7 +22,7 @@ class Bound(Arguments, frozen=True):
     @property
     def composite(self) -> bool:
         """Whether the operator only calls others: it has no kernel of its own and costs nothing itself."""
-        return TRAITS["composite"] in self.schema.traits
+        return self.schema.is_composite
 
     @property
     def full_name(self) -> str:

@@ -66,12 +66,22 @@ def price(call: Call, ask: Ask = ask_pytorch) -> Price:
     """
     try:
         # in doubles, in which a rule from outside may not return its numbers
-        answer = (_by_rule(call, ask) or from_inputs(call)).in_doubles()
+        answer = (_by_rule(call, ask) or _unpriced(call)).in_doubles()
     except (MemoryError, Unanswered):
         raise
     except Exception:  # a signature is foreign text, and its operands may not fit the rule or PyTorch
-        answer = from_inputs(call)
+        answer = _unpriced(call)
     return with_message(call, answer)
+
+
+def _unpriced(call: Call) -> Price:
+    """The price by the recorded operands. What an operator calls that is always composite has prices of its own."""
+    price = from_inputs(call)
+    if not call.operator.startswith(NAMESPACE):
+        return price
+    overloads = schemas(call.operator.removeprefix(NAMESPACE).partition(".")[0])
+    run = [schema for schema in overloads if schema.may_run]
+    return price._replace(composite=bool(run) and all(schema.is_composite for schema in run))
 
 
 def _by_rule(call: Call, ask: Ask) -> Price | None:
@@ -94,9 +104,9 @@ def _by_rule(call: Call, ask: Ask) -> Price | None:
     if bound is None or max([t.elements * t.item_bytes for t in call.tensors], default=0) >= LARGEST_BYTES:
         return None
     if any(t.is_sparse for t in call.tensors) and not bound.schema.is_view:
-        return from_inputs(call)._replace(composite=bound.composite)
+        return None
     produced = _results(bound, ask)
-    if produced is None:  # what a composite operator calls has prices of its own
+    if produced is None:
         return from_inputs(call)._replace(composite=bound.composite)
     return _from_results(call, bound, produced)
 

@@ -75,10 +75,15 @@ class Schema(msgspec.Struct, frozen=True, dict=True):
         return "v" in self.traits or (bool(aliases) and all(alias and not alias[1] for alias in aliases))
 
     @cached_property
+    def is_composite(self) -> bool:
+        """True if it only calls other operators."""
+        return TRAITS["composite"] in self.traits
+
+    @cached_property
     def asks_pytorch(self) -> bool:
         """True if PyTorch may have results for which no rule of our own stands. Composite operators cost nothing."""
         has_answer = self.may_run and TRAITS["meta"] in self.traits
-        return has_answer and TRAITS["composite"] not in self.traits and not self.out_names
+        return has_answer and not self.is_composite and not self.out_names
 
     @cached_property
     def out_names(self) -> frozenset[str]:

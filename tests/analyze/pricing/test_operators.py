@@ -202,6 +202,36 @@ def test_the_result_that_an_operator_resizes_is_its_own(
     assert (read, written, "high") in found
 
 
+@pytest.mark.parametrize(
+    ("name", "inputs", "types", "values"),
+    [
+        # lists without element types, a text that is not recorded, half precision of autocast
+        ("aten::einsum", [[], [[2, 4, 8], [2, 8, 4]], []], ["", "TensorList", ""], ["", "", ""]),
+        ("aten::gru", [[2, 5, 8], [[24, 8], [24, 8]], []], [FP32, "TensorList", "Scalar"], ["", "", "True"]),
+        ("aten::stack", [[[], []], []], ["TensorList", "Scalar"], ["", "0"]),
+    ],
+)
+def test_an_operator_without_a_price_does_not_hide_what_it_calls(
+    tmp_path: Path, name: str, inputs: list[Any], types: list[str], values: list[str]
+) -> None:
+    """On a CPU operators take the place of kernels: the outer one keeps its own 6 of 20 µs."""
+    product = [[2, 4, 8], [2, 8, 4]]
+    events = [
+        kineto.operator(name, 1.0, 20.0, 1, inputs, types, values),
+        kineto.operator("aten::bmm", 4.0, 14.0, 2, product, [FP32, FP32], ["", ""]),
+    ]
+    load(tmp_path / "w.duckdb", kineto.write(tmp_path / "t.json", events))
+    rows = query(tmp_path / "w.duckdb", "SELECT operator, duration_ns, flops FROM kernel_roofline ORDER BY start_ns")
+    assert [row[:2] for row in rows] == [(name, 6_000), ("aten::bmm", 14_000)]
+    assert rows[1][2] == 2 * 2 * 4 * 8 * 4
+
+
+def test_same_padding_is_that_of_the_operator_inside() -> None:
+    """The text of ``padding="same"`` is not recorded, and without a text the sizes would be others."""
+    inputs: list[Value] = [([2, 3, 16], FP32), ([4, 3, 4], FP32), None, "[1]", None, "[1]", "1"]
+    assert priced("aten::_convolution_mode", inputs).composite
+
+
 NOT_SHOWN = {"reads", "low"}
 """Verdicts on samples whose results depend on no other value, and on operators without a price."""
 
