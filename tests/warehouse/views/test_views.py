@@ -44,6 +44,8 @@ PUBLIC = {
     " host_late_ns, synchronisation_ns, launch_latency_ns, dependency_ns, replay_ns, unknown_ns",
     "step_timeline": "run_id, rank, device_index, step_id, phase, kind, step, kernels, start_ns, end_ns, wall_ns,"
     " busy_ns, host_late_ns, synchronisation_ns, launch_latency_ns, dependency_ns, replay_ns, unknown_ns, outside_ns",
+    "collective_summary": "run_id, collective, message_bytes, ranks, kernels, duration_ns, shortest_ns, longest_ns,"
+    " link_bytes, algorithm_bytes_per_s, bus_bytes_per_s",
     "gap_summary": "run_id, rank, device_index, step_id, gaps, idle_ns, host_late_ns, synchronisation_ns,"
     " launch_latency_ns, dependency_ns, replay_ns, unknown_ns, sync_part_ns, host_part_ns, call_part_ns,"
     " queue_part_ns",
