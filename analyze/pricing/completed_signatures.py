@@ -10,7 +10,7 @@ import polars as pl
 
 from ridgeline.analyze.pricing.lists import complete
 from ridgeline.analyze.pricing.rules.collective import NAME, OPERATOR, kind
-from ridgeline.analyze.pricing.signature import json_list
+from ridgeline.analyze.pricing.signature import json_list, parse
 from ridgeline.analyze.reading.arguments import with_object
 from ridgeline.analyze.reading.arrays import Interned
 from ridgeline.analyze.reading.columns import Signature
@@ -33,6 +33,9 @@ _SELECTING_INPUTS = {"aten::nonzero": 1, "aten::masked_select": 2}
 """Operators whose result's size depends on data, and their number of inputs."""
 _SELECTING = frozenset(_SELECTING_INPUTS)
 _POSITION = "long int"
+_SPARSE_PRODUCTS = frozenset({"aten::addmm", "aten::addmm_", "aten::mm", "aten::_sparse_mm"})
+_INDICES_OF_TWO = re.compile(rb"\[\[2, ?(\d{1,15})\]")
+"""Dimensions of the indices of a sparse matrix."""
 RECORDS_COLLECTIVES = re.compile(r"record_param_comms|nccl:|.*all_?reduce_?(?:\.|$)")
 """Operators of collectives, whose kernels' names say what they do not record."""
 
@@ -112,18 +115,25 @@ def _by_inner_calls(trace: Trace) -> pl.Series:
     """Each operator's signature, completed by what an operator inside it recorded.
 
     An indexing operator makes a view of its tensor, which has the sizes of the indexed elements and stride 0 in the
-    place of an index. An operator whose result's size depends on data resizes its result.
+    place of an index. An operator whose result's size depends on data resizes its result. A product with a sparse
+    matrix divides its indices, and sums of equal indices number the elements.
     """
-    views, results = {}, {}
-    for code, (operator, _, _, _, concrete) in enumerate(trace.signatures):
-        if operator == "aten::as_strided":
+    views, results, counts, lengths = {}, {}, {}, {}
+    for code, (operator, dims, _, _, concrete) in enumerate(trace.signatures):
+        if operator == "aten::select" and (found := _INDICES_OF_TWO.match(dims)):
+            counts[code] = found[1].decode()
+        elif operator == "aten::arange":
+            lengths[code] = max(filter(str.isdecimal, _texts(concrete)), key=int, default="")
+        elif operator == "aten::as_strided":
             sizes, strides = ([*_texts(concrete)[1:3], "", ""])[:2]
             if sizes and "0" in strides.strip("[]").replace(" ", "").split(","):
                 views[code] = sizes
         elif operator == "aten::resize_" and (sizes := "".join(_texts(concrete)[1:2])):
             results[code] = sizes
     codes = _completed(trace, trace.operators["signature"], _INDEXED, views, _with_indices)
-    return _completed(trace, codes, _SELECTING, results, _with_result)
+    codes = _completed(trace, codes, _SELECTING, results, _with_result)
+    codes = _completed(trace, codes, _SPARSE_PRODUCTS, counts, _with_count)
+    return _completed(trace, codes, frozenset({"aten::_coalesce"}), lengths, _with_count)
 
 
 def _completed(
@@ -134,8 +144,8 @@ def _completed(
     complete: Callable[[Signature, str], Signature],
 ) -> pl.Series:
     """``codes`` of all operators, completed for ``operators`` by the text of the last call inside that has one."""
-    outer = [code for code, signature in enumerate(trace.signatures) if signature[0] in operators]
-    if not outer or not texts:
+    outer = [code for code, signature in enumerate(trace.signatures) if signature[0] in operators] if texts else []
+    if not outer:
         return codes
     spans = trace.operators.with_row_index("row").with_columns(end_ns=pl.col("start_ns") + pl.col("duration_ns"))
     inside = spans.filter(pl.col("signature").is_in(list(texts)))
@@ -172,6 +182,13 @@ def _with_result(signature: Signature, sizes: str) -> Signature:
     texts = (msgspec.json.encode(items) for items in ([*recorded, shape], [*kinds, kind], [*values, ""]))
     dims, types, concrete = texts
     return operator, dims, types, strides, concrete
+
+
+def _with_count(signature: Signature, count: str) -> Signature:
+    """The signature with the number of elements that its sparse operand stores, if it has one."""
+    if not count or not any(tensor.is_sparse for tensor in parse(signature).tensors):
+        return signature
+    return *signature[:4], with_object(signature[4], f'{{"stored": {count}}}'.encode())
 
 
 def _codes(trace: Trace, signatures: Sequence[Signature]) -> pl.Series:

@@ -14,7 +14,7 @@ from ridgeline.analyze.pricing.engines import find as find_engine
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.outputs import RULES as RESULTS
 from ridgeline.analyze.pricing.outputs import outputs
-from ridgeline.analyze.pricing.rules import find, triton
+from ridgeline.analyze.pricing.rules import find, sparse, triton
 from ridgeline.analyze.pricing.rules.collective import with_message
 from ridgeline.analyze.pricing.rules.rule import fit
 from ridgeline.analyze.pricing.schemas import NAMESPACE, schemas
@@ -104,7 +104,7 @@ def _by_rule(call: Call, ask: Ask) -> Price | None:
     if bound is None or max([t.elements * t.item_bytes for t in call.tensors], default=0) >= LARGEST_BYTES:
         return None
     if any(t.is_sparse for t in call.tensors) and not bound.schema.is_view:
-        return None
+        return sparse.price(call, bound)
     produced = _results(bound, ask)
     if produced is None:
         return from_inputs(call)._replace(composite=bound.composite)

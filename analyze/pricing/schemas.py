@@ -98,7 +98,9 @@ class Schema(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def takes_steps(self) -> bool:
         """True if a number may say how many results it makes, or how many steps it takes."""
-        return self.returns_list or self.full_name.partition(".")[0] in _UNROLLED
+        # of lists there are as many results as tensors
+        from_number = self.returns_list and all(argument.kind != "Tensor[]" for argument in self.arguments)
+        return from_number or self.full_name.partition(".")[0] in _UNROLLED
 
     @cached_property
     def returns_list(self) -> bool:

@@ -178,6 +178,23 @@ def test_a_sparse_operand_has_no_strides() -> None:
     assert priced("aten::addmm", inputs, [[4, 1], [10, 1], [4, 1], [], []]).confidence == "high"
 
 
+def test_operators_inside_say_how_many_elements_a_sparse_matrix_stores(tmp_path: Path) -> None:
+    """A product of 10 × 10 with 25 elements, and 10 × 4: the matrix by rows, the factor and the addend are read."""
+    product = [[10, 4], [10, 10], [10, 4], [], []], [FP32, FP32, FP32, "Scalar", "Scalar"]
+    indices = [[2, 25], [], []], [INT64, "Scalar", "Scalar"]
+    strides = [[4, 1], [], [4, 1], [], []]
+    events = [
+        kineto.operator("aten::addmm", 1.0, 20.0, 1, *product, ["", "", "", "1", "1"], strides),
+        kineto.operator("aten::select", 2.0, 1.0, 2, *indices, ["", "0", "1"]),
+        kineto.launch(8.0, 11),
+        kineto.kernel("csrmm_kernel", 30.0, 2.0, 11, **{"External id": 1}),
+    ]
+    load(tmp_path / "w.duckdb", kineto.write(tmp_path / "t.json", events))
+    columns = "flops, read_bytes, write_bytes, confidence"
+    found = query(tmp_path / "w.duckdb", f"SELECT {columns} FROM signatures WHERE operator = 'aten::addmm'")
+    assert found == [(2 * 25 * 4, 25 * 8 + 44 + 160 + 160, 160, "high")]
+
+
 @pytest.mark.parametrize(
     ("name", "inputs", "types", "size", "read", "written"),
     [
