@@ -107,7 +107,6 @@ def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Mod
     """
 
     records: dict[int, Recorded] = {}
-    parsed: dict[Recorded, Any] = {}
     usable: dict[tuple[int, int], bool] = {}
 
     def record_of(code: int) -> Recorded:
@@ -129,7 +128,7 @@ def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Mod
         for step in recorded_rows.partition_by("sequence", maintain_order=True):
             first = step.unique("operator", keep="first", maintain_order=True)
             operators, codes = first["operator"].to_list(), first["signature"].to_list()
-            for number, code, call in zip(operators, codes, guess([*map(record_of, codes)], parsed), strict=True):
+            for number, code, call in zip(operators, codes, guess([*map(record_of, codes)]), strict=True):
                 key = code, id(call.form)
                 if key not in usable:
                     usable[key] = uses_all(call.form, code)

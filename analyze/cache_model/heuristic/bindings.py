@@ -93,16 +93,11 @@ class _State:
         return max(usable, key=lambda v: (v.used, v.read), default=None)
 
 
-def guess(calls: Sequence[Recorded], records: dict[Recorded, Record] | None = None) -> list[Call]:
-    """The calls with invented storages; calls must be in the order of their kernels.
-
-    ``records`` keeps the parsed records from one sequence to the next.
-    """
-    records = {} if records is None else records
-    # Most calls repeat a few hundred records, which are parsed once.
-    distinct = set(calls)
-    records |= {call: record(call) for call in distinct - records.keys()}
-    state = _State({records[call].name for call in distinct})
+def guess(calls: Sequence[Recorded]) -> list[Call]:
+    """The calls with invented storages; calls must be in the order of their kernels."""
+    # Most calls repeat a few hundred records.
+    records = {call: record(call) for call in set(calls)}
+    state = _State({of.name for of in records.values()})
     bound = [(of := records[call], *_bind(state, at, of)) for at, call in enumerate(calls)]
     # Give each value a storage. After its last reader it is free for the next value of its size.
     free: dict[int, list[int]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import dropwhile, zip_longest
 from typing import Any, NamedTuple
 
@@ -128,8 +129,7 @@ class Record(NamedTuple):
     @property
     def joins(self) -> bool:
         """Whether it adds two tensors of its result's size, as at the end of a residual branch."""
-        sizes = [tensor.size for tensor in self.inputs]
-        return self.name == "add" and len(sizes) > 1 and sizes[0] == sizes[1]
+        return self.name == "add" and len(self.inputs) > 1 and self.inputs[0].size == self.inputs[1].size
 
 
 def record(call: Recorded) -> Record:
@@ -175,7 +175,8 @@ def _targets(operator: str, arguments: Sequence[int]) -> tuple[list[int], list[i
     return into, [at for at in into if moves[arguments[at]] == "="]
 
 
-def operand(tensor: Tensor, steps: Sequence[int] | None = None, part: Part = Part.OTHER) -> Operand:
+@lru_cache(maxsize=4096)
+def operand(tensor: Tensor, steps: tuple[int, ...] | None = None, part: Part = Part.OTHER) -> Operand:
     """An operand with the strides ``steps``, which are dense if None."""
     shape = tensor.shape
     if steps is None or len(steps) != len(shape):
@@ -226,7 +227,7 @@ def _parts(name: str, tensors: Sequence[Tensor]) -> list[Part]:
 
 
 def _outputs(
-    name: str, tensors: Sequence[tuple[Tensor, Sequence[int] | None]], left: int | None, size: int
+    name: str, tensors: Sequence[tuple[Tensor, tuple[int, ...] | None]], left: int | None, size: int
 ) -> list[Operand]:
     """New outputs, which are ``size`` bytes together."""
     inputs = [tensor for tensor, _ in tensors]
@@ -234,14 +235,8 @@ def _outputs(
     if left is not None:
         rows = inputs[left].shape[:-1]
         return [_dense((*rows, size // itemsize // max(math.prod(rows), 1)), itemsize, size)]
-    if name.endswith(("attention_backward", "convolution_backward")):
-        # gradients of query, key and value, or of image, weight and perhaps bias
-        gradients = [_dense(tensor.shape, tensor.itemsize) for tensor in inputs[1 : 4 if "attention" in name else 3]]
-        rest = size - sum(gradient.span for gradient in gradients)
-        if rest == 0:
-            return gradients
-        if "convolution" in name and len(gradients) == 2 and rest == itemsize * sum(inputs[2].shape[:1]):
-            return [*gradients, _dense(inputs[2].shape[:1], itemsize)]
+    if gradients := _gradients(name, inputs, size):
+        return gradients
     # A main result like an input and perhaps side results; a backward returns the gradient of its second input.
     likes = [*inputs[1:2], *inputs[:1]] if "_backward" in name else inputs[:1]
     for tensor in likes if any(part in name for part in _SIDE) else []:
@@ -265,6 +260,20 @@ def _outputs(
     return [_dense((size // itemsize,), itemsize, size)]
 
 
+def _gradients(name: str, inputs: Sequence[Tensor], size: int) -> list[Operand] | None:
+    """Gradients of query, key and value, or of image, weight and perhaps bias; None if they are not ``size`` bytes."""
+    shapes = [tensor.shape for tensor in inputs[1:4]]
+    if name.endswith("convolution_backward"):
+        shapes[2:] = [shape[:1] for shape in shapes[1:2]]
+    elif not name.endswith("attention_backward"):
+        return None
+    gradients = [_dense(shape, tensor.itemsize) for shape, tensor in zip(shapes, inputs, strict=False)]
+    for found in (gradients, gradients[:2]):
+        if sum(gradient.span for gradient in found) == size:
+            return found
+    return None
+
+
 def _like(tensor: Tensor) -> Operand:
     """A new tensor of this one's shape and order of dimensions."""
     size = math.prod(tensor.shape) * tensor.itemsize
@@ -276,14 +285,19 @@ def _dense(shape: Shape, itemsize: int, size: int | None = None) -> Operand:
     return operand(Tensor(0, 0, size, size, shape, itemsize))
 
 
-def _tensors(call: Recorded) -> list[tuple[int, Tensor, Sequence[int] | None]]:
+@lru_cache(maxsize=4096)
+def _view(shape: Shape, steps: tuple[int, ...] | None, itemsize: int) -> Tensor:
+    return view(0, 0, shape, steps, itemsize)
+
+
+def _tensors(call: Recorded) -> list[tuple[int, Tensor, tuple[int, ...] | None]]:
     """The inputs that are tensors, those of tensor lists one by one: position of the argument, layout and strides."""
     columns = (json_list(text) or [] for text in (call.dims, call.types, call.strides))
-    tensors: list[tuple[int, Tensor, Sequence[int] | None]] = []
+    tensors: list[tuple[int, Tensor, tuple[int, ...] | None]] = []
 
     def add(at: int, shape: Sequence[int], stride: Any, itemsize: int) -> None:
-        steps = stride if is_sizes(stride) and len(stride) == len(shape) else None
-        tensors.append((at, view(0, 0, shape, steps, itemsize), steps))
+        steps = tuple(stride) if is_sizes(stride) and len(stride) == len(shape) else None
+        tensors.append((at, _view(tuple(shape), steps, itemsize), steps))
 
     for at, (shape, kind, stride) in enumerate(zip_longest(*columns, fillvalue="")):
         if not isinstance(shape, list) or not isinstance(kind, str):

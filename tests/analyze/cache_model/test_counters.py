@@ -17,7 +17,8 @@ import polars as pl
 import pytest
 
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
-from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.heuristic import guess
+from ridgeline.analyze.cache_model.heuristic import recorded as recorded_call
 from ridgeline.analyze.cache_model.launches import operands
 from ridgeline.analyze.cache_model.launches.launch import Call
 from ridgeline.analyze.cache_model.predict import predict
@@ -126,7 +127,9 @@ def test_without_an_execution_trace(capture: Capture) -> None:
         recorded.append((call["name"], dims, types, strides, concrete))
     distinct = list(dict.fromkeys(recorded))
     prices = dict(zip(distinct, writes(distinct), strict=True))
-    guessed = guess([Recorded(*signature[:4], prices[signature].write_bytes) for signature in recorded])
+    guessed = guess(
+        [recorded_call(signature, {"write_bytes": prices[signature].write_bytes}) for signature in recorded]
+    )
     ids = [call["args"]["Record function id"] for call in unique.values()]
     compared = capture.compare(dict(zip(ids, guessed, strict=True)))
     assert abs(relative(compared)) <= 0.05

@@ -189,13 +189,11 @@ def test_a_recorded_argument_beyond_the_usual_ones_is_the_result() -> None:
     assert first != second
 
 
-@pytest.mark.parametrize(
-    ("bias", "shapes"), [(0, [(8, 4, 9, 9), (6, 4, 3, 3)]), (6, [(8, 4, 9, 9), (6, 4, 3, 3), (6,)])]
-)
-def test_a_convolution_returns_a_gradient_for_each_operand(bias: int, shapes: list[tuple[int, ...]]) -> None:
+@pytest.mark.parametrize(("bias", "more"), [(0, []), (6, [(6,)])])
+def test_a_convolution_returns_a_gradient_for_each_operand(bias: int, more: list[tuple[int, ...]]) -> None:
     writes = 2 * (8 * 4 * 81 + 6 * 4 * 9 + bias)
     (call,) = guess([recorded("aten::convolution_backward", [8, 6, 7, 7], [8, 4, 9, 9], [6, 4, 3, 3], writes=writes)])
-    assert [tensor.shape for tensor in call.form.outputs] == shapes
+    assert [tensor.shape for tensor in call.form.outputs] == [(8, 4, 9, 9), (6, 4, 3, 3), *more]
 
 
 def test_an_operator_of_an_engine_writes_into_its_arguments() -> None:
