@@ -241,7 +241,8 @@ def _model_bytes(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
         return
     rows = connection.execute(
         # the one step of a trace without labels is no sequence of the model
-        "SELECT c.kernel, c.signature_id, c.category, s.step_id, k.operator_id, k.rank, k.device_index FROM kernels k"
+        "SELECT c.kernel, c.signature_id, c.category, s.step_id, k.operator_id, k.duration_ns, k.rank, k.device_index"
+        " FROM kernels k"
         " JOIN kernel_classes c ON c.run_id = k.run_id AND c.class_id = k.class_id LEFT JOIN steps s"
         " ON s.run_id = k.run_id AND s.step_id = k.step_id AND s.kind IS DISTINCT FROM 'trace'"
         " WHERE k.run_id = ? ORDER BY k.kernel_id",
@@ -252,11 +253,11 @@ def _model_bytes(connection: duckdb.DuckDBPyConnection, run_id: str, prices: dic
     coded = [
         (
             names[kernel], None if signature is None else signatures[signature], CATEGORIES.index(category),
-            step, operator, devices[tuple(device)],
+            step, operator, duration_ns, devices[tuple(device)],
         )
-        for kernel, signature, category, step, operator, *device in rows
+        for kernel, signature, category, step, operator, duration_ns, *device in rows
     ]  # fmt: skip
-    columns = ("name", "signature", "category", "step", "operator", "device")
+    columns = ("name", "signature", "category", "step", "operator", "duration_ns", "device")
     frame = pl.DataFrame(coded, schema=dict.fromkeys(columns, pl.Int64), orient="row")
     used = [prices[signature] for signature in signatures]
     device_rows = _frame(connection, "SELECT * FROM devices WHERE run_id = ?", run_id).to_dicts()

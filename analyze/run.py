@@ -228,7 +228,7 @@ def _model_bytes(
     trace, activities = annotated.trace, annotated.activities
     places = activities.select("device", "rank", "device_index").unique()
     kernels = Kernels(
-        activities.select("name", "signature", "category", "device", "operator", step="step_label"),
+        activities.select("name", "signature", "category", "device", "operator", "duration_ns", step="step_label"),
         trace.names,
         trace.signatures,
         prices,

@@ -24,6 +24,7 @@ from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.cache_model.heuristic import Recorded, guess, recorded
 from ridgeline.analyze.cache_model.launches import addresses
 from ridgeline.analyze.cache_model.launches import touched as touches_of
+from ridgeline.analyze.cache_model.launches.experts import read_shares
 from ridgeline.analyze.cache_model.launches.launch import Call, Node
 from ridgeline.analyze.cache_model.predict import predict
 from ridgeline.analyze.cache_model.sequences import Device, Kernels, equal_sequences, sequence_id
@@ -159,7 +160,8 @@ def _model(kernels: Kernels, calls: _Calls, source: str, recall: Recall | None =
     for rows, *others in modelled:
         for other in others:
             values[:, other] = values[:, rows]
-    frame = pl.DataFrame({"cache_read_bytes": values[0], "cache_write_bytes": values[1]}).fill_nan(None)
+    shares = read_shares(kernels.rows, kernels.names, kernels.signatures)
+    frame = pl.DataFrame({"cache_read_bytes": values[0] * shares, "cache_write_bytes": values[1]}).fill_nan(None)
     message = f"{left_out:,} distinct kernels exceed the limits of the model of the L2" if left_out else None
     # A sequence without bytes is not stored, so that every run's message counts the kernels left out.
     of_missing = {identifier: values[:, rows] for identifier, rows in missing.items()} if recall else {}

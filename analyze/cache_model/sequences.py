@@ -40,8 +40,9 @@ class Kernels:
     """Device activities in the order in which they ran, and the tables that their codes index.
 
     ``rows`` has ``name`` and ``signature`` (codes into the lists), ``category`` (of ``CATEGORIES``), ``device``,
-    ``step`` and ``operator``, the number of an operator's call; signature, step and operator may be null. ``prices``
-    holds rows of the table ``signatures`` by code. Kernels on other devices than ``devices`` are not modelled.
+    ``duration_ns`` (where known), ``step`` and ``operator``, the number of an operator's call; signature, step and
+    operator may be null. ``prices`` holds rows of the table ``signatures`` by code. Kernels on other devices than
+    ``devices`` are not modelled.
     """
 
     rows: pl.DataFrame

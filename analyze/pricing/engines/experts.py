@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from ridgeline.analyze.pricing.rules.matmul import packed
+from ridgeline.analyze.pricing.rules.matmul import packed, reached
 from ridgeline.analyze.pricing.rules.rule import EngineRule, each, never, no_flops, unknown_flops
 from ridgeline.analyze.pricing.signature import Arguments, total_bytes
 
@@ -17,10 +17,8 @@ from ridgeline.analyze.pricing.signature import Arguments, total_bytes
 def _reached(call: Arguments) -> tuple[int, int]:
     """The matrices of the experts that even routing reaches are read; the result, in place or not, is written once."""
     hidden, experts, choices = call.needed("hidden"), call.needed("first").shape[0], call.needed("chosen").elements
-    # the chance that at least one of the choices falls on an expert
-    share = 1 - (1 - 1 / experts) ** choices if experts else 0.0
     matrices = total_bytes(call.tensors("first", "second"))
-    return round(matrices * share), hidden.distinct_bytes
+    return round(matrices * reached(choices, experts)), hidden.distinct_bytes
 
 
 def _grouped_flops(call: Arguments) -> int:
@@ -30,9 +28,9 @@ def _grouped_flops(call: Arguments) -> int:
 
 
 def _grouped_moved(call: Arguments) -> tuple[int, int]:
-    """At most as many matrices as there are rows are read."""
+    """The matrices of the experts that even routing of the rows reaches are read."""
     matrices, rows = call.needed("b"), call.needed("a").shape[0]
-    return matrices.distinct_bytes * min(rows, matrices.shape[0]) // max(matrices.shape[0], 1), 0
+    return round(matrices.distinct_bytes * reached(rows, matrices.shape[0])), 0
 
 
 def _reaches_all(call: Arguments) -> bool:

@@ -54,6 +54,11 @@ def _packed_outputs(bound: Bound) -> list[Tensor]:
     return [contiguous((*left.shape[:-1], columns), left)]
 
 
+def reached(choices: int, experts: int) -> float:
+    """The share of experts that at least one of ``choices`` falls on, if each is as likely as any other."""
+    return 1 - (1 - 1 / experts) ** choices if experts else 0.0
+
+
 def _grouped(bound: Bound, outputs: list[Tensor]) -> int:
     """Two stacks of matrices multiply pairwise; otherwise groups divide the rows, columns or inner dimension."""
     left, right = bound.needed("self"), bound.needed("mat2")
@@ -77,7 +82,7 @@ def _grouped_bytes(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
     used = right.distinct_bytes
     # rows divided among groups: some groups may have none
     if len(left.shape) == 2 and len(right.shape) == 3:
-        used = used * min(left.shape[0], right.shape[0]) // max(right.shape[0], 1)
+        used = round(used * reached(left.shape[0], right.shape[0]))
     return left.distinct_bytes + used + total_bytes(rest), outputs[0].distinct_bytes
 
 
