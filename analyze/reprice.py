@@ -37,7 +37,7 @@ from ridgeline.analyze.cache_model.sequences import Kernels
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
-from ridgeline.analyze.pricing.outside import outside
+from ridgeline.analyze.pricing.outside import reload
 from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.pricing.stored_prices import RECORDED, WARNS, Record, price_records, unloaded, warnings
 from ridgeline.analyze.reading.arrays import Interned
@@ -85,7 +85,7 @@ def reprice(warehouse: Path) -> Repriced:
     Raises :class:`WarehouseError` if there is no warehouse or it cannot be opened, and ``RulesError`` if rules from
     outside cannot be used.
     """
-    outside()
+    reload()
     if not warehouse.exists():
         raise WarehouseError(f"{warehouse}: no such warehouse: make one with `ridgeline analyze PATH -w {warehouse}`")
     with connect(warehouse) as connection, transaction(connection), Pricer() as pricer:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ridgeline.analyze.pricing.outside import Outside, outside, source
+from ridgeline.analyze.pricing.outside import Outside, reload, source
 from ridgeline.analyze.resources.limits import Limits
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class WarehouseSink:
     def __enter__(self) -> WarehouseSink:
         from ridgeline.warehouse import connect
 
-        rules = outside()  # before a file is made: an error of theirs is none of a run
+        rules = reload()  # before a file is made: an error of theirs is none of a run
         self.connection = connect(self._path)  # waits for the lock of another process
         # after that, since it needs polars, which another thread imports meanwhile
         from ridgeline.warehouse.load import Batch
@@ -138,7 +138,7 @@ class LakeSink:
     def __enter__(self) -> LakeSink:
         from ridgeline.warehouse import connect
 
-        outside()
+        reload()
         self.connection = self._passed or connect(":memory:")
         self.connection.execute(f"SET memory_limit = '{self._limits.database_bytes} B'")
         return self

@@ -235,6 +235,23 @@ def test_repricing_what_is_current_changes_nothing(warehouse: Path) -> None:
     assert done.stdout.endswith(", 0 of them with another price\n")
 
 
+def test_rules_of_a_file_price_stored_runs(warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIDGELINE_RULES", "")  # which the option sets, and the end of the test restores
+    rules = tmp_path / "own.py"
+    rules.write_text(
+        "from ridgeline.rules import Rule\nRULES = [Rule(('mm', 'add', 'mul', 'addmm'), lambda bound, outputs: 42)]\n"
+    )
+    done = ridgeline("reprice", "-w", warehouse, "--rules", rules)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " 0 of them with another price" not in done.stdout
+    flops = ridgeline("sql", "-w", warehouse, "SELECT DISTINCT flops FROM signatures WHERE outside_rules IS NOT NULL")
+    assert "42" in flops.stdout
+    rules.write_text("RULES = [")
+    done = ridgeline("reprice", "-w", warehouse, "--rules", rules)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"{rules}: cannot be used as pricing rules: SyntaxError" in done.stderr
+
+
 def test_theory_answers_for_the_papers_device() -> None:
     arguments = ("--model", "llama-3-8b", "--mode", "ar", "--prompt", "2048", "--generate", "128", "--device", "A6000")
     done = ridgeline("theory", *arguments, "--format", "csv")

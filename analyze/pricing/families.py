@@ -96,8 +96,9 @@ def _family(rules: Outside, operator: str | None, kernel: str, category: str) ->
 
 def _by_words(operator: str | None, name: str, kernel: str) -> str:
     """The family by the words of a kernel's name, of its arguments, and of an operator outside PyTorch."""
-    # PyTorch's operators are listed; the name of another may say more than what its kernel is made of
-    own = "" if operator is None or operator.startswith("aten::") else operator
+    # PyTorch's operators are listed, and a region's name is a sentence; that of another operator may say more than what
+    # its kernel is made of
+    own = "" if operator is None or operator.startswith("aten::") or " " in operator else operator
     specific, generic = _tables()[2:]
     for text, rows in ((name, specific), (kernel, specific), (own, specific), (kernel, generic)):
         text = words(text)

@@ -55,6 +55,12 @@ def outside() -> Outside:
     return _loaded(os.environ.get(VARIABLE, ""))
 
 
+def reload() -> Outside:
+    """As :func:`outside`, with the files' present text. A command calls this once, before it prices anything."""
+    _loaded.cache_clear()
+    return outside()
+
+
 def named(operator: str) -> str:
     """Return the name of an operator in rules: without overload, and of ``aten`` without a trailing underscore.
 
