@@ -18,11 +18,18 @@ DATA = Path(__file__).parents[1] / "data"
 EMPTY = frozenset({"hta_temporal", "hta_idle", "hta_launch", "hta_critical_path", "warnings"})
 """Tables that have no rows."""
 FRAMES = [kineto.frame("nn.Module: Head_0", 59.0, 20.0), kineto.frame("/home/x/train.py(12): step", 0.0, 100.0)]
+COLLECTIVE = [
+    kineto.operator(
+        "record_param_comms", 90.0, 5.0, 90, [[[64]], *[[]] * 9], ["TensorList", *[""] * 9],
+        ["", "3", "0", "0", "allreduce", "[]", "[]", "0", "1", "8"],
+    ),
+    kineto.kernel("ncclDevKernel_AllReduce_Sum_bf16_RING_LL", 95.0, 5.0, 90, **{"External id": 90}),
+]  # fmt: skip
 
 
 def make(folder: Path) -> Path:
     path = folder / "study.duckdb"
-    bare = kineto.write(folder / "step.json", [*kineto.matmul_step(), *FRAMES])
+    bare = kineto.write(folder / "step.json", [*kineto.matmul_step(), *FRAMES, *COLLECTIVE])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = analyze([DATA / "h200", bare], path)
