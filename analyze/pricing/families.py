@@ -112,4 +112,6 @@ def _generated(name: str) -> str:
     of_template = set(name.split("_")) if name.startswith("triton_tem_") else set()
     if of_template & _PRODUCTS:
         return "matmul"
-    return "attention" if of_template & {"attention", "flex"} else "fused"
+    if of_template & {"attention", "flex"}:
+        return "attention"
+    return "convolution" if "convolution" in of_template else "fused"

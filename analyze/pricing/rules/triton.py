@@ -10,10 +10,10 @@ written, in three cases:
   next kernel reshapes and overwrites);
 - there are two tensors, and an operator of the kernel needs two (the backward pass of an activation).
 
-Where all tensors are alike and the operators could read one more than there would be (``triton_poi_fused_add_0`` of two
-tensors: a sum of both in the first, or a constant added to the first), the price has low confidence and the smaller
-number of bytes. A tensor is read for at most as many elements as the loop has iterations, since a table of embeddings
-is larger.
+Where all tensors are alike (as many elements of one type) and the operators could read one more than there would be
+(``triton_poi_fused_add_0`` of two tensors: a sum of both in the first, or a constant added to the first), the price has
+low confidence and the smaller number of bytes. So have kernels of lists of tensors. A tensor is read for at most as
+many elements as the loop has iterations, since a table of embeddings is larger.
 
 Inductor's own numbers come first where they are recorded: ``kernel_num_gb`` (``TORCHINDUCTOR_PROFILE=1``) and
 ``kernel_flop`` (``TORCHINDUCTOR_BENCHMARK_KERNEL=1``). It counts only products, so 0 FLOPs mean unknown. FLOPs of other
@@ -35,6 +35,8 @@ _PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm"})
 _MADE_FROM_NOTHING = frozenset({"zeros", "ones", "full", "fill", "arange", "zero", "empty", "rand", "randn", "iota"})
 _MOST_DIMENSIONS = 3
 """Dimensions of the loop of a generated kernel; sizes that are symbols of dynamic shapes come before them."""
+_SEVERAL_LOOPS = ("triton_for_", "triton_unk_")
+"""Kernels of lists, with a loop for each tensor, and of loops that Inductor does not name."""
 _TWO_OPERANDS = re.compile(
     r"(?:^|_)(?:add|sub|rsub|mul|div|maximum|minimum|where|lerp|atan2|remainder|fmod|logical_(?:and|or|xor)"
     r"|bitwise_(?:and|or|xor)|eq|ne|lt|le|gt|ge)(?=_|$)"
@@ -83,8 +85,10 @@ def certain(call: Call) -> bool:
         return flops(call) is not None
     if call.measures.get("kernel_num_gb"):
         return True
+    if call.operator.startswith(_SEVERAL_LOOPS):
+        return False
     shapes = [t.shape for t in call.tensors]
-    alike = len(shapes) > 1 and len({(t.shape, t.precision) for t in call.tensors}) == 1
+    alike = len(shapes) > 1 and len({(t.elements, t.precision) for t in call.tensors}) == 1
     operands = 1 + len(_TWO_OPERANDS.findall(call.operator)) + len(_NEEDS_TWO.findall(call.operator))
     return not alike or operands < len(shapes) or in_place(call.operator, shapes, _numbers(call))
 
@@ -108,7 +112,7 @@ def in_place(operator: str, shapes: Sequence[Shape], numbers: Sequence[int]) -> 
     sizes = _loop_sizes(numbers)
     if sizes and math.prod(last) not in sizes:
         return math.prod(first) in sizes
-    if len(shapes) == 2 and first == last and _NEEDS_TWO.search(operator):
+    if len(shapes) == 2 and math.prod(first) == math.prod(last) and _NEEDS_TWO.search(operator):
         return True
     # The flat form of a shape merges neighbouring dimensions: all its partial products are the shape's as well.
     partial = {math.prod(first[i:]) for i in range(len(first) + 1)}

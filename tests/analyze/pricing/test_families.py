@@ -34,6 +34,7 @@ def test_the_table_names_published_families_and_no_operator_twice() -> None:
         ("triton_poi_fused_add_0", "k", "kernel", "fused"),
         ("triton_tem_fused_addmm_3", "k", "kernel", "matmul"),
         ("triton_tem_fused_flex_attention_0", "k", "kernel", "attention"),
+        ("triton_tem_fused_convolution_2", "k", "kernel", "convolution"),
         ("triton_red_fused_addmm_mean_1", "k", "kernel", "fused"),
         ("sgl_kernel::rmsnorm", "k", "kernel", "normalization"),
         ("_c10d_functional::all_gather_into_tensor", "k", "kernel", "communication"),

@@ -21,8 +21,8 @@ CASES: list[tuple[str, list[Any], tuple[int, int]]] = [
     ("triton_poi_fused_addmm_relu_0", [([8, 32], BF16), ([32], BF16), "256"], (512 + 64, 512)),
     # a product's flat result is read last, and the first tensor is overwritten
     ("triton_poi_fused__unsafe_view_mul_silu_2", [([2, 4, 32], BF16), ([8, 32], BF16), "256"], (1024, 512)),
-    # the same shapes without a view, and a transposition, are written anew
-    ("triton_poi_fused_mul_silu_2", [([2, 4, 32], BF16), ([8, 32], BF16), "256"], (512, 512)),
+    # the same shapes without a view of one operand, and a transposition, are written anew
+    ("triton_poi_fused_silu_2", [([2, 4, 32], BF16), ([8, 32], BF16), "256"], (512, 512)),
     ("triton_poi_fused_clone_view_0", [([2, 4, 32], BF16), ([4, 2, 32], BF16), "256"], (512, 512)),
     # one tensor: updated in place, or made from nothing
     ("triton_poi_fused_relu_0", [([8, 32], BF16), "256"], (512, 512)),
@@ -59,6 +59,8 @@ def test_bytes_by_hand(name: str, inputs: list[Any], expected: tuple[float | Non
         # the sum of both in the first, or of the first and a constant; a · b + c in a, or a · (a + b)
         ("triton_poi_fused_add_0", 2, (512, 512)),
         ("triton_poi_fused_add_mul_0", 3, (1024, 512)),
+        # of a list nobody says which tensors are written
+        ("triton_for_fused_0", 4, (1536, 512)),
     ],
 )
 def test_alike_tensors_that_the_operators_could_all_read(name: str, tensors: int, moved: tuple[int, int]) -> None:
