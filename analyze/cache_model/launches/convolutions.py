@@ -31,7 +31,7 @@ _PREPARES = re.compile(r"init_device_workspace|computeOffsets|^Memset")
 """Kernels that touch a few kilobytes."""
 _CLEARS = re.compile(r"SubTensorOpWithScalar|scalePackedTensor")
 """Kernels that set the result to zero before the main kernel adds to it."""
-_SUMS = re.compile(r"splitKreduce|execute_split_k_kernel|reduce_wgrad")
+_SUMS = re.compile(r"splitKreduce|ReduceSplitK|execute_split_k_kernel|reduce_wgrad")
 _LAYOUTS = re.compile(
     r"nchwToNhwc|nhwcToNchw|AddPadding|[tT]ensorTransform|batched_transpose|SubTensorOpWithCast|transpose_\w*NCHW"
     r"|im2col|vol2col|flip_filter|fft2d|[wW]inogradTiles|winograd\w*(Data|Delta|Filter|Output)\d"
@@ -40,8 +40,9 @@ _RESULT = re.compile(r"nhwcToNchw|winograd\w*Output\d|fft2d_c2r|SubTensorOpWithC
 """Layout kernels that end a direction, where another follows."""
 _WEIGHT = re.compile(r"Filter|[wW]inogradTiles|flip_filter")
 _COLUMNS = re.compile(r"im2col|vol2col")
-_OF_INPUT = re.compile(r"dgrad|fprop|bwd_data|igemm_bwd|backward_data|conv_depthwise\w*_backward_kernel")
-_OF_WEIGHT = re.compile(r"wgrad|wrw|bwd_weight|bwd_filter|grad_weight")
+_OF_INPUT = re.compile(r"[dD]grad|[fF]prop|bwd_data|igemm_bwd|backward_data|conv_depthwise\w*_backward_kernel")
+_OF_WEIGHT = re.compile(r"[wW]grad|wrw|bwd_weight|bwd_filter|grad_weight")
+_NHWC = re.compile(r"nhwckrsc|ImplicitGemmConvolution")
 _FEW_CHANNELS = re.compile(r"_k\d+c([1-9]\d{0,3})r\d")
 """The channels of the input in a kernel for the first layer of a network."""
 _PADS = re.compile(r"nchwToNhwc|AddPadding|tensorTransform")
@@ -124,7 +125,7 @@ class _Direction(NamedTuple):
 
 def _forward(call: Node, main: str) -> _Direction:
     source, weight, *others = call.inputs
-    if "dgrad" in main:
+    if "dgrad" in main.lower():
         return _Direction([weight, source], call.outputs[0], weight, others)
     return _Direction([source, weight], call.outputs[0], weight, others, _read_share(source, weight, call.outputs[0]))
 
@@ -238,7 +239,7 @@ def _main(work: _Direction, copies: dict[int, Touch], main: str, written: Touch)
     touched = []
     for at, tensor in enumerate(work.operands):
         operand = copies[at]._replace(write=False) if at in copies else read(tensor)
-        if at == 0 and "nhwckrsc" in main:  # the channels of a pixel are contiguous, so whole pixels are left out
+        if at == 0 and _NHWC.search(main):  # the channels of a pixel are contiguous, so whole pixels are left out
             operand = operand._replace(bytes=math.ceil(operand.bytes * work.share))
         if work.phases > 1:
             operand = operand._replace(waves=work.phases, parts=float(tensor is not work.weight))

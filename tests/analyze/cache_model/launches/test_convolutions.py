@@ -98,6 +98,16 @@ def test_products_without_a_direction_in_their_names_come_in_the_order_of_the_gr
     ]
 
 
+def test_cutlass_names_the_gradient_in_its_types() -> None:
+    mangled = "_ZN17cutlass__5x_cudnn6KernelINS_4conv6kernel23ImplicitGemmConvolutionI52Conv2dWgradOutputGradientTile"
+    sums = "void cutlass__5x_cudnn::Kernel<cutlass__5x_cudnn::reduction::kernel::ReduceSplitK<>>"
+    found = touched("aten::convolution_backward", [Y, X, W], [DX, DW], "cutlass_s1688gemm_nt", IN, IN, mangled, sums)
+    assert [sizes(launch)[-1] for launch in found] == [
+        (3, SMALL, "written"), (-2, SMALL, "written"), (-3, LARGE, "written"), (-1, 4 * WEIGHT, "written"),
+        (4, WEIGHT, "written"),
+    ]  # fmt: skip
+
+
 def test_the_gradient_of_a_transposed_convolution_is_a_convolution() -> None:
     # 16 channels in, 8 out: the weight's first dimension counts the input's channels
     source, gradient = dense(1, 2, 16, 3, 3, itemsize=4), dense(3, 2, 8, 6, 6, itemsize=4)
