@@ -51,8 +51,8 @@ from ridgeline.warehouse import connect
 from ridgeline.warehouse.database import transaction
 from ridgeline.warehouse.digests import store_digests
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.load import account_prices, insert, registered
-from ridgeline.warehouse.rollups import refresh
+from ridgeline.warehouse.load import insert, registered
+from ridgeline.warehouse.rollups import account_prices, refresh
 
 _PRICED = (
     "family", "flops", "read_bytes", "write_bytes", "precision", "composite", "method", "confidence", "collective",

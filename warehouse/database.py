@@ -20,7 +20,7 @@ from ridgeline.atomic_file import atomic_directory
 from ridgeline.warehouse import datasheets, migrations
 from ridgeline.warehouse.digests import PROBE, store_digests
 from ridgeline.warehouse.errors import StorageError, WarehouseError
-from ridgeline.warehouse.rollups import KEPT, refresh
+from ridgeline.warehouse.rollups import KEPT, account_prices, refresh
 from ridgeline.warehouse.schema.comments import describe
 from ridgeline.warehouse.views import add_missing_views, create_views
 
@@ -231,6 +231,7 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path, version: int) ->
         create_views(connection)
         describe(connection)
         refresh(connection)
+        account_prices(connection)
         _finish_schema(connection)
     message = f"migrated from schema {version} to {SCHEMA_VERSION}; a copy of the old file is {backup}"
     print(f"ridgeline: {path}: {message}", file=sys.stderr)

@@ -15,7 +15,7 @@ import polars as pl
 from ridgeline.warehouse.database import connect, transaction
 from ridgeline.warehouse.digests import store_digests
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.rollups import KEPT, KEPT_TABLES, refresh
+from ridgeline.warehouse.rollups import KEPT, KEPT_TABLES, account_prices, refresh
 from ridgeline.warehouse.schema.tables import RUN_TABLES
 from ridgeline.warehouse.selection import resolve
 
@@ -190,21 +190,6 @@ def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Non
     placeholders = ", ".join("?" for _ in run_ids)
     for table in (*RUN_TABLES, *KEPT_TABLES, "digests") if run_ids else ():
         connection.execute(f"DELETE FROM {table} WHERE run_id IN ({placeholders})", list(run_ids))
-
-
-def account_prices(
-    connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str], groups: str = "kernel_groups"
-) -> None:
-    """Replace the ledger's price account of the runs by sums over the view ``groups``, inside the caller's
-    transaction.
-    """
-    of_runs = f"run_id IN ({', '.join('?' for _ in run_ids)})"
-    connection.execute(f"DELETE FROM ledger WHERE {of_runs} AND account = 'price'", list(run_ids))
-    connection.execute(
-        "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, sum(kernels), sum(duration_ns)"
-        f" FROM {groups} WHERE {of_runs} GROUP BY ALL",
-        list(run_ids),
-    )
 
 
 def insert(
