@@ -146,6 +146,12 @@ RULES = (
         _scored(backward=True), certain=_even,
     ),
     EngineRule(
+        ("xformers_flash::flash_fwd",),
+        "query -key -value cu_q? cu_k? used_k? _longest_q _longest _dropout? _scale? _causal? _left? _right? _return?"
+        " table?",
+        _any_flops, _any_moved, _even,
+    ),
+    EngineRule(
         ("_vllm_fa2_C::varlen_fwd",),
         "query -key -value =out? cu_q cu_k used_k? left_pad? table? slopes? _longest_q _longest _dropout? _scale?"
         " _zero? _causal? _left? _right?",
@@ -163,6 +169,9 @@ RULES = (
     EngineRule(
         ("vllm::unified_attention_with_output",), "query key value =out _layer? scale? block_scale?",
         unknown_flops, certain=never,
+    ),
+    EngineRule(
+        ("aiter::paged_attention_ragged",), "=out -workspace query -key -value", unknown_flops, certain=never
     ),
     EngineRule(("vllm::unified_attention",), "query key value _layer?", unknown_flops, _like_query, never),
     EngineRule(

@@ -160,6 +160,22 @@ def test_an_operator_of_an_engine_touches_what_its_rule_says() -> None:
     assert of("mine::unknown", x, weight, results=[result]) == returned
 
 
+def test_a_permutation_of_jagged_values_moves_its_lengths_apart() -> None:
+    """24 features of 16 lengths: 1,536 bytes of lengths and of offsets, 3,072 of values."""
+    inputs = [dense(1, 24, itemsize=4), dense(2, 24, 16, itemsize=4), dense(3, 768, itemsize=4)]
+    kernels = (
+        "permute_2D_lengths_kernel",
+        "cub::DeviceScanInitKernel",
+        "cub::DeviceScanKernel",
+        "permute_2D_data_kernel",
+    )
+    call = Node("fbgemm::permute_2D_sparse_data", inputs, [dense(4, 1152, itemsize=4)], arguments=(0, 1, 2))
+    lengths, start, scan, values = (launches.touches(Launch(call, kernels, at, 132)) for at in range(4))
+    assert [size for _, size, _ in sizes(lengths)] == [96, 1536, 1536]
+    assert (list(start), [size for _, size, _ in sizes(scan)]) == ([], [1536, 1536])
+    assert [size for _, size, _ in sizes(values)] == [96, 1536, 3072, 4608]
+
+
 def test_kernels_without_a_known_call_touch_nothing() -> None:
     frame = pl.DataFrame({"kernel": [0, 1], "name": ["a", "b"], "call": [None, 5]})
     assert operands(frame, {}).is_empty()
