@@ -222,9 +222,12 @@ def completed_by(signature: Signature, kernel: str) -> Signature:
         types = types.replace(b'"TensorList"', f'"TensorList {_NCCL_ELEMENTS[match[1]]}"'.encode())
     if name == OPERATOR and (match := _COLLECTIVE.search(kernel)):
         values = _texts(concrete)
-        # what the operator recorded says more: all-to-all is made of sends and receives
+        # all-to-all, which needs the fewest bytes, is made of sends and receives too: what was recorded says more
+        collective = match[1].replace("SendRecv", "AllToAll")
         if len(values) > NAME and kind(values[NAME]) is None:
-            concrete = _replaced(concrete, NAME, match[1])
+            concrete = _replaced(concrete, NAME, collective)
+        elif not concrete:  # as before torch 2.1
+            concrete = with_object(b"", b'{"collective":"%s"}' % collective.encode())
     if match := _CUSTOM_RANKS.search(kernel):
         concrete = with_object(concrete, b'{"ranks":%d}' % int(match[1]))
     return (name, dims, types, strides, concrete)

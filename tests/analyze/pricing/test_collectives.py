@@ -171,3 +171,23 @@ def test_a_copy_to_another_device_counts_once_over_a_link(tmp_path: Path, wareho
     load(warehouse, kineto.write(tmp_path / "t.json", events))
     rows = query(warehouse, "SELECT link_bytes, dram_bytes, dram_bytes_source FROM kernel_roofline ORDER BY start_ns")
     assert rows == [(1000.0, 1000.0, "trace"), (None, 2000.0, "trace")]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"),
+    [
+        # 4,000 bytes among an unknown number of ranks: 2·1/2 and 1/2
+        ("ncclKernel_AllReduce_RING_LL_Sum_float(ncclDevComm*)", ("all_reduce", 4000.0, "low")),
+        ("ncclKernel_SendRecv_RING_SIMPLE_Sum_int8_t(ncclDevComm*)", ("all_to_all", 2000.0, "low")),
+        ("ncclKernel_Broadcast_RING_LL_Sum_int8_t(ncclDevComm*)", ("broadcast", 4000.0, "high")),
+    ],
+)
+def test_older_traces_name_the_collective_in_the_kernel(
+    tmp_path: Path, warehouse: Path, kernel: str, expected: tuple[Any, ...]
+) -> None:
+    """Without concrete inputs, and so without names of collectives and numbers of ranks."""
+    operator = kineto.operator("record_param_comms", 1.0, 8.0, 1, [[1000], *[[]] * 6], ["float", *[""] * 6])
+    del operator["args"]["Concrete Inputs"]
+    events = [operator, kineto.launch(3.0, 70), kineto.kernel(kernel, 10.0, 100.0, 70)]
+    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    assert query(warehouse, "SELECT collective, link_bytes, confidence FROM signatures") == [expected]
