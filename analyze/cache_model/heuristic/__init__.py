@@ -20,6 +20,7 @@ The profiler records the dimensions, strides and types of inputs, but neither ou
 - A result dies with its last reader, and the next one of its size takes its memory, the last freed first.
 """
 
+from ridgeline.analyze.cache_model.heuristic.bindings import alone as alone
 from ridgeline.analyze.cache_model.heuristic.bindings import guess as guess
 from ridgeline.analyze.cache_model.heuristic.records import Recorded as Recorded
 from ridgeline.analyze.cache_model.heuristic.records import recorded as recorded

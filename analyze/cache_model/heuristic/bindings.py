@@ -120,6 +120,17 @@ def guess(calls: Sequence[Recorded]) -> list[Call]:
     return guessed
 
 
+def alone(call: Recorded) -> Call:
+    """A call by itself: each tensor has a storage of its own, and what the call changes is its result."""
+    of = record(call)
+    tensors = [Tensor(place, 0, *tensor.layout) for place, tensor in enumerate([*of.inputs, *of.outputs])]
+    inputs, results = tensors[: len(of.inputs)], tensors[len(of.inputs) :]
+    if of.mutated is not None:
+        results = [inputs[of.mutated]]
+    form = Node(of.operator, tuple(inputs), tuple(results), of.iterations, of.arguments)
+    return Call(form, [(place, 0) for place in range(len(tensors))])
+
+
 def _call(of: Record, inputs: Sequence[_Value], outputs: Sequence[_Value]) -> Call:
     """The call with these values of its inputs and outputs."""
     places: dict[tuple[int, int], int] = {}

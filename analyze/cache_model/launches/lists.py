@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from ridgeline.analyze.cache_model.launches.launch import Chunk, Helper, Launch, Rule, read, workspace, write
 from ridgeline.analyze.cache_model.operands import Tensor, Touch
@@ -124,19 +124,18 @@ def _foreach(launch: Launch) -> list[Touch] | None:
     return Chunk([*_touches(reads, parts, write=False), *_touches(written, parts, write=True)])
 
 
-def _lists(launch: Launch) -> list[list[Tensor]]:
+def _lists(launch: Launch) -> list[Sequence[Tensor]]:
     """The tensors of each argument that has any."""
-    by_argument: dict[int, list[Tensor]] = {}
-    for argument, tensor in zip(launch.call.arguments, launch.call.inputs, strict=False):
-        by_argument.setdefault(argument, []).append(tensor)
-    return list(by_argument.values())
+    arguments, inputs = launch.call.arguments, launch.call.inputs
+    starts = [*map(arguments.index, dict.fromkeys(arguments)), len(arguments)]
+    return [inputs[first:end] for first, end in pairwise(starts)]
 
 
-def _results(launch: Launch, sizes: Sequence[int]) -> list[list[Tensor]]:
+def _results(launch: Launch, sizes: Sequence[int]) -> list[Sequence[Tensor]]:
     """The new tensors of an operator that is not in place; a single result stands for all of them."""
     outputs = launch.call.outputs
     if len(outputs) != 1 or len(sizes) < 2:
-        return [list(outputs)]
+        return [outputs]
     item_bytes = outputs[0].bytes // max(sum(sizes), 1)
     starts = accumulate(sizes, initial=0)
     return [

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from ridgeline.analyze.cache_model.heuristic import guess, recorded
+from ridgeline.analyze.cache_model.heuristic import alone, recorded
 from ridgeline.analyze.cache_model.launches import RULES, launches, touches
 from ridgeline.analyze.cache_model.launches.launch import Chunk, Helper
 from ridgeline.analyze.cache_model.run_bytes import within_memory
@@ -63,7 +63,7 @@ def _carried(
     signature: Signature, price: Mapping[str, Any] | None, kernels: tuple[str, ...]
 ) -> tuple[list[int | None], list[bool]]:
     """The bytes that each launch of a call carries, None where it has a share of the call's, and which are helpers."""
-    (call,) = guess([recorded(signature, price)])
+    call = alone(recorded(signature, price))
     if not within_memory({0: call}):
         return [None] * len(kernels), [False] * len(kernels)
     touched = [touches(launch) for launch in launches(call, kernels, _MULTIPROCESSORS)]

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from ridgeline.analyze.cache_model.heuristic import Recorded, guess
+from ridgeline.analyze.cache_model.heuristic import Recorded, alone, guess
 from ridgeline.analyze.cache_model.launches.launch import Call
 
 BF16 = "c10::BFloat16"
@@ -210,3 +210,9 @@ def test_an_operator_of_an_engine_writes_into_its_arguments() -> None:
     assert [tensor.storage for tensor in norm.node().outputs] == [result]
     assert source == first.node().outputs[0].storage != result
     assert product.node().inputs[0].storage == result
+
+
+def test_a_call_alone_has_a_storage_for_each_tensor() -> None:
+    x = [64, 32]
+    calls = [recorded("aten::add", x, x, writes=4096), recorded("aten::add_", x, x, writes=4096)]
+    assert storages([alone(call) for call in calls]) == [([0, 1], [2]), ([0, 1], [0])]
