@@ -25,7 +25,7 @@ from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.reading.decoders import Decoders
 from ridgeline.analyze.reading.fits_memory import check as check_fits
 from ridgeline.analyze.resources.limits import Limits, resident_bytes
-from ridgeline.analyze.sinks import LakeSink, Sink, Stored, WarehouseSink
+from ridgeline.analyze.sinks import REPRICED_NOW, LakeSink, Sink, Stored, WarehouseSink
 from ridgeline.warehouse import datasheets
 from ridgeline.warehouse.errors import WarehouseError
 
@@ -183,7 +183,15 @@ def analyze(
             for result in load(sources, sink, pricer, options):
                 report(result)
                 results.append(result)
+        results[-1] = replace(results[-1], warnings=results[-1].warnings + _of_other_runs(sink.stored.values()))
     return results
+
+
+def _of_other_runs(stored: Iterable[Stored]) -> tuple[str, ...]:
+    """Return a line on the stored runs that rules from outside price otherwise, if there are any."""
+    names = sorted(run.name for run in stored if run.rules_version == REPRICED_NOW)
+    line = f"rules from outside price operators of other stored runs too ({', '.join(names)}): "
+    return (line + "`ridgeline reprice` with the same --rules applies them there",) if names else ()
 
 
 def named_sheet(device: str) -> str:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ridgeline.warehouse.load import Batch, RunRows
 
 
+REPRICED_NOW = 0
+"""The rules version of a stored run with operators that rules from outside price, and did not when it was stored."""
+
+
 class Stored(NamedTuple):
     """What a sink has of a run."""
 
@@ -59,7 +63,7 @@ class WarehouseSink:
             raise
         self.stored = {run_id: Stored(*run) for run_id, *run in rows}
         for run_id in self._repriced_by(rules):
-            self.stored[run_id] = self.stored[run_id]._replace(rules_version=0)
+            self.stored[run_id] = self.stored[run_id]._replace(rules_version=REPRICED_NOW)
         self._is_kept = bool(rows)
         return self
 

@@ -118,6 +118,25 @@ def test_analyze_applies_a_changed_file_and_keeps_prices_without_one(
     assert query(warehouse, PRICES) == [("pointwise", 3072.0, 1024.0, 1024.0, "high", second)]
 
 
+def test_other_runs_of_an_operator_are_named(tmp_path: Path, warehouse: Path, apply: Apply) -> None:
+    paths = [trace(tmp_path / f"{name}.json") for name in ("a", "b")]
+    paths[1].write_text(paths[1].read_text().replace('"dur": 3.0', '"dur": 4.0'))
+    load(warehouse, *paths)
+    apply(OWN)
+    (result,) = analyze(paths[0], warehouse)
+    assert result.warnings[-1] == (
+        "rules from outside price operators of other stored runs too (b): `ridgeline reprice` with the same --rules"
+        " applies them there"
+    )
+    reprice(warehouse)
+    assert query(warehouse, "SELECT name, family, flops FROM kernel_roofline ORDER BY 1") == [
+        ("a", "pointwise", 2560.0),
+        ("b", "pointwise", 2560.0),
+    ]
+    (result,) = analyze(paths[1], warehouse)
+    assert (result.outcome, result.warnings) == ("unchanged", ())
+
+
 def test_a_package_declares_its_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apply: Apply) -> None:
     (tmp_path / "rules_of_a_package.py").write_text(OWN.replace("5)", "9)"))
     point = metadata.EntryPoint("mine", "rules_of_a_package", outside.GROUP)
