@@ -124,7 +124,8 @@ def _device_row(
         "datasheet": sheet["device"] if sheet else None,
         "multiprocessors": multiprocessors or (sheet.get("multiprocessors") if sheet else None),
         "memory_bytes": memory_bytes,
-        "l2_bytes": sheet.get("l2_bytes") if sheet else None,
+        # the last cache before the memory decides what DRAM moves
+        "l2_bytes": (sheet.get("l3_bytes") or sheet["l2_bytes"]) if sheet else None,
         "compute_capability": None,
     }
 

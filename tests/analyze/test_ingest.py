@@ -210,8 +210,9 @@ def test_rocm_numbers_its_agents_otherwise_than_its_devices(tmp_path: Path, ware
     header = {"deviceProperties": [{"id": 0, "name": "AMD Instinct MI300X", "totalGlobalMem": 206141652992}]}
     events = [kineto.launch(0.0, 1, "hipLaunchKernel"), kineto.kernel("k", 1.0, 2.0, 1, device=9)]
     load(warehouse, kineto.write(tmp_path / "t.json", events, header=header))
-    assert query(warehouse, "SELECT device_index, name, datasheet FROM devices") == [
-        (9, "AMD Instinct MI300X", "AMD Instinct MI300X")
+    # the compute units of its datasheet, and its Infinity Cache of 256 MiB behind an L2 of 32
+    assert query(warehouse, "SELECT device_index, name, datasheet, multiprocessors, l2_bytes FROM devices") == [
+        (9, "AMD Instinct MI300X", "AMD Instinct MI300X", 304, 268_435_456)
     ]
     assert query(warehouse, "SELECT device_kind FROM runs") == [("hip",)]
 
