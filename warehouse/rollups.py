@@ -38,7 +38,7 @@ FEW_KERNELS = 100_000
 _PLACED = """
     run_id, class_id, step_id, step_phase, kind, category, family, operator, module, duration_ns, confidence, flops,
     dram_bytes, dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, roof_time_ns,
-    compute_time_ns, bound, basis, diagnosis
+    compute_time_ns, nearest_roof, bound, basis, diagnosis
 """
 """The columns of ``placed_kernels`` that rollups read."""
 

@@ -3,7 +3,7 @@
 -- bins to an octave, and `launch` is the bin's number. A launch with a NULL never shares a group with one that has a value,
 -- so that a sum is over all launches of the group, or NULL. Sorted by name the rows compress best.
 -- Grouping millions of kernels by texts takes five times as long as by numbers: classes that agree in everything shown get
--- one number, and the bound and diagnosis of most launches (the first by name if equally many) are found from counts.
+-- one number, and the roof, bound and diagnosis of most launches (the first by name if equally many) are found from counts.
 WITH shown AS (
   SELECT
     c.run_id, c.class_id,
@@ -19,7 +19,7 @@ WITH shown AS (
 counted AS (
   SELECT
     k.run_id, s.shown_id, k.phase, k.step_id IS NULL AS outside, k.step_phase, k.kind, k.confidence, k.flops_source,
-    k.dram_bytes_source, k.basis, k.bound, k.diagnosis,
+    k.dram_bytes_source, k.basis, k.nearest_roof, k.bound, k.diagnosis,
     CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END AS launch,
     (flops IS NULL)::INT + 2 * (counter_flops IS NULL)::INT + 4 * (compulsory_bytes IS NULL)::INT
       + 8 * (cache_model_bytes IS NULL)::INT + 16 * (counter_dram_bytes IS NULL)::INT + 32 * (l2_bytes IS NULL)::INT
@@ -56,6 +56,7 @@ numbered AS (
 weighed AS (
   SELECT
     *,
+    SUM(launches) OVER (PARTITION BY place, nearest_roof) AS of_roof,
     SUM(launches) OVER (PARTITION BY place, bound) AS of_bound,
     CASE WHEN diagnosis IS NOT NULL THEN SUM(launches) OVER (PARTITION BY place, diagnosis) END AS of_diagnosis
   FROM numbered
@@ -79,6 +80,7 @@ grouped AS (
     SUM(roof_ns) AS best_roof_ns,
     SUM(lost_ns) AS best_lost_ns,
     MAX(roof_flops_per_s) AS roof_flops_per_s,
+    FIRST(nearest_roof ORDER BY of_roof DESC, nearest_roof) AS nearest_roof,
     FIRST(bound ORDER BY of_bound DESC, bound) AS bound,
     FIRST(diagnosis ORDER BY of_diagnosis DESC NULLS LAST, diagnosis) AS diagnosis
   FROM weighed
@@ -92,7 +94,7 @@ SELECT
   s.precision, s.attribution, k.confidence, k.flops_source, k.dram_bytes_source, k.basis, k.launch, k.launches, k.duration_ns,
   k.shortest_ns, k.longest_ns, k.best_flops, k.algorithm_flops, k.counter_flops, k.best_bytes, k.compulsory_bytes,
   k.cache_model_bytes, k.counter_bytes, k.l2_bytes, k.l1_bytes, k.best_roof_ns, k.best_lost_ns, k.roof_flops_per_s,
-  b.dram_bytes_per_s, b.l2_bytes_per_s, k.bound, k.diagnosis
+  b.dram_bytes_per_s, b.l2_bytes_per_s, k.nearest_roof, k.bound, k.diagnosis
 FROM grouped k
 JOIN shown s ON s.run_id = k.run_id AND s.class_id = k.shown_id
 JOIN runs r ON r.run_id = k.run_id

@@ -63,6 +63,7 @@ function pointOf(keys, own) {
     if (row.roof_ns != null) point.roofed_ns += row.duration_ns;
   }
   point.modules = own.length === 1 ? Number(own[0].module != null) : new Set(own.map((row) => row.module).filter((name) => name != null)).size;
+  point.nearest_roof = ofLongest(own, "nearest_roof");
   point.bound = ofLongest(own, "bound");
   point.diagnosis = ofLongest(own, "diagnosis");
   point.roof_fraction = point.roof_ns == null || !point.roofed_ns ? null : point.roof_ns / point.roofed_ns;

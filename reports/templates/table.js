@@ -72,7 +72,7 @@ let tableLimit = MOST_ROWS;
 
 // An apostrophe before text that a spreadsheet would run as a formula.
 function csv(points) {
-  const keys = [...POINT[state.point], ...merged(), ...SUMS, "shortest_ns", "longest_ns", "share", "intensity", "flops_per_s", "bytes_per_s", "roof_fraction", "bound", "diagnosis"];
+  const keys = [...POINT[state.point], ...merged(), ...SUMS, "shortest_ns", "longest_ns", "share", "intensity", "flops_per_s", "bytes_per_s", "roof_fraction", "nearest_roof", "bound", "diagnosis"];
   const cell = (value) => {
     if (value == null) return "";
     if (typeof value === "number") return String(value);

@@ -10,3 +10,4 @@ UPDATE kernels SET trace_bytes = trace_bytes // 2
 WHERE (run_id, class_id) IN (SELECT run_id, class_id FROM kernel_classes WHERE category = 'memcpy' AND kernel LIKE '%PtoP%');
 -- kept rows with new columns are computed anew
 DROP TABLE IF EXISTS kept_step_parts;
+DROP TABLE IF EXISTS kept_kernel_groups;

@@ -10,8 +10,8 @@
 CREATE OR REPLACE VIEW kernel_groups AS
 WITH by_class AS (
   SELECT
-    run_id, class_id, step_phase, kind, step_id IS NOT NULL AS in_step, dram_bytes_source, bound, diagnosis,
-    basis,
+    run_id, class_id, step_phase, kind, step_id IS NOT NULL AS in_step, dram_bytes_source, nearest_roof, bound,
+    diagnosis, basis,
     COUNT(*) AS kernels,
     SUM(duration_ns) AS duration_ns,
     SUM(flops) AS flops,
@@ -28,11 +28,12 @@ WITH by_class AS (
     SUM(CASE WHEN roof_time_ns IS NOT NULL THEN LEAST(roof_time_ns, duration_ns) END) AS reached_ns
   FROM placed_kernels
   GROUP BY
-    run_id, class_id, step_phase, kind, step_id IS NOT NULL, dram_bytes_source, bound, diagnosis, basis
+    run_id, class_id, step_phase, kind, step_id IS NOT NULL, dram_bytes_source, nearest_roof, bound, diagnosis,
+    basis
 )
 SELECT
   b.run_id, s.operator, c.module, c.family, COALESCE(b.step_phase, c.phase) AS phase, b.step_phase, b.kind, b.in_step,
-  c.attribution, b.dram_bytes_source, b.bound, b.diagnosis, b.basis,
+  c.attribution, b.dram_bytes_source, b.nearest_roof, b.bound, b.diagnosis, b.basis,
   CAST(SUM(b.kernels) AS BIGINT) AS kernels,
   CAST(SUM(b.duration_ns) AS BIGINT) AS duration_ns,
   SUM(b.flops) AS flops,
@@ -52,7 +53,7 @@ JOIN kernel_classes c ON c.run_id = b.run_id AND c.class_id = b.class_id
 LEFT JOIN signatures s ON s.signature_id = c.signature_id
 GROUP BY
   b.run_id, s.operator, c.module, c.family, COALESCE(b.step_phase, c.phase), b.step_phase, b.kind, b.in_step, c.attribution,
-  b.dram_bytes_source, b.bound, b.diagnosis, b.basis;
+  b.dram_bytes_source, b.nearest_roof, b.bound, b.diagnosis, b.basis;
 
 -- Kernels of a step, aggregated by part of the closed forms: linear, attention and other. Attention that is not one operator
 -- is batched products and a softmax; rotary angles are batched products too and count as other. A sum is of the kernels that

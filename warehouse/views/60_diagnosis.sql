@@ -132,8 +132,8 @@ FROM trusted;
 --   guess          the same by prices of low confidence
 --   communication  bytes over links: no time of it counts as lost
 --   no roof        neither price nor roof: the minimum time is unknown
--- Ranks and cumulative shares of lost time are within a run, level and basis. bound and diagnosis are those of the kernels
--- that lose most.
+-- Ranks and cumulative shares of lost time are within a run, level and basis. nearest_roof, bound and diagnosis are those of
+-- the kernels that lose most.
 -- saved_ns is an upper limit (Amdahl) for the time that one step of the kind would save if the item ran at its roof: the
 -- kernels' lost time, scaled by the step's time over its kernels' time, and 0 if the step is host-bound.
 CREATE OR REPLACE VIEW deviations AS
@@ -146,7 +146,7 @@ WITH levelled AS (
       WHEN 'family' THEN a.family
       ELSE COALESCE(a.kind, a.step_phase, CASE WHEN a.in_step THEN '(step)' ELSE '(no step)' END)
     END AS item,
-    a.phase, a.step_phase, a.kind, a.in_step, a.basis, a.bound, a.diagnosis,
+    a.phase, a.step_phase, a.kind, a.in_step, a.basis, a.nearest_roof, a.bound, a.diagnosis,
     SUM(a.kernels) AS kernels,
     SUM(a.duration_ns) AS duration_ns,
     SUM(a.reached_ns) AS roof_ns
@@ -160,14 +160,14 @@ WITH levelled AS (
       WHEN 'family' THEN a.family
       ELSE COALESCE(a.kind, a.step_phase, CASE WHEN a.in_step THEN '(step)' ELSE '(no step)' END)
     END,
-    a.phase, a.step_phase, a.kind, a.in_step, a.basis, a.bound, a.diagnosis
+    a.phase, a.step_phase, a.kind, a.in_step, a.basis, a.nearest_roof, a.bound, a.diagnosis
 ),
 placed AS (
   SELECT
     v.*,
     ROW_NUMBER() OVER (
       PARTITION BY run_id, level, item, phase, step_phase, kind, in_step, basis
-      ORDER BY duration_ns - COALESCE(roof_ns, 0) DESC, bound, diagnosis
+      ORDER BY duration_ns - COALESCE(roof_ns, 0) DESC, nearest_roof, bound, diagnosis
     ) AS place
   FROM levelled v
 ),
@@ -178,6 +178,7 @@ summed AS (
     SUM(duration_ns) AS duration_ns,
     SUM(roof_ns) AS roof_ns,
     SUM(CASE WHEN basis IN ('roof', 'guess') THEN duration_ns - roof_ns END) AS lost_ns,
+    MAX(CASE WHEN place = 1 THEN nearest_roof END) AS nearest_roof,
     MAX(CASE WHEN place = 1 THEN bound END) AS bound,
     MAX(CASE WHEN place = 1 THEN diagnosis END) AS diagnosis
   FROM placed
@@ -221,7 +222,7 @@ SELECT
     PARTITION BY run_id, level, basis ORDER BY COALESCE(lost_ns, duration_ns) DESC, item, phase, kind, in_step
     ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
   ) / NULLIF(SUM(lost_ns) OVER (PARTITION BY run_id, level, basis), 0) AS cumulative_lost_share,
-  bound, diagnosis, lost_ns_per_step, step_ns, saved_ns,
+  nearest_roof, bound, diagnosis, lost_ns_per_step, step_ns, saved_ns,
   saved_ns / NULLIF(step_ns, 0) AS saved_share,
   step_bound, step_diagnosis, worth
 FROM valued;

@@ -18,6 +18,7 @@ points AS (
     SUM(roof_ns) AS roof_ns,
     SUM(CASE WHEN roof_ns IS NOT NULL THEN duration_ns END) AS roofed_ns,
     SUM(lost_ns) AS lost_ns,
+    ARG_MAX(nearest_roof, duration_ns) AS nearest_roof,
     ARG_MAX(bound, duration_ns) AS bound,
     ARG_MAX(diagnosis, duration_ns) AS diagnosis
   FROM selection

@@ -119,16 +119,16 @@ def decoding(run: Connection) -> Connection:
 def test_deviations_are_ranked_and_valued_by_step(decoding: Connection) -> None:
     unprofiled(decoding, 110_000)
     rows = decoding.execute(
-        "SELECT item, kind, basis, lost_rank, kernels, duration_ns, roof_ns, lost_ns, cumulative_lost_share, bound,"
-        " saved_ns, worth FROM deviations WHERE level = 'operator' ORDER BY basis DESC, lost_rank"
+        "SELECT item, kind, basis, lost_rank, kernels, duration_ns, roof_ns, lost_ns, cumulative_lost_share,"
+        " nearest_roof, saved_ns, worth FROM deviations WHERE level = 'operator' ORDER BY basis DESC, lost_rank"
     ).fetchall()
     assert rows == [
         ("aten::mm", "decode", "roof", 1, 4, 140_000, 100_000, 40_000, pytest.approx(2 / 3), "dram", 20_000,
          "at most saved_ns a step"),
-        ("aten::mm", None, "roof", 2, 1, 30_000, 10_000, 20_000, 1.0, "none", None, "unknown: no step"),
+        ("aten::mm", None, "roof", 2, 1, 30_000, 10_000, 20_000, 1.0, "dram", None, "unknown: no step"),
         ("x::z", "decode", "no roof", 1, 2, 20_000, None, None, None, "none", None,
          "unknown: its kernels have no roof"),
-        ("x::y", "decode", "guess", 1, 2, 40_000, 10_000, 30_000, 1.0, "none", 15_000,
+        ("x::y", "decode", "guess", 1, 2, 40_000, 10_000, 30_000, 1.0, "dram", 15_000,
          "at most saved_ns a step, by a guessed price"),
     ]  # fmt: skip
     rows = decoding.execute(

@@ -36,8 +36,8 @@ PUBLIC = {
     " unprofiled_ns, unprofiled_gap_ns, profiler_overhead_ns, step_ns, basis, idle_ns, idle_share, bound, confidence,"
     " diagnosis",
     "deviations": "run_id, level, item, phase, kind, basis, lost_rank, kernels, duration_ns, share, roof_ns, lost_ns,"
-    " cumulative_lost_share, bound, diagnosis, lost_ns_per_step, step_ns, saved_ns, saved_share, step_bound,"
-    " step_diagnosis, worth",
+    " cumulative_lost_share, nearest_roof, bound, diagnosis, lost_ns_per_step, step_ns, saved_ns, saved_share,"
+    " step_bound, step_diagnosis, worth",
     "stream_summary": "run_id, rank, device_index, stream, kernels, start_ns, end_ns, wall_ns, busy_ns, idle_ns,"
     " overlap_ns, shared_ns",
     "device_timeline": "run_id, rank, device_index, kernels, start_ns, end_ns, wall_ns, busy_ns, idle_ns, overlap_ns,"
