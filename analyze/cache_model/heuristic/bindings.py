@@ -166,7 +166,9 @@ def _bind(state: _State, at: int, of: Record) -> tuple[list[_Value], list[_Value
         values.append(value)
     if of.left is not None:
         # The gradient that a product has read, which the gradient of a weight and that of a bias read again.
-        factors = values[of.left : of.left + 2]
+        factors, left = values[of.left : of.left + 2], of.inputs[of.left]
+        if not left.transposed:
+            factors[0].tensor = left  # it is recognized in the shape that products read
         state.last_left = next((v for v in factors if v.backward), factors[0]) if state.backward else factors[0]
     state.after_product = of.left is not None or (state.after_product and of.name == "sum")
     outputs = [state.new(output, of.name) for output in of.outputs]

@@ -238,22 +238,24 @@ def _outputs(
     if gradients := _gradients(name, inputs, size):
         return gradients
     # A main result like an input and perhaps side results; a backward returns the gradient of its second input.
-    likes = [*inputs[1:2], *inputs[:1]] if "_backward" in name else inputs[:1]
-    for tensor in likes if any(part in name for part in _SIDE) else []:
+    likes = [*tensors[1:2], *tensors[:1]] if "_backward" in name else tensors[:1]
+    for tensor, steps in likes if any(part in name for part in _SIDE) else []:
         main = math.prod(tensor.shape) * tensor.itemsize
         rest = size - main
         if main and rest > 0 and (rest <= _SIDE_RESULT * main or rest == math.prod(tensor.shape) * _INDEX_BYTES):
             # Side results with an element for each element of the main one are masks or indices.
             each = max(rest // math.prod(tensor.shape), 1)
             aside = tensor.shape if rest == math.prod(tensor.shape) * each else (rest // each,)
-            return [_like(tensor), _dense(aside, each, rest)]
+            # a layer norm makes its input contiguous
+            main_result = _like(tensor, None if "layer_norm" in name else steps)
+            return [main_result, _dense(aside, each, rest)]
     if name.endswith("with_indices"):
         elements = size // (itemsize + _INDEX_BYTES)
         return [_dense((elements,), itemsize), _dense((elements,), _INDEX_BYTES)]
     # the shape of an input with as many bytes, or of the largest one with smaller elements, as comparisons return
-    for tensor in inputs:
+    for tensor, steps in tensors:
         if math.prod(tensor.shape) * tensor.itemsize == size:
-            return [_like(tensor)]
+            return [_like(tensor, steps)]
     largest = max(inputs, key=lambda tensor: math.prod(tensor.shape), default=None)
     if largest and (elements := math.prod(largest.shape)) and size % elements == 0 and size // elements < itemsize:
         return [_dense(largest.shape, size // elements)]
@@ -274,10 +276,16 @@ def _gradients(name: str, inputs: Sequence[Tensor], size: int) -> list[Operand] 
     return None
 
 
-def _like(tensor: Tensor) -> Operand:
-    """A new tensor of this one's shape and order of dimensions."""
-    size = math.prod(tensor.shape) * tensor.itemsize
-    return operand(tensor._replace(bytes=size, span=size))
+def _like(tensor: Tensor, steps: Sequence[int] | None) -> Operand:
+    """A new dense tensor of this one's shape and order of dimensions."""
+    shape = tensor.shape
+    size = math.prod(shape) * tensor.itemsize
+    dense, step = [0] * len(shape), 1
+    # from the innermost dimension out; in order where the strides do not tell
+    for at in sorted(range(len(shape)), key=lambda at: ((steps or (0,) * len(shape))[at], -at)):
+        dense[at] = step
+        step *= shape[at]
+    return operand(tensor._replace(bytes=size, span=size), dense)
 
 
 def _dense(shape: Shape, itemsize: int, size: int | None = None) -> Operand:
