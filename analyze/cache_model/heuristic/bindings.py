@@ -76,15 +76,20 @@ class _State:
 
     def unread(self, at: int, tensor: Operand) -> _Value | None:
         """The newest unread result of the input's shape, else the oldest one that it can be a view of."""
-        oldest = None
+        oldest = other_layout = None
         for value in reversed(self.by_size.get(tensor.size, ())):
             # a backward reads results of the forward as kept ones
-            if not value.read and value.used != at and (value.backward or not self.backward):
-                if value.tensor.core == tensor.core:
+            if value.read or value.used == at or (self.backward and not value.backward):
+                continue
+            same_shape = value.tensor.core == tensor.core
+            if tensor.may_be(value.tensor):
+                if same_shape:
                     return value
-                if tensor.may_be(value.tensor):
-                    oldest = value
-        return oldest
+                oldest = value
+            elif same_shape and other_layout is None:
+                other_layout = value
+        # its layout was guessed, too
+        return oldest or other_layout
 
     def last_used(self, at: int, tensor: Operand) -> _Value | None:
         """The result of the input's size that was used last; a read one rather than an unread one."""

@@ -44,6 +44,20 @@ def test_projections_of_one_input_share_it_and_each_has_its_own_weight() -> None
     assert len(set(taken_up)) == 3
 
 
+def test_projections_share_an_input_though_heads_are_copied_in_between() -> None:
+    """A copy of heads cannot be a view of rows, and a view of rows is no copy of other heads."""
+    norm = recorded("aten::native_layer_norm", [8, 64, 128], writes=135168)
+    product = recorded("aten::mm", [512, 128], [128, 128], writes=131072)
+    heads = [8, 4, 64, 32]
+    copy = recorded("aten::copy_", heads, heads, strides=[[8192, 2048, 32, 1], [8192, 32, 128, 1]])
+    attention = recorded("aten::_flash_attention_forward", heads, heads, heads, writes=131072)
+    bound = storages(guess([norm, *[product, copy] * 3, attention]))
+    (_, (normed, _)), *pairs, (read, _) = bound
+    assert [inputs[0] for inputs, _ in pairs[::2]] == [normed] * 3
+    assert [inputs[1] for inputs, _ in pairs[1::2]] == [outputs[0] for _, outputs in pairs[::2]]
+    assert sorted(read) == sorted(outputs[0] for _, outputs in pairs[1::2])
+
+
 def test_in_place_gives_back_its_argument() -> None:
     ((inputs, outputs),) = storages(guess([recorded("aten::add_.Tensor", [64, 32], [64, 32], writes=4096)]))
     assert outputs == inputs[:1]
