@@ -285,7 +285,7 @@ def _like(tensor: Tensor, steps: Sequence[int] | None) -> Operand:
     for at in sorted(range(len(shape)), key=lambda at: ((steps or (0,) * len(shape))[at], -at)):
         dense[at] = step
         step *= shape[at]
-    return operand(tensor._replace(bytes=size, span=size), dense)
+    return operand(tensor._replace(bytes=size, span=size), tuple(dense))
 
 
 def _dense(shape: Shape, itemsize: int, size: int | None = None) -> Operand:
