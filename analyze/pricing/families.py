@@ -16,14 +16,18 @@ _ARGUMENTS = re.compile(r"[<(].*", re.DOTALL)
 _PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm"})
 
 
+Rows = list[tuple[tuple[str, ...], str]]
+"""Words, or sequences of words, and the family of a kernel whose name has one of them; the first row decides."""
+
+
 class _Tables(NamedTuple):
     """Families by operator and by words: of layouts, of what a kernel does, of what it is made of."""
 
-    layouts: re.Pattern[str]
-    """Kernels that change a layout, whatever operator launches them."""
+    layouts: tuple[str, ...]
+    """Words of kernels that change a layout, whatever operator launches them."""
     operators: dict[str, str]
-    specific: list[tuple[re.Pattern[str], str]]
-    generic: list[tuple[re.Pattern[str], str]]
+    specific: Rows
+    generic: Rows
 
 
 @cache
@@ -32,12 +36,13 @@ def _tables() -> _Tables:
     operators = {
         name: family for table in ("operators", "engines") for family, names in data[table].items() for name in names
     }
-    rows = [(row.get("generic", False), _phrases(row["words"]), row["family"]) for row in data["kernels"]]
-    specific, generic = ([(p, f) for generic, p, f in rows if generic == kind] for kind in (False, True))
-    return _Tables(_phrases(data["layouts"]), operators, specific, generic)
+    rows = [(row.get("generic", False), tuple(row["words"]), row["family"]) for row in data["kernels"]]
+    specific, generic = ([(words, f) for is_generic, words, f in rows if is_generic == kind] for kind in (False, True))
+    return _Tables(tuple(data["layouts"]), operators, specific, generic)
 
 
-def _phrases(phrases: list[str]) -> re.Pattern[str]:
+@cache
+def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
     """The pattern of any of the words, or sequences of words, in the text that :func:`words` returns."""
     return re.compile(rf"(?<![^ ])(?:{'|'.join(map(re.escape, phrases))}) ")
 
@@ -78,7 +83,7 @@ def _family(rules: Outside, operator: str | None, kernel: str, category: str) ->
     tables = _tables()
     kernel = _NOISE.sub("", kernel)
     name = _ARGUMENTS.sub("", kernel)
-    if tables.layouts.search(words(name)):
+    if _pattern(tables.layouts).search(words(name)):
         return "copy"
     if operator is not None:
         if found := rules.families.get(named(operator)):
@@ -102,7 +107,7 @@ def _by_words(operator: str | None, name: str, kernel: str) -> str:
     specific, generic = _tables()[2:]
     for text, rows in ((name, specific), (kernel, specific), (own, specific), (kernel, generic)):
         text = words(text)
-        if found := next((family for pattern, family in rows if pattern.search(text)), None):
+        if found := next((family for phrases, family in rows if _pattern(phrases).search(text)), None):
             return found
     return "other"
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata, util
@@ -79,11 +81,23 @@ def source(operator: str) -> str | None:
 @cache
 def _loaded(file: str) -> Outside:
     found = Outside()
-    for point in metadata.entry_points(group=GROUP):
+    for point in metadata.entry_points(group=GROUP) if _is_declared() else ():
         _add(found, point.value, point.load)
     if file:
         _add(found, file, lambda: _executed(Path(file)))
     return found
+
+
+def _is_declared() -> bool:
+    """Whether an installed package names the group: to parse the files of all, as importlib does, takes thrice as long."""
+    for folder in filter(os.path.isdir, sys.path):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith((".dist-info", ".egg-info")):
+                    with suppress(OSError):
+                        if GROUP.encode() in Path(entry.path, "entry_points.txt").read_bytes():
+                            return True
+    return False
 
 
 def _executed(path: Path) -> ModuleType:

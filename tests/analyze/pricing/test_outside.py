@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +138,18 @@ def test_other_runs_of_an_operator_are_named(tmp_path: Path, warehouse: Path, ap
 
 def test_a_package_declares_its_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apply: Apply) -> None:
     (tmp_path / "rules_of_a_package.py").write_text(OWN.replace("5)", "9)"))
-    point = metadata.EntryPoint("mine", "rules_of_a_package", outside.GROUP)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(metadata, "entry_points", lambda *, group: [point] if group == outside.GROUP else [])
-    outside._loaded.cache_clear()
+    installed = tmp_path / "mine-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[ridgeline.pricing_rules]\nmine = rules_of_a_package\n")
+    inputs = [([8, 64], BF16), ([8, 64], BF16)]
     try:
-        inputs = [([8, 64], BF16), ([8, 64], BF16)]
-        assert priced("mine::scale_", inputs).flops == 9 * 512
-        apply(OWN)  # a file comes before a package
-        assert priced("mine::scale_", inputs).flops == 5 * 512
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(str(tmp_path))
+            outside.reload()
+            assert priced("mine::scale_", inputs).flops == 9 * 512
+            apply(OWN)  # a file comes before a package
+            assert priced("mine::scale_", inputs).flops == 5 * 512
     finally:
         outside._loaded.cache_clear()
 
