@@ -92,7 +92,8 @@ attention) 84 are within 5.5 % in bytes, the others +8, +9 and +11 %: FINDINGS.m
 
 Without the execution trace the first four are within 0.8 % in total. On 24 other programs (training, prefill, decoding,
 diffusion, detection, graphs, recommendation) that Nsight Compute counted beside an ordinary trace, totals are within
-5 %, and families with 5 % of a program's bytes within a third. They informed the rules, so they are no blind test either.
+5 %, and families with 5 % of a program's bytes within a third. They informed the rules, so they are no blind test
+either.
 """
 
 VERSION = 3
