@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.binding import Bound, reads_and_writes
+from ridgeline.analyze.pricing.binding import Bound
 from ridgeline.analyze.pricing.rules.rule import Flops, Rule
-from ridgeline.analyze.pricing.signature import Tensor, total_bytes
+from ridgeline.analyze.pricing.signature import Tensor, tensors_of, total_bytes
 
 
 def _per_element(operations: int, affine: int) -> Flops:
@@ -28,10 +28,10 @@ def _batch(*, training: bool | None = None) -> Flops:
 
 
 def _updated(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    """All tensors are read; training also writes the running statistics, which no schema says."""
+    """All tensors are read; training also writes the running statistics, which not every schema says."""
+    read = total_bytes(tensor for value in bound.arguments.values() for tensor in tensors_of(value))
     running = total_bytes(bound.tensors("running_mean", "running_var")) if bound.flag("training") else 0
-    read, written = reads_and_writes(bound, outputs, overwrites=False)
-    return read, written + running
+    return read, total_bytes(outputs) + running
 
 
 def _input(bound: Bound) -> list[Tensor]:

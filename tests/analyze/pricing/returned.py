@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from ridgeline.analyze.pricing.cost import Price
 from ridgeline.analyze.pricing.price import price
@@ -138,7 +139,9 @@ def _copied(
     """A copy of an argument, with other values in the tensor ``changed``."""
     if isinstance(value, torch.Tensor):
         copy = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
-        copy.copy_(other(value) if value is changed else value)
+        # elements of an expanded dimension are one
+        once = tuple(slice(None if stride else 1) for stride in value.stride())
+        copy[once].copy_((other(value) if value is changed else value)[once])
         return copy
     return [_copied(item, changed, other) for item in value] if isinstance(value, list | tuple) else value
 
@@ -182,6 +185,8 @@ class Check:
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {}
         self.examples: dict[tuple[str, str], Any] = {}
+        self.flops: dict[str, set[tuple[float | None, int]]] = {}
+        """Our FLOPs and FlopCounterMode's, of each operator that it counts."""
 
     def call(self, overload: Any, arguments: dict[str, Any]) -> None:
         """Run a call on copies of its arguments, price it, and count how the price agrees."""
@@ -193,6 +198,11 @@ class Check:
         after = [t for value in copies.values() for t in tensors(value)]
         changed = [t for t, old in zip(after, inputs, strict=True) if not _is_same(t, old)]
         changed += [t for a in overload._schema.arguments if _is_written(a) for t in tensors(copies.get(a.name))]
+        if not any(t.numel() for t in tensors(result)) and list(tensors(result)):
+            return
+        if counted := flop_registry.get(overload._overloadpacket):
+            theirs = int(counted(*copies.values(), out_val=result))
+            self.flops.setdefault(overload._schema.name.removeprefix("aten::"), set()).add((found.flops, theirs))
         storages = {t.untyped_storage().data_ptr() for t in after}
         fresh = [t for t in tensors(result) if t.untyped_storage().data_ptr() not in storages]
         is_view = not fresh and not changed and bool(list(tensors(result)))
@@ -277,14 +287,14 @@ def check(samples: int = _SAMPLES, every: int = 1) -> Check:
 
 
 def main() -> None:
-    """Print the share of each verdict, and the operators with another than the good ones."""
+    """Print a row for each verdict, and on stderr the operators that did not agree."""
     found = check()
-    totals: Counter[str] = Counter()
-    for name, verdict in found.verdicts().items():
-        totals[verdict] += 1
+    verdicts = found.verdicts()
+    for name, verdict in verdicts.items():
         if verdict not in GOOD:
             print(name, dict(found.counts[name]), *found.examples[name, verdict], file=sys.stderr)
-    print(sum(totals.values()), dict(totals))
+    for verdict, count in Counter(verdicts.values()).most_common():
+        print(f"| {verdict} | {count} | {count / len(verdicts):.0%} |")
 
 
 if __name__ == "__main__":
