@@ -28,10 +28,11 @@ def _batch(*, training: bool | None = None) -> Flops:
 
 
 def _updated(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
-    """All tensors are read; training also writes the running statistics, which not every schema says."""
+    """All tensors are read. Training writes statistics, the running ones too, which not every schema says."""
     read = total_bytes(tensor for value in bound.arguments.values() for tensor in tensors_of(value))
-    running = total_bytes(bound.tensors("running_mean", "running_var")) if bound.flag("training") else 0
-    return read, total_bytes(outputs) + running
+    if not bound.flag("training"):
+        return read, outputs[0].distinct_bytes
+    return read, total_bytes([*outputs, *bound.tensors("running_mean", "running_var")])
 
 
 def _input(bound: Bound) -> list[Tensor]:
@@ -42,9 +43,9 @@ RULES = (
     # mean: 1; variance: subtract, square, add; result: subtract, scale; weight and bias
     Rule(("native_layer_norm", "native_group_norm"), _per_element(6, 2)),
     Rule(
-        ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"), _batch(), otherwise=_input, bytes=_updated
+        ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit"), _batch(),
+        otherwise=_input, bytes=_updated,
     ),
-    Rule(("_native_batch_norm_legit",), _batch(), otherwise=_input),
     Rule(("_batch_norm_with_update",), _batch(training=True), otherwise=_input),
     Rule(("_native_batch_norm_legit_no_training", "_batch_norm_no_update"), _batch(training=False), otherwise=_input),
     # square, add; scale; weight
