@@ -31,7 +31,8 @@ def _updated(bound: Bound, outputs: list[Tensor]) -> tuple[int, int]:
     """All tensors are read. Training writes statistics, the running ones too, which not every schema says."""
     read = total_bytes(tensor for value in bound.arguments.values() for tensor in tensors_of(value))
     if not bound.flag("training"):
-        return read, outputs[0].distinct_bytes
+        stored = outputs if "legit" in bound.full_name else outputs[:1]
+        return read, total_bytes(stored)
     return read, total_bytes([*outputs, *bound.tensors("running_mean", "running_var")])
 
 
