@@ -21,7 +21,7 @@ import polars as pl
 from ridgeline.analyze.attribution.spans import Int64
 from ridgeline.analyze.cache_model import VERSION
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
-from ridgeline.analyze.cache_model.heuristic import Recorded, guess, recorded
+from ridgeline.analyze.cache_model.heuristic import Record, Recorded, guess, recorded
 from ridgeline.analyze.cache_model.launches import addresses
 from ridgeline.analyze.cache_model.launches import touched as touches_of
 from ridgeline.analyze.cache_model.launches.experts import read_shares
@@ -107,13 +107,14 @@ def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Mod
     There are no bytes where an operator's price is uncertain, or where it uses unknown parts of its tensors.
     """
 
-    records: dict[int, Recorded] = {}
+    of_codes: dict[int, Recorded] = {}
+    records: dict[Recorded, Record] = {}
     usable: dict[tuple[int, int], bool] = {}
 
-    def record_of(code: int) -> Recorded:
-        if code not in records:
-            records[code] = recorded(kernels.signatures[code], kernels.prices.get(code))
-        return records[code]
+    def recorded_call(code: int) -> Recorded:
+        if code not in of_codes:
+            of_codes[code] = recorded(kernels.signatures[code], kernels.prices.get(code))
+        return of_codes[code]
 
     def uses_all(form: Node, code: int) -> bool:
         price = kernels.prices.get(code)
@@ -129,7 +130,8 @@ def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Mod
         for step in recorded_rows.partition_by("sequence", maintain_order=True):
             first = step.unique("operator", keep="first", maintain_order=True)
             operators, codes = first["operator"].to_list(), first["signature"].to_list()
-            for number, code, call in zip(operators, codes, guess([*map(record_of, codes)]), strict=True):
+            made = guess([*map(recorded_call, codes)], records)
+            for number, code, call in zip(operators, codes, made, strict=True):
                 key = code, id(call.form)
                 if key not in usable:
                     usable[key] = uses_all(call.form, code)

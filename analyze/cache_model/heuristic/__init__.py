@@ -24,5 +24,6 @@ The profiler records the dimensions, strides and types of inputs, but neither ou
 
 from ridgeline.analyze.cache_model.heuristic.bindings import alone as alone
 from ridgeline.analyze.cache_model.heuristic.bindings import guess as guess
+from ridgeline.analyze.cache_model.heuristic.records import Record as Record
 from ridgeline.analyze.cache_model.heuristic.records import Recorded as Recorded
 from ridgeline.analyze.cache_model.heuristic.records import recorded as recorded

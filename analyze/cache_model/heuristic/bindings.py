@@ -93,16 +93,25 @@ class _State:
 
     def last_used(self, at: int, tensor: Operand) -> _Value | None:
         """The result of the input's size that was used last; a read one rather than an unread one."""
-        values = self.by_size.get(tensor.size, ())
-        usable = (v for v in values if v.used != at and not (v.read and v.made_by in _TRANSIENT))
-        return max(usable, key=lambda v: (v.used, v.read), default=None)
+        last = None
+        for value in self.by_size.get(tensor.size, ()):
+            if value.used != at and not (value.read and value.made_by in _TRANSIENT):
+                later = last is None or value.used > last.used
+                if later or (last and value.used == last.used and value.read > last.read):
+                    last = value
+        return last
 
 
-def guess(calls: Sequence[Recorded]) -> list[Call]:
-    """The calls with invented storages; calls must be in the order of their kernels."""
+def guess(calls: Sequence[Recorded], records: dict[Recorded, Record] | None = None) -> list[Call]:
+    """The calls with invented storages; calls must be in the order of their kernels.
+
+    ``records`` keeps what several sequences have in common, so that equal calls of theirs share their forms.
+    """
     # Most calls repeat a few hundred records.
-    records = {call: record(call) for call in set(calls)}
-    state = _State({of.name for of in records.values()})
+    records = {} if records is None else records
+    distinct = set(calls)
+    records.update({call: record(call) for call in distinct if call not in records})
+    state = _State({records[call].name for call in distinct})
     bound = [(of := records[call], *_bind(state, at, of)) for at, call in enumerate(calls)]
     # Give each value a storage. After its last reader it is free for the next value of its size.
     free: dict[int, list[int]] = {}
@@ -165,8 +174,9 @@ def _bind(state: _State, at: int, of: Record) -> tuple[list[_Value], list[_Value
     elif of.name in state.forwards:
         state.backward = False
     values: list[_Value] = []
-    for i in range(len(of.inputs)):
-        value = _by_part(state, at, of, values) or _matching(state, at, of, values) or _unknown(state, of, i)
+    for i, tensor in enumerate(of.inputs):
+        value = None if tensor.part is Part.OTHER else _by_part(state, at, of, values)
+        value = value or _matching(state, at, of, values) or _unknown(state, of, i)
         value.read, value.used = True, at
         values.append(value)
     if of.left is not None:
@@ -179,7 +189,7 @@ def _bind(state: _State, at: int, of: Record) -> tuple[list[_Value], list[_Value
     outputs = [state.new(output, of.name) for output in of.outputs]
     for value in outputs:
         # A cache that grew is read by the next step, so its memory is not free.
-        value.used, value.freed = at, any(tensor.part is Part.GROWN for tensor in of.inputs)
+        value.used, value.freed = at, of.grows
     result = outputs[0] if outputs else None
     if of.mutated is not None:
         result = values[of.mutated]

@@ -123,13 +123,12 @@ class Record(NamedTuple):
     iterations: int | None
     arguments: tuple[int, ...]
     """The position of the argument of each input."""
+    grows: bool
+    """Whether it makes an input longer."""
+    joins: bool
+    """Whether it adds two tensors of its result's size, as at the end of a residual branch."""
     forms: dict[tuple[object, ...], Any]
     """The forms of calls so far, by the places of their tensors."""
-
-    @property
-    def joins(self) -> bool:
-        """Whether it adds two tensors of its result's size, as at the end of a residual branch."""
-        return self.name == "add" and len(self.inputs) > 1 and self.inputs[0].size == self.inputs[1].size
 
 
 def record(call: Recorded) -> Record:
@@ -139,10 +138,14 @@ def record(call: Recorded) -> Record:
     tensors = [(tensor, steps) for _, tensor, steps in recorded_tensors]
     layouts = [tensor for tensor, _ in tensors]
     arguments = tuple([argument for argument, *_ in recorded_tensors])
-    numbers = [int(text) for text in json_list(call.concrete) or [] if isinstance(text, str) and text.isdecimal()]
+    is_generated = call.operator.startswith("triton_")
+    texts = json_list(call.concrete) or [] if is_generated else []
+    numbers = [int(text) for text in texts if isinstance(text, str) and text.isdecimal()]
     loop = triton.iterations(call.operator, numbers)
     in_place = name in _IN_PLACE or call.operator.rpartition("::")[2].partition(".")[0].endswith("_")
-    written = writes_into_argument(call.operator) or len(json_list(call.dims) or []) > _ARGUMENTS.get(name, math.inf)
+    written = writes_into_argument(call.operator)
+    if name in _ARGUMENTS and not written:
+        written = len(json_list(call.dims) or []) > _ARGUMENTS[name]
     parts = _parts(name, layouts)
     if loop is not None:
         in_place = in_place or triton.in_place(call.operator, [tensor.shape for tensor in layouts], numbers)
@@ -150,7 +153,8 @@ def record(call: Recorded) -> Record:
     if written:
         parts[-1:] = [Part.FRESH] * len(parts[-1:])
     into, overwritten = _targets(call.operator, arguments)
-    parts = [Part.FRESH if at in overwritten else part for at, part in enumerate(parts)]
+    for at in overwritten:
+        parts[at] = Part.FRESH
     inputs = [operand(tensor, steps, part) for (tensor, steps), part in zip(tensors, parts, strict=True)]
     changes = bool(inputs) and (in_place or written or bool(into))
     left = parts.index(Part.LEFT) if Part.LEFT in parts else None
@@ -164,6 +168,8 @@ def record(call: Recorded) -> Record:
         outputs,
         loop,
         arguments,
+        Part.GROWN in parts,
+        name == "add" and len(inputs) > 1 and inputs[0].size == inputs[1].size,
         {},
     )
 
@@ -171,6 +177,8 @@ def record(call: Recorded) -> Record:
 def _targets(operator: str, arguments: Sequence[int]) -> tuple[list[int], list[int]]:
     """The inputs into which an operator outside PyTorch writes, and those of them that it does not read."""
     moves = dict(enumerate(marks(operator)))
+    if not moves:
+        return [], []
     into = [at for at, argument in enumerate(arguments) if moves.get(argument) in ("=", "+")]
     return into, [at for at in into if moves[arguments[at]] == "="]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ridgeline.analyze.cache_model.operands import Place, Tensor, Touch
+
+T = TypeVar("T")
 
 PARTIAL_SUMS = -1
 """The storage of partial sums: one workspace, which every product reuses."""
@@ -101,6 +103,19 @@ class Whole(list[Touch]):
 Rule = Callable[[Launch], list[Touch] | None]
 """Returns what a launch touches, as a :class:`Helper` or a :class:`Chunk` where it carries its own bytes; None if the
 rule does not know the launch."""
+
+
+def once_per_call(of_call: Callable[[Launch], T]) -> Callable[[Launch], T]:
+    """Remember the last result of ``of_call``, equal for all launches of a call, which come one after the other."""
+    last: tuple[Node, tuple[str, ...], T] | None = None
+
+    def remembered(launch: Launch) -> T:
+        nonlocal last
+        if last is None or last[0] is not launch.call or last[1] is not launch.kernels:
+            last = launch.call, launch.kernels, of_call(launch)
+        return last[2]
+
+    return remembered
 
 
 def writes_into_argument(operator: str) -> bool:

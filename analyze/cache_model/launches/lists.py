@@ -12,10 +12,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from functools import cache
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
-from ridgeline.analyze.cache_model.launches.launch import Chunk, Helper, Launch, Rule, read, workspace, write
+from ridgeline.analyze.cache_model.launches.launch import (
+    Chunk,
+    Helper,
+    Launch,
+    Rule,
+    once_per_call,
+    read,
+    workspace,
+    write,
+)
 from ridgeline.analyze.cache_model.operands import Tensor, Touch
 from ridgeline.analyze.pricing.families import base_name
 
@@ -51,8 +60,7 @@ Part = tuple[int, int, int]
 """Elements of a tensor that a launch touches: the tensor's number, the first element and the one after the last."""
 
 
-@cache
-def packed(sizes: tuple[int, ...], most_tensors: int, most_blocks: int) -> list[list[Part]]:
+def packed(sizes: Sequence[int], most_tensors: int, most_blocks: int) -> list[list[Part]]:
     """The parts of tensors with ``sizes`` elements that each launch takes.
 
     >>> packed((65_537, 0, 1), 30, 2)
@@ -86,44 +94,58 @@ def _limits(kernel: str) -> tuple[int, int, int] | None:
     return depth, most[depth - 1] * factor, _MOST_BLOCKS * factor
 
 
-def _parts(launch: Launch, sizes: Sequence[int]) -> tuple[int, list[Part]] | None:
-    """The number of lists of a chunk's kernel, and its parts of tensors with ``sizes``; None if they do not fit."""
+class _Packing(NamedTuple):
+    """How the launches of a call share its lists."""
+
+    chunks: dict[int, list[Part]]
+    """What a launch takes of the lists, by its number."""
+    read: Sequence[Sequence[Tensor]]
+    written: Sequence[Sequence[Tensor]]
+
+
+@once_per_call
+def _packing(launch: Launch) -> _Packing | None:
+    """The chunks of a call, in the order of its arguments; None where they do not fit its lists."""
+    lists, name = _lists(launch), base_name(launch.call.operator)
     alike = [at for at, kernel in enumerate(launch.kernels) if _METADATA.search(kernel)]
+    sizes = [math.prod(tensor.shape) for tensor in lists[0]] if lists else []
     # Sizes of a damaged record would be packed for ever.
     is_damaged = sum(sizes) > len(alike) * _MOST_BLOCKS * _LARGE * _CHUNK
-    limits = _limits(launch.kernel)
-    if limits is None or is_damaged or any(launch.kernels[at] != launch.kernel for at in alike):
+    limits = _limits(launch.kernels[alike[0]]) if alike else None
+    if limits is None or is_damaged or len({launch.kernels[at] for at in alike}) > 1:
         return None
     depth, most_tensors, most_blocks = limits
-    chunks = packed(tuple(sizes), most_tensors, most_blocks)
-    return (depth, chunks[alike.index(launch.at)]) if len(chunks) == len(alike) else None
-
-
-def _foreach(launch: Launch) -> list[Touch] | None:
-    """A chunk reads and writes its parts of the lists, in the order of the arguments."""
-    lists, name = _lists(launch), base_name(launch.call.operator)
-    if lists and _CLEANUP.search(launch.kernel):
-        return _cleanup(launch, lists[0])
-    sizes = [math.prod(tensor.shape) for tensor in lists[0]] if lists else []
-    if not (found := _parts(launch, sizes)):
-        return None
-    depth, parts = found
+    chunks = packed(sizes, most_tensors, most_blocks)
     in_place = launch.call.operator.partition(".")[0].endswith("_")
     results = [] if in_place or name in _REDUCTIONS else _results(launch, sizes)
     inputs = lists[: depth - len(results)]
-    if len(inputs) + len(results) != depth or any(len(tensors) != len(sizes) for tensors in [*inputs, *results]):
+    same = len(inputs) + len(results) == depth and all(len(of) == len(sizes) for of in [*inputs, *results])
+    if len(chunks) != len(alike) or not same:
         return None
-    if name in _REDUCTIONS:
-        size = sum(-(-(end - first) // _CHUNK) for _, first, end in parts) * _SUM_BYTES
-        return Chunk([*_touches(inputs, parts, write=False), Touch(workspace(1), 0, size, size, True)])
     if name == "_foreach_addcmul" and in_place:
         # The optimizers of PyTorch, which alone use it, add squares: addcmul_(averages, gradients, gradients).
         inputs = inputs[:2]
     written = results or [tensors for at, tensors in enumerate(inputs) if _writes(launch, name, at)]
     reads = inputs[1:] if name in _OVERWRITES and in_place else inputs
-    return Chunk([*_touches(reads, parts, write=False), *_touches(written, parts, write=True)])
+    return _Packing(dict(zip(alike, chunks, strict=True)), reads, written)
 
 
+def _foreach(launch: Launch) -> list[Touch] | None:
+    """A chunk reads and writes its parts of the lists."""
+    lists = _lists(launch)
+    if lists and _CLEANUP.search(launch.kernel):
+        return _cleanup(launch, lists[0])
+    packing = _packing(launch)
+    if packing is None or (parts := packing.chunks.get(launch.at)) is None:
+        return None
+    reads = _touches(packing.read, parts, write=False)
+    if base_name(launch.call.operator) in _REDUCTIONS:
+        size = sum(-(-(end - first) // _CHUNK) for _, first, end in parts) * _SUM_BYTES
+        return Chunk([*reads, Touch(workspace(1), 0, size, size, True)])
+    return Chunk([*reads, *_touches(packing.written, parts, write=True)])
+
+
+@once_per_call
 def _lists(launch: Launch) -> list[Sequence[Tensor]]:
     """The tensors of each argument that has any."""
     arguments, inputs = launch.call.arguments, launch.call.inputs
