@@ -19,7 +19,7 @@ The profiler records the dimensions, strides and types of inputs, but neither ou
 - What a concatenation makes a little longer is a cache that an earlier step wrote: it comes from DRAM, like all inputs
   that match nothing.
 - What is written by rows is a cache or a table of its own that stays.
-- A result dies a call after its last reader, and the next one of its size takes its memory, the last freed first.
+- A result dies two calls after its last reader, and the next one of its size takes its memory, the last freed first.
 """
 
 from ridgeline.analyze.cache_model.heuristic.bindings import alone as alone

@@ -15,8 +15,8 @@ _NAMELESS = 1 << 16
 """Smaller inputs that match nothing are the same at each call of an operator: scalars, small constants."""
 _RECENT = 16
 """The newest results of a size, which are the candidates for an input."""
-_HELD = 1
-"""Calls after its last reader in which a result keeps its memory: the frame that passed it on still refers to it."""
+_HELD = 2
+"""Calls after its last reader in which a result keeps its memory: frames that passed it on still refer to it."""
 _TRANSIENT = frozenset({"pow", "neg"})
 """Operators whose result is read once: squares by a mean, negated halves by the concatenation of rotary embeddings."""
 
