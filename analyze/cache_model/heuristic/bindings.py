@@ -145,18 +145,19 @@ def alone(call: Recorded) -> Call:
     return Call(form, [(place, 0) for place in range(len(tensors))])
 
 
-def _call(of: Record, inputs: Sequence[_Value], outputs: Sequence[_Value]) -> Call:
+def _call(of: Record, inputs: list[_Value], outputs: list[_Value]) -> Call:
     """The call with these values of its inputs and outputs."""
-    places: dict[tuple[int, int], int] = {}
-    seen: dict[int, int] = {}
-    numbers = []
-    for value, tensor in zip(inputs, of.inputs, strict=True):
+    results = outputs if of.outputs else inputs[of.mutated : of.mutated + 1] if of.mutated is not None else []
+    used = [(value.storage, 0) for value in inputs + results]
+    if of.has_slices:
         # Slices of one tensor in a call are those that lie side by side, such as query, key and value.
-        at = seen.get(value.storage, 0) if tensor.slice_bytes else 0
-        seen[value.storage] = at + 1
-        numbers.append(places.setdefault((value.storage, at * tensor.slice_bytes), len(places)))
-    results = outputs if of.outputs else inputs[of.mutated : of.mutated + 1] if of.mutated is not None else ()
-    numbers += [places.setdefault((value.storage, 0), len(places)) for value in results]
+        seen: dict[int, int] = {}
+        for i, ((storage, _), tensor) in enumerate(zip(used, of.inputs, strict=False)):
+            at = seen.get(storage, 0) if tensor.slice_bytes else 0
+            seen[storage] = at + 1
+            used[i] = storage, at * tensor.slice_bytes
+    places: dict[tuple[int, int], int] = {}
+    numbers = [places.setdefault(place, len(places)) for place in used]
     if (form := of.forms.get(key := tuple(numbers))) is None:
         layouts = [*of.inputs, *(of.outputs or ([] if of.mutated is None else [of.inputs[of.mutated]]))]
         tensors = [Tensor(place, 0, *tensor.layout) for place, tensor in zip(numbers, layouts, strict=True)]
@@ -298,6 +299,6 @@ def _matching(state: _State, at: int, of: Record, earlier: Sequence[_Value]) -> 
     joined = state.joined.get(tensor.size)
     if of.joins and joined and joined.used != at:
         return joined
-    if state.backward and not of.joins and any(other.size == tensor.size for other in of.inputs[: len(earlier)]):
+    if state.backward and not of.joins and of.repeats[len(earlier)]:
         return state.take_kept(tensor)
     return state.last_used(at, tensor)

@@ -127,6 +127,10 @@ class Record(NamedTuple):
     """Whether it makes an input longer."""
     joins: bool
     """Whether it adds two tensors of its result's size, as at the end of a residual branch."""
+    has_slices: bool
+    """Whether an input is a slice with gaps."""
+    repeats: list[bool]
+    """Whether an earlier input has the size of this one."""
     forms: dict[tuple[object, ...], Any]
     """The forms of calls so far, by the places of their tensors."""
 
@@ -159,6 +163,7 @@ def record(call: Recorded) -> Record:
     changes = bool(inputs) and (in_place or written or bool(into))
     left = parts.index(Part.LEFT) if Part.LEFT in parts else None
     outputs = [] if changes or not call.write_bytes else _outputs(name, tensors, left, call.write_bytes)
+    first = {tensor.size: at for at, tensor in reversed([*enumerate(inputs)])}
     return Record(
         call.operator,
         name,
@@ -170,6 +175,8 @@ def record(call: Recorded) -> Record:
         arguments,
         Part.GROWN in parts,
         name == "add" and len(inputs) > 1 and inputs[0].size == inputs[1].size,
+        any(tensor.slice_bytes for tensor in inputs),
+        [first[tensor.size] < at for at, tensor in enumerate(inputs)],
         {},
     )
 
