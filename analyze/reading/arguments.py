@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from ridgeline.analyze.reading.categories import ANNOTATION, OLD_OPERATOR, OPERATOR
-from ridgeline.analyze.reading.events import ABSENT, DeviceArgs, Event, ExactEvent, OldArgs, OperatorArgs
+from ridgeline.analyze.reading.events import ABSENT, DeviceArgs, Event, ExactEvent, GridArgs, OldArgs, OperatorArgs
 from ridgeline.analyze.reading.reader import JSON_ERRORS
 
 AnyEvent = Event | ExactEvent
@@ -20,7 +21,6 @@ COLLECTIVE = "nccl:"
 _MEASURES = ("kernel_num_gb", "kernel_flop")
 _num_gb = attrgetter("kernel_num_gb")
 T = TypeVar("T", bound=msgspec.Struct)
-_Blocks = Annotated[int, msgspec.Meta(ge=0, lt=1 << 20)]
 
 
 def integers(args: Sequence[Any], name: str) -> list[int]:
@@ -29,15 +29,16 @@ def integers(args: Sequence[Any], name: str) -> list[int]:
     return [ABSENT if value is None else value for value in values] if None in values else values
 
 
-def blocks_of_list(name: object, grid: msgspec.Raw) -> int:
-    """Return the number of blocks of a kernel that works on lists of tensors, ABSENT for any other kernel."""
-    if not (isinstance(name, str) and "multi_tensor_apply" in name):
-        return ABSENT
-    try:
-        x, y, z = msgspec.json.decode(grid, type=tuple[_Blocks, _Blocks, _Blocks])
-    except JSON_ERRORS:
-        return ABSENT
-    return x * y * z
+def blocks_of_lists(events: Sequence[AnyEvent]) -> list[int]:
+    """Return the blocks of kernels that work on lists of tensors, ABSENT for others; an empty list if none does."""
+    named = {name for name in {event.name for event in events} if "multi_tensor_apply" in str(name)}
+    if not named:
+        return []
+    rows = [row for row, event in enumerate(events) if event.name in named]
+    blocks = [ABSENT] * len(events)
+    for row, args in zip(rows, decode_args([events[row] for row in rows], GridArgs), strict=True):
+        blocks[row] = math.prod(args.grid) if args.grid else ABSENT
+    return blocks
 
 
 @cache

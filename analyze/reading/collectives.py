@@ -6,7 +6,6 @@ nothing but msgspec.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from msgspec import Raw, Struct, field, json
@@ -15,7 +14,7 @@ from ridgeline.analyze.reading.arguments import AnyEvent, decode_args, with_obje
 from ridgeline.analyze.reading.events import Number, OperatorArgs
 
 OPERATOR = "record_param_comms"
-_LIBRARY = re.compile(r"ccl", re.IGNORECASE)
+_LIBRARY = "ccl"
 """In the names of kernels of NCCL, RCCL, MSCCL and oneCCL; only their kernels have these arguments."""
 
 
@@ -38,7 +37,7 @@ def _text_of(args: CollectiveArgs) -> str | None:
 
 def texts_of(events: Sequence[AnyEvent]) -> list[str | None]:
     """Return what each kernel's arguments say of its collective; an empty list if none says anything."""
-    named = {name for name in {event.name for event in events} if _LIBRARY.search(str(name))}
+    named = {name for name in {event.name for event in events} if _LIBRARY in str(name).lower()}
     if not named:
         return []
     rows = [row for row, event in enumerate(events) if event.name in named]

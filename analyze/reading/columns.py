@@ -21,7 +21,7 @@ from ridgeline.analyze.errors import Broken, TraceError
 from ridgeline.analyze.reading.arguments import (
     AnyEvent,
     add_measures,
-    blocks_of_list,
+    blocks_of_lists,
     decode_args,
     decode_object,
     divide,
@@ -44,6 +44,7 @@ from ridgeline.analyze.reading.categories import (
     OTHERS,
     RANGE,
 )
+from ridgeline.analyze.reading.collectives import OPERATOR as OPERATOR_OF_COLLECTIVES
 from ridgeline.analyze.reading.collectives import add_collectives, texts_of
 from ridgeline.analyze.reading.events import (
     ABSENT,
@@ -324,17 +325,15 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
         tids = zip(streams, map(_tid, events), strict=True)
         streams = [cast(int, tid) if at == ABSENT and _is_index(tid) else at for at, tid in tids]
     group["stream"].extend(streams)
-    _append_optional(columns, "annotation", _annotations(columns, events), len(events))
-    _append_optional(columns, "collective", texts_of(events) if DEVICE[category] == KERNEL else [], len(events))
-    blocks = [blocks_of_list(event.name, args.grid) for event, args in zip(events, decoded_args, strict=True)]
-    group["list_blocks"].extend(blocks)
-    if max(blocks) != ABSENT:
-        columns.optional.add("list_blocks")
-    for event, args in zip(events, decoded_args, strict=True):
-        if args.device is not None and args.device != ABSENT:
-            group["device"].append(args.device)
-        else:  # Kineto sets the process id of a device event to the index of the device
-            group["device"].append(cast(int, event.pid) if _is_index(event.pid) else 0)
+    collectives = texts_of(events) if DEVICE[category] == KERNEL else []
+    _append_optional(columns, "annotation", _codes(columns, _annotations(columns, events)), len(events))
+    _append_optional(columns, "collective", _codes(columns, collectives), len(events))
+    _append_optional(columns, "list_blocks", blocks_of_lists(events), len(events))
+    devices = integers(decoded_args, "device")
+    if ABSENT in devices:  # Kineto sets the process id of a device event to the index of the device
+        pids = zip(devices, map(_pid, events), strict=True)
+        devices = [(cast(int, pid) if _is_index(pid) else 0) if at == ABSENT else at for at, pid in pids]
+    group["device"].extend(devices)
     if DEVICE[category] == RANGE:
         for row, event in enumerate(events, first_row):
             for name, value in decode_object(event.args).items():
@@ -373,11 +372,14 @@ def _annotations(columns: Columns, events: Sequence[AnyEvent]) -> list[str | Non
     return [text if node >= 0 else None for node, text in zip(nodes, texts, strict=True)]
 
 
-def _append_optional(columns: Columns, name: str, texts: Sequence[str | None], rows: int) -> None:
-    """Add codes of texts to an optional column of ``device``, or as many rows without a value if there are none."""
-    codes = [columns.names[text] if text else ABSENT for text in texts] or [ABSENT] * rows
-    columns.device[name].extend(codes)
-    if max(codes) != ABSENT:
+def _codes(columns: Columns, texts: Sequence[str | None]) -> list[int]:
+    return [columns.names[text] if text else ABSENT for text in texts]
+
+
+def _append_optional(columns: Columns, name: str, values: Sequence[int], rows: int) -> None:
+    """Add values to an optional column of ``device``, or as many rows without a value if there are none."""
+    columns.device[name].extend(values or [ABSENT] * rows)
+    if values and max(values) != ABSENT:
         columns.optional.add(name)
 
 
@@ -389,7 +391,8 @@ def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent
     for name in ("external_id", "record_id", "sequence", "forward_thread"):
         columns.operator[name].extend(integers(args, name))
     add_measures(events, args)
-    add_collectives(events, args)
+    if OPERATOR_OF_COLLECTIVES in columns.names:
+        add_collectives(events, args)
     codes = columns.signatures
     columns.operator["signature"].extend(
         [

@@ -105,7 +105,15 @@ class DeviceArgs(Struct, gc=False):
     graph_id: Number = field(name="graph id", default=ABSENT)
     graph_node_id: Number = field(name="graph node id", default=ABSENT)
     """Node of the replayed CUDA graph (torch 2.14 and later)."""
-    grid: Raw = Raw()
+
+
+_Blocks = Annotated[int, Meta(ge=0, lt=1 << 20)]
+
+
+class GridArgs(Struct, gc=False):
+    """The number of a kernel's blocks in each of its dimensions."""
+
+    grid: tuple[_Blocks, _Blocks, _Blocks] | None = None
 
 
 _Size = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
