@@ -24,6 +24,7 @@ from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.reading.trace import Trace
 
 CHUNK_ELEMENTS = 65_536
+"""Elements of a tensor that a block takes (``kChunkSize``)."""
 Shapes = tuple[tuple[int, ...], ...]
 
 _OPAQUE = re.compile(r"OpaqueType<(\d+)u>")

@@ -38,6 +38,7 @@ from ridgeline.analyze.cache_model.launches.launch import (
     Launch,
     Rule,
     Whole,
+    part,
     read,
     same,
     write,
@@ -172,11 +173,4 @@ def _part(launch: Launch, whole: list[Touch]) -> list[Touch]:
         return whole
     alike = [at for at, kernel in enumerate(launch.kernels) if kernel == launch.kernel]
     at, parts = alike.index(launch.at), len(alike)
-    return [
-        touch._replace(
-            offset=touch.span * at // parts,
-            span=touch.span * (at + 1) // parts - touch.span * at // parts,
-            bytes=touch.bytes * (at + 1) // parts - touch.bytes * at // parts,
-        )
-        for touch in whole
-    ]
+    return [part(touch, at, parts) for touch in whole]

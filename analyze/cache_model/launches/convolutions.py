@@ -20,6 +20,7 @@ from ridgeline.analyze.cache_model.launches.launch import (
     Launch,
     Node,
     Rule,
+    part,
     read,
     workspace,
     write,
@@ -114,11 +115,7 @@ class _Direction(NamedTuple):
         """The part of the images that launch ``number`` of ``count`` works on, with all weights."""
 
         def cut(tensor: Tensor) -> Tensor:
-            if count == 1 or tensor.shape == self.weight.shape:
-                return tensor
-            first, end = (tensor.span * at // count for at in (number, number + 1))
-            size = tensor.bytes * (number + 1) // count - tensor.bytes * number // count
-            return tensor._replace(offset=tensor.offset + first, span=end - first, bytes=size)
+            return tensor if tensor.shape == self.weight.shape else part(tensor, number, count)
 
         return self._replace(operands=[*map(cut, self.operands)], result=cut(self.result))
 

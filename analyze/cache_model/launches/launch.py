@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 from ridgeline.analyze.cache_model.operands import Place, Tensor, Touch
 
 T = TypeVar("T")
+_Operand = TypeVar("_Operand", Tensor, Touch)
 
 PARTIAL_SUMS = -1
 """The storage of partial sums: one workspace, which every product reuses."""
@@ -131,6 +132,17 @@ def writes_into_argument(operator: str) -> bool:
 def same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors begin at the same place."""
     return one.storage == other.storage and one.offset == other.offset
+
+
+def part(operand: _Operand, at: int, count: int) -> _Operand:
+    """Part ``at`` of ``count`` equal parts of an operand, to the byte.
+
+    >>> [part(Touch(1, 8, 10, 20, False), at, 3)[1:4] for at in range(3)]
+    [(8, 3, 6), (14, 3, 7), (21, 4, 7)]
+    """
+    first, end = (operand.span * at // count for at in (at, at + 1))
+    size = operand.bytes * (at + 1) // count - operand.bytes * at // count
+    return operand._replace(offset=operand.offset + first, span=end - first, bytes=size)
 
 
 def read(tensor: Tensor) -> Touch:

@@ -27,11 +27,10 @@ from ridgeline.analyze.cache_model.launches.launch import (
 )
 from ridgeline.analyze.cache_model.operands import Tensor, Touch
 from ridgeline.analyze.pricing.families import base_name
+from ridgeline.analyze.pricing.lists import CHUNK_ELEMENTS
 
 _METADATA = re.compile(r"(\w*TensorList\w*)Metadata<(?:([\w:]+(?:<[\w:]+>)?), )?(\d+)(?:, (true|false))?>")
 """The kind of a kernel's lists, the type of its numbers, the number of its lists; true for 32 KB of arguments."""
-_CHUNK = 65_536
-"""Elements of a block."""
 _MOST_BLOCKS = 320
 _MOST_TENSORS = (110, 64, 48, 36, 30)
 """Tensors of a launch, by the number of lists."""
@@ -70,10 +69,10 @@ def packed(sizes: Sequence[int], most_tensors: int, most_blocks: int) -> list[li
     parts: list[Part] = []
     blocks = tensors = 0
     for number, size in enumerate(sizes):
-        first, chunks, tensors = 0, -(-size // _CHUNK), tensors + bool(size)
+        first, chunks, tensors = 0, -(-size // CHUNK_ELEMENTS), tensors + bool(size)
         while chunks:
             taken = min(chunks, most_blocks - blocks)
-            end = min(first + taken * _CHUNK, size)
+            end = min(first + taken * CHUNK_ELEMENTS, size)
             parts.append((number, first, end))
             first, chunks, blocks = end, chunks - taken, blocks + taken
             if blocks == most_blocks or (tensors == most_tensors and not chunks):
@@ -110,7 +109,7 @@ def _packing(launch: Launch) -> _Packing | None:
     alike = [at for at, kernel in enumerate(launch.kernels) if _METADATA.search(kernel)]
     sizes = [math.prod(tensor.shape) for tensor in lists[0]] if lists else []
     # Sizes of a damaged record would be packed for ever.
-    is_damaged = sum(sizes) > len(alike) * _MOST_BLOCKS * _LARGE * _CHUNK
+    is_damaged = sum(sizes) > len(alike) * _MOST_BLOCKS * _LARGE * CHUNK_ELEMENTS
     limits = _limits(launch.kernels[alike[0]]) if alike else None
     if limits is None or is_damaged or len({launch.kernels[at] for at in alike}) > 1:
         return None
@@ -140,7 +139,7 @@ def _foreach(launch: Launch) -> list[Touch] | None:
         return None
     reads = _touches(packing.read, parts, write=False)
     if base_name(launch.call.operator) in _REDUCTIONS:
-        size = sum(-(-(end - first) // _CHUNK) for _, first, end in parts) * _SUM_BYTES
+        size = sum(-(-(end - first) // CHUNK_ELEMENTS) for _, first, end in parts) * _SUM_BYTES
         return Chunk([*reads, Touch(workspace(1), 0, size, size, True)])
     return Chunk([*reads, *_touches(packing.written, parts, write=True)])
 
@@ -194,7 +193,7 @@ def _cleanup(launch: Launch, tensors: Sequence[Tensor]) -> list[Touch]:
     sizes = [math.prod(tensor.shape) for tensor in tensors]
     before = [kernel for kernel in launch.kernels[: launch.at] if _CLEANUP.search(kernel)]
     cleaned = min(len(sizes) - len(before) * _MOST_CLEANED, _MOST_CLEANED)
-    size = max(cleaned, 0) * -(-max(sizes) // _CHUNK) * _SUM_BYTES
+    size = max(cleaned, 0) * -(-max(sizes) // CHUNK_ELEMENTS) * _SUM_BYTES
     return Helper([Touch(workspace(1), 0, size, size, False), *map(write, launch.call.outputs)])
 
 

@@ -7,6 +7,7 @@ from ridgeline.analyze.cache_model.operands import Touch
 
 _SCALES = 5
 """Number of the workspace of a scale and a shift for each channel of each sample."""
+_SCALE_BYTES = 4
 
 
 def _group_norm(launch: Launch) -> list[Touch] | None:
@@ -37,8 +38,9 @@ def _group_norm_backward(launch: Launch) -> list[Touch] | None:
 
 
 def _scales(launch: Launch) -> Touch:
+    """The scales and shifts of a call, written: two numbers for each channel of each sample."""
     shape = next((tensor.shape for tensor in launch.call.inputs if len(tensor.shape) > 2), (0, 0))
-    size = 2 * 4 * shape[0] * shape[1]
+    size = 2 * _SCALE_BYTES * shape[0] * shape[1]
     return Touch(workspace(_SCALES), 0, size, size, True)
 
 
@@ -61,8 +63,8 @@ def _norm_backward(launch: Launch) -> list[Touch] | None:
         return Chunk([*map(read, launch.call.inputs), write(launch.call.outputs[0])])
     if "GammaBeta" in launch.kernel:
         # of AMD's two kernels the second one adds partial sums
-        sums = launch.kernel.startswith("cuComputeGradGammaBeta") or "::cuComputeGradGammaBeta" in launch.kernel
-        reads = [] if sums else [*map(read, launch.call.inputs)]
+        adds_sums = launch.kernel.startswith("cuComputeGradGammaBeta") or "::cuComputeGradGammaBeta" in launch.kernel
+        reads = [] if adds_sums else [*map(read, launch.call.inputs)]
         return Chunk([*reads, *map(write, launch.call.outputs[1:])])
     return None
 

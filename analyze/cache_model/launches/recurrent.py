@@ -16,7 +16,17 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from ridgeline.analyze.cache_model.launches.launch import Chunk, Helper, Launch, Node, Rule, read, workspace, write
+from ridgeline.analyze.cache_model.launches.launch import (
+    Chunk,
+    Helper,
+    Launch,
+    Node,
+    Rule,
+    part,
+    read,
+    workspace,
+    write,
+)
 from ridgeline.analyze.cache_model.operands import Tensor, Touch
 
 _ROLES = (
@@ -113,7 +123,7 @@ class _Network(NamedTuple):
 
     def gates_of(self, layer: int, at: int, count: int) -> Touch:
         """A part of a layer's gates, or of their gradients."""
-        return _part(Touch(_GATES, layer * self.gates, self.gates, self.gates, True), at, count)
+        return part(Touch(_GATES, layer * self.gates, self.gates, self.gates, True), at, count)
 
     def states_of(self, layer: int, at: int, count: int) -> Touch:
         """A part of a layer's hidden states, or of their gradients; the last layer's are an operand of the call."""
@@ -121,7 +131,7 @@ class _Network(NamedTuple):
         if layer == self.layers - 1:
             steps = [t for t in self.others if t.shape[:-1] == self.source.shape[:-1]] or [self.source]
             storage, offset = (steps[-1] if self.is_backward else self.outputs[0])[:2]
-        return _part(Touch(storage, offset, self.states, self.states, True), at, count)
+        return part(Touch(storage, offset, self.states, self.states, True), at, count)
 
 
 @lru_cache(maxsize=4)
@@ -150,24 +160,17 @@ def _network(call: Node, *, is_transformed: bool) -> _Network | None:
     return _Network(layers, gates, states, matrices, is_transformed, source, others, call.outputs, is_backward)
 
 
-def _part(touch: Touch, at: int, count: int) -> Touch:
-    """Part ``at`` of ``count`` of an operand."""
-    first, end = (touch.span * at // count for at in (at, at + 1))
-    size = touch.bytes * (at + 1) // count - touch.bytes * at // count
-    return touch._replace(offset=touch.offset + first, span=end - first, bytes=size)
-
-
 def _as_read(touch: Touch) -> Touch:
     return touch._replace(write=False)
 
 
 def _cell(network: _Network, step: _Step) -> list[Touch]:
-    part = step.layer, step.at, step.parts
-    gates, states = network.gates_of(*part), network.states_of(*part)
+    number = step.layer, step.at, step.parts
+    gates, states = network.gates_of(*number), network.states_of(*number)
     if not network.is_backward:
         kept = Touch(_KEPT, step.layer * network.states, network.states, network.states, True)
-        return Helper([_as_read(gates), states, _part(kept, step.at, step.parts)])
-    reserve = [_part(read(t), step.number, step.total) for t in network.others if t.itemsize == 1][-1:]
+        return Helper([_as_read(gates), states, part(kept, step.at, step.parts)])
+    reserve = [part(read(t), step.number, step.total) for t in network.others if t.itemsize == 1][-1:]
     return Helper([*reserve, _as_read(states), gates])
 
 
@@ -183,7 +186,7 @@ def _one_step(network: _Network, step: _Step) -> list[Touch]:
 def _many_steps(network: _Network, step: _Step) -> list[Touch]:
     layer, at, count = step.layer, step.at, step.parts
     gates = network.gates_of(layer, at, count)
-    below = network.states_of(layer - 1, at, count) if layer else _part(write(network.source), at, count)
+    below = network.states_of(layer - 1, at, count) if layer else part(write(network.source), at, count)
     if network.is_backward:
         return [network.matrix(layer, 0), _as_read(gates), below]
     return [network.matrix(layer, 0), _as_read(below), gates]
@@ -246,7 +249,7 @@ def _recurrent(launch: Launch) -> list[Touch] | None:
     network = _network(call, is_transformed="transform" in roles) if call.inputs and call.outputs else None
     if network is None or not any(cell in roles for cell in _CELLS):
         whole = [*map(read, call.inputs), *map(write, call.outputs)]
-        return Chunk(_part(touch, launch.at, len(launch.kernels)) for touch in whole)
+        return Chunk(part(touch, launch.at, len(launch.kernels)) for touch in whole)
     return _OF_ROLE[role](network, _steps(roles, network.layers, is_backward=is_backward)[launch.at])
 
 
