@@ -49,7 +49,7 @@ class WarehouseSink:
     def __enter__(self) -> WarehouseSink:
         from ridgeline.warehouse import connect
 
-        rules = reload()  # before a file is made: an error of theirs is none of a run
+        rules = reload()  # before a file is made: an error in rules is no run's error
         self.connection = connect(self._path)  # waits for the lock of another process
         # after that, since it needs polars, which another thread imports meanwhile
         from ridgeline.warehouse.load import Batch

@@ -52,6 +52,12 @@ def _number(context: click.Context, parameter: click.Parameter, value: float | N
     return value
 
 
+def _apply_rules(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
+    """Name the file to this process and its children, in the variable that ``analyze/pricing/outside.py`` reads."""
+    if file:
+        os.environ["RIDGELINE_RULES"] = str(file.absolute())
+
+
 # Of several commands
 
 WAREHOUSE = Option(["-w", "--warehouse"], type=Path, default=DEFAULT_WAREHOUSE, help="The DuckDB file.", metavar="FILE")
@@ -113,16 +119,10 @@ HTA = Option(["--hta"], is_flag=True, help="Add HolisticTraceAnalysis' analyses,
 SALVAGE = Option(["--salvage"], is_flag=True, help="Load the events before the break of a truncated or damaged trace.")
 
 
-def _applied(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
-    """Name the file to this process and its children."""
-    if file:
-        os.environ["RIDGELINE_RULES"] = str(file.absolute())
-
-
 RULES = Option(
     ["--rules"],
     type=Path,
-    callback=_applied,
+    callback=_apply_rules,
     expose_value=False,
     help="A Python file of pricing rules, as RIDGELINE_RULES names one.",
     metavar="FILE",

@@ -31,7 +31,7 @@ from tests.warehouse.agreement import differences
 
 pytest.importorskip("pyspark")
 ROOT = Path(__file__).parents[2]
-TRACES = int(os.environ.get("RIDGELINE_SPARK_TRACES", pick(40, 1000)))
+TRACES = int(os.environ.get("RIDGELINE_SPARK_TRACES", pick(20, 1000)))
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 KERNELS = 4
 KERNELS_NS = 8_875  # of the hand-written step

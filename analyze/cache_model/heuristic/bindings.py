@@ -105,7 +105,7 @@ class _State:
 def guess(calls: Sequence[Recorded], records: dict[Recorded, Record] | None = None) -> list[Call]:
     """The calls with invented storages; calls must be in the order of their kernels.
 
-    ``records`` keeps what several sequences have in common, so that equal calls of theirs share their forms.
+    ``records`` keeps what several sequences have in common, so that their equal calls share forms.
     """
     # Most calls repeat a few hundred records.
     records = {} if records is None else records
@@ -239,8 +239,10 @@ def _unknown(state: _State, of: Record, i: int) -> _Value:
 def _same_slices(of: Record, earlier: Sequence[_Value]) -> _Value | None:
     """The value of an earlier input that is a slice of the same tensor, such as query, key and value."""
     tensor = of.inputs[len(earlier)]
-    alike = (v for v, other in zip(earlier, of.inputs, strict=False) if other.slice_bytes and other.size == tensor.size)
-    return next(alike, None) if tensor.slice_bytes else None
+    slices = (
+        v for v, other in zip(earlier, of.inputs, strict=False) if other.slice_bytes and other.size == tensor.size
+    )
+    return next(slices, None) if tensor.slice_bytes else None
 
 
 def _factor(state: _State, at: int, of: Record, earlier: Sequence[_Value]) -> _Value | None:

@@ -1,4 +1,4 @@
-"""What calls that are recorded alike have in common: the tensors that they take and return, and the part of each."""
+"""What calls with equal records have in common: the tensors that they take and return, and the part of each."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Part(Enum):
 
 
 class Operand(NamedTuple):
-    """An input of calls that are recorded alike, or an output of theirs."""
+    """An input or an output of calls with equal records."""
 
     layout: tuple[Any, ...]
     """The fields of its :class:`Tensor`, without the storage and the offset."""
@@ -109,7 +109,7 @@ class Operand(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What calls that are recorded alike have in common."""
+    """What calls with equal records have in common."""
 
     operator: str
     name: str

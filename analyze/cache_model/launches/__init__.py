@@ -171,6 +171,6 @@ def _part(launch: Launch, whole: list[Touch]) -> list[Touch]:
     too_long = any(tensor.span > _MOST_ADDRESSED for tensor in (*launch.call.inputs, *launch.call.outputs))
     if not too_long or not any(iterator in launch.kernel for iterator in _ITERATORS):
         return whole
-    alike = [at for at, kernel in enumerate(launch.kernels) if kernel == launch.kernel]
-    at, parts = alike.index(launch.at), len(alike)
+    same_kernel = [at for at, kernel in enumerate(launch.kernels) if kernel == launch.kernel]
+    at, parts = same_kernel.index(launch.at), len(same_kernel)
     return [part(touch, at, parts) for touch in whole]

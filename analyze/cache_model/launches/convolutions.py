@@ -197,8 +197,8 @@ def _work(launch: Launch, mains: list[str], number: int) -> _Direction | None:
         return None
     work = _backward(call, mains, number) if is_backward else _forward(call, mains[number])
     # one main kernel for each of several parts of a batch
-    alike = [other for other, name in enumerate(mains) if name == mains[number]]
-    return work and work.part(alike.index(number), len(alike))
+    same_kernel = [other for other, name in enumerate(mains) if name == mains[number]]
+    return work and work.part(same_kernel.index(number), len(same_kernel))
 
 
 def _convolution(launch: Launch) -> list[Touch] | None:

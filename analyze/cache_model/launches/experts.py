@@ -63,11 +63,11 @@ def read_shares(kernels: pl.DataFrame, names: Sequence[str], signatures: Sequenc
         tiles = experts * reached(rows, experts)
         filled = rows / _TILE_ROWS / max(tiles, 1)
         calls = kernels.with_row_index("row").filter(pl.col("signature") == code)
-        for (name,), alike in calls.group_by("name"):
+        for (name,), equal_calls in calls.group_by("name"):
             if filled > _MOST_FILLED or _PREPARES.search(names[int(str(name))]):
                 continue
-            times = alike["duration_ns"] / max(alike["duration_ns"].quantile(_SLOWEST) or 1, 1)
+            times = equal_calls["duration_ns"] / max(equal_calls["duration_ns"].quantile(_SLOWEST) or 1, 1)
             used = ((times - filled) / (1 - filled)).clip(0, 1).to_numpy()
             matrices = right.distinct_bytes * reached(rows, experts)
-            shares[alike["row"].to_numpy()] = 1 - (1 - used) * matrices / max(matrices + left.distinct_bytes, 1)
+            shares[equal_calls["row"].to_numpy()] = 1 - (1 - used) * matrices / max(matrices + left.distinct_bytes, 1)
     return shares

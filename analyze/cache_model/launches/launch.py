@@ -107,16 +107,16 @@ rule does not know the launch."""
 
 
 def once_per_call(of_call: Callable[[Launch], T]) -> Callable[[Launch], T]:
-    """Remember the last result of ``of_call``, equal for all launches of a call, which come one after the other."""
+    """Cache the last result of ``of_call``, equal for all launches of a call, which come one after the other."""
     last: tuple[Node, tuple[str, ...], T] | None = None
 
-    def remembered(launch: Launch) -> T:
+    def cached(launch: Launch) -> T:
         nonlocal last
         if last is None or last[0] is not launch.call or last[1] is not launch.kernels:
             last = launch.call, launch.kernels, of_call(launch)
         return last[2]
 
-    return remembered
+    return cached
 
 
 def writes_into_argument(operator: str) -> bool:

@@ -106,12 +106,12 @@ class _Packing(NamedTuple):
 def _packing(launch: Launch) -> _Packing | None:
     """The chunks of a call, in the order of its arguments; None where they do not fit its lists."""
     lists, name = _lists(launch), base_name(launch.call.operator)
-    alike = [at for at, kernel in enumerate(launch.kernels) if _METADATA.search(kernel)]
+    launched = [at for at, kernel in enumerate(launch.kernels) if _METADATA.search(kernel)]
     sizes = [math.prod(tensor.shape) for tensor in lists[0]] if lists else []
     # Sizes of a damaged record would be packed for ever.
-    is_damaged = sum(sizes) > len(alike) * _MOST_BLOCKS * _LARGE * CHUNK_ELEMENTS
-    limits = _limits(launch.kernels[alike[0]]) if alike else None
-    if limits is None or is_damaged or len({launch.kernels[at] for at in alike}) > 1:
+    is_damaged = sum(sizes) > len(launched) * _MOST_BLOCKS * _LARGE * CHUNK_ELEMENTS
+    limits = _limits(launch.kernels[launched[0]]) if launched else None
+    if limits is None or is_damaged or len({launch.kernels[at] for at in launched}) > 1:
         return None
     depth, most_tensors, most_blocks = limits
     chunks = packed(sizes, most_tensors, most_blocks)
@@ -119,14 +119,14 @@ def _packing(launch: Launch) -> _Packing | None:
     results = [] if in_place or name in _REDUCTIONS else _results(launch, sizes)
     inputs = lists[: depth - len(results)]
     same = len(inputs) + len(results) == depth and all(len(of) == len(sizes) for of in [*inputs, *results])
-    if len(chunks) != len(alike) or not same:
+    if len(chunks) != len(launched) or not same:
         return None
     if name == "_foreach_addcmul" and in_place:
         # The optimizers of PyTorch, which alone use it, add squares: addcmul_(averages, gradients, gradients).
         inputs = inputs[:2]
     written = results or [tensors for at, tensors in enumerate(inputs) if _writes(launch, name, at)]
     reads = inputs[1:] if name in _OVERWRITES and in_place else inputs
-    return _Packing(dict(zip(alike, chunks, strict=True)), reads, written)
+    return _Packing(dict(zip(launched, chunks, strict=True)), reads, written)
 
 
 def _foreach(launch: Launch) -> list[Touch] | None:

@@ -1,6 +1,6 @@
 """Kernels that carry the bytes that they touch, instead of a share of their operator's bytes.
 
-Chunks of a list and helper kernels (changes of a layout, reductions of partial sums) are told by the launch rules, from
+The launch rules recognize chunks of a list and helper kernels (changes of a layout, reductions of partial sums) by
 recorded shapes and the names of a call's kernels, on any device.
 """
 

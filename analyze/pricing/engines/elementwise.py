@@ -215,7 +215,7 @@ _QUANTIZATION = (
         ),
         "input =result =scale", each("input", 1),
     ),
-    # of the static and of the dynamic scale alike one number moves
+    # one number moves, of a static scale as of a dynamic one
     EngineRule(("sgl_kernel::sgl_per_tensor_quant_fp8",), "input =result scale", each("input", 1)),
     EngineRule(("_C_cache_ops::convert_fp8",), "=result input", each("input", 1)),
     EngineRule(("aiter::static_per_tensor_quant",), "=result input scale", each("input", 1)),

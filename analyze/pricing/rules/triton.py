@@ -88,9 +88,9 @@ def certain(call: Call) -> bool:
     if call.operator.startswith(_SEVERAL_LOOPS):
         return False
     shapes = [t.shape for t in call.tensors]
-    alike = len(shapes) > 1 and len({(t.elements, t.precision) for t in call.tensors}) == 1
+    interchangeable = len(shapes) > 1 and len({(t.elements, t.precision) for t in call.tensors}) == 1
     operands = 1 + len(_TWO_OPERANDS.findall(call.operator)) + len(_NEEDS_TWO.findall(call.operator))
-    return not alike or operands < len(shapes) or in_place(call.operator, shapes, _numbers(call))
+    return not interchangeable or operands < len(shapes) or in_place(call.operator, shapes, _numbers(call))
 
 
 def is_template(operator: str) -> bool:
