@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 import polars as pl
 
+from ridgeline.analyze.pricing.engines.collectives import NAME, OPERATOR, kind
 from ridgeline.analyze.pricing.lists import complete
-from ridgeline.analyze.pricing.rules.collective import NAME, OPERATOR, kind
 from ridgeline.analyze.pricing.signature import json_list, parse
 from ridgeline.analyze.reading.arguments import with_object
 from ridgeline.analyze.reading.arrays import Interned

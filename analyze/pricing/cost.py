@@ -27,7 +27,7 @@ class Price(NamedTuple):
     message_bytes: float | None = None
     ranks: int | None = None
     link_bytes: float | None = None
-    """Bytes that cross a link, by nccl-tests' bus factors (:mod:`ridgeline.analyze.pricing.rules.collective`)."""
+    """Bytes that cross a link, by nccl-tests' bus factors (:mod:`ridgeline.analyze.pricing.engines.collectives`)."""
 
     def in_doubles(self) -> Price:
         """The price as the warehouse stores it: exact below 2^53, None above ``LARGEST_COST``."""

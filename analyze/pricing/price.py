@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from ridgeline.analyze.pricing.binding import Bound, bind, reads_and_writes
 from ridgeline.analyze.pricing.cost import Price, from_inputs
 from ridgeline.analyze.pricing.engines import find as find_engine
+from ridgeline.analyze.pricing.engines.collectives import with_message
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.outputs import RULES as RESULTS
 from ridgeline.analyze.pricing.outputs import outputs
 from ridgeline.analyze.pricing.rules import find, sparse, triton
-from ridgeline.analyze.pricing.rules.collective import with_message
 from ridgeline.analyze.pricing.rules.rule import fit
 from ridgeline.analyze.pricing.schemas import NAMESPACE, schemas
 from ridgeline.analyze.pricing.signature import Call, Tensor, parse

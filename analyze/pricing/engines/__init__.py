@@ -1,4 +1,4 @@
-"""FLOP and byte rules for operators outside PyTorch: of serving engines and of libraries for training.
+"""FLOP and byte rules for operators outside ``aten``: of serving engines, libraries for training, and collectives.
 
 Arguments are those of the operators' own schemas (``TORCH_LIBRARY``, ``torch.library.custom_op``) in vLLM, SGLang,
 FlashAttention, FlashInfer, aiter, FBGEMM, bitsandbytes, Liger and torchvision. Conventions are those of PyTorch's
@@ -8,9 +8,17 @@ price has low confidence.
 
 from __future__ import annotations
 
-from ridgeline.analyze.pricing.engines import attention, caches, elementwise, embeddings, experts, products, vision
+from ridgeline.analyze.pricing.engines import (
+    attention,
+    caches,
+    collectives,
+    elementwise,
+    embeddings,
+    experts,
+    products,
+    vision,
+)
 from ridgeline.analyze.pricing.outside import named, outside
-from ridgeline.analyze.pricing.rules import collective
 from ridgeline.analyze.pricing.rules.rule import EngineRule
 
 RULES: dict[str, EngineRule] = {
@@ -23,7 +31,7 @@ RULES: dict[str, EngineRule] = {
         caches.RULES,
         embeddings.RULES,
         vision.RULES,
-        collective.ENGINE_RULES,
+        collectives.RULES,
     )
     for rule in rules
     for name in rule.operators

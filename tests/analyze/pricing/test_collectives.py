@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ridgeline.analyze.pricing.rules.collective import Message, kind
+from ridgeline.analyze.pricing.engines.collectives import Message, kind
 from tests.analyze import kineto
 from tests.analyze.loading import load, query
 from tests.analyze.pricing.test_price import BF16, priced

@@ -140,7 +140,7 @@ def _recorded(call: Arguments) -> tuple[int, int]:
     return size, resized(size, collective, ranks or 1)
 
 
-ENGINE_RULES = (
+RULES = (
     EngineRule(
         (OPERATOR,), "-input? _sequence? _group? _rank? _collective _in? _out? _first? _stride? _ranks",
         no_flops, _recorded,
