@@ -106,7 +106,8 @@ def is_sizes(value: Any) -> TypeGuard[list[int]]:
 
 def frame(touches: Iterable[tuple[int, Touch]]) -> pl.DataFrame:
     """The operands of kernels as a frame, in the order the kernels come and use them."""
-    return pl.DataFrame([(kernel, *touch) for kernel, touch in touches], schema=SCHEMA, orient="row")
+    rows = [(kernel, *touch) for kernel, touch in touches]
+    return pl.DataFrame(dict(zip(SCHEMA, zip(*rows, strict=True), strict=True)) if rows else None, schema=SCHEMA)
 
 
 def repeated(

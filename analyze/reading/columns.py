@@ -300,31 +300,31 @@ def _count(columns: Columns, groups: dict[str | None, list[AnyEvent]]) -> None:
 
 def _append_spans(columns: Columns, group: Group, events: Sequence[AnyEvent]) -> None:
     names, threads = columns.names, columns.threads
-    group["name"].extend([names[e.name] for e in events])
-    group["thread"].extend([threads[e.pid, e.tid] for e in events])
+    group["name"].fromlist([names[e.name] for e in events])
+    group["thread"].fromlist([threads[e.pid, e.tid] for e in events])
     if columns.is_exact:
-        group["start_ns"].extend([round(e.ts * 1000) for e in events])
-        group["duration_ns"].extend([round(e.dur * 1000) for e in events])
+        group["start_ns"].fromlist([round(e.ts * 1000) for e in events])
+        group["duration_ns"].fromlist([round(e.dur * 1000) for e in events])
     else:
-        group["start_us"].extend([e.ts for e in events])
-        group["duration_us"].extend([e.dur for e in events])
+        group["start_us"].fromlist([e.ts for e in events])
+        group["duration_us"].fromlist([e.dur for e in events])
 
 
 def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:
     group = columns.device
     first_row = columns.rows("device")  # before the new rows, for counters that refer to them
     _append_spans(columns, group, events)
-    group["category"].extend([DEVICE[category]] * len(events))
+    group["category"].fromlist([DEVICE[category]] * len(events))
     decoded_args = decode_args(events, DeviceArgs)
     if category in OLD:
         fill_from_old(events, decoded_args)
     for name in ("external_id", "correlation", "bytes", "graph_id", "graph_node_id"):
-        group[name].extend(integers(decoded_args, name))
+        group[name].fromlist(integers(decoded_args, name))
     streams = integers(decoded_args, "stream")
     if ABSENT in streams and DEVICE[category] != RANGE:  # Kineto sets the thread of a device event to the stream
         tids = zip(streams, map(_tid, events), strict=True)
         streams = [cast(int, tid) if at == ABSENT and _is_index(tid) else at for at, tid in tids]
-    group["stream"].extend(streams)
+    group["stream"].fromlist(streams)
     collectives = texts_of(events) if DEVICE[category] == KERNEL else []
     _append_optional(columns, "annotation", _codes(columns, _annotations(columns, events)), len(events))
     _append_optional(columns, "collective", _codes(columns, collectives), len(events))
@@ -333,7 +333,7 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     if ABSENT in devices:  # Kineto sets the process id of a device event to the index of the device
         pids = zip(devices, map(_pid, events), strict=True)
         devices = [(cast(int, pid) if _is_index(pid) else 0) if at == ABSENT else at for at, pid in pids]
-    group["device"].extend(devices)
+    group["device"].fromlist(devices)
     if DEVICE[category] == RANGE:
         for row, event in enumerate(events, first_row):
             for name, value in decode_object(event.args).items():
@@ -351,16 +351,16 @@ def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
     args = decode_args(events, LaunchArgs)
     correlations, kernels = integers(args, "correlation"), list(map(_kernel, args))
     absent = [ABSENT] * len(events)
-    group["correlation"].extend(correlations)
+    group["correlation"].fromlist(correlations)
     if ABSENT in correlations:
         old = decode_args(events, UncorrelatedLaunchArgs)
-        group["external_id"].extend(integers(old, "external_id"))
+        group["external_id"].fromlist(integers(old, "external_id"))
         kernels = [kernel or each.kernel for kernel, each in zip(kernels, old, strict=True)]
     else:
-        group["external_id"].extend(absent)
+        group["external_id"].fromlist(absent)
     is_named = any(kernels)
     columns.has_kernel_names |= is_named
-    group["kernel"].extend([columns.names[name] if name else ABSENT for name in kernels] if is_named else absent)
+    group["kernel"].fromlist([columns.names[name] if name else ABSENT for name in kernels] if is_named else absent)
 
 
 def _annotations(columns: Columns, events: Sequence[AnyEvent]) -> list[str | None]:
@@ -376,9 +376,9 @@ def _codes(columns: Columns, texts: Sequence[str | None]) -> list[int]:
     return [columns.names[text] if text else ABSENT for text in texts]
 
 
-def _append_optional(columns: Columns, name: str, values: Sequence[int], rows: int) -> None:
+def _append_optional(columns: Columns, name: str, values: list[int], rows: int) -> None:
     """Add values to an optional column of ``device``, or as many rows without a value if there are none."""
-    columns.device[name].extend(values or [ABSENT] * rows)
+    columns.device[name].fromlist(values or [ABSENT] * rows)
     if values and max(values) != ABSENT:
         columns.optional.add(name)
 
@@ -389,12 +389,12 @@ def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent
     if category in OLD:
         fill_from_old(events, args)
     for name in ("external_id", "record_id", "sequence", "forward_thread"):
-        columns.operator[name].extend(integers(args, name))
+        columns.operator[name].fromlist(integers(args, name))
     add_measures(events, args)
     if OPERATOR_OF_COLLECTIVES in columns.names:
         add_collectives(events, args)
     codes = columns.signatures
-    columns.operator["signature"].extend(
+    columns.operator["signature"].fromlist(
         [
             codes[event.name, _joined((each.dims, each.types, each.strides, each.concrete))]
             for event, each in zip(events, args, strict=True)

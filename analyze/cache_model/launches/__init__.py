@@ -142,7 +142,8 @@ def touches(launch: Launch) -> list[Touch]:
 
 def addresses(operator: str) -> bool:
     """Whether an operator uses only those rows of its tensors that an index names."""
-    return base_name(operator) in gathers.RULES | embeddings.RULES or operator.startswith("triton_")
+    name = base_name(operator)
+    return name in gathers.RULES or name in embeddings.RULES or operator.startswith("triton_")
 
 
 def _default(launch: Launch) -> list[Touch]:
