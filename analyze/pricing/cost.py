@@ -30,7 +30,13 @@ class Price(NamedTuple):
     """Bytes that cross a link, by nccl-tests' bus factors (:mod:`ridgeline.analyze.pricing.engines.collectives`)."""
 
     def in_doubles(self) -> Price:
-        """The price as the warehouse stores it: exact below 2^53, None above ``LARGEST_COST``."""
+        """The price as the warehouse stores it: exact below 2^53, None above ``LARGEST_COST``.
+
+        Raises ``ValueError`` for a number below zero, or none (NaN): the rule that returned it is wrong.
+        """
+        numbers = (self.flops, self.read_bytes, self.write_bytes)
+        if any(n is not None and not n >= 0 for n in numbers):
+            raise ValueError(f"expected FLOPs and bytes from 0 on, found {numbers}")
         flops, read, written, message, link = (
             None if n is None or n > LARGEST_COST else float(n)
             for n in (self.flops, self.read_bytes, self.write_bytes, self.message_bytes, self.link_bytes)

@@ -188,7 +188,7 @@ class Comparison:
             messages.append(f"on both sides: {', '.join(shared)}")
         devices = [self.base.setting("device"), self.other.setting("device")]
         if devices[0] != devices[1]:
-            messages.append(f"devices differ: {devices[0]} and {devices[1]}")
+            messages.append("devices differ: {} and {}".format(*(device or "one without a name" for device in devices)))
         for side, name in ((self.base, "base"), (self.other, "other")):
             mixed = [SETTINGS[key] for key in UNIFORM if len({run[key] for run in side.runs}) > 1]
             if mixed:

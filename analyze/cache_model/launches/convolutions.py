@@ -35,12 +35,13 @@ _CLEARS = re.compile(r"SubTensorOpWithScalar|scalePackedTensor")
 _SUMS = re.compile(r"splitKreduce|ReduceSplitK|execute_split_k_kernel|reduce_wgrad")
 _LAYOUTS = re.compile(
     r"nchwToNhwc|nhwcToNchw|AddPadding|[tT]ensorTransform|batched_transpose|SubTensorOpWithCast|transpose_\w*NCHW"
-    r"|im2col|vol2col|flip_filter|fft2d|[wW]inogradTiles|winograd\w*(Data|Delta|Filter|Output)\d"
+    r"|im2col|vol2col|Im\dd2Col|Col2Im\dd|flip_filter|fft2d|[wW]inogradTiles|winograd\w*(Data|Delta|Filter|Output)\d"
+    r"|WinogradXform(Data|Filter|Out)"
 )
-_RESULT = re.compile(r"nhwcToNchw|winograd\w*Output\d|fft2d_c2r|SubTensorOpWithCast")
+_RESULT = re.compile(r"nhwcToNchw|CNHW2NCHW|Col2Im|[wW]inograd\w*(Output\d|XformOut)|fft2d_c2r|SubTensorOpWithCast")
 """Layout kernels that end a direction, where another follows."""
 _WEIGHT = re.compile(r"Filter|[wW]inogradTiles|flip_filter")
-_COLUMNS = re.compile(r"im2col|vol2col")
+_COLUMNS = re.compile(r"im2col|vol2col|Im\dd2Col|Col2Im")
 _OF_INPUT = re.compile(r"[dD]grad|[fF]prop|bwd_data|igemm_bwd|backward_data|conv_depthwise\w*_backward_kernel")
 _OF_WEIGHT = re.compile(r"[wW]grad|wrw|bwd_weight|bwd_filter|grad_weight")
 _NHWC = re.compile(r"nhwckrsc|ImplicitGemmConvolution")

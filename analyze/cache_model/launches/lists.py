@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 from ridgeline.analyze.cache_model.launches.launch import (
@@ -20,6 +20,7 @@ from ridgeline.analyze.cache_model.launches.launch import (
     Helper,
     Launch,
     Rule,
+    Whole,
     once_per_call,
     read,
     workspace,
@@ -136,12 +137,20 @@ def _foreach(launch: Launch) -> list[Touch] | None:
         return _cleanup(launch, lists[0])
     packing = _packing(launch)
     if packing is None or (parts := packing.chunks.get(launch.at)) is None:
-        return None
+        return _whole(launch, lists) if launch.call.operator.partition(".")[0].endswith("_") else None
     reads = _touches(packing.read, parts, write=False)
     if base_name(launch.call.operator) in _REDUCTIONS:
         size = sum(-(-(end - first) // CHUNK_ELEMENTS) for _, first, end in parts) * _SUM_BYTES
         return Chunk([*reads, Touch(workspace(1), 0, size, size, True)])
     return Chunk([*reads, *_touches(packing.written, parts, write=True)])
+
+
+def _whole(launch: Launch, lists: Sequence[Sequence[Tensor]]) -> list[Touch]:
+    """All tensors of an operator in place, where nothing tells which of them the launch takes."""
+    name = base_name(launch.call.operator)
+    reads = lists[1:] if name in _OVERWRITES else lists
+    written = [tensors for at, tensors in enumerate(lists) if _writes(launch, name, at)]
+    return Whole([*map(read, chain(*reads)), *map(write, chain(*written))])
 
 
 @once_per_call

@@ -71,8 +71,17 @@ def test_another_number_of_launches_is_not_explained() -> None:
     tensors = [dense(1, LONG), dense(2, LONGER)]
     found = touched("aten::_foreach_mul_", [tensors], tensors[:1], *[ADD.format(1)] * 3)
     assert [ranges(touches) for touches in found] == [
-        [(1, 0, 4 * LONG, False), (2, 0, 4 * LONGER, False), (1, 0, 4 * LONG, True)]
+        [(tensor.storage, 0, tensor.bytes, written) for written in (False, True) for tensor in tensors]
     ] * 3
+
+
+def test_a_single_launch_of_too_many_chunks_writes_every_list_that_its_operator_changes() -> None:
+    lists = [[dense(10 * at, LONG), dense(10 * at + 1, LONGER)] for at in range(1, 5)]
+    optimizer = "multi_tensor_apply_kernel<FusedOptimizerTensorListMetadata<4>, FusedAdamMathFunctor<float, 4>>"
+    (found,) = touched("aten::_fused_adam_", lists, lists[0][:1], optimizer)
+    reads = [(tensor.storage, 0, tensor.bytes, False) for tensors in lists for tensor in tensors]
+    changed = [lists[0], *lists[2:]]  # gradients are only read
+    assert ranges(found) == [*reads, *((tensor.storage, 0, tensor.bytes, True) for row in changed for tensor in row)]
 
 
 def test_sizes_beyond_what_the_launches_can_hold_are_damage() -> None:

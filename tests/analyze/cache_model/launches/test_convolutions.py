@@ -132,6 +132,16 @@ def test_miopen_clears_the_result_and_casts_the_weights_gradient() -> None:
     assert sizes(found[-1])[1] == (4, WEIGHT, "written")
 
 
+def test_miopen_unfolds_the_input_into_columns() -> None:
+    found = touched("aten::miopen_convolution", [X, W], [Y], "Im2d2Col", "Cijk_Ailk_Bljk_SB_MT64x64x8")
+    columns = 2 * 36 * 8 * 9 * 4
+    assert [sizes(launch) for launch in found] == [
+        [(0, SMALL, "read"), (-2, columns, "written")],
+        [(-2, columns, "read"), (1, WEIGHT, "read"), (2, LARGE, "written")],
+    ]
+    assert [isinstance(launch, Helper) for launch in found] == [True, False]
+
+
 def test_each_of_several_equal_kernels_works_on_a_part_of_the_images() -> None:
     columns, product = "at::native::im2col_kernel<float>", "sgemm_128x64"
     found = touched("aten::_slow_conv2d_forward", [X, W], [Y], columns, product, columns, product)
