@@ -180,7 +180,10 @@ def test_a_missing_file_is_one_line(warehouse: Path, tmp_path: Path, monkeypatch
         reprice(warehouse)
 
 
-@pytest.mark.parametrize("flops", ["lambda call: 1 / 0", "lambda call: 'many'", "lambda call: float('nan')", "lambda call: -5", "lambda call: None"])
+@pytest.mark.parametrize(
+    "flops",
+    ["lambda call: 1 / 0", "lambda call: 'many'", "lambda call: float('nan')", "lambda call: -5", "lambda call: None"],
+)
 def test_a_rule_that_fails_costs_its_price_and_no_more(apply: Apply, flops: str) -> None:
     apply(OWN.replace('each("result", 5)', flops))
     found: Any = priced("mine::scale_", [([8, 64], BF16), ([8, 64], BF16)])
