@@ -30,6 +30,9 @@ Shapes = tuple[tuple[int, ...], ...]
 _OPAQUE = re.compile(r"OpaqueType<(\d+)u>")
 _ELEMENT_OF_SIZE = {"1": "unsigned char", "2": "c10::BFloat16", "4": "float", "8": "double"}
 _TEMPLATE = re.compile(r"(?:Copy\w*|CatArray\w*|Functor)<((?:c10::)?\w+)(?:, ((?:c10::)?[a-zA-Z]\w*))?[,>]")
+# a copy without a conversion: a concatenation launches one for each tensor that it cannot copy in a batch
+_COPIED = re.compile(r"gpu_kernel_impl_nocast<at::native::direct_copy_kernel_cuda.*?lambda\(((?:c10::)?[\w ]+)\)")
+_CONVERTED = re.compile(r"gpu_kernel_impl<at::native::direct_copy_kernel_cuda")
 _DEPTH = re.compile(r"Metadata<(?:\w+, )?(\d+)")
 _ELEMENTS = {
     "long": "long int", "int": "int", "float": "float", "double": "double", "c10::BFloat16": "c10::BFloat16",
@@ -67,13 +70,17 @@ def _calls(trace: Trace, kernels: pl.DataFrame) -> pl.DataFrame:
     """
     names = kernels["name"].unique().to_list()
     typed = [name for name in names if elements(trace.names[name])[0]]
+    # the tensors of a list that is converted differ in type, which a signature cannot say
+    converted = [name for name in names if _CONVERTED.search(trace.names[name])]
     depth = {name: int(found[1]) for name in names if (found := _DEPTH.search(trace.names[name]))}
     long = [code for code in kernels["signature"].unique().to_list() if _is_long(trace.signatures[code])]
     if "list_blocks" not in kernels.columns:
         kernels = kernels.with_columns(list_blocks=pl.lit(None, dtype=pl.Int64))
     calls = kernels.group_by("operator", maintain_order=True).agg(
         pl.col("signature").first(),
-        kernel=pl.col("name").filter(pl.col("name").is_in(typed)).first(),
+        kernel=pl.when(~pl.col("name").is_in(converted).any()).then(
+            pl.col("name").filter(pl.col("name").is_in(typed)).first()
+        ),
         depth=pl.col("name").replace_strict(depth, default=None, return_dtype=pl.Int64).drop_nulls().first(),
         blocks=pl.when(pl.col("list_blocks").is_not_null().any()).then(pl.col("list_blocks").sum()),
     )
@@ -95,6 +102,8 @@ def elements(kernel: str) -> tuple[str | None, str | None]:
     """
     if match := _OPAQUE.search(kernel):
         return _ELEMENT_OF_SIZE.get(match[1]), None
+    if match := _COPIED.search(kernel):
+        return _ELEMENTS.get(match[1]), None
     if match := _TEMPLATE.search(kernel):
         return _ELEMENTS.get(match[1]), _ELEMENTS.get(match[2])
     return None, None
@@ -162,6 +171,10 @@ class _Gradients:
         return self._found[key]
 
 
+def _chunks(shape: tuple[int, ...]) -> int:
+    return -(-math.prod(shape) // CHUNK_ELEMENTS)
+
+
 def _groups(window: list[tuple[int, ...]], blocks: int) -> Iterator[Shapes | None]:
     """Yield the tensors of a window, or a group of them, if they make ``blocks`` chunks.
 
@@ -169,13 +182,23 @@ def _groups(window: list[tuple[int, ...]], blocks: int) -> Iterator[Shapes | Non
     each, such as the number of steps. Gradients accumulated several times count once.
     """
     matrices, vectors = [s for s in window if len(s) > 1], [s for s in window if len(s) < 2]
-    for shapes in (window, matrices, vectors, [()] * len(window)):
-        chunks = sum(-(-math.prod(shape) // CHUNK_ELEMENTS) for shape in shapes)
+    for shapes in (window, matrices, vectors, [()] * len(window), _without_input(window, blocks)):
+        chunks = sum(map(_chunks, shapes))
         times = chunks // blocks if blocks else 0
         once = shapes[: len(shapes) // times] if times else []
         if times and chunks == times * blocks and shapes == once * times:
             # the order of parameters, which gradients have the other way round
             yield tuple(reversed(once))
+
+
+def _without_input(window: list[tuple[int, ...]], blocks: int) -> list[tuple[int, ...]]:
+    """The window without the gradient that makes it too long by its chunks, if it is the only one of that length.
+
+    A program's input may have a gradient too, for activation checkpointing: no optimizer's list has it.
+    """
+    excess = sum(map(_chunks, window)) - blocks
+    of_length = [i for i, shape in enumerate(window) if _chunks(shape) == excess]
+    return [shape for i, shape in enumerate(window) if i != of_length[0]] if len(of_length) == 1 else []
 
 
 def _shape(signature: Signature) -> tuple[int, ...]:

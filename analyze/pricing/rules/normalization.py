@@ -60,4 +60,7 @@ RULES = (
         _per_element(9, 3),
     ),
     Rule(("_fused_rms_norm_backward",), _per_element(6, 3)),
+    # square, add; scale; and backward: product with the gradient, add; two scales and a difference
+    Rule(("_weight_norm_interface",), lambda bound, outputs: 3 * bound.needed("v").elements),
+    Rule(("_weight_norm_interface_backward",), lambda bound, outputs: 5 * bound.needed("saved_v").elements),
 )  # fmt: skip

@@ -127,6 +127,8 @@ MATRIX, VECTOR = [2, BLOCK + 1], [3]
         ([VECTOR, MATRIX, VECTOR], [2], "[[[3],[3]],[]]"),
         # accumulated twice
         ([VECTOR, MATRIX, VECTOR, MATRIX], [4], "[[[2,65537],[3]],[]]"),
+        # the input of the program has a gradient too, of 2 chunks
+        ([VECTOR, MATRIX, [BLOCK + 1], VECTOR], [5], "[[[3],[2,65537],[3]],[]]"),
         # a number for each tensor
         ([MATRIX, [5, 7], MATRIX], [3], "[[[],[],[]],[]]"),
     ],
@@ -136,6 +138,7 @@ def test_gradients_say_the_sizes_of_a_long_list(
 ) -> None:
     ((found, flops, read, written, confidence),) = prices(tmp_path, step(0, 100, gradients, blocks))
     sizes = {"[[[2,65537],[3]],[]]": 131_077, "[[[2,65537]],[]]": 131_074, "[[[3],[3]],[]]": 6, "[[[],[],[]],[]]": 3}
+    sizes["[[[3],[2,65537],[3]],[]]"] = 131_080
     assert found.replace(" ", "") == shapes
     assert (flops, read, written, confidence) == (sizes[shapes], 4 * sizes[shapes], 4 * sizes[shapes], "high")
 
@@ -152,3 +155,23 @@ def test_a_step_takes_its_own_gradients_before_those_of_another(tmp_path: Path) 
         "[[[2,65537],[3]],[]]",
         "[[[196613]],[]]",
     ]
+
+
+COPY = "elementwise_kernel<128, 2, gpu_kernel_impl{}<at::native::direct_copy_kernel_cuda(X)::{{lambda(float)#1}}>"
+
+
+@pytest.mark.parametrize(("second", "confidence", "moved"), [("_nocast", "high", 40), ("", "low", None)])
+def test_a_list_copied_without_conversion_has_one_type(
+    tmp_path: Path, second: str, confidence: str, moved: int | None
+) -> None:
+    """A tensor that is converted on the way has another type than the first one, which the trace does not say."""
+    events = [kineto.operator("aten::cat", 0, 20, 1, [[[2, 3], [2, 2]], []], ["TensorList", "Scalar"], ["", "1"])]
+    for i, impl in enumerate(("_nocast", second)):
+        events.append(kineto.launch(1 + i, 10 + i))
+        full_name = COPY.format(impl).replace("gpu_kernel_impl", "at::native::gpu_kernel_impl")
+        events.append(kineto.kernel(full_name, 100 + 3 * i, 2.0, 10 + i, **{"External id": 1}))
+    load(tmp_path / "w.duckdb", kineto.write(tmp_path / "t.json", events))
+    found = query(
+        tmp_path / "w.duckdb", "SELECT confidence, read_bytes, write_bytes FROM signatures WHERE operator = 'aten::cat'"
+    )
+    assert found == [(confidence, moved, moved)]

@@ -74,6 +74,10 @@ NUMBER: Value = ([], FP32)
          8 * 384, 384 * 4 + 48, 384 * 4 + 24 + 24),
         ("miopen_batch_norm_backward", [IMAGE, IMAGE, *[([3], FP32)] * 5, "1e-05"],
          12 * 384, 2 * 384 * 4 + 60, 384 * 4 + 24),
+        # a matrix of 15 elements divided by the norms of its rows, and times a factor for each
+        ("_weight_norm_interface", [([3, 5], FP32), ([3, 1], FP32), "0"], 45, 60 + 12, 60 + 12),
+        ("_weight_norm_interface_backward",
+         [([3, 5], FP32), ([3, 5], FP32), ([3, 1], FP32), ([3, 1], FP32), "0"], 75, 144, 60 + 12),
         # rows of the table that have an index, at most as many as there are indices
         ("embedding_dense_backward", [([2, 4], FP32), ([2], INT64), "100", "-1", "False"], 8, 32 + 16, 32),
         ("embedding_dense_backward", [([6, 4], FP32), ([6], INT64), "5", "-1", "False"], 24, 96 + 48, 80),
