@@ -88,12 +88,12 @@ def test_a_view_before_the_operator_tells_nothing(tmp_path: Path) -> None:
         ("void at::native::multi_tensor_apply_kernel<Copy<long, long>>", "long int"),
         (
             "void at::native::elementwise_kernel<128, 4, at::native::gpu_kernel_impl_nocast<at::native::"
-            "direct_copy_kernel_cuda(at::TensorIteratorBase&)::{lambda()#3}::operator()() const::{lambda(c10::Half)#1}>",
+            "direct_copy_kernel_cuda(at::TensorIteratorBase&)::{lambda()#3}::operator()()::{lambda(c10::Half)#1}>",
             "c10::Half",
         ),
         (
             "void at::native::elementwise_kernel<128, 4, at::native::gpu_kernel_impl<at::native::"
-            "direct_copy_kernel_cuda(at::TensorIteratorBase&)::{lambda()#3}::operator()() const::{lambda(float)#1}>",
+            "direct_copy_kernel_cuda(at::TensorIteratorBase&)::{lambda()#3}::operator()()::{lambda(float)#1}>",
             None,
         ),
         ("something else", None),
