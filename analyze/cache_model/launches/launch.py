@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from ridgeline.analyze.cache_model.operands import Place, Tensor, Touch
 
-T = TypeVar("T")
+_Result = TypeVar("_Result")
 _Operand = TypeVar("_Operand", Tensor, Touch)
 
 PARTIAL_SUMS = -1
@@ -106,11 +106,11 @@ Rule = Callable[[Launch], list[Touch] | None]
 rule does not know the launch."""
 
 
-def once_per_call(of_call: Callable[[Launch], T]) -> Callable[[Launch], T]:
+def once_per_call(of_call: Callable[[Launch], _Result]) -> Callable[[Launch], _Result]:
     """Cache the last result of ``of_call``, equal for all launches of a call, which come one after the other."""
-    last: tuple[Node, tuple[str, ...], T] | None = None
+    last: tuple[Node, tuple[str, ...], _Result] | None = None
 
-    def cached(launch: Launch) -> T:
+    def cached(launch: Launch) -> _Result:
         nonlocal last
         if last is None or last[0] is not launch.call or last[1] is not launch.kernels:
             last = launch.call, launch.kernels, of_call(launch)

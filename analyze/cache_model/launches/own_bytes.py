@@ -19,6 +19,7 @@ from ridgeline.analyze.pricing.families import base_name
 from ridgeline.analyze.reading.columns import Signature
 
 _MULTIPROCESSORS = 132
+"""Those of an H200, on any device: they decide only into how many partial sums a product is split."""
 
 
 def own_bytes(
