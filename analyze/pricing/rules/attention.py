@@ -134,7 +134,7 @@ RULES = (
         (
             "_cudnn_attention_forward", "_scaled_dot_product_efficient_attention",
             "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_flash_attention_for_cpu",
-            "_scaled_dot_product_fused_attention_overrideable",
+            "_scaled_dot_product_fused_attention_overrideable", "scaled_dot_product_attention",
         ),
         heads_first=True, corner="top left",
     ),

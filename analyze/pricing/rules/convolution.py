@@ -56,6 +56,8 @@ RULES = (
             "miopen_convolution_transpose", "miopen_depthwise_convolution", "convolution_overrideable",
             "_slow_conv2d_forward", "slow_conv3d_forward", "_conv_depthwise2d", "conv_depthwise3d",
             "slow_conv_transpose2d", "_nnpack_spatial_convolution",
+            # composites, whose kernels have another operator unless that one was not recorded
+            "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "thnn_conv2d",
         ),
         _flops,
         otherwise=_outputs,

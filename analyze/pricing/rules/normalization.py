@@ -42,11 +42,12 @@ def _input(bound: Bound) -> list[Tensor]:
 
 RULES = (
     # mean: 1; variance: subtract, square, add; result: subtract, scale; weight and bias
-    Rule(("native_layer_norm", "native_group_norm"), _per_element(6, 2)),
+    Rule(("native_layer_norm", "native_group_norm", "layer_norm", "group_norm"), _per_element(6, 2)),
     Rule(
         ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "_native_batch_norm_legit"), _batch(),
         otherwise=_input, bytes=_updated,
     ),
+    Rule(("batch_norm",), _batch()),
     Rule(("_batch_norm_with_update",), _batch(training=True), otherwise=_input),
     Rule(("_native_batch_norm_legit_no_training", "_batch_norm_no_update"), _batch(training=False), otherwise=_input),
     # square, add; scale; weight

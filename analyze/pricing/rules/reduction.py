@@ -31,7 +31,7 @@ RULES = (
     # a product and a sum, then a difference and a product
     Rule(("_softmax_backward_data", "_log_softmax_backward_data"), lambda bound, outputs: 4 * outputs[0].elements),
     # subtract the maximum, exponentiate, add up, divide
-    Rule(("_softmax", "_safe_softmax", "_log_softmax"), _per_input(4)),
+    Rule(("_softmax", "_safe_softmax", "_log_softmax", "softmax", "log_softmax"), _per_input(4)),
     # subtract the maximum, exponentiate, add; a logarithm of every result
     Rule(("logsumexp",), _per_input(3, per_output=1)),
     Rule(
