@@ -33,6 +33,9 @@ _TEMPLATE = re.compile(r"(?:Copy\w*|CatArray\w*|Functor)<((?:c10::)?\w+)(?:, ((?
 # a copy without a conversion: a concatenation launches one for each tensor that it cannot copy in a batch
 _COPIED = re.compile(r"gpu_kernel_impl_nocast<at::native::direct_copy_kernel_cuda.*?lambda\(((?:c10::)?[\w ]+)\)")
 _CONVERTED = re.compile(r"gpu_kernel_impl<at::native::direct_copy_kernel_cuda")
+# PyTorch copies these lists, which FSDP uses, as bytes: their elements are those of the other tensor of the call
+_BYTES = re.compile(r"detail::(?:split_with_sizes_copy_out_\w*no_cast_kernel|chunk_cat_cuda_kernel<char, char>)")
+_AS_TENSOR = "as the tensor"
 _DEPTH = re.compile(r"Metadata<(?:\w+, )?(\d+)")
 _ELEMENTS = {
     "long": "long int", "int": "int", "float": "float", "double": "double", "c10::BFloat16": "c10::BFloat16",
@@ -97,11 +100,15 @@ def _calls(trace: Trace, kernels: pl.DataFrame) -> pl.DataFrame:
 def elements(kernel: str) -> tuple[str | None, str | None]:
     """The profiler's names of the element types in a kernel's name: of its lists, and of the source of a copy.
 
+    ``_AS_TENSOR`` stands for the type of the tensor beside the list.
+
     >>> elements("multi_tensor_apply_kernel<TensorListMetadata<2>, CopyFunctor<float, c10::BFloat16, 2, 1, 1>>")
     ('float', 'c10::BFloat16')
     """
     if match := _OPAQUE.search(kernel):
         return _ELEMENT_OF_SIZE.get(match[1]), None
+    if _BYTES.search(kernel):
+        return _AS_TENSOR, None
     if match := _COPIED.search(kernel):
         return _ELEMENTS.get(match[1]), None
     if match := _TEMPLATE.search(kernel):
@@ -117,6 +124,8 @@ def with_elements(signature: Signature, kernel: str) -> Signature:
     """
     name, dims, types, strides, concrete = signature
     element, source = elements(kernel)
+    if element == _AS_TENSOR:
+        element = next((tensor for tensor in json_list(types) or [] if tensor in _ELEMENTS.values()), None)
     if not element:
         return signature
     missing = b'"TensorList"'

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.pricing.cost import Price
-from ridgeline.analyze.pricing.lists import elements
+from ridgeline.analyze.pricing.lists import elements, with_elements
 from ridgeline.analyze.pricing.price import price
 from ridgeline.analyze.pricing.signature import parse
 from tests.analyze import kineto
@@ -175,3 +175,17 @@ def test_a_list_copied_without_conversion_has_one_type(
         tmp_path / "w.duckdb", "SELECT confidence, read_bytes, write_bytes FROM signatures WHERE operator = 'aten::cat'"
     )
     assert found == [(confidence, moved, moved)]
+
+
+def test_lists_that_are_copied_as_bytes_have_the_type_of_the_tensor() -> None:
+    """FSDP divides a gathered buffer of 2 rows into parameters, and joins gradients to one."""
+    kernels = (
+        "at::native::detail::split_with_sizes_copy_out_contiguous_no_cast_kernel(char**, char**, long*)",
+        "void at::native::detail::chunk_cat_cuda_kernel<char, char>(char**, char*, long*)",
+    )
+    split = b"[[2, 7], [], [], [[2, 4], [2, 3]]]", b'["c10::BFloat16", "ScalarList", "Scalar", "TensorList"]'
+    joined = b"[[[4, 2], [2, 3]], [], [], [2, 7]]", b'["TensorList", "Scalar", "Scalar", "float"]'
+    found = with_elements(("aten::split_with_sizes_copy", *split, b"", b'["", "[4, 3]", "1", ""]'), kernels[0])
+    assert price(parse(found))[:3] == (0, 28, 28)
+    found = with_elements(("aten::_chunk_cat", *joined, b"", b'["", "0", "2", ""]'), kernels[1])
+    assert price(parse(found))[:3] == (0, 56, 56)
