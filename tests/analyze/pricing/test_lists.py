@@ -183,9 +183,12 @@ def test_lists_that_are_copied_as_bytes_have_the_type_of_the_tensor() -> None:
         "at::native::detail::split_with_sizes_copy_out_contiguous_no_cast_kernel(char**, char**, long*)",
         "void at::native::detail::chunk_cat_cuda_kernel<char, char>(char**, char*, long*)",
     )
-    split = b"[[2, 7], [], [], [[2, 4], [2, 3]]]", b'["c10::BFloat16", "ScalarList", "Scalar", "TensorList"]'
+    split = (
+        b"[[2, 70000], [], [], [[2, 40000], [2, 30000]]]",
+        b'["c10::BFloat16", "ScalarList", "Scalar", "TensorList"]',
+    )
     joined = b"[[[4, 2], [2, 3]], [], [], [2, 7]]", b'["TensorList", "Scalar", "Scalar", "float"]'
-    found = with_elements(("aten::split_with_sizes_copy", *split, b"", b'["", "[4, 3]", "1", ""]'), kernels[0])
-    assert price(parse(found))[:3] == (0, 28, 28)
+    found = with_elements(("aten::split_with_sizes_copy", *split, b"", b'["", "[40000, 30000]", "1", ""]'), kernels[0])
+    assert price(parse(found))[:3] == (0, 280_000, 280_000)
     found = with_elements(("aten::_chunk_cat", *joined, b"", b'["", "0", "2", ""]'), kernels[1])
     assert price(parse(found))[:3] == (0, 56, 56)
