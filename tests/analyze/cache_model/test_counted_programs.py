@@ -45,15 +45,12 @@ def test_bytes_of_programs(warehouse: Path) -> None:
 
 
 def test_bytes_of_families_with_a_twentieth_of_a_program(warehouse: Path) -> None:
-    """Within 30 %, but for tensors that qwen3_moe changes in place: the L2 writes them back before the model does."""
     rows = query(warehouse, f"SELECT name, family, SUM(shown), SUM(counted) FROM ({SHOWN}) GROUP BY ALL")
     total = {name: sum(row[3] or 0 for row in rows if row[0] == name) for name, *_ in rows}
     large = [row for row in rows if max(row[2] or 0, row[3] or 0) >= 0.05 * total[row[0]]]
     assert len(large) > 20
     errors = {(name, family): shown / counted for name, family, shown, counted in large}
-    errors = {key: share for key, share in errors.items() if not 0.7 <= share <= 1.3}
-    assert errors.pop(("qwen3_moe", "pointwise"), 1.0) >= 2 / 3
-    assert errors == {}
+    assert {key: share for key, share in errors.items() if not 0.7 <= share <= 1.3} == {}
 
 
 def test_time_with_a_certain_price(warehouse: Path) -> None:
