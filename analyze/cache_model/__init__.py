@@ -18,9 +18,9 @@ the calls from recorded shapes and their order (its rules are in :mod:`ridgeline
   counted optimizers and norms of ten training programs an operator's bytes are within 3.5 %.
 - *softmax*: a block takes a row, and reads it three times, a wave of rows at a time, unless the rows fit three quarters
   of the L1; the backward pass reads a gradient twice. Within 7 % of the counters of eleven launches.
-- *convolutions*: a layout kernel copies one operand or the result, and the main kernel reads the copies. The directions
-  of a backward pass are told by names, else by order. Strides longer than windows leave pixels out. In total within 6 %
-  on six counted programs (an image model's training and inference, video, diffusion).
+- *convolutions*: a layout kernel copies one operand or the result, and the main kernel reads the copies. Names tell
+  apart the two products of a backward pass, else their order does. Strides longer than windows skip pixels. Totals are
+  within 6 % on six counted programs (an image model's training and inference, video, diffusion).
 - *images*: cuDNN's batch norms read a channel, or what they cannot keep of 64 channels, twice.
 - *attention*: the backward pass sums the queries' gradient in fp32, in a workspace that three kernels pass through.
 - *recurrent*: the matrix of the hidden state passes through the L2 at every step; layers take turns. Within 3 % on a
