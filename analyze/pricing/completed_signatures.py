@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 import polars as pl
 
-from ridgeline.analyze.pricing.engines.collectives import NAME, OPERATOR, kind
+from ridgeline.analyze.pricing.engines.collectives import NAME, kind
 from ridgeline.analyze.pricing.lists import complete
 from ridgeline.analyze.pricing.signature import json_list, parse
 from ridgeline.analyze.reading.arguments import with_object
 from ridgeline.analyze.reading.arrays import Interned
+from ridgeline.analyze.reading.collectives import RECORDER
 from ridgeline.analyze.reading.columns import Signature
 from ridgeline.analyze.reading.trace import Trace
 
@@ -82,7 +83,7 @@ def _with_collectives(trace: Trace, activities: pl.DataFrame) -> pl.DataFrame:
     pairs = described.unique(maintain_order=True)
     completed = []
     for code, text in pairs.rows():
-        recorded = trace.signatures[code] if code is not None else (OPERATOR, b"", b"", b"", b"")
+        recorded = trace.signatures[code] if code is not None else (RECORDER, b"", b"", b"", b"")
         added = trace.names[text].encode()
         has_it = recorded[4].endswith(added + b"]")  # an operator that recorded the same
         completed.append(recorded if has_it else (*recorded[:4], with_object(recorded[4], added)))
@@ -220,7 +221,7 @@ def completed_by(signature: Signature, kernel: str) -> Signature:
     name, dims, types, strides, concrete = signature
     if match := _NCCL_ELEMENT.search(kernel):
         types = types.replace(b'"TensorList"', f'"TensorList {_NCCL_ELEMENTS[match[1]]}"'.encode())
-    if name == OPERATOR and (match := _COLLECTIVE.search(kernel)):
+    if name == RECORDER and (match := _COLLECTIVE.search(kernel)):
         values = _texts(concrete)
         # all-to-all, which needs the fewest bytes, is made of sends and receives too: what was recorded says more
         collective = match[1].replace("SendRecv", "AllToAll")

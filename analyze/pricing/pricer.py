@@ -89,7 +89,7 @@ class Pricer:
         from ridgeline.analyze.pricing.price import Unanswered, leave_open, price
 
         try:
-            return Answer(price(parse(signature), leave_open).in_doubles())
+            return Answer(price(parse(signature), leave_open))
         except Unanswered:
             return None
 

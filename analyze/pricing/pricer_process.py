@@ -52,4 +52,4 @@ def main() -> None:
             (price,) = price_all([signature])
         except MemoryError:
             os._exit(OUT_OF_MEMORY)  # the operator's memory is freed with the process
-        parent.send(price.in_doubles())
+        parent.send(price)

@@ -13,7 +13,8 @@ from msgspec import Raw, Struct, field, json
 from ridgeline.analyze.reading.arguments import AnyEvent, decode_args, with_object
 from ridgeline.analyze.reading.events import Number, OperatorArgs
 
-OPERATOR = "record_param_comms"
+RECORDER = "record_param_comms"
+"""The operator that describes every collective of a process group."""
 _LIBRARY = "ccl"
 """In the names of kernels of NCCL, RCCL, MSCCL and oneCCL; only their kernels have these arguments."""
 
@@ -49,7 +50,7 @@ def texts_of(events: Sequence[AnyEvent]) -> list[str | None]:
 
 def add_collectives(events: Sequence[AnyEvent], args: Sequence[OperatorArgs]) -> None:
     """Add to the concrete inputs of each ``record_param_comms`` what its arguments say of the collective."""
-    rows = [row for row, event in enumerate(events) if event.name == OPERATOR]
+    rows = [row for row, event in enumerate(events) if event.name == RECORDER]
     for row, each in zip(rows, decode_args([events[row] for row in rows], CollectiveArgs), strict=True):
         if text := _text_of(each):
             args[row].concrete = Raw(with_object(args[row].concrete, text.encode()))

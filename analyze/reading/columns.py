@@ -1,7 +1,6 @@
 """Decoded events as columns: one group of flat arrays per kind of event, strings and signatures as codes.
 
-Only this module and the reader touch single events. Both run in decoder processes, so neither imports more than
-msgspec.
+Only this module and the reader touch single events, in decoder processes, so neither imports more than msgspec.
 """
 
 from __future__ import annotations
@@ -44,8 +43,7 @@ from ridgeline.analyze.reading.categories import (
     OTHERS,
     RANGE,
 )
-from ridgeline.analyze.reading.collectives import OPERATOR as OPERATOR_OF_COLLECTIVES
-from ridgeline.analyze.reading.collectives import add_collectives, texts_of
+from ridgeline.analyze.reading.collectives import RECORDER, add_collectives, texts_of
 from ridgeline.analyze.reading.events import (
     ABSENT,
     DeviceArgs,
@@ -360,7 +358,7 @@ def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
         group["external_id"].fromlist(absent)
     is_named = any(kernels)
     columns.has_kernel_names |= is_named
-    group["kernel"].fromlist([columns.names[name] if name else ABSENT for name in kernels] if is_named else absent)
+    group["kernel"].fromlist(_codes(columns, kernels) if is_named else absent)
 
 
 def _annotations(columns: Columns, events: Sequence[AnyEvent]) -> list[str | None]:
@@ -391,7 +389,7 @@ def _append_operators(columns: Columns, category: str, events: Sequence[AnyEvent
     for name in ("external_id", "record_id", "sequence", "forward_thread"):
         columns.operator[name].fromlist(integers(args, name))
     add_measures(events, args)
-    if OPERATOR_OF_COLLECTIVES in columns.names:
+    if RECORDER in columns.names:
         add_collectives(events, args)
     codes = columns.signatures
     columns.operator["signature"].fromlist(

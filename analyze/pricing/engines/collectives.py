@@ -22,11 +22,11 @@ from ridgeline.analyze.pricing.cost import Price
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.rules.rule import EngineRule, no_flops
 from ridgeline.analyze.pricing.signature import DTYPES, Arguments, Call, tensors_of, total_bytes
+from ridgeline.analyze.reading.collectives import RECORDER
 
-OPERATOR = "record_param_comms"
 NAME = 4
 """Position of the collective's name among the arguments of ``record_param_comms``."""
-_RANKS = {OPERATOR: 9, "_c10d_functional::all_gather_into_tensor": 1, "_c10d_functional::reduce_scatter_tensor": 2}
+_RANKS = {RECORDER: 9, "_c10d_functional::all_gather_into_tensor": 1, "_c10d_functional::reduce_scatter_tensor": 2}
 """Positions of the number of ranks."""
 _KINDS = (
     "all_to_all", "all_reduce", "reduce_scatter", "all_gather", "broadcast", "gather", "scatter", "reduce", "send",
@@ -78,7 +78,7 @@ def kind(name: str) -> str | None:
 
 def message(call: Call) -> Message | None:
     """The message of a call, None if its kind or its size is not recorded."""
-    recorded = call.inputs[NAME] if call.operator == OPERATOR and len(call.inputs) > NAME else call.operator
+    recorded = call.inputs[NAME] if call.operator == RECORDER and len(call.inputs) > NAME else call.operator
     collective = kind(call.texts.get("collective", "")) or (kind(recorded) if isinstance(recorded, str) else None)
     at = _RANKS.get(call.operator)
     number = call.inputs[at] if at is not None and at < len(call.inputs) else None
@@ -142,7 +142,7 @@ def _recorded(call: Arguments) -> tuple[int, int]:
 
 RULES = (
     EngineRule(
-        (OPERATOR,), "-input? _sequence? _group? _rank? _collective _in? _out? _first? _stride? _ranks",
+        (RECORDER,), "-input? _sequence? _group? _rank? _collective _in? _out? _first? _stride? _ranks",
         no_flops, _recorded,
     ),
     EngineRule(
