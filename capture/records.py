@@ -23,6 +23,21 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     ridgeline: str
 
 
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank of a job of `world_size` processes.
+
+    `id` is 16 hexadecimal digits, equal in all ranks of a job; it is a hash and reveals no host. `hosts` is None where
+    the launcher does not say. `note` says what a comparison of ranks must know.
+    """
+
+    id: str
+    rank: int
+    world_size: int
+    local_rank: int | None = None
+    hosts: int | None = None
+    note: str | None = None
+
+
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """One measured duration in nanoseconds.
 
@@ -121,10 +136,10 @@ class ProfilerCost(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, kw_only=True):
     """The content of run.json: a point, its environment and its measurements.
 
-    `window` lists the profiled steps in the order of the trace, `attention` the attention backends that the trace
-    names. `prepare_s` is the time to compile and to capture graphs. `profiler` is the profiler's cost per graph node,
-    None where nothing is replayed. `counters` says which hardware counters were read, how, and at what cost, or why
-    there are none. `message` says why `outcome` is `oom` or `error`.
+    `job` is None for a process alone. `window` lists the profiled steps in the order of the trace, `attention` the
+    attention backends that the trace names. `prepare_s` is the time to compile and to capture graphs. `profiler` is the
+    profiler's cost per graph node, None where nothing is replayed. `counters` says which hardware counters were read,
+    how, and at what cost, or why there are none. `message` says why `outcome` is `oom` or `error`.
     """
 
     format: int = FORMAT
@@ -133,6 +148,7 @@ class Record(msgspec.Struct, kw_only=True):
     config: dict[str, Any]
     model: dict[str, Any]
     environment: Environment
+    job: Job | None = None
     timings: list[Timing] = []
     tokens: dict[str, Any] = {}
     window: list[Step] = []

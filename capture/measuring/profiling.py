@@ -27,6 +27,9 @@ _VERSION_KEYS = ("cuda_driver_version", "cuda_runtime_version", "cupti_version")
 HEADER_KEYS = frozenset(_FILE_KEYS + _OPTION_KEYS + _VERSION_KEYS)
 """The header keys that stay in a stored trace. Others may name the host, the user or environment variables."""
 
+RANK_KEYS = ("backend", "rank", "world_size")
+"""The keys that stay of the header's `distributedInfo`."""
+
 KERNEL_FILE = re.compile(r'"kernel_file":\s*"(?:[^"\\]|\\.)*/([^"/\\]*)"')
 """The path of a compiled kernel's source in a trace; the group is its file name."""
 
@@ -152,12 +155,15 @@ def _export(profiling: profile, directory: Path, name: str, *, on_device: bool) 
 def clean(trace: str, *, trace_name: str) -> str:
     """The text of a Kineto trace with only HEADER_KEYS before its events, and `trace_name` for the path after them.
 
-    The events keep every byte except the folder of compiled kernels, which contains the user's name.
+    Of `distributedInfo` RANK_KEYS stay. The events keep every byte except the folder of compiled kernels, which contains
+    the user's name.
     """
     # Not parsed as JSON: a trace may be hundreds of megabytes, and only its ends are to change.
     head, marker, body = trace.partition('"traceEvents":')
     header = json.loads(f"{head.rstrip().removesuffix(',')}}}")
     kept = {key: value for key, value in header.items() if key in HEADER_KEYS}
+    if isinstance(ranks := header.get("distributedInfo"), dict):  # it also describes every process group
+        kept["distributedInfo"] = {key: ranks[key] for key in RANK_KEYS if key in ranks}
     lines = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in kept.items())
     cut = body.rfind("]")  # the end of the events
     tail = re.sub(r'"traceName":\s*"(?:[^"\\]|\\.)*"', f'"traceName": "{trace_name}"', body[cut:])

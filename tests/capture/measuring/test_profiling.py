@@ -22,6 +22,7 @@ TRACE = """
     ],
       "hostname": "node17", "PT_PROFILER_JOB_NAME": "alice",
       "record_shapes": 1,
+  "distributedInfo": {"backend": "gloo", "rank": 1, "world_size": 2, "pg_config": [{"pg_name": "alice"}]},
   "baseTimeNanoseconds": 1790857026000000000,
   "traceEvents": [
   { "ph": "X", "name": "a ] b", "args": { "Input Dims": [[1], []] } }
@@ -35,6 +36,7 @@ def test_only_listed_header_keys_stay() -> None:
         "schemaVersion": 1,
         "deviceProperties": [{"id": 0, "name": "NVIDIA H200"}],
         "record_shapes": 1,
+        "distributedInfo": {"backend": "gloo", "rank": 1, "world_size": 2},
         "baseTimeNanoseconds": 1790857026000000000,
         "traceEvents": [{"ph": "X", "name": "a ] b", "args": {"Input Dims": [[1], []]}}],
         "traceName": "trace.json",
