@@ -155,8 +155,8 @@ def _export(profiling: profile, directory: Path, name: str, *, on_device: bool) 
 def clean(trace: str, *, trace_name: str) -> str:
     """The text of a Kineto trace with only HEADER_KEYS before its events, and `trace_name` for the path after them.
 
-    Of `distributedInfo` RANK_KEYS stay. The events keep every byte except the folder of compiled kernels, which contains
-    the user's name.
+    Of `distributedInfo` RANK_KEYS stay. The events keep every byte except the folder of compiled kernels, which
+    contains the user's name.
     """
     # Not parsed as JSON: a trace may be hundreds of megabytes, and only its ends are to change.
     head, marker, body = trace.partition('"traceEvents":')
