@@ -1,7 +1,6 @@
 """A profiled window of a generation: a Kineto trace, and an execution trace of the same steps."""
 
 import gzip
-import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,24 +13,13 @@ from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile, re
 
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.cleaning import clean
 from ridgeline.capture.measuring.clocks import clock, synchronize
 from ridgeline.capture.measuring.execution import Compiled, Prepared, Runner
 from ridgeline.capture.measuring.graph_nodes import write_names
 from ridgeline.capture.measuring.timing import step_timings
 from ridgeline.capture.records import Timing
 from ridgeline.capture.steps import Step, profiled_window
-
-_FILE_KEYS = ("schemaVersion", "trace_id", "deviceProperties", "displayTimeUnit", "baseTimeNanoseconds")
-_OPTION_KEYS = ("record_shapes", "profile_memory", "with_stack", "with_flops", "with_modules")
-_VERSION_KEYS = ("cuda_driver_version", "cuda_runtime_version", "cupti_version")
-HEADER_KEYS = frozenset(_FILE_KEYS + _OPTION_KEYS + _VERSION_KEYS)
-"""The header keys that stay in a stored trace. Others may name the host, the user or environment variables."""
-
-RANK_KEYS = ("backend", "rank", "world_size")
-"""The keys that stay of the header's `distributedInfo`."""
-
-KERNEL_FILE = re.compile(r'"kernel_file":\s*"(?:[^"\\]|\\.)*/([^"/\\]*)"')
-"""The path of a compiled kernel's source in a trace; the group is its file name."""
 
 ATTENTION = re.compile(r"aten::_?(?:scaled_dot_product_)?(flash|efficient|cudnn)_attention")
 """Operators of one attention backend; attention that PyTorch composes of products and a softmax is `math`."""
@@ -150,22 +138,3 @@ def _export(profiling: profile, directory: Path, name: str, *, on_device: bool) 
     with gzip.open(directory / f"{name}.json.gz", "wt", compresslevel=6) as file:
         file.write(text)
     return text
-
-
-def clean(trace: str, *, trace_name: str) -> str:
-    """The text of a Kineto trace with only HEADER_KEYS before its events, and `trace_name` for the path after them.
-
-    Of `distributedInfo` RANK_KEYS stay. The events keep every byte except the folder of compiled kernels, which
-    contains the user's name.
-    """
-    # Not parsed as JSON: a trace may be hundreds of megabytes, and only its ends are to change.
-    head, marker, body = trace.partition('"traceEvents":')
-    header = json.loads(f"{head.rstrip().removesuffix(',')}}}")
-    kept = {key: value for key, value in header.items() if key in HEADER_KEYS}
-    if isinstance(ranks := header.get("distributedInfo"), dict):  # it also describes every process group
-        kept["distributedInfo"] = {key: ranks[key] for key in RANK_KEYS if key in ranks}
-    lines = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in kept.items())
-    cut = body.rfind("]")  # the end of the events
-    tail = re.sub(r'"traceName":\s*"(?:[^"\\]|\\.)*"', f'"traceName": "{trace_name}"', body[cut:])
-    events = KERNEL_FILE.sub(r'"kernel_file": "\1"', body[:cut])
-    return f"{{\n{lines}  {marker}{events}{tail}"

@@ -1,6 +1,5 @@
-"""The header of a stored trace, its events byte for byte, and labels that leave no hooks behind."""
+"""A profiler that sees no kernel, and labels that leave no hooks behind."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,48 +11,7 @@ from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import profiling
-from ridgeline.capture.measuring.profiling import clean
-
-TRACE = """
-  {
-    "schemaVersion": 1,
-    "deviceProperties": [
-    { "id": 0, "name": "NVIDIA H200" }
-    ],
-      "hostname": "node17", "PT_PROFILER_JOB_NAME": "alice",
-      "record_shapes": 1,
-  "distributedInfo": {"backend": "gloo", "rank": 1, "world_size": 2, "pg_config": [{"pg_name": "alice"}]},
-  "baseTimeNanoseconds": 1790857026000000000,
-  "traceEvents": [
-  { "ph": "X", "name": "a ] b", "args": { "Input Dims": [[1], []] } }
-  ],
-  "traceName": "/home/alice/runs/trace.raw.json" }"""
-
-
-def test_only_listed_header_keys_stay() -> None:
-    cleaned = json.loads(clean(TRACE, trace_name="trace.json"))
-    assert cleaned == {
-        "schemaVersion": 1,
-        "deviceProperties": [{"id": 0, "name": "NVIDIA H200"}],
-        "record_shapes": 1,
-        "distributedInfo": {"backend": "gloo", "rank": 1, "world_size": 2},
-        "baseTimeNanoseconds": 1790857026000000000,
-        "traceEvents": [{"ph": "X", "name": "a ] b", "args": {"Input Dims": [[1], []]}}],
-        "traceName": "trace.json",
-    }
-
-
-def test_events_are_left_as_they_were_written() -> None:
-    events = '"traceEvents": [\n  { "ph": "X", "name": "a ] b", "args": { "Input Dims": [[1], []] } }\n  ]'
-    assert events in clean(TRACE, trace_name="trace.json")
-
-
-def test_compiled_kernels_keep_their_file_and_lose_its_folder() -> None:
-    event = '"kernel_backend": "triton", "kernel_file": "/tmp/torchinductor_alice/3k/c3kyp.py", "kernel_hash": "c3kyp"'
-    cleaned = clean(TRACE.replace('"Input Dims": [[1], []]', event), trace_name="trace.json")
-    assert "alice" not in cleaned
-    (only,) = json.loads(cleaned)["traceEvents"]
-    assert only["args"] == {"kernel_backend": "triton", "kernel_file": "c3kyp.py", "kernel_hash": "c3kyp"}
+from tests.capture.measuring.test_cleaning import TRACE
 
 
 class Blind:
