@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ridgeline.capture.counters.cupti import join, library, metrics
+from ridgeline.capture.counters.counting import Counting, Report, Window
+from ridgeline.capture.counters.cupti.device import context, opened
 from ridgeline.capture.counters.cupti.join import Row, read
-from ridgeline.capture.counters.cupti.library import CuptiError, Library
+from ridgeline.capture.counters.cupti.library import CuptiError
 from ridgeline.capture.counters.cupti.metrics import METRIC_SETS
 from ridgeline.capture.counters.cupti.range_profiler import Host, RangeProfiler
-from ridgeline.capture.counters.cupti.recorder import Recorder, Report, Seconds, Window, context, driver
-from ridgeline.capture.errors import CaptureError
+from ridgeline.capture.counters.cupti.rounds import Seconds
 from ridgeline.capture.steps import Step
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
 def probe(device: "torch.device") -> Capability:
     """Count one small kernel on `device` and return whether that works, and why not. Never raises."""
     try:
-        cupti, chip = _open(device)
+        cupti, chip = opened(device)
         # Missing permissions and other profilers only show when a kernel is really counted.
         import torch
 
@@ -71,39 +71,19 @@ def record(
 ) -> Report:
     """Run `steps` once per window, write the counters of their kernels to `path` (trace.counters.csv.gz), and report.
 
-    `run` issues a step's work on the current stream of `device`, eagerly and in this process. `prepare` is called
-    before every window and restores the state before the first of `steps`. `kernels` is the largest number of kernels
-    of a step; without it the steps are run once more to count them.
+    `run` issues a step's work on `device`, eagerly and in this process. `prepare` is called before every window and
+    restores the state before the first of `steps`. `kernels` is the largest number of kernels of a step; without it
+    the steps are run once more to count them. See `Counting` for what is left out.
 
-    If the ranges of a window are not exactly the kernels of the trace, step by step and by name, the whole window is
-    discarded and the report says why. Without any window no file is written. Raises CaptureError for a window that
-    METRIC_SETS does not have, and whatever `run` and `prepare` raise.
+    Without any rows no file is written. Raises CaptureError for a window that METRIC_SETS does not have, and whatever
+    `run` and `prepare` raise.
     """
-    if unknown := [name for name in windows if name not in METRIC_SETS]:
-        raise CaptureError(f"no counters {unknown[0]!r}; expected some of {', '.join(METRIC_SETS)}.")
-    report = Report()
-    try:
-        cupti, chip = _open(device)
-    except CaptureError as error:
-        report.problems.append(str(error))
-        return report
-    recorder = Recorder(steps, run, device, path.parent, prepare, report)
-    recorder.record(metrics.plan(cupti, chip, windows, report.problems), kernels)
-    if recorder.rows:
-        join.write(path, recorder.rows)
-    return report
-
-
-def _open(device: "torch.device") -> tuple[Library, str]:
-    """Return CUPTI, initialized for `device`, and the name of its chip. Raises CaptureError naming what is missing."""
-    if device.type != "cuda":
-        raise CaptureError(f"no counters on {device}; expected a CUDA device")
-    driver()
-    cupti = library.load()
-    cupti.call("cuptiProfilerInitialize")
-    index = getattr(device, "index", None)  # torch's stubs do not say that it may be None, for the current device
-    if index is None:
-        import torch
-
-        index = torch.cuda.current_device()
-    return cupti, cupti.call("cuptiDeviceGetChipName", device=index).chip.decode()
+    with Counting(device, sets=windows, kernels=kernels) as counting:
+        while counting.sets:
+            prepare()
+            with counting.window():
+                for step in steps:
+                    with counting.step(step):
+                        run(step)
+    counting.write(path)
+    return counting.report

@@ -4,9 +4,8 @@ import csv
 import gzip
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ _CUPTI_KERNEL = re.compile(r"(void )?WaitNs\b")
 
 
 class JoinError(CaptureError):
-    """Ranges and kernels do not match. The message is one line; the window is discarded, and nothing is guessed."""
+    """Ranges and kernels do not match. The message is one line; the step is discarded, and nothing is guessed."""
 
 
 class Range(NamedTuple):
@@ -34,7 +33,7 @@ class Range(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A kernel of a trace. `step` is the position of the step that launched it, None if that is unknown."""
+    """A kernel of a trace. `step` is the position of the step that launched it, None outside of every step."""
 
     name: str
     start_ns: int
@@ -55,6 +54,7 @@ class Row(NamedTuple):
 
 class _Arguments(msgspec.Struct):
     correlation: int | None = None
+    device: int | None = None
 
 
 class _Event(msgspec.Struct):
@@ -70,37 +70,46 @@ class _Trace(msgspec.Struct):
     events: list[_Event] = msgspec.field(name="traceEvents")
 
 
-def kernels(trace: bytes, labels: Sequence[str]) -> list[Kernel]:
+def kernels(trace: bytes, labels: Sequence[str], device: int | None = None) -> list[Kernel]:
     """Return the kernels of a Kineto trace in start order, without CUPTI's own.
 
-    `labels[i]` names the annotation around step i. Raises JoinError for a trace that cannot be decoded, or that does
-    not have exactly one annotation of each label.
+    `labels[i]` names the annotation around step i. With `device`, kernels of other devices are left out. Raises
+    JoinError for a trace that cannot be decoded, or that does not have exactly one annotation of each label.
     """
     try:
         events = msgspec.json.decode(trace, type=_Trace).events
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise JoinError(f"the profiler's trace cannot be read: {error}") from error
-    annotations = [event for event in events if event.cat == "user_annotation"]
-    spans = []
-    for label in labels:
-        own = [event for event in annotations if event.name == label]
-        if len(own) != 1:
-            raise JoinError(f"the trace has {len(own)} annotations {label!r}; expected one")
-        spans.append(range(_ns(own[0].ts), _ns(own[0].ts + own[0].dur) + 1))
+    spans = _spans(events, labels)
     # Kernel and launch share a correlation id.
-    launched_ns: dict[int | None, int] = {
+    launched_ns = {
         event.args.correlation: _ns(event.ts)
         for event in events
         if event.cat in ("cuda_runtime", "cuda_driver") and event.args.correlation is not None
     }
     kernels = []
     for event in events:
-        if event.cat == "kernel" and event.ph == "X" and not _CUPTI_KERNEL.match(event.name):
-            # A kernel belongs to the step during which the host launched it.
-            at_ns = launched_ns.get(event.args.correlation, -1)
+        if event.cat != "kernel" or event.ph != "X" or _CUPTI_KERNEL.match(event.name):
+            continue
+        if device is None or event.args.device in (device, None):
+            # A kernel belongs to the step during which the host launched it, on whatever thread. Where the trace lost
+            # its launch, the kernel's own start says the step: a counted step waits for all of its kernels.
+            at_ns = launched_ns.get(event.args.correlation or -1, _ns(event.ts))
             step = next((step for step, span in enumerate(spans) if at_ns in span), None)
             kernels.append(Kernel(event.name, _ns(event.ts), _ns(event.dur), step))
     return sorted(kernels, key=lambda kernel: kernel.start_ns)
+
+
+def _spans(events: Sequence[_Event], labels: Sequence[str]) -> list[range]:
+    """Return the nanoseconds that the annotation of each label covers. Raises JoinError unless each is there once."""
+    named: dict[str, list[_Event]] = {label: [] for label in labels}
+    for event in events:
+        if event.cat == "user_annotation" and event.name in named:
+            named[event.name].append(event)
+    for label, own in named.items():
+        if len(own) != 1:
+            raise JoinError(f"the trace has {len(own)} annotations {label!r}; expected one")
+    return [range(_ns(own.ts), _ns(own.ts + own.dur) + 1) for (own,) in named.values()]
 
 
 def _ns(microseconds: float) -> int:
@@ -116,33 +125,19 @@ def gap(ranges: Sequence[Range]) -> str | None:
     return None
 
 
-def by_step(steps: Sequence[Sequence[Range]], kernels: Sequence[Kernel]) -> list[list[Kernel]]:
-    """Cut `kernels`, in start order, into steps of as many kernels as the step has ranges.
+def of_step(step: int, ranges: Sequence[Range], kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Return the kernels of `step` in start order: the i-th range counted the i-th of them.
 
-    Raises JoinError for a gap in a step's ranges, for numbers that differ, and for a kernel whose launch is in another
-    step than its position.
+    While ranges are counted, kernels run one at a time, in the order in which they were launched, on all streams.
+    `kernels` are in start order; those of other steps are passed over. Raises JoinError for a gap in the ranges and for
+    another number of kernels than ranges.
     """
-    launched = Counter(kernel.step for kernel in kernels)
-    for position, ranges in enumerate(steps):
-        if missing := gap(ranges):
-            raise JoinError(f"step {position} of the window: {missing}")
-    # If every launch is known, the numbers of kernels are compared step by step, which names the step that lost one.
-    for position, ranges in enumerate(steps):
-        if None not in launched and launched[position] != len(ranges):
-            raise JoinError(
-                f"step {position} of the window: {len(ranges)} ranges for {launched[position]} kernels in the trace"
-            )
-    if (total := sum(map(len, steps))) != len(kernels):
-        raise JoinError(f"{total} ranges for {len(kernels)} kernels in the trace")
-    # The kernels of a stream run in launch order, so the k-th range is the k-th kernel.
-    cut = []
-    remaining = iter(kernels)
-    for position, ranges in enumerate(steps):
-        own = list(islice(remaining, len(ranges)))
-        if stray := next((kernel for kernel in own if kernel.step not in (position, None)), None):
-            raise JoinError(f"a kernel of step {position} was launched in step {stray.step}: {stray.name[:80]}")
-        cut.append(own)
-    return cut
+    if missing := gap(ranges):
+        raise JoinError(missing)
+    own = [kernel for kernel in kernels if kernel.step == step]
+    if len(own) != len(ranges):
+        raise JoinError(f"{len(ranges)} ranges for {len(own)} kernels in the trace")
+    return own
 
 
 def difference(ours: Sequence[str], others: Sequence[str]) -> str | None:

@@ -7,7 +7,8 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ridgeline.capture.counters import by_cupti as counters
-from ridgeline.capture.counters.cupti import join, metrics, recorder, structures
+from ridgeline.capture.counters import counting as counting_module
+from ridgeline.capture.counters.cupti import join, metrics, rounds, structures
 from ridgeline.capture.counters.cupti.join import JoinError, Kernel, Range, Row
+from ridgeline.capture.counters.cupti.kineto import Kineto
 from ridgeline.capture.counters.cupti.library import CuptiError, Library
 from ridgeline.capture.counters.cupti.range_profiler import RangeProfiler
 from ridgeline.capture.errors import CaptureError
@@ -45,6 +48,7 @@ class Machine(Library):
         self.failing = ""
         self.lose: set[int] = set()
         self.value: Callable[[int], float] = float
+        self.capturing = False
         self._launches = 0
         self._events: list[dict[str, Any]] = []
         self._first = 0
@@ -63,18 +67,19 @@ class Machine(Library):
             {"ph": "X", "cat": cat, "name": name, "ts": len(self._events) * 1.0, "dur": dur, "args": args}
         )
 
-    def traced(self, body: Callable[[], None], device: torch.device, folder: Path) -> bytes:
-        """In place of Kineto."""
+    def start(self) -> None:
+        """With `label` and `stop`: in place of Kineto."""
         self._events = []
-        body()
-        return json.dumps({"traceEvents": self._events}).encode()
 
-    def labelled(self, owner: recorder.Recorder, position: int) -> None:
-        """In place of the annotation and the wait for the device."""
+    @contextmanager
+    def label(self, name: str) -> Iterator[None]:
         start = len(self._events)
-        owner._run(owner._steps[position])
-        span = {"ph": "X", "cat": "user_annotation", "name": owner._labels[position]}
+        yield
+        span = {"ph": "X", "cat": "user_annotation", "name": name}
         self._events.append({**span, "ts": start - 0.5, "dur": len(self._events) - start + 0.0})
+
+    def stop(self) -> bytes:
+        return json.dumps({"traceEvents": self._events}).encode()
 
     def call(self, call: str, about: str = "", **fields: Any) -> Any:
         structures.block(call)(**fields)
@@ -99,10 +104,12 @@ class Machine(Library):
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine()
-    monkeypatch.setattr(counters, "_open", lambda device: (machine, "GH100"))
-    monkeypatch.setattr(recorder, "_traced", machine.traced)
-    monkeypatch.setattr(recorder, "context", lambda device: 1)
-    monkeypatch.setattr(recorder.Recorder, "_labelled", lambda owner, position: machine.labelled(owner, position))
+    for module in (counters, counting_module):
+        monkeypatch.setattr(module, "opened", lambda device: (machine, "GH100"))
+    monkeypatch.setattr(rounds, "Kineto", lambda: machine)
+    monkeypatch.setattr(rounds, "context", lambda device: 1)
+    monkeypatch.setattr(rounds, "synchronize", lambda device: None)
+    monkeypatch.setattr(counting_module, "capturing", lambda: machine.capturing)
     return machine
 
 
@@ -156,29 +163,27 @@ def test_the_image_has_room_for_the_longest_step(record: Any, machine: Machine, 
         asked.append(ranges)
         return RangeProfiler(host, context, ranges=ranges)
 
-    monkeypatch.setattr(recorder, "RangeProfiler", profiler)
+    monkeypatch.setattr(rounds, "RangeProfiler", profiler)
     record(steps("prefill", "decode"), lambda step: machine.launch(*["f"] * (400 if step.kind == "prefill" else 8)))
     assert asked == [400 + 50 + 64]
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2, 3])
-def test_a_window_that_lost_a_range_is_left_out(record: Any, machine: Machine, tmp_path: Path, lost: int) -> None:
+def test_a_step_that_lost_a_range_is_left_out(record: Any, machine: Machine, tmp_path: Path, lost: int) -> None:
+    """A round holds one step, so the ranges of the other step are its own."""
     machine.lose = {lost}
     report = record(steps("decode", "decode"), windows=("memory", "tensor"), kernels=2)
-    assert [window.name for window in report.windows] == ["tensor"]
-    assert report.problems == [
-        f"window memory left out: step {lost // 2} of the window: 1 ranges for 2 kernels in the trace"
-    ]
-    assert {row.window for row in written(tmp_path)} == {"tensor"}
+    lacking, other = (5, 6) if lost < 2 else (6, 5)
+    assert [(window.name, window.steps) for window in report.windows] == [("memory", [other]), ("tensor", [5, 6])]
+    assert report.problems == [f"window memory: step {lacking} left out: 1 ranges for 2 kernels in the trace"]
+    assert {row.step for row in written(tmp_path) if row.window == "memory"} == {other}
 
 
 def test_a_full_image_shows_in_the_running_numbers(record: Any, machine: Machine, tmp_path: Path) -> None:
     machine.lose = {1}
     report = record(steps("decode"), lambda step: machine.launch("f", "g", "h"), kernels=3)
     assert report.windows == []
-    assert report.problems == [
-        "window memory left out: step 0 of the window: range 2 follows range 0; the counter image may be full"
-    ]
+    assert report.problems == ["window memory: step 5 left out: range 2 follows range 0; the counter image may be full"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -186,20 +191,18 @@ def test_a_pass_that_ended_silently_is_left_out(record: Any, machine: Machine, t
     """The running numbers have no gap then: only the kernels of the trace tell that the last are missing."""
     report = record(steps("decode"), lambda step: machine.launch(*["f"] * 400), kernels=2)
     assert report.windows == []
-    assert report.problems == [
-        f"window memory left out: step 0 of the window: {2 * (2 + 64)} ranges for 400 kernels in the trace"
-    ]
+    assert report.problems == [f"window memory: step 5 left out: {2 * (2 + 64)} ranges for 400 kernels in the trace"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_window_with_other_kernels_is_left_out(record: Any, machine: Machine) -> None:
-    names = iter([("f", "g"), ("f", "g"), ("f", "h")])
-    report = record(steps("decode"), lambda step: machine.launch(*next(names)), windows=("memory", "tensor"))
-    assert [window.name for window in report.windows] == ["memory"]
-    (problem,) = report.problems
-    assert problem == (
-        "window tensor left out: step 5 has other kernels than before: kernel 1 is 'h' in one and 'g' in the other"
-    )
+def test_a_step_with_other_kernels_is_left_out_of_the_later_window(record: Any, machine: Machine) -> None:
+    """The file has one name for each launch of a step, in all of its windows."""
+    names = iter([("f", "g"), ("f", "g"), ("f", "g"), ("f", "g"), ("f", "h"), ("f", "g")])
+    report = record(steps("decode", "decode"), lambda step: machine.launch(*next(names)), windows=("memory", "tensor"))
+    assert [(window.name, window.steps) for window in report.windows] == [("memory", [5, 6]), ("tensor", [6])]
+    assert report.problems == [
+        "window tensor: step 5 left out: other kernels than before: kernel 1 is 'h' in one and 'g' in the other"
+    ]
 
 
 def test_instructions_are_counted_without_a_trace(record: Any, machine: Machine, tmp_path: Path) -> None:
@@ -217,7 +220,10 @@ def test_instructions_are_counted_without_a_trace(record: Any, machine: Machine,
 
 @pytest.mark.parametrize(
     ("lose", "reason"),
-    [({2}, "step 5: 1 ranges for 2 kernels seen before"), (set(), "every value is 0")],
+    [
+        ({2}, "window sass: step 5 left out: 1 ranges for 2 kernels in the trace"),
+        (set(), "window sass left out: every value is 0"),
+    ],
     ids=["lost", "nothing"],
 )
 def test_instructions_that_were_not_counted_are_left_out(
@@ -227,20 +233,20 @@ def test_instructions_that_were_not_counted_are_left_out(
     machine.value = lambda _: 0.0 if not lose else 1.0
     report = record(steps("decode"), windows=("sass",))
     assert report.windows == []
-    assert report.problems == [f"window sass left out: {reason}"]
+    assert report.problems == [reason]
 
 
 def test_instructions_whose_kernels_no_window_has_traced_are_left_out(record: Any, machine: Machine) -> None:
     machine.lose = {0}
     report = record(steps("decode"), windows=("memory", "sass"), kernels=2)
     assert report.windows == []
-    assert report.problems[1] == "window sass left out: no earlier window has the kernels of the steps"
+    assert report.problems[1] == "window sass: step 5 left out: no earlier window has its kernels"
 
 
 def test_steps_of_a_kind_that_differ_are_named_and_kept(record: Any, machine: Machine) -> None:
     report = record(steps("refresh", "reuse", "reuse"), lambda step: machine.launch(f"k{step.index // 7}"), kernels=1)
     assert len(report.windows) == 1
-    assert report.problems == ["steps 6 and 7 are both reuse and differ: kernel 0 is 'k0' in one and 'k1' in the other"]
+    assert report.problems == ["steps 6 and 7 are all reuse and differ: kernel 0 is 'k0' in one and 'k1' in the other"]
 
 
 def test_a_failed_configuration_starts_nothing_and_ends_the_counting(
@@ -294,23 +300,19 @@ def test_values_that_are_no_numbers_are_counted_and_left_out(record: Any, machin
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a device the GPU tests do this")
 @pytest.mark.filterwarnings("ignore:.*CUDA")
-def test_the_real_trace_has_the_steps_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
-    ran: list[int] = []
-    owner = recorder.Recorder(
-        steps("prefill", "decode"), lambda step: ran.append(step.index), CUDA, tmp_path, lambda: None, counters.Report()
-    )
-
-    def both_steps() -> None:
-        for position in (0, 1):
-            owner._labelled(position)
-
-    trace = recorder._traced(both_steps, CUDA, tmp_path)
-    assert ran == [5, 6]
-    assert join.kernels(trace, owner._labels) == []
+def test_the_real_trace_has_the_steps_labels() -> None:
+    kineto = Kineto()
+    kineto.start()
+    for position in (0, 1):
+        with kineto.label(f"counted={position}"):
+            pass
+    with pytest.raises(CuptiError, match="the program's own profiler is on"):
+        Kineto().start()
+    trace = kineto.stop()
+    assert join.kernels(trace, ["counted=0", "counted=1"]) == []
     with pytest.raises(JoinError, match="0 annotations 'counted=2'"):
-        join.kernels(trace, [*owner._labels, "counted=2"])
-    assert list(tmp_path.iterdir()) == []
+        join.kernels(trace, ["counted=2"])
+    assert kineto.stop() == b""
 
 
 def test_an_unknown_window_is_a_wrong_call(record: Any) -> None:
@@ -338,7 +340,7 @@ def test_the_probe_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(device: torch.device) -> Any:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr(counters, "_open", broken)
+    monkeypatch.setattr(counters, "opened", broken)
     assert counters.probe(CUDA) == counters.Capability(works=False, reason="two lines")
 
 

@@ -14,9 +14,8 @@ import torch
 
 from ridgeline.capture.counters import by_cupti, by_ncu
 from ridgeline.capture.counters import count as counting
-from ridgeline.capture.counters.by_cupti import Capability, Row
+from ridgeline.capture.counters.by_cupti import Capability, Report, Row, Seconds, Window
 from ridgeline.capture.counters.cupti import join
-from ridgeline.capture.counters.cupti.recorder import Report, Seconds, Window
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
@@ -63,7 +62,9 @@ def record(*rows: Row) -> Any:
     def call(steps: Any, run: Any, device: Any, path: Path, *, prepare: Any, windows: Any) -> Report:
         prepare()
         join.write(path, rows)
-        window = Window(name="memory", metrics=(), passes=1, ranges=len(rows), kernel_ns=[], seconds=Seconds())
+        window = Window(
+            name="memory", metrics=(), passes=1, ranges=len(rows), steps=[], kernel_ns=[], seconds=Seconds()
+        )
         return Report(windows=[window])
 
     return call

@@ -321,7 +321,18 @@ def test_kernels_are_in_start_order_with_the_step_that_launched_them() -> None:
 
 
 def test_a_kernel_launched_outside_of_every_step_has_none() -> None:
-    assert join.kernels(trace(*TWO_STEPS), ["b"])[0].step is None
+    assert [kernel.step for kernel in join.kernels(trace(*TWO_STEPS), ["b"])] == [None, None, 0]
+
+
+def test_a_kernel_whose_launch_is_lost_is_of_the_step_that_it_ran_in() -> None:
+    lost = event("kernel", "lost", 240.0)
+    assert [kernel.step for kernel in join.kernels(trace(*TWO_STEPS, lost), ["a", "b"])] == [0, 0, 1, 1]
+
+
+def test_kernels_of_other_devices_are_left_out() -> None:
+    kernels = [event("kernel", f"on {device}", 210.0 + device, device=device) for device in (0, 1)]
+    found = join.kernels(trace(*TWO_STEPS[:2], *kernels), ["a", "b"], 1)
+    assert [kernel.name for kernel in found] == ["on 1"]
 
 
 @pytest.mark.parametrize(
@@ -345,41 +356,41 @@ def launched(*steps: int | None) -> list[Kernel]:
     return [Kernel(f"k{index}", index, 1, step) for index, step in enumerate(steps)]
 
 
-def test_steps_are_cut_by_their_ranges() -> None:
-    kernels = launched(0, 0, 1)
-    assert join.by_step([ranges(5, 6), ranges(0)], kernels) == [kernels[:2], kernels[2:]]
-    unknown = launched(None, None, None)
-    assert join.by_step([ranges(5, 6), ranges(0)], unknown) == [unknown[:2], unknown[2:]]
+def test_the_ranges_of_a_step_are_its_kernels() -> None:
+    kernels = launched(0, None, 0, 1)
+    assert join.of_step(0, ranges(5, 6), kernels) == [kernels[0], kernels[2]]
+    assert join.of_step(1, ranges(0), kernels) == kernels[3:]
+    assert join.of_step(2, [], kernels) == []
 
 
 @pytest.mark.parametrize(
-    ("steps", "kernels", "reason"),
+    ("counted", "kernels", "reason"),
     [
-        ([ranges(1, 3)], launched(0, 0), "range 3 follows range 1"),
-        ([ranges(1, 1)], launched(0, 0), "range 1 follows range 1"),
-        ([ranges(1)], launched(0, 0), "step 0 of the window: 1 ranges for 2 kernels"),
-        ([ranges(1, 2), ranges(3)], launched(0, 1, 1), "step 0 of the window: 2 ranges for 1 kernels"),
-        ([ranges(1, 2)], launched(None), "2 ranges for 1 kernels"),
-        ([ranges(1, 2), ranges(3)], launched(0, 1, None), "launched in step 1: k1"),
-        ([ranges(1), ranges(2)], launched(1, 0), "launched in step 1: k0"),
+        (ranges(1, 3), launched(0, 0), "range 3 follows range 1"),
+        (ranges(1, 1), launched(0, 0), "range 1 follows range 1"),
+        (ranges(1), launched(0, 0), "1 ranges for 2 kernels"),
+        (ranges(1, 2), launched(0, 1, 1), "2 ranges for 1 kernels"),
+        (ranges(1, 2), launched(None, None), "2 ranges for 0 kernels"),
+        ([], launched(0), "0 ranges for 1 kernels"),
     ],
 )
-def test_what_does_not_fit_is_refused(steps: list[list[Range]], kernels: list[Kernel], reason: str) -> None:
+def test_what_does_not_fit_is_refused(counted: list[Range], kernels: list[Kernel], reason: str) -> None:
     with pytest.raises(JoinError, match=reason):
-        join.by_step(steps, kernels)
+        join.of_step(0, counted, kernels)
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.data())
 def test_a_lost_range_is_always_noticed(counts: list[int], data: st.DataObject) -> None:
     kernels = launched(*(step for step, count in enumerate(counts) for _ in range(count)))
     steps = [ranges(*range(100 * step, 100 * step + count)) for step, count in enumerate(counts)]
-    assert [len(own) for own in join.by_step(steps, kernels)] == counts
-    assert [kernel for own in join.by_step(steps, kernels) for kernel in own] == kernels
+    joined = [join.of_step(step, own, kernels) for step, own in enumerate(steps)]
+    assert [len(own) for own in joined] == counts
+    assert [kernel for own in joined for kernel in own] == kernels
     if kernels:
         step = data.draw(st.sampled_from([step for step, count in enumerate(counts) if count]))
         del steps[step][data.draw(st.integers(0, counts[step] - 1))]
         with pytest.raises(JoinError):
-            join.by_step(steps, kernels)
+            join.of_step(step, steps[step], kernels)
 
 
 @pytest.mark.parametrize(
@@ -404,7 +415,7 @@ def test_real_steps_are_cut_where_their_launches_say(name: str, kernels: int) ->
         [f"phase={name.removesuffix('_b16')} step={step}" for step in (0, 1)],
     )
     assert [kernel.step for kernel in found] == [0] * kernels + [1] * kernels
-    steps = join.by_step([ranges(*range(kernels)), ranges(*range(kernels))], found)
+    steps = [join.of_step(step, ranges(*range(kernels)), found) for step in (0, 1)]
     assert join.difference(*([kernel.name for kernel in own] for own in steps)) is None
     with pytest.raises(JoinError, match="range 700 follows range 698"):
-        join.by_step([ranges(*range(699), *range(700, kernels)), ranges(*range(kernels))], found)
+        join.of_step(0, ranges(*range(699), *range(700, kernels)), found)

@@ -10,7 +10,8 @@ import torch
 
 from ridgeline.capture.counters import by_cupti as counters
 from ridgeline.capture.counters.by_cupti import Report, Row
-from ridgeline.capture.counters.cupti import join, recorder
+from ridgeline.capture.counters.cupti import join
+from ridgeline.capture.counters.cupti.kineto import Kineto
 from ridgeline.capture.counters.ncu_csv import own_name
 from ridgeline.capture.steps import Step
 
@@ -131,12 +132,15 @@ def test_additions_are_exact(record: Callable[..., tuple[Report, list[Row]]]) ->
 
 
 def test_names_are_those_of_kineto(
-    record: Callable[..., tuple[Report, list[Row]]], work: Work, device: torch.device, tmp_path: Path
+    record: Callable[..., tuple[Report, list[Row]]], work: Work, device: torch.device
 ) -> None:
     _, rows = record(windows=("memory", "tensor"))
     names = {row.launch_index: row.kernel for row in rows if row.step == 0}
-    plain = recorder._traced(lambda: work.run(STEPS[0]), device, tmp_path)
-    assert [kernel.name for kernel in join.kernels(plain, [])] == [names[index] for index in sorted(names)]
+    kineto = Kineto()
+    kineto.start()
+    work.run(STEPS[0])
+    torch.cuda.synchronize(device)
+    assert [kernel.name for kernel in join.kernels(kineto.stop(), [])] == [names[index] for index in sorted(names)]
     assert "elementwise" in own_name(names[0])
     assert not any("WaitNs" in name for name in names.values())
     assert {row.window for row in rows} == {"memory", "tensor"}

@@ -65,7 +65,7 @@ def test_a_range_lost_from_recorded_data_is_noticed(lost: int) -> None:
     flat = [kernel for step in launched(run) for kernel in step]
     numbers = iter(range(len(flat)))
     ranges = [[Range(next(numbers), (1.0,)) for _ in step] for step in launched(run)]
-    assert join.by_step(ranges, flat) == launched(run)
+    assert [join.of_step(step, own, flat) for step, own in enumerate(ranges)] == launched(run)
     del ranges[1][lost]
-    with pytest.raises(JoinError, match=r"step 1 of the window"):
-        join.by_step(ranges, flat)
+    with pytest.raises(JoinError, match=r"ranges for|follows range"):
+        join.of_step(1, ranges[1], flat)
