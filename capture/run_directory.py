@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ridgeline.atomic_file import atomic_directory
-from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.configuration.point import LOCAL, Point
 from ridgeline.capture.configuration.presets import shape_of
 from ridgeline.capture.records import FORMAT, Environment, Record
 from ridgeline.capture.steps import Step
@@ -18,8 +18,8 @@ from ridgeline.capture.steps import Step
 RETRIED = frozenset({"error"})
 """The outcomes that a second capture tries again. `ok` and `oom` are results and stay."""
 
-LABELS = ("name", "experiment")
-"""The keys of a point that are not stored under `config`, because they do not change the work."""
+LABELS = ("name", "experiment", *LOCAL)
+"""The fields of a point that are not stored under `config`: labels, which do not change the work, and paths."""
 
 PERMISSIONS = frozenset({"beyond_training"})
 """The stored keys that permit a point and do not change its work."""
@@ -28,13 +28,14 @@ PERMISSIONS = frozenset({"beyond_training"})
 def config_of(point: Point, device_kind: str) -> dict[str, Any]:
     """The configuration of `point` as run.json stores it.
 
-    `device` becomes the resolved device kind, and a checkpoint the name of its directory, without the path.
+    `device` becomes the resolved device kind, a checkpoint and a file of prompts their names, without the path.
     """
     config: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(point))  # tuples become lists, as in the file
     for label in LABELS:
         del config[label]
     config["device"] = device_kind
-    config["checkpoint"] = Path(point.checkpoint).name if point.checkpoint is not None else None
+    for key in ("checkpoint", "prompts"):
+        config[key] = Path(config[key]).name if config[key] is not None else None
     return config
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from ridgeline.capture.configuration.point import Point
+from ridgeline.capture.errors import ConfigError
 
 Phase = Literal["prefill", "decode", "denoise"]
 Kind = Literal["prefill", "decode", "denoise", "refresh", "reuse", "commit"]
@@ -54,10 +55,14 @@ class StepGroup(msgspec.Struct, frozen=True, kw_only=True):
     block: int | None = None
 
 
-def schedule(point: Point) -> list[Step]:
-    """Return all steps of a generation in order. Where confidence decides, it is the longest generation there can be:
-    a step for each token of a block.
+def schedule(point: Point, mode: str | None = None) -> list[Step]:
+    """Return all steps of a generation in order, in the point's mode or in another built-in `mode`.
+
+    Where confidence decides, it is the longest generation there can be: a step for each token of a block. Raises
+    ConfigError for a mode that is not built in.
     """
+    if mode is not None:
+        point = msgspec.structs.replace(point, mode=mode)
     steps: list[Step] = []
     for group in step_groups(point):
         for tokens in group.tokens:
@@ -76,7 +81,17 @@ def schedule(point: Point) -> list[Step]:
 
 
 def step_groups(point: Point) -> Iterator[StepGroup]:
-    """Yield the steps of a generation as groups of equal steps, in order. A group may be empty."""
+    """Yield the steps of a generation as groups of equal steps, in order. A group may be empty.
+
+    Raises ConfigError for a mode that is not built in.
+    """
+    if not point.built_in:
+        raise ConfigError(
+            f"mode {point.mode} has no schedule; expected a static method schedule(point) that returns its steps: "
+            "see capture/modes/README.md."
+        )
+    if point.mode != "ar" and point.block is None:
+        raise ConfigError(f"mode {point.mode} has no block; expected block = a number of tokens.")
     prompt, length = point.prompt_tokens, point.length
     if point.mode in ("ar", "dlm_block_causal"):
         # Autoregressive prefill commits the first token. Block diffusion's prefill only fills the cache.

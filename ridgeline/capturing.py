@@ -34,9 +34,12 @@ def planned(points: list[Point], out: Path) -> None:
 
     plan = sweep.describe(points, out)
     sizes = [(each.name, each.footprint.total_bytes, each.seconds) for each in plan]
-    total = (f"{len(plan)} points", max(size for _, size, _ in sizes), sum(seconds for _, _, seconds in sizes))
+    known = [each.seconds for each in plan if each.seconds is not None]
+    total = (f"{len(plan)} points", max(size for _, size, _ in sizes), sum(known) if known else None)
     for name, size, seconds in [*sizes, total]:
-        print(f"{name:80} {size / 1e9:9.2f} GB {seconds:9.1f} s")
+        print(f"{name:80} {size / 1e9:9.2f} GB {'-' if seconds is None else f'{seconds:.1f}':>9} s")
+    for note in dict.fromkeys(each.note for each in plan if each.note):
+        say(note)
     say(
         f"memory is predicted; time is the least at the roofs of {plan[0].roofs_of}, without making weights, compiling "
         "and reading counters"

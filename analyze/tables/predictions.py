@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from textwrap import shorten
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from ridgeline.analyze.theory.closed_forms import CONVENTIONS
 from ridgeline.analyze.theory.generation import Prediction, floor_s, predict_point
 from ridgeline.capture.configuration.constraints import problem
-from ridgeline.capture.configuration.point import IRRELEVANT, Point
-from ridgeline.capture.configuration.presets import PRESETS, shape_of
+from ridgeline.capture.configuration.point import IRRELEVANT, Mode, Point
+from ridgeline.capture.configuration.presets import PRESETS, published, shape_of
 from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.warehouse import datasheets
 
@@ -38,7 +38,7 @@ SIZES = ("hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary")
 LABELS: Mapping[str, Any] = {
     "execution": "eager", "attention": "auto", "fused": None, "variant": "clean", "sampling": "fp32", "seed": 0,
     "temperature": 0.0, "remasking": "confidence", "repeats": 1, "counted": "memory", "device": "auto", "name": "",
-    "experiment": "default", "checkpoint": None,
+    "experiment": "default", "checkpoint": None, "prompts": None, "prompts_sha256": None,
 }  # fmt: skip
 """Keys of a point that change no prediction. All points get these values, so that runs share cached predictions."""
 
@@ -145,9 +145,11 @@ def _point(run_json: bytes) -> Point:
     except msgspec.ValidationError as error:
         raise Unpredictable(f"its configuration has an unknown form: {error}") from None
     point = described.config
-    if point.model not in PRESETS:
+    if point.shape is None and point.model not in PRESETS:
         raise Unpredictable(f"model {point.model!r} is not one of the presets")
-    if PRESETS[point.model].layout == "diffusion_gemma":
+    if not point.built_in:
+        raise Unpredictable(f"mode {point.mode!r} is not built in; the closed forms cover {', '.join(get_args(Mode))}")
+    if published(point).layout == "diffusion_gemma":
         raise Unpredictable(f"{point.model} has experts and windows; the closed forms cover only dense decoders")
     if (reason := _uncovered(point) or problem(msgspec.structs.replace(point, checkpoint=None))) is not None:
         raise Unpredictable(reason)

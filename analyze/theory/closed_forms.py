@@ -35,7 +35,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from ridgeline.capture.configuration.presets import Shape
+from ridgeline.capture.configuration.shape import Shape
 
 Convention = Literal["as_authored", "corrected"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)

@@ -12,7 +12,8 @@ import msgspec
 
 from ridgeline.analyze.theory.closed_forms import Component, Convention, Cost, Work, block_causal_pairs, components
 from ridgeline.capture.configuration.point import ITEM_BYTES, Mode, Point
-from ridgeline.capture.configuration.presets import Shape, shape_of
+from ridgeline.capture.configuration.presets import shape_of
+from ridgeline.capture.configuration.shape import Shape
 from ridgeline.capture.errors import ConfigError
 from ridgeline.capture.forecast.forwards import Forward, forwards
 from ridgeline.capture.forecast.roofs import Roofs

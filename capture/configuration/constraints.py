@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ridgeline.capture.configuration.point import Point
-from ridgeline.capture.configuration.presets import PRESETS, shape_of
+from ridgeline.capture.configuration.presets import published, shape_of
 from ridgeline.capture.configuration.values import literal
 
 BF16_CAPABILITY = (8, 0)
@@ -67,7 +67,7 @@ def _labels_and_checkpoint(point: Point) -> Iterator[str]:
 
 
 def _architecture(point: Point) -> Iterator[str]:
-    layers, shape = PRESETS[point.model].layers, shape_of(point)
+    layers, shape = published(point).layers, shape_of(point)
     if shape.layers > layers:
         yield f"layers = {shape.layers} exceeds the {layers} layers of {point.model}; expected at most {layers}"
     if shape.head_width is None and shape.hidden % shape.heads:
@@ -97,7 +97,7 @@ def _architecture(point: Point) -> Iterator[str]:
 
 
 def _lengths(point: Point) -> Iterator[str]:
-    preset = PRESETS[point.model]
+    preset = published(point)
     length = f"prompt_tokens + generated_tokens = {point.length} exceeds the"
     if point.length > preset.max_positions:
         yield f"{length} {preset.max_positions} positions of {point.model}; expected at most {preset.max_positions}"
@@ -107,7 +107,7 @@ def _lengths(point: Point) -> Iterator[str]:
             f"{length} {preset.trained_positions} positions that {point.model} was trained for; expected at most "
             f"{preset.trained_positions}, or beyond_training = true to measure times and bytes only"
         )
-    if point.block is None:
+    if point.block is None or not point.built_in:
         return
     generated, blocks = point.generated_tokens, point.blocks
     if generated % point.block:
@@ -160,7 +160,7 @@ def _execution(point: Point) -> Iterator[str]:
 
 def _canvas_model(point: Point) -> Iterator[str]:
     """The library decodes DiffusionGemma, in one way."""
-    if PRESETS[point.model].layout != "diffusion_gemma":
+    if published(point).layout != "diffusion_gemma":
         return
     supported: dict[str, tuple[Any, ...]] = {
         "mode": ("dlm_block_causal",), "execution": ("eager",), "guidance": (0.0,), "attention": ("auto",),

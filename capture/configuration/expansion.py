@@ -1,25 +1,27 @@
 """From one table of a configuration to combinations of its values: lists multiply, zipped lists advance together."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.configuration.values import FIELDS, alternatives, expected, literal, typed
 from ridgeline.capture.errors import ConfigError
 
 ZIP = "zip"
 
 
-def combinations(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
+def combinations(table: Mapping[str, Any], where: str, models: Collection[str] = PRESETS) -> Iterator[dict[str, Any]]:
     """Yield every combination of a table's values, in the order of Point's fields: the last key varies fastest.
 
     Keys named together in `zip` are one axis, at the place of the first of them. Raises ConfigError, with `where` in
-    front, for a missing key, a wrong value or a wrong `zip`.
+    front, for a missing key, a wrong value or a wrong `zip`. `models` are the names of models.
     """
     for name, field in FIELDS.items():
-        if field.required and name not in table:
-            raise ConfigError(f"{where}: {name} is missing; expected {expected(name)}.")
-    values = {key: alternatives(key, table[key], where) for key in FIELDS if key in table}
+        # The shortest prompt of a file has a length of its own.
+        if field.required and name not in table and not (name == "prompt_tokens" and "prompts" in table):
+            raise ConfigError(f"{where}: {name} is missing; expected {expected(name, models)}.")
+    values = {key: alternatives(key, table[key], where, models) for key in FIELDS if key in table}
     # Sorted like the fields: the first key of a group decides where its axis stands.
     group_of = {key: sorted(group, key=list(FIELDS).index) for group in _groups(table, where) for key in group}
     # An axis is a list of partial combinations: one for each value of a key, or for each row of zipped keys.

@@ -5,12 +5,18 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
+from ridgeline.capture.configuration.shape import Positive, Shape
+
 Mode = Literal["ar", "dlm_full", "dlm_semi_ar", "dlm_block_prefix", "dlm_block_dual", "dlm_block_causal"]
-# No capture needs larger numbers; the largest seed is the largest integer of TOML.
-MOST = 10_000_000
+DERIVED = ("shape", "prompts_sha256", "folder", "tokenizer")
+"""Fields that are no keys of a configuration: `points` derives them from the keys and from the files they name."""
+
+LOCAL = ("folder", "tokenizer")
+"""Fields that hold paths of this machine. They are never stored."""
+
+# The largest seed is the largest integer of TOML.
 LARGEST_SEED = 2**63 - 1
 MOST_FLOAT = 1e6
-Positive = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 Scale = Annotated[float, msgspec.Meta(ge=0, le=MOST_FLOAT)]
 Above0 = Annotated[float, msgspec.Meta(gt=0, le=MOST_FLOAT)]
 Probability = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -35,7 +41,12 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
       `synchronous` waits of the host, or, `faithful`, both and a softmax in float64.
     - `guidance` is the scale of classifier-free guidance. `sampling` is the precision of softmax, confidence and Gumbel
       noise; LLaDA's published code draws its noise in float64, which is `fp64`. See `sampling.Sampler`.
-    - `layers`, `heads` and `kv_heads` replace those of the preset; see `presets.shape_of`.
+    - `mode` is one of `Mode`, or a mode of one's own as `package.module:Start`; see `modes/README.md`. Its module is
+      looked for in `folder`, the folder of the configuration, first.
+    - `prompts` is a JSONL file; see `prompts`. Its SHA-256 is `prompts_sha256`, and `tokenizer` is the directory whose
+      tokenizer.json encodes its text. None makes random prompts.
+    - `shape` is the shape of a `model` that is no preset; see `models`. `layers`, `heads` and `kv_heads` replace those
+      of the model; see `presets.shape_of`.
     - `counted` selects hardware counters: `memory` counts DRAM and L2 bytes, `tensor` adds tensor operations and L1
       bytes, `all` adds the FLOPs of vector instructions. Each set of counters needs a window of its own.
     - `beyond_training` permits sequences longer than the model was trained for. Times and bytes are valid then, the
@@ -50,7 +61,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
     # The order of the fields is the order of the axes of a sweep: the last one that is a list varies fastest.
     model: str
-    mode: Mode
+    mode: str
+    prompts: str | None = None
     prompt_tokens: Positive
     generated_tokens: Positive
     batch: Positive = 1
@@ -81,6 +93,15 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     seed: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_SEED)] = 0
     experiment: str = "default"
     name: str = ""
+    shape: Shape | None = None
+    prompts_sha256: str | None = None
+    folder: str = ""
+    tokenizer: str | None = None
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the mode is one of Ridgeline's, whose steps are known without loading a module."""
+        return self.mode in get_args(Mode)
 
     @property
     def length(self) -> int:
@@ -113,8 +134,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         sampling = "fp64" if self.sampling == "fp64" else f"sampling-{self.sampling}"
         fused = None if self.fused in (None, default_fused(self.execution)) else "fused" if self.fused else "unfused"
         parts: list[tuple[str, Any]] = [
-            ("", self.model), ("", self.mode), ("p", self.prompt_tokens), ("g", self.generated_tokens),
-            ("b", self.batch), ("block", self.block), ("k", self.steps),
+            ("", self.model), ("", self.mode.replace(":", ".")),
+            ("p", self.prompt_tokens), ("g", self.generated_tokens), ("b", self.batch),
+            ("block", self.block), ("k", self.steps),
             ("s", "-".join(map(str, self.schedule)) if self.schedule is not None else None),
             ("t", self.threshold), ("f", self.factor), ("cfg", self.guidance or None),
             ("temp", self.temperature or None),
@@ -126,6 +148,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
             ("attn-", self.attention if self.attention != "auto" else None),
             ("window", self.window), ("", fused), ("", self.dtype), ("", self.execution), ("seed", self.seed or None),
             ("checkpoint-", Path(self.checkpoint).name if self.checkpoint is not None else None),
+            ("prompts-", Path(self.prompts).stem if self.prompts is not None else None),
         ]  # fmt: skip
         # 0.9 is written as 0.9, and 1.0 as 1.
         return "_".join(

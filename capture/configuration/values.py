@@ -2,20 +2,23 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from ridgeline.capture.configuration.point import LARGEST_SEED, MOST, MOST_FLOAT, Point
+from ridgeline.capture.configuration.point import DERIVED, LARGEST_SEED, MOST_FLOAT, Mode, Point
 from ridgeline.capture.configuration.presets import PRESETS
+from ridgeline.capture.configuration.shape import MOST
 from ridgeline.capture.errors import ConfigError
 
-FIELDS = {field.name: field for field in msgspec.structs.fields(Point)}
+FIELDS = {field.name: field for field in msgspec.structs.fields(Point) if field.name not in DERIVED}
+"""The keys of a configuration."""
+
 _TYPE_NAMES = {str: "a string", int: "an integer", float: "a float", bool: "a boolean", dict: "a table", list: "a list"}
 # Keys without an entry and without choices take an integer from 1 to MOST.
 _EXPECTED = {
-    **dict.fromkeys(("checkpoint", "experiment", "name"), "a string"),
+    **dict.fromkeys(("checkpoint", "experiment", "name", "prompts"), "a string"),
     **dict.fromkeys(("guidance", "temperature"), f"a number from 0 to {MOST_FLOAT:.0f}"),
     **dict.fromkeys(("beyond_training", "fused"), "true or false"),
     "seed": f"an integer from 0 to {LARGEST_SEED}",
@@ -34,10 +37,11 @@ def check_keys(table: Mapping[str, Any], where: str, *, extra: tuple[str, ...] =
             raise ConfigError(f'{where}: unknown key "{key}"; {hint}')
 
 
-def alternatives(key: str, value: Any, where: str) -> list[Any]:
+def alternatives(key: str, value: Any, where: str, models: Collection[str] = PRESETS) -> list[Any]:
     """Return the alternatives of one key (a list, or a single value), converted to the key's type.
 
-    Raises ConfigError for an empty list and for a value that the key does not accept.
+    `models` are the names of models; it may contain more than it iterates over. Raises ConfigError for an empty list
+    and for a value that the key does not accept.
     """
     if value == []:
         raise ConfigError(f"{where}: {key} is an empty list; expected {expected(key)}, or a list of them.")
@@ -49,29 +53,40 @@ def alternatives(key: str, value: Any, where: str) -> list[Any]:
         except msgspec.ValidationError as error:
             result, reason = None, str(error)
         # Types with None accept it, but TOML has no null; an empty schedule has the right type as well.
-        if result is not None and result != () and (key != "model" or result in PRESETS):
+        words = choices(key, models)
+        if result is not None and result != () and (not words or result in words or _other(key, result, models)):
             converted.append(result)
             continue
         # msgspec says "got" for a wrong type and not for a value out of range; "$" leads to an element of a list.
         kind = f" is {typed(alternative)}" if ", got" in reason and "$" not in reason else ""
-        near = nearest(alternative, choices(key)) if isinstance(alternative, str) else None
+        near = nearest(alternative, words) if isinstance(alternative, str) else None
         hint = f" (nearest: {near})" if near else ""
-        raise ConfigError(f"{where}: {key} = {literal(alternative)}{kind}; expected {expected(key)}{hint}.")
+        raise ConfigError(f"{where}: {key} = {literal(alternative)}{kind}; expected {expected(key, models)}{hint}.")
     return converted
 
 
-def choices(key: str) -> tuple[str, ...]:
+def _other(key: str, value: Any, models: Collection[str]) -> bool:
+    """Whether a key accepts a value that is none of its choices: a model's directory, or a mode of one's own."""
+    if key == "model":
+        return value in models
+    module, colon, attribute = value.partition(":") if key == "mode" else ("", "", "")
+    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), attribute))
+
+
+def choices(key: str, models: Collection[str] = PRESETS) -> tuple[str, ...]:
     """Return the words that a key accepts; none for a key of another type."""
     if key == "model":
-        return tuple(PRESETS)
+        return tuple(models)
+    if key == "mode":
+        return get_args(Mode)
     kind = FIELDS[key].type
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def expected(key: str) -> str:
+def expected(key: str, models: Collection[str] = PRESETS) -> str:
     """Return what a key accepts, in words."""
-    if choices(key):
-        return f"one of {', '.join(choices(key))}"
+    if words := choices(key, models):
+        return f"one of {', '.join(words)}"
     return _EXPECTED.get(key, f"an integer from 1 to {MOST}")
 
 

@@ -59,6 +59,8 @@ class Attention(nn.Module):
         self.backend = "auto"
         self.q_proj, self.k_proj, self.v_proj = projections.q_proj, projections.k_proj, projections.v_proj
         self.o_proj = projections.o_proj
+        # Qwen3 normalizes every head of queries and of keys.
+        self.q_norm, self.k_norm = getattr(projections, "q_norm", None), getattr(projections, "k_norm", None)
         self._layer, self._head_dim = layer, head_dim
         self._widths = [heads * head_dim, kv_heads * head_dim, kv_heads * head_dim]
         self._groups = heads // kv_heads
@@ -71,7 +73,10 @@ class Attention(nn.Module):
             parts = tuple(layer(hidden_states) for layer in (self.q_proj, self.k_proj, self.v_proj))
         else:
             parts = torch.split(linear(hidden_states, *self._qkv), self._widths, -1)
-        query, key, value = (part.view(batch, length, -1, self._head_dim).transpose(1, 2) for part in parts)
+        heads = [part.view(batch, length, -1, self._head_dim) for part in parts]
+        if self.q_norm is not None and self.k_norm is not None:
+            heads[:2] = self.q_norm(heads[0]), self.k_norm(heads[1])
+        query, key, value = (part.transpose(1, 2) for part in heads)
         query, key, value = view.attend(query, key, value, position_embeddings, self._layer)
         grouped = self._groups > 1
         if isinstance(view.mask, BlockMask):

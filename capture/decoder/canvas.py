@@ -3,17 +3,18 @@
 import torch
 from torch import Tensor
 
-from ridgeline.capture.configuration.points import Point
+from ridgeline.capture.configuration.points import Point, prompts_of
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.steps import Step
 
 
 class Canvas:
-    """`tokens` `[batch, length]`: a random prompt, then masks; `masked` `[batch, length]` is true where undecided.
+    """Tokens `[batch, length]`, prompts and then masks, and `masked` `[batch, length]`, true where undecided.
 
-    `masked` is separate from the mask id, since a model of random weights may predict that id. `first` and `count` are
-    scalars on the device: the first position of the step's block, and the number of tokens the step commits. Work that
-    reads them there is the same for every step, so a CUDA graph of it can be replayed.
+    The prompts are the point's, or random. `masked` is separate from the mask id, since a model of random weights may
+    predict that id. `first` and `count` are scalars on the device: the first position of the step's block, and the
+    number of tokens the step commits. Work that reads them there is the same for every step, so a CUDA graph of it can
+    be replayed.
     """
 
     def __init__(self, decoder: Decoder, point: Point, steps: list[Step]) -> None:
@@ -24,6 +25,8 @@ class Canvas:
         self._seed = point.seed
         generator = torch.Generator(decoder.device).manual_seed(point.seed)
         self.tokens.random_(0, self.mask_id, generator=generator)
+        if (prompts := prompts_of(point)) is not None:
+            self.tokens[:, : self.prompt] = torch.tensor(prompts)
         places = []
         for step in steps:
             first = step.context - step.query

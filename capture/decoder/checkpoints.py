@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import torch
 
-from ridgeline.capture.configuration.presets import PRESETS, Shape
+from ridgeline.capture.configuration.presets import PRESETS
+from ridgeline.capture.configuration.shape import Shape
 from ridgeline.capture.decoder.decoder import Decoder, network_class, network_config, restore_rotary
 from ridgeline.capture.errors import CheckpointError
 
@@ -37,13 +38,16 @@ _SIZE_KEYS = {
 """For each size of a shape, its key in config.json: LLaMA's and Dream's, and LLaDA's."""
 
 
-def check(directory: Path, shape: Shape) -> None:
-    """Raise CheckpointError unless config.json in `directory` describes the preset of `shape`."""
+def check(directory: Path, shape: Shape, *, layers: int | None = None) -> None:
+    """Raise CheckpointError unless config.json in `directory` has the sizes of `shape`, and `layers` layers.
+
+    A checkpoint has all layers of its model, even where a point runs a subset. None means those of the preset.
+    """
     try:
         stored = msgspec.json.decode((directory / "config.json").read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{directory}/config.json cannot be read: {error}.") from error
-    published = PRESETS[shape.name]  # The checkpoint has all layers, even where a point runs a subset.
+    published = shape.with_(layers=layers or PRESETS.get(shape.name, shape).layers)
     keys = {attribute: llada if shape.layout == "llada" else llama for attribute, (llama, llada) in _SIZE_KEYS.items()}
     if stored.get(keys["kv_heads"]) is None:  # In both layouts the default is the number of heads.
         stored[keys["kv_heads"]] = stored.get(keys["heads"])
@@ -63,14 +67,16 @@ def load(
     device: torch.device,
     *,
     capacity: int,
+    layers: int | None = None,
     fused: bool = False,
     linear: str = "model",
 ) -> Decoder:
     """A decoder with the weights in `directory` on `device`, quantized there if `linear` is `fp8` or `int8`.
 
-    Raises CheckpointError when config.json describes another shape or weights are missing.
+    `layers` is the number that the directory holds, as in `check`. Raises CheckpointError when config.json describes
+    another shape or weights are missing.
     """
-    check(directory, shape)
+    check(directory, shape, layers=layers)
     network, report = network_class(shape).from_pretrained(
         str(directory),
         config=network_config(shape, capacity),
@@ -86,5 +92,6 @@ def load(
             "name the model the checkpoint was made for, or download it again."
         )
     network = network.to(device).requires_grad_(False)
+    network.tie_weights()
     restore_rotary(network, device)
     return Decoder(network, shape, capacity=capacity, fused=fused, linear=linear)

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
+from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
-from ridgeline.capture.configuration.presets import Shape
+from ridgeline.capture.configuration.shape import Shape
 from ridgeline.capture.decoder.attention import Attention, FeedForward, Rotary, View, materialized
 from ridgeline.capture.decoder.cache import KeyValueCache
 from ridgeline.capture.decoder.quantization import quantize
@@ -119,18 +122,24 @@ class Decoder(Weights):
 
 
 def network_class(shape: Shape) -> Any:
-    """The library's class for a shape: Qwen2 where queries, keys and values have a bias, else Llama."""
+    """The library's class for a shape: Qwen3 where queries and keys have a norm, Qwen2 where they have a bias."""
+    if shape.qk_norm:
+        return Qwen3ForCausalLM
     return Qwen2ForCausalLM if shape.qkv_bias else LlamaForCausalLM
 
 
 def network_config(shape: Shape, capacity: int) -> Any:
     """The library's configuration for a shape and positions below `capacity`."""
-    library: Any = Qwen2Config if shape.qkv_bias else LlamaConfig
+    library: Any = Qwen3Config if shape.qk_norm else Qwen2Config if shape.qkv_bias else LlamaConfig
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": shape.rope_theta}
+    if shape.rope_scaling is not None:
+        scaling = msgspec.structs.asdict(shape.rope_scaling)
+        rope |= {key: value for key, value in scaling.items() if value is not None}
     return library(
         **sizes(shape),
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        rope_parameters=rope,
         max_position_embeddings=capacity,
-        tie_word_embeddings=False,
+        tie_word_embeddings=shape.tied,
         attn_implementation="sdpa",
     )
 
@@ -155,6 +164,7 @@ def empty_network(shape: Shape, dtype: torch.dtype, device: torch.device, *, cap
     with torch.device("meta"):
         network: Any = network_class(shape)(network_config(shape, capacity))
     network = network.to(dtype).to_empty(device=device)
+    network.tie_weights()  # the moved weights share no storage any more
     restore_rotary(network, device)
     return network.requires_grad_(False)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ridgeline.capture.configuration.presets import FULL_EVERY, Shape
+from ridgeline.capture.configuration.shape import FULL_EVERY, Shape
 from ridgeline.capture.decoder.decoder import INITIAL_STD, Weights, sizes
 
 

@@ -1,11 +1,14 @@
 """A point's predicted memory and least time, from its shape alone, for `--dry-run`."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from ridgeline.capture.configuration.point import ITEM_BYTES, Point
 from ridgeline.capture.configuration.presets import shape_of
 from ridgeline.capture.forecast.forwards import Forward, dram_bytes, flops, forwards, linear_flops, weights_bytes
 from ridgeline.capture.forecast.roofs import Roofs
+from ridgeline.capture.steps import Step
 
 CACHELESS = frozenset({"dlm_full", "dlm_semi_ar"})
 SAMPLING_BYTES = {"fp32": 4, "fp64": 16}
@@ -40,17 +43,20 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.weights_bytes + self.cache_bytes + working + self.static_bytes, self.making_bytes)
 
 
-def predict(point: Point) -> Footprint:
-    """Return the memory that a point needs, without the CUDA context."""
+def predict(point: Point, steps: Sequence[Step] = ()) -> Footprint:
+    """Return the memory that a point needs, without the CUDA context.
+
+    Of a mode of one's own it includes weights, and the activations and logits of `steps`; its cache is unknown.
+    """
     shape, item = shape_of(point), ITEM_BYTES[point.dtype]
     # The cache of `dlm_block_causal` has one slot that is never visible.
     spare = point.mode == "dlm_block_causal" and shape.layout != "diffusion_gemma"
-    cached = 0 if point.mode in CACHELESS else point.length + spare
+    cached = 0 if point.mode in CACHELESS or not point.built_in else point.length + spare
     # A feed-forward block holds the residual stream, its normalized copy and three activations of its own width.
     width = 2 * shape.hidden + 3 * shape.ffn
-    steps = forwards(point)
-    activations = max(point.sequences * step.query * width * item for step in steps)
-    logits = max(_logits_bytes(step, point) for step in steps)
+    forwarded = forwards(point, steps)
+    activations = max((point.sequences * each.query * width * item for each in forwarded), default=0)
+    logits = max((_logits_bytes(each, point) for each in forwarded), default=0)
     return Footprint(
         weights_bytes=weights_bytes(point),
         cache_bytes=shape.cache_elements(cached) * point.sequences * item,
@@ -61,14 +67,16 @@ def predict(point: Point) -> Footprint:
     )
 
 
-def predict_time(point: Point, roofs: Roofs) -> float:
+def predict_time(point: Point, roofs: Roofs, steps: Sequence[Step] = ()) -> float:
     """Return the seconds that a capture takes if every forward meets its roof, which is a lower bound.
+
+    `steps` are those of a mode of one's own.
 
     Counted are `repeats` timed generations, a warm-up and a profiled generation; the last two for at most WARM_UP_S
     each, since they are cut short. Making weights, compilation and writing files are not counted. At a batch of 1 most
     eager steps take several times as long as at the roof.
     """
-    generation = sum(step.count * forward_seconds(step, point, roofs) for step in forwards(point))
+    generation = sum(step.count * forward_seconds(step, point, roofs) for step in forwards(point, steps))
     return point.repeats * generation + 2 * min(generation, WARM_UP_S)
 
 

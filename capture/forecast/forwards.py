@@ -5,13 +5,15 @@ other operators are free. So these are the least FLOPs and DRAM bytes that a dec
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
 from ridgeline.capture.configuration.point import ITEM_BYTES, Point
-from ridgeline.capture.configuration.presets import Shape, shape_of
+from ridgeline.capture.configuration.presets import shape_of
+from ridgeline.capture.configuration.shape import Shape
 from ridgeline.capture.decoder.sparsity import kept_pairs
-from ridgeline.capture.steps import Kind, step_groups
+from ridgeline.capture.steps import Kind, Step, step_groups
 
 SCALE_BYTES = 4
 """Bytes of the float32 scale of an 8-bit layer's output."""
@@ -42,12 +44,15 @@ def has_head(mode: str, kind: str, shape: Shape) -> bool:
     return shape.shifted or mode != "dlm_block_causal" or kind not in ("prefill", "commit")
 
 
-def forwards(point: Point) -> list[Forward]:
+def forwards(point: Point, steps: Sequence[Step] = ()) -> list[Forward]:
     """Return all forwards of a generation, equal ones as one, in the order in which they first run.
 
     Where confidence decides, every step is assumed to commit one token, as random weights make it. (By factor, a block
-    takes one step less: its last two tokens are committed together.)
+    takes one step less: its last two tokens are committed together.) A mode of one's own has the forwards of `steps`,
+    the least that such steps need: causal attention, and logits of the committed tokens only.
     """
+    if not point.built_in:
+        return _least(steps)
     shape = shape_of(point)
     counts: Counter[tuple[Kind, int, int]] = Counter()
     for group in step_groups(point):
@@ -71,6 +76,24 @@ def forwards(point: Point) -> list[Forward]:
             )
         )
     return distinct
+
+
+def _least(steps: Sequence[Step]) -> list[Forward]:
+    """Return the least forwards of steps of which only the lengths and the committed tokens are known."""
+    sizes = Counter((step.kind, step.query or 0, step.context or 0, step.tokens) for step in steps)
+    return [
+        Forward(
+            kind=kind,
+            query=query,
+            context=context,
+            # The queries are the last positions, and each attends to those before it and to itself.
+            pairs=query * context - query * (query - 1) // 2,
+            logits=min(query, 1 if tokens is None else tokens),
+            confident=0,
+            count=count,
+        )
+        for (kind, query, context, tokens), count in sizes.items()
+    ]
 
 
 def flops(forward: Forward, point: Point) -> int:

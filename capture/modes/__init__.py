@@ -1,6 +1,6 @@
 """Decoding modes, one module each: what a step of `steps.schedule` runs on the device."""
 
-from typing import Any
+from typing import Any, cast
 
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.labels import Labels
@@ -12,6 +12,7 @@ from ridgeline.capture.modes import (
     dlm_canvas,
     dlm_full,
     dlm_semi_ar,
+    own,
 )
 from ridgeline.capture.modes.generation import Generation
 
@@ -23,11 +24,16 @@ MODES: dict[str, type[Generation]] = {
     "dlm_block_dual": dlm_block_dual.DualCacheDiffusion,
     "dlm_block_causal": dlm_block_causal.BlockCausalDiffusion,
 }
-"""The modes of a configuration's key `mode`."""
+"""The built-in modes of a configuration's key `mode`."""
 
 
 def start(decoder: Any, point: Point, labels: Labels) -> Generation:
-    """Return a generation of `point` on `decoder`. DiffusionGemma has a class of its own for `dlm_block_causal`."""
+    """Return a generation of `point` on `decoder`. DiffusionGemma has a class of its own for `dlm_block_causal`.
+
+    Raises ConfigError for a mode of one's own that cannot be loaded or offers no generation.
+    """
+    if not point.built_in:
+        return cast(Generation, own.begin(decoder, point, labels))
     if decoder.shape.layout == "diffusion_gemma":
         return dlm_canvas.CanvasDiffusion(decoder, point, labels)
     return MODES[point.mode](decoder, point, labels)

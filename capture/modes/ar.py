@@ -23,8 +23,8 @@ class Autoregressive(Generation):
         """Forward the step's positions and commit the token after the last one."""
         positions = offsets + self.canvas.first  # on the device: the host passes only lengths
         logits = self.logits(kind, positions, visible)
-        with self._labels.range("module=sampling"):
-            chosen = self._sampler.draw(logits)
+        with self.labels.range("module=sampling"):
+            chosen = self.sampler.draw(logits)
             undecided = self.canvas.masked.new_zeros(chosen.shape)
             self.canvas.write(positions[-1:] + 1, chosen, undecided)
 
@@ -32,4 +32,4 @@ class Autoregressive(Generation):
         """Return the logits `[batch, 1, vocabulary]` of the step's last position."""
         tokens, _ = self.canvas.read(positions)
         view = Cached(self._cache, positions, visible.shape[0], causal=kind == "prefill")
-        return self._decoder.forward(tokens, positions, view, last=True)
+        return self.decoder.forward(tokens, positions, view, last=True)

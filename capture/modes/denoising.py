@@ -27,8 +27,8 @@ class Denoising(Generation):
     """Whether confidence is computed for every forwarded position, or for the block only."""
 
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
-        assert point.block is not None
         super().__init__(decoder, point, labels)
+        assert point.block is not None
         self.adaptive, self._guidance, self._block = point.adaptive, point.guidance, point.block
         self._decided_block: int | None = None
         size = (point.batch, 1, decoder.shape.vocabulary)
@@ -49,7 +49,7 @@ class Denoising(Generation):
         if not self.adaptive or step.kind == "commit" or step.block is None:
             return
         start = self.canvas.prompt + step.block * self._block
-        with self._labels.range("module=sampling"):
+        with self.labels.range("module=sampling"):
             # bool() copies to the host, and so waits for the step.
             undecided = bool(self.canvas.masked[:, start : start + self._block].any())
         if not undecided:
@@ -63,17 +63,17 @@ class Denoising(Generation):
         """Forward the positions, choose tokens and commit the most confident ones of the block."""
         positions = offsets + self.canvas.first if kind in self.local else offsets
         logits = self.logits(kind, positions, visible)
-        with self._labels.range("module=sampling"):
-            block = self._decoder.positions[: self._block] + self.canvas.first
+        with self.labels.range("module=sampling"):
+            block = self.decoder.positions[: self._block] + self.canvas.first
             # The costs of a mode include its softmax: over the block only, or over all positions as in LLaDA's code.
             if kind in self.local:
-                confidence, chosen = self._sampler.choose(self.of_block(logits))
+                confidence, chosen = self.sampler.choose(self.of_block(logits))
             elif self.confident_everywhere:
-                confidence, chosen = (part.index_select(1, block) for part in self._sampler.choose(logits))
+                confidence, chosen = (part.index_select(1, block) for part in self.sampler.choose(logits))
             else:
-                confidence, chosen = self._sampler.choose(logits.index_select(1, block))
+                confidence, chosen = self.sampler.choose(logits.index_select(1, block))
             tokens, masked = self.canvas.read(block)
-            accepted = self._sampler.accept(confidence, masked, self.canvas.count)
+            accepted = self.sampler.accept(confidence, masked, self.canvas.count)
             # Every step writes the whole block, whatever it commits: no shape depends on values.
             self.canvas.write(block, torch.where(accepted, chosen, tokens), masked & ~accepted)
 
@@ -90,7 +90,7 @@ class Denoising(Generation):
 
     def forward(self, positions: Tensor, view: View, *, last: bool = False) -> Tensor:
         """Return the logits of `positions`, or of the last position only; guided if the point asks for guidance."""
-        logits = self._decoder.forward(self.inputs(positions), positions, view, last=last)
+        logits = self.decoder.forward(self.inputs(positions), positions, view, last=last)
         return guided(logits, self._guidance) if self._guidance else logits
 
     def inputs(self, positions: Tensor) -> Tensor:

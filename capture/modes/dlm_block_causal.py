@@ -52,7 +52,7 @@ class BlockCausalDiffusion(CachedDenoising):
         if self._leading is not None:
             self._leading.copy_(self.forward(positions, view, last=True))
         else:
-            self._decoder.hidden(self.inputs(positions), positions, view)
+            self.decoder.hidden(self.inputs(positions), positions, view)
 
     def view(self, kind: Kind, positions: Tensor, visible: Tensor) -> View:
         """Return a view of all slots up to the end of the block; a prefill attends block by block."""

@@ -37,7 +37,7 @@ class DualCacheDiffusion(CachedDenoising):
         return Published(
             self._cache,
             positions,
-            self._decoder.rotary(visible),
+            self.decoder.rotary(visible),
             unrotated=self._unrotated,
             synchronous=self._synchronous and kind == "reuse",
         )

@@ -16,4 +16,4 @@ class PrefixCacheDiffusion(CachedDenoising):
         """Return the block's rows, which are the first ones."""
         # Not a slice: where the block is all that is left, it would be the whole tensor, and torch.compile would
         # specialize on that.
-        return logits.index_select(1, self._decoder.positions[: self._block])
+        return logits.index_select(1, self.decoder.positions[: self._block])

@@ -52,10 +52,10 @@ class CanvasDiffusion(Denoising):
             self._conditioned.fill_(False)  # the next canvas has no logits yet
             return
         logits = self.logits(kind, positions, visible)
-        with self._labels.range("module=sampling"):
-            confidence, chosen = self._sampler.choose(logits)
+        with self.labels.range("module=sampling"):
+            confidence, chosen = self.sampler.choose(logits)
             tokens, masked = self.canvas.read(positions)
-            accepted = self._sampler.accept(confidence, masked, self.canvas.count)
+            accepted = self.sampler.accept(confidence, masked, self.canvas.count)
             undecided = masked & ~accepted
             noise = torch.randint_like(tokens, self._vocabulary)
             decided = torch.where(accepted, chosen, tokens)

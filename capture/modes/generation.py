@@ -14,23 +14,37 @@ class Generation:
     """The steps of a generation, to be run in order, and its tokens on the device of `decoder`.
 
     In an `adaptive` generation the caller skips a step if `finished` is true for it, and calls `learn` after each step,
-    which waits for the device. `cache_bytes` are the bytes of the key and value cache.
+    which waits for the device. `cache_bytes` are the bytes of the key and value cache. `README.md` documents what a
+    mode of one's own defines.
     """
 
     adaptive = False
     cache_bytes = 0
 
     def __init__(self, decoder: Decoder, point: Point, labels: Labels) -> None:
-        self.steps = schedule(point)
+        self.steps = self.schedule(point)
         self.canvas = Canvas(decoder, point, self.steps)
-        self._decoder, self._labels = decoder, labels
-        self._sampler = Sampler(point, decoder.dtype)
+        self.decoder, self.labels = decoder, labels
+        self.sampler = Sampler(point, decoder.dtype)
         self._logits_rows = point.sequences * max(step.query for step in self.steps)
+
+    @staticmethod
+    def schedule(point: Point) -> list[Step]:
+        """Return the steps of a generation of `point`. It needs no decoder, so that `--dry-run` may call it.
+
+        Raises ConfigError for a mode of one's own that does not define it.
+        """
+        return schedule(point)
+
+    @property
+    def committed(self) -> int:
+        """The tokens decided so far, over the batch. It waits for the device."""
+        return int((~self.canvas.masked[:, self.canvas.prompt :]).sum())
 
     @property
     def logits_bytes(self) -> int:
         """Bytes of the largest logits of a step."""
-        return self._logits_rows * self._decoder.shape.vocabulary * self._decoder.dtype.itemsize
+        return self._logits_rows * self.decoder.shape.vocabulary * self.decoder.dtype.itemsize
 
     def reset(self) -> None:
         """Return to the prompt and keep all allocated memory. Every slot of a cache is written before it is read."""

@@ -40,7 +40,8 @@ class Bench:
     def places(self, points: list[Point], progress: Progress) -> dict[str, Place]:
         """Return the places of all devices that the points name, and of `auto`.
 
-        Raises DeviceError if a device is missing or lacks what a point needs. The points of the other methods name a
+        Raises DeviceError if a device is missing or lacks what a point needs, and ConfigError if a mode of one's own
+        cannot be loaded. The points of the other methods name a
         kind of device, never `auto`: if a GPU vanishes during a sweep, its points must not run on the CPU.
         """
         import torch
@@ -52,6 +53,8 @@ class Bench:
             capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
             if message := unsupported(point, capability):
                 raise DeviceError(f"{point.directory}: {message}")
+            if not point.built_in:
+                import_module("ridgeline.capture.modes.own").load(point.mode, point.folder)
         places: dict[str, Place] = {}
         for name, device in devices.items():
             if device.type == "cuda":

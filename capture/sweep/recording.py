@@ -9,7 +9,7 @@ import torch
 
 from ridgeline.capture import environment, run_directory
 from ridgeline.capture.configuration.points import Point
-from ridgeline.capture.configuration.presets import PRESETS, shape_of
+from ridgeline.capture.configuration.presets import published, shape_of
 from ridgeline.capture.counters import count as counting
 from ridgeline.capture.decoder import checkpoints, diffusion_gemma
 from ridgeline.capture.decoder.decoder import DTYPES, quiet_transformers, random_decoder
@@ -48,7 +48,9 @@ class Workshop:
             if shape.layout == "diffusion_gemma":
                 self._decoder = diffusion_gemma.random_decoder(shape, dtype, device, seed=point.seed)
             elif point.checkpoint is not None:
-                self._decoder = checkpoints.load(Path(point.checkpoint), shape, dtype, device, **options)
+                self._decoder = checkpoints.load(
+                    Path(point.checkpoint), shape, dtype, device, layers=published(point).layers, **options
+                )
             else:
                 self._decoder = random_decoder(shape, dtype, device, seed=point.seed, **options)
             self._key = key
@@ -75,7 +77,7 @@ def record(point: Point, device: torch.device, directory: Path, workshop: Worksh
             progress("making weights")
             decoder = workshop.decoder(point, device)
             workshop.launched = _measure(result, point, decoder, device, directory, progress)
-            if 2 <= decoder.depth < PRESETS[point.model].layers:
+            if 2 <= decoder.depth < published(point).layers:
                 workshop.launched = None  # frees its cache; counting makes the generation again
                 memory.release(device)
                 result.scaled = _scaled(point, decoder, device, result.timings, progress)
@@ -139,8 +141,7 @@ def _measure(
     # Only the timed repeats: energy must not include making weights and warming up.
     with telemetry.recorded(device) as samples:
         result.timings, steps = timing.measure(prepared.runner, device, point.repeats, progress=progress)
-    committed = int((~generation.canvas.masked[:, point.prompt_tokens :]).sum())
-    result.tokens = run_directory.tokens_of(point, steps, committed)
+    result.tokens = run_directory.tokens_of(point, steps, generation.committed)
     result.energy = energy.summarize(samples, result.tokens["committed"] * point.repeats)
     # Before profiling, whose own memory would count.
     result.memory = memory.peak(
@@ -179,7 +180,7 @@ def _scaled(point: Point, decoder: Any, device: torch.device, timings: list[Timi
     Never raises: the point is measured already.
     """
     layers, half = decoder.depth, decoder.depth // 2
-    depths = {"layers": layers, "other_depth": half, "of": PRESETS[point.model].layers}
+    depths = {"layers": layers, "other_depth": half, "of": published(point).layers}
     progress("timing half of the layers")
     try:
         # All layers cost the same, so two depths define a line through any depth.

@@ -7,26 +7,32 @@ from pathlib import Path
 
 import msgspec
 
+from ridgeline.capture import run_directory
 from ridgeline.capture.configuration import points as config
 from ridgeline.capture.configuration.points import ITEM_BYTES, Point
-from ridgeline.capture.configuration.presets import PRESETS
+from ridgeline.capture.configuration.presets import shape_of
 from ridgeline.capture.errors import CaptureError, ConfigError
 from ridgeline.capture.forecast import roofs
 from ridgeline.capture.forecast.footprint import Footprint, predict, predict_time
 from ridgeline.capture.forecast.forwards import has_head
 from ridgeline.capture.records import Record
+from ridgeline.capture.steps import Step
 from ridgeline.capture.sweep import session
 from ridgeline.capture.sweep.bench import Bench, Progress
 from ridgeline.capture.sweep.worker import Worker
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """A point's name, its predicted memory, and its least time in seconds at the roofs that `roofs_of` names."""
+    """A point's name, its predicted memory, and its least time in seconds at the roofs that `roofs_of` names.
+
+    `note` says what a prediction of a mode of one's own lacks; `seconds` is None where the mode's steps are unknown.
+    """
 
     name: str
     footprint: Footprint
-    seconds: float
+    seconds: float | None
     roofs_of: str
+    note: str | None = None
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,24 +86,36 @@ def load(path: Path | str) -> list[Point]:
         raise ConfigError(f"{path}: cannot be read ({error}); expected a TOML configuration.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}.") from error
-    return config.points(document, source=path.name)
+    return config.points(document, source=path.name, folder=path.parent)
 
 
 def describe(points: Iterable[Point], out: Path | str | None = None) -> list[Description]:
     """Return names, predicted memory and least times of points, without running them.
 
-    Times are at the roofs measured in the folder `out`, else at those of a datasheet.
+    Times are at the roofs measured in the folder `out`, else at those of a datasheet. Raises ConfigError for a mode of
+    one's own that cannot be loaded or whose schedule has wrong steps.
     """
     device_roofs = roofs.find(Path(out) if out is not None else None)
-    return [
-        Description(
+    descriptions = []
+    for point in points:
+        steps: Sequence[Step] | None = ()
+        note = None
+        if not point.built_in:
+            from ridgeline.capture.modes import own  # with torch, as the mode has
+
+            steps = own.planned(point)
+            note = f"{point.mode}: memory is predicted without its cache"
+            if steps is None:
+                note = f"{point.mode} has no schedule(point): of memory the weights are predicted, of time nothing"
+        description = Description(
             name=point.directory,
-            footprint=predict(point),
-            seconds=predict_time(point, device_roofs),
+            footprint=predict(point, steps or ()),
+            seconds=None if steps is None else predict_time(point, device_roofs, steps),
             roofs_of=device_roofs.of,
+            note=note,
         )
-        for point in points
-    ]
+        descriptions.append(description)
+    return descriptions
 
 
 def run(
@@ -145,16 +163,17 @@ def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult
     seconds = _median_ns(record, "end_to_end") / 1e9  # unprofiled
     kinds = dict.fromkeys(timing.kind for timing in record.timings if timing.metric == "step")
     # The weights that all forwards read. Forwards without logits do not read those of the output projection.
-    config, forwards = record.config, record.tokens["forwards"]
-    shape = PRESETS[config["model"]].with_(**{key: config.get(key) for key in ("layers", "heads", "kv_heads")})
-    headless = sum(count for kind, count in forwards.items() if not has_head(config["mode"], kind, shape))
+    point, forwards = msgspec.convert(run_directory.config_in(record), Point), record.tokens["forwards"]
+    shape = shape_of(point)
+    headless = sum(count for kind, count in forwards.items() if not has_head(point.mode, kind, shape))
     weights = shape.streamed_parameters * sum(forwards.values()) - shape.embedding_parameters * headless
+    rate = weights * ITEM_BYTES[point.dtype] / seconds
     return msgspec.structs.replace(
         result,
         tokens_per_s=record.tokens["committed"] / seconds,
         ttft_ms=_median_ns(record, "ttft") / 1e6,
         step_ms={kind: _median_ns(record, "step", kind) / 1e6 for kind in kinds if kind is not None},
-        weights_bytes_per_s=weights * ITEM_BYTES[config["dtype"]] / seconds,
+        weights_bytes_per_s=rate if point.built_in else None,  # another mode may forward a part of the weights
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
     )
 

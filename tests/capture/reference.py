@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ridgeline.capture.configuration.presets import Shape
+from ridgeline.capture.configuration.shape import Shape
 
 
 def logits(weights: Mapping[str, Tensor], shape: Shape, tokens: Tensor, sees: Tensor) -> Tensor:

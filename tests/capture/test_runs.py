@@ -78,6 +78,9 @@ def test_the_record_of_a_run(captured: Captured) -> None:
         "beyond_training": False,
         "checkpoint": None,
         "seed": 0,
+        "shape": None,
+        "prompts": None,
+        "prompts_sha256": None,
     }
     assert record["model"] == {
         "name": "tiny-llada",

@@ -242,7 +242,11 @@ FORM = "its configuration has an unknown form: "
             {"model": "tiny-diffusion-gemma", "mode": "dlm_block_causal"},
             "tiny-diffusion-gemma has experts and windows; the closed forms cover only dense decoders",
         ),
-        ({"mode": "other"}, FORM + "Invalid enum value 'other' - at `$.config.mode`"),
+        (
+            {"mode": "mine:Start"},
+            "mode 'mine:Start' is not built in; the closed forms cover "
+            "ar, dlm_full, dlm_semi_ar, dlm_block_prefix, dlm_block_dual, dlm_block_causal",
+        ),
         ({"batch": "2"}, FORM + "Expected `int`, got `str` - at `$.config.batch`"),
         ({"batch": 0}, FORM + "Expected `int` >= 1 - at `$.config.batch`"),
         ({"sparse": 1}, FORM + "Object contains unknown field `sparse` - at `$.config`"),

@@ -7,7 +7,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from ridgeline.capture.configuration import presets
-from ridgeline.capture.configuration.presets import PRESETS, Shape
+from ridgeline.capture.configuration.presets import PRESETS
+from ridgeline.capture.configuration.shape import Shape
 from ridgeline.capture.decoder.decoder import empty_network
 
 COUNTS = {

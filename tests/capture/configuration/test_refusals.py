@@ -27,9 +27,9 @@ def one(**keys: Any) -> Point:
         ({"Runs": []}, 'c.toml: unknown key "Runs"; did you mean "runs"?'),
         (
             {"zzz": 8},
-            'c.toml: unknown key "zzz"; expected one of model, mode, prompt_tokens, generated_tokens, batch, block, '
-            "steps, schedule, threshold, factor, variant, guidance, temperature, remasking, sampling, layers, heads, "
-            "kv_heads, dtype, linear, device, repeats, execution, attention, window, fused, counted, "
+            'c.toml: unknown key "zzz"; expected one of model, mode, prompts, prompt_tokens, generated_tokens, batch, '
+            "block, steps, schedule, threshold, factor, variant, guidance, temperature, remasking, sampling, layers, "
+            "heads, kv_heads, dtype, linear, device, repeats, execution, attention, window, fused, counted, "
             "beyond_training, checkpoint, seed, experiment, name.",
         ),
         ({"batch": "two"}, 'c.toml: batch = "two" is a string; expected an integer from 1 to 10000000.'),
