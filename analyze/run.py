@@ -75,6 +75,8 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     run_json, text = read_run(source.run_json, limits) if source.run_json else (None, b"")
     ceilings = read_ceilings(source.ceilings, limits) if source.ceilings else None
     trace = assemble(parts, source.trace) if source.trace else None
+    if trace and run_json and run_json.job:
+        trace.header.rank = run_json.job.rank
     if trace and source.trace and trace.is_empty:
         raise TraceError(nothing_read(trace, source.trace))
     run = RunRows(identity.run_id, {"warnings": []})
@@ -182,6 +184,10 @@ def _add_trace(
     run.records["modules"] = modules.rows()
     run.frames["operators"] = operator_rows(trace, annotated.parents, prices)
     run.records["steps"] = step_rows(trace, activities, steps)
+    if trace.memory is not None:  # few traces have any
+        from ridgeline.analyze.tables.memory import memory_rows
+
+        run.frames["memory"] = memory_rows(trace, trace.memory, steps)
     run.frames["gaps"] = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
     run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, counter_files)

@@ -64,6 +64,8 @@ WITH ids AS (
   UNION ALL
   SELECT run_id, 'devices', CAST(rank AS VARCHAR) || '/' || device_index FROM devices
   UNION ALL
+  SELECT run_id, 'memory', CAST(memory_id AS VARCHAR) FROM memory
+  UNION ALL
   SELECT run_id, 'gaps', rank || '/' || device_index || '/' || gap_id FROM gaps
   UNION ALL
   SELECT run_id, 'counters', kernel_id || ' ' || metric || ' ' || source FROM counters
@@ -100,6 +102,9 @@ WITH missing AS (
   SELECT o.run_id, 'operators without their signature'
   FROM (FROM operators WHERE signature_id IS NOT NULL) o ANTI JOIN signatures USING (signature_id)
   UNION ALL
+  SELECT m.run_id, 'memory without its step'
+  FROM (FROM memory WHERE step_id IS NOT NULL) m ANTI JOIN steps USING (run_id, step_id)
+  UNION ALL
   SELECT m.run_id, 'counters without their kernel' FROM counters m ANTI JOIN kernels USING (run_id, kernel_id)
   UNION ALL
   SELECT g.run_id, 'gaps without the kernel before' FROM gaps g
@@ -133,6 +138,8 @@ FROM (
   SELECT DISTINCT run_id, 'gaps' FROM gaps
   UNION ALL
   SELECT DISTINCT run_id, 'counters' FROM counters
+  UNION ALL
+  SELECT DISTINCT run_id, 'memory' FROM memory
   UNION ALL
   SELECT DISTINCT run_id, 'timings' FROM timings
   UNION ALL

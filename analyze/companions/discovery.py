@@ -6,12 +6,15 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ridgeline.analyze.errors import TraceError
-from ridgeline.analyze.reading.reader import GZIP_ERRORS, open_bytes
+from ridgeline.analyze.reading.reader import GZIP_ERRORS, JSON_ERRORS, open_bytes
 
 _TRACE = re.compile(r"(.+)\.json(?:\.gz)?")
 _COMPANION = re.compile(
@@ -62,6 +65,16 @@ class Source:
     """The datasheet that ``--device`` names."""
     no_files: tuple[str, ...] = ()
     """A line for each name of a companion that belongs to something other than a file."""
+
+
+class _Rank(msgspec.Struct):
+    """What run.json says of a rank of a job."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    job: dict[str, msgspec.Raw]
+
+
+_rank = msgspec.json.Decoder(_Rank)
 
 
 def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
@@ -116,15 +129,23 @@ def _in_folder(folder: Path) -> Iterator[Source]:
 
 def _run_directory(folder: Path) -> Source:
     trace = _existing(folder / "trace.json.gz") or _existing(folder / "trace.json")
-    source = _with_companions(
-        folder, "trace", folder.resolve().name, trace, ("trace.json.gz", "trace.json", "telemetry.csv", "ceilings.json")
-    )
+    others = ("trace.json.gz", "trace.json", "telemetry.csv", "ceilings.json")
+    source = _with_companions(folder, "trace", _name(folder), trace, others)
     return replace(
         source,
         run_json=folder / "run.json",
         ceilings=source.ceilings or _existing(folder.parent / "ceilings.json"),
         telemetry=_existing(folder / "telemetry.csv"),
     )
+
+
+def _name(folder: Path) -> str:
+    """Return the name of a run directory: its own, but run.json's for a rank, whose directory is ``rank0``."""
+    file = folder / "run.json"
+    with suppress(OSError, *JSON_ERRORS):  # loading the run reports the error
+        if file.stat().st_size <= SNIFFED_BYTES:
+            return _rank.decode(file.read_bytes()).name
+    return folder.resolve().name
 
 
 def _bare(path: Path) -> Source:

@@ -48,6 +48,13 @@ class Environment(msgspec.Struct):
     transformers: str | None = None
 
 
+class Job(msgspec.Struct):
+    id: str
+    rank: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+    world_size: Int64
+    hosts: Int64 | None = None
+
+
 class Timing(msgspec.Struct):
     metric: str
     value_ns: Int64
@@ -91,6 +98,7 @@ class Run(msgspec.Struct):
     config: Config = msgspec.field(default_factory=Config)
     model: Model = msgspec.field(default_factory=Model)
     environment: Environment = msgspec.field(default_factory=Environment)
+    job: Job | None = None
     timings: list[Timing] = msgspec.field(default_factory=list)
     tokens: Tokens = msgspec.field(default_factory=Tokens)
     memory: Memory | None = None

@@ -52,8 +52,10 @@ from ridgeline.analyze.reading.events import (
     LaunchArgs,
     OperatorArgs,
     UncorrelatedLaunchArgs,
+    is_index,
 )
-from ridgeline.analyze.reading.node_annotations import NodeArgs, text_of
+from ridgeline.analyze.reading.memory_events import INSTANT, MEMORY, add_memory
+from ridgeline.analyze.reading.node_annotations import annotations_of
 from ridgeline.analyze.reading.reader import (
     JSON_ERRORS,
     LARGEST_EVENT_BYTES,
@@ -66,11 +68,10 @@ from ridgeline.analyze.reading.reader import (
     reason,
 )
 
-GROUPS = ("device", "launch", "operator", "annotation", "frame")
+GROUPS = ("device", "launch", "operator", "annotation", "frame", "memory")
 SPILL_ROWS = 1 << 17
 """Rows held before they are written to files, if there is a folder for them."""
-_HALF_PHASES = frozenset("BE")
-LARGEST_DEVICE = 1 << 31
+_HALVES_AND_INSTANTS = frozenset(("B", "E", INSTANT))
 HASHING = 0.13
 """The cost of hashing a piece, relative to decoding it."""
 
@@ -88,11 +89,10 @@ def signature(name: object, inputs: bytes) -> Signature:
     return str(name), dims, types, strides, concrete
 
 
-_pid, _tid = attrgetter("pid"), attrgetter("tid")
+_pid, _tid, _kernel = attrgetter("pid"), attrgetter("tid"), attrgetter("kernel")
 _SEPARATOR = b"\0"
 """Between the inputs of a signature: JSON text never has it, and one text is hashed faster than four."""
 _joined = _SEPARATOR.join
-_kernel = attrgetter("kernel")
 
 
 class Columns(msgspec.Struct):
@@ -111,6 +111,8 @@ class Columns(msgspec.Struct):
     annotation: Group = msgspec.field(default_factory=Group)
     frame: Group = msgspec.field(default_factory=Group)
     """Python frames and modules: the events ``python_function`` of ``with_stack`` and ``with_modules``."""
+    memory: Group = msgspec.field(default_factory=Group)
+    """Changes of memory, as ``profile_memory`` records them."""
     is_exact: bool = False
     """True once times are nanoseconds."""
     counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
@@ -209,8 +211,7 @@ def read_part(
             reported = len(columns.signatures)
     if columns.spilled:
         columns.spill()  # a group is either in arrays or in files
-    columns.sha256, columns.bytes_read = reader.sha256, reader.bytes_read
-    columns.header = reader.header
+    columns.sha256, columns.bytes_read, columns.header = reader.sha256, reader.bytes_read, reader.header
     if part == 0:  # every part reads the header
         columns.replaced.update(reader.replaced)
     return columns
@@ -263,12 +264,12 @@ def append(columns: Columns, decoded: Decoded) -> None:
     # the events of a piece have one type
     columns.is_exact |= bool(events) and isinstance(events[0], ExactEvent)
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
+    others: list[AnyEvent] = []
     for event in events:
         if event.ph == "X":
             groups[event.cat].append(event)
-        elif event.ph in _HALF_PHASES:
-            at = (round(event.ts * 1000), decoded.offset, len(columns.halves))
-            columns.halves.append(Half(*at, event.ph, event.cat, event.name, event.pid, event.tid, bytes(event.args)))
+        elif event.ph in _HALVES_AND_INSTANTS:
+            others.append(event)
     _count(columns, groups)
     divide(groups)
     for category in filter(groups.__contains__, DEVICE):
@@ -281,6 +282,17 @@ def append(columns: Columns, decoded: Decoded) -> None:
         _append_spans(columns, columns.annotation, groups[ANNOTATION])
     if FRAME in groups:
         _append_spans(columns, columns.frame, groups[FRAME])
+    _append_others(columns, others, decoded.offset)
+
+
+def _append_others(columns: Columns, events: Sequence[AnyEvent], offset: int) -> None:
+    for e in events:
+        if e.ph != INSTANT:
+            at = (round(e.ts * 1000), offset, len(columns.halves))
+            columns.halves.append(Half(*at, e.ph, e.cat, e.name, e.pid, e.tid, bytes(e.args)))
+    if memory := [e for e in events if e.ph == INSTANT and e.name == MEMORY]:
+        _append_spans(columns, columns.memory, memory)
+        add_memory(columns.memory, memory)
 
 
 def _count(columns: Columns, groups: dict[str | None, list[AnyEvent]]) -> None:
@@ -321,26 +333,23 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
     streams = integers(decoded_args, "stream")
     if ABSENT in streams and DEVICE[category] != RANGE:  # Kineto sets the thread of a device event to the stream
         tids = zip(streams, map(_tid, events), strict=True)
-        streams = [cast(int, tid) if at == ABSENT and _is_index(tid) else at for at, tid in tids]
+        streams = [cast(int, tid) if at == ABSENT and is_index(tid) else at for at, tid in tids]
     group["stream"].fromlist(streams)
     collectives = texts_of(events) if DEVICE[category] == KERNEL else []
-    _append_optional(columns, "annotation", _codes(columns, _annotations(columns, events)), len(events))
+    annotations = annotations_of(events, group["graph_node_id"][-len(events) :])
+    _append_optional(columns, "annotation", _codes(columns, annotations), len(events))
     _append_optional(columns, "collective", _codes(columns, collectives), len(events))
     _append_optional(columns, "list_blocks", blocks_of_lists(events), len(events))
     devices = integers(decoded_args, "device")
     if ABSENT in devices:  # Kineto sets the process id of a device event to the index of the device
         pids = zip(devices, map(_pid, events), strict=True)
-        devices = [(cast(int, pid) if _is_index(pid) else 0) if at == ABSENT else at for at, pid in pids]
+        devices = [(cast(int, pid) if is_index(pid) else 0) if at == ABSENT else at for at, pid in pids]
     group["device"].fromlist(devices)
     if DEVICE[category] == RANGE:
         for row, event in enumerate(events, first_row):
             for name, value in decode_object(event.args).items():
                 with suppress(*JSON_ERRORS):  # metrics are the arguments that are numbers
                     columns.counters.append((row, name, msgspec.json.decode(value, type=float)))
-
-
-def _is_index(number: object) -> bool:
-    return isinstance(number, int) and 0 <= number < LARGEST_DEVICE
 
 
 def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
@@ -359,15 +368,6 @@ def _append_launches(columns: Columns, events: Sequence[AnyEvent]) -> None:
     is_named = any(kernels)
     columns.has_kernel_names |= is_named
     group["kernel"].fromlist(_codes(columns, kernels) if is_named else absent)
-
-
-def _annotations(columns: Columns, events: Sequence[AnyEvent]) -> list[str | None]:
-    """Return the annotations of the nodes of graphs."""
-    nodes = columns.device["graph_node_id"][-len(events) :]
-    if max(nodes) <= 0:  # only graphs have nodes
-        return []
-    texts = map(text_of, decode_args(events, NodeArgs))
-    return [text if node >= 0 else None for node, text in zip(nodes, texts, strict=True)]
 
 
 def _codes(columns: Columns, texts: Sequence[str | None]) -> list[int]:

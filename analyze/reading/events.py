@@ -10,12 +10,18 @@ from msgspec import DecodeError, Meta, Raw, Struct, field, json
 Identifier = int | str | float | None
 ABSENT = -1
 """The value of an identifier that is not recorded."""
+LARGEST_DEVICE = 1 << 31
 NO_TIME_US = -(1 << 42)
 """The start of an event without a time stamp: 50 days before zero, where no clock of a trace is."""
 NO_TIME_NS = NO_TIME_US * 1000
 
 
 # gc=False, since events have no cycles and a collection would visit millions of them
+
+
+def is_index(number: object) -> bool:
+    """Return whether ``number`` may be the index of a device."""
+    return isinstance(number, int) and 0 <= number < LARGEST_DEVICE
 
 
 class _Place(Struct, gc=False):
@@ -59,6 +65,9 @@ class ExactEvent(_Place, gc=False):
 
 Number = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | None
 """An identifier or a size; one beyond 64 bits counts as not recorded."""
+
+
+_Size = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class OperatorArgs(Struct, gc=False):
@@ -116,9 +125,6 @@ class GridArgs(Struct, gc=False):
     grid: tuple[_Blocks, _Blocks, _Blocks] | None = None
 
 
-_Size = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
-
-
 class DeviceProperties(Struct):
     id: _Size = 0
     name: str = ""
@@ -130,6 +136,7 @@ class DeviceProperties(Struct):
 
 class Distributed(Struct):
     rank: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    world_size: _Size | None = None
 
 
 class Header(Struct):
@@ -137,11 +144,15 @@ class Header(Struct):
 
     devices: list[DeviceProperties] = field(default_factory=list)
     rank: int = 0
+    world_size: int | None = None
+    base_time_ns: int | None = None
+    """The epoch time of 0 on the trace's clock; None where it is unknown."""
 
 
 class _RawHeader(Struct):
     devices: Raw = field(name="deviceProperties", default=Raw(b"[]"))
     distributed: Raw = field(name="distributedInfo", default=Raw(b"{}"))
+    base_time_ns: Raw = field(name="baseTimeNanoseconds", default=Raw(b"null"))
 
 
 def decode_header(text: bytes) -> Header:
@@ -157,7 +168,8 @@ def decode_header(text: bytes) -> Header:
     distributed = _decode_or(raw.distributed, Distributed, Distributed())
     entries = _decode_or(raw.devices, list[Raw], [])
     devices = [_decode_or(entry, DeviceProperties, None) for entry in entries]
-    return Header([device for device in devices if device], distributed.rank)
+    base_time_ns = _decode_or(raw.base_time_ns, _Size | None, None)
+    return Header([device for device in devices if device], distributed.rank, distributed.world_size, base_time_ns)
 
 
 def _decode_or(raw: Raw, kind: Any, default: Any) -> Any:

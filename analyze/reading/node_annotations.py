@@ -7,7 +7,11 @@ writes neither, only the node. A pickle of annotations beside a trace is never r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Raw, Struct, json
+
+from ridgeline.analyze.reading.arguments import AnyEvent, decode_args
 
 
 class NodeArgs(Struct, gc=False):
@@ -21,7 +25,18 @@ class NodeArgs(Struct, gc=False):
     phase: Raw = Raw()
 
 
-def text_of(args: NodeArgs) -> str | None:
-    """Return the annotation of an activity as the text of a JSON object, None where it has none."""
+def annotations_of(events: Sequence[AnyEvent], nodes: Sequence[int]) -> list[str | None]:
+    """Return the annotation of each activity as the text of a JSON object, None where it has none.
+
+    ``nodes`` are the activities' nodes, below 0 for none. Of activities without any the list is empty.
+    """
+    if max(nodes) <= 0:  # only graphs have nodes
+        return []
+    return [
+        _text_of(args) if node >= 0 else None for node, args in zip(nodes, decode_args(events, NodeArgs), strict=True)
+    ]
+
+
+def _text_of(args: NodeArgs) -> str | None:
     written = {name: raw for name in NodeArgs.__struct_fields__ if (raw := getattr(args, name))}
     return json.encode(written).decode() if written else None

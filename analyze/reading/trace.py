@@ -33,6 +33,7 @@ _DEVICE_IDS = ("stream", "correlation", "external_id", "bytes", "graph_id", "gra
 _OPERATOR_IDS = ("external_id", "record_id", "sequence", "forward_thread")
 _DEVICE = (*_SPAN, "category", "device", *_DEVICE_IDS)
 _LAUNCH = (*_SPAN, "correlation")
+_MEMORY = (*_SPAN, "bytes", "allocated", "reserved", "device_type", "device")
 _OPERATOR = (*_SPAN, "signature", *_OPERATOR_IDS)
 _CODES = ("annotation", "collective")
 _OPTIONAL = (*_CODES, "list_blocks")
@@ -103,6 +104,9 @@ class Trace:
     broken: str | None = None
     """Where the trace breaks off, if these are the events before that."""
     reading: Reading = field(default_factory=Reading)
+    memory: pl.DataFrame | None = None
+    """Changes of memory with ``bytes``, and the totals ``allocated`` and ``reserved`` after each; None if none are
+    recorded."""
     has_device_work: bool = False
     """True if the trace has launches that give a device work, or events that may be a device's and cannot be read."""
 
@@ -178,6 +182,8 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
         broken=parts[0].broken,
         reading=reading,
     )
+    if any(part.rows("memory") for part in parts):
+        trace.memory = assembly.frame("memory", _MEMORY)
     trace.has_device_work = trace.device.is_empty() and _has_device_work(trace, parts)
     for part in parts:
         part.remove_files()

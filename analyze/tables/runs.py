@@ -38,6 +38,8 @@ def run_row(name: str, content_sha256: str, run: Run | None, trace: Trace | None
         "device_kind": device_kind,
         "device": trace.header.devices[0].name if trace and trace.header.devices and not trace.on_cpu else None,
         "rank": trace.rank if trace else 0,
+        "world_size": trace.header.world_size if trace else None,
+        "base_time_ns": trace.header.base_time_ns if trace else None,
         "outcome": "ok",
         "trace_bytes": trace.bytes_read if trace else None,
         "events": trace.events if trace else None,
@@ -47,6 +49,8 @@ def run_row(name: str, content_sha256: str, run: Run | None, trace: Trace | None
     }
     if run is None:
         return row
+    if job := run.job:
+        row |= {"job_id": job.id, "rank": job.rank, "world_size": job.world_size, "hosts": job.hosts}
     environment, memory = run.environment, run.memory or Memory()
     recorded = {
         "experiment": run.experiment,

@@ -17,6 +17,8 @@ CREATE TABLE runs (
   device VARCHAR,
   device_kind VARCHAR NOT NULL,
   rank BIGINT NOT NULL,
+  job_id VARCHAR, world_size BIGINT, hosts BIGINT,
+  base_time_ns BIGINT,
   torch_version VARCHAR, transformers_version VARCHAR, cuda_version VARCHAR, driver_version VARCHAR,
   outcome VARCHAR NOT NULL,
   message VARCHAR,
@@ -135,6 +137,18 @@ CREATE TABLE counters (
   metric VARCHAR NOT NULL,
   value DOUBLE NOT NULL,
   source VARCHAR NOT NULL
+);
+
+CREATE TABLE memory (
+  run_id VARCHAR NOT NULL, memory_id BIGINT NOT NULL, rank BIGINT NOT NULL, device_kind VARCHAR NOT NULL,
+  device_index BIGINT NOT NULL,
+  step_id BIGINT,
+  start_ns BIGINT NOT NULL, end_ns BIGINT NOT NULL,
+  changes BIGINT NOT NULL,
+  before_bytes BIGINT NOT NULL, after_bytes BIGINT NOT NULL, peak_bytes BIGINT NOT NULL,
+  reserved_bytes BIGINT,
+  allocated_bytes BIGINT NOT NULL,
+  largest_bytes BIGINT, largest_operator VARCHAR
 );
 
 CREATE TABLE timings (

@@ -13,6 +13,7 @@ RUN_TABLES = (
     "modules",
     "stacks",
     "counters",
+    "memory",
     "timings",
     "telemetry",
     "ledger",
