@@ -88,6 +88,16 @@ def kernel(name: str, start_us: float, duration_us: float, correlation: int | No
     }
 
 
+def change(at_us: float, mb: int, total_mb: int | None, *, tid: int = 400, **args: Any) -> Event:
+    """A change of memory of ``mb`` million bytes on device 0, or by ``args`` on another."""
+    args = {"Device Id": 0, "Device Type": 1, "Total Reserved": 100_000_000, **args}
+    totals = {} if total_mb is None else {"Total Allocated": total_mb * 1_000_000}
+    return {
+        "ph": "i", "cat": "cpu_instant_event", "s": "t", "name": "[memory]", "pid": 400, "tid": tid, "ts": at_us,
+        "args": {**totals, **args, "Bytes": mb * 1_000_000, "Addr": 1},
+    }  # fmt: skip
+
+
 def text(events: Sequence[Event], layout: str = "kineto", header: dict[str, Any] | None = None) -> str:
     """The trace as JSON: Kineto's multi-line layout, or one line."""
     header = HEADER if header is None else header

@@ -17,7 +17,12 @@ from tests.reports import rich, sweep
 DATA = Path(__file__).parents[1] / "data"
 EMPTY = frozenset({"hta_temporal", "hta_idle", "hta_launch", "hta_critical_path", "warnings"})
 """Tables that have no rows."""
-FRAMES = [kineto.frame("nn.Module: Head_0", 59.0, 20.0), kineto.frame("/home/x/train.py(12): step", 0.0, 100.0)]
+FRAMES_AND_MEMORY = [
+    kineto.frame("nn.Module: Head_0", 59.0, 20.0),
+    kineto.frame("/home/x/train.py(12): step", 0.0, 100.0),
+    kineto.change(6.0, 2, 10),
+    kineto.change(62.0, -1, 9),
+]
 COLLECTIVE = [
     kineto.operator(
         "record_param_comms", 90.0, 5.0, 90, [[[64]], *[[]] * 9], ["TensorList", *[""] * 9],
@@ -29,7 +34,7 @@ COLLECTIVE = [
 
 def make(folder: Path) -> Path:
     path = folder / "study.duckdb"
-    bare = kineto.write(folder / "step.json", [*kineto.matmul_step(), *FRAMES, *COLLECTIVE])
+    bare = kineto.write(folder / "step.json", [*kineto.matmul_step(), *FRAMES_AND_MEMORY, *COLLECTIVE])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = analyze([DATA / "h200", bare], path)
@@ -38,6 +43,7 @@ def make(folder: Path) -> Path:
     sweep.fill(connection)
     rich.fill(connection)
     connection.execute("UPDATE runs SET experiment = 'a/../b {%} *?' WHERE run_id = 'l128'")
+    connection.execute("UPDATE runs SET job_id = 'c0ffee', world_size = 2, hosts = 1 WHERE run_id = 'l128'")
     connection.execute("UPDATE kernels SET stream = 8 WHERE run_id = ? AND kernel_id % 2 = 0", [rich.RUN])
     refresh(connection)
     connection.close()

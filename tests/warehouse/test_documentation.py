@@ -86,9 +86,9 @@ def test_the_pages_are_current(connection: duckdb.DuckDBPyConnection) -> None:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Six captured runs, one with Python frames, and three inserted by hand with the data that those lack."""
+    """Six captured runs, one with frames and memory, and three inserted by hand with the data that those lack."""
     path = tmp_path_factory.mktemp("cookbook") / "w.duckdb"
-    frames = kineto.write(path.with_name("frames.json"), [*kineto.matmul_step(), *study.FRAMES])
+    frames = kineto.write(path.with_name("frames.json"), [*kineto.matmul_step(), *study.FRAMES_AND_MEMORY])
     assert {result.outcome for result in analyze([DATA / "h200", DATA / "h200-counted", frames], path)} == {"loaded"}
     connection = connect(path)
     rich.fill(connection)

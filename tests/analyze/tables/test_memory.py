@@ -8,20 +8,10 @@ from typing import Any
 from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
-from tests.analyze.kineto import Event, annotation, kernel, launch, operator
+from tests.analyze.kineto import Event, annotation, change, kernel, launch, operator
 from tests.analyze.loading import query
 
 MB = 1_000_000
-
-
-def change(at_us: float, mb: int, total_mb: int | None, *, tid: int = 400, **args: Any) -> Event:
-    """A change of memory on device 0, or by ``args`` on another."""
-    args = {"Device Id": 0, "Device Type": 1, "Total Reserved": 100 * MB, **args}
-    totals = {} if total_mb is None else {"Total Allocated": total_mb * MB}
-    return {
-        "ph": "i", "cat": "cpu_instant_event", "s": "t", "name": "[memory]", "pid": 400, "tid": tid, "ts": at_us,
-        "args": {**totals, **args, "Bytes": mb * MB, "Addr": 1},
-    }  # fmt: skip
 
 
 def steps() -> list[Event]:
