@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 _FILE_KEYS = ("schemaVersion", "trace_id", "deviceProperties", "distributedInfo", "displayTimeUnit")
 _TIME_KEYS = ("baseTimeNanoseconds",)
@@ -28,6 +28,18 @@ _TAIL_BYTES = 1 << 18
 """The end of a trace that is held back until the end of the file is known: it holds the keys after the events."""
 
 
+class Source(Protocol):
+    """A binary file to read."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Target(Protocol):
+    """A binary file to write."""
+
+    def write(self, text: bytes, /) -> int: ...
+
+
 class Unfinished(ValueError):
     """The text ends before the trace does: it is still being written, or was cut off."""
 
@@ -46,7 +58,7 @@ def clean(trace: str, *, trace_name: str) -> str:
     return target.getvalue().decode()
 
 
-def copy(source: BinaryIO, target: BinaryIO, *, trace_name: str, words: Iterable[bytes] = ()) -> Cleaned:
+def copy(source: Source, target: Target, *, trace_name: str, words: Iterable[bytes] = ()) -> Cleaned:
     """Write the Kineto trace `source` to `target` with only HEADER_KEYS beside its events.
 
     `trace_name` replaces the path after the events. The events keep every byte except the folder of compiled kernels,
@@ -80,7 +92,7 @@ def copy(source: BinaryIO, target: BinaryIO, *, trace_name: str, words: Iterable
     return Cleaned(header, frozenset(seen))
 
 
-def _split(source: BinaryIO) -> tuple[bytes, bytes]:
+def _split(source: Source) -> tuple[bytes, bytes]:
     """The text before the marker of the events and the start of the text after it."""
     text = b""
     while _MARKER not in text:
