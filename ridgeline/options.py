@@ -91,6 +91,17 @@ COUNTERS = Option(
 LINKS = Option(["--links"], is_flag=True, help="Measure the links to the host and to other devices too.")
 CEILINGS_FILE = Option(["--out"], type=Path, default=Path("ceilings.json"), help="File to write.", metavar="FILE")
 
+# record --url; capture/engines/README.md
+
+URL = Option(["--url"], help="A running vLLM or SGLang server: record it by its own profiler.", metavar="URL")
+SECONDS = Option(["--seconds"], type=FloatRange(min=0), callback=_number, help="With --url: how long.", metavar="S")
+ENGINE_TRACES = Option(
+    ["--traces"],
+    type=Path,
+    help="With --url: the folder of the engine's traces, as seen from this machine.",
+    metavar="DIR",
+)
+
 # analyze
 
 TRACE_PATHS = Argument(

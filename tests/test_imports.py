@@ -135,7 +135,7 @@ def test_only_the_entry_point_imports_the_command_line() -> None:
 
 
 def test_plans_and_configurations_need_no_torch() -> None:
-    names = of("capture.configuration", "capture.forecast")
+    names = of("capture.configuration")
     assert len(names) > 5
     assert [name for name in names if "torch" in reached(name)] == []
 

@@ -19,9 +19,9 @@ import msgspec
 from ridgeline.analyze.theory.closed_forms import CONVENTIONS
 from ridgeline.analyze.theory.generation import Prediction, floor_s, predict_point
 from ridgeline.capture.configuration.constraints import problem
+from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.configuration.point import IRRELEVANT, Mode, Point
 from ridgeline.capture.configuration.presets import PRESETS, published, shape_of
-from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.warehouse import datasheets
 
 Row = dict[str, Any]

@@ -1,6 +1,6 @@
 """Predictions of a generation in closed form: FLOPs, bytes, intensity and least time, by kind of step and component.
 
-The forwards are those that `capture` runs (`ridgeline.capture.forecast.forwards`); their costs come from
+The forwards are those that `capture` runs (`ridgeline.capture.configuration.forecast.forwards`); their costs come from
 `ridgeline.analyze.theory.closed_forms`. This needs neither torch nor a warehouse.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from ridgeline.analyze.theory.closed_forms import Component, Convention, Cost, Work, block_causal_pairs, components
+from ridgeline.capture.configuration.forecast.forwards import Forward, forwards
+from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.configuration.point import ITEM_BYTES, Mode, Point
 from ridgeline.capture.configuration.presets import shape_of
 from ridgeline.capture.configuration.shape import Shape
 from ridgeline.capture.errors import ConfigError
-from ridgeline.capture.forecast.forwards import Forward, forwards
-from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.capture.steps import Kind
 
 

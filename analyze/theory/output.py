@@ -12,9 +12,9 @@ import msgspec
 from ridgeline.analyze.theory.closed_forms import CONVENTIONS, Component, Convention
 from ridgeline.analyze.theory.generation import Total, predict_point, totals
 from ridgeline.capture.configuration import points as config
+from ridgeline.capture.configuration.forecast.roofs import Roofs, find, measured, of_rows
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.errors import ConfigError
-from ridgeline.capture.forecast.roofs import Roofs, find, measured, of_rows
 from ridgeline.formats import table_lines, write_csv, write_json
 from ridgeline.warehouse import datasheets
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ridgeline.capture.configuration.forecast.footprint import predict
 from ridgeline.capture.configuration.point import Point
-from ridgeline.capture.forecast.footprint import predict
 from ridgeline.capture.records import Record
 from ridgeline.capture.run_directory import PERMISSIONS, config_in, config_of
 from ridgeline.capture.sweep.bench import Place

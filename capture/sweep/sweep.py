@@ -9,12 +9,12 @@ import msgspec
 
 from ridgeline.capture import run_directory
 from ridgeline.capture.configuration import points as config
+from ridgeline.capture.configuration.forecast import roofs
+from ridgeline.capture.configuration.forecast.footprint import Footprint, predict, predict_time
+from ridgeline.capture.configuration.forecast.forwards import has_head
 from ridgeline.capture.configuration.points import ITEM_BYTES, Point
 from ridgeline.capture.configuration.presets import shape_of
 from ridgeline.capture.errors import CaptureError, ConfigError
-from ridgeline.capture.forecast import roofs
-from ridgeline.capture.forecast.footprint import Footprint, predict, predict_time
-from ridgeline.capture.forecast.forwards import has_head
 from ridgeline.capture.records import Record
 from ridgeline.capture.steps import Step
 from ridgeline.capture.sweep import session

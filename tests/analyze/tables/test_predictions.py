@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ridgeline.analyze.tables.predictions import MOST_BLOCKS, prediction_rows, roofs_of
 from ridgeline.capture.configuration import points as configuration
+from ridgeline.capture.configuration.forecast import forwards
 from ridgeline.capture.configuration.point import Point
-from ridgeline.capture.forecast import forwards
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, load, query, run_directory
 from tests.sampling import examples

@@ -7,9 +7,9 @@ from typing import Any
 from ridgeline.analyze.theory.closed_forms import Component, Convention
 from ridgeline.analyze.theory.generation import Prediction, predict
 from ridgeline.capture.configuration import points as configuration
+from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.configuration.presets import PRESETS
-from ridgeline.capture.forecast.roofs import Roofs
 
 LLAMA, LLADA = PRESETS["llama-3-8b"], PRESETS["llada-8b"]
 ROOFS = Roofs(of="a device", compute={"bf16": 100e12, "fp32": 10e12}, bytes_per_s=1e12)

@@ -9,9 +9,9 @@ from ridgeline.analyze.theory import closed_forms
 from ridgeline.analyze.theory import generation as theory
 from ridgeline.analyze.theory.closed_forms import Component, Convention, Cost, Work, components
 from ridgeline.analyze.theory.generation import Total, predict, totals
+from ridgeline.capture.configuration.forecast import forwards
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.configuration.shape import Shape
-from ridgeline.capture.forecast import forwards
 from tests.analyze.theory.predicted import LLADA, LLAMA, ROOFS, llada, llama, one, point
 
 MODES = ("ar", "dlm_full", "dlm_semi_ar", "dlm_block_prefix", "dlm_block_dual", "dlm_block_causal")

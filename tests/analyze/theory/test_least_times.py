@@ -8,8 +8,8 @@ import pytest
 
 from ridgeline.analyze.theory import output as theory_table
 from ridgeline.analyze.theory.generation import Prediction, floor_s, predict, totals
+from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.errors import ConfigError
-from ridgeline.capture.forecast.roofs import Roofs
 from tests.analyze.theory.predicted import LLADA, LLAMA, ROOFS, llada, llama, one
 
 DATA = Path(__file__).parents[2] / "data"

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 
+from ridgeline.capture.configuration.forecast.footprint import forward_seconds
+from ridgeline.capture.configuration.forecast.forwards import flops, forwards
+from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.block_sparse import block_mask
 from ridgeline.capture.decoder.sparsity import BLOCK, kept_pairs
-from ridgeline.capture.forecast.footprint import forward_seconds
-from ridgeline.capture.forecast.forwards import flops, forwards
-from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.sweep.recording import Workshop, ready
 from tests.capture.conftest import make_point

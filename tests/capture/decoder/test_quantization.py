@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ridgeline.capture.configuration.forecast.footprint import forward_seconds, predict
+from ridgeline.capture.configuration.forecast.forwards import dram_bytes, flops, forwards, linear_flops
+from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder import quantization
 from ridgeline.capture.decoder.attention import View, join
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.decoder.quantization import QuantizedLinear, quantized
-from ridgeline.capture.forecast.footprint import forward_seconds, predict
-from ridgeline.capture.forecast.forwards import dram_bytes, flops, forwards, linear_flops
-from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.modes import MODES
 from ridgeline.capture.sweep.recording import Workshop, ready

@@ -52,8 +52,8 @@ class Recording:
 
     def __call__(self, engine: StandIn, **options: Any) -> Recorded:
         with serving(engine) as url:
-            options = {"seconds": 0.0, "patience_s": 0.3, "name": "mine"} | options
-            return record(url, self.out, say=self.lines.append, **options)
+            named: dict[str, Any] = {"seconds": 0.0, "patience_s": 0.3, "name": "mine", **options}
+            return record(url, self.out, say=self.lines.append, **named)
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,12 +27,18 @@ def test_a_replay_has_operators_and_steps_after_recording(tmp_path: Path) -> Non
     (folder / "capture_traces").mkdir(parents=True)
     shutil.copyfile(CAPTURE, folder / "capture_traces" / "bs_32_rank0.json.gz")
     lines: list[str] = []
-    record_options: dict[str, Any] = {"seconds": 0.0, "patience_s": 2.0, "say": lines.append}
-    sglang = Sglang(lambda folder: shutil.copyfile(REPLAY, folder / "1-TP-0.trace.json.gz") and None, folder)
-    vllm = Vllm(lambda folder: shutil.copyfile(EAGER, folder / "rank0.1.pt.trace.json.gz") and None, folder)
+
+    def writing(trace: Path, name: str) -> Callable[[Path], None]:
+        def write(into: Path) -> None:
+            shutil.copyfile(trace, into / name)
+
+        return write
+
+    sglang = Sglang(writing(REPLAY, "1-TP-0.trace.json.gz"), folder)
+    vllm = Vllm(writing(EAGER, "rank0.1.pt.trace.json.gz"), folder)
     for engine in (sglang, vllm):
         with serving(engine) as url:
-            record(url, tmp_path / "runs", folder=folder, **record_options)
+            record(url, tmp_path / "runs", folder=folder, seconds=0.0, patience_s=2.0, say=lines.append)
     assert len(lines) == 4, "where it records, and what it wrote: nothing is missing"
 
     results = analyze([tmp_path / "runs"], warehouse)

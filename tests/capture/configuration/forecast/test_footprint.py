@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from ridgeline.capture.configuration.forecast import roofs
+from ridgeline.capture.configuration.forecast.footprint import forward_seconds, predict, predict_time
+from ridgeline.capture.configuration.forecast.forwards import dram_bytes, flops, forwards
+from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder.decoder import random_decoder
-from ridgeline.capture.forecast import roofs
-from ridgeline.capture.forecast.footprint import forward_seconds, predict, predict_time
-from ridgeline.capture.forecast.forwards import dram_bytes, flops, forwards
-from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct
 from ridgeline.capture.modes import MODES
@@ -24,7 +24,7 @@ from ridgeline.capture.modes.dlm_block_causal import block_causal
 from ridgeline.capture.sweep import sweep
 from tests.capture.conftest import make_point
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 H200 = Roofs(of="an H200", compute={"bf16": 801e12, "fp32": 51e12}, bytes_per_s=4.46e12)
 BIG = {"prompt_tokens": 1024, "generated_tokens": 128, "dtype": "bf16", "device": "auto"}
 
@@ -244,7 +244,7 @@ def test_nothing_of_this_needs_torch_or_what_only_analysis_needs() -> None:
         "import sys\n"
         "from ridgeline.capture.configuration import constraints, expansion, points, values\n"
         "from ridgeline.capture.counters import ncu_csv\n"
-        "from ridgeline.capture.forecast import footprint, forwards, roofs\n"
+        "from ridgeline.capture.configuration.forecast import footprint, forwards, roofs\n"
         "sizes = dict(prompt_tokens=8, generated_tokens=8)\n"
         "(point,) = points.points(dict(model='llada-8b', mode='dlm_full', **sizes))\n"
         "footprint.predict_time(point, roofs.find())\n"

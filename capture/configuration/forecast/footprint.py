@@ -4,10 +4,17 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ridgeline.capture.configuration.forecast.forwards import (
+    Forward,
+    dram_bytes,
+    flops,
+    forwards,
+    linear_flops,
+    weights_bytes,
+)
+from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.configuration.point import ITEM_BYTES, Point
 from ridgeline.capture.configuration.presets import shape_of
-from ridgeline.capture.forecast.forwards import Forward, dram_bytes, flops, forwards, linear_flops, weights_bytes
-from ridgeline.capture.forecast.roofs import Roofs
 from ridgeline.capture.steps import Step
 
 CACHELESS = frozenset({"dlm_full", "dlm_semi_ar"})
