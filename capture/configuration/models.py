@@ -53,7 +53,7 @@ class Models(Collection[str]):
         """
         if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
             raise ConfigError(f"{where}: models is {typed(tables)}; expected [models.NAME] tables.")
-        self._own = {name: own_shape(name, table, f"{where}, models.{name}") for name, table in tables.items()}
+        self._own = {name: own_shape(name, table, where) for name, table in tables.items()}
         self._folder, self._read = folder, dict[str, Model]()
 
     def __iter__(self) -> Iterator[str]:
@@ -95,9 +95,10 @@ def own_shape(name: str, table: Mapping[str, Any], where: str) -> Shape:
 
     Raises ConfigError, with `where` in front, for an unknown or missing key, a wrong value, and the name of a preset.
     """
+    _check_name(name, f"{where}, models")
+    where = f"{where}, models.{name}"
     if name in PRESETS:
         raise ConfigError(f"{where} is the name of a preset; expected another name.")
-    _check_name(name, where)
     for key in table:
         if key not in KEYS:
             near = nearest(key, KEYS)

@@ -1,5 +1,7 @@
 """Weights from a local Hugging Face directory with the keys of LLaMA, Dream or LLaDA. Nothing is downloaded."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ def check(directory: Path, shape: Shape, *, layers: int | None = None) -> None:
     try:
         stored = msgspec.json.decode((directory / "config.json").read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
-        raise CheckpointError(f"{directory}/config.json cannot be read: {error}.") from error
+        raise CheckpointError(f"{directory.name}/config.json cannot be read: {error}.") from error
     published = shape.with_(layers=layers or PRESETS.get(shape.name, shape).layers)
     keys = {attribute: llada if shape.layout == "llada" else llama for attribute, (llama, llada) in _SIZE_KEYS.items()}
     if stored.get(keys["kv_heads"]) is None:  # In both layouts the default is the number of heads.
@@ -55,7 +57,7 @@ def check(directory: Path, shape: Shape, *, layers: int | None = None) -> None:
         expected = getattr(published, attribute)
         if stored.get(key) != expected:
             raise CheckpointError(
-                f"{directory}/config.json has {key} = {stored.get(key)}; {shape.name} expects {expected}: "
+                f"{directory.name}/config.json has {key} = {stored.get(key)}; {shape.name} expects {expected}: "
                 "name the model the checkpoint was made for."
             )
 
@@ -82,16 +84,38 @@ def load(
         config=network_config(shape, capacity),
         dtype=dtype,
         key_mapping=LLADA_KEYS if shape.layout == "llada" else None,
+        ignore_mismatched_sizes=True,  # they are in the report, and refused below
         local_files_only=True,
         output_loading_info=True,
     )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise CheckpointError(
-            f"{directory} lacks {len(missing)} of the weights of {shape.name}, first {missing[0]}; expected all: "
-            "name the model the checkpoint was made for, or download it again."
-        )
+    _check_weights(directory, shape, report)
     network = network.to(device).requires_grad_(False)
     network.tie_weights()
     restore_rotary(network, device)
     return Decoder(network, shape, capacity=capacity, fused=fused, linear=linear)
+
+
+def _check_weights(directory: Path, shape: Shape, report: dict[str, Any]) -> None:
+    """Raise CheckpointError unless the weights that the library's `report` lists are those of the shape."""
+    wrong = {
+        "lacks {} of the weights": sorted(report["missing_keys"]),
+        "has {} weights of other sizes than those": sorted(each[0] for each in report["mismatched_keys"]),
+        # A run may have fewer layers than the checkpoint. A bias or a norm without a place would change the results.
+        "has {} weights beside those": sorted(filter(_of_layer_below(shape.layers), report["unexpected_keys"])),
+    }
+    for found, keys in wrong.items():
+        if keys:
+            raise CheckpointError(
+                f"{directory.name} {found.format(len(keys))} of {shape.name}, first {keys[0]}; expected all and no "
+                "others: name the model the checkpoint was made for, or download it again."
+            )
+
+
+def _of_layer_below(layers: int) -> Callable[[str], bool]:
+    """Return whether a key is a weight of one of the first `layers` layers; old checkpoints hold rotary frequencies."""
+
+    def has(key: str) -> bool:
+        match = re.match(r"model\.layers\.(\d+)\.", key)
+        return match is not None and int(match[1]) < layers and "rotary_emb" not in key
+
+    return has
