@@ -51,7 +51,14 @@ def refusal(folder: Path, **document: Any) -> str:
 
 def test_a_table_is_a_model_with_defaults(tmp_path: Path) -> None:
     point = one(tmp_path, model="mine", models={"mine": MINE})
-    expected = {**MINE, "name": "mine", "layout": "llama", "kv_heads": 4, "mask_id": 511, "source": "the configuration"}
+    expected: dict[str, Any] = {
+        **MINE,
+        "name": "mine",
+        "layout": "llama",
+        "kv_heads": 4,
+        "mask_id": 511,
+        "source": "the configuration",
+    }
     assert point.shape == Shape(**expected)
     assert point.directory == "mine_ar_p8_g16_b1_fp32_eager"
     assert shape_of(one(tmp_path, model="mine", models={"mine": MINE}, layers=1, kv_heads=1)).layers == 1

@@ -86,7 +86,11 @@ def test_weights_of_a_directory_and_random_ones_fill_the_shape(tmp_path: Path, k
     [
         ('"qwen2"', '"qwen3"', "net lacks 4 of the weights of net, first model.layers.0.self_attn.k_norm.weight;"),
         ('"qwen2"', '"llama"', "net has 6 weights beside those of net, first model.layers.0.self_attn.k_proj.bias;"),
-        ('_size": 96', '_size": 80', "net has 6 weights of other sizes than those of net, first model.layers.0.mlp.down"),
+        (
+            '_size": 96',
+            '_size": 80',
+            "net has 6 weights of other sizes than those of net, first model.layers.0.mlp.down",
+        ),
     ],
 )
 def test_weights_of_another_model_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
