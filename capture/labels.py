@@ -1,7 +1,9 @@
 """Names in a trace: ranges around modules and token selection, active only while profiling or capturing a graph."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from torch import nn
@@ -25,30 +27,104 @@ class Labels:
         return self._open(name) if self._open else nullcontext()
 
     @contextmanager
-    def attached(self, network: nn.Module, open_range: OpenRange = record_function) -> Iterator[None]:
-        """Enable all ranges and add one called `module=<qualified name>` around each module of `network`.
+    def attached(self, *networks: nn.Module, open_range: OpenRange = record_function) -> Iterator[None]:
+        """Enable all ranges and add one called `module=<qualified name>` around each module of `networks`.
 
-        `open_range` makes a range from its name.
+        `open_range` makes a range from its name. See `module_names` for the names, and for modules without a range.
         """
-        names = {module: f"module={name}" for name, module in network.named_modules() if name}
-        # Modules nest, so one stack serves all of them, also where a module calls itself.
-        open_ranges: list[AbstractContextManager[Any]] = []
-
-        def enter(module: nn.Module, _inputs: Any) -> None:
-            entered = open_range(names[module])
-            entered.__enter__()
-            open_ranges.append(entered)
-
-        def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-            open_ranges.pop().__exit__(None, None, None)
-
-        handles = [module.register_forward_pre_hook(enter) for module in names]
-        # always_call closes the ranges of a forward that raises.
-        handles += [module.register_forward_hook(leave, always_call=True) for module in names]
+        ranges = _ModuleRanges(module_names(networks), open_range)
+        handles = ranges.attach()
         self._open = open_range
         try:
             yield
         finally:
             self._open = None
+            ranges.names = {}  # also silences the hooks of a copy that the program made meanwhile
             for handle in handles:
                 handle.remove()
+
+
+def module_names(networks: Sequence[nn.Module]) -> dict[nn.Module, str]:
+    """The name of each module in `networks`, as `named_modules` gives it.
+
+    With several networks a name starts with the network's class, and with a number where two are of one class. The only
+    network itself has no name. Compiled modules and all inside them are left out: hooks would have them compiled again,
+    and record nothing inside them.
+    """
+    classes = [type(network).__name__ for network in networks]
+    counts, seen = Counter(classes), Counter[str]()
+    names: dict[nn.Module, str] = {}
+    for network, of_class in zip(networks, classes, strict=True):
+        prefix = "" if len(networks) == 1 else of_class if counts[of_class] == 1 else f"{of_class}_{seen[of_class]}"
+        seen[of_class] += 1
+        compiled: set[nn.Module] = set()
+        for name, module in network.named_modules():
+            if module not in compiled and is_compiled(module):
+                compiled.update(module.modules())
+            full = ".".join(part for part in (prefix, name) if part)
+            if full and module not in compiled:
+                names.setdefault(module, "_".join(full.split()))  # a space ends a value in a label
+    return names
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a call of `module` runs compiled code: by `torch.compile(module)` or `module.compile()`."""
+    # OptimizedModule is not imported: that loads the compiler.
+    return "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
+
+
+class _ModuleRanges:
+    """Hooks that open and close a range around each module in `names`."""
+
+    def __init__(self, names: dict[nn.Module, str], open_range: OpenRange) -> None:
+        self.names = names
+        self._open_range = open_range
+        # Modules nest, so one stack of a thread serves all of them, also where a module calls itself.
+        self._threads = threading.local()
+
+    def attach(self) -> list[Any]:
+        """Register the hooks and return their handles."""
+        handles = []
+        for module in self.names:
+            with suppress(RuntimeError):  # some scripted modules take no hooks
+                handles.append(module.register_forward_pre_hook(_Hook(self.enter)))
+                # always_call closes the ranges of a forward that raises.
+                handles.append(module.register_forward_hook(_Hook(self.leave), always_call=True))
+        return handles
+
+    def enter(self, module: nn.Module, *_: Any) -> None:
+        name = self.names.get(module)
+        entered = nullcontext() if name is None else self._open_range(f"module={name}")
+        entered.__enter__()
+        self._stack().append(entered)
+
+    def leave(self, *_: Any) -> None:
+        if stack := self._stack():
+            stack.pop().__exit__(None, None, None)
+
+    def _stack(self) -> list[AbstractContextManager[Any]]:
+        if not hasattr(self._threads, "stack"):
+            self._threads.stack = []
+        stack: list[AbstractContextManager[Any]] = self._threads.stack
+        return stack
+
+
+class _Hook:
+    """A hook that a program may pickle or copy with its module: the copy does nothing."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *arguments: Any) -> None:
+        self._call(*arguments)
+
+    def __reduce__(self) -> Any:
+        return _no_hook, ()
+
+
+def _nothing(*_: Any) -> None:
+    """The copy of a hook."""
+
+
+def _no_hook() -> Callable[..., None]:
+    return _nothing

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ridgeline.capture.steps import Step
+from ridgeline.capture.steps import RecordedStep
 
 FORMAT = 1
 """The version of run.json's layout."""
@@ -42,10 +42,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """One measured duration in nanoseconds.
 
     `metric` is one of:
-    - `end_to_end`: host wall time of a whole generation
+    - `end_to_end`: host wall time of a whole generation, or of all timed steps where a program has no generations
     - `ttft`: time from the start to the end of the step that commits the first token
     - `first_block`: time from the start to the end of a diffusion mode's first block
-    - `step`: time between the ends of two successive steps on the device, with idle time
+    - `step`: time of a step on the device, with idle time: from the end of the last step in `capture`, from the start
+      of the step in a recorded program
     - `profiled_step`: the same under the profiler; its difference from `step` is the profiler's overhead
 
     `started_ns` is the start of the repeat since the epoch, which locates it in the telemetry.
@@ -134,7 +135,7 @@ class ProfilerCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """The content of run.json: a point, its environment and its measurements.
+    """The content of run.json: a point or a recorded program, its environment and its measurements.
 
     `job` is None for a process alone. `window` lists the profiled steps in the order of the trace, `attention` the
     attention backends that the trace names. `prepare_s` is the time to compile and to capture graphs. `profiler` is the
@@ -151,7 +152,7 @@ class Record(msgspec.Struct, kw_only=True):
     job: Job | None = None
     timings: list[Timing] = []
     tokens: dict[str, Any] = {}
-    window: list[Step] = []
+    window: list[RecordedStep] = []
     memory: Memory | None = None
     energy: Energy | None = None
     prepare_s: float | None = None

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def model_of(point: Point) -> dict[str, Any]:
     return {key: getattr(shape, key) for key in keys}
 
 
-def tokens_of(point: Point, steps: list[Step], committed: int) -> dict[str, Any]:
+def tokens_of(point: Point, steps: Sequence[Step], committed: int) -> dict[str, Any]:
     """Counts of a generation: tokens committed, positions processed, pairs attended to, and forwards by kind.
 
     All but `forwards` are sums over the batch. With guidance each sequence is processed twice.
@@ -119,17 +119,18 @@ def empty(directory: Path, *, but: Collection[Path] = ()) -> None:
             path.unlink()
 
 
-def written(final: Path) -> AbstractContextManager[Path]:
+def written(final: Path, *, replace: bool = False) -> AbstractContextManager[Path]:
     """Yield a temporary directory that becomes the run directory `final` when the block ends.
 
-    It is deleted if the block raises, and where another process has meanwhile written a `final` that needs no retry.
+    It is deleted if the block raises, and where another process has meanwhile written a `final` that needs no retry,
+    unless it is to `replace` that.
     Raises OSError, with the name of `final`, where the folder cannot be written or `final` is not a run directory.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
 
     def publish(temporary: Path, path: Path) -> None:
         existing = read(path)
-        if existing is not None and existing.outcome not in RETRIED:
+        if existing is not None and not replace and existing.outcome not in RETRIED:
             return
         # A directory without a readable run.json may hold anything: it stays, and the rename onto it raises.
         if existing is not None:

@@ -1,6 +1,7 @@
-"""The steps of every decoding mode, in order, as data without torch: their labels in a trace, and those to profile.
+"""Steps as data without torch: their labels in a trace, the steps of every decoding mode, and those to profile.
 
-`modes` runs the steps and `forecast` predicts them.
+`recording` describes any program's steps by RecordedStep. `modes` runs steps of the type Step and `forecast` predicts
+them.
 """
 
 from bisect import bisect_left
@@ -17,29 +18,53 @@ Phase = Literal["prefill", "decode", "denoise"]
 Kind = Literal["prefill", "decode", "denoise", "refresh", "reuse", "commit"]
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One forward and the token selection after it.
+class RecordedStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step of any program. `phase` and `kind` are words of the program's own.
 
-    `index` counts the steps of a generation from 0. For each sequence, `query` is the number of positions processed,
-    `context` the number of positions attended to and `tokens` the number of tokens committed, None where the model's
-    confidence decides it. `block` is None in autoregressive decoding. A step of kind `commit` writes the keys and
-    values of a finished block.
+    `index` counts the steps of a generation from 0, or all steps where a program has no generations. For each sequence,
+    `query` is the number of positions processed, `context` the number of positions attended to, and `tokens` the number
+    of tokens committed; each is None where the program does not say. `facts` are other pairs of the label.
     """
 
-    phase: Phase
+    phase: str
     index: int = msgspec.field(name="step")
-    kind: Kind
-    query: int
-    context: int
-    tokens: int | None
+    kind: str
+    query: int | None = None
+    context: int | None = None
+    tokens: int | None = None
     block: int | None = None
+    facts: dict[str, str] = {}
 
     @property
     def label(self) -> str:
         """The step's name in a trace: `phase=denoise step=7 block=1 kind=reuse query=32 context=1152 tokens=1`."""
         pairs = {"phase": self.phase, "step": self.index, "block": self.block, "kind": self.kind}
-        pairs |= {"query": self.query, "context": self.context, "tokens": self.tokens}
+        pairs |= {"query": self.query, "context": self.context, "tokens": self.tokens, **self.facts}
         return " ".join(f"{key}={value}" for key, value in pairs.items() if value is not None)
+
+    @property
+    def commits(self) -> bool:
+        """Whether the step is known to commit tokens."""
+        return bool(self.tokens)
+
+
+class Step(RecordedStep, frozen=True, kw_only=True):
+    """One forward and the token selection after it, in a decoding mode.
+
+    `tokens` is None where the model's confidence decides it. `block` is None in autoregressive decoding. A step of kind
+    `commit` writes the keys and values of a finished block.
+    """
+
+    phase: Phase
+    kind: Kind
+    query: int
+    context: int
+    tokens: int | None
+
+    @property
+    def commits(self) -> bool:
+        """Whether the step may commit tokens: not a prefill that only fills a cache, nor a `commit`."""
+        return self.tokens != 0
 
 
 class StepGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +159,7 @@ def tokens_per_step(point: Point) -> list[int | None]:
     return [each + (index < remainder) for index in range(steps)]
 
 
-def profiled_window(steps: Sequence[Step]) -> list[int]:
+def profiled_window(steps: Sequence[RecordedStep]) -> list[int]:
     """The indices of the steps to profile: one step of every kind, and two of the commonest kind.
 
     The window is the shortest run of steps that contains them; the run's other steps are left out, since the work of a

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ridgeline.analyze.ingest import analyze
+    from ridgeline.capture.recording import record
     from ridgeline.comparing import compare
     from ridgeline.errors import RidgelineError
     from ridgeline.reports.explorer.page import write
@@ -40,6 +41,7 @@ _MODULES = {
     "RidgelineError": "ridgeline.errors",
     "connect": "ridgeline.warehouse.database",
     "compare": "ridgeline.comparing",
+    "record": "ridgeline.capture.recording",
     "write": "ridgeline.reports.explorer.page",
     **dict.fromkeys(
         ("bandwidth", "ledger", "roofline", "time_by_family", "time_by_module", "time_by_phase", "time_lost"),
@@ -56,6 +58,7 @@ __all__ = [
     "compare",
     "connect",
     "ledger",
+    "record",
     "roofline",
     "time_by_family",
     "time_by_module",

@@ -19,29 +19,42 @@ class HostClock:
     def __init__(self) -> None:
         self._marks: list[int] = []
 
-    def mark(self) -> None:
-        """Mark the moment at which all work issued so far is done, without waiting for it."""
+    def mark(self) -> int:
+        """Mark the moment at which all work issued so far is done, without waiting for it. Returns its number."""
         self._marks.append(time.perf_counter_ns())
+        return len(self._marks) - 1
+
+    def between_ns(self, first: int, last: int) -> int:
+        """Nanoseconds between two marks, by their numbers. Waits for the device."""
+        return self._marks[last] - self._marks[first]
 
     def elapsed_ns(self) -> list[int]:
         """Nanoseconds from the first mark to each of the others. Waits for the device."""
-        return [mark - self._marks[0] for mark in self._marks[1:]]
+        return [self.between_ns(0, number) for number in range(1, len(self._marks))]
 
 
-class CudaClock:
-    """As HostClock, by CUDA events on the current stream, created in advance so that a mark costs one call."""
+class CudaClock(HostClock):
+    """As HostClock, by CUDA events on the current stream. `capacity` of them are created in advance, so that a mark
+    costs one call.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._unused = [event() for _ in range(capacity)]
-        self._marks: list[torch.cuda.Event] = []
+        self._events: list[torch.cuda.Event] = []
 
-    def mark(self) -> None:
-        self._marks.append(self._unused.pop())
-        self._marks[-1].record()
+    def mark(self) -> int:
+        self._events.append(self._unused.pop() if self._unused else event())
+        self._events[-1].record()
+        return len(self._events) - 1
+
+    def between_ns(self, first: int, last: int) -> int:
+        self._events[last].synchronize()
+        milliseconds: float = self._events[first].elapsed_time(self._events[last])
+        return round(milliseconds * 1e6)
 
     def elapsed_ns(self) -> list[int]:
-        self._marks[-1].synchronize()
-        return [round(self._marks[0].elapsed_time(mark) * 1e6) for mark in self._marks[1:]]
+        self._events[-1].synchronize()
+        return [self.between_ns(0, number) for number in range(1, len(self._events))]
 
 
 def event() -> torch.cuda.Event:

@@ -21,7 +21,7 @@ THROTTLE_REASONS = {
 """NVML's bits for clocks below the requested ones. The bits for idle and for clocks set by an application are not."""
 
 
-def summarize(samples: Sequence[Sample], tokens: int) -> Energy | None:
+def summarize(samples: Sequence[Sample], tokens: int | None) -> Energy | None:
     """The energy of the window that `samples` span, in which `tokens` were committed; None without samples."""
     if not samples:
         return None
@@ -37,7 +37,7 @@ def summarize(samples: Sequence[Sample], tokens: int) -> Energy | None:
     if window_s < SHORTEST_S:
         note = f"{window_s:.2f} s are too short for the energy counter; expected {SHORTEST_S:.0f} s or more"
         return msgspec.structs.replace(energy, joules=used, note=note)
-    return msgspec.structs.replace(energy, joules=used, joules_per_token=used / tokens)
+    return msgspec.structs.replace(energy, joules=used, joules_per_token=used / tokens if tokens else None)
 
 
 def throttled(masks: Sequence[float]) -> list[str]:

@@ -33,7 +33,7 @@ def annotations() -> Any:
 def named(labels: Labels, network: nn.Module) -> AbstractContextManager[Any]:
     """A context in which the labels of `network` name the nodes of a graph that is captured with `options()`."""
     module = annotations()
-    return labels.attached(network, module.mark_kernels) if module else nullcontext()
+    return labels.attached(network, open_range=module.mark_kernels) if module else nullcontext()
 
 
 def options() -> dict[str, bool]:

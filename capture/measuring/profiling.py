@@ -1,109 +1,137 @@
-"""A profiled window of a generation: a Kineto trace, and an execution trace of the same steps."""
+"""A Kineto trace of a window of steps, and an execution trace of the same steps."""
 
 import gzip
+import json
+import os
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile, record_function
+from torch import nn
+from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile
 
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.cleaning import clean
-from ridgeline.capture.measuring.clocks import clock, synchronize
-from ridgeline.capture.measuring.execution import Compiled, Prepared, Runner
+from ridgeline.capture.measuring.clocks import synchronize
 from ridgeline.capture.measuring.graph_nodes import write_names
-from ridgeline.capture.measuring.timing import step_timings
-from ridgeline.capture.records import Timing
-from ridgeline.capture.steps import Step, profiled_window
 
 ATTENTION = re.compile(r"aten::_?(?:scaled_dot_product_)?(flash|efficient|cudnn)_attention")
 """Operators of one attention backend; attention that PyTorch composes of products and a softmax is `math`."""
 
 MATH = re.compile(r"aten::_scaled_dot_product_attention_math")
 
+GRAPH_LAUNCH = re.compile(r'"name": "(cudaGraphLaunch|cuGraphLaunch|hipGraphLaunch)')
+"""The launch of a CUDA graph in a trace."""
 
-def record(
-    prepared: Prepared,
-    network: torch.nn.Module,
-    labels: Labels,
-    device: torch.device,
-    directory: Path,
-    steps: Sequence[Step],
-) -> tuple[list[Step], list[Timing], list[str]]:
-    """Profile a window of a generation of `steps` into `trace.json.gz` and `trace.et.json.gz`.
+COMPILED = re.compile(r'"name": "(## Call CompiledFxGraph|Torch-Compiled Region|CompiledFunction)')
+"""Annotations of the code that torch.compile made."""
 
-    Returns the steps of the window, their durations under the profiler, and the attention backends that ran.
 
-    Graph replays record no operators, and modules only where torch names graph nodes. For them the same window is
-    profiled again with every kernel launched by the host, into `trace.twin.json.gz`, and the execution trace is that of
-    the twin. Raises CaptureError where the profiler sees no kernel of a device.
+class Trace(NamedTuple):
+    """A recorded window: its Kineto trace and execution trace, gzipped, and what the trace shows of the program.
+
+    `execution` is `cuda_graph`, `compile` or `eager`; `attention` lists the attention backends. `execution_trace` is
+    None where another observer of the process prevented it.
     """
-    window = profiled_window(steps)
-    before, inside = steps[: window[0]], [steps[place] for place in window]
-    # The first use of CUPTI loads it and disturbs what it sees: profile one step and discard the result.
-    prepared.runner.generation.reset()
-    with profiler(device):
-        prepared.runner.run(prepared.runner.generation.steps[0])
-        synchronize(device)
 
-    timings: list[Timing] = []
-    if prepared.replayed:
-        timings, _ = _trace(prepared.runner, before, inside, device, directory / "trace")
-    name = "trace.twin" if prepared.replayed else "trace"
-    # The execution trace is of the launched window, since replays record no operators.
-    observer = ExecutionTraceObserver()
-    observer.register_callback(str(directory / "trace.et.json"))
-    # Hooks on the modules of compiled code would have it compiled again, and record nothing inside it.
-    with nullcontext() if isinstance(prepared.launched, Compiled) else labels.attached(network):
-        launched_timings, text = _trace(prepared.launched, before, inside, device, directory / name, observer)
-    plain = directory / "trace.et.json"
-    with gzip.open(f"{plain}.gz", "wb", compresslevel=6) as file:
-        file.write(plain.read_bytes())
-    plain.unlink()
+    kineto: bytes
+    execution_trace: bytes | None
+    execution: str
+    attention: list[str]
+
+    def write(self, directory: Path, name: str) -> None:
+        """Write `NAME.json.gz` and, where there is an execution trace, `trace.et.json.gz` into `directory`."""
+        (directory / f"{name}.json.gz").write_bytes(self.kineto)
+        if self.execution_trace is not None:
+            (directory / "trace.et.json.gz").write_bytes(self.execution_trace)
+
+
+class Tracing:
+    """A profiler of host and device with shapes, labels and, with `observed`, an execution trace.
+
+    `modules` get labels. `memory` records allocations. A program's own hooks, profilers and observers stay as they are.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        labels: Labels,
+        modules: Sequence[nn.Module],
+        *,
+        observed: bool = True,
+        memory: bool = False,
+    ) -> None:
+        self._device, self._observed = device, observed
+        self._open = ExitStack()
+        try:
+            observer = self._observer() if observed else None
+            self._open.enter_context(labels.attached(*modules))
+            synchronize(device)
+            self._profile = start(device, observer, memory=memory)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def _observer(self) -> ExecutionTraceObserver:
+        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="ridgeline-"))
+        self._observed_file = Path(folder) / "trace.et.json"
+        observer = ExecutionTraceObserver()
+        observer.register_callback(str(self._observed_file))
+        self._open.callback(observer.unregister_callback)
+        return observer
+
+    def stop(self) -> None:
+        """Wait for the device and stop the profiler, and remove labels from the modules."""
+        try:
+            synchronize(self._device)
+        finally:
+            stop(self._profile)
+
+    def result(self, unfinished: Sequence[str] = ()) -> Trace:
+        """Return the trace of a profiler that has stopped.
+
+        Labels in `unfinished` are of steps that did not end, and lose their keys. Raises CaptureError where the trace
+        of a device has no kernel.
+        """
+        with self._open:
+            text = _text(self._profile)
+            for label in unfinished:
+                text = text.replace(json.dumps(label), '"unfinished step"')
+            if self._device.type == "cuda" and '"cat": "kernel"' not in text:
+                raise CaptureError(
+                    "the profiler saw no kernel on the device; expected CUPTI's activities: look for another profiler "
+                    "that is attached, or for a driver older than this torch needs (KINETO_LOG_LEVEL=0 shows what "
+                    "Kineto says)."
+                )
+            observed = None
+            if self._observed and self._observed_file.exists():
+                observed = gzip.compress(self._observed_file.read_bytes(), compresslevel=6)
+        execution = "cuda_graph" if GRAPH_LAUNCH.search(text) else "compile" if COMPILED.search(text) else "eager"
+        return Trace(gzip.compress(text.encode(), compresslevel=6), observed, execution, attention_backends(text))
+
+    def discard(self) -> None:
+        """Stop the profiler without a result."""
+        with self._open, suppress(Exception):
+            self.stop()
+
+
+def attention_backends(trace: str) -> list[str]:
+    """The attention backends that a trace names, sorted."""
+    attention = {match[1] for match in ATTENTION.finditer(trace)}
     # Attention without an operator of any backend was composed of products and a softmax.
-    attention = {match[1] for match in ATTENTION.finditer(text)}
-    if MATH.search(text) or not attention:
+    if MATH.search(trace) or not attention:
         attention.add("math")
-    return inside, timings or launched_timings, sorted(attention)
+    return sorted(attention)
 
 
-def _trace(
-    runner: Runner,
-    before: Sequence[Step],
-    inside: Sequence[Step],
-    device: torch.device,
-    path: Path,
-    observer: ExecutionTraceObserver | None = None,
-) -> tuple[list[Timing], str]:
-    """Run the steps `before` a window, then profile those `inside` it into `PATH.json.gz`.
-
-    Returns the duration of each profiled step and the text of the trace. The device is warm when the window starts,
-    and inside it nothing waits for the device unless the mode does.
-    """
-    runner.generation.reset()
-    for step in before:
-        runner.run(step)
-    marks = clock(device, len(inside) + 1)
-    synchronize(device)
-    with profiler(device, observer) as profiling:
-        marks.mark()
-        for step in inside:
-            with record_function(step.label):  # the label by which analysis finds the step
-                runner.run(step)
-            marks.mark()
-        synchronize(device)
-    text = _export(profiling, path.parent, path.name, on_device=device.type == "cuda")
-    return step_timings("profiled_step", inside, marks.elapsed_ns(), repeat=0, started_ns=0), text
-
-
-@contextmanager
-def profiler(device: torch.device, observer: ExecutionTraceObserver | None = None) -> Iterator[profile]:
-    """A profiler of host and device with shapes, and with overload names where this torch records them.
+def start(device: torch.device, observer: ExecutionTraceObserver | None = None, *, memory: bool = False) -> profile:
+    """Start a profiler of host and device with shapes, and with overload names where this torch records them.
 
     It builds no events in Python, which takes seconds for ten thousand events; the trace does not need them.
     """
@@ -113,28 +141,59 @@ def profiler(device: torch.device, observer: ExecutionTraceObserver | None = Non
     config: Any = None
     with suppress(TypeError, AttributeError):  # older versions of torch
         config = torch.profiler._ExperimentalConfig(capture_overload_names=True)  # type: ignore[attr-defined]
+    with _quiet():
+        profiling = profile(
+            activities=activities,
+            record_shapes=True,
+            profile_memory=memory,
+            experimental_config=config,
+            execution_trace_observer=observer,
+        )
+        profiling.start()
+    return profiling
+
+
+def stop(profiling: profile) -> None:
+    """Stop a profiler."""
+    with _quiet():
+        profiling.stop()
+
+
+@contextmanager
+def profiler(device: torch.device) -> Iterator[profile]:
+    """A profiler as `start` makes it, for the block."""
+    profiling = start(device)
+    try:
+        yield profiling
+    finally:
+        stop(profiling)
+
+
+def is_profiled() -> bool:
+    """Whether a profiler of torch records this thread."""
+    enabled: bool = torch._C._autograd._profiler_enabled()
+    return enabled
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ignore the profiler's warnings, and the lines that Kineto writes to stderr at every start and stop."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.(profiler|autograd)")
-        with profile(
-            activities=activities, record_shapes=True, experimental_config=config, execution_trace_observer=observer
-        ) as profiling:
-            yield profiling
+        # Kineto reads the level once, when it is first used; the program's environment stays as it was.
+        unset = "KINETO_LOG_LEVEL" not in os.environ
+        if unset:
+            os.environ["KINETO_LOG_LEVEL"] = "99"
+        try:
+            yield
+        finally:
+            if unset:
+                os.environ.pop("KINETO_LOG_LEVEL", None)
 
 
-def _export(profiling: profile, directory: Path, name: str, *, on_device: bool) -> str:
-    """Write a trace with a cleaned header to `NAME.json.gz` and return its text.
-
-    Raises CaptureError where a trace of a device has no kernel.
-    """
-    plain = directory / f"{name}.raw.json"
-    profiling.export_chrome_trace(str(plain))
-    text = write_names(clean(plain.read_text(), trace_name=f"{name}.json"))
-    plain.unlink()
-    if on_device and '"cat": "kernel"' not in text:
-        raise CaptureError(
-            "the profiler saw no kernel on the device; expected CUPTI's activities: look for another profiler that is "
-            "attached, or for a driver older than this torch needs (KINETO_LOG_LEVEL=0 shows what Kineto says)."
-        )
-    with gzip.open(directory / f"{name}.json.gz", "wt", compresslevel=6) as file:
-        file.write(text)
-    return text
+def _text(profiling: profile) -> str:
+    """The text of a trace with a cleaned header and names on graph nodes."""
+    with tempfile.TemporaryDirectory(prefix="ridgeline-") as folder:
+        plain = Path(folder) / "trace.json"
+        profiling.export_chrome_trace(str(plain))
+        return write_names(clean(plain.read_text(), trace_name="trace.json"))

@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -10,10 +9,13 @@ import torch
 from ridgeline.capture.measuring.clocks import clock, now_ns, synchronize
 from ridgeline.capture.measuring.execution import Runner, shape, walk
 from ridgeline.capture.records import Timing
-from ridgeline.capture.steps import Step
+from ridgeline.capture.steps import RecordedStep
 
 WARM_UP_S = 1.0
 WARM_UP_OF_A_KIND = 2
+
+MARKS = 2048
+"""CUDA events to create in advance; more are created when they are needed."""
 
 
 def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S) -> None:
@@ -37,67 +39,102 @@ def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S)
         shapes.discard(shape(step))
 
 
-def measure(
-    runner: Runner, device: torch.device, repeats: int, *, progress: Callable[[str], None]
-) -> tuple[list[Timing], list[Step]]:
-    """Time `repeats` whole generations. Returns their timings, and the steps that the last repeat took.
+def generation(runner: Runner, device: torch.device) -> list[Timing]:
+    """Run one generation and return its timings.
 
     The host never waits for the device between the first and the last step, unless the mode itself waits.
     """
-    timings: list[Timing] = []
-    steps: list[Step] = []
-    for repeat in range(repeats):
-        progress(f"timing, repeat {repeat + 1} of {repeats}")
-        measured, steps = measure_once(runner, device, repeat)
-        timings += measured
-    return timings, steps
-
-
-def measure_once(runner: Runner, device: torch.device, repeat: int) -> tuple[list[Timing], list[Step]]:
-    """The timings of one generation, and the steps it took."""
-    generation = runner.generation
-    marks = clock(device, len(generation.steps) + 1)
-    steps: list[Step] = []
-    generation.reset()
-    synchronize(device)  # the reset is not part of the first step
-    epoch_ns, started_ns = now_ns(), time.perf_counter_ns()
-    marks.mark()
-    for step in walk(generation):
+    laps = Laps(device, joined=True, marks=len(runner.generation.steps) + 1)
+    runner.generation.reset()
+    for step in walk(runner.generation):
+        laps.begin()
         runner.run(step)
-        marks.mark()
-        steps.append(step)
-    synchronize(device)
-    wall_ns = time.perf_counter_ns() - started_ns
-    ends_ns = marks.elapsed_ns()  # of each step, on the device's clock
-
-    # Steps without tokens do not count: a prefill that commits nothing, and the step that caches a finished block.
-    ends = [(step.block, end_ns) for step, end_ns in zip(steps, ends_ns, strict=True) if step.tokens != 0]
-    values_ns = {"end_to_end": wall_ns, "ttft": ends[0][1]}
-    if block_ends := [end_ns for block, end_ns in ends if block == 0]:
-        values_ns["first_block"] = block_ends[-1]
-    timings = [
-        Timing(metric=metric, phase=None, kind=None, step=None, repeat=repeat, value_ns=ns, started_ns=epoch_ns)
-        for metric, ns in values_ns.items()
-    ]
-    return timings + step_timings("step", steps, ends_ns, repeat=repeat, started_ns=epoch_ns), steps
+        laps.end(step)
+    laps.close()
+    return laps.timings_of(0, generation=True)
 
 
-def step_timings(
-    metric: str, steps: Sequence[Step], ends_ns: list[int], *, repeat: int, started_ns: int
-) -> list[Timing]:
-    """One timing per step, called `metric`, from the ends of successive steps in nanoseconds after their start."""
-    return [
-        Timing(
-            metric=metric,
-            phase=step.phase,
-            kind=step.kind,
-            step=step.index,
-            repeat=repeat,
-            value_ns=value_ns,
-            started_ns=started_ns,
-        )
-        for step, value_ns in zip(steps, differences(ends_ns), strict=True)
-    ]
+class Laps:
+    """Marks at the beginning and end of each step of one repeat, on the clock of `device`.
+
+    The clock starts with the first step, once the device has done earlier work. With `joined`, a step begins where the
+    last one ended, so that it has one mark instead of two.
+    """
+
+    def __init__(self, device: torch.device, *, joined: bool, marks: int = MARKS) -> None:
+        self._device, self._joined = device, joined
+        self._clock = clock(device, marks)
+        self._begun: int | None = None
+        self._last: int | None = None
+        self._laps: list[tuple[RecordedStep, int, int]] = []
+        self.started_ns = 0
+        self.wall_ns = 0
+
+    def begin(self) -> None:
+        """Mark the beginning of a step."""
+        if self._last is None:
+            synchronize(self._device)
+            self.started_ns, self._started = now_ns(), time.perf_counter_ns()
+        if self._last is None or not self._joined:
+            self._last = self._mark()
+        self._begun = self._last
+
+    def end(self, step: RecordedStep) -> None:
+        """Mark the end of a step."""
+        self._last = self._mark()
+        if self._begun is not None and self._last is not None:
+            self._laps.append((step, self._begun, self._last))
+
+    def close(self) -> None:
+        """Wait for the device and take the wall time of the repeat."""
+        synchronize(self._device)
+        if self._last is not None:
+            self.wall_ns = time.perf_counter_ns() - self._started
+
+    @property
+    def steps(self) -> list[RecordedStep]:
+        """The steps that ended."""
+        return [step for step, _, _ in self._laps]
+
+    def timings(self, metric: str, repeat: int = 0, started_ns: int = 0) -> list[Timing]:
+        """One timing per step, called `metric`."""
+        return [
+            Timing(
+                metric=metric,
+                phase=step.phase,
+                kind=step.kind,
+                step=step.index,
+                repeat=repeat,
+                value_ns=self._clock.between_ns(begun, ended),
+                started_ns=started_ns,
+            )
+            for step, begun, ended in self._laps
+        ]
+
+    def timings_of(self, repeat: int, *, generation: bool) -> list[Timing]:
+        """The wall time of all steps, and the time of each; of a `generation`, the first token and block as well."""
+        values_ns = {"end_to_end": self.wall_ns}
+        if generation:
+            # Steps without tokens do not count: a prefill that commits nothing, the step that caches a finished block.
+            first = self._laps[0][1]
+            ends = [(step.block, self._clock.between_ns(first, ended)) for step, _, ended in self._laps if step.commits]
+            if ends:
+                values_ns["ttft"] = ends[0][1]
+            if block_ends := [end_ns for block, end_ns in ends if block == 0]:
+                values_ns["first_block"] = block_ends[-1]
+        whole = [
+            Timing(
+                metric=metric, phase=None, kind=None, step=None, repeat=repeat, value_ns=ns, started_ns=self.started_ns
+            )
+            for metric, ns in values_ns.items()
+        ]
+        return whole + self.timings("step", repeat, self.started_ns)
+
+    def _mark(self) -> int | None:
+        """A mark, None while the program captures a CUDA graph, which an event would become part of."""
+        if self._device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return None
+        return self._clock.mark()
 
 
 def differences(ends_ns: list[int]) -> list[int]:

@@ -1,6 +1,6 @@
 """Runs one point of a sweep, from weights to a run directory. Running out of memory and other failures are outcomes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,20 @@ from ridgeline.capture.configuration.presets import published, shape_of
 from ridgeline.capture.counters import count as counting
 from ridgeline.capture.decoder import checkpoints, diffusion_gemma
 from ridgeline.capture.decoder.decoder import DTYPES, quiet_transformers, random_decoder
-from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
-from ridgeline.capture.measuring import energy, graph_nodes, profiler_cost, profiling, scaling, telemetry, timing
+from ridgeline.capture.measuring import graph_nodes, scaling, timing
 from ridgeline.capture.measuring import peak_memory as memory
-from ridgeline.capture.measuring.execution import Direct, Prepared, prepare
+from ridgeline.capture.measuring.execution import Compiled, Direct, Prepared, prepare, walk
 from ridgeline.capture.modes import start
-from ridgeline.capture.records import ProfilerCost, Record, Scaled, Timing
+from ridgeline.capture.modes.generation import Generation
+from ridgeline.capture.outcomes import outcome_of
+from ridgeline.capture.recording.findings import Findings
+from ridgeline.capture.recording.plan import ByGeneration, Pass
+from ridgeline.capture.recording.recording import Recording
+from ridgeline.capture.records import Record, Scaled, Timing
+from ridgeline.capture.steps import RecordedStep, Step, profiled_window
 
 Progress = Callable[[str], None]
-
-OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-"""Parts of the messages by which a plain RuntimeError reports that memory ran out."""
 
 
 class Workshop:
@@ -82,7 +84,7 @@ def record(point: Point, device: torch.device, directory: Path, workshop: Worksh
                 memory.release(device)
                 result.scaled = _scaled(point, decoder, device, result.timings, progress)
     except Exception as error:
-        result.outcome, result.message = _outcome(error)
+        result.outcome, result.message = outcome_of(error)
     if result.outcome != "ok":
         workshop.clear(device)
         for unfinished in directory.iterdir():
@@ -104,7 +106,8 @@ def count(
         if workshop.launched is None:
             decoder = workshop.decoder(point, device)
             workshop.launched = ready(point, decoder, device, Labels(), progress, replayed=False).launched
-        counters = counting.count(point, result.window, workshop.launched, device, directory, method, progress)
+        window = steps_of(workshop.launched.generation, result.window)
+        counters = counting.count(point, window, workshop.launched, device, directory, method, progress)
     if counters is None:
         return None
     result.counters = counters
@@ -131,47 +134,61 @@ def _measure(
     """
     # The peak of the last point, or of making weights, must not count.
     memory.release(device)
-    memory.reset_peak(device)
     labels = Labels()
+    plan = ByGeneration(warmup=0, timed=point.repeats, traced=traced_steps)
+    recording = Recording(directory, plan=plan, device=device, labels=labels, joined=True, strict=True, say=progress)
     prepared = ready(point, decoder, device, labels, progress)
     generation = prepared.runner.generation
     result.prepare_s = round(prepared.seconds, 3)
+    recording.instruments.twin = prepared.replayed
+    recording.instruments.parts = {
+        "weights_bytes": decoder.nbytes,
+        "cache_bytes": generation.cache_bytes,
+        "logits_bytes": generation.logits_bytes,
+    }
+    # Hooks on the modules of compiled code would have it compiled again, and record nothing inside it.
+    if not isinstance(prepared.launched, Compiled):
+        recording.modules.append(decoder.network)
     progress("warming up")
     timing.warm_up(prepared.runner, device)
-    # Only the timed repeats: energy must not include making weights and warming up.
-    with telemetry.recorded(device) as samples:
-        result.timings, steps = timing.measure(prepared.runner, device, point.repeats, progress=progress)
-    result.tokens = run_directory.tokens_of(point, steps, generation.committed)
-    result.energy = energy.summarize(samples, result.tokens["committed"] * point.repeats)
-    # Before profiling, whose own memory would count.
-    result.memory = memory.peak(
-        device,
-        weights_bytes=decoder.nbytes,
-        cache_bytes=generation.cache_bytes,
-        logits_bytes=generation.logits_bytes,
-    )
-    telemetry.write(directory / "telemetry.csv", samples)
-    if prepared.replayed:
-        progress("calibrating the profiler")
-        result.profiler = _profiler_cost(device)
-    progress("profiling")
-    result.window, profiled_timings, attention = profiling.record(
-        prepared, decoder.network, labels, device, directory, steps
-    )
+    try:
+        for each in recording.generations():
+            timed = each.pass_ is Pass.timed
+            progress(f"timing, repeat {each.repeat + 1} of {point.repeats}" if timed else "profiling")
+            # Where confidence decides, a traced generation takes the steps that the last timed one took.
+            steps = walk(generation) if timed else iter(steps_of(generation, recording.findings.steps))
+            runner = prepared.launched if each.eager else prepared.runner
+            if not timed and not result.tokens:
+                result.tokens = _tokens(point, generation, recording.findings)
+            generation.reset()
+            for step in steps:
+                if each.needs(step.index):
+                    with recording.step(step):
+                        runner.run(step)
+    finally:
+        recording.instruments.stop()
+    recording.findings.measure(result)
     # The trace cannot tell block-sparse attention: its compiled kernels have names of the compiler's choice.
-    result.attention = ["block_sparse"] if point.attention == "block_sparse" else attention
-    result.timings += profiled_timings
+    if point.attention == "block_sparse":
+        result.attention = ["block_sparse"]
+    recording.findings.write(directory)
     return prepared.launched
 
 
-def _profiler_cost(device: torch.device) -> ProfilerCost:
-    """Return what the profiler adds to a replay, or why that is unknown. Never raises: the point is timed already."""
-    try:
-        return profiler_cost.calibrated(device)
-    except Exception as error:
-        message = _outcome(error)[1]
-    memory.release(device)
-    return ProfilerCost(message=message)
+def _tokens(point: Point, generation: Generation, findings: Findings) -> dict[str, Any]:
+    """Return the counts of a generation that has run."""
+    return run_directory.tokens_of(point, steps_of(generation, findings.steps), generation.committed)
+
+
+def traced_steps(steps: Sequence[RecordedStep]) -> list[int]:
+    """The indices of the steps to trace: every kind of step once, the commonest twice."""
+    return [steps[place].index for place in profiled_window(steps)]
+
+
+def steps_of(generation: Generation, steps: Sequence[RecordedStep]) -> list[Step]:
+    """The steps of `generation` that `steps` recorded."""
+    every = {step.index: step for step in generation.steps}
+    return [every[step.index] for step in steps]
 
 
 def _scaled(point: Point, decoder: Any, device: torch.device, timings: list[Timing], progress: Progress) -> Scaled:
@@ -187,32 +204,9 @@ def _scaled(point: Point, decoder: Any, device: torch.device, timings: list[Timi
         with decoder.shallower(half):
             prepared = ready(point, decoder, device, Labels(), progress)
             timing.warm_up(prepared.runner, device)
-            half_timings, _ = timing.measure_once(prepared.runner, device, 0)
+            half_timings = timing.generation(prepared.runner, device)
         return scaling.extrapolate(timings, half_timings, **depths)
     except Exception as error:
-        message = _outcome(error)[1]
+        message = outcome_of(error)[1]
     memory.release(device)
     return Scaled(**depths, message=message)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, or the name of its type."""
-    return (str(error).splitlines() or [type(error).__name__])[0].strip()
-
-
-def _outcome(error: Exception) -> tuple[str, str]:
-    """Return the outcome and the message of a point that raised `error`.
-
-    If memory runs out while a graph is captured or a step is compiled, that fails as well and raises another exception.
-    The message has both then, since the CUDA context may be broken.
-    """
-    plain = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {first_line(error)}"
-    cause: BaseException | None = error
-    while cause is not None:
-        # CUDA, its libraries and torch's allocator for host memory raise a plain RuntimeError.
-        if isinstance(cause, torch.OutOfMemoryError | MemoryError) or (
-            isinstance(cause, RuntimeError) and any(words in first_line(cause) for words in OUT_OF_MEMORY)
-        ):
-            return "oom", first_line(cause) if cause is error else f"{first_line(cause)} ({plain})"
-        cause = cause.__cause__ or cause.__context__
-    return "error", plain

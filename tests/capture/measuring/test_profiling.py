@@ -1,8 +1,5 @@
 """A profiler that sees no kernel, and labels that leave no hooks behind."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 
@@ -11,20 +8,15 @@ from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import profiling
-from tests.capture.measuring.test_cleaning import TRACE
 
 
-class Blind:
-    """A profiler that writes a trace without a kernel."""
-
-    def export_chrome_trace(self, path: str) -> None:
-        Path(path).write_text(TRACE)
-
-
-def test_a_profiler_that_sees_no_kernel_is_found_out(tmp_path: Path) -> None:
-    profiler: Any = Blind()
+def test_a_profiler_that_sees_no_kernel_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiling, "synchronize", lambda device: None)
+    tracing = profiling.Tracing(torch.device("cpu"), Labels(), [], observed=False)
+    tracing.stop()
+    tracing._device = torch.device("cuda")
     with pytest.raises(CaptureError, match="the profiler saw no kernel on the device"):
-        profiling._export(profiler, tmp_path, "trace", on_device=True)
+        tracing.result()
 
 
 def test_labels_cost_nothing_until_attached_and_leave_nothing_behind(llama: Decoder) -> None:

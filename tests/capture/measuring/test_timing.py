@@ -37,19 +37,18 @@ class Ticking:
     def __init__(self) -> None:
         self.marks = 0
 
-    def mark(self) -> None:
+    def mark(self) -> int:
         self.marks += 1
+        return self.marks - 1
 
-    def elapsed_ns(self) -> list[int]:
-        return [sum(range(1, mark + 1)) for mark in range(1, self.marks)]
+    def between_ns(self, first: int, last: int) -> int:
+        return sum(range(first + 1, last + 1))
 
 
 def test_steps_are_the_distances_between_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "clock", lambda device, marks: Ticking())
     generation: Any = Recorded()
-    timings, steps = timing.measure(generation, CPU, 2, progress=lambda _: None)
-    assert steps == generation.steps
-    first = [entry for entry in timings if entry.repeat == 0]
+    first = timing.generation(generation, CPU)
     assert [(entry.step, entry.value_ns) for entry in first if entry.metric == "step"] == [
         (index, index + 1) for index in range(12)
     ]
@@ -75,8 +74,8 @@ def test_a_warm_up_sees_every_length() -> None:
 
 def test_steps_that_are_not_needed_are_neither_run_nor_timed() -> None:
     generation: Any = Recorded(unneeded=2)
-    timings, steps = timing.measure(generation, CPU, 1, progress=lambda _: None)
-    assert generation.ran == [step.index for step in steps] == [0, 1, *range(3, 12)]
+    timings = timing.generation(generation, CPU)
+    assert generation.ran == [0, 1, *range(3, 12)]
     assert [entry.step for entry in timings if entry.metric == "step"] == generation.ran
 
 
@@ -86,7 +85,7 @@ def test_a_first_block_ends_when_it_is_decided(monkeypatch: pytest.MonkeyPatch) 
     generation: Any = Recorded()
     generation.steps = schedule(make_point(model="tiny-llada", mode="dlm_block_causal", block=4))
     assert [step.kind for step in generation.steps][:6] == ["prefill", *4 * ["reuse"], "commit"]
-    timings, _ = timing.measure(generation, CPU, 1, progress=lambda _: None)
+    timings = timing.generation(generation, CPU)
     assert {entry.metric: entry.value_ns for entry in timings if entry.metric in ("ttft", "first_block")} == {
         "ttft": 1 + 2,
         "first_block": 1 + 2 + 3 + 4 + 5,

@@ -18,6 +18,7 @@ from ridgeline.capture.configuration import points as config
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.errors import CaptureError, ConfigError, DeviceError
 from ridgeline.capture.measuring import profiling, timing
+from ridgeline.capture.recording import instruments
 from ridgeline.capture.sweep import recording, sweep
 from tests.capture.conftest import Captured, make_point
 
@@ -146,7 +147,7 @@ def test_out_of_memory_is_an_outcome_and_the_sweep_goes_on(out: Path, monkeypatc
 
     monkeypatch.setattr(recording, "random_decoder", remember)
     with monkeypatch.context() as patch:
-        patch.setattr(timing, "measure", out_of_memory)
+        patch.setattr(instruments, "Laps", out_of_memory)
         failed, second = sweep.run(points, out, isolate=False)
     assert (failed.outcome, second.outcome) == ("oom", "oom")
     assert failed.message == "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -160,15 +161,15 @@ def test_out_of_memory_is_an_outcome_and_the_sweep_goes_on(out: Path, monkeypatc
 def test_a_failure_is_an_outcome_and_is_tried_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = [make_point(model="tiny-llama", mode="ar", batch=batch, repeats=1) for batch in (1, 2)]
     attempts = iter([ValueError("odd batch\nsecond line")])
-    real = profiling.record
+    real = profiling.Tracing
 
-    def fail_once(*arguments: Any) -> Any:
+    def fail_once(*arguments: Any, **keys: Any) -> Any:
         for error in attempts:
             raise error
-        return real(*arguments)
+        return real(*arguments, **keys)
 
     with monkeypatch.context() as patch:
-        patch.setattr(profiling, "record", fail_once)
+        patch.setattr(profiling, "Tracing", fail_once)
         failed, good = sweep.run(points, out, isolate=False)
     assert (failed.outcome, failed.message) == ("error", "ValueError: odd batch")
     assert good.outcome == "ok"

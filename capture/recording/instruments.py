@@ -1,0 +1,189 @@
+"""The instruments of a recording: clock, telemetry, profiler and labels, each running in its own pass only."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.profiler import profile, record_function
+
+from ridgeline.capture.errors import CaptureError
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring import peak_memory, profiler_cost, profiling, telemetry
+from ridgeline.capture.measuring.timing import Laps
+from ridgeline.capture.outcomes import outcome_of
+from ridgeline.capture.recording import program, ranks
+from ridgeline.capture.recording.findings import Findings
+from ridgeline.capture.recording.plan import Pass, Stage
+from ridgeline.capture.records import ProfilerCost
+from ridgeline.capture.steps import RecordedStep
+
+
+class Instruments:
+    """Takes the measurements of each stage into `findings`.
+
+    `window` are the indices of the steps to trace in a generation, None where every step of the pass is traced. `parts`
+    are the bytes of weights, cache and logits, for the peak of memory; None counts the weights of `modules`. With
+    `twin` a generation that launches every kernel follows the traced one.
+    """
+
+    def __init__(
+        self,
+        findings: Findings,
+        modules: list[nn.Module],
+        *,
+        device: torch.device | None,
+        labels: Labels,
+        memory: bool,
+        joined: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.findings, self.modules = findings, modules
+        self.window: Sequence[int] | None = None
+        self.parts: dict[str, int] | None = None
+        self.twin = False
+        self._device, self._labels, self._say = device, labels, say
+        self._memory, self._joined = memory, joined
+        self._label: AbstractContextManager[Any] | None = None
+        self._laps: Laps | None = None
+        self._tracing: profiling.Tracing | None = None
+        self._settling: profile | None = None
+        self._telemetry: AbstractContextManager[list[telemetry.Sample]] | None = None
+        peak_memory.reset_peak(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the program works on, as far as it has shown yet."""
+        return self._device or program.device_of(self.modules)
+
+    def begin(self, stage: Stage, step: RecordedStep) -> None:
+        """Start what the stage needs, and mark the beginning of `step`."""
+        if stage.settles:
+            if self._settling is None and step.index in (self.window or [step.index]):
+                self._refuse_another_profiler()
+                self._settling = profiling.start(self.device)
+        elif stage.pass_ is Pass.timed:
+            if self._laps is None:
+                self._start_timing()
+        elif stage.pass_ in (Pass.traced, Pass.twin) and self._in_window(step) and self._tracing is None:
+            self._start_tracing(stage.pass_)
+        if self._laps is not None:
+            self._laps.begin()
+        if self._tracing is not None:
+            self._label = record_function(step.label)
+            self._label.__enter__()  # type: ignore[no-untyped-call]
+
+    def end(self, stage: Stage, step: RecordedStep, *, whole: bool) -> None:
+        """Mark the end of `step`; what is not `whole` is not kept."""
+        if self._label is not None:
+            label, self._label = self._label, None
+            label.__exit__(None, None, None)
+            if not whole:
+                self.findings.unfinished.append(step.label)
+        if self._laps is not None and whole:
+            self._laps.end(step)
+        if self._settling is not None:
+            self._stop_settling()
+        # None: the number of steps ends the stage, not the index of a step.
+        if self._tracing is not None and self.window is not None and step.index >= max(self.window):
+            self._stop_tracing(stage.pass_, complete=True)
+
+    def leave(self, stage: Stage, *, complete: bool) -> None:
+        """Take the results of a stage that is over, `complete` or cut short."""
+        if self._tracing is not None:
+            self._stop_tracing(stage.pass_, complete=complete)
+        if self._settling is not None:
+            self._stop_settling()
+        laps, self._laps = self._laps, None
+        if laps is not None and stage.pass_ is Pass.timed and laps.steps:
+            laps.close()
+            self.findings.steps = laps.steps
+            self.findings.timings += laps.timings_of(stage.repeat, generation=self.findings.generations)
+            self.findings.repeats += 1
+
+    def finish_timing(self) -> None:
+        """Stop the telemetry, and read the peak of memory before profiling, whose own memory would count."""
+        if self._telemetry is None:
+            return
+        running, self._telemetry = self._telemetry, None
+        running.__exit__(None, None, None)
+        parts = self.parts or {
+            "weights_bytes": program.weights_bytes(self.modules),
+            "cache_bytes": 0,
+            "logits_bytes": 0,
+        }
+        self.findings.memory = peak_memory.peak(self.device, **parts)
+        if self.twin:
+            self.findings.profiler = self._profiler_cost()
+
+    def stop(self) -> None:
+        """Stop everything that still runs, without results."""
+        if self._tracing is not None:
+            self._tracing.discard()
+            self._tracing = None
+        if self._settling is not None:
+            self._stop_settling()
+        if self._telemetry is not None:
+            running, self._telemetry = self._telemetry, None
+            running.__exit__(None, None, None)
+        self._laps = None
+
+    def _start_timing(self) -> None:
+        if self._telemetry is None:
+            self.findings.job = ranks.rank_of_process()  # while the program's process group exists
+            self._telemetry = telemetry.recorded(self.device)
+            self.findings.samples = self._telemetry.__enter__()
+        self._laps = Laps(self.device, joined=self._joined)
+
+    def _in_window(self, step: RecordedStep) -> bool:
+        return self.window is None or step.index in self.window
+
+    def _start_tracing(self, pass_: Pass) -> None:
+        self.finish_timing()
+        self._refuse_another_profiler()
+        self.findings.job = self.findings.job or ranks.rank_of_process()
+        # Replays record no operators, so the execution trace and the modules are those of the twin. Hooks on the
+        # modules of replayed or compiled code would have it compiled again, and record nothing inside it.
+        launched = not self.twin or pass_ is Pass.twin
+        self._tracing = profiling.Tracing(
+            self.device,
+            self._labels if launched else Labels(),
+            self.modules if launched else [],
+            observed=launched,
+            memory=self._memory,
+        )
+        self._laps = Laps(self.device, joined=self._joined)
+
+    def _stop_tracing(self, pass_: Pass, *, complete: bool) -> None:
+        assert self._tracing is not None
+        tracing, self._tracing = self._tracing, None
+        laps, self._laps = self._laps, None
+        tracing.stop()
+        trace = tracing.result(self.findings.unfinished)
+        if laps is None or not laps.steps:
+            return
+        self.findings.traces[pass_] = trace
+        if pass_ is Pass.traced:
+            self.findings.complete = complete
+            self.findings.window = laps.steps
+            self.findings.timings += laps.timings("profiled_step")
+
+    def _stop_settling(self) -> None:
+        running, self._settling = self._settling, None
+        if running is not None:
+            profiling.stop(running)
+
+    def _refuse_another_profiler(self) -> None:
+        """Raise CaptureError where the program runs a profiler of torch itself."""
+        if profiling.is_profiled():
+            raise CaptureError("the program runs a profiler of its own; expected none while Ridgeline traces")
+
+    def _profiler_cost(self) -> ProfilerCost:
+        """Return what the profiler adds to a replay, or why that is unknown. Never raises: the steps are timed."""
+        try:
+            return profiler_cost.calibrated(self.device)
+        except Exception as error:
+            message = outcome_of(error)[1]
+        peak_memory.release(self.device)
+        return ProfilerCost(message=message)

@@ -1,0 +1,113 @@
+"""What is known of a recorded program: its configuration, its model and its device."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ridgeline.capture.errors import CaptureError
+from ridgeline.capture.steps import RecordedStep
+
+NUMBERS = ("batch", "prompt_tokens", "generated_tokens", "block", "steps", "tokens")
+"""Facts that are whole numbers."""
+
+WORDS = ("model", "mode", "execution", "dtype")
+"""Facts that are words."""
+
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float64": "fp64"}
+
+OF_CONFIG = {
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "ffn": "intermediate_size",
+    "vocabulary": "vocab_size",
+}
+"""The attributes of a Hugging Face configuration that describe an architecture, under the names of run.json."""
+
+RESERVED = frozenset({"phase", "step", "kind", "module"})
+"""Keys of a label that a fact of a step may not have."""
+
+
+def checked(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a recording as run.json stores them. Raises CaptureError for a known key of the wrong type."""
+    stored: dict[str, Any] = {}
+    for key, value in facts.items():
+        if key in NUMBERS and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise CaptureError(f"{key} = {value!r}; expected a whole number.")
+        if key in WORDS and value is not None and not isinstance(value, str):
+            raise CaptureError(f"{key} = {value!r}; expected a word.")
+        plain = value is None or isinstance(value, bool | int | float | str)
+        stored[key] = value if plain else str(value)
+    return stored
+
+
+def step_of(kind: str, phase: str | None, index: int, facts: Mapping[str, Any]) -> RecordedStep:
+    """The step `index` of a program, with the values of `facts` as a label writes them.
+
+    Raises CaptureError for a fact called like a key of every label.
+    """
+    if wrong := RESERVED & facts.keys():
+        raise CaptureError(f"a step has no fact {min(wrong)!r}: the recording writes it; choose another name.")
+    known = {key: int(facts[key]) for key in ("query", "context", "tokens", "block") if facts.get(key) is not None}
+    others = {key: word(value) for key, value in facts.items() if key not in known and value is not None}
+    return RecordedStep(phase=word(phase or kind), index=index, kind=word(kind), facts=others, **known)
+
+
+def word(value: Any) -> str:
+    """A value as one word of a label, in which spaces separate pairs."""
+    return re.sub(r"\s+", "_", str(value).strip()) or "_"
+
+
+def device_of(modules: Sequence[nn.Module]) -> torch.device:
+    """The device that a program works on: the CUDA device of its modules, else the current one if CUDA is in use."""
+    for module in modules:
+        for parameter in module.parameters():
+            if parameter.device.type == "cuda":
+                return parameter.device
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def dtype_of(modules: Sequence[nn.Module]) -> str | None:
+    """The data type of most floating-point parameters, as a configuration names it; None without any."""
+    sizes: dict[str, int] = {}
+    for module in modules:
+        for parameter in module.parameters():
+            if parameter.is_floating_point():
+                name = str(parameter.dtype).removeprefix("torch.")
+                sizes[name] = sizes.get(name, 0) + parameter.numel()
+    largest = max(sizes, key=sizes.__getitem__, default=None)
+    return DTYPES.get(largest, largest) if largest is not None else None
+
+
+def model_of(modules: Sequence[nn.Module]) -> dict[str, Any]:
+    """The class of the first module, its architecture where a configuration tells it, and the parameters of all."""
+    if not modules:
+        return {}
+    # torch.compile wraps a module
+    first: Any = getattr(modules[0], "_orig_mod", modules[0])
+    config = getattr(first, "config", None)
+    if callable(text := getattr(config, "get_text_config", None)):  # of a model that also reads images
+        config = text()
+    architecture = {key: getattr(config, attribute, None) for key, attribute in OF_CONFIG.items()}
+    numbers = {key: value for key, value in architecture.items() if isinstance(value, int)}
+    parameters = {id(each): each.numel() for module in modules for each in module.parameters()}
+    return {"name": type(first).__name__, **numbers, "parameters": sum(parameters.values())}
+
+
+def weights_bytes(modules: Sequence[nn.Module]) -> int:
+    """Bytes of all parameters and buffers; storage that several share counts once."""
+    storages: dict[int, int] = {}
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            try:
+                storage = tensor.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+            except (RuntimeError, NotImplementedError):  # a tensor without storage of its own: a subclass, a lazy one
+                storages[-id(tensor)] = 0
+    return sum(storages.values())

@@ -1,0 +1,285 @@
+"""A recording of a program's steps: warmed up, timed, traced and counted, into a run directory."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+import torch
+from torch import nn
+
+from ridgeline.capture.errors import CaptureError
+from ridgeline.capture.labels import Labels
+from ridgeline.capture.outcomes import one_line
+from ridgeline.capture.recording import program, storing
+from ridgeline.capture.recording.findings import Findings
+from ridgeline.capture.recording.instruments import Instruments
+from ridgeline.capture.recording.plan import ByGeneration, Pass, Plan, Stage, window
+from ridgeline.capture.steps import RecordedStep
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Generation:
+    """One run of a program's generation in the pass `pass_`. `repeat` numbers the generations of a pass.
+
+    `eager` asks the program to launch every kernel instead of replaying CUDA graphs.
+    """
+
+    def __init__(self, stage: Stage, window: Sequence[int] | None) -> None:
+        self.repeat, self.pass_ = stage.repeat, stage.pass_
+        self.eager = stage.pass_ in (Pass.twin, Pass.counted)
+        self._window = window
+
+    def needs(self, index: int) -> bool:
+        """Whether the recording needs the step `index`. A program may leave out a step that it does not need."""
+        return self._window is None or index < min(self._window) or index in self._window
+
+
+class Recording:
+    """Records the steps of a program by `plan` into the run directory `path`.
+
+    A program marks its steps by `step`, or by `begin` and `end`. `facts` go to `config` in run.json, except `tokens`,
+    the number of tokens that a generation commits over the batch. `modules` get labels while steps are traced. `say`
+    gets one line for each thing that could not be recorded: what fails in the recorder never raises into the program,
+    unless it is `strict`. `joined` steps follow each other without other work between them. With `twin` the program
+    runs one more generation eagerly, which tells the operators of graph replays. `ceilings` measures those of the
+    device once a folder.
+
+    Raises CaptureError for facts of a wrong type, and where `path` is a directory that is not a run.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        plan: Plan,
+        modules: Sequence[nn.Module] = (),
+        name: str | None = None,
+        experiment: str = "default",
+        counters: str = "auto",
+        memory: bool = False,
+        twin: bool = False,
+        ceilings: bool = True,
+        say: Callable[[str], None],
+        device: torch.device | None = None,
+        labels: Labels | None = None,
+        joined: bool = False,
+        strict: bool = False,
+        **facts: Any,
+    ) -> None:
+        storing.refuse(path)
+        stored = program.checked(facts)
+        self.plan = plan
+        self.modules: list[nn.Module] = list(modules)
+        self.findings = Findings(
+            name=name or path.absolute().name,
+            experiment=experiment,
+            committed=stored.pop("tokens", None),
+            facts=stored,
+            generations=isinstance(plan, ByGeneration),
+        )
+        self.instruments = Instruments(
+            self.findings,
+            self.modules,
+            device=device,
+            labels=labels or Labels(),
+            memory=memory,
+            joined=joined,
+            say=say,
+        )
+        self._path, self._say, self._strict = path, say, strict
+        self.instruments.twin = twin
+        self._counters, self._ceilings = counters, ceilings
+        self._process = os.getpid()
+        self._stage: Stage | None = None
+        self._number = 0  # of the next step: in its generation, or of all
+        self._open: RecordedStep | None = None
+        self._over = self._finished = False
+        self._wrote: Path | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.finish(error)
+
+    @property
+    def passing(self) -> Pass:
+        """The pass that the next step is in."""
+        if self._over:
+            return Pass.done
+        if isinstance(self.plan, ByGeneration):
+            return self._stage.pass_ if self._stage else Pass.warm_up
+        return self.plan.stage(self._number).pass_
+
+    def generations(self) -> Iterator[Generation]:
+        """Yield once for each generation that the program is to run. Raises CaptureError for a plan by number."""
+        if not isinstance(self.plan, ByGeneration):
+            raise CaptureError(
+                "generations() of a recording that counts steps; expected record(...) without schedule=, or rec.step() "
+                "after each iteration."
+            )
+        for stage in self._stages(self.plan):
+            if self._over:
+                break
+            self._stage, self._number = stage, 0
+            try:
+                yield Generation(stage, self.instruments.window)
+            finally:
+                self._leave(stage, complete=False)
+        self._over = True
+
+    def step(self, kind: str | RecordedStep | None = None, *, phase: str | None = None, **facts: Any) -> "MarkedStep":
+        """A context manager around a step of kind `kind`, or a decorator of a function that is such a step.
+
+        `phase` defaults to `kind`. `facts` are pairs of the step's label; `query`, `context`, `tokens` and `block` are
+        whole numbers for each sequence. Without arguments it ends an iteration, as `profiler.step()` does, in a
+        recording with a schedule.
+        """
+        if kind is None:
+            self._iterate()
+        return MarkedStep(self, kind, phase, facts)
+
+    def begin(self, kind: str | RecordedStep, *, phase: str | None = None, **facts: Any) -> None:
+        """Begin a step. Raises CaptureError inside of another step, and for a fact that no step may have."""
+        if self._over or os.getpid() != self._process:
+            return
+        if self._open is not None:
+            raise CaptureError(
+                f"a step began inside of the step {self._open.kind!r}; expected steps one after another: mark the "
+                "outer or the inner ones."
+            )
+        step = kind if isinstance(kind, RecordedStep) else program.step_of(kind, phase, self._number, facts)
+        self._open = step
+        if not isinstance(self.plan, ByGeneration):
+            self._stage = self.plan.stage(self._number)
+        if self._stage is not None:
+            with self._guarded():
+                self.instruments.begin(self._stage, step)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the step that runs, if any. With `error`, the step did not complete and is left out of all results."""
+        step, self._open = self._open, None
+        if step is None or self._over or os.getpid() != self._process:
+            return
+        self._number += 1
+        self.findings.ran += 1
+        if (stage := self._stage) is None:
+            return
+        with self._guarded():
+            self.instruments.end(stage, step, whole=error is None)
+        if isinstance(self.plan, ByGeneration):
+            return
+        if (after := self.plan.stage(self._number)) != stage:
+            self._leave(stage, complete=True)
+            if after.pass_ is Pass.done:
+                self._over = True
+
+    def discard(self, reason: str) -> None:
+        """Stop recording without a result, and say why."""
+        if not self._over:
+            self._over = True
+            self.instruments.stop()
+            self.findings.traces.clear()
+            self._say(f"{reason}; nothing is recorded")
+            self._finished = True
+
+    def finish(self, error: BaseException | None = None) -> Path | None:
+        """End the recording, write its run directory and return where; None if there was nothing to write.
+
+        `error` is the exception that ended the program. Never raises; a second call returns what the first did.
+        """
+        if self._finished or os.getpid() != self._process:
+            return self._wrote
+        self._finished = True
+        try:
+            # A step that runs now did not complete.
+            self.end(error or CaptureError("the program ended"))
+            if self._stage is not None:
+                self._leave(self._stage, complete=False)
+            self._over = True
+            self.instruments.finish_timing()
+            device = self.instruments.device
+            self._wrote = storing.finish(self.findings, self._path, device, self.modules, error, self._say)
+            if self._wrote is not None and self._ceilings and error is None:
+                storing.add_ceilings(self._wrote, self._path, self.findings.job, device, self._say)
+        except Exception as failure:
+            self._say(f"{self._path} is not written: {one_line(failure)}")
+        self.instruments.stop()
+        return self._wrote
+
+    def _stages(self, plan: ByGeneration) -> Iterator[Stage]:
+        """The stages of a recording by generations, each decided when it starts."""
+        yield from (Stage(Pass.warm_up, repeat) for repeat in range(plan.warmup))
+        yield from (Stage(Pass.timed, repeat) for repeat in range(plan.timed))
+        with self._guarded():
+            self.instruments.finish_timing()
+        self.instruments.window = [0]
+        yield Stage(Pass.warm_up, settles=True)
+        self.instruments.window = window(plan, self.findings.steps)
+        yield Stage(Pass.traced)
+        if self.instruments.twin:
+            yield Stage(Pass.twin)
+
+    def _leave(self, stage: Stage, *, complete: bool) -> None:
+        self._stage = None
+        with self._guarded():
+            self.instruments.leave(stage, complete=complete)
+
+    def _iterate(self) -> None:
+        """End the iteration that runs, and begin the next one."""
+        if isinstance(self.plan, ByGeneration):
+            raise CaptureError(
+                "rec.step() ends an iteration of a recording with a schedule; expected record(..., schedule=...), or a "
+                'kind of step: rec.step("decode").'
+            )
+        if self._open is None:
+            self._number += 1  # the first iteration, whose beginning was not seen
+        self.end()
+        self.begin("step")
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turn an exception of the recorder into a line, and end the recording."""
+        try:
+            yield
+        except Exception as error:
+            if self._strict:
+                raise
+            self._over = True
+            self._say(f"recording stopped: {one_line(error)}")
+            self.instruments.stop()
+
+
+class MarkedStep:
+    """A step as a context manager, and as a decorator of a function that is a step."""
+
+    def __init__(
+        self, recording: Recording, kind: str | RecordedStep | None, phase: str | None, facts: dict[str, Any]
+    ) -> None:
+        self._recording, self._kind, self._phase, self._facts = recording, kind, phase, facts
+
+    def __enter__(self) -> None:
+        if self._kind is None:
+            raise CaptureError('a step without a kind; expected one: with rec.step("decode").')
+        self._recording.begin(self._kind, phase=self._phase, **self._facts)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._recording.end(error)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def marked(*arguments: P.args, **keywords: P.kwargs) -> R:
+            with self:
+                return function(*arguments, **keywords)
+
+        return marked

@@ -1,0 +1,90 @@
+"""Writes the run directory of a recording: whole, or not at all."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ridgeline.capture import run_directory
+from ridgeline.capture.ceilings import ceiling
+from ridgeline.capture.errors import CaptureError
+from ridgeline.capture.measuring import peak_memory
+from ridgeline.capture.outcomes import one_line, outcome_of
+from ridgeline.capture.recording import ranks
+from ridgeline.capture.recording.findings import Findings
+from ridgeline.capture.recording.plan import Pass
+from ridgeline.capture.records import Job
+
+Say = Callable[[str], None]
+
+
+def refuse(path: Path) -> None:
+    """Raise CaptureError where `path` is neither free nor a run, nor a folder of the ranks of a job."""
+    if not path.exists() or run_directory.read(path) is not None:
+        return
+    if path.is_dir() and all(child.name == ceiling.FILE_NAME or child.match("rank*") for child in path.iterdir()):
+        return
+    raise CaptureError(f"{path} exists and is no run; expected a run or nothing there: choose another path.")
+
+
+def finish(
+    findings: Findings,
+    path: Path,
+    device: torch.device,
+    modules: Sequence[nn.Module],
+    error: BaseException | None,
+    say: Say,
+) -> Path | None:
+    """Write the run directory of a recording and return where; None where there is nothing to write.
+
+    `error` is the exception that ended the program, if any did before the planned steps were traced. Ranks of a job
+    write into a directory each inside of `path`.
+    """
+    findings.job = findings.job or ranks.rank_of_process()
+    directory, findings.name = ranks.place(path, findings.name, findings.job)
+    failed = isinstance(error, Exception) and not findings.complete
+    if not failed and Pass.traced not in findings.traces:
+        say(
+            f"{directory} is not written: no step was traced, {findings.ran} ran; expected more steps, or a plan that "
+            "warms up and times fewer."
+        )
+        return None
+    if failed and not findings.ran:
+        return None
+    if failed:
+        findings.traces.clear()
+    record = findings.record(device, modules)
+    if failed and error is not None:
+        record.outcome, record.message = outcome_of(error)
+    refuse(directory)
+    with run_directory.written(directory, replace=True) as temporary:
+        findings.write(temporary)
+        run_directory.write_record(temporary, record)
+    return directory
+
+
+def add_ceilings(directory: Path, path: Path, job: Job | None, device: torch.device, say: Say) -> None:
+    """Write the device's ceilings into the run `directory`: those in the folder of `path`, else measured for both.
+
+    Of the ranks of a job the first one measures; the others find its ceilings in the folder above theirs. What fails is
+    said: datasheets can replace a measurement.
+    """
+    if job is not None and job.rank != 0:
+        return
+    shared = path.absolute().parent / ceiling.FILE_NAME
+    try:
+        ceilings = ceiling.stored(shared, device)
+        if ceilings is None:
+            from ridgeline.capture.ceilings.measure import measure
+
+            say(f"measuring the device's ceilings, once for {shared.parent}")
+            # The program's random numbers stay as they were.
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                ceilings = measure(device.type)
+            peak_memory.release(device)
+            ceiling.save(shared, ceilings)
+        for folder in {directory, path} if job is not None else {directory}:
+            ceiling.save(folder / ceiling.FILE_NAME, ceilings)
+    except Exception as error:
+        say(f"ceilings: not measured: {one_line(error)}")
