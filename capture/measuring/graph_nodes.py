@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 
 _NODE = re.compile(r'"graph node id":\s*(\d+)')
 

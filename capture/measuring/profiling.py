@@ -16,10 +16,10 @@ from torch import nn
 from torch.profiler import ExecutionTraceObserver, ProfilerActivity, profile
 
 from ridgeline.capture.errors import CaptureError
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.cleaning import clean
 from ridgeline.capture.measuring.clocks import synchronize
 from ridgeline.capture.measuring.graph_nodes import write_names
+from ridgeline.capture.measuring.labels import Labels
 
 ATTENTION = re.compile(r"aten::_?(?:scaled_dot_product_)?(flash|efficient|cudnn)_attention")
 """Operators of one attention backend; attention that PyTorch composes of products and a softmax is `math`."""
@@ -149,14 +149,14 @@ def start(device: torch.device, observer: ExecutionTraceObserver | None = None, 
             experimental_config=config,
             execution_trace_observer=observer,
         )
-        profiling.start()
+        profiling.__enter__()  # type: ignore[no-untyped-call]
     return profiling
 
 
 def stop(profiling: profile) -> None:
-    """Stop a profiler."""
+    """Stop a profiler, and finish the file of its execution trace."""
     with _quiet():
-        profiling.stop()
+        profiling.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from ridgeline.capture.configuration.points import Point
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import (
     ar,
     dlm_block_causal,

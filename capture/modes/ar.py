@@ -5,7 +5,7 @@ from torch import Tensor
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.decoder.cache import Cached
 from ridgeline.capture.decoder.decoder import Decoder
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes.generation import Generation
 from ridgeline.capture.steps import Kind
 

@@ -8,7 +8,7 @@ from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.cache import Cached
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.decoder.sampling import guided
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes.generation import Generation
 from ridgeline.capture.steps import Kind, Step
 

@@ -16,7 +16,7 @@ from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.cache import Published
 from ridgeline.capture.decoder.decoder import Decoder
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes.denoising import CachedDenoising
 from ridgeline.capture.steps import Kind
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.decoder.diffusion_gemma import GemmaDecoder
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes.denoising import Denoising
 from ridgeline.capture.steps import Kind
 

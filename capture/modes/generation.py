@@ -6,7 +6,7 @@ from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.decoder.canvas import Canvas
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.decoder.sampling import Sampler
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.steps import Kind, Step, schedule
 
 

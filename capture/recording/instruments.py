@@ -9,12 +9,12 @@ from torch import nn
 from torch.profiler import profile, record_function
 
 from ridgeline.capture.errors import CaptureError
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import peak_memory, profiler_cost, profiling, telemetry
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.measuring.timing import Laps
-from ridgeline.capture.outcomes import outcome_of
 from ridgeline.capture.recording import program, ranks
 from ridgeline.capture.recording.findings import Findings
+from ridgeline.capture.recording.outcomes import outcome_of
 from ridgeline.capture.recording.plan import Pass, Stage
 from ridgeline.capture.records import ProfilerCost
 from ridgeline.capture.steps import RecordedStep

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from ridgeline.capture.errors import CaptureError
-from ridgeline.capture.labels import Labels
-from ridgeline.capture.outcomes import one_line
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.recording import program, storing
 from ridgeline.capture.recording.findings import Findings
 from ridgeline.capture.recording.instruments import Instruments
+from ridgeline.capture.recording.outcomes import one_line
 from ridgeline.capture.recording.plan import ByGeneration, Pass, Plan, Stage, window
 from ridgeline.capture.steps import RecordedStep
 

@@ -6,13 +6,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ridgeline.capture import run_directory
 from ridgeline.capture.ceilings import ceiling
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring import peak_memory
-from ridgeline.capture.outcomes import one_line, outcome_of
-from ridgeline.capture.recording import ranks
+from ridgeline.capture.recording import ranks, run_directory
 from ridgeline.capture.recording.findings import Findings
+from ridgeline.capture.recording.outcomes import one_line, outcome_of
 from ridgeline.capture.recording.plan import Pass
 from ridgeline.capture.records import Job
 

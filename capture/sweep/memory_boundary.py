@@ -5,8 +5,8 @@ from typing import Any
 
 from ridgeline.capture.configuration.forecast.footprint import predict
 from ridgeline.capture.configuration.point import Point
+from ridgeline.capture.recording.run_directory import PERMISSIONS, config_in, config_of
 from ridgeline.capture.records import Record
-from ridgeline.capture.run_directory import PERMISSIONS, config_in, config_of
 from ridgeline.capture.sweep.bench import Place
 
 SIZES = ("batch", "prompt_tokens", "generated_tokens", "steps")

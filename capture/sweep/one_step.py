@@ -30,7 +30,7 @@ def main(path: str) -> None:
 
     from ridgeline.capture.counters import by_ncu
     from ridgeline.capture.counters.count import go_to
-    from ridgeline.capture.labels import Labels
+    from ridgeline.capture.measuring.labels import Labels
     from ridgeline.capture.sweep import recording
 
     task = msgspec.json.decode(Path(path).read_bytes(), type=Task)

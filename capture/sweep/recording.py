@@ -7,20 +7,21 @@ from typing import Any
 
 import torch
 
-from ridgeline.capture import environment, run_directory
+from ridgeline.capture import environment
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.configuration.presets import published, shape_of
 from ridgeline.capture.counters import count as counting
 from ridgeline.capture.decoder import checkpoints, diffusion_gemma
 from ridgeline.capture.decoder.decoder import DTYPES, quiet_transformers, random_decoder
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import graph_nodes, scaling, timing
 from ridgeline.capture.measuring import peak_memory as memory
 from ridgeline.capture.measuring.execution import Compiled, Direct, Prepared, prepare, walk
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import start
 from ridgeline.capture.modes.generation import Generation
-from ridgeline.capture.outcomes import outcome_of
+from ridgeline.capture.recording import run_directory
 from ridgeline.capture.recording.findings import Findings
+from ridgeline.capture.recording.outcomes import outcome_of
 from ridgeline.capture.recording.plan import ByGeneration, Pass
 from ridgeline.capture.recording.recording import Recording
 from ridgeline.capture.records import Record, Scaled, Timing
@@ -154,7 +155,10 @@ def _measure(
     try:
         for each in recording.generations():
             timed = each.pass_ is Pass.timed
-            progress(f"timing, repeat {each.repeat + 1} of {point.repeats}" if timed else "profiling")
+            if timed:
+                progress(f"timing, repeat {each.repeat + 1} of {point.repeats}")
+            elif each.pass_ is Pass.traced:
+                progress("profiling")
             # Where confidence decides, a traced generation takes the steps that the last timed one took.
             steps = walk(generation) if timed else iter(steps_of(generation, recording.findings.steps))
             runner = prepared.launched if each.eager else prepared.runner

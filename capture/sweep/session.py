@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from ridgeline.capture import run_directory
 from ridgeline.capture.ceilings import ceiling
 from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.errors import CaptureError
+from ridgeline.capture.recording import run_directory
 from ridgeline.capture.records import Record
 from ridgeline.capture.sweep import memory_boundary
 from ridgeline.capture.sweep.bench import Bench, Place, Progress

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from ridgeline.capture import run_directory
 from ridgeline.capture.configuration import points as config
 from ridgeline.capture.configuration.forecast import roofs
 from ridgeline.capture.configuration.forecast.footprint import Footprint, predict, predict_time
@@ -15,6 +14,7 @@ from ridgeline.capture.configuration.forecast.forwards import has_head
 from ridgeline.capture.configuration.points import ITEM_BYTES, Point
 from ridgeline.capture.configuration.presets import shape_of
 from ridgeline.capture.errors import CaptureError, ConfigError
+from ridgeline.capture.recording import run_directory
 from ridgeline.capture.records import Record
 from ridgeline.capture.steps import Step
 from ridgeline.capture.sweep import session

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ridgeline.capture import run_directory
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.configuration.points import points
 from ridgeline.capture.errors import DeviceError
+from ridgeline.capture.recording import run_directory
 from ridgeline.capture.records import Environment, Record, Scaled, Timing
 from ridgeline.capture.sweep.bench import Place
 

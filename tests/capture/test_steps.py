@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ridgeline.capture.run_directory import tokens_of
+from ridgeline.capture.recording.run_directory import tokens_of
 from ridgeline.capture.steps import Step, profiled_window, schedule, tokens_per_step
 
 from .conftest import make_point

@@ -18,8 +18,8 @@ from ridgeline.capture.counters.by_cupti import Capability, Report, Row, Seconds
 from ridgeline.capture.counters.cupti import join
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import CaptureError
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import start
 from ridgeline.capture.steps import Step
 from ridgeline.capture.sweep import one_step

@@ -13,7 +13,7 @@ from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.block_sparse import block_mask
 from ridgeline.capture.decoder.sparsity import BLOCK, kept_pairs
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.sweep.recording import Workshop, ready
 from tests.capture.conftest import make_point
 

@@ -15,8 +15,8 @@ from ridgeline.capture.configuration.points import Point
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder import diffusion_gemma
 from ridgeline.capture.decoder.diffusion_gemma import EncoderCache, GemmaDecoder
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct, prepare
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes.dlm_canvas import CanvasDiffusion
 from tests.capture.conftest import make_point
 

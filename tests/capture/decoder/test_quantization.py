@@ -14,7 +14,7 @@ from ridgeline.capture.decoder import quantization
 from ridgeline.capture.decoder.attention import View, join
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.decoder.quantization import QuantizedLinear, quantized
-from ridgeline.capture.labels import Labels
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import MODES
 from ridgeline.capture.sweep.recording import Workshop, ready
 from tests.capture.conftest import make_point

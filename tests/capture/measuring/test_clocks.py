@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ridgeline.capture.decoder.decoder import Decoder
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import energy, telemetry, timing
 from ridgeline.capture.measuring.execution import prepare
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import start
 from tests.capture.conftest import make_point
 

@@ -7,8 +7,8 @@ import torch
 
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder.decoder import random_decoder
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct, prepare, shape, walk
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import MODES
 from tests.capture.conftest import make_point
 

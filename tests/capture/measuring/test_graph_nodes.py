@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from ridgeline.capture.decoder.decoder import Decoder
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import execution, graph_nodes
 from ridgeline.capture.measuring.execution import Direct, Graphed
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import MODES
 from tests.analyze import kineto
 from tests.capture.conftest import make_point

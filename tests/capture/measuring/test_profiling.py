@@ -6,8 +6,8 @@ import torch
 from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import CaptureError
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import profiling
+from ridgeline.capture.measuring.labels import Labels
 
 
 def test_a_profiler_that_sees_no_kernel_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

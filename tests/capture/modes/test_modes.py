@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct, walk
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import MODES
 from ridgeline.capture.modes.ar import Autoregressive
 from ridgeline.capture.modes.denoising import Denoising

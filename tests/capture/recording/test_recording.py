@@ -60,7 +60,7 @@ def recorder(tmp_path: Path) -> Recorder:
 
 def test_generations_are_warmed_up_timed_and_traced(recorder: Recorder) -> None:
     net, passes = network(), []
-    facts = {"mode": "my_dual", "batch": 2, "layout": "odd"}
+    facts: dict[str, Any] = {"mode": "my_dual", "batch": 2, "layout": "odd"}
     with recorder(modules=[net], experiment="before", timed=2, tokens=8, **facts) as rec:
         for generation in rec.generations():
             passes.append((generation.pass_, generation.repeat, rec.passing is generation.pass_))

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ridgeline.capture import run_directory
 from ridgeline.capture.configuration.point import Point
+from ridgeline.capture.recording import run_directory
 from ridgeline.capture.records import Record
 from ridgeline.capture.sweep import memory_boundary
 from ridgeline.capture.sweep.session import Session

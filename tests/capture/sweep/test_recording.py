@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from ridgeline.capture.counters import count as counting
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring import peak_memory, profiler_cost, telemetry
 from ridgeline.capture.measuring.execution import Direct, Prepared, prepare
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes.denoising import Denoising
 from ridgeline.capture.records import ProfilerCost, Record, Scaled
 from ridgeline.capture.steps import Step

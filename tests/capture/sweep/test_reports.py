@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from ridgeline import capturing
-from ridgeline.capture import run_directory
 from ridgeline.capture.configuration.presets import PRESETS
+from ridgeline.capture.recording import run_directory
 from ridgeline.capture.records import Timing
 from ridgeline.capture.sweep import sweep
 from ridgeline.capture.sweep.sweep import RunResult

@@ -12,13 +12,12 @@ import msgspec
 import pytest
 import torch
 
-from ridgeline.capture import run_directory
 from ridgeline.capture.ceilings import measure as ceilings
 from ridgeline.capture.configuration import points as config
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
 from ridgeline.capture.errors import CaptureError, ConfigError, DeviceError
 from ridgeline.capture.measuring import profiling, timing
-from ridgeline.capture.recording import instruments
+from ridgeline.capture.recording import instruments, run_directory
 from ridgeline.capture.sweep import recording, sweep
 from tests.capture.conftest import Captured, make_point
 
@@ -188,7 +187,7 @@ def test_what_another_process_completes_meanwhile_stays(
             shutil.copytree(captured.folder / point.directory, out / point.directory)
         raise ValueError("too late")
 
-    monkeypatch.setattr(profiling, "record", overtaken)
+    monkeypatch.setattr(profiling, "Tracing", overtaken)
     results = sweep.run(points, out, isolate=False)
     assert [(result.outcome, result.skipped) for result in results] == [("ok", False), ("ok", True)]
     assert [result.tokens_per_s for result in results] == [result.tokens_per_s for result in captured.results[:2]]
@@ -202,7 +201,7 @@ def test_an_interrupted_run_leaves_nothing(out: Path, monkeypatch: pytest.Monkey
     def interrupt(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(profiling, "record", interrupt)
+    monkeypatch.setattr(profiling, "Tracing", interrupt)
     with pytest.raises(KeyboardInterrupt):
         sweep.run([make_point(model="tiny-llama", mode="ar", repeats=1)], out, isolate=False)
     assert [path.name for path in out.iterdir()] == ["ceilings.json"]

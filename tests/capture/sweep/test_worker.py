@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ridgeline.capture import run_directory
 from ridgeline.capture.errors import CaptureError, DeviceError
+from ridgeline.capture.recording import run_directory
 from ridgeline.capture.records import Record
 from ridgeline.capture.sweep import worker
 from ridgeline.capture.sweep.session import Session, ended_by_sigterm

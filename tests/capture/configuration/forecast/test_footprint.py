@@ -17,8 +17,8 @@ from ridgeline.capture.configuration.forecast.roofs import Roofs
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.configuration.presets import PRESETS
 from ridgeline.capture.decoder.decoder import random_decoder
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import Direct
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import MODES
 from ridgeline.capture.modes.dlm_block_causal import block_causal
 from ridgeline.capture.sweep import sweep

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ridgeline.capture import run_directory
+from ridgeline.capture.recording import run_directory
 
 HOLD = """
 import sys
 from pathlib import Path
-from ridgeline.capture import run_directory
+from ridgeline.capture.recording import run_directory
 with run_directory.written(Path(sys.argv[1])) as directory:
     print(directory.name, flush=True)
     sys.stdin.read()
