@@ -17,7 +17,7 @@ from ridgeline.capture.configuration.prompts import read
 from ridgeline.capture.decoder.canvas import Canvas
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import ConfigError
-from ridgeline.capture.run_directory import config_of, difference, unfinished
+from ridgeline.capture.recording.run_directory import config_of, difference, unfinished
 from ridgeline.capture.steps import schedule
 from tests.capture.benches import PLACE
 from tests.capture.configuration.test_models import LLAMA, directory

@@ -13,8 +13,8 @@ from ridgeline.capture.configuration.points import points
 from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.decoder import Decoder
 from ridgeline.capture.errors import ConfigError
-from ridgeline.capture.labels import Labels
 from ridgeline.capture.measuring.execution import prepare
+from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import own, start
 from ridgeline.capture.steps import schedule
 from ridgeline.capture.sweep import sweep
