@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from ridgeline.analyze.reading.arguments import AnyEvent, decode_args
+from ridgeline.analyze.reading.arguments import AnyEvent, decode_args, integers
 from ridgeline.analyze.reading.arrays import Group
 from ridgeline.analyze.reading.events import ABSENT, Number
 
@@ -42,8 +42,5 @@ class MemoryArgs(Struct, gc=False):
 def add_memory(group: Group, events: Sequence[AnyEvent]) -> None:
     """Append the arguments of changes of memory to the columns of ``group``."""
     args = decode_args(events, MemoryArgs)
-    group["bytes"].fromlist([each.bytes for each in args])
-    group["allocated"].fromlist([each.allocated for each in args])
-    group["reserved"].fromlist([each.reserved for each in args])
-    group["device_type"].fromlist([ABSENT if each.device_type is None else each.device_type for each in args])
-    group["device"].fromlist([ABSENT if each.device is None else each.device for each in args])
+    for name in MemoryArgs.__struct_fields__:
+        group[name].fromlist(integers(args, name))
