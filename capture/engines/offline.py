@@ -8,13 +8,9 @@ from typing import Any
 
 from ridgeline.capture.engines import engine
 from ridgeline.capture.engines.engine import START_VLLM, Engine
-from ridgeline.capture.engines.session import session
+from ridgeline.capture.engines.session import say_on_stderr, session
 from ridgeline.capture.engines.traces import PATIENCE_S
 from ridgeline.capture.errors import CaptureError
-
-
-def _print(line: str) -> None:
-    print(f"ridgeline: {line}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -25,7 +21,7 @@ def profiled(
     name: str | None = None,
     experiment: str = "default",
     folder: str | Path | None = None,
-    say: Callable[[str], None] = _print,
+    say: Callable[[str], None] = say_on_stderr,
     patience_s: float = PATIENCE_S,
     **facts: Any,
 ) -> Iterator[None]:

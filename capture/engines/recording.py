@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ridgeline.capture.engines import waiting
 from ridgeline.capture.engines.server import Server
-from ridgeline.capture.engines.session import session
+from ridgeline.capture.engines.session import say_on_stderr, session
 from ridgeline.capture.engines.traces import PATIENCE_S
 from ridgeline.capture.errors import ConfigError
 
@@ -35,7 +35,7 @@ def record(
     seconds: float | None = None,
     steps: int | None = None,
     folder: Path | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say_on_stderr,
     patience_s: float = PATIENCE_S,
     **facts: Any,
 ) -> Recorded:
@@ -94,7 +94,8 @@ def _profiled(
             server.start(request)
             is_on = True
             process = waiting.started(program)
-            say(f"recording {server.url}; end it with Ctrl-C" if process is None else f"recording {server.url}")
+            endless = "" if program or seconds is not None else "; end it with Ctrl-C"
+            say(f"recording {server.url}{endless}")
             waiting.wait(process, seconds, received, is_over)
         # From here on a signal ends the command: traces may take minutes to be written.
         is_on = False

@@ -19,6 +19,8 @@ KEY = "RIDGELINE_API_KEY"
 """The environment variable with the key of a server that was started with one."""
 ANSWER_S = 20.0
 """Seconds for an answer from a server that is alive."""
+START_S = 120.0
+"""Seconds for the answer to /start_profile, for which every rank loads its profiler."""
 STOP_S = 3600.0
 """Seconds for the answer to /stop_profile, which engines give when their traces are written: minutes for large ones."""
 _MOST_BYTES = 16 << 20
@@ -55,13 +57,13 @@ class Server:
         """Start the profiler. Raises CaptureError with the remedy where it does not start."""
         try:
             try:
-                self._call("/start_profile", ANSWER_S, request or b"")
+                self._call("/start_profile", START_S, request or b"")
             except HTTPError as error:
                 if error.code != 422 or not request:
                     raise
                 # An engine that does not know every field.
                 known = {key: value for key, value in request.items() if key != "detailed_annotations"}
-                self._call("/start_profile", ANSWER_S, known)
+                self._call("/start_profile", START_S, known)
         except HTTPError as error:
             raise CaptureError(self._refusal(error)) from None
         except (OSError, HTTPException) as error:

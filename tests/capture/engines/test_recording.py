@@ -39,6 +39,8 @@ def write_sglang(ranks: int = 1) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         for rank in range(ranks):
             trace(folder / f"1790857026.5-TP-{rank}.trace.json.gz", rank, ranks)
+        if ranks > 1:
+            trace(folder / "merged-1790857026.5.trace.json.gz")
 
     return write
 
@@ -82,6 +84,8 @@ def test_vllm_that_says_nothing_of_its_folder(recorded: Recording, folder: Path)
         recorded(engine)
     assert recorded(engine, folder=folder, name=None) == (recorded.out / "vllm_Qwen3-8B", 0)
     assert sorted(path.name for path in recorded.out.rglob("*")) == ["run.json", "trace.json.gz", "vllm_Qwen3-8B"]
+    assert recorded.lines[0] == f"recording {engine.url}"
+    assert len(recorded.lines) == 2
     assert recorded.lines[-1].endswith(f"vllm 0.26.0, 1 rank; next: ridgeline analyze {recorded.out / 'vllm_Qwen3-8B'}")
     run = content(recorded.out / "vllm_Qwen3-8B" / "run.json")
     assert run["config"] == {
@@ -188,17 +192,19 @@ def test_traces_elsewhere_cut_off_and_empty(recorded: Recording, tmp_path: Path)
     assert not list(recorded.out.glob("*"))
 
 
-def test_a_trace_is_waited_for_while_it_is_written(recorded: Recording) -> None:
+def test_a_trace_is_waited_for_while_it_is_written_and_while_a_rank_is_missing(recorded: Recording) -> None:
     def slowly(folder: Path) -> None:
-        trace(folder / "whole.json.gz")
-        data = (folder / "whole.json.gz").read_bytes()
-        (folder / "whole.json.gz").unlink()
-        path = folder / "1-TP-0.trace.json.gz"
+        write_sglang()(folder)
+        (path,) = folder.iterdir()
+        data = path.read_bytes()
         path.write_bytes(data[:100])
-        threading.Timer(0.15, path.write_bytes, [data]).start()
+        threading.Timer(0.1, path.write_bytes, [data]).start()
+        second = folder / path.name.replace("TP-0", "TP-1")
+        threading.Timer(0.2, trace, [second], {"rank": 1, "world_size": 2}).start()
 
-    recorded(Sglang(slowly))
-    assert content(recorded.out / "mine" / "trace.json.gz")["traceEvents"] == kineto.matmul_step()
+    recorded(Sglang(slowly, tensor_parallel=2))
+    assert [path.name for path in sorted((recorded.out / "mine").iterdir())] == ["rank0", "rank1"]
+    assert content(recorded.out / "mine" / "rank0" / "trace.json.gz")["traceEvents"] == kineto.matmul_step()
 
 
 def test_ranks_that_are_missing_or_empty_are_left_out_with_a_line(recorded: Recording) -> None:
