@@ -13,8 +13,11 @@ changes nothing that the steps compute. What fails here becomes a line of `repor
 """
 
 import math
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +29,7 @@ from ridgeline.capture.counters.cupti.device import index_of, opened
 from ridgeline.capture.counters.cupti.join import JoinError, Kernel, Row
 from ridgeline.capture.counters.cupti.metrics import METRIC_SETS, Plan
 from ridgeline.capture.counters.cupti.rounds import Round, Rounds, Seconds
+from ridgeline.capture.counters.watchdog import watched
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.steps import Step
 
@@ -37,6 +41,18 @@ UNCOUNTED = "uncounted"
 
 LARGEST_STEP = 20_000
 """Kernels of the largest step that is counted. CUPTI takes 0.75 ms for each before the first step."""
+
+
+LIMIT_S = 120.0
+"""Seconds that a step may keep the device busy. A kernel takes at most about 5 ms longer while it is counted."""
+
+HUNG = 124
+"""Exit code of a process that hangs while it counts, as of `timeout`."""
+
+
+def warn(message: str) -> None:
+    """Write a line to stderr."""
+    print(message, file=sys.stderr, flush=True)
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,13 +82,25 @@ class Report(msgspec.Struct, kw_only=True):
 class Counting:
     """Counts steps of one device. `rows` are the counters so far, `report` says what they are and what is missing.
 
-    Steps of two windows are the same if they have the same number (`Step.index`). If the ranges of a step are not
-    exactly the kernels of the trace, or its kernels are not those of an earlier window, the window has no rows of that
-    step and the report says why.
+    Steps of two windows are the same if they have the same number (`Step.index`). A window has no rows of a step, and
+    the report says why, if the step's ranges are not exactly its kernels in the trace, or its kernels are not those of
+    an earlier set.
     """
 
-    def __init__(self, device: "torch.device", *, sets: Sequence[str] = ("memory",), kernels: int | None) -> None:
+    def __init__(
+        self,
+        device: "torch.device",
+        *,
+        sets: Sequence[str] = ("memory",),
+        kernels: int | None,
+        limit_s: float = LIMIT_S,
+        hung: Callable[[str], None] = warn,
+    ) -> None:
         """Prepare to count `sets` of METRIC_SETS. `kernels` is the largest number of kernels of a step.
+
+        A step that keeps the device busy for longer than `limit_s` hangs, since nothing can interrupt a kernel. `hung`
+        is then called from another thread with a line that says so, to save what was recorded, and after it the process
+        exits with HUNG.
 
         With `kernels` None, and where the first set can only be counted without a trace, the first window traces the
         steps without counters (UNCOUNTED). Where counters do not work, `sets` is empty and the report says why. Raises
@@ -83,10 +111,13 @@ class Counting:
         self.rows: list[Row] = []
         self.report = Report()
         self._device, self._most = device, kernels
+        self._limit_s, self._hung = limit_s, hung
         self._plans: list[Plan | None] = []
         self._rounds: Rounds | None = None
-        # The kernels of each step, by the step's number, as the first window with a trace has them.
+        # The kernels of each step, by the step's number, as the last window has them. All windows that write rows of a
+        # step must have the same: a launch has one name in the file.
         self._kernels: dict[int, list[Kernel]] = {}
+        self._written: set[int] = set()
         self._failed = False
         try:
             self._plan(sets)
@@ -120,15 +151,19 @@ class Counting:
         which waiting would break. What the block raises is raised.
         """
         rounds = self._rounds
-        if rounds is None or rounds.within or self._failed or capturing() or not self._attempt(rounds.begin, step):
+        if rounds is None or rounds.within or self._failed or capturing():
             yield
             return
-        try:
-            yield
-        except BaseException:
-            self._attempt(rounds.drop)
-            raise
-        self._attempt(rounds.end)
+        with watched(self._device, self._limit_s, partial(self._give_up, step)):
+            begun = self._attempt(rounds.begin, step)
+            try:
+                yield
+            except BaseException:
+                if begun:
+                    self._attempt(rounds.drop)
+                raise
+            if begun:
+                self._attempt(rounds.end)
 
     def write(self, path: Path) -> bool:
         """Write the rows, if there are any, as a gzipped CSV (trace.counters.csv.gz). Returns whether there are any."""
@@ -177,13 +212,26 @@ class Counting:
             return False
         return True
 
+    def _give_up(self, step: Step) -> None:
+        """Save what was recorded and end the process, which nothing else can."""
+        message = (
+            f"step {step.index} ({step.kind}) kept the device busy for {self._limit_s:g} s while its kernels were "
+            "counted: counting runs them one at a time, and one may wait for a later one. The program cannot go on and "
+            "was ended; record it without counters (--counters off)"
+        )
+        self.report.problems.append(message)
+        try:
+            self._hung(message)
+        finally:
+            leave(HUNG)
+
     def _record(self, rounds: Rounds) -> None:
         """Close a window and add what it recorded to the rows and the report."""
         trace = rounds.close()
-        known = bool(self._kernels)
-        traced = None
-        if trace:
-            traced = join.kernels(trace, [each.label for each in rounds.complete], index_of(self._device))
+        traced = join.kernels(trace, [each.label for each in rounds.complete]) if trace else None
+        if traced:
+            traced = self._of_device(traced)
+        first = not self._kernels
         counted = []
         for position, each in enumerate(rounds.complete):
             try:
@@ -191,7 +239,7 @@ class Counting:
             except JoinError as error:
                 name = rounds.plan.name if rounds.plan else UNCOUNTED
                 self.report.problems.append(f"window {name}: step {each.step.index} left out: {error}")
-        if not known and traced is not None:
+        if first:
             self.report.problems += unlike([(each.step, names(own)) for each, own in counted])
         if rounds.plan:
             self._add(rounds.plan, counted, rounds.seconds)
@@ -200,21 +248,37 @@ class Counting:
             self.report.uncounted_kernel_ns = [duration_ns(own) for _, own in counted]
             self._check_size()
 
+    def _of_device(self, kernels: Sequence[Kernel]) -> list[Kernel]:
+        """Return the kernels of the counted device. Reports once where steps launch kernels on other devices."""
+        index = index_of(self._device)
+        own = [kernel for kernel in kernels if kernel.device in (index, None)]
+        others = ", ".join(
+            sorted({str(kernel.device) for kernel in kernels if kernel.step is not None} - {str(index), "None"})
+        )
+        problem = f"the steps also run kernels on devices {others}; only device {index} is counted"
+        if others and problem not in self.report.problems:
+            self.report.problems.append(problem)
+        return own
+
     def _kernels_of(
         self, position: int, each: Round, traced: Sequence[Kernel] | None, plan: Plan | None
     ) -> list[Kernel]:
-        """Return the kernels of a round. Raises JoinError where they are not its ranges, or other ones than before."""
+        """Return the kernels of a round, in the order of its ranges. Raises JoinError where they do not fit."""
         index = each.step.index
         if traced is None:
-            if (first := self._kernels.get(index)) is None:
+            if (before := self._kernels.get(index)) is None:
                 raise JoinError("no earlier window has its kernels")
-            return join.of_step(0, each.ranges, [kernel._replace(step=0) for kernel in first])
+            return join.of_step(0, each.ranges, [kernel._replace(step=0) for kernel in before])
         if plan is None:
-            own = [kernel for kernel in traced if kernel.step == position]
+            # Without counters kernels of several streams start in any order; ranges are in the order of launches.
+            own = sorted(
+                (kernel for kernel in traced if kernel.step == position), key=lambda kernel: kernel.launched_ns
+            )
         else:
             own = join.of_step(position, each.ranges, traced)
-        if differs := join.difference(names(own), names(self._kernels.setdefault(index, own))):
+        if index in self._written and (differs := join.difference(names(own), names(self._kernels[index]))):
             raise JoinError(f"other kernels than before: {differs}")
+        self._kernels[index] = own
         return own
 
     def _add(self, plan: Plan, counted: Sequence[tuple[Round, list[Kernel]]], seconds: Seconds) -> None:
@@ -226,6 +290,7 @@ class Counting:
             self.report.problems.append(f"window {plan.name} left out: every value is 0")
             return
         for each, own in counted:
+            self._written.add(each.step.index)
             self.rows += join.rows(each.step.index, plan.name, plan.host.metrics, own, each.ranges)
         if odd := sum(not math.isfinite(value) for value in values):
             self.report.problems.append(f"window {plan.name}: {odd} of {len(values)} values are no numbers; left out")
@@ -269,6 +334,11 @@ def one_line(error: Exception) -> str:
     """Return the message of an exception in one line, with its type where that is not ours."""
     message = " ".join(str(error).split())
     return message if isinstance(error, CaptureError) else f"{type(error).__name__}: {message}"
+
+
+def leave(code: int) -> None:
+    """End the process at once: the main thread is inside a call that never returns."""
+    os._exit(code)
 
 
 def room(kernels: int) -> int:

@@ -4,7 +4,8 @@ import csv
 import gzip
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -33,12 +34,17 @@ class Range(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A kernel of a trace. `step` is the position of the step that launched it, None outside of every step."""
+    """A kernel of a trace. `step` is the position of the step that launched it, None outside of every step.
+
+    `launched_ns` is the host time of its launch, its start where the trace lost the launch.
+    """
 
     name: str
     start_ns: int
     duration_ns: int
     step: int | None
+    launched_ns: int = 0
+    device: int | str | None = None
 
 
 class Row(NamedTuple):
@@ -52,67 +58,91 @@ class Row(NamedTuple):
     value: float
 
 
-class _Arguments(msgspec.Struct):
-    correlation: int | None = None
-    device: int | None = None
+class Arguments(msgspec.Struct):
+    """The arguments of an event that counting needs. Other events than kernels, copies and launches may have texts."""
+
+    correlation: int | str | None = None
+    device: int | str | None = None
+    stream: int | str | None = None
+    bytes: int | float | str | None = None
 
 
-class _Event(msgspec.Struct):
+class Event(msgspec.Struct):
+    """An event of a Kineto trace. `ts` and `dur` are in microseconds."""
+
     ph: str = ""
     cat: str = ""
     name: str = ""
     ts: float = 0.0
     dur: float = 0.0
-    args: _Arguments = msgspec.field(default_factory=_Arguments)
+    args: Arguments = msgspec.field(default_factory=Arguments)
 
 
 class _Trace(msgspec.Struct):
-    events: list[_Event] = msgspec.field(name="traceEvents")
+    events: list[Event] = msgspec.field(name="traceEvents")
 
 
-def kernels(trace: bytes, labels: Sequence[str], device: int | None = None) -> list[Kernel]:
-    """Return the kernels of a Kineto trace in start order, without CUPTI's own.
+def kernels(trace: bytes, labels: Sequence[str]) -> list[Kernel]:
+    """Return the kernels of a Kineto trace in start order, of all devices, without CUPTI's own.
 
-    `labels[i]` names the annotation around step i. With `device`, kernels of other devices are left out. Raises
-    JoinError for a trace that cannot be decoded, or that does not have exactly one annotation of each label.
+    `labels[i]` names the annotation around step i. Raises JoinError for a trace that cannot be decoded, or that does
+    not have exactly one annotation of each label.
     """
-    try:
-        events = msgspec.json.decode(trace, type=_Trace).events
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise JoinError(f"the profiler's trace cannot be read: {error}") from error
-    spans = _spans(events, labels)
-    # Kernel and launch share a correlation id.
-    launched_ns = {
-        event.args.correlation: _ns(event.ts)
-        for event in events
-        if event.cat in ("cuda_runtime", "cuda_driver") and event.args.correlation is not None
-    }
+    decoded = events(trace)
+    step_at = steps(decoded, labels)
+    launched = launches(decoded)
     kernels = []
-    for event in events:
-        if event.cat != "kernel" or event.ph != "X" or _CUPTI_KERNEL.match(event.name):
-            continue
-        if device is None or event.args.device in (device, None):
+    for event in decoded:
+        if event.cat == "kernel" and event.ph == "X" and not _CUPTI_KERNEL.match(event.name):
             # A kernel belongs to the step during which the host launched it, on whatever thread. Where the trace lost
             # its launch, the kernel's own start says the step: a counted step waits for all of its kernels.
-            at_ns = launched_ns.get(event.args.correlation or -1, _ns(event.ts))
-            step = next((step for step, span in enumerate(spans) if at_ns in span), None)
-            kernels.append(Kernel(event.name, _ns(event.ts), _ns(event.dur), step))
+            start_ns = ns(event.ts)
+            at_ns = launched.get(event.args.correlation, start_ns)
+            step = step_at(at_ns)
+            kernels.append(Kernel(event.name, start_ns, ns(event.dur), step, at_ns, event.args.device))
     return sorted(kernels, key=lambda kernel: kernel.start_ns)
 
 
-def _spans(events: Sequence[_Event], labels: Sequence[str]) -> list[range]:
-    """Return the nanoseconds that the annotation of each label covers. Raises JoinError unless each is there once."""
-    named: dict[str, list[_Event]] = {label: [] for label in labels}
+def events(trace: bytes) -> list[Event]:
+    """Return the events of a Kineto trace. Raises JoinError for a trace that cannot be decoded."""
+    try:
+        return msgspec.json.decode(trace, type=_Trace).events
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise JoinError(f"the profiler's trace cannot be read: {error}") from error
+
+
+def launches(events: Iterable[Event]) -> dict[int | str | None, int]:
+    """Return when the host made each launch, in nanoseconds, by the correlation that its kernel shares."""
+    return {
+        event.args.correlation: ns(event.ts)
+        for event in events
+        if event.cat in ("cuda_runtime", "cuda_driver") and event.args.correlation is not None
+    }
+
+
+def steps(events: Iterable[Event], labels: Sequence[str]) -> Callable[[int], int | None]:
+    """Return a function from a host time, in nanoseconds, to the position of the label whose annotation covers it.
+
+    Steps do not overlap. Raises JoinError unless there is exactly one annotation of each label.
+    """
+    named: dict[str, list[Event]] = {label: [] for label in labels}
     for event in events:
         if event.cat == "user_annotation" and event.name in named:
             named[event.name].append(event)
     for label, own in named.items():
         if len(own) != 1:
             raise JoinError(f"the trace has {len(own)} annotations {label!r}; expected one")
-    return [range(_ns(own.ts), _ns(own.ts + own.dur) + 1) for (own,) in named.values()]
+    spans = sorted((ns(own.ts), ns(own.ts + own.dur), step) for step, (own,) in enumerate(named.values()))
+    starts = [start for start, _, _ in spans]
+
+    def step_at(at_ns: int) -> int | None:
+        _, end, step = spans[bisect_right(starts, at_ns) - 1] if starts else (0, -1, -1)
+        return step if starts and starts[0] <= at_ns <= end else None
+
+    return step_at
 
 
-def _ns(microseconds: float) -> int:
+def ns(microseconds: float) -> int:
     """Convert Kineto's microseconds, which have three decimals, to nanoseconds."""
     return round(microseconds * 1000)
 
@@ -134,6 +164,8 @@ def of_step(step: int, ranges: Sequence[Range], kernels: Sequence[Kernel]) -> li
     """
     if missing := gap(ranges):
         raise JoinError(missing)
+    if ranges and not kernels:
+        raise JoinError("the trace has no kernel; look for another profiler (nsys) that receives CUPTI's activities")
     own = [kernel for kernel in kernels if kernel.step == step]
     if len(own) != len(ranges):
         raise JoinError(f"{len(ranges)} ranges for {len(own)} kernels in the trace")

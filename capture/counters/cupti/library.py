@@ -16,6 +16,7 @@ _MAPS = Path("/proc/self/maps")
 _MEANINGS = {
     26: "another profiler holds the device's counters",
     35: "counters are for administrators: run as root, or load the driver with NVreg_RestrictProfilingToAdminUsers=0",
+    39: "another tool, such as Nsight Compute (ncu), is attached to this process",
     40: "the hypervisor keeps counters from this virtual machine",
     46: "this CUPTI does not know the chip",
 }

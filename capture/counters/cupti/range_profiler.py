@@ -116,7 +116,7 @@ class RangeProfiler:
         """Start counting. Raises CuptiError, without a call, if the configuration is not set."""
         if not self._ready:
             raise CuptiError("cuptiRangeProfilerStart", None, "not called, since the configuration was not set")
-        self._call("Start")
+        self._call("Start", "look for another profiler that counts on this device")
         self._started = True
 
     def stop(self) -> None:
@@ -149,8 +149,8 @@ class RangeProfiler:
         self._ready = self._started = False
         self._object = None
 
-    def _call(self, name: str, **fields: Any) -> Any:
-        return self._library.call(f"cuptiRangeProfiler{name}", object=self._object, **fields)
+    def _call(self, call: str, about: str = "", **fields: Any) -> Any:
+        return self._library.call(f"cuptiRangeProfiler{call}", about, object=self._object, **fields)
 
     def __enter__(self) -> Self:
         return self

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gzip
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,98 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ridgeline.capture.counters import by_cupti as counters
-from ridgeline.capture.counters import counting as counting_module
-from ridgeline.capture.counters.cupti import join, metrics, rounds, structures
+from ridgeline.capture.counters.cupti import join, metrics, rounds
 from ridgeline.capture.counters.cupti.join import JoinError, Kernel, Range, Row
 from ridgeline.capture.counters.cupti.kineto import Kineto
-from ridgeline.capture.counters.cupti.library import CuptiError, Library
+from ridgeline.capture.counters.cupti.library import CuptiError
 from ridgeline.capture.counters.cupti.range_profiler import RangeProfiler
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.steps import Step
+from tests.capture.counters.conftest import Machine, steps
 
 CUDA = torch.device("cuda", 0)
 READ, WRITE, L2 = counters.METRIC_SETS["memory"]
-
-
-def steps(*kinds: Any) -> list[Step]:
-    return [
-        Step(phase="decode", index=index, kind=kind, query=1, context=index + 1, tokens=1)
-        for index, kind in enumerate(kinds, start=5)
-    ]
-
-
-class Machine(Library):
-    """A device and its CUPTI: it launches kernels when told to run, and each round counts what was launched in it."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.log: list[str] = []
-        self.failing = ""
-        self.lose: set[int] = set()
-        self.value: Callable[[int], float] = float
-        self.capturing = False
-        self._launches = 0
-        self._events: list[dict[str, Any]] = []
-        self._first = 0
-        self._most = 0
-
-    def launch(self, *names: str) -> None:
-        for name in names:
-            self._event("cuda_runtime", "cudaLaunchKernel")
-            self._event("kernel", "WaitNs")
-            self._event("kernel", name, dur=2.0)
-            self._launches += 1
-
-    def _event(self, cat: str, name: str, dur: float = 0.5) -> None:
-        args = {"correlation": self._launches}
-        self._events.append(
-            {"ph": "X", "cat": cat, "name": name, "ts": len(self._events) * 1.0, "dur": dur, "args": args}
-        )
-
-    def start(self) -> None:
-        """With `label` and `stop`: in place of Kineto."""
-        self._events = []
-
-    @contextmanager
-    def label(self, name: str) -> Iterator[None]:
-        start = len(self._events)
-        yield
-        span = {"ph": "X", "cat": "user_annotation", "name": name}
-        self._events.append({**span, "ts": start - 0.5, "dur": len(self._events) - start + 0.0})
-
-    def stop(self) -> bytes:
-        return json.dumps({"traceEvents": self._events}).encode()
-
-    def call(self, call: str, about: str = "", **fields: Any) -> Any:
-        structures.block(call)(**fields)
-        self.calls.append(call)
-        if call == self.failing:
-            raise CuptiError(call, 1, "CUPTI_ERROR_UNKNOWN", about)
-        if call == "cuptiRangeProfilerStart":
-            self._first = self._launches
-        if call == "cuptiRangeProfilerSetConfig":
-            self._most = 2 * fields["ranges_per_pass"]  # As on an H200, where the pass then ends silently.
-        numbers = [number for number in range(self._first, self._launches) if number not in self.lose][: self._most]
-        name = b""
-        if call == "cuptiProfilerHostEvaluateToGpuValues":
-            values = (ctypes.c_double * fields["metric_count"]).from_address(fields["values"])
-            values[:] = [self.value(10 * numbers[fields["index"]] + position) for position in range(len(values))]
-        elif "index" in fields:
-            name = str(numbers[fields["index"]]).encode()
-        answers = {"object": 7, "config_size": 8, "data_size": 16, "passes": 1, "ranges": len(numbers), "name": name}
-        return SimpleNamespace(**answers)
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    machine = Machine()
-    for module in (counters, counting_module):
-        monkeypatch.setattr(module, "opened", lambda device: (machine, "GH100"))
-    monkeypatch.setattr(rounds, "Kineto", lambda: machine)
-    monkeypatch.setattr(rounds, "context", lambda device: 1)
-    monkeypatch.setattr(rounds, "synchronize", lambda device: None)
-    monkeypatch.setattr(counting_module, "capturing", lambda: machine.capturing)
-    return machine
 
 
 @pytest.fixture

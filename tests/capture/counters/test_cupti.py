@@ -314,9 +314,9 @@ TWO_STEPS = (
 
 def test_kernels_are_in_start_order_with_the_step_that_launched_them() -> None:
     assert join.kernels(trace(*TWO_STEPS), ["a", "b"]) == [
-        Kernel("first", 153_000, 1_500, 0),
-        Kernel("second", 160_000, 2_001, 0),
-        Kernel("third", 260_000, 3_000, 1),
+        Kernel("first", 153_000, 1_500, 0, 110_000),
+        Kernel("second", 160_000, 2_001, 0, 120_000),
+        Kernel("third", 260_000, 3_000, 1, 210_000),
     ]
 
 
@@ -329,23 +329,15 @@ def test_a_kernel_whose_launch_is_lost_is_of_the_step_that_it_ran_in() -> None:
     assert [kernel.step for kernel in join.kernels(trace(*TWO_STEPS, lost), ["a", "b"])] == [0, 0, 1, 1]
 
 
-def test_kernels_of_other_devices_are_left_out() -> None:
+def test_a_kernel_has_the_number_of_its_device() -> None:
     kernels = [event("kernel", f"on {device}", 210.0 + device, device=device) for device in (0, 1)]
-    found = join.kernels(trace(*TWO_STEPS[:2], *kernels), ["a", "b"], 1)
-    assert [kernel.name for kernel in found] == ["on 1"]
+    found = join.kernels(trace(*TWO_STEPS[:2], *kernels), ["a", "b"])
+    assert [(kernel.name, kernel.device) for kernel in found] == [("on 0", 0), ("on 1", 1)]
 
 
-@pytest.mark.parametrize(
-    ("data", "labels", "reason"),
-    [
-        (b"{", ["a"], "cannot be read"),
-        (trace(*TWO_STEPS), ["a", "c"], "0 annotations 'c'"),
-        (trace(*TWO_STEPS, *TWO_STEPS), ["a"], "2 annotations 'a'"),
-    ],
-)
-def test_a_trace_without_the_labels_is_refused(data: bytes, labels: list[str], reason: str) -> None:
-    with pytest.raises(JoinError, match=reason):
-        join.kernels(data, labels)
+def test_texts_among_the_arguments_of_other_events_do_no_harm() -> None:
+    odd = event("cpu_op", "x", 1.0, bytes="many", stream="default", device="cuda:0", correlation="none")
+    assert len(join.kernels(trace(*TWO_STEPS, odd), ["a"])) == 3
 
 
 def ranges(*numbers: int) -> list[Range]:
@@ -372,6 +364,7 @@ def test_the_ranges_of_a_step_are_its_kernels() -> None:
         (ranges(1, 2), launched(0, 1, 1), "2 ranges for 1 kernels"),
         (ranges(1, 2), launched(None, None), "2 ranges for 0 kernels"),
         ([], launched(0), "0 ranges for 1 kernels"),
+        (ranges(1), [], "the trace has no kernel; look for another profiler"),
     ],
 )
 def test_what_does_not_fit_is_refused(counted: list[Range], kernels: list[Kernel], reason: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
+from ridgeline import IMPORT_ROOT
 from ridgeline.capture.counters import by_cupti as counters
 from ridgeline.capture.counters.by_cupti import Report, Row
+from ridgeline.capture.counters.counting import HUNG, Counting
 from ridgeline.capture.counters.cupti import join
 from ridgeline.capture.counters.cupti.kineto import Kineto
 from ridgeline.capture.counters.ncu_csv import own_name
@@ -188,3 +194,149 @@ def test_an_image_too_small_is_noticed(work: Work, device: torch.device, tmp_pat
     assert report.windows == []
     assert len(report.problems) == 1
     assert not path.exists()
+
+
+def test_kernels_of_racing_threads_have_their_own_counters(device: torch.device) -> None:
+    """Each thread launches one kernel, of its own name and size, on a stream of its own."""
+    functions = {"sin": torch.sin, "exp": torch.exp, "tanh": torch.tanh, "sqrt": torch.sqrt}
+    sizes = {name: elements * 2**22 for name, elements in zip(functions, (1, 3, 5, 7), strict=True)}
+    tensors = {name: torch.rand(size, device=device) for name, size in sizes.items()}
+    streams = {name: torch.cuda.Stream(device) for name in sizes}  # type: ignore[no-untyped-call]
+    model = torch.nn.Sequential(*(torch.nn.Linear(512, 512) for _ in range(4))).to(device)
+    rows = torch.rand(64, 512, device=device)
+
+    def launch(name: str) -> None:
+        with torch.cuda.stream(streams[name]):
+            for _ in range(50):
+                functions[name](tensors[name], out=tensors[name])
+
+    def step() -> None:
+        threads = [threading.Thread(target=launch, args=(name,)) for name in sizes]
+        for thread in threads:
+            thread.start()
+        model(rows).square().mean().backward()
+        for thread in threads:
+            thread.join()
+
+    step()
+    with Counting(device, kernels=400) as count, count.window(), count.step(STEPS[0]):
+        step()
+    assert count.report.problems == []
+    for name, size in sizes.items():
+        own = [row.value for row in count.rows if row.metric == L2 and f"{name}_kernel" in row.kernel]
+        assert len(own) == 50
+        assert own == pytest.approx([2 * 4 * size] * 50, rel=0.2)
+
+
+def test_a_training_step_takes_as_long_with_counters(device: torch.device) -> None:
+    layer = torch.nn.TransformerEncoderLayer(1024, 16, 4096, batch_first=True, dropout=0.0).to(device).bfloat16()
+    optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
+    rows = torch.randn(16, 1024, 1024, device=device, dtype=torch.bfloat16)
+
+    def train() -> None:
+        optimizer.zero_grad()
+        layer(rows).float().square().mean().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        train()
+    torch.cuda.synchronize(device)
+    before = torch.cuda.memory_stats(device)
+    with Counting(device, kernels=None) as count:
+        while count.sets:
+            with count.window():
+                for step in STEPS[1:]:
+                    with count.step(step):
+                        train()
+    assert count.report.problems == []
+    (window,) = count.report.windows
+    assert sum(window.kernel_ns) == pytest.approx(sum(count.report.uncounted_kernel_ns), rel=0.02)
+    first, second = (
+        sum(row.value for row in count.rows if row.step == step.index and row.metric in (READ, WRITE))
+        for step in STEPS[1:]
+    )
+    assert first == pytest.approx(second, rel=0.02)
+    after = torch.cuda.memory_stats(device)
+    for name in ("allocated_bytes.all.current", "reserved_bytes.all.current", "num_alloc_retries"):
+        assert after[name] == before[name]
+
+
+def test_replays_are_not_counted_and_run_on(device: torch.device) -> None:
+    values = torch.zeros(1 << 20, device=device)
+    graph = torch.cuda.CUDAGraph()
+    values.add_(1)
+    torch.cuda.synchronize(device)
+    with torch.cuda.graph(graph):
+        values.add_(1)
+    values.zero_()
+    with Counting(device, kernels=8) as count, count.window():
+        with count.step(STEPS[1]):
+            graph.replay()
+        with count.step(STEPS[2]):
+            graph.replay()
+    assert count.rows == []
+    (problem,) = count.report.problems
+    assert problem.startswith("counting stopped: cuptiRangeProfilerStop: ")
+    assert values[0].item() == 2
+
+
+SPIN = """
+import sys
+import torch, triton
+import triton.language as tl
+from ridgeline.capture.counters.counting import Counting
+from ridgeline.capture.counters.cupti.kineto import Kineto
+from ridgeline.capture.counters.traced import look
+from ridgeline.capture.steps import Step
+
+@triton.jit
+def spin(flag):
+    value = tl.atomic_add(flag, 0)
+    while value == 0:
+        value = tl.atomic_add(flag, 0)
+
+@triton.jit
+def release(flag):
+    tl.atomic_add(flag, 1)
+
+device = torch.device("cuda", 0)
+flag = torch.ones(1, device=device, dtype=torch.int32)
+one, other = torch.cuda.Stream(), torch.cuda.Stream()
+
+def work():
+    flag.zero_()
+    torch.cuda.synchronize()
+    with torch.cuda.stream(one):
+        spin[(1,)](flag)
+    with torch.cuda.stream(other):
+        release[(1,)](flag)
+
+spin[(1,)](flag), release[(1,)](flag)
+work()
+torch.cuda.synchronize()
+kineto = Kineto()
+kineto.start()
+with kineto.label("step"):
+    work()
+    torch.cuda.synchronize()
+print(look(kineto.stop(), ["step"], 0).risk, flush=True)
+with Counting(device, kernels=8, limit_s=2) as count, count.window():
+    with count.step(Step(phase="decode", index=0, kind="decode", query=1, context=1, tokens=1)):
+        work()
+print("not reached")
+"""
+
+
+def test_kernels_that_wait_for_each_other_are_foreseen_and_end_at_the_limit(tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    script = tmp_path / "spin.py"
+    script.write_text(SPIN)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(IMPORT_ROOT), os.environ.get("PYTHONPATH", "")])}
+    ran = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == HUNG
+    assert ran.stdout.startswith("'spin' on stream ")
+    assert "'release', which was launched after it" in ran.stdout
+    assert "not reached" not in ran.stdout
+    assert "step 0 (decode) kept the device busy for 2 s while its kernels were counted" in ran.stderr
