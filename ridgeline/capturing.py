@@ -1,11 +1,15 @@
-"""Capture points with progress, and print what a sweep would take."""
+"""The commands that record: `capture`, `record` and `ceilings`."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from ridgeline.terminal import fail, progress, say
+import click
+
+from ridgeline import options
+from ridgeline.terminal import errors_in_one_line, fail, progress, say
 
 if TYPE_CHECKING:
     from ridgeline.capture.configuration.points import Point
@@ -44,3 +48,104 @@ def planned(points: list[Point], out: Path) -> None:
         f"memory is predicted; time is the least at the roofs of {plan[0].roofs_of}, without making weights, compiling "
         "and reading counters"
     )
+
+
+@click.command(params=[options.CONFIGURATION, options.RUNS_FOLDER, options.DRY_RUN, options.COUNTERS])
+def capture(config: Path, out: Path, dry_run: bool, counters: Literal["auto", "cupti", "ncu", "off"]) -> None:
+    """Run and trace each point of a configuration.
+
+    A point is timed without the profiler, then a window of its steps is traced, then the hardware counters of every
+    kernel are read in another run if the device allows it. A point that is there already is skipped.
+
+    Example: ridgeline capture capture/configs/8b.toml --out runs
+    """
+    with errors_in_one_line():
+        from ridgeline.capture.sweep import sweep
+
+        points = sweep.load(config)
+        if dry_run:
+            planned(points, out)
+        else:
+            captured(points, out, counters)
+
+
+@click.command(
+    params=[
+        options.RUNS_FOLDER,
+        options.RECORDING_NAME,
+        options.EXPERIMENT,
+        options.WARM_UP_STEPS,
+        options.TIMED_STEPS,
+        options.TRACED_STEPS,
+        options.RECORDED_STEP,
+        options.RECORDING_COUNTERS,
+        options.ALLOCATIONS,
+        options.URL,
+        options.SECONDS,
+        options.ENGINE_TRACES,
+        options.PROGRAM,
+    ],
+    # what follows the program belongs to the program, also without `--`
+    context_settings={"allow_interspersed_args": False},
+)
+def record(
+    out: Path,
+    name: str | None,
+    experiment: str,
+    traced: int | None,
+    url: str | None,
+    seconds: float | None,
+    traces: Path | None,
+    program: tuple[str, ...],
+    **settings: Any,
+) -> None:
+    """Run a program, and trace some of its steps.
+
+    A step is a call of the outermost torch.nn.Module that has parameters; in training it lasts until the optimizer's
+    step. After --warmup steps, at least --timed steps are timed without the profiler. Then --traced steps are traced,
+    from the next step of the first step's kind on (so that a window has a prefill and its decodes), or after 128 timed
+    steps from any. As many more are counted where counters work. Then the run directory is written, and the program
+    goes on at its own speed. If the program ends earlier, the trace of its first steps is kept. Exit code, streams and
+    signals are the program's own. Children of the program that call modules have a run directory each.
+
+    With --url a running vLLM or SGLang server is recorded by its own profiler, while PROGRAM makes its load.
+
+    Example: ridgeline record --out runs -- python serve.py --requests 8
+    """
+    with errors_in_one_line():
+        if url is not None:
+            from ridgeline.capture import engines
+
+            settings = {"name": name, "experiment": experiment, "program": program, "seconds": seconds}
+            recorded = engines.record(url, out, steps=traced, folder=traces, say=say, **settings)
+            raise SystemExit(recorded.exit_code)
+        if not program or seconds is not None or traces is not None:
+            fail("expected -- PROGRAM ARGS..., or the --url of a server; --seconds and --traces belong to --url", 2)
+
+        from ridgeline.capture.launching import command
+        from ridgeline.capture.launching.options import TRACED, Options
+
+        if remark := command.remark(program):
+            say(remark)
+        settings |= {"name": name or command.name_of(program), "experiment": experiment, "traced": traced or TRACED}
+        command.execute(program, Options(out=str(out.absolute()), started_ns=time.time_ns(), **settings))
+
+
+@click.command(params=[options.LINKS, options.CEILINGS_FILE])
+def ceilings(links: bool, out: Path) -> None:
+    """Measure this device's roofs.
+
+    They are the bandwidths of memory, cache and (--links) links, the rates of matrix products, and the shortest kernel.
+
+    Example: ridgeline ceilings --out traces/ceilings.json
+    """
+    with errors_in_one_line():
+        from ridgeline.capture.ceilings.measure import write
+
+        with progress("measuring") as advance:
+            measured = write(out, links=links, progress=advance)
+    for row in measured["ceilings"]:
+        name = " ".join(row[key] for key in ("resource", "level", "unit", "precision") if row.get(key))
+        print(f"{name:32} {row['value']:12.4g} {row['unit_of_value']:8} {row['method']}")
+    if links and measured["device_kind"] == "cpu":
+        say("no links were measured: torch sees no CUDA device")

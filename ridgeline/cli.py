@@ -45,43 +45,8 @@ def demo(out: Path) -> None:
     context.invoke(report, warehouse=out / "ridgeline.duckdb", out=out)
 
 
-@app.command(params=[options.CONFIGURATION, options.RUNS_FOLDER, options.DRY_RUN, options.COUNTERS])
-def capture(config: Path, out: Path, dry_run: bool, counters: Literal["auto", "cupti", "ncu", "off"]) -> None:
-    """Run and trace each point of a configuration.
-
-    A point is timed without the profiler, then a window of its steps is traced, then the hardware counters of every
-    kernel are read in another run if the device allows it. A point that is there already is skipped.
-
-    Example: ridgeline capture capture/configs/8b.toml --out runs
-    """
-    with errors_in_one_line():
-        from ridgeline.capture.sweep import sweep
-
-        points = sweep.load(config)
-        if dry_run:
-            capturing.planned(points, out)
-        else:
-            capturing.captured(points, out, counters)
-
-
-@app.command(params=[options.LINKS, options.CEILINGS_FILE])
-def ceilings(links: bool, out: Path) -> None:
-    """Measure this device's roofs.
-
-    They are the bandwidths of memory, cache and (--links) links, the rates of matrix products, and the shortest kernel.
-
-    Example: ridgeline ceilings --out traces/ceilings.json
-    """
-    with errors_in_one_line():
-        from ridgeline.capture.ceilings.measure import write
-
-        with progress("measuring") as advance:
-            measured = write(out, links=links, progress=advance)
-    for row in measured["ceilings"]:
-        name = " ".join(row[key] for key in ("resource", "level", "unit", "precision") if row.get(key))
-        print(f"{name:32} {row['value']:12.4g} {row['unit_of_value']:8} {row['method']}")
-    if links and measured["device_kind"] == "cpu":
-        say("no links were measured: torch sees no CUDA device")
+for recording in (capturing.capture, capturing.record, capturing.ceilings):
+    app.add_command(recording)
 
 
 @app.command(

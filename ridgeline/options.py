@@ -52,6 +52,26 @@ def _number(context: click.Context, parameter: click.Parameter, value: float | N
     return value
 
 
+def _folder_name(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
+    """Refuse a name that is no name of a folder."""
+    if name is not None and (name in ("", ".", "..") or os.sep in name or "\0" in name):
+        raise click.BadParameter(f"expected the name of a folder, found {name!r}")
+    return name
+
+
+def _expression(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """Refuse a regular expression that is none, or that matches every label."""
+    try:
+        pattern = re.compile(text or "step")
+        if pattern.search(""):
+            raise click.BadParameter(f"{text!r} matches empty text, so every label")
+        if "module" in pattern.groupindex:
+            raise click.BadParameter(f"{text!r}: a step has no group 'module'; expected phase, kind, query, ...")
+    except re.error as e:
+        raise click.BadParameter(f"{text!r}: {e}: expected a regular expression") from None
+    return text
+
+
 def _apply_rules(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
     """Name the file to this process and its children, in the variable that ``analyze/pricing/outside.py`` reads."""
     if file:
@@ -67,7 +87,7 @@ WAREHOUSE_OR_LAKE = Option(
 """For commands that also take --lake; None unless the user named a file."""
 LAKE = Option(["--lake"], help="A Parquet lake instead: a folder or a URL.", metavar="DIR")
 
-# demo, capture and ceilings
+# demo, capture, record and ceilings
 
 DEMO_FOLDER = Option(
     ["--out"], type=Path, default=Path("demo"), help="Folder for runs, warehouse and report.", metavar="DIR"
@@ -87,6 +107,31 @@ COUNTERS = Option(
     default="auto",
     help="auto, cupti, ncu (reads both and compares them) or off.",
     metavar="METHOD",
+)
+RECORDING_NAME = Option(
+    ["--name"], callback=_folder_name, help="Name of the run directory; by default the program's.", metavar="NAME"
+)
+EXPERIMENT = Option(["--experiment"], default="default", help="Label of a group of runs.", metavar="NAME")
+WARM_UP_STEPS = Option(["--warmup"], type=IntRange(min=0), default=3, help="Warm-up steps.", metavar="N")
+TIMED_STEPS = Option(["--timed"], type=IntRange(min=0), default=16, help="Steps timed, at least.", metavar="N")
+TRACED_STEPS = Option(["--traced"], type=IntRange(min=1), help="Steps traced; 8 by default.", metavar="N")
+RECORDED_STEP = Option(
+    ["--step"],
+    callback=_expression,
+    help="What a step is instead: a module's class or qualified name, or a record_function label; a regular expression "
+    "whose named groups are phase, kind, query, context, tokens, ...",
+    metavar="MODULE|REGEX",
+)
+RECORDING_COUNTERS = Option(
+    ["--counters"], type=Choice(["auto", "cupti", "off"]), default="auto", help="auto, cupti or off.", metavar="METHOD"
+)
+ALLOCATIONS = Option(["--memory"], is_flag=True, help="Record allocations.")
+PROGRAM = Argument(
+    "program",
+    "-- PROGRAM ARGS...",
+    "A command, or a .py file, which runs with this Python.",
+    nargs=-1,
+    type=click.UNPROCESSED,
 )
 LINKS = Option(["--links"], is_flag=True, help="Measure the links to the host and to other devices too.")
 CEILINGS_FILE = Option(["--out"], type=Path, default=Path("ceilings.json"), help="File to write.", metavar="FILE")

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = (
     "demo",
     "capture",
+    "record",
     "ceilings",
     "analyze",
     "sql",

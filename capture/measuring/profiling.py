@@ -1,5 +1,6 @@
 """A Kineto trace of a window of steps, and an execution trace of the same steps."""
 
+import ctypes
 import gzip
 import json
 import os
@@ -31,6 +32,10 @@ GRAPH_LAUNCH = re.compile(r'"name": "(cudaGraphLaunch|cuGraphLaunch|hipGraphLaun
 
 COMPILED = re.compile(r'"name": "(## Call CompiledFxGraph|Torch-Compiled Region|CompiledFunction)')
 """Annotations of the code that torch.compile made."""
+
+
+ERRORS = 2
+"""The severity of errors in PyTorch's log; 1 is that of warnings."""
 
 
 class Trace(NamedTuple):
@@ -68,14 +73,14 @@ class Tracing:
         memory: bool = False,
     ) -> None:
         self._device, self._observed = device, observed
-        self._open = ExitStack()
+        self._open, self._attached = ExitStack(), ExitStack()
         try:
             observer = self._observer() if observed else None
-            self._open.enter_context(labels.attached(*modules))
+            self._attached.enter_context(labels.attached(*modules))
             synchronize(device)
             self._profile = start(device, observer, memory=memory)
         except BaseException:
-            self._open.close()
+            self.close()
             raise
 
     def _observer(self) -> ExecutionTraceObserver:
@@ -83,7 +88,7 @@ class Tracing:
         self._observed_file = Path(folder) / "trace.et.json"
         observer = ExecutionTraceObserver()
         observer.register_callback(str(self._observed_file))
-        self._open.callback(observer.unregister_callback)
+        self._attached.callback(observer.unregister_callback)
         return observer
 
     def stop(self) -> None:
@@ -92,6 +97,12 @@ class Tracing:
             synchronize(self._device)
         finally:
             stop(self._profile)
+            self._attached.close()
+
+    def close(self) -> None:
+        """Remove what the profiler left, without a result."""
+        self._attached.close()
+        self._open.close()
 
     def result(self, unfinished: Sequence[str] = ()) -> Trace:
         """Return the trace of a profiler that has stopped.
@@ -177,18 +188,29 @@ def is_profiled() -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ignore the profiler's warnings, and the lines that Kineto writes to stderr at every start and stop."""
+    """Ignore the profiler's warnings, and the lines that it writes to stderr at every start and stop."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.(profiler|autograd)")
         # Kineto reads the level once, when it is first used; the program's environment stays as it was.
         unset = "KINETO_LOG_LEVEL" not in os.environ
         if unset:
             os.environ["KINETO_LOG_LEVEL"] = "99"
+        level = _log_level()
+        before, level.value = level.value, max(level.value, ERRORS)
         try:
             yield
         finally:
+            level.value = before
             if unset:
                 os.environ.pop("KINETO_LOG_LEVEL", None)
+
+
+def _log_level() -> ctypes.c_int:
+    """The least severity that PyTorch's C++ code logs: its variable, which the environment sets at the start only."""
+    with suppress(Exception):  # a build with another logger, or without the library
+        library = ctypes.CDLL(str(Path(torch.__file__).with_name("lib") / "libc10.so"))
+        return ctypes.c_int.in_dll(library, "FLAGS_caffe2_log_level")
+    return ctypes.c_int(ERRORS)
 
 
 def _text(profiling: profile) -> str:

@@ -48,6 +48,7 @@ class Instruments:
         self._label: AbstractContextManager[Any] | None = None
         self._laps: Laps | None = None
         self._tracing: profiling.Tracing | None = None
+        self._spare: tuple[profiling.Tracing, Laps] | None = None
         self._settling: profile | None = None
         self._telemetry: AbstractContextManager[list[telemetry.Sample]] | None = None
         peak_memory.reset_peak(self.device)
@@ -91,6 +92,9 @@ class Instruments:
 
     def leave(self, stage: Stage, *, complete: bool) -> None:
         """Take the results of a stage that is over, `complete` or cut short."""
+        if self._tracing is not None and self._laps is not None and stage.spare:
+            self._tracing.stop()
+            self._spare, self._tracing = (self._tracing, self._laps), None
         if self._tracing is not None:
             self._stop_tracing(stage.pass_, complete=complete)
         if self._settling is not None:
@@ -117,8 +121,17 @@ class Instruments:
         if self.twin:
             self.findings.profiler = self._profiler_cost()
 
+    def use_spare(self) -> None:
+        """Take the trace of a spare stage where there is no other."""
+        if self._spare is not None and Pass.traced not in self.findings.traces:
+            (tracing, laps), self._spare = self._spare, None
+            self._take(tracing, laps, Pass.traced, complete=False)
+
     def stop(self) -> None:
         """Stop everything that still runs, without results."""
+        if self._spare is not None:
+            (tracing, _), self._spare = self._spare, None
+            tracing.close()
         if self._tracing is not None:
             self._tracing.discard()
             self._tracing = None
@@ -160,8 +173,13 @@ class Instruments:
         tracing, self._tracing = self._tracing, None
         laps, self._laps = self._laps, None
         tracing.stop()
+        if laps is not None:
+            self._take(tracing, laps, pass_, complete=complete)
+
+    def _take(self, tracing: profiling.Tracing, laps: Laps, pass_: Pass, *, complete: bool) -> None:
+        """Take the trace of the steps in `laps` into the findings."""
         trace = tracing.result(self.findings.unfinished)
-        if laps is None or not laps.steps:
+        if not laps.steps:
             return
         self.findings.traces[pass_] = trace
         if pass_ is Pass.traced:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import takewhile
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -34,7 +34,8 @@ class Pass(Enum):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A pass, and for generations the number of the repeat. `settles`: a step is profiled and the result discarded.
+    """A pass, and for generations the number of the repeat. A trace of a `spare` stage is kept unless another one is
+    complete when the program ends. `settles`: a step is profiled and the result discarded.
 
     The first use of CUPTI loads it and disturbs what it sees.
     """
@@ -42,6 +43,7 @@ class Stage(msgspec.Struct, frozen=True):
     pass_: Pass
     repeat: int = 0
     settles: bool = False
+    spare: bool = False
 
 
 class ByGeneration(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +85,14 @@ class ByNumber(msgspec.Struct, frozen=True, kw_only=True):
         return Stage(Pass.done)
 
 
-Plan = ByGeneration | ByNumber
+class Numbered(Protocol):
+    """A plan that says which stage the step `number` is in, from 0. Only stages of earlier steps may not change."""
+
+    def stage(self, number: int) -> Stage:
+        """The stage of the step `number`."""
+
+
+Plan = ByGeneration | Numbered
 
 
 def by_schedule(schedule: Callable[[int], Any]) -> ByNumber:

@@ -159,7 +159,10 @@ class Recording:
         step = kind if isinstance(kind, RecordedStep) else program.step_of(kind, phase, self._number, facts)
         self._open = step
         if not isinstance(self.plan, ByGeneration):
-            self._stage = self.plan.stage(self._number)
+            stage = self.plan.stage(self._number)
+            if self._stage not in (None, stage):  # the plan has learned something since the last step ended
+                self._leave(self._stage, complete=True)
+            self._stage = stage
         if self._stage is not None:
             with self._guarded():
                 self.instruments.begin(self._stage, step)
@@ -206,6 +209,7 @@ class Recording:
                 self._leave(self._stage, complete=False)
             self._over = True
             self.instruments.finish_timing()
+            self.instruments.use_spare()
             device = self.instruments.device
             self._wrote = storing.finish(self.findings, self._path, device, self.modules, error, self._say)
             if self._wrote is not None and self._ceilings and error is None:

@@ -1,0 +1,106 @@
+"""Calls of outermost modules, by a replaced `nn.Module.__call__` that torch.compile does not see."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+
+class Observer(Protocol):
+    """Learns of outermost calls. Neither method raises."""
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """A call begins while no other is observed; return whether to observe it: calls inside it are not outermost."""
+
+    def leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:
+        """The observed call returned `output`, or raised `error`."""
+
+
+class Calls:
+    """Tells an observer of outermost module calls, from `install` to `remove`.
+
+    Global hooks would not do: while there are any, torch.compile warns, and inlines them into its graphs. A replaced
+    `__call__` leaves compiled code as it is, if PyTorch's compiler takes it for the original: it compares a module's
+    `__call__` with the one that it found when it was imported.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._lock = Lock()
+        self._original: Callable[..., Any] | None = None
+        self._replaced: Callable[..., Any] | None = None
+        self.installed = False
+        self.idle = False
+        """Calls are to be observed, and none is. The only thing that a call inside an observed one looks at."""
+
+    def install(self) -> None:
+        """Replace `nn.Module.__call__`."""
+        is_compiling = torch.compiler.is_compiling
+        calls = self
+
+        # As many frames as the original has, so that tracebacks are no longer.
+        def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+            if calls.idle and not is_compiling():
+                return calls._outermost(self, args, kwargs)
+            if self._compiled_call_impl is not None:
+                return self._compiled_call_impl(*args, **kwargs)
+            return self._call_impl(*args, **kwargs)
+
+        self._original, self._replaced = nn.Module.__call__, __call__
+        _leave_uncompiled(__call__)
+        self._put(self._original, __call__)
+        self.idle = self.installed = True
+
+    def remove(self) -> None:
+        """Put the original back, wherever the replacement went."""
+        self.idle = self.installed = False
+        # A program may have replaced it again: then ours stays inside, and passes calls on.
+        if nn.Module.__call__ is self._replaced:
+            self._put(self._replaced, self._original)
+
+    def _outermost(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = self._original
+        assert call is not None
+        if not self._lock.acquire(blocking=False):  # another thread's call is observed
+            return call(module, *args, **kwargs)
+        if not self._observer.enter(module, args, kwargs):
+            self._lock.release()
+            return call(module, *args, **kwargs)
+        self.idle = False
+        try:
+            output = call(module, *args, **kwargs)
+        except BaseException as error:
+            self._leave(module, None, error)
+            raise
+        self._leave(module, output, None)
+        return output
+
+    def _leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:
+        self._observer.leave(module, output, error)
+        self.idle = self.installed
+        self._lock.release()
+
+    @staticmethod
+    def _put(old: Any, new: Any) -> None:
+        """Put `new` in the place of `old`, in nn.Module and in PyTorch's modules that hold the function themselves."""
+        nn.Module.__call__ = new  # type: ignore[method-assign]
+        for name, module in list(sys.modules.items()):
+            if name.startswith("torch.") and module is not None:
+                for key, value in list(vars(module).items()):
+                    if value is old:
+                        setattr(module, key, new)
+
+
+def _leave_uncompiled(function: Any) -> None:
+    """Have torch.compile pass over the frame of `function`, as over the original's, and compile what it calls."""
+    with suppress(Exception):  # names of torch 2.11 to 2.14, internal ones
+        from torch._C._dynamo import eval_frame
+
+        skip = eval_frame._FrameExecStrategy(eval_frame._FrameAction.SKIP, eval_frame._FrameAction.DEFAULT)
+        eval_frame.set_code_exec_strategy(function.__code__, skip)

@@ -1,0 +1,208 @@
+"""What a step of an unmodified program is: outermost calls, prefill and decode, training steps, ranges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.profiler import record_function
+from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.t5 import T5Config, T5ForConditionalGeneration
+
+from ridgeline.capture.launching.calls import Calls
+from ridgeline.capture.launching.ranges import Ranges
+from ridgeline.capture.launching.steps import UNSEEN_AFTER, Steps
+
+from .fakes import Kept
+
+
+@contextmanager
+def watched(pattern: str | None = None) -> Iterator[tuple[Kept, Steps]]:
+    """What the program in the block shows."""
+    kept = Kept()
+    steps = Steps(kept, re.compile(pattern) if pattern else None)
+    calls, ranges, handle = Calls(steps), Ranges(steps.opened, steps.closed), steps.watch_optimizers()
+    originals = nn.Module.__call__, record_function.__enter__, record_function.__exit__
+    calls.install()
+    ranges.install()
+    try:
+        yield kept, steps
+    finally:
+        ranges.remove()
+        calls.remove()
+        handle.remove()
+    assert (nn.Module.__call__, record_function.__enter__, record_function.__exit__) == originals
+
+
+class Net(nn.Module):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(width, width), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)  # type: ignore[no-any-return]
+
+
+class Tokens(nn.Module):
+    """A hand-written language model whose positional arguments have names of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(8, 4)
+
+    def forward(self, mask: torch.Tensor | None, idx: torch.Tensor, past: Any = None) -> torch.Tensor:
+        return self.table(idx)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def llama() -> Any:
+    config = LlamaConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    model: Any = LlamaForCausalLM(config)
+    return model.eval()
+
+
+def test_generate_is_a_prefill_and_decodes_with_query_and_context(llama: Any) -> None:
+    with watched() as (kept, steps), torch.no_grad():
+        llama.generate(torch.ones(2, 5, dtype=torch.long), max_new_tokens=3, do_sample=False, pad_token_id=0)
+    assert kept.steps == [
+        ("prefill", "prefill", {"query": 5, "context": 5, "tokens": 1}),
+        ("decode", "decode", {"query": 1, "context": 6, "tokens": 1}),
+        ("decode", "decode", {"query": 1, "context": 7, "tokens": 1}),
+    ]
+    assert kept.ended == 3
+    assert steps.seen() == ("ar", 2)
+
+
+def test_an_encoder_has_no_prefill(llama: Any) -> None:
+    with watched() as (kept, steps), torch.no_grad():
+        llama(torch.ones(1, 5, dtype=torch.long), use_cache=False)
+        llama(inputs_embeds=torch.ones(3, 7, 16), use_cache=False)
+    assert kept.steps == [("forward", "forward", {"query": 5}), ("forward", "forward", {"query": 7})]
+    assert steps.seen().mode == "forward"
+
+
+def test_a_decoder_after_an_encoder_has_the_query_of_its_own_tokens() -> None:
+    config = T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    model = T5ForConditionalGeneration(config).eval()
+    with watched() as (kept, _), torch.no_grad():
+        model.generate(torch.ones(2, 5, dtype=torch.long), max_new_tokens=2, min_new_tokens=2, do_sample=False)
+    assert [(phase, facts["query"]) for _, phase, facts in kept.steps[1:]] == [("decode", 1), ("decode", 1)]
+
+
+def test_positional_arguments_count_by_their_names() -> None:
+    model = Tokens()
+    ids, mask = torch.ones(2, 6, dtype=torch.long), torch.ones(2, 9, dtype=torch.long)
+    past = ((torch.ones(2, 1, 3, 4), torch.ones(2, 1, 3, 4)),)
+    with watched() as (kept, _), torch.no_grad():
+        model(mask, ids)
+        model(mask, ids[:, :1])
+        model(mask, ids)
+        model(None, ids[:, :1])
+        model(mask, idx=ids, past=past)
+    assert kept.phases == ["forward", "decode", "prefill", "decode", "prefill"]
+    assert [facts["query"] for _, _, facts in kept.steps] == [6, 1, 6, 1, 6]
+
+
+def test_only_outermost_modules_with_parameters_are_steps() -> None:
+    net, loss = Net(), nn.MSELoss()
+    with watched() as (kept, _), torch.no_grad():
+        loss(net(torch.ones(2, 4)), torch.ones(2, 4))
+        nn.Sequential(loss.__class__(), net)[1](torch.ones(2, 4))
+    assert kept.phases == ["forward", "forward"]
+
+
+def test_several_models_of_a_program_are_kinds_of_their_own() -> None:
+    with watched() as (kept, _), torch.no_grad():
+        Net()(torch.ones(1, 4))
+        nn.Linear(4, 4)(torch.ones(1, 4))
+    assert [kind for kind, _, _ in kept.steps] == ["forward", "Linear"]
+
+
+def test_a_training_step_lasts_until_the_optimizers_step() -> None:
+    net = Net()
+    with watched() as (kept, steps):
+        optimizer = torch.optim.SGD(net.parameters())
+        for micro in range(4):
+            net(torch.ones(2, 4)).sum().backward()
+            assert kept.ended == micro // 2
+            if micro % 2:
+                optimizer.step()
+                assert kept.ended == micro // 2 + 1
+        net.eval()
+        with torch.no_grad():
+            net(torch.ones(2, 4))
+    assert kept.phases == ["train", "train", "forward"]
+    assert steps.seen().mode == "train"
+
+
+def test_a_training_step_without_an_optimizer_lasts_until_the_next_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a process that has made an optimizer, as this one has, always has
+    monkeypatch.setattr("ridgeline.capture.launching.steps._optimizer_made", lambda: False)
+    net = Net()
+    with watched() as (kept, _):
+        for _ in range(3):
+            net(torch.ones(2, 4)).sum().backward()
+        assert (kept.phases, kept.ended) == (["forward", "train", "train"], 2)
+
+
+def test_an_optimizer_whose_steps_nobody_sees_does_not_swallow_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ridgeline.capture.launching.steps._optimizer_made", lambda: True)
+    net = Net()
+    with watched() as (kept, _):
+        for _ in range(UNSEEN_AFTER + 4):
+            net(torch.ones(2, 4)).sum().backward()
+    assert kept.phases == ["train"] * 4
+
+
+def test_a_forward_that_merely_records_a_graph_is_no_training_step() -> None:
+    net = Net()
+    with watched() as (kept, _):
+        optimizer = torch.optim.SGD(net.parameters())
+        net.eval()
+        net(torch.ones(2, 4))
+        net(torch.ones(2, 4)).sum().backward()
+        optimizer.step()  # a program that trains a model in evaluation mode
+        net(torch.ones(2, 4)).sum().backward()
+        assert (kept.phases, kept.ended) == (["forward", "forward", "train"], 2)
+        optimizer.step()
+    assert kept.ended == 3
+
+
+def test_a_step_that_raises_ends_with_its_error() -> None:
+    net = Net()
+    with watched() as (kept, _), torch.no_grad():
+        with pytest.raises(RuntimeError, match="shapes"):
+            net(torch.ones(2, 5))
+        net(torch.ones(2, 4))
+    assert (kept.phases, kept.ended) == (["forward", "forward"], 2)
+    assert [type(error) for error in kept.errors] == [RuntimeError]
+
+
+@pytest.mark.parametrize("pattern", ["Sequential", r"torch\.nn\.modules\..*\.Linear", "body", r"body\.\d"])
+def test_a_step_may_be_a_module_inside(pattern: str) -> None:
+    net = Net()
+    with watched(pattern) as (kept, _), torch.no_grad():
+        for _ in range(2):
+            net(torch.ones(2, 4))
+    assert len(kept.steps) == (4 if pattern == r"body\.\d" else 2)
+
+
+def test_a_step_may_be_a_range_whose_label_has_the_facts() -> None:
+    net = Net()
+    with watched(r"^(?P<phase>denoise) (?P<kind>\w+) q=(?P<query>\d+)") as (kept, _), torch.no_grad():
+        for label in ("denoise reuse q=32", "other", "denoise refresh q=64"):
+            with record_function(label), record_function("denoise inner q=1"):
+                net(torch.ones(2, 4))
+    assert kept.steps == [
+        ("reuse", "denoise", {"query": 32}),
+        ("inner", "denoise", {"query": 1}),  # in the range that is no step
+        ("refresh", "denoise", {"query": 64}),
+    ]
+    assert kept.modules == ["Net"] * 3
