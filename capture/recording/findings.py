@@ -13,6 +13,7 @@ from ridgeline.capture import environment
 from ridgeline.capture.measuring import energy, telemetry
 from ridgeline.capture.measuring.profiling import Trace
 from ridgeline.capture.recording import program
+from ridgeline.capture.recording.counted import Counted
 from ridgeline.capture.recording.plan import Pass
 from ridgeline.capture.records import Job, Memory, ProfilerCost, Record, Timing
 from ridgeline.capture.steps import RecordedStep
@@ -45,7 +46,7 @@ class Findings(msgspec.Struct, kw_only=True):
     samples: list[telemetry.Sample] = []
     memory: Memory | None = None
     profiler: ProfilerCost | None = None
-    counters: dict[str, Any] | None = None
+    counted: Counted | None = None
     traces: dict[Pass, Trace] = {}
 
     def tokens(self) -> dict[str, Any]:
@@ -84,7 +85,8 @@ class Findings(msgspec.Struct, kw_only=True):
         """Set the measurements of `record`, which has its tokens."""
         committed = record.tokens.get("committed")
         record.timings, record.window = self.timings, self.window
-        record.memory, record.profiler, record.counters = self.memory, self.profiler, self.counters
+        record.memory, record.profiler = self.memory, self.profiler
+        record.counters = self.counted.result() if self.counted is not None else None
         record.energy = energy.summarize(self.samples, committed * self.repeats if committed else None)
         if trace := self.traces.get(Pass.twin) or self.traces.get(Pass.traced):
             record.attention = trace.attention
@@ -94,3 +96,5 @@ class Findings(msgspec.Struct, kw_only=True):
         for pass_, trace in self.traces.items():
             trace.write(directory, FILES[pass_])
         telemetry.write(directory / "telemetry.csv", self.samples)
+        if self.counted is not None:
+            self.counted.write(directory)

@@ -13,6 +13,7 @@ from ridgeline.capture.measuring import peak_memory, profiler_cost, profiling, t
 from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.measuring.timing import Laps
 from ridgeline.capture.recording import program, ranks
+from ridgeline.capture.recording.counted import Counted
 from ridgeline.capture.recording.findings import Findings
 from ridgeline.capture.recording.outcomes import outcome_of
 from ridgeline.capture.recording.plan import Pass, Stage
@@ -35,6 +36,7 @@ class Instruments:
         *,
         device: torch.device | None,
         labels: Labels,
+        counters: str,
         memory: bool,
         joined: bool,
         say: Callable[[str], None],
@@ -44,7 +46,7 @@ class Instruments:
         self.parts: dict[str, int] | None = None
         self.twin = False
         self._device, self._labels, self._say = device, labels, say
-        self._memory, self._joined = memory, joined
+        self._counters, self._memory, self._joined = counters, memory, joined
         self._label: AbstractContextManager[Any] | None = None
         self._laps: Laps | None = None
         self._tracing: profiling.Tracing | None = None
@@ -69,6 +71,8 @@ class Instruments:
                 self._start_timing()
         elif stage.pass_ in (Pass.traced, Pass.twin) and self._in_window(step) and self._tracing is None:
             self._start_tracing(stage.pass_)
+        elif stage.pass_ is Pass.counted and self._in_window(step) and self.findings.counted is not None:
+            self.findings.counted.begin(step)
         if self._laps is not None:
             self._laps.begin()
         if self._tracing is not None:
@@ -84,6 +88,8 @@ class Instruments:
                 self.findings.unfinished.append(step.label)
         if self._laps is not None and whole:
             self._laps.end(step)
+        if stage.pass_ is Pass.counted and self.findings.counted is not None:
+            self.findings.counted.end(whole=whole)
         if self._settling is not None:
             self._stop_settling()
         # None: the number of steps ends the stage, not the index of a step.
@@ -99,6 +105,8 @@ class Instruments:
             self._stop_tracing(stage.pass_, complete=complete)
         if self._settling is not None:
             self._stop_settling()
+        if self.findings.counted is not None:
+            self.findings.counted.leave()
         laps, self._laps = self._laps, None
         if laps is not None and stage.pass_ is Pass.timed and laps.steps:
             laps.close()
@@ -127,6 +135,19 @@ class Instruments:
             (tracing, laps), self._spare = self._spare, None
             self._take(tracing, laps, Pass.traced, complete=False)
 
+    def left_to_count(self, hung: Callable[[str], None]) -> tuple[str, ...]:
+        """The sets of metrics that are left to count, none where the traced steps cannot be counted.
+
+        `hung` gets a line before a process ends that hangs while it counts.
+        """
+        findings = self.findings
+        trace = findings.traces.get(Pass.twin if self.twin else Pass.traced)
+        if trace is None or self._counters == "off" or (self._counters == "auto" and self.device.type != "cuda"):
+            return ()
+        if findings.counted is None:
+            findings.counted = Counted(trace, findings.window, self.device, self._counters, hung)
+        return findings.counted.sets
+
     def stop(self) -> None:
         """Stop everything that still runs, without results."""
         if self._spare is not None:
@@ -137,6 +158,8 @@ class Instruments:
             self._tracing = None
         if self._settling is not None:
             self._stop_settling()
+        if self.findings.counted is not None:
+            self.findings.counted.stop()
         if self._telemetry is not None:
             running, self._telemetry = self._telemetry, None
             running.__exit__(None, None, None)

@@ -14,6 +14,7 @@ from torch import nn
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.recording import program, storing
+from ridgeline.capture.recording.counted import METHODS
 from ridgeline.capture.recording.findings import Findings
 from ridgeline.capture.recording.instruments import Instruments
 from ridgeline.capture.recording.outcomes import one_line
@@ -72,6 +73,8 @@ class Recording:
         strict: bool = False,
         **facts: Any,
     ) -> None:
+        if counters not in METHODS:
+            raise CaptureError(f"counters = {counters!r}; expected one of {', '.join(METHODS)}.")
         storing.refuse(path)
         stored = program.checked(facts)
         self.plan = plan
@@ -88,13 +91,14 @@ class Recording:
             self.modules,
             device=device,
             labels=labels or Labels(),
+            counters=counters,
             memory=memory,
             joined=joined,
             say=say,
         )
         self._path, self._say, self._strict = path, say, strict
         self.instruments.twin = twin
-        self._counters, self._ceilings = counters, ceilings
+        self._ceilings = ceilings
         self._process = os.getpid()
         self._stage: Stage | None = None
         self._number = 0  # of the next step: in its generation, or of all
@@ -182,7 +186,7 @@ class Recording:
             return
         if (after := self.plan.stage(self._number)) != stage:
             self._leave(stage, complete=True)
-            if after.pass_ is Pass.done:
+            if after.pass_ is Pass.done or (after.pass_ is Pass.counted and not self._left_to_count()):
                 self._over = True
 
     def discard(self, reason: str) -> None:
@@ -231,6 +235,24 @@ class Recording:
         yield Stage(Pass.traced)
         if self.instruments.twin:
             yield Stage(Pass.twin)
+        left = self._left_to_count()
+        while left:
+            yield Stage(Pass.counted)
+            before, left = left, self._left_to_count()
+            if left == before:  # the generation had no step
+                break
+
+    def _left_to_count(self) -> tuple[str, ...]:
+        with self._guarded():
+            return self.instruments.left_to_count(self._hung)
+        return ()
+
+    def _hung(self, line: str) -> None:
+        """Write what was recorded before the process ends: a kernel hangs while it is counted."""
+        self._say(line)
+        self._finished = True
+        device = self.instruments.device
+        self._wrote = storing.finish(self.findings, self._path, device, self.modules, None, self._say)
 
     def _leave(self, stage: Stage, *, complete: bool) -> None:
         self._stage = None

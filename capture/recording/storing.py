@@ -53,7 +53,8 @@ def finish(
         return None
     if failed:
         findings.traces.clear()
-    record = findings.record(device, modules)
+        findings.counted = None
+    record = findings.record(device, modules)  # which also decides which counters stay
     if failed and error is not None:
         record.outcome, record.message = outcome_of(error)
     refuse(directory)

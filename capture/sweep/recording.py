@@ -137,7 +137,17 @@ def _measure(
     memory.release(device)
     labels = Labels()
     plan = ByGeneration(warmup=0, timed=point.repeats, traced=traced_steps)
-    recording = Recording(directory, plan=plan, device=device, labels=labels, joined=True, strict=True, say=progress)
+    # Counters are read later, with a time limit for the process.
+    recording = Recording(
+        directory,
+        plan=plan,
+        device=device,
+        labels=labels,
+        counters="off",
+        joined=True,
+        strict=True,
+        say=progress,
+    )
     prepared = ready(point, decoder, device, labels, progress)
     generation = prepared.runner.generation
     result.prepare_s = round(prepared.seconds, 3)
