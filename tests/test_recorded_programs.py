@@ -89,14 +89,13 @@ def test_a_generation_s_speed_is_that_of_its_unprofiled_repeats(recorded: Record
 
 def test_the_profiler_s_overhead_is_the_difference_to_timed_steps(recorded: Recorded) -> None:
     rows = recorded.query(
-        "SELECT runs.name, phase, kind, steps, wall_ns > unprofiled_ns, "
-        "abs(profiler_overhead_ns - (wall_ns - unprofiled_ns)) < 1 "
+        "SELECT runs.name, phase, kind, overhead.steps, abs(profiler_overhead_ns - (wall_ns - unprofiled_ns)) < 1 "
         "FROM overhead JOIN runs USING (run_id) ORDER BY ALL"
     )
     assert rows == [
-        ("mine", "denoise", "refresh", 2, True, True),
-        ("mine", "denoise", "reuse", 6, True, True),
-        ("training", "step", "step", 2, True, True),
+        ("mine", "denoise", "refresh", 2, True),
+        ("mine", "denoise", "reuse", 6, True),
+        ("training", "step", "step", 2, True),
     ]
 
 

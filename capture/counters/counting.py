@@ -31,7 +31,7 @@ from ridgeline.capture.counters.cupti.metrics import METRIC_SETS, Plan
 from ridgeline.capture.counters.cupti.rounds import Round, Rounds, Seconds
 from ridgeline.capture.counters.watchdog import watched
 from ridgeline.capture.errors import CaptureError
-from ridgeline.capture.steps import Step
+from ridgeline.capture.steps import RecordedStep as Step
 
 if TYPE_CHECKING:
     import torch

@@ -124,8 +124,8 @@ class Counted:
             window.steps[:] = [alike[window.steps[position]] for position in kept]
         if len(alike) < len(kernels):
             report.problems.append(
-                f"{len(kernels) - len(alike)} of {len(kernels)} counted steps have other kernels than every traced step "
-                "of their kind, and are left out"
+                f"{len(kernels) - len(alike)} of {len(kernels)} counted steps have other kernels than every traced "
+                "step of their kind, and are left out"
             )
 
     def write(self, directory: Path) -> None:

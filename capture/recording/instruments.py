@@ -135,18 +135,16 @@ class Instruments:
             (tracing, laps), self._spare = self._spare, None
             self._take(tracing, laps, Pass.traced, complete=False)
 
-    def left_to_count(self, hung: Callable[[str], None]) -> tuple[str, ...]:
-        """The sets of metrics that are left to count, none where the traced steps cannot be counted.
+    def prepare_counting(self, hung: Callable[[str], None]) -> None:
+        """Find out which sets of metrics the traced steps can be counted in, once.
 
         `hung` gets a line before a process ends that hangs while it counts.
         """
         findings = self.findings
         trace = findings.traces.get(Pass.twin if self.twin else Pass.traced)
-        if trace is None or self._counters == "off" or (self._counters == "auto" and self.device.type != "cuda"):
-            return ()
-        if findings.counted is None:
+        without = self._counters == "off" or (self._counters == "auto" and self.device.type != "cuda")
+        if trace is not None and findings.counted is None and not without:
             findings.counted = Counted(trace, findings.window, self.device, self._counters, hung)
-        return findings.counted.sets
 
     def stop(self) -> None:
         """Stop everything that still runs, without results."""

@@ -244,8 +244,8 @@ class Recording:
 
     def _left_to_count(self) -> tuple[str, ...]:
         with self._guarded():
-            return self.instruments.left_to_count(self._hung)
-        return ()
+            self.instruments.prepare_counting(self._hung)
+        return self.findings.counted.sets if self.findings.counted is not None else ()
 
     def _hung(self, line: str) -> None:
         """Write what was recorded before the process ends: a kernel hangs while it is counted."""

@@ -12,7 +12,7 @@ from ridgeline.capture.counters.cupti.join import Range
 from ridgeline.capture.counters.cupti.kineto import Kineto
 from ridgeline.capture.counters.cupti.metrics import Plan
 from ridgeline.capture.counters.cupti.range_profiler import RangeProfiler
-from ridgeline.capture.steps import Step
+from ridgeline.capture.steps import RecordedStep as Step
 
 if TYPE_CHECKING:
     import torch

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from ridgeline.capture.counters.traced import Traced
 
 import ridgeline
+from ridgeline.capture.counters import traced
 from ridgeline.capture.counters.counting import Report, Window
 from ridgeline.capture.counters.cupti import join
 from ridgeline.capture.counters.cupti.join import Kernel, Row
 from ridgeline.capture.counters.cupti.rounds import Seconds
+from ridgeline.capture.counters.traced import Traced
 from ridgeline.capture.recording import counted
 from ridgeline.capture.recording.plan import Pass
 from ridgeline.capture.steps import RecordedStep
@@ -71,7 +72,7 @@ class Fake:
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Traced]:
     """What the trace says of counting; a test may replace it."""
     seen = [Traced(2, None, None)]
-    monkeypatch.setattr(counted.traced, "look", lambda *_: seen[0])
+    monkeypatch.setattr(traced, "look", lambda *_: seen[0])
     monkeypatch.setattr(counted, "index_of", lambda _: 0)
     monkeypatch.setattr(counted, "Counting", Fake)
 
@@ -80,7 +81,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Traced]:
         names = [(name, step) for step, kind in enumerate(kinds) for name in kernels_of(kind)]
         return [Kernel(name, index, 1, step, index) for index, (name, step) in enumerate(names)]
 
-    monkeypatch.setattr(counted.join, "kernels", kernels)
+    monkeypatch.setattr(join, "kernels", kernels)
     return seen
 
 
