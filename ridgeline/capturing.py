@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from ridgeline import options
 from ridgeline.terminal import errors_in_one_line, fail, progress, say
@@ -116,6 +117,7 @@ def record(
         if url is not None:
             from ridgeline.capture import engines
 
+            _refuse_given(settings)
             settings = {"name": name, "experiment": experiment, "program": program, "seconds": seconds}
             recorded = engines.record(url, out, steps=traced, folder=traces, say=say, **settings)
             raise SystemExit(recorded.exit_code)
@@ -129,6 +131,14 @@ def record(
             say(remark)
         settings |= {"name": name or command.name_of(program), "experiment": experiment, "traced": traced or TRACED}
         command.execute(program, Options(out=str(out.absolute()), started_ns=time.time_ns(), **settings))
+
+
+def _refuse_given(settings: dict[str, Any]) -> None:
+    """End the command if the user gave one of ``settings``, which an engine's own profiler does not have."""
+    source = click.get_current_context().get_parameter_source
+    given = [f"--{setting}" for setting in settings if source(setting) is ParameterSource.COMMANDLINE]
+    if given:
+        fail(f"found {', '.join(given)} with --url: an engine's own profiler has no such option; leave it out", 2)
 
 
 @click.command(params=[options.LINKS, options.CEILINGS_FILE])

@@ -10,6 +10,7 @@ from ridgeline.capture.engines.server import Server
 from ridgeline.capture.engines.session import say_on_stderr, session
 from ridgeline.capture.engines.traces import PATIENCE_S
 from ridgeline.capture.errors import ConfigError
+from ridgeline.capture.launching.command import command_of
 
 _HASTE_S = 1.0
 """Seconds to stop the profiler in where the command is being ended."""
@@ -49,6 +50,7 @@ def record(
     Raises ConfigError for a wrong call, CaptureError with the remedy where there is no server, profiler or trace, and
     OSError where `out` cannot be written.
     """
+    command = command_of(program) if program else []
     server = Server(url)
     engine = server.engine()
     is_sglang = engine.name == "sglang"
@@ -69,7 +71,7 @@ def record(
             request |= {"output_dir": str(profile.folder.resolve())} if folder is None else {}
         # A profile of some steps ends by itself, when it writes its trace.
         is_over = (lambda: False) if steps is None else profile.has_traces
-        code = _profiled(server, request, program, seconds, is_over, say)
+        code = _profiled(server, request, command, seconds, is_over, say)
         ranks = profile.store(name, experiment, facts)
     say(f"{out / name}: {engine.title}, {ranks} rank{'s' * (ranks > 1)}; next: ridgeline analyze {out / name}")
     return Recorded(out / name, code)
@@ -78,12 +80,12 @@ def record(
 def _profiled(
     server: Server,
     request: dict[str, Any] | None,
-    program: Sequence[str],
+    command: Sequence[str],
     seconds: float | None,
     is_over: Callable[[], bool],
     say: Callable[[str], None],
 ) -> int:
-    """Start the profiler, wait, and stop it, whatever happens; return the program's exit code.
+    """Start the profiler, wait, and stop it, whatever happens; return the exit code of `command`.
 
     `is_over` tells whether the profile has ended by itself.
     """
@@ -93,8 +95,8 @@ def _profiled(
         with waiting.signals(received):
             server.start(request)
             is_on = True
-            process = waiting.started(program)
-            endless = "" if program or seconds is not None else "; end it with Ctrl-C"
+            process = waiting.started(command)
+            endless = "" if command or seconds is not None else "; end it with Ctrl-C"
             say(f"recording {server.url}{endless}")
             waiting.wait(process, seconds, received, is_over)
         # From here on a signal ends the command: traces may take minutes to be written.

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,16 +38,13 @@ def signals(received: list[int]) -> Iterator[None]:
         signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
 
 
-def started(program: Sequence[str]) -> subprocess.Popen[bytes] | None:
-    """Start `program`, which keeps its streams; a Python file runs with this Python. Raises CaptureError."""
-    if not program:
-        return None
-    command = [sys.executable, *program] if program[0].endswith(".py") else list(program)
+def started(command: Sequence[str]) -> subprocess.Popen[bytes] | None:
+    """Start `command`, which keeps its streams; None for an empty one. Raises CaptureError where it does not start."""
     try:
-        return subprocess.Popen(command)
+        return subprocess.Popen(command) if command else None
     except OSError as error:
         raise CaptureError(
-            f"{program[0]}: {error.strerror}: expected a program to run while the engine records"
+            f"{command[0]}: {error.strerror}: expected a program to run while the engine records"
         ) from None
 
 

@@ -279,8 +279,10 @@ def test_the_program_makes_the_load_and_a_signal_ends_the_recording(recorded: Re
     load = ["-c", f"open({str(tmp_path / 'load')!r}, 'w'); raise SystemExit(3)"]
     assert recorded(engine, seconds=None, program=[sys.executable, *load]).exit_code == 3
     assert (tmp_path / "load").exists()
-    with pytest.raises(CaptureError, match="nowhere: No such file or directory: expected a program"):
-        recorded(engine, program=["nowhere"])
+    (tmp_path / "no-program").write_text("")
+    (tmp_path / "no-program").chmod(0o755)
+    with pytest.raises(CaptureError, match="no-program: Exec format error: expected a program"):
+        recorded(engine, program=[str(tmp_path / "no-program")])
     assert not engine.is_on
     before = signal.getsignal(signal.SIGTERM)
     threading.Timer(0.3, signal.raise_signal, [signal.SIGTERM]).start()
