@@ -35,6 +35,14 @@ LIMIT_S = 30
 """No command may take longer to end."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SOON = """
+import runpy, sys
+from ridgeline import terminal
+terminal.GRACE_S = 0.3
+sys.argv = sys.argv[2:]
+runpy.run_module("ridgeline", run_name="__main__")
+"""
+"""The command with less time to end after a signal; its arguments are those of Python."""
 THEORY = ("theory", "--model", "tiny-llama", "--mode", "ar", "--prompt", "8", "--generate", "4", "--device", "H200")
 
 
@@ -187,7 +195,7 @@ def test_a_query_ends_while_it_prints(tmp_path: Path, warehouse: Path, number: s
 def test_a_query_ends_while_the_database_thinks(tmp_path: Path, warehouse: Path, number: signal.Signals) -> None:
     """Native code may keep the main thread, where Python handles signals, for minutes."""
     statement = "SELECT sum(a.range * b.range) FROM range(300000) a, range(300000) b"
-    with under_way(tmp_path, "sql", statement, "-w", warehouse) as command:
+    with under_way(tmp_path, "sql", statement, "-w", warehouse, python=("-c", SOON)) as command:
         command.when(lambda: command.cpu_s() > 1)
         command.interrupt(number)
         assert (command.end(), command.stdout, command.stderr) == (128 + number, "", LINE + "\n")

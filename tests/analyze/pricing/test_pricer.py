@@ -33,8 +33,8 @@ ENDS = {
     "faulty::abort": "crashed with SIGABRT",
     "faulty::segfault": "crashed with SIGSEGV",
     "faulty::exit": "ended with exit code 3",
-    "faulty::sleep": "said nothing for 3 seconds",
-    "faulty::hold": "said nothing for 3 seconds",
+    "faulty::sleep": "said nothing for 1.5 seconds",
+    "faulty::hold": "said nothing for 1.5 seconds",
     "faulty::fill": "needed more than 1.1 GB of memory",
     "faulty::print": None,
 }
@@ -69,7 +69,7 @@ def step_with(*operators: str) -> list[kineto.Event]:
 @pytest.fixture
 def _faulty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pricer, "PROGRAM", faulty.PROGRAM)
-    monkeypatch.setattr(pricer, "LIMIT_S", 3.0)
+    monkeypatch.setattr(pricer, "LIMIT_S", 1.5)
     monkeypatch.setattr(Pricer, "_answered_here", lambda *_: None)
 
 
@@ -333,7 +333,7 @@ def test_no_child_outlives_its_parent(tmp_path: Path, operator: str, number: sig
     """However that ends; one whose operator keeps the interpreter, after a last time if the parent cannot end it."""
     kineto.write(tmp_path / "t.json", step_with(operator))
     asked = tmp_path / "asked"
-    longest_s = 3 if (operator, number) == ("faulty::hold", signal.SIGKILL) else 600
+    longest_s = 2 if (operator, number) == ("faulty::hold", signal.SIGKILL) else 600
     program = f"from ridgeline.analyze.pricing import pricer_process; pricer_process.LONGEST_S = {longest_s}; "
     program += "from pathlib import Path; from tests.analyze.pricing import faulty; "
     program += f"faulty.mark = Path({str(asked)!r}); faulty.main()"
