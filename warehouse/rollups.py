@@ -132,9 +132,12 @@ def account_prices(
 
 def stale(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
     """Return the runs (ids) and views whose kept rows differ from those that the facts give; sums within ``NEAR``."""
-    return [
-        (run_id, view) for view in KEPT for (run_id,) in connection.execute(_differences(connection, view)).fetchall()
-    ]
+    with _placed_once(connection, "", []):
+        return [
+            (run_id, view)
+            for view in KEPT
+            for (run_id,) in connection.execute(_differences(connection, view)).fetchall()
+        ]
 
 
 def _differences(connection: duckdb.DuckDBPyConnection, view: str) -> str:

@@ -13,6 +13,9 @@ TOLERANCE = 1e-9
 
 def differences(found: Iterable[Sequence[Any]], expected: Iterable[Sequence[Any]]) -> list[tuple[Any, Any]]:
     """Return pairs of rows that differ, whatever the order of rows; numbers are compared by value."""
+    found, expected = list(found), list(expected)
+    if sorted(map(repr, found)) == sorted(map(repr, expected)):
+        return []
     left, right = _sorted(found), _sorted(expected)
     if len(left) != len(right):
         return [(f"{len(left)} rows", f"{len(right)} rows")]

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import duckdb
 
-from ridgeline.warehouse import datasheets
 from ridgeline.warehouse.database import IN_MEMORY, SCHEMA_VERSION, closed_on_error, connect, transaction
 from ridgeline.warehouse.errors import WarehouseError
 from ridgeline.warehouse.lake.commits import Commit, newest, read_commits
 from ridgeline.warehouse.lake.files import Lake, literal, names, one_line_errors, parquet, table_columns
-from ridgeline.warehouse.rollups import refresh
-from ridgeline.warehouse.schema.comments import describe
-from ridgeline.warehouse.views import as_temporary, definitions
+from ridgeline.warehouse.rollups import KEPT, refresh
 
 
 def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
@@ -23,33 +20,29 @@ def open_lake(location: str | Path) -> duckdb.DuckDBPyConnection:
     Queries read the lake's files; the connection reaches no others. Raises :class:`WarehouseError` if there is no lake.
     """
     lake = Lake(location)
-    with closed_on_error(duckdb.connect(":memory:")) as connection, one_line_errors(lake):
+    with closed_on_error(connect(IN_MEMORY)) as connection, one_line_errors(lake):
         commits = snapshot(connection, lake)
-        # Create the views over empty tables, then put views of the files in the tables' place. DuckDB binds a
-        # view's query when it is created, and again inside each view above it: over Parquet each binding opens
-        # files, and 40 views take ten times as long.
-        tables = {table: columns for table, columns in table_columns().items() if table != "runs"}
-        for table, columns in tables.items():
-            types = ", ".join(f'"{column}" {data_type}' for column, data_type in columns.items())
-            connection.execute(f"CREATE TEMP TABLE {table} ({types})")
+        # Put views of the files in the place of an empty warehouse's tables. DuckDB binds a view's query when it is
+        # created, and again inside each view above it: over Parquet each binding opens files, and 40 views take ten
+        # times as long. What rollups compute comes first, while all tables are still there.
+        for view in KEPT:
+            connection.execute(f"DROP VIEW {view}; ALTER VIEW defined_{view} RENAME TO {view}; DROP TABLE kept_{view}")
+        connection.execute("DROP TABLE digests; DROP TABLE schema_version")
         connection.execute(
-            "CREATE TEMP VIEW schema_version AS"
+            "CREATE VIEW schema_version AS"
             f" SELECT CAST({SCHEMA_VERSION} AS INTEGER) AS version, CAST(NULL AS TIMESTAMP) AS created_at"
         )
-        connection.execute("CREATE TEMP TABLE descriptions (table_name TEXT, column_name TEXT, description TEXT)")
-        for _, statement in definitions():
-            connection.execute(as_temporary(statement))
-        describe(connection)
         # A table of its own: the views read these rows many times.
-        connection.execute("CREATE TEMP TABLE datasheet_ceilings AS FROM ceilings")
-        rows = ", ".join(f"({', '.join(map(literal, row))})" for row in datasheets.ceiling_rows())
-        connection.execute(f"INSERT INTO datasheet_ceilings VALUES {rows}")
+        connection.execute("ALTER TABLE ceilings RENAME TO datasheet_ceilings")
+        tables = [table for table in table_columns() if table != "runs"]
         for table in tables:
             query = _rows(lake, commits, table)
             if table == "ceilings":
                 query += " UNION ALL FROM datasheet_ceilings"
-            connection.execute(f"DROP TABLE {table}")
-            connection.execute(f"CREATE TEMP VIEW {table} AS {query}")
+            else:
+                connection.execute(f"DROP TABLE {table}")
+            connection.execute(f"CREATE VIEW {table} AS {query}")
+        connection.execute("DROP TABLE memory.main.runs")
         allowed = (literal(file) for table in tables for file in table_files(lake, commits, table))
         connection.execute(f"SET allowed_paths = [{', '.join(allowed)}]")
         connection.execute("SET enable_external_access = false")

@@ -81,12 +81,13 @@ def bypass_rollups(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
 
     By the definitions of this version, whatever those in the file.
     """
-    remaining = set(names)
+    needed = set(names)
+    for name, statement in reversed(definitions()):
+        if name in needed:
+            needed.update(re.findall(r"\w+", statement))  # the views that it reads, and other words
     for name, statement in definitions():
-        connection.execute(as_temporary(statement))
-        remaining.discard(name)
-        if not remaining:
-            return
+        if name in needed:
+            connection.execute(as_temporary(statement))
 
 
 def as_temporary(statement: str) -> str:
