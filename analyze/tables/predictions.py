@@ -58,6 +58,15 @@ class _Described(msgspec.Struct):
     model: dict[str, Any] = {}
 
 
+class _Recorded(msgspec.Struct):
+    """The mode in a run.json of any program."""
+
+    class Config(msgspec.Struct):
+        mode: str | None = None
+
+    config: Config = msgspec.field(default_factory=Config)
+
+
 def prediction_rows(
     run_json: bytes, steps: Sequence[Mapping[str, Any]], ceilings: Sequence[Mapping[str, Any]], sheet: str | None
 ) -> tuple[list[Row], str | None]:
@@ -141,14 +150,16 @@ def _value(row: Mapping[str, Any]) -> float:
 def _point(run_json: bytes) -> Point:
     """The point that a run.json was captured from. Raises Unpredictable where closed forms do not cover it."""
     try:
+        mode = msgspec.json.decode(run_json, type=_Recorded).config.mode
+        if mode not in get_args(Mode):
+            has = f"mode {mode!r} is not built in" if mode else "the configuration has no mode"
+            raise Unpredictable(f"{has}; the closed forms cover {', '.join(get_args(Mode))}")
         described = msgspec.json.decode(run_json, type=_Described)
     except msgspec.ValidationError as error:
         raise Unpredictable(f"its configuration has an unknown form: {error}") from None
     point = described.config
     if point.shape is None and point.model not in PRESETS:
         raise Unpredictable(f"model {point.model!r} is not one of the presets")
-    if not point.built_in:
-        raise Unpredictable(f"mode {point.mode!r} is not built in; the closed forms cover {', '.join(get_args(Mode))}")
     if published(point).layout == "diffusion_gemma":
         raise Unpredictable(f"{point.model} has experts and windows; the closed forms cover only dense decoders")
     if (reason := _uncovered(point) or problem(msgspec.structs.replace(point, checkpoint=None))) is not None:

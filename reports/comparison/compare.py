@@ -14,6 +14,8 @@ UNKNOWN = "unknown"
 
 # Stages that are no kind of step: all of an iteration, all of a trace without steps, and the time outside steps.
 ITERATION, TRACE, OUTSIDE = "(iteration)", "(trace)", "(outside steps)"
+GENERATION = "(generation)"
+"""The stage of a whole generation, of which the kinds of step are parts."""
 UNJUDGED = (OUTSIDE, "(no phase)")
 """Stages without a verdict: nothing says how often their work is done."""
 
@@ -21,11 +23,12 @@ UNJUDGED = (OUTSIDE, "(no phase)")
 UNITS = {"step": "step", "iteration": "iteration", "work": "equal work", "second": "second of trace"}
 
 # The levels of rows, from the whole to its parts. From `step` on, the rows of a stage sum to its device time.
-WHOLE = ("unprofiled", "wall", "idle", "step")
+WHOLE = ("generation", "unprofiled", "wall", "idle", "step")
 PARTS = ("family", "module", "operator", "kernel", "row")
 
 # What the times of a level are, after "20 µs to 25 µs".
 TIMES = {
+    "generation": "end to end",
     "unprofiled": "unprofiled",
     "wall": "of wall time under the profiler",
     "step": "of device time",
@@ -147,6 +150,7 @@ class Comparison:
         """The title of each level."""
         unit = UNITS[self.unit].capitalize()
         return {
+            "generation": "Generation, without the profiler",
             "unprofiled": f"{unit}, without the profiler",
             "wall": f"{unit}, wall time under the profiler",
             "idle": f"{unit}, idle time of its device",

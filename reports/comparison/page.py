@@ -99,7 +99,8 @@ def totals(comparison: Comparison) -> list[Row]:
     timed = {row["stage"]: row for row in comparison.level("unprofiled")}
     # A kind of step may have been timed without being traced; it comes last.
     cells = []
-    for stage in dict.fromkeys([*comparison.stages, *timed]):
+    generations = [row["stage"] for row in comparison.level("generation")]
+    for stage in dict.fromkeys([*generations, *comparison.stages, *timed]):
         rows = [row for level in WHOLE for row in comparison.level(level) if row["stage"] == stage]
         own = [_whole(row) | {"time": comparison.titles[row["level"]].partition(", ")[2]} for row in rows]
         cells.append({"stage": stage, "rows": own})

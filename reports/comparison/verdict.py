@@ -1,6 +1,15 @@
 """The verdict of a comparison: which side is faster, by which time, in a few sentences."""
 
-from ridgeline.reports.comparison.compare import ITERATION, NO_UNIT, TIMES, TRACE, UNJUDGED, Comparison, noise_of
+from ridgeline.reports.comparison.compare import (
+    GENERATION,
+    ITERATION,
+    NO_UNIT,
+    TIMES,
+    TRACE,
+    UNJUDGED,
+    Comparison,
+    noise_of,
+)
 from ridgeline.reports.formatting import digits, duration
 from ridgeline.reports.names import clip
 from ridgeline.reports.queries import Row
@@ -10,12 +19,13 @@ MOST = 4
 LITTLE = 0.05
 """A larger change within noise is not called the same: it cannot be told."""
 
-_NAMES = {ITERATION: "an iteration", "(step)": "a step", TRACE: "equal work"}
+_NAMES = {GENERATION: "a generation", ITERATION: "an iteration", "(step)": "a step", TRACE: "equal work"}
 
 
 def verdict(comparison: Comparison) -> list[str]:
     """Return a sentence for each kind of step that both sides have, and what the verdict lacks.
 
+    Of several kinds the first sentence is on a whole generation, where both sides timed some.
     Wall time decides: without the profiler if both sides were timed, else under it. Device time alone is no verdict on
     a step, which may wait for its host.
     """
@@ -29,9 +39,13 @@ def verdict(comparison: Comparison) -> list[str]:
         level = next(level for level in TIMES if (level, stage) in rows)
         bases.add(level)
         sentences.append(_sentence(rows[level, stage], rows["step", stage]))
+    whole = rows.get(("generation", GENERATION))
+    if whole and len(judged) > 1:
+        sentences.insert(0, _sentence(whole, whole))
     sentences[:1] = [sentence + _phases(comparison) for sentence in sentences[:1]]
-    if sentences[MOST:]:
-        sentences[MOST:] = [f"and {len(sentences) - MOST} more kinds of step"]
+    most = MOST + len(sentences) - len(judged)
+    if sentences[most:]:
+        sentences[most:] = [f"and {len(sentences) - most} more kinds of step"]
     if comparison.unit == "work":
         units = rows["step", TRACE]["other_steps"] / rows["step", TRACE]["base_steps"]
         sentences.append(

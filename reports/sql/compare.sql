@@ -6,6 +6,7 @@
 --   second     anything else: a second of trace, which tells how the time divides, not how fast the program is
 -- Work outside steps counts per step or iteration too.
 -- The levels of rows; from `step` on, the rows of a stage sum to its device time:
+--   generation  wall time of a whole generation without the profiler: the median over repeats; the stage is (generation)
 --   unprofiled  wall time without the profiler: the median; its samples are the medians of the repeats
 --   wall        wall time under the profiler: from the begin of a step, or the end of the step before if that is later, until
 --               host and device are done
@@ -340,6 +341,10 @@ timed AS (
   CROSS JOIN chosen u
   JOIN timings t ON t.run_id = c.run_id AND t.metric = 'step'
   UNION ALL
+  SELECT 'generation', c.side, t.run_id, t."repeat", t.value_ns, NULL, '(generation)'
+  FROM compared_runs c
+  JOIN timings t ON t.run_id = c.run_id AND t.metric = 'end_to_end'
+  UNION ALL
   SELECT 'wall', side, run_id, ROW_NUMBER() OVER (ORDER BY side, run_id), wall_ns, wall_ns, own_stage FROM spans
   UNION ALL
   SELECT 'idle', side, run_id, ROW_NUMBER() OVER (ORDER BY side, run_id), idle_ns, wall_ns, own_stage FROM spans
@@ -354,7 +359,7 @@ timed_samples AS (
   SELECT level, side, stage, run_id, sample, MEDIAN(ns) AS ns FROM timed_stages GROUP BY ALL
 ),
 timed_runs AS (
-  SELECT level, side, stage, run_id, CASE WHEN level = 'unprofiled' THEN MEDIAN(ns) ELSE AVG(ns) END AS ns
+  SELECT level, side, stage, run_id, CASE WHEN level IN ('generation', 'unprofiled') THEN MEDIAN(ns) ELSE AVG(ns) END AS ns
   FROM timed_stages
   GROUP BY level, side, stage, run_id
 ),
@@ -362,12 +367,12 @@ timed_runs AS (
 whole AS (
   SELECT
     m.*, p.unit_samples, p.unit_squares, p.low_ns, p.high_ns, r.run_samples, r.run_squares,
-    CASE WHEN level = 'unprofiled' THEN 0.01 * ns_per_unit ELSE 0.05 * COALESCE(wall_ns, ns_per_unit) END AS floor_ns,
-    CASE WHEN level = 'unprofiled' THEN 0.05 * ns_per_unit ELSE 0.1 * COALESCE(wall_ns, ns_per_unit) END AS assumed_ns
+    CASE WHEN level IN ('generation', 'unprofiled') THEN 0.01 * ns_per_unit ELSE 0.05 * COALESCE(wall_ns, ns_per_unit) END AS floor_ns,
+    CASE WHEN level IN ('generation', 'unprofiled') THEN 0.05 * ns_per_unit ELSE 0.1 * COALESCE(wall_ns, ns_per_unit) END AS assumed_ns
   FROM (
     SELECT
       level, side, stage, COUNT(*) AS units, AVG(wall_ns) AS wall_ns,
-      CASE WHEN level = 'unprofiled' THEN MEDIAN(ns) ELSE AVG(ns) END AS ns_per_unit
+      CASE WHEN level IN ('generation', 'unprofiled') THEN MEDIAN(ns) ELSE AVG(ns) END AS ns_per_unit
     FROM timed_stages
     GROUP BY level, side, stage
   ) m
@@ -462,12 +467,12 @@ SELECT
   j.operator, j.by_kernel, j.base_shapes, j.other_shapes, j.status,
   j.base_ns_per_unit AS base_ns_per_step, j.other_ns_per_unit AS other_ns_per_step, j.delta_ns AS delta_ns_per_step,
   CASE WHEN j.base_ns_per_unit > COALESCE(j.noise_ns, 0) THEN j.delta_ns / j.base_ns_per_unit END AS change,
-  CASE WHEN j.level NOT IN ('unprofiled', 'wall', 'idle') AND NOT j.within_noise THEN
+  CASE WHEN j.level NOT IN ('generation', 'unprofiled', 'wall', 'idle') AND NOT j.within_noise THEN
     j.delta_ns / NULLIF(SUM(j.delta_ns) OVER (PARTITION BY j.level, j.stage), 0) END AS share_of_change,
   j.noise_ns, j.noise_basis,
   CASE WHEN j.status IN ('added', 'gone') AND j.operator LIKE 'triton%fused%_' THEN
     NULLIF('fuses ' || REGEXP_REPLACE(j.operator, '^triton_[a-z]+_fused_?', ''), 'fuses ')
-  WHEN j.status NOT IN ('added', 'gone', 'same') AND j.level NOT IN ('unprofiled', 'wall', 'idle') THEN NULLIF(CONCAT_WS(', ',
+  WHEN j.status NOT IN ('added', 'gone', 'same') AND j.level NOT IN ('generation', 'unprofiled', 'wall', 'idle') THEN NULLIF(CONCAT_WS(', ',
     CASE WHEN COALESCE(j.base_shapes, '') <> COALESCE(j.other_shapes, '') THEN 'other shapes' END,
     CASE
       WHEN j.other_launches_per_unit > j.base_launches_per_unit THEN 'more launches'
@@ -504,5 +509,5 @@ FROM judged j
 LEFT JOIN clocks bc ON bc.side = 'base'
 LEFT JOIN clocks oc ON oc.side = 'other'
 ORDER BY
-  LIST_POSITION(['unprofiled', 'wall', 'idle', 'step', 'family', 'module', 'operator', 'kernel', 'row'], j.level),
+  LIST_POSITION(['generation', 'unprofiled', 'wall', 'idle', 'step', 'family', 'module', 'operator', 'kernel', 'row'], j.level),
   j.stage, ABS(j.delta_ns) DESC, j.key, j.family

@@ -2,8 +2,9 @@
 -- and bytes are of one such step. MFU is the FLOPs' minimum time, each at the peak of its own precision and unit, over the
 -- step's time, and NULL where a relevant part of the FLOPs is unknown. MBU is the bytes over the step's time and the DRAM
 -- bandwidth. Of a run on several devices, both are the mean over the devices that ran anything.
--- tpot_ns is the time after the first step over the tokens that later steps committed. The first step commits the tokens
--- that its label says, if the trace has it, else one in autoregressive modes and an even share of the tokens in others.
+-- tpot_ns is the time after the first token over the tokens that later steps committed. The first step with tokens commits
+-- those that its label says, if the trace begins with step 0, else one in autoregressive modes and an even share of the tokens
+-- in diffusion modes (dlm_*). Of other modes nothing is assumed.
 -- A foreign trace has no unprofiled step, so no MFU, MBU or busy share either: the profiler stretches its steps
 -- (step_summary has their profiled times).
 -- The busy share is the kernels' time over the step's, at most 1: kernels take longer under the profiler. Where operators
@@ -50,8 +51,14 @@ energy AS (
 ),
 first_step AS (
   SELECT run_id, MAX(tokens) AS tokens
-  FROM steps
-  WHERE step = 0 AND tokens > 0
+  FROM (
+    SELECT
+      run_id, step, tokens,
+      MIN(step) OVER (PARTITION BY run_id) AS begins,
+      MIN(CASE WHEN tokens > 0 THEN step END) OVER (PARTITION BY run_id) AS commits
+    FROM steps
+  ) s
+  WHERE begins = 0 AND step = commits
   GROUP BY run_id
 ),
 ceiling AS (
@@ -69,7 +76,12 @@ shares AS (
   SELECT
     r.run_id,
     m.busy_ns / NULLIF(CASE WHEN r.device_kind = 'cpu' AND m.step_ns IS NOT NULL THEN m.wall_ns ELSE m.step_ns END, 0) AS busy_share,
-    COALESCE(t.tokens, CASE WHEN r.steps IS NULL THEN 1 ELSE CEIL(r.generated_tokens / NULLIF(r.steps, 0)) END) AS first_tokens
+    COALESCE(r.generated_tokens, r.committed_tokens / NULLIF(r.batch, 0)) AS sequence_tokens,
+    COALESCE(t.tokens, CASE
+      WHEN r.mode <> 'ar' AND r.mode NOT LIKE 'dlm~_%' ESCAPE '~' THEN NULL
+      WHEN r.steps IS NULL THEN 1
+      ELSE CEIL(r.generated_tokens / NULLIF(r.steps, 0))
+    END) AS first_tokens
   FROM runs r
   LEFT JOIN main_step m ON m.run_id = r.run_id
   LEFT JOIN first_step t ON t.run_id = r.run_id
@@ -79,7 +91,7 @@ SELECT
   m.step_ns,
   r.committed_tokens / NULLIF(w.end_to_end_ns, 0) * 1000000000 AS tokens_per_s,
   w.ttft_ns,
-  (w.end_to_end_ns - w.ttft_ns) / NULLIF(r.generated_tokens - h.first_tokens, 0) AS tpot_ns,
+  (w.end_to_end_ns - w.ttft_ns) / NULLIF(h.sequence_tokens - h.first_tokens, 0) AS tpot_ns,
   m.flops,
   m.dram_bytes,
   m.flops / NULLIF(m.dram_bytes, 0) AS intensity,

@@ -153,6 +153,9 @@ predicted AS (
   WHERE component = 'all'
   GROUP BY run_id, kind
 ),
+labelled AS (
+  SELECT run_id, kind, AVG(context) AS context FROM steps WHERE kind IS NOT NULL GROUP BY run_id, kind
+),
 repeated AS (
   SELECT run_id, kind, "repeat", COUNT(*) AS steps, MEDIAN(value_ns) AS step_ns
   FROM timings
@@ -185,7 +188,7 @@ kinds AS (
 SELECT
   g.run_id, g.name, g.experiment, g.device, g.model, g.mode, g.execution, g.dtype, g.batch, g.prompt_tokens,
   g.generated_tokens, g.block, g.options, g.throttled_share, k.kind,
-  COALESCE(m.length, CASE WHEN k.kind = 'prefill' THEN g.prompt_tokens ELSE g.prompt_tokens + g.generated_tokens END) AS length,
+  COALESCE(m.length, l.context, CASE WHEN k.kind = 'prefill' THEN g.prompt_tokens ELSE g.prompt_tokens + g.generated_tokens END) AS length,
   p.traced_steps, p.flops, p.dram_bytes,
   p.flops / NULLIF(p.dram_bytes, 0) AS intensity,
   CASE WHEN p.dram_bytes IS NOT NULL THEN s.entry END AS bytes_source,
@@ -198,4 +201,5 @@ JOIN generations g ON g.run_id = k.run_id
 LEFT JOIN priced p ON p.run_id = k.run_id AND p.kind = k.kind
 LEFT JOIN predicted m ON m.run_id = k.run_id AND m.kind = k.kind
 LEFT JOIN timed t ON t.run_id = k.run_id AND t.kind = k.kind
+LEFT JOIN labelled l ON l.run_id = k.run_id AND l.kind = k.kind
 LEFT JOIN sources s ON s.run_id = k.run_id AND s.place = 1;

@@ -225,6 +225,26 @@ def test_time_per_token_is_that_of_the_tokens_after_the_first_step(
     assert run.execute("SELECT tpot_ns FROM mode_summary").fetchall() == [(tpot_ns and pytest.approx(tpot_ns),)]
 
 
+@pytest.mark.parametrize(
+    ("traced", "tpot_ns"),
+    [
+        ([], None),
+        ([(0, 0), (1, 8), (2, 4)], 31_000 / 24),  # the first step caches the prompt and commits none
+        ([(1, 8), (2, 4)], None),  # the trace does not begin with the generation
+    ],
+)
+def test_nothing_is_assumed_of_the_first_step_of_another_programs_mode(
+    run: duckdb.DuckDBPyConnection, traced: list[tuple[int, int]], tpot_ns: float | None
+) -> None:
+    """64 tokens of a batch of 2: 32 for each sequence."""
+    run.execute("UPDATE runs SET mode = 'my_dual', committed_tokens = 64, batch = 2")
+    insert(run, "timings", run_id="r", metric="end_to_end", repeat=0, value_ns=40_000)
+    insert(run, "timings", run_id="r", metric="ttft", repeat=0, value_ns=9_000)
+    for step, tokens in traced:
+        insert(run, "steps", run_id="r", tokens=tokens, **STEP | {"step": step, "step_id": step, "phase": "look"})
+    assert run.execute("SELECT tpot_ns FROM mode_summary").fetchall() == [(tpot_ns and pytest.approx(tpot_ns),)]
+
+
 def test_two_rows_of_the_same_peak_do_not_double_a_kernel(run: duckdb.DuckDBPyConnection) -> None:
     kernel(run, 1, 20_000, flops=1e9, bytes=1e6)
     for level in ("l1", "l2"):
