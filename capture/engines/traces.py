@@ -18,6 +18,8 @@ from ridgeline.capture.measuring.cleaning import Cleaned, Unfinished
 
 PATIENCE_S = 120.0
 """Seconds without growth after which a trace counts as cut off. Exports of large traces pause, while they compress."""
+SILENCE_S = 3.0
+"""Seconds of waiting before a line says so."""
 POLL_S = 0.2
 _TRACE = re.compile(r"[^.].*\.json(?:\.gz)?")
 _OTHERS = re.compile(r".*\.async_llm\..*|merged-.*|execution_details\.json|(?:run|ceilings)\.json")
@@ -80,7 +82,7 @@ def collect(
     Waits while files grow, and `patience_s` more for files that are missing or not complete. Raises CaptureError where
     there is no complete trace at the end of it.
     """
-    found, files = _awaited(folder, before, scratch, ranks or 1, patience_s)
+    found, files = _awaited(folder, before, scratch, ranks or 1, patience_s, say)
     if not files:
         raise CaptureError(
             f"{folder}: the engine wrote no trace there in {patience_s:g} s: name the folder of its traces, as seen "
@@ -97,13 +99,14 @@ def collect(
 
 
 def _awaited(
-    folder: Path, before: Sizes, scratch: Path, ranks: int, patience_s: float
+    folder: Path, before: Sizes, scratch: Path, ranks: int, patience_s: float, say: Callable[[str], None]
 ) -> tuple[dict[Path, Trace], Sizes]:
     """The complete traces once all files are, or once nothing has changed for `patience_s`; and all files."""
     found: dict[Path, Trace] = {}
     last: Sizes = {}
     tried: Sizes = {}
-    changed_s = time.monotonic()
+    began_s = changed_s = time.monotonic()
+    is_said = False
     while time.monotonic() - changed_s <= patience_s:
         files = new(folder, before)
         if files != last:
@@ -116,6 +119,9 @@ def _awaited(
                     found[path] = trace
             if files and len(found) == len(files) >= ranks:
                 break
+        if not is_said and time.monotonic() - began_s > SILENCE_S:
+            is_said = True
+            say(f"waiting until the engine's traces in {folder} are complete")
         time.sleep(POLL_S)
     return found, last
 

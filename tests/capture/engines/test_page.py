@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 from ridgeline.capture.engines import engine, server, session, traces
 
 ROOT = Path(__file__).parents[3]
@@ -24,3 +26,12 @@ def test_the_examples_are_python() -> None:
     assert len(examples) == 2
     for example in examples:
         assert "engines.profiled(" in ast.unparse(ast.parse(example))
+
+
+def test_its_question_is_sql(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb", reason="the warehouse is not installed on a bare GPU machine")
+    from ridgeline.warehouse import connect
+
+    (question,) = re.findall(r'ridgeline sql "(.*?)"', PAGE)
+    with connect(tmp_path / "w.duckdb") as connection:
+        assert connection.execute(question).fetchall() == []

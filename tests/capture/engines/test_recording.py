@@ -192,7 +192,11 @@ def test_traces_elsewhere_cut_off_and_empty(recorded: Recording, tmp_path: Path)
     assert not list(recorded.out.glob("*"))
 
 
-def test_a_trace_is_waited_for_while_it_is_written_and_while_a_rank_is_missing(recorded: Recording) -> None:
+def test_a_trace_is_waited_for_while_it_is_written_and_while_a_rank_is_missing(
+    recorded: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ridgeline.capture.engines.traces.SILENCE_S", 0.01)
+
     def slowly(folder: Path) -> None:
         write_sglang()(folder)
         (path,) = folder.iterdir()
@@ -203,6 +207,7 @@ def test_a_trace_is_waited_for_while_it_is_written_and_while_a_rank_is_missing(r
         threading.Timer(0.2, trace, [second], {"rank": 1, "world_size": 2}).start()
 
     recorded(Sglang(slowly, tensor_parallel=2))
+    assert [line.partition(" in ")[0] for line in recorded.lines[1:-1]] == ["waiting until the engine's traces"]
     assert [path.name for path in sorted((recorded.out / "mine").iterdir())] == ["rank0", "rank1"]
     assert content(recorded.out / "mine" / "rank0" / "trace.json.gz")["traceEvents"] == kineto.matmul_step()
 
