@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from ridgeline.analyze.pricing.outside import outside
 from ridgeline.capture.configuration.points import Mode
 from ridgeline.capture.sweep import sweep
 from tests.analyze import kineto
@@ -236,8 +237,11 @@ def test_repricing_what_is_current_changes_nothing(warehouse: Path) -> None:
     assert done.stdout.endswith(", 0 of them with another price\n")
 
 
-def test_rules_of_a_file_price_stored_runs(warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_of_a_file_price_stored_runs(
+    warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv("RIDGELINE_RULES", "")  # which the option sets, and the end of the test restores
+    request.addfinalizer(outside.cache_clear)
     rules = tmp_path / "own.py"
     rules.write_text(
         "from ridgeline.rules import Rule\nRULES = [Rule(('mm', 'add', 'mul', 'addmm'), lambda bound, outputs: 42)]\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,18 +17,26 @@ _ARGUMENTS = re.compile(r"[<(].*", re.DOTALL)
 _PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm"})
 
 
-Rows = list[tuple[tuple[str, ...], str]]
-"""Words, or sequences of words, and the family of a kernel whose name has one of them; the first row decides."""
+class _Phrase(NamedTuple):
+    """Words, in sequence, of a kernel's name, and the family that they tell; of several the least ``row`` decides."""
+
+    row: int
+    words: list[str]
+    family: str
+
+
+Phrases = dict[str, list[_Phrase]]
+"""By their first word: most names have no word that begins one."""
 
 
 class _Tables(NamedTuple):
     """Families by operator and by words: of layouts, of what a kernel does, of what it is made of."""
 
-    layouts: tuple[str, ...]
+    layouts: Phrases
     """Words of kernels that change a layout, whatever operator launches them."""
     operators: dict[str, str]
-    specific: Rows
-    generic: Rows
+    specific: Phrases
+    generic: Phrases
 
 
 @cache
@@ -36,15 +45,32 @@ def _tables() -> _Tables:
     operators = {
         name: family for table in ("operators", "engines") for family, names in data[table].items() for name in names
     }
-    rows = [(row.get("generic", False), tuple(row["words"]), row["family"]) for row in data["kernels"]]
-    specific, generic = ([(words, f) for is_generic, words, f in rows if is_generic == kind] for kind in (False, True))
-    return _Tables(tuple(data["layouts"]), operators, specific, generic)
+    specific, generic = (
+        _phrases((row["words"], row["family"]) for row in data["kernels"] if row.get("generic", False) == kind)
+        for kind in (False, True)
+    )
+    return _Tables(_phrases([(data["layouts"], "copy")]), operators, specific, generic)
 
 
-@cache
-def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """The pattern of any of the words, or sequences of words, in the text that :func:`words` returns."""
-    return re.compile(rf"(?<![^ ])(?:{'|'.join(map(re.escape, phrases))}) ")
+def _phrases(rows: Iterable[tuple[list[str], str]]) -> Phrases:
+    phrases: Phrases = {}
+    for row, (texts, family) in enumerate(rows):
+        for text in texts:
+            first, *_ = sequence = text.split()
+            phrases.setdefault(first, []).append(_Phrase(row, sequence, family))
+    return phrases
+
+
+def _told(phrases: Phrases, text: str) -> str | None:
+    """The family that the words of a text tell, by the first row of which it has a word or a sequence of words."""
+    sequence = words(text)
+    told = [
+        phrase
+        for at, word in enumerate(sequence)
+        for phrase in phrases.get(word, ())
+        if sequence[at : at + len(phrase.words)] == phrase.words
+    ]
+    return min(told).family if told else None
 
 
 @cache
@@ -54,13 +80,13 @@ def base_name(operator: str) -> str:
     return name.rstrip("_") or name
 
 
-def words(name: str) -> str:
-    """The words of a name in lower case, between a mark of its beginning and a space.
+def words(name: str) -> list[str]:
+    """The words of a name in lower case, after a mark of its beginning.
 
     >>> words("flashinfer::norm::FusedAddRMSNormKernel")
-    '^ flashinfer norm fused add rms norm kernel '
+    ['^', 'flashinfer', 'norm', 'fused', 'add', 'rms', 'norm', 'kernel']
     """
-    return " ".join(["^", *_WORD.findall(name), ""]).lower()
+    return ["^", *map(str.lower, _WORD.findall(name))]
 
 
 def family(operator: str | None, kernel: str, category: str) -> str:
@@ -83,8 +109,8 @@ def _family(rules: Outside, operator: str | None, kernel: str, category: str) ->
     tables = _tables()
     kernel = _NOISE.sub("", kernel)
     name = _ARGUMENTS.sub("", kernel)
-    if _pattern(tables.layouts).search(words(name)):
-        return "copy"
+    if found := _told(tables.layouts, name):
+        return found
     if operator is not None:
         if found := rules.families.get(named(operator)):
             return found
@@ -104,10 +130,9 @@ def _by_words(operator: str | None, name: str, kernel: str) -> str:
     # PyTorch's operators are listed, and a region's name is a sentence; that of another operator may say more than what
     # its kernel is made of
     own = "" if operator is None or operator.startswith("aten::") or " " in operator else operator
-    specific, generic = _tables()[2:]
-    for text, rows in ((name, specific), (kernel, specific), (own, specific), (kernel, generic)):
-        text = words(text)
-        if found := next((family for phrases, family in rows if _pattern(phrases).search(text)), None):
+    _, _, specific, generic = _tables()
+    for text, phrases in ((name, specific), (kernel, specific), (own, specific), (kernel, generic)):
+        if found := _told(phrases, text):
             return found
     return "other"
 

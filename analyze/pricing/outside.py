@@ -52,14 +52,23 @@ class Outside:
     """The name of a file or module, and the first digits of the SHA-256 of its text."""
 
 
+@cache
 def outside() -> Outside:
-    """Return the rules from outside. Raises :class:`RulesError` if one of their sources cannot be used."""
-    return _loaded(os.environ.get(VARIABLE, ""))
+    """Return the rules from outside, as of the first call or of the last :func:`reload`.
+
+    Raises :class:`RulesError` if one of their sources cannot be used.
+    """
+    found = Outside()
+    for point in metadata.entry_points(group=GROUP) if _is_declared() else ():
+        _add(found, point.value, point.load)
+    if file := os.environ.get(VARIABLE):
+        _add(found, file, lambda: _executed(Path(file)))
+    return found
 
 
 def reload() -> Outside:
-    """As :func:`outside`, with the files' present text. A command calls this once, before it prices anything."""
-    _loaded.cache_clear()
+    """Read the rules from outside anew and return them. A command calls this once, before it prices anything."""
+    outside.cache_clear()
     return outside()
 
 
@@ -76,16 +85,6 @@ def named(operator: str) -> str:
 def source(operator: str) -> str | None:
     """Return the source of an operator's rule or family; None if Ridgeline's own apply."""
     return outside().sources.get(named(operator))
-
-
-@cache
-def _loaded(file: str) -> Outside:
-    found = Outside()
-    for point in metadata.entry_points(group=GROUP) if _is_declared() else ():
-        _add(found, point.value, point.load)
-    if file:
-        _add(found, file, lambda: _executed(Path(file)))
-    return found
 
 
 def _is_declared() -> bool:

@@ -63,7 +63,7 @@ def no_tensor_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def other_families(monkeypatch: pytest.MonkeyPatch) -> None:
     from ridgeline.analyze.pricing import families
 
-    tables = families._tables()._replace(operators={"mm": "other"}, specific=[], generic=[])
+    tables = families._tables()._replace(operators={"mm": "other"}, specific={}, generic={})
     monkeypatch.setattr(families, "_tables", lambda: tables)
     families._family.cache_clear()
 

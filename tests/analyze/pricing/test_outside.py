@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ Apply = Callable[[str], str]
 
 
 @pytest.fixture
-def apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apply:
+def apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apply]:
     """Name a file with this text by the environment variable; return the source that prices then have."""
 
     def applied(text: str) -> str:
@@ -41,9 +41,11 @@ def apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apply:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         monkeypatch.setenv("RIDGELINE_RULES", str(path))
+        outside.outside.cache_clear()
         return f"own.py {digest}"
 
-    return applied
+    yield applied
+    outside.outside.cache_clear()
 
 
 def trace(path: Path) -> Path:
@@ -151,7 +153,7 @@ def test_a_package_declares_its_rules(tmp_path: Path, monkeypatch: pytest.Monkey
             apply(OWN)  # a file comes before a package
             assert priced("mine::scale_", inputs).flops == 5 * 512
     finally:
-        outside._loaded.cache_clear()
+        outside.outside.cache_clear()
 
 
 @pytest.mark.parametrize(
