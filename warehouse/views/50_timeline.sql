@@ -231,20 +231,41 @@ WITH moments AS (
   SELECT run_id, rank, device_index, step_id, end_ns, 1, '', 0
   FROM step_work
 ),
--- at equal times the edges of steps come before the gap that begins there
+-- the number of edges so far; at equal times edges come before the gap that begins there
+numbered AS (
+  SELECT
+    *,
+    COUNT(step_id) OVER (
+      PARTITION BY run_id, rank, device_index
+      ORDER BY time_ns, ABS(edge) DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS edges
+  FROM moments
+),
+-- an edge and the gaps up to the next one: sums over few rows, where sums over all gaps would be a window for each cause
+stretches AS (
+  SELECT
+    run_id, rank, device_index, edges, MAX(step_id) AS step_id, SUM(edge) AS edge,
+    SUM(CASE WHEN cause = 'host_late' THEN duration_ns ELSE 0 END) AS host_late_ns,
+    SUM(CASE WHEN cause = 'synchronisation' THEN duration_ns ELSE 0 END) AS synchronisation_ns,
+    SUM(CASE WHEN cause = 'launch_latency' THEN duration_ns ELSE 0 END) AS launch_latency_ns,
+    SUM(CASE WHEN cause = 'dependency' THEN duration_ns ELSE 0 END) AS dependency_ns,
+    SUM(CASE WHEN cause = 'replay' THEN duration_ns ELSE 0 END) AS replay_ns,
+    SUM(CASE WHEN cause = 'unknown' THEN duration_ns ELSE 0 END) AS unknown_ns
+  FROM numbered
+  GROUP BY run_id, rank, device_index, edges
+),
 summed AS (
   SELECT
     run_id, rank, device_index, step_id, edge,
-    SUM(CASE WHEN cause = 'host_late' THEN duration_ns ELSE 0 END) OVER earlier AS host_late_ns,
-    SUM(CASE WHEN cause = 'synchronisation' THEN duration_ns ELSE 0 END) OVER earlier AS synchronisation_ns,
-    SUM(CASE WHEN cause = 'launch_latency' THEN duration_ns ELSE 0 END) OVER earlier AS launch_latency_ns,
-    SUM(CASE WHEN cause = 'dependency' THEN duration_ns ELSE 0 END) OVER earlier AS dependency_ns,
-    SUM(CASE WHEN cause = 'replay' THEN duration_ns ELSE 0 END) OVER earlier AS replay_ns,
-    SUM(CASE WHEN cause = 'unknown' THEN duration_ns ELSE 0 END) OVER earlier AS unknown_ns
-  FROM moments
+    COALESCE(SUM(host_late_ns) OVER earlier, 0) AS host_late_ns,
+    COALESCE(SUM(synchronisation_ns) OVER earlier, 0) AS synchronisation_ns,
+    COALESCE(SUM(launch_latency_ns) OVER earlier, 0) AS launch_latency_ns,
+    COALESCE(SUM(dependency_ns) OVER earlier, 0) AS dependency_ns,
+    COALESCE(SUM(replay_ns) OVER earlier, 0) AS replay_ns,
+    COALESCE(SUM(unknown_ns) OVER earlier, 0) AS unknown_ns
+  FROM stretches
   WINDOW earlier AS (
-    PARTITION BY run_id, rank, device_index
-    ORDER BY time_ns, ABS(edge) DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    PARTITION BY run_id, rank, device_index ORDER BY edges ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
   )
 )
 SELECT
