@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 INTERVAL_S = 0.01
 SCAN_S = 0.25
 """Seconds between two searches for children."""
-FIRST_SCAN_S = 1.0
+FIRST_SCAN_S = 2.0
 """Seconds before the first search: until then children hold little, and a short command need not import psutil."""
 WARN_SHARE = 7 / 8
 """Share of the limit at which work is given up: what is allocated until it has ended must fit into the rest."""
