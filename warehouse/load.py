@@ -206,7 +206,9 @@ def insert(
     """
     frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, infer_schema_length=None)
     # A column of only NULL has no type to insert. NaN would be stored as a number, where NULL is meant.
-    frame = frame.drop(pl.selectors.by_dtype(pl.Null)).with_columns(pl.selectors.float().fill_nan(None))
+    kinds = {*frame.dtypes}
+    frame = frame.drop(pl.selectors.by_dtype(pl.Null)) if pl.Null in kinds else frame
+    frame = frame.with_columns(pl.selectors.float().fill_nan(None)) if pl.Float64 in kinds else frame
     # By name, so that columns which the frame lacks are NULL.
     columns, parameters = ("*", []) if run_id is None else ("? AS run_id, *", [run_id])
     for part in frame.iter_slices(SLICE_ROWS):

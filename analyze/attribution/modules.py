@@ -153,4 +153,4 @@ def _around_repeated(trace: Trace, calls: pl.DataFrame, parent: Int32) -> Int32:
 
 
 def _numbers(values: Int64) -> pl.Series:
-    return pl.Series(values).replace(ROOT, None)
+    return pl.Series(values).set(pl.Series(values == ROOT), None)

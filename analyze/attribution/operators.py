@@ -242,7 +242,7 @@ def _before_recording(device: pl.DataFrame, recorded: Mask, launches: pl.Series 
 
 
 def _nullable(name: str, values: Integers) -> pl.Series:
-    return pl.Series(name, values).replace(ROOT, None)
+    return pl.Series(name, values).set(pl.Series(values == ROOT), None)
 
 
 def operator_activities(trace: Trace, tree: Tree, composite: Int64) -> pl.DataFrame:

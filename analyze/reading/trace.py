@@ -229,7 +229,7 @@ class _Assembly:
                 values[at : at + len(block)] = codes[kind][block] if kind else block
                 at += len(block)
         series = pl.Series(name, values)
-        return series.replace(ABSENT, None) if name in _MAY_BE_ABSENT and (values == ABSENT).any() else series
+        return series.set(pl.Series(values == ABSENT), None) if name in _MAY_BE_ABSENT else series
 
 
 def _key(kind: str, value: Any) -> Any:
