@@ -61,9 +61,14 @@ def test_the_example_decodes_what_a_plain_forward_chooses(folder: Path, llada: D
     assert torch.equal(tokens[:, 16:], logits[:, 16:].argmax(-1))
 
 
-def test_the_example_compiles_as_one_function(folder: Path, llada: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.exhaustive)])
+@torch._inductor.config.patch(compile_threads=1)  # no processes that import torch
+def test_the_example_compiles_as_one_function(
+    folder: Path, llada: Decoder, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda work, **_: real(work, backend="eager", fullgraph=True, dynamic=False))
+    plain: dict[str, Any] = {"backend": backend, "fullgraph": True, "dynamic": False}
+    monkeypatch.setattr(torch, "compile", lambda work, **_: real(work, **plain))
     torch.compiler.reset()
     point = make_point(folder)
     with llada.shallower(1):
