@@ -217,7 +217,7 @@ FAIL_ABOVE = Option(
 MODEL = Option(
     ["--model"],
     required=True,
-    help="A shape of capture/configuration/presets.toml, such as llama-3-8b.",
+    help="A shape of capture/configuration/presets.toml, such as llama-3-8b, or a Hugging Face directory.",
     metavar="NAME",
 )
 MODE = Option(["--mode"], required=True, help="Decoding mode: ar, dlm_full, dlm_block_dual, ...", metavar="MODE")

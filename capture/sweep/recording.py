@@ -142,7 +142,8 @@ def _measure(
         directory,
         plan=plan,
         device=device,
-        labels=labels,
+        # Enabled labels would have compiled code compiled again, inside the trace.
+        labels=Labels() if point.execution == "compile" else labels,
         counters="off",
         joined=True,
         strict=True,

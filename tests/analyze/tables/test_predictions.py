@@ -277,6 +277,19 @@ def test_a_configuration_that_is_not_ours_has_a_reason(change: dict[str, Any], r
     assert rows(tmp_path, config | change) == ([], reason)
 
 
+def test_a_shape_in_the_configuration_is_priced_by_its_numbers(tmp_path: Path) -> None:
+    table = {"layout": "llada", "hidden": 256, "layers": 4, "heads": 8, "ffn": 768, "vocabulary": 4096}
+    keys = {"mode": "dlm_block_dual", "block": 16}
+    mine, reason = rows(tmp_path, stored(point(model="mine", models={"mine": table}, **keys)))
+    assert reason is None
+    assert [{**row, "model": "tiny-llada"} for row in mine] == rows(tmp_path, stored(point(**keys)))[0]
+    larger, _ = rows(tmp_path, stored(point(model="mine", models={"mine": {**table, "ffn": 1024}}, **keys)))
+    assert sum(row["flops"] for row in larger) > sum(row["flops"] for row in mine)
+    forged = stored(point(model="mine", models={"mine": table}, **keys))
+    forged["shape"]["heads"] = 0
+    assert rows(tmp_path, forged) == ([], FORM + "Expected `int` >= 1 - at `$.config.shape.heads`")
+
+
 def test_a_model_or_a_step_of_another_run_has_a_reason(tmp_path: Path) -> None:
     config = stored(point(mode="dlm_block_dual", block=16))
     same = {"hidden": 256, "layers": 4, "heads": 8, "kv_heads": 8, "ffn": 768, "vocabulary": 4096}

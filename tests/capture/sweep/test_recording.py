@@ -212,3 +212,17 @@ def test_a_cost_that_cannot_be_measured_costs_no_point(tmp_path: Path, monkeypat
     assert (result.outcome, result.message) == ("ok", None)
     assert result.profiler == ProfilerCost(message="CUDA out of memory. Tried to allocate 16.00 MiB.")
     assert (tmp_path / "trace.twin.json.gz").exists()
+
+
+def test_compiled_steps_are_compiled_once_and_not_in_the_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def count(module: Any, _inputs: Any) -> Any:
+        compiled.append(module)
+        return module.forward
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda work, **_: real(work, backend=count, fullgraph=True, dynamic=False))
+    torch.compiler.reset()
+    assert recorded(tmp_path, execution="compile", layers=1, repeats=1).outcome == "ok"
+    assert len(compiled) == 2, "prefill and decode"
