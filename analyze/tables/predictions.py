@@ -38,7 +38,7 @@ SIZES = ("hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary")
 LABELS: Mapping[str, Any] = {
     "execution": "eager", "attention": "auto", "fused": None, "variant": "clean", "sampling": "fp32", "seed": 0,
     "temperature": 0.0, "remasking": "confidence", "repeats": 1, "counted": "memory", "device": "auto", "name": "",
-    "experiment": "default", "checkpoint": None, "prompts": None, "prompts_sha256": None,
+    "experiment": "default", "checkpoint": None, "prompts": None, "prompts_sha256": None, "mode_sha256": None,
 }  # fmt: skip
 """Keys of a point that change no prediction. All points get these values, so that runs share cached predictions."""
 

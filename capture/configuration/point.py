@@ -8,7 +8,7 @@ import msgspec
 from ridgeline.capture.configuration.shape import Positive, Shape
 
 Mode = Literal["ar", "dlm_full", "dlm_semi_ar", "dlm_block_prefix", "dlm_block_dual", "dlm_block_causal"]
-DERIVED = ("shape", "prompts_sha256", "folder", "tokenizer")
+DERIVED = ("shape", "mode_sha256", "prompts_sha256", "folder", "tokenizer")
 """Fields that are no keys of a configuration: `points` derives them from the keys and from the files they name."""
 
 LOCAL = ("folder", "tokenizer")
@@ -42,7 +42,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     - `guidance` is the scale of classifier-free guidance. `sampling` is the precision of softmax, confidence and Gumbel
       noise; LLaDA's published code draws its noise in float64, which is `fp64`. See `sampling.Sampler`.
     - `mode` is one of `Mode`, or a mode of one's own as `package.module:Start`; see `modes/README.md`. Its module is
-      looked for in `folder`, the folder of the configuration, first.
+      looked for in `folder`, the folder of the configuration, first; `mode_sha256` is the SHA-256 of its file there.
     - `prompts` is a JSONL file; see `prompts`. Its SHA-256 is `prompts_sha256`, and `tokenizer` is the directory whose
       tokenizer.json encodes its text. None makes random prompts.
     - `shape` is the shape of a `model` that is no preset; see `models`. `layers`, `heads` and `kv_heads` replace those
@@ -94,6 +94,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str = "default"
     name: str = ""
     shape: Shape | None = None
+    mode_sha256: str | None = None
     prompts_sha256: str | None = None
     folder: str = ""
     tokenizer: str | None = None

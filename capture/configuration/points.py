@@ -111,6 +111,11 @@ def _resolve(values: dict[str, Any], where: str, models: Models, folder: Path) -
         values.setdefault("checkpoint", str(model.checkpoint))
     if values["mode"] not in get_args(Mode):
         values["folder"] = str(folder)
+        # A mode that changed is another configuration. What it imports may change unseen.
+        module = folder.joinpath(*values["mode"].partition(":")[0].split("."))
+        for file in (module.with_suffix(".py"), module / "__init__.py"):
+            if file.is_file():
+                values.setdefault("mode_sha256", digest(file, where))
     if "prompts" not in values:
         return
     path = folder / values["prompts"]

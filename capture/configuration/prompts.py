@@ -29,11 +29,11 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def digest(path: Path, where: str) -> str:
-    """Return the SHA-256 of a file of prompts in hexadecimal. Raises ConfigError if it cannot be read."""
+    """Return the SHA-256 of a file in hexadecimal. Raises ConfigError if it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise ConfigError(f"{where}: {path.name} cannot be read ({error.strerror}); expected a JSONL file.") from None
+        raise ConfigError(f"{where}: {path.name} cannot be read ({error.strerror}); expected a file.") from None
 
 
 def shortest(path: str, sha256: str, tokenizer: str | None) -> int:

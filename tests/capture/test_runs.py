@@ -80,6 +80,7 @@ def test_the_record_of_a_run(captured: Captured) -> None:
         "seed": 0,
         "shape": None,
         "prompts": None,
+        "mode_sha256": None,
         "prompts_sha256": None,
     }
     assert record["model"] == {

@@ -121,9 +121,7 @@ def test_wrong_prompts_are_refused(tmp_path: Path, lines: list[str], keys: dict[
 def test_prompts_that_are_missing_or_changed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         config.points({**AR, "prompts": "none.jsonl"}, source="c.toml", folder=tmp_path)
-    assert str(refused.value) == (
-        "c.toml: none.jsonl cannot be read (No such file or directory); expected a JSONL file."
-    )
+    assert str(refused.value) == ("c.toml: none.jsonl cannot be read (No such file or directory); expected a file.")
     point = one(tmp_path)
     (tmp_path / "p.jsonl").write_text('{"tokens": [1, 2, 3]}')
     read.cache_clear()

@@ -1,5 +1,6 @@
 """Modes of one's own: the page's example in every execution, its predictions, and the sentence for each that fails."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -16,9 +17,11 @@ from ridgeline.capture.errors import ConfigError
 from ridgeline.capture.measuring.execution import prepare
 from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.modes import own, start
+from ridgeline.capture.recording.run_directory import difference, unfinished
 from ridgeline.capture.steps import schedule
 from ridgeline.capture.sweep import sweep
 from ridgeline.capture.sweep.bench import Bench
+from tests.capture.benches import PLACE
 from tests.capture.conftest import SMALL
 from tests.capture.quick import quicken
 
@@ -32,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mine")
     (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert example.startswith("# greedy_blocks.py")
-    assert len(example.splitlines()) <= 40
+    assert sum(bool(line) for line in example.splitlines()) <= 30
     (folder / "greedy_blocks.py").write_text(example)
     return folder
 
@@ -102,6 +105,7 @@ def test_the_example_is_captured_analyzed_and_summarized_under_its_name(
     record = json.loads((result.path / "run.json").read_text())
     assert (record["config"]["mode"], record["tokens"]["committed"]) == ("greedy_blocks:Start", 12)
     assert [step["kind"] for step in record["window"]] == ["prefill", "guess", "guess"]
+    assert record["config"]["mode_sha256"] == hashlib.sha256((folder / "greedy_blocks.py").read_bytes()).hexdigest()
     assert str(folder) not in (result.path / "run.json").read_text()
     ridgeline.analyze(result.path, tmp_path / "mine.duckdb")
     with ridgeline.connect(tmp_path / "mine.duckdb") as connection:
@@ -109,6 +113,18 @@ def test_the_example_is_captured_analyzed_and_summarized_under_its_name(
         kinds = connection.execute("SELECT kind FROM step_summary ORDER BY step").fetchall()
     assert summary == [("greedy_blocks:Start",)]
     assert kinds == [("prefill",), ("guess",), ("guess",)]
+
+
+def test_a_mode_that_changed_is_another_configuration(tmp_path: Path) -> None:
+    (tmp_path / "package_that_changes").mkdir()
+    file = tmp_path / "package_that_changes" / "__init__.py"
+    file.write_text("def Start(decoder, point, labels): return 1\n")
+    record = unfinished(make_point(tmp_path, "package_that_changes:Start"), PLACE.environment)
+    assert difference(record, make_point(tmp_path, "package_that_changes:Start"), "cpu") is None
+    file.write_text("def Start(decoder, point, labels): return 2\n")
+    changed = difference(record, make_point(tmp_path, "package_that_changes:Start"), "cpu")
+    assert changed is not None
+    assert changed.startswith("mode_sha256 = ")
 
 
 def test_a_plan_has_the_weights_and_the_least_of_the_schedule(folder: Path) -> None:
