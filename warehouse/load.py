@@ -50,8 +50,8 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, for_lake: bool 
     with transaction(connection):
         _insert_facts(connection, run)
         if for_lake:
-            refresh(connection, [run.run_id], ["kernel_counters"])
-            account_prices(connection, [run.run_id], "defined_kernel_groups")
+            refresh(connection, [run.run_id], ["kernel_counters", "kernel_groups"])
+            account_prices(connection, [run.run_id])
         else:
             _summarize(connection, [run])
 

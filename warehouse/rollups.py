@@ -115,17 +115,15 @@ def _placed_once(connection: duckdb.DuckDBPyConnection, of_runs: str, run_ids: l
             connection.execute("DROP TABLE temp.placed_kernels")
 
 
-def account_prices(
-    connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str] | None = None, groups: str = "kernel_groups"
-) -> None:
-    """Replace the ledger's price account of the runs, or of all if ``run_ids`` is None, by sums over the view
-    ``groups``, inside the caller's transaction.
+def account_prices(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str] | None = None) -> None:
+    """Replace the ledger's price account of the runs, or of all if ``run_ids`` is None, by sums over their
+    ``kernel_groups``, inside the caller's transaction.
     """
     of_runs = "true" if run_ids is None else f"run_id IN ({', '.join('?' for _ in run_ids)})"
     connection.execute(f"DELETE FROM ledger WHERE {of_runs} AND account = 'price'", list(run_ids or ()))
     connection.execute(
         "INSERT INTO ledger SELECT run_id, 'price', dram_bytes_source, sum(kernels), sum(duration_ns)"
-        f" FROM {groups} WHERE {of_runs} GROUP BY ALL",
+        f" FROM kernel_groups WHERE {of_runs} GROUP BY ALL",
         list(run_ids or ()),
     )
 
