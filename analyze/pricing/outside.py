@@ -89,13 +89,18 @@ def source(operator: str) -> str | None:
 
 def _is_declared() -> bool:
     """Whether an installed package names the group; importlib, which parses all files, takes three times as long."""
-    for folder in filter(os.path.isdir, sys.path):
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.endswith((".dist-info", ".egg-info")):
-                    with suppress(OSError):
-                        if GROUP.encode() in Path(entry.path, "entry_points.txt").read_bytes():
-                            return True
+    return any(_declares(folder, Path(folder).stat().st_mtime_ns) for folder in filter(os.path.isdir, sys.path))
+
+
+@cache
+def _declares(folder: str, _mtime_ns: int) -> bool:
+    """Whether a package installed in ``folder`` names the group; an installation changes the folder's time."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith((".dist-info", ".egg-info")):
+                with suppress(OSError):
+                    if GROUP.encode() in Path(entry.path, "entry_points.txt").read_bytes():
+                        return True
     return False
 
 

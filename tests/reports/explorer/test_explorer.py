@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ SEEN = (
 )
 
 
+@cache
 def found(stock: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    """The rows of a query; a choice in one panel leaves the SQL of most others as it was."""
     cursor = stock.execute(sql)
     names = [column[0] for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
