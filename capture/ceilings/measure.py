@@ -1,5 +1,6 @@
 """Measure the roofs of this device: the rates at which it reads, copies and multiplies."""
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ridgeline.capture import environment
-from ridgeline.capture.ceilings.ceiling import FORMAT, save
+from ridgeline.capture.ceilings.ceiling import FORMAT, save, stored
 
 
 def measure(
@@ -21,7 +22,8 @@ def measure(
     Returns the content of ceilings.json: format, device, date, versions and, under `ceilings`, rows of Ceiling.
     Raises DeviceError when the device is missing.
     """
-    environment.prepare()  # torch reads these settings once, when it is imported
+    if "torch" not in sys.modules:
+        environment.prepare()  # torch reads these settings once, when it is imported
     import torch
 
     from ridgeline.capture.ceilings import cpu, cuda
@@ -43,6 +45,15 @@ def measure(
         "driver": described.driver,
         "ceilings": [msgspec.to_builtins(row) for row in rows],
     }
+
+
+def kept(path: Path, device: Any, *, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Return the ceilings of the torch `device` in the file `path`, else measure them and write the file."""
+    ceilings = stored(path, device)
+    if ceilings is None:
+        ceilings = measure(device.type, progress=progress)
+        save(path, ceilings)
+    return ceilings
 
 
 def write(path: Path | str, *, links: bool = False, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch.profiler import profile, record_function
 
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring import peak_memory, profiler_cost, profiling, telemetry
+from ridgeline.capture.measuring.clocks import synchronize
 from ridgeline.capture.measuring.labels import Labels
 from ridgeline.capture.measuring.timing import Laps
 from ridgeline.capture.recording import program, ranks
@@ -188,12 +189,18 @@ class Instruments:
             memory=self._memory,
         )
         self._laps = Laps(self.device, joined=self._joined)
+        self._compiled = program.compiled_frames()
 
     def _stop_tracing(self, pass_: Pass, *, complete: bool) -> None:
         assert self._tracing is not None
         tracing, self._tracing = self._tracing, None
         laps, self._laps = self._laps, None
         tracing.stop()
+        if program.compiled_frames() > self._compiled:
+            self._say(
+                "torch.compile compiled code while steps were traced, which their times contain; warm up more steps, "
+                "and leave modules out of modules= that compiled code calls"
+            )
         if laps is not None:
             self._take(tracing, laps, pass_, complete=complete)
 
@@ -211,6 +218,7 @@ class Instruments:
     def _stop_settling(self) -> None:
         running, self._settling = self._settling, None
         if running is not None:
+            synchronize(self.device)
             profiling.stop(running)
 
     def _refuse_another_profiler(self) -> None:

@@ -14,7 +14,7 @@ from ridgeline.capture.steps import RecordedStep, profiled_window
 LONGEST_WINDOW = 128
 """A generation of at most this many steps is traced as a whole."""
 
-SEARCHED_STEPS = 1_000_000
+SEARCHED_STEPS = 100_000
 """A schedule of torch must trace within this many steps."""
 
 
@@ -102,11 +102,13 @@ def by_schedule(schedule: Callable[[int], Any]) -> ByNumber:
     Of another callable, the first step without an action warms up and the others are timed. Raises CaptureError for a
     schedule that traces nothing.
     """
-    actions = (getattr(schedule(number), "name", "") for number in range(SEARCHED_STEPS))
     names: list[str] = []
-    for name in actions:
+    for number in range(SEARCHED_STEPS):
+        name = getattr(schedule(number), "name", "")
+        if name == "NONE" and names and names[-1].startswith("RECORD"):
+            break
         names.append(name)
-        if name == "RECORD_AND_SAVE" or (name == "NONE" and "RECORD" in names):
+        if name == "RECORD_AND_SAVE":
             break
     idle = len(list(takewhile(lambda name: name == "NONE", names)))
     settle = len(list(takewhile(lambda name: name == "WARMUP", names[idle:])))

@@ -1,6 +1,7 @@
 """What is known of a recorded program: its configuration, its model and its device."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,6 +72,12 @@ def device_of(modules: Sequence[nn.Module]) -> torch.device:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
+
+
+def compiled_frames() -> int:
+    """The number of frames that torch.compile has compiled in this process."""
+    utils: Any = sys.modules.get("torch._dynamo.utils")  # not imported here: that loads the compiler
+    return utils.counters["frames"]["total"] if utils is not None else 0
 
 
 def dtype_of(modules: Sequence[nn.Module]) -> str | None:

@@ -131,13 +131,15 @@ class Recording:
                 "after each iteration."
             )
         for stage in self._stages(self.plan):
-            if self._over:
+            if self._over or os.getpid() != self._process:
                 break
             self._stage, self._number = stage, 0
+            complete = False
             try:
                 yield Generation(stage, self.instruments.window)
+                complete = True  # the program came back for the next generation
             finally:
-                self._leave(stage, complete=False)
+                self._leave(stage, complete=complete)
         self._over = True
 
     def step(self, kind: str | RecordedStep | None = None, *, phase: str | None = None, **facts: Any) -> "MarkedStep":
@@ -256,6 +258,8 @@ class Recording:
 
     def _leave(self, stage: Stage, *, complete: bool) -> None:
         self._stage = None
+        if os.getpid() != self._process:  # a child that was forked inside of the loop
+            return
         with self._guarded():
             self.instruments.leave(stage, complete=complete)
 

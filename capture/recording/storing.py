@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ridgeline.capture.ceilings import ceiling
+from ridgeline.capture.ceilings.measure import kept
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring import peak_memory
 from ridgeline.capture.recording import ranks, run_directory
@@ -53,7 +54,7 @@ def finish(
         return None
     if failed:
         findings.traces.clear()
-        findings.counted = None
+        findings.window, findings.counted = [], None
     record = findings.record(device, modules)  # which also decides which counters stay
     if failed and error is not None:
         record.outcome, record.message = outcome_of(error)
@@ -74,16 +75,12 @@ def add_ceilings(directory: Path, path: Path, job: Job | None, device: torch.dev
         return
     shared = path.absolute().parent / ceiling.FILE_NAME
     try:
-        ceilings = ceiling.stored(shared, device)
-        if ceilings is None:
-            from ridgeline.capture.ceilings.measure import measure
-
+        if ceiling.stored(shared, device) is None:
             say(f"measuring the device's ceilings, once for {shared.parent}")
-            # The program's random numbers stay as they were.
-            with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                ceilings = measure(device.type)
-            peak_memory.release(device)
-            ceiling.save(shared, ceilings)
+        # The program's random numbers stay as they were.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            ceilings = kept(shared, device)
+        peak_memory.release(device)
         for folder in {directory, path} if job is not None else {directory}:
             ceiling.save(folder / ceiling.FILE_NAME, ceilings)
     except Exception as error:

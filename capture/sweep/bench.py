@@ -67,15 +67,12 @@ class Bench:
     def ceilings(self, point: Point, shared: Path, progress: Progress) -> dict[str, Any]:
         """Return the ceilings of a point's device: those in the file `shared`, else measured and written to it."""
         from ridgeline.capture.ceilings import ceiling
-        from ridgeline.capture.ceilings.measure import measure
+        from ridgeline.capture.ceilings.measure import kept
 
         device = self._device(point.device)
-        ceilings = ceiling.stored(shared, device)
-        if ceilings is None:
+        if ceiling.stored(shared, device) is None:
             self._workshop.clear(device)  # the buffers of bandwidth measurements are large
-            ceilings = measure(device.type, progress=progress)
-            ceiling.save(shared, ceilings)
-        return ceilings
+        return kept(shared, device, progress=progress)
 
     def record(self, point: Point, directory: Path, progress: Progress) -> Record:
         """Run a point, write its files into `directory`, run.json last, and return the record."""

@@ -16,6 +16,7 @@ from torch import nn
 import ridgeline
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring import profiling
+from ridgeline.capture.recording import program
 from ridgeline.capture.recording.plan import ByNumber, Pass
 from ridgeline.capture.recording.recording import Recording
 
@@ -158,7 +159,7 @@ def interrupted(recorder: Recorder, error: BaseException, at: int) -> Path | Non
         say=recorder.lines.append,
     )
 
-    def program() -> None:
+    def run() -> None:
         for number in range(10):
             with rec.step("decode"):
                 if number == at:
@@ -166,7 +167,7 @@ def interrupted(recorder: Recorder, error: BaseException, at: int) -> Path | Non
                 torch.ones(2).sum()
 
     with pytest.raises(type(error)), rec:
-        program()
+        run()
     return rec.finish()
 
 
@@ -205,6 +206,44 @@ def test_an_error_before_the_first_step_leaves_nothing(recorder: Recorder) -> No
     with pytest.raises(ValueError, match="early"), recorder():
         raise ValueError("early")
     assert list(recorder.folder.iterdir()) == []
+
+
+def test_an_error_after_a_generation_was_traced_changes_nothing(recorder: Recorder) -> None:
+    def run() -> None:
+        for _ in rec.generations():
+            with rec.step("decode"):
+                torch.ones(2).sum()
+        raise ValueError("late")
+
+    with pytest.raises(ValueError, match="late"), recorder(warmup=0, timed=0) as rec:
+        run()
+    assert recorder.run()["outcome"] == "ok"
+
+
+def test_a_forked_child_records_nothing(recorder: Recorder) -> None:
+    with recorder() as rec:
+        for generation in rec.generations():
+            with rec.step("decode"):
+                torch.ones(2).sum()
+            if generation.pass_ is Pass.timed:
+                rec._process = -1  # as in a child
+    assert generation.repeat == 0
+    assert (rec.finish(), recorder.lines, list(recorder.folder.iterdir())) == (None, [], [])
+    rec.instruments.stop()
+
+
+def test_code_that_is_compiled_while_steps_are_traced_is_said(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = iter([3, 5])
+    monkeypatch.setattr(program, "compiled_frames", lambda: next(frames))
+    with recorder(warmup=0, timed=0) as rec:
+        for _ in rec.generations():
+            with rec.step("decode"):
+                torch.ones(2).sum()
+    assert [line.partition(",")[0] for line in recorder.lines] == [
+        "torch.compile compiled code while steps were traced"
+    ]
 
 
 def test_wrong_calls_are_one_line(recorder: Recorder) -> None:
