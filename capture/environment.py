@@ -50,7 +50,6 @@ def resolve(device: str) -> torch.device:
 def describe(device: torch.device) -> Environment:
     """The environment of runs on `device`: an allow-list without environment variables, user or host name."""
     import torch
-    import transformers
 
     on_cuda = device.type == "cuda"
     driver = None
@@ -69,7 +68,7 @@ def describe(device: torch.device) -> Environment:
         driver=driver,
         torch=str(torch.__version__),
         cuda=torch.version.cuda if on_cuda else None,
-        transformers=transformers.__version__,
+        transformers=_version("transformers"),
         python=platform.python_version(),
         ridgeline=ridgeline_version(),
     )
@@ -96,7 +95,12 @@ def ridgeline_version() -> str:
         # In an installed package the folder above may hold another project's file.
         if declared.get("name") == "ridgeline":
             return str(declared.get("version", "unknown"))
+    return _version("ridgeline") or "unknown"
+
+
+def _version(distribution: str) -> str | None:
+    """The version of an installed distribution, which is not imported; None without it."""
     try:
-        return metadata.version("ridgeline")
+        return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return None

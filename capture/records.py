@@ -11,14 +11,14 @@ FORMAT = 1
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Device and versions. `driver` and `cuda` are None on other than NVIDIA devices."""
+    """Device and versions. `driver` and `cuda` are None on other than NVIDIA devices, `transformers` without it."""
 
     device: str
     device_kind: str
     driver: str | None
     torch: str
     cuda: str | None
-    transformers: str
+    transformers: str | None
     python: str
     ridgeline: str
 

@@ -113,7 +113,7 @@ class Tracing:
         with self._open:
             text = _text(self._profile)
             for label in unfinished:
-                text = text.replace(json.dumps(label), '"unfinished step"')
+                text = text.replace(json.dumps(label, ensure_ascii=False), '"unfinished step"')
             if self._device.type == "cuda" and '"cat": "kernel"' not in text:
                 raise CaptureError(
                     "the profiler saw no kernel on the device; expected CUPTI's activities: look for another profiler "

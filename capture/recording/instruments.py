@@ -181,6 +181,7 @@ class Instruments:
         # Replays record no operators, so the execution trace and the modules are those of the twin. Hooks on the
         # modules of replayed or compiled code would have it compiled again, and record nothing inside it.
         launched = not self.twin or pass_ is Pass.twin
+        laps = Laps(self.device, joined=self._joined)  # makes its events before the profiler sees them
         self._tracing = profiling.Tracing(
             self.device,
             self._labels if launched else Labels(),
@@ -188,7 +189,7 @@ class Instruments:
             observed=launched,
             memory=self._memory,
         )
-        self._laps = Laps(self.device, joined=self._joined)
+        self._laps = laps
         self._compiled = program.compiled_frames()
 
     def _stop_tracing(self, pass_: Pass, *, complete: bool) -> None:
