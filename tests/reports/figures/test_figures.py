@@ -137,3 +137,15 @@ def test_importing_reports_is_cheap() -> None:
     code = "import sys, ridgeline.reports; print(sorted({'plotly', 'duckdb', 'jinja2', 'polars'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_labels_of_two_roofs_of_one_level_lie_on_two_sides() -> None:
+    dram = ceiling(1e12, resource="bandwidth", level="dram", unit=None, precision=None)
+    l2 = ceiling(5e12, resource="bandwidth", level="l2", unit=None, precision=None)
+    machine = Machine.of("x", [dram, dram | {"value": 9e11, "source": "measured"}, l2, ceiling(1e15)])
+    slopes = [note for note in roofs.skeleton(machine)["layout"]["annotations"] if "slope" in note["name"]]
+    assert [(note["text"], note["name"], note["yshift"] > 0) for note in slopes] == [
+        ("L2 5 TB/s, datasheet", "slope above", True),
+        ("DRAM 1 TB/s, datasheet", "slope above", True),
+        ("DRAM 900 GB/s, measured", "slope below", False),
+    ]
