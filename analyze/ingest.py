@@ -38,6 +38,8 @@ Outcome = Literal["loaded", "replaced", "unchanged", "failed"]
 _FIGURES = re.compile(r"\([^()]*\)|\d[\d,.]*")
 LARGE_TRACE_BYTES = 1 << 20
 """The runs before a larger trace are stored before it is decoded."""
+ONE_THREAD_BYTES = 160 << 20
+"""A larger trace may have more operators than the 122,880 rows that a thread of DuckDB takes at once."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,10 @@ def analyze(
     for result in results:
         report(result)
     if sources:
-        options = Options(Limits.of(memory), jobs, hta=hta and not lake, salvage=salvage)
-        sink: Sink = LakeSink(lake, options.limits) if lake else WarehouseSink(Path(warehouse), options.limits)
+        limits = Limits.of(memory)
+        options = Options(limits, jobs, hta=hta and not lake, salvage=salvage)
+        one_thread = all(not s.trace or estimated_bytes(s.trace) <= ONE_THREAD_BYTES for s in sources)
+        sink: Sink = LakeSink(lake, limits) if lake else WarehouseSink(Path(warehouse), limits, one_thread=one_thread)
         with Pricer() as pricer:
             for result in load(sources, sink, pricer, options):
                 report(result)
