@@ -158,7 +158,7 @@ def _add_trace(
     found = attributed(trace, step, find)
     modules = found.modules
     activities, run.frames["stacks"] = add_stacks(trace, found.origins, found.activities)
-    activities = activities.with_columns(training_phases(trace, found.tree, activities)).drop("span")
+    activities = activities.with_columns(training_phases(trace, found.tree, activities, found.partners)).drop("span")
     steps = step_labels(trace, found.tree, found.labels)
     annotated = Annotated(trace, activities, steps, found.parents, modules, run.frames["stacks"])
     run.records["devices"] = device_rows_by_rank(run.records["devices"], activities)

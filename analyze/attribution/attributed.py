@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ridgeline.analyze.attribution.autograd import forward_operators
+from ridgeline.analyze.attribution.autograd import forward_operators, forward_partners
 from ridgeline.analyze.attribution.labels import Label
 from ridgeline.analyze.attribution.modules import Modules, add_modules
 from ridgeline.analyze.attribution.operators import Tree, attribute, build_tree, parse_labels
@@ -28,6 +28,8 @@ class Attributed(NamedTuple):
     tree: Tree
     parents: Int32
     """For each operator the row of the operator around it, or ``ROOT``."""
+    partners: Int32
+    """For each backward node the row of its forward operator, ``ROOT`` for all others."""
     origins: Origins
 
 
@@ -41,6 +43,7 @@ def attributed(
     tree = build_tree(trace, labels)
     activities = find(trace, tree)
     parents = tree.operator_parent()
-    origins = find_origins(trace, tree, activities, forward_operators(trace, parents))
+    partners = forward_partners(trace)
+    origins = find_origins(trace, tree, activities, forward_operators(trace, parents, partners))
     activities, modules = add_modules(trace, labels, origins, activities)
-    return Attributed(activities, modules, labels, tree, parents, origins)
+    return Attributed(activities, modules, labels, tree, parents, partners, origins)

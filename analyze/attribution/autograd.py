@@ -52,15 +52,14 @@ def is_recomputed(trace: Trace, parent: Int32) -> Mask:
     return recomputed
 
 
-def forward_operators(trace: Trace, parent: Int32) -> Int32:
+def forward_operators(trace: Trace, parent: Int32, partner: Int32) -> Int32:
     """The row of the forward operator for each operator of a backward pass, ``ROOT`` for all others and where unknown.
 
-    ``parent`` is the row of the operator around each one. Operators inside a backward node have the node's. A node of
-    a second derivative has the forward operator of the node that it differentiates. Recomputed operators have none of
-    their own, since the node that needs them first may be any of their segment; those inside ``CheckpointFunction``'s
-    node have its.
+    ``parent`` is the row of the operator around each one, ``partner`` the result of :func:`forward_partners`.
+    Operators inside a backward node have the node's. A node of a second derivative has the forward operator of the node
+    that it differentiates. Recomputed operators have none of their own, since the node that needs them first may be any
+    of their segment; those inside ``CheckpointFunction``'s node have its.
     """
-    partner = forward_partners(trace)
     if not (partner != ROOT).any():
         return partner
     recomputed = is_recomputed(trace, parent)

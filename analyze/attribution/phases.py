@@ -20,7 +20,7 @@ import re
 import numpy as np
 import polars as pl
 
-from ridgeline.analyze.attribution.autograd import forward_partners, is_backward, is_recomputed
+from ridgeline.analyze.attribution.autograd import is_backward, is_recomputed
 from ridgeline.analyze.attribution.operators import Tree, span_column
 from ridgeline.analyze.attribution.ranks import Mask, Processes, processes
 from ridgeline.analyze.attribution.spans import ROOT, Int8, Int32, Int64, nearest, take
@@ -32,9 +32,12 @@ _NONE, _FORWARD, _BACKWARD, _OPTIMIZER, _RECOMPUTE, _IN_GRAD_MODE = range(-1, 5)
 _OPTIMIZER_SPAN = re.compile(r"Optimizer\.(step|zero_grad)#")
 
 
-def training_phases(trace: Trace, tree: Tree, activities: pl.DataFrame) -> pl.Series:
-    """The phase of each activity, null where there is no evidence; ``activities`` as ``attribute`` returns them."""
-    evidence = _evidence(trace, tree)
+def training_phases(trace: Trace, tree: Tree, activities: pl.DataFrame, partners: Int32) -> pl.Series:
+    """The phase of each activity, null where there is no evidence; ``activities`` as ``attribute`` returns them.
+
+    ``partners`` is the result of :func:`ridgeline.analyze.attribution.autograd.forward_partners`.
+    """
+    evidence = _evidence(trace, tree, partners)
     if not np.isin(evidence, (_BACKWARD, _OPTIMIZER)).any():
         return pl.repeat(None, len(activities), dtype=PHASE, eager=True).alias("phase")
     span = activities["span"].cast(pl.Int32).fill_null(ROOT).to_numpy()
@@ -45,7 +48,7 @@ def training_phases(trace: Trace, tree: Tree, activities: pl.DataFrame) -> pl.Se
     return pl.Series("phase", PHASE.categories).cast(PHASE).gather(pl.Series(phase).replace(_NONE, None))
 
 
-def _evidence(trace: Trace, tree: Tree) -> Int8:
+def _evidence(trace: Trace, tree: Tree, partners: Int32) -> Int8:
     """What each span of the tree says about the launches inside it."""
     operators = slice(len(trace.annotations), len(trace.annotations) + len(trace.operators))
     of_name = np.array([_OPTIMIZER_SPAN.match(name) is not None for name in trace.names], dtype=bool)
@@ -59,7 +62,6 @@ def _evidence(trace: Trace, tree: Tree) -> Int8:
     # what is around each operator: autograd, an optimizer or neither
     around = take(evidence, nearest(tree.parent, evidence != _NONE)[operators])
     sequence = trace.operators["sequence"]
-    partners = forward_partners(trace)
     differentiated = np.isin(np.arange(len(sequence)), partners[partners != ROOT])
     in_grad_mode = sequence.is_not_null().to_numpy() & (around == _NONE)
     evidence[operators][in_grad_mode] = _IN_GRAD_MODE

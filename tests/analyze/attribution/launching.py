@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ridgeline.analyze.attribution.autograd import forward_operators
+from ridgeline.analyze.attribution.autograd import forward_operators, forward_partners
 from ridgeline.analyze.attribution.modules import Modules, add_modules
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels
 from ridgeline.analyze.attribution.origins import find_origins
@@ -54,7 +54,8 @@ def launching(path: Path, events: list[kineto.Event]) -> Launching:
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
     activities = attribute(trace, tree)
-    origins = find_origins(trace, tree, activities, forward_operators(trace, tree.operator_parent()))
+    forward = forward_operators(trace, tree.operator_parent(), forward_partners(trace))
+    origins = find_origins(trace, tree, activities, forward)
     activities, modules = add_modules(trace, labels, origins, activities)
     activities, stacks = add_stacks(trace, origins, activities)
     return Launching(activities, trace.names, modules, stacks)

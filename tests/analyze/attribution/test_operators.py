@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ridgeline.analyze.attribution.autograd import forward_operators
+from ridgeline.analyze.attribution.autograd import forward_operators, forward_partners
 from ridgeline.analyze.attribution.modules import add_modules
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels
 from ridgeline.analyze.attribution.origins import find_origins
@@ -24,7 +24,7 @@ def attributed(path: Path, events: list[kineto.Event]) -> list[Row]:
     trace = assemble([read_part(file)], file)
     labels = parse_labels(trace)
     tree = build_tree(trace, labels)
-    forward = forward_operators(trace, tree.operator_parent())
+    forward = forward_operators(trace, tree.operator_parent(), forward_partners(trace))
     rows = attribute(trace, tree)
     rows, modules = add_modules(trace, labels, find_origins(trace, tree, rows, forward), rows)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ridgeline.analyze.attribution.autograd import forward_operators, is_recomputed
+from ridgeline.analyze.attribution.autograd import forward_operators, forward_partners, is_recomputed
 from ridgeline.analyze.attribution.operators import build_tree, parse_labels
 from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.trace import assemble
@@ -27,7 +27,7 @@ def partners(path: Path, events: list[kineto.Event]) -> tuple[Pairs, list[str]]:
     parent = build_tree(trace, parse_labels(trace)).operator_parent()
     names = [trace.names[code] for code in trace.operators["name"]]
     order = trace.operators["start_ns"].arg_sort().to_list()
-    forward, recomputed = forward_operators(trace, parent), is_recomputed(trace, parent)
+    forward, recomputed = forward_operators(trace, parent, forward_partners(trace)), is_recomputed(trace, parent)
     pairs = [(names[row], names[forward[row]] if forward[row] >= 0 else None) for row in order]
     return pairs, [names[row] for row in order if recomputed[row]]
 
