@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import re
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,18 @@ def start() -> None:
     atexit.register(program.at_exit)
     os.register_at_fork(after_in_child=program.forked)
     return None
+
+
+def skip_destructors() -> None:
+    """Have this forked child skip the destructors of C++ libraries at its end; its output is flushed before.
+
+    PyTorch's profiler has a thread that a child does not inherit, and its destructor waits for that thread for ever.
+    """
+    with suppress(Exception):  # a C library without these functions
+        library = ctypes.CDLL(None)
+        # Handlers run in reverse order: fflush(NULL), then _exit(status).
+        library.on_exit(library._exit, None)
+        library.__cxa_atexit(library.fflush, None, None)
 
 
 class Program:
@@ -169,6 +183,7 @@ class Program:
         """In a forked child: what the parent has begun is the parent's alone."""
         if self._recording is not None:
             self._over, self._calls.idle = True, False
+            skip_destructors()
         else:
             self._process = os.getpid()
 
