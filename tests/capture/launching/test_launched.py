@@ -73,7 +73,7 @@ def test_exit_codes_are_the_programs_own(ended: Any) -> None:
 
 
 def test_a_run_directory_is_whole_or_absent(ended: Any) -> None:
-    children, done, out = ended
+    children, _, out = ended
     left = {way: child.run and (child.run["outcome"], window(child)) for way, child in children.items()}
     assert left == {
         "returns early": ("ok", [0]),
@@ -106,7 +106,7 @@ def test_a_rank_has_a_directory_in_that_of_its_job(ended: Any) -> None:
 
 
 def test_stderr_has_the_programs_tracebacks_and_a_line_for_each_recording(ended: Any) -> None:
-    children, done, out = ended
+    _, done, _ = ended
     lines = done.stderr.splitlines()
     assert sum(line.startswith("ridgeline: recorded ") for line in lines) == 11
     assert lines.count("ValueError: as planned") == 2
