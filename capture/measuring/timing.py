@@ -76,14 +76,15 @@ class Laps:
             synchronize(self._device)
             self.started_ns, self._started = now_ns(), time.perf_counter_ns()
         if self._last is None or not self._joined:
-            self._last = self._mark()
+            self._last = self._clock.mark()
         self._begun = self._last
 
     def end(self, step: RecordedStep) -> None:
-        """Mark the end of a step."""
-        self._last = self._mark()
-        if self._begun is not None and self._last is not None:
-            self._laps.append((step, self._begun, self._last))
+        """Mark the end of a step that began."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            self._last = self._clock.mark()
+            self._laps.append((step, begun, self._last))
 
     def close(self) -> None:
         """Wait for the device and take the wall time of the repeat."""
@@ -129,12 +130,6 @@ class Laps:
             for metric, ns in values_ns.items()
         ]
         return whole + self.timings("step", repeat, self.started_ns)
-
-    def _mark(self) -> int | None:
-        """A mark, None while the program captures a CUDA graph, which an event would become part of."""
-        if self._device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-            return None
-        return self._clock.mark()
 
 
 def differences(ends_ns: list[int]) -> list[int]:

@@ -47,7 +47,7 @@ def record(
     `ceilings` measures the device once a folder, after the recording, in a few seconds. `say` gets one line for each
     thing that could not be recorded; by default they go to standard error. Other keywords go to `config` in run.json:
     `mode`, `dtype`, `batch`, `prompt_tokens`, `generated_tokens` and any more; `tokens` is the number of tokens that a
-    generation commits over the batch.
+    generation, or with `schedule` a step, commits over the batch.
 
     Raises CaptureError for a wrong call, and where `path` is a directory that is not a run. What fails in the recorder
     itself never raises.

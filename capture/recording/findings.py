@@ -27,7 +27,8 @@ class Findings(msgspec.Struct, kw_only=True):
 
     `steps` are those of the last timed generation, or all timed steps where the program has no `generations`. `window`
     are the traced steps; `complete` says that all planned ones were traced. `unfinished` are labels of steps that did
-    not end. `committed` is the number of tokens of `steps` over the batch, None if unknown.
+    not end. `committed` is the number of tokens of a generation, or without generations of a step, over the batch;
+    None if unknown.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Findings(msgspec.Struct, kw_only=True):
         batch = self.facts.get("batch") or 1
         counts: dict[str, Any] = {}
         committed = self.committed
+        if committed is not None and not self.generations:
+            committed *= len(self.steps)
         if committed is None and any(step.tokens for step in self.steps):
             committed = batch * sum(step.tokens or 0 for step in self.steps)
         if committed is not None:

@@ -63,6 +63,8 @@ class Instruments:
 
     def begin(self, stage: Stage, step: RecordedStep) -> None:
         """Start what the stage needs, and mark the beginning of `step`."""
+        if self._captures():  # marks and waits would break the program's capture of a CUDA graph
+            return
         if stage.settles:
             if self._settling is None and step.index in (self.window or [step.index]):
                 self._refuse_another_profiler()
@@ -95,7 +97,7 @@ class Instruments:
             self._stop_settling()
         # None: the number of steps ends the stage, not the index of a step.
         if self._tracing is not None and self.window is not None and step.index >= max(self.window):
-            self._stop_tracing(stage.pass_, complete=True)
+            self._stop_tracing(stage.pass_, complete=whole)
 
     def leave(self, stage: Stage, *, complete: bool) -> None:
         """Take the results of a stage that is over, `complete` or cut short."""
@@ -164,7 +166,11 @@ class Instruments:
             running.__exit__(None, None, None)
         self._laps = None
 
+    def _captures(self) -> bool:
+        return self._device is not None and self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
     def _start_timing(self) -> None:
+        self._device = self.device
         if self._telemetry is None:
             self.findings.job = ranks.rank_of_process()  # while the program's process group exists
             self._telemetry = telemetry.recorded(self.device)
@@ -175,6 +181,7 @@ class Instruments:
         return self.window is None or step.index in self.window
 
     def _start_tracing(self, pass_: Pass) -> None:
+        self._device = self.device
         self.finish_timing()
         self._refuse_another_profiler()
         self.findings.job = self.findings.job or ranks.rank_of_process()

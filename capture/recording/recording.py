@@ -45,11 +45,11 @@ class Recording:
     """Records the steps of a program by `plan` into the run directory `path`.
 
     A program marks its steps by `step`, or by `begin` and `end`. `facts` go to `config` in run.json, except `tokens`,
-    the number of tokens that a generation commits over the batch. `modules` get labels while steps are traced. `say`
-    gets one line for each thing that could not be recorded: what fails in the recorder never raises into the program,
-    unless it is `strict`. `joined` steps follow each other without other work between them. With `twin` the program
-    runs one more generation eagerly, which tells the operators of graph replays. `ceilings` measures those of the
-    device once a folder.
+    the number of tokens that a generation, or without generations a step, commits over the batch. `modules` get labels
+    while steps are traced. `say` gets one line for each thing that could not be recorded: what fails in the recorder
+    never raises into the program, unless it is `strict`. `joined` steps follow each other without other work between
+    them. With `twin` the program runs one more generation eagerly, which tells the operators of graph replays.
+    `ceilings` measures those of the device once a folder.
 
     Raises CaptureError for facts of a wrong type, and where `path` is a directory that is not a run.
     """
@@ -187,7 +187,7 @@ class Recording:
         if isinstance(self.plan, ByGeneration):
             return
         if (after := self.plan.stage(self._number)) != stage:
-            self._leave(stage, complete=True)
+            self._leave(stage, complete=error is None)
             if after.pass_ is Pass.done or (after.pass_ is Pass.counted and not self._left_to_count()):
                 self._over = True
 

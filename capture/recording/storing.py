@@ -23,7 +23,9 @@ def refuse(path: Path) -> None:
     """Raise CaptureError where `path` is neither free nor a run, nor a folder of the ranks of a job."""
     if not path.exists() or run_directory.read(path) is not None:
         return
-    if path.is_dir() and all(child.name == ceiling.FILE_NAME or child.match("rank*") for child in path.iterdir()):
+    if path.is_dir() and all(
+        child.name == ceiling.FILE_NAME or child.name.lstrip(".").startswith("rank") for child in path.iterdir()
+    ):
         return
     raise CaptureError(f"{path} exists and is no run; expected a run or nothing there: choose another path.")
 

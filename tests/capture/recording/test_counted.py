@@ -187,3 +187,14 @@ def test_a_step_that_hangs_while_it_is_counted_leaves_the_trace(tmp_path: Path, 
     run = json.loads((tmp_path / "mine" / "run.json").read_bytes())
     assert (run["outcome"], run["window"][0]["kind"]) == ("ok", "hang")
     assert (run["counters"]["outcome"], run["counters"]["reason"]) == ("failed", "step 0 hangs")
+
+
+def test_a_counted_step_is_like_one_traced_step_of_its_kind_with_the_same_kernels() -> None:
+    def step(index: int, kind: str) -> RecordedStep:
+        return RecordedStep(phase="denoise", index=index, kind=kind)
+
+    traced_steps = [step(1, "reuse"), step(2, "refresh"), step(3, "reuse")]
+    counted_steps = [step(3, "reuse"), step(8, "refresh"), step(9, "reuse"), step(10, "reuse"), step(11, "reuse")]
+    kernels = {index: ["gemm"] for index in range(10)}
+    alike = counted.matches(counted_steps, traced_steps, kernels | {10: ["gemm"], 11: ["gemm", "copy"]}, kernels)
+    assert alike == {3: 3, 8: 2, 9: 1}

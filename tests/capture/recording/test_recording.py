@@ -16,9 +16,10 @@ from torch import nn
 import ridgeline
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring import profiling
-from ridgeline.capture.recording import program
+from ridgeline.capture.recording import program, ranks
 from ridgeline.capture.recording.plan import ByNumber, Pass
 from ridgeline.capture.recording.recording import Recording
+from ridgeline.capture.records import Job
 
 
 class Net(nn.Sequential):
@@ -177,6 +178,7 @@ def interrupted(recorder: Recorder, error: BaseException, at: int) -> Path | Non
         (ValueError("odd\nmore"), 2, "error", "ValueError: odd"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), 3, "oom", "CUDA out of memory. Tried"),
         (ValueError("odd"), 7, "ok", None),
+        (ValueError("in the last traced step"), 4, "error", "ValueError: in the last traced step"),
         (KeyboardInterrupt(), 7, "ok", None),
         (KeyboardInterrupt(), 4, "ok", None),
         (SystemExit(3), 3, None, None),
@@ -313,16 +315,34 @@ def test_a_module_may_be_copied_and_pickled_while_it_is_traced(recorder: Recorde
 
 def test_modules_have_distinct_names_and_compiled_ones_none(recorder: Recorder) -> None:
     first, second, head = network(), network(), nn.Linear(8, 8)
-    compiled = torch.compile(network())
-    with recorder(modules=[first, second, head, compiled], warmup=0, timed=0) as rec:
+    compiled = torch.compile(network(), backend="eager")
+    with recorder(modules=[first, second, head, compiled], timed=0) as rec:
         for _ in rec.generations():
             with rec.step("decode"):
-                head(second(first(torch.ones(1, 8))))
+                compiled(head(second(first(torch.ones(1, 8)))))
+    assert recorder.lines == []
+    assert recorder.run()["config"]["execution"] == "compile"
     assert [name for name in recorder.names() if name.startswith("module")] == [
         "module=Net_0", "module=Net_0.0", "module=Net_0.1", "module=Net_0.2",
         "module=Net_1", "module=Net_1.0", "module=Net_1.1", "module=Net_1.2",
         "module=Linear",
     ]  # fmt: skip
+
+
+def test_a_rank_has_a_directory_of_its_own(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in range(2):
+        job = Job(id="0123456789abcdef", rank=rank, world_size=2)
+        monkeypatch.setattr(ranks, "rank_of_process", lambda job=job: job)
+        with recorder(schedule=schedule(), tokens=3) as rec:
+            for _ in range(9):
+                with rec.step("train"):
+                    torch.ones(2).sum()
+    runs = [recorder.run(f"mine/rank{rank}") for rank in range(2)]
+    assert [(run["name"], run["job"]["rank"], run["job"]["id"]) for run in runs] == [
+        ("mine_rank0", 0, "0123456789abcdef"),
+        ("mine_rank1", 1, "0123456789abcdef"),
+    ]
+    assert runs[0]["tokens"] == {"committed": 2 * 3, "forwards": {"train": 2}}
 
 
 def test_a_long_generation_is_traced_by_its_shortest_run_of_all_kinds(recorder: Recorder) -> None:
