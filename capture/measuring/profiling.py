@@ -133,12 +133,9 @@ class Tracing:
 
 
 def attention_backends(trace: str) -> list[str]:
-    """The attention backends that a trace names, sorted."""
+    """The attention backends that a trace names, sorted. Attention of plain products and a softmax has no name."""
     attention = {match[1] for match in ATTENTION.finditer(trace)}
-    # Attention without an operator of any backend was composed of products and a softmax.
-    if MATH.search(trace) or not attention:
-        attention.add("math")
-    return sorted(attention)
+    return sorted(attention | {"math"} if MATH.search(trace) else attention)
 
 
 def start(device: torch.device, observer: ExecutionTraceObserver | None = None, *, memory: bool = False) -> profile:

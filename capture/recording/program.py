@@ -2,11 +2,13 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.steps import RecordedStep
@@ -65,10 +67,9 @@ def word(value: Any) -> str:
 
 def device_of(modules: Sequence[nn.Module]) -> torch.device:
     """The device that a program works on: the CUDA device of its modules, else the current one if CUDA is in use."""
-    for module in modules:
-        for parameter in module.parameters():
-            if parameter.device.type == "cuda":
-                return parameter.device
+    for parameter in parameters(modules):
+        if parameter.device.type == "cuda":
+            return parameter.device
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
@@ -83,11 +84,10 @@ def compiled_frames() -> int:
 def dtype_of(modules: Sequence[nn.Module]) -> str | None:
     """The data type of most floating-point parameters, as a configuration names it; None without any."""
     sizes: dict[str, int] = {}
-    for module in modules:
-        for parameter in module.parameters():
-            if parameter.is_floating_point():
-                name = str(parameter.dtype).removeprefix("torch.")
-                sizes[name] = sizes.get(name, 0) + parameter.numel()
+    for parameter in parameters(modules):
+        if parameter.is_floating_point():
+            name = str(parameter.dtype).removeprefix("torch.")
+            sizes[name] = sizes.get(name, 0) + parameter.numel()
     largest = max(sizes, key=sizes.__getitem__, default=None)
     return DTYPES.get(largest, largest) if largest is not None else None
 
@@ -103,18 +103,23 @@ def model_of(modules: Sequence[nn.Module]) -> dict[str, Any]:
         config = text()
     architecture = {key: getattr(config, attribute, None) for key, attribute in OF_CONFIG.items()}
     numbers = {key: value for key, value in architecture.items() if isinstance(value, int)}
-    parameters = {id(each): each.numel() for module in modules for each in module.parameters()}
-    return {"name": type(first).__name__, **numbers, "parameters": sum(parameters.values())}
+    total = sum(each.numel() for each in parameters(modules))
+    return {"name": type(first).__name__, **numbers, "parameters": total}
 
 
 def weights_bytes(modules: Sequence[nn.Module]) -> int:
-    """Bytes of all parameters and buffers; storage that several share counts once."""
+    """Bytes of all parameters and buffers on this rank; storage that several share counts once."""
     storages: dict[int, int] = {}
-    for module in modules:
-        for tensor in (*module.parameters(), *module.buffers()):
-            try:
-                storage = tensor.untyped_storage()
-                storages[storage.data_ptr()] = storage.nbytes()
-            except (RuntimeError, NotImplementedError):  # a tensor without storage of its own: a subclass, a lazy one
-                storages[-id(tensor)] = 0
+    buffers = (each for module in modules for each in module.buffers())
+    for tensor in (*parameters(modules), *buffers):
+        with suppress(RuntimeError, NotImplementedError, ValueError):  # without storage of its own, or a shape
+            # of a sharded parameter, this rank's part
+            storage = getattr(tensor, "_local_tensor", tensor).untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
+
+
+def parameters(modules: Sequence[nn.Module]) -> Iterator[nn.Parameter]:
+    """Each parameter of `modules` once, without those that have no shape yet."""
+    every = {id(each): each for module in modules for each in module.parameters()}
+    return (each for each in every.values() if not is_lazy(each))

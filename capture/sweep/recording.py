@@ -178,14 +178,15 @@ def _measure(
             generation.reset()
             for step in steps:
                 if each.needs(step.index):
-                    with recording.step(step):
-                        runner.run(step)
+                    recording.begin(step)
+                    runner.run(step)
+                    recording.end()
     finally:
         recording.instruments.stop()
     recording.findings.measure(result)
-    # The trace cannot tell block-sparse attention: its compiled kernels have names of the compiler's choice.
-    if point.attention == "block_sparse":
-        result.attention = ["block_sparse"]
+    # The trace cannot tell block-sparse attention: its compiled kernels have names of the compiler's choice. Attention
+    # without an operator of any backend was composed of products and a softmax.
+    result.attention = ["block_sparse"] if point.attention == "block_sparse" else result.attention or ["math"]
     recording.findings.write(directory)
     return prepared.launched
 
