@@ -62,6 +62,11 @@ def spark_session(folder: Path, master: str) -> Iterator[Any]:
             # no filter that Spark could infer saves work on few rows; the rules of its optimizer are not under test
             "spark.sql.constraintPropagation.enabled": "false",
             "spark.sql.lightweightPlanChangeValidation": "false",
+            # in one process, to send rows to all or to compress them only takes time
+            "spark.sql.autoBroadcastJoinThreshold": "-1",
+            "spark.broadcast.compress": "false",
+            "spark.shuffle.compress": "false",
+            "spark.cleaner.referenceTracking": "false",
             # no machine here lives long enough for the better compiler to pay
             # and plans are garbage at once, which a larger nursery sweeps less often
             "spark.driver.extraJavaOptions": f"{SHORT_LIVED} -Xms900m -Xmn400m",
