@@ -6,8 +6,10 @@
 --   second     anything else: a second of trace, which tells how the time divides, not how fast the program is
 -- Work outside steps counts per step or iteration too.
 -- The levels of rows; from `step` on, the rows of a stage sum to its device time:
---   generation  wall time of a whole generation without the profiler: the median over repeats; the stage is (generation)
---   unprofiled  wall time without the profiler: the median; its samples are the medians of the repeats
+--   generation  wall time of a whole generation without the profiler: the median over repeats, of runs with several; the stage
+--               is (generation)
+--   unprofiled  wall time without the profiler: the median; its samples are the medians of the repeats, or of a run without
+--               repeats its steps
 --   wall        wall time under the profiler: from the begin of a step, or the end of the step before if that is later, until
 --               host and device are done
 --   idle        time of the step in which the device ran nothing
@@ -20,7 +22,7 @@
 -- noise_ns is half the width of a 99 % interval of the difference (Student's t, pooled variance): over runs if both sides
 -- have several, otherwise over units (unprofiled: over repeats). Two runs of one program differ by more than their steps do,
 -- so noise over steps is at least 1 % of a step; 3 % of a part, or 100 ns a launch; and 5 % of traced wall time, since the
--- host varies most. With a single sample on a side noise is unknown, and assumed to be 5 % of a step or a part, 200 ns a
+-- host varies most, and of a run without repeats, whose steps follow each other. With a single sample on a side noise is unknown, and assumed to be 5 % of a step or a part, 200 ns a
 -- launch, 10 % of traced wall time. A base within the noise of 0 has no relative change.
 -- Idle time, and time per second of trace, is more or less, not slower or faster.
 WITH compared_runs AS (
@@ -328,10 +330,17 @@ spans AS (
   FROM run_units r
   JOIN chosen c ON c.unit IN ('work', 'second')
 ),
+repeated AS (
+  SELECT t.run_id, COUNT(DISTINCT t."repeat") > 1 AS repeats
+  FROM compared_runs c
+  JOIN timings t ON t.run_id = c.run_id AND t.metric = 'step'
+  GROUP BY t.run_id
+),
 -- Times of whole units, one value a sample: repeats without the profiler, units under it.
 timed AS (
   SELECT
-    'unprofiled' AS level, c.side, t.run_id, t."repeat" AS sample, t.value_ns AS ns, NULL AS wall_ns,
+    'unprofiled' AS level, c.side, t.run_id, CASE WHEN n.repeats THEN t."repeat" ELSE t.step END AS sample, t.value_ns AS ns,
+    NULL AS wall_ns, n.repeats,
     CASE
       WHEN t.phase IS NULL AND t.kind IS NULL THEN CASE WHEN u.unit = 'iteration' THEN '(iteration)' ELSE '(step)' END
       WHEN t.phase = t.kind THEN t.kind
@@ -340,14 +349,16 @@ timed AS (
   FROM compared_runs c
   CROSS JOIN chosen u
   JOIN timings t ON t.run_id = c.run_id AND t.metric = 'step'
+  JOIN repeated n ON n.run_id = c.run_id
   UNION ALL
-  SELECT 'generation', c.side, t.run_id, t."repeat", t.value_ns, NULL, '(generation)'
+  SELECT 'generation', c.side, t.run_id, t."repeat", t.value_ns, NULL, TRUE, '(generation)'
   FROM compared_runs c
   JOIN timings t ON t.run_id = c.run_id AND t.metric = 'end_to_end'
+  JOIN repeated n ON n.run_id = c.run_id AND n.repeats
   UNION ALL
-  SELECT 'wall', side, run_id, ROW_NUMBER() OVER (ORDER BY side, run_id), wall_ns, wall_ns, own_stage FROM spans
+  SELECT 'wall', side, run_id, ROW_NUMBER() OVER (ORDER BY side, run_id), wall_ns, wall_ns, TRUE, own_stage FROM spans
   UNION ALL
-  SELECT 'idle', side, run_id, ROW_NUMBER() OVER (ORDER BY side, run_id), idle_ns, wall_ns, own_stage FROM spans
+  SELECT 'idle', side, run_id, ROW_NUMBER() OVER (ORDER BY side, run_id), idle_ns, wall_ns, TRUE, own_stage FROM spans
 ),
 timed_stages AS (
   SELECT t.*, COALESCE(s.stage, t.own_stage) AS stage
@@ -367,11 +378,15 @@ timed_runs AS (
 whole AS (
   SELECT
     m.*, p.unit_samples, p.unit_squares, p.low_ns, p.high_ns, r.run_samples, r.run_squares,
-    CASE WHEN level IN ('generation', 'unprofiled') THEN 0.01 * ns_per_unit ELSE 0.05 * COALESCE(wall_ns, ns_per_unit) END AS floor_ns,
+    CASE
+      WHEN level IN ('generation', 'unprofiled') THEN CASE WHEN repeats THEN 0.01 ELSE 0.05 END * ns_per_unit
+      ELSE 0.05 * COALESCE(wall_ns, ns_per_unit)
+    END AS floor_ns,
     CASE WHEN level IN ('generation', 'unprofiled') THEN 0.05 * ns_per_unit ELSE 0.1 * COALESCE(wall_ns, ns_per_unit) END AS assumed_ns
   FROM (
     SELECT
       level, side, stage, COUNT(*) AS units, AVG(wall_ns) AS wall_ns,
+      BOOL_AND(BOOL_AND(repeats)) OVER (PARTITION BY level, stage) AS repeats,
       CASE WHEN level IN ('generation', 'unprofiled') THEN MEDIAN(ns) ELSE AVG(ns) END AS ns_per_unit
     FROM timed_stages
     GROUP BY level, side, stage
@@ -391,7 +406,7 @@ whole AS (
 sampled AS (
   SELECT * EXCLUDE (runs) FROM measured
   UNION ALL BY NAME
-  SELECT * EXCLUDE (wall_ns), CAST([] AS VARCHAR[]) AS key, 1 AS unit_presence FROM whole
+  SELECT * EXCLUDE (wall_ns, repeats), CAST([] AS VARCHAR[]) AS key, 1 AS unit_presence FROM whole
 ),
 clocks AS (
   SELECT c.side, MEDIAN(t.sm_clock_hz) AS sm_clock_hz
