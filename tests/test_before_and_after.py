@@ -53,4 +53,6 @@ def test_two_recordings_compare_to_one_verdict(tmp_path: Path, monkeypatch: pyte
     assert done.returncode == 0
     sides, verdict = done.stdout.split("\n\n")[:2]
     assert sides == "base   runs/before\nother  runs/after"
-    assert re.fullmatch(r"forward: [0-9.]+ % faster, [0-9.]+ ms to [0-9.]+ [mµ]s unprofiled \(noise ±.* %\)", verdict)
+    # on a busy machine the steps of one stretch may differ more than the programs do
+    change = r"(?:[0-9.]+ % faster|no change beyond noise)"
+    assert re.fullmatch(rf"forward: {change}, [0-9.]+ ms to [0-9.]+ [mµ]s unprofiled \(noise ±.* %\)", verdict), verdict

@@ -11,7 +11,7 @@ from ridgeline import warehouse
 from ridgeline.reports.comparison.compare import above, compare
 from ridgeline.reports.comparison.text import text
 from ridgeline.reports.comparison.verdict import verdict
-from tests.reports.compared import MLP, MM, add_compared
+from tests.reports.compared import MLP, MM, Launch, add_compared
 from tests.reports.conftest import insert, make
 
 Timed = list[tuple[str, int, int, int]]
@@ -20,7 +20,7 @@ Timed = list[tuple[str, int, int, int]]
 
 def add(connection: duckdb.DuckDBPyConnection, name: str, timed: Timed, whole_ns: tuple[int, ...]) -> None:
     """A run of a refresh and a reuse, each one product of 1,000 ns, with timings of steps and of generations."""
-    product = ("gemm", "matmul", "aten::mm", MM, MLP, [1000, 1000])
+    product: Launch = ("gemm", "matmul", "aten::mm", MM, MLP, [1000, 1000])
     add_compared(connection, name, [product], kinds=("refresh", "reuse"), mode="mine")
     ((run_id,),) = connection.execute("SELECT run_id FROM runs WHERE name = ?", [name]).fetchall()
     for kind, step, repeat, value_ns in timed:
