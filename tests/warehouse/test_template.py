@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,26 @@ SHAPE = (
 
 def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return columns, constraints, views, and the rows of every table."""
-    with connect(path, read_only=True) as connection:
+    with connect(path, read_only=path != database.IN_MEMORY) as connection:
         tables = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
         rows = {name: connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in tables}
         return rows | {sql: connection.execute(sql).fetchall() for sql in SHAPE}
+
+
+@pytest.mark.usefixtures("made_warehouses")
+def test_a_warehouse_in_memory_is_a_copy_or_made_where_no_file_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_in: list[Any] = []
+    create = database._create_schema
+    monkeypatch.setattr(database, "_create_schema", lambda connection: (made_in.append(connection), create(connection)))
+    copied = content(database.IN_MEMORY)
+    assert made_in == []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    made = content(database.IN_MEMORY)
+    assert len(made_in) == 1
+    assert copied.pop("schema_version") != made.pop("schema_version")  # the times
+    assert copied == made
 
 
 @pytest.mark.usefixtures("made_warehouses")
