@@ -70,7 +70,8 @@ def _sentence(row: Row, device: Row) -> str:
     if row is device or device["status"] == row["status"]:
         return text
     changed = _change(device).replace("faster", "shorter").replace("slower", "longer")
-    text += f"; its device time is {changed}, {_times(device)}"
+    verb = "shows" if changed.startswith("no ") else "is"
+    text += f"; its device time {verb} {changed}, {_times(device)}"
     return text + (", which is no speed-up of the step" if device["status"] == "faster" else "")
 
 
