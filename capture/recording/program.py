@@ -121,5 +121,5 @@ def weights_bytes(modules: Sequence[nn.Module]) -> int:
 
 def parameters(modules: Sequence[nn.Module]) -> Iterator[nn.Parameter]:
     """Each parameter of `modules` once, without those that have no shape yet."""
-    every = {id(each): each for module in modules for each in module.parameters()}
+    every: dict[int, Any] = {id(each): each for module in modules for each in module.parameters()}
     return (each for each in every.values() if not is_lazy(each))
