@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,6 +38,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: more threads would o
             import polars
 
             assert polars.thread_pool_size() == 1
+    if find_spec("duckdb"):
+        import duckdb
+
+        _connect = duckdb.connect
+
+        def _connect_with_one_thread(
+            database: str | Path = ":memory:", read_only: bool = False, config: dict[str, Any] | None = None
+        ) -> duckdb.DuckDBPyConnection:
+            return _connect(database, read_only=read_only, config={"threads": 1, **(config or {})})
+
+        pytest.MonkeyPatch().setattr(duckdb, "connect", _connect_with_one_thread)  # as long as this process
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
