@@ -12,10 +12,9 @@ class Interned(defaultdict[Any, int]):
     """Value -> code, numbered in order of appearance."""
 
     def __init__(self, values: Iterable[Any] = ()) -> None:
-        super().__init__()
+        distinct = dict.fromkeys(values)
+        super().__init__(None, zip(distinct, range(len(distinct)), strict=True))
         self.default_factory = self.__len__
-        for value in values:
-            self[value]
 
     def __reduce__(self) -> tuple[type[Interned], tuple[list[Any]]]:
         return Interned, (list(self),)
