@@ -31,7 +31,7 @@ from ridgeline.capture.counters.cupti.metrics import METRIC_SETS, Plan
 from ridgeline.capture.counters.cupti.rounds import Round, Rounds, Seconds
 from ridgeline.capture.counters.watchdog import watched
 from ridgeline.capture.errors import CaptureError
-from ridgeline.capture.steps import RecordedStep as Step
+from ridgeline.capture.steps import RecordedStep
 
 if TYPE_CHECKING:
     import torch
@@ -82,9 +82,9 @@ class Report(msgspec.Struct, kw_only=True):
 class Counting:
     """Counts steps of one device. `rows` are the counters so far, `report` says what they are and what is missing.
 
-    Steps of two windows are the same if they have the same number (`Step.index`). A window has no rows of a step, and
-    the report says why, if the step's ranges are not exactly its kernels in the trace, or its kernels are not those of
-    an earlier set.
+    Steps of two windows are the same if they have the same number, `RecordedStep.index`. A window has no rows of a
+    step, and the report says why, if the step's ranges are not exactly its kernels in the trace, or its kernels are not
+    those of an earlier set.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Counting:
             self._attempt(self._record, rounds)
 
     @contextmanager
-    def step(self, step: Step) -> Iterator[None]:
+    def step(self, step: RecordedStep) -> Iterator[None]:
         """Count the kernels that the block launches as those of `step`. Waits for the device before and after.
 
         Does nothing outside of a window, inside of another step, after a failure, and while a CUDA graph is captured,
@@ -212,7 +212,7 @@ class Counting:
             return False
         return True
 
-    def _give_up(self, step: Step) -> None:
+    def _give_up(self, step: RecordedStep) -> None:
         """Save what was recorded and end the process, which nothing else can."""
         message = (
             f"step {step.index} ({step.kind}) kept the device busy for {self._limit_s:g} s while its kernels were "
@@ -317,9 +317,9 @@ def duration_ns(kernels: Sequence[Kernel]) -> int:
     return sum(kernel.duration_ns for kernel in kernels)
 
 
-def unlike(steps: Sequence[tuple[Step, Sequence[str]]]) -> Iterator[str]:
+def unlike(steps: Sequence[tuple[RecordedStep, Sequence[str]]]) -> Iterator[str]:
     """Yield a line for each kind with steps that have other kernels than its first, where the first of them differs."""
-    of_kind: dict[str, list[tuple[Step, Sequence[str]]]] = {}
+    of_kind: dict[str, list[tuple[RecordedStep, Sequence[str]]]] = {}
     for step, kernels in steps:
         of_kind.setdefault(step.kind, []).append((step, kernels))
     for kind, ((example, expected), *others) in of_kind.items():

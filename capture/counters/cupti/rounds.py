@@ -12,7 +12,7 @@ from ridgeline.capture.counters.cupti.join import Range
 from ridgeline.capture.counters.cupti.kineto import Kineto
 from ridgeline.capture.counters.cupti.metrics import Plan
 from ridgeline.capture.counters.cupti.range_profiler import RangeProfiler
-from ridgeline.capture.steps import RecordedStep as Step
+from ridgeline.capture.steps import RecordedStep
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ class Seconds(msgspec.Struct, kw_only=True):
 class Round(NamedTuple):
     """A step that was run to its end, its annotation in the trace, and its ranges: none without counters."""
 
-    step: Step
+    step: RecordedStep
     label: str
     ranges: list[Range]
 
@@ -51,7 +51,7 @@ class Rounds:
         self._kineto: Kineto | None = None
         self._profiler: RangeProfiler | None = None
         self._begun = 0
-        self._step: Step | None = None
+        self._step: RecordedStep | None = None
         self._label: AbstractContextManager[Any] | None = None
         self._started = 0.0
 
@@ -69,7 +69,7 @@ class Rounds:
             with timed(self.seconds, "enable"):
                 self._profiler = RangeProfiler(self.plan.host, context(self._device), ranges=self._capacity)
 
-    def begin(self, step: Step) -> None:
+    def begin(self, step: RecordedStep) -> None:
         """Wait for earlier kernels, which are not the step's, and start the round of `step`."""
         synchronize(self._device)
         if self._profiler:
