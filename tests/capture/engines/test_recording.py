@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,17 @@ def test_a_run_is_replaced_and_another_folder_is_refused(recorded: Recording) ->
     assert engine.requests == []
 
 
+def raise_once_on(engine: StandIn, number: signal.Signals) -> None:
+    """Send this process a signal as soon as the engine records."""
+
+    def send() -> None:
+        while not engine.is_on:
+            time.sleep(0.01)
+        signal.raise_signal(number)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
 @pytest.mark.process
 def test_the_program_makes_the_load_and_a_signal_ends_the_recording(recorded: Recording, tmp_path: Path) -> None:
     engine = Sglang(write_sglang())
@@ -290,8 +302,12 @@ def test_the_program_makes_the_load_and_a_signal_ends_the_recording(recorded: Re
         recorded(engine, program=[str(tmp_path / "no-program")])
     assert not engine.is_on
     before = signal.getsignal(signal.SIGTERM)
-    threading.Timer(0.3, signal.raise_signal, [signal.SIGTERM]).start()
+    raise_once_on(engine, signal.SIGTERM)
     assert recorded(engine, seconds=None, program=["sleep", "20"]).exit_code == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
-    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
-    assert recorded(engine, seconds=None).exit_code == 0
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        raise_once_on(engine, signal.SIGINT)
+        assert recorded(engine, seconds=None).exit_code == 0
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
