@@ -66,7 +66,7 @@ class Program:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        counted = options.traced if options.counters != "off" and torch.cuda.is_available() else 0
+        counted = 0 if options.counters == "off" else options.traced
         self._plan = FromFirstKind(options.warmup, options.timed, options.traced, counted)
         self._steps = Steps(self, re.compile(options.step) if options.step else None)
         self._calls = Calls(self._steps)

@@ -7,7 +7,7 @@ from typing import Any
 from ridgeline.capture.recording.plan import Pass, Stage
 
 PATIENCE_STEPS = 128
-"""Timed steps to wait for the kind of step that a window begins with."""
+"""Steps to wait for the kind of step that a window begins with."""
 
 
 class FromFirstKind:
@@ -15,32 +15,40 @@ class FromFirstKind:
 
     Programs repeat themselves: a prefill and its decodes, an encoder and its denoising steps. A window that begins with
     the kind of the program's first step holds the others too. A program whose first kind does not come again within
-    PATIENCE_STEPS is traced from any step on. `counted` steps follow. The warm-up steps are traced as well, for
-    programs that end earlier.
+    PATIENCE_STEPS is traced from any step on. A window of `counted` steps follows, which begins likewise. The warm-up
+    steps are traced as well, for programs that end earlier.
     """
 
     def __init__(self, warmup: int, timed: int, traced: int, counted: int = 0) -> None:
         self.warmup, self.timed, self.traced, self.counted = warmup, timed, traced, counted
         self._first_kind: Any = None
-        self._start: int | None = None
+        self._traced_from: int | None = None
+        self._counted_from: int | None = None
 
     def next(self, number: int, kind: Any) -> None:
         """The step `number`, from 0, of `kind` is about to begin."""
         if number == 0:
             self._first_kind = kind
-        waited = number - self.warmup - self.timed
-        begins = waited >= PATIENCE_STEPS or (waited >= 0 and kind == self._first_kind)
-        if self._start is None and begins:
-            self._start = number
+        if self._traced_from is None:
+            self._traced_from = self._begun(number, kind, self.warmup + self.timed)
+        elif self._counted_from is None:
+            self._counted_from = self._begun(number, kind, self._traced_from + self.traced)
+
+    def _begun(self, number: int, kind: Any, earliest: int) -> int | None:
+        """The number if a window that may begin with the step `earliest` begins now."""
+        waited = number - earliest
+        return number if waited >= PATIENCE_STEPS or (waited >= 0 and kind == self._first_kind) else None
 
     def stage(self, number: int) -> Stage:
         """The stage of the step `number`."""
         if number < self.warmup:
             return Stage(Pass.traced, spare=True)
-        if self._start is None or number < self._start:
+        if self._traced_from is None or number < self._traced_from:
             return Stage(Pass.timed)
-        if number < self._start + self.traced:
+        if number < self._traced_from + self.traced:
             return Stage(Pass.traced)
-        if number < self._start + self.traced + self.counted:
+        if self.counted and (self._counted_from is None or number < self._counted_from):
+            return Stage(Pass.warm_up)  # until the first kind comes again
+        if self._counted_from is not None and number < self._counted_from + self.counted:
             return Stage(Pass.counted)
         return Stage(Pass.done)

@@ -49,6 +49,7 @@ class Findings(msgspec.Struct, kw_only=True):
     profiler: ProfilerCost | None = None
     counted: Counted | None = None
     traces: dict[Pass, Trace] = {}
+    capture: Trace | None = None
 
     def tokens(self) -> dict[str, Any]:
         """Counts of a generation: tokens committed and positions processed over the batch, and forwards by kind."""
@@ -98,6 +99,8 @@ class Findings(msgspec.Struct, kw_only=True):
         """Write the traces and the telemetry into `directory`."""
         for pass_, trace in self.traces.items():
             trace.write(directory, FILES[pass_])
+        if self.capture is not None:
+            (directory / "trace.capture.json.gz").write_bytes(self.capture.kineto)
         telemetry.write(directory / "telemetry.csv", self.samples)
         if self.counted is not None:
             self.counted.write(directory)

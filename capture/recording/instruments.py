@@ -1,7 +1,8 @@
 """The instruments of a recording: clock, telemetry, profiler and labels, each running in its own pass only."""
 
+import gzip
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from ridgeline.capture.recording.outcomes import outcome_of
 from ridgeline.capture.recording.plan import Pass, Stage
 from ridgeline.capture.records import ProfilerCost
 from ridgeline.capture.steps import RecordedStep
+
+CAPTURE = b"StreamEndCapture"
+"""A part of the name of the call that ends the capture of a graph, in a trace."""
 
 
 class Instruments:
@@ -133,10 +137,18 @@ class Instruments:
             self.findings.profiler = self._profiler_cost()
 
     def use_spare(self) -> None:
-        """Take the trace of a spare stage where there is no other."""
-        if self._spare is not None and Pass.traced not in self.findings.traces:
-            (tracing, laps), self._spare = self._spare, None
+        """Take the trace of a spare stage where there is no other, or where it has the capture of replayed graphs."""
+        if self._spare is None:
+            return
+        (tracing, laps), self._spare = self._spare, None
+        trace = self.findings.traces.get(Pass.traced)
+        if trace is None:
             self._take(tracing, laps, Pass.traced, complete=False)
+        elif trace.execution == "cuda_graph":
+            with suppress(CaptureError):  # no kernel ran
+                capture = tracing.result()
+                self.findings.capture = capture if CAPTURE in gzip.decompress(capture.kineto) else None
+        tracing.close()
 
     def prepare_counting(self, hung: Callable[[str], None]) -> None:
         """Find out which sets of metrics the traced steps can be counted in, once.

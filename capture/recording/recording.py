@@ -188,7 +188,8 @@ class Recording:
             return
         if (after := self.plan.stage(self._number)) != stage:
             self._leave(stage, complete=error is None)
-            if after.pass_ is Pass.done or (after.pass_ is Pass.counted and not self._left_to_count()):
+            window_ends = stage.pass_ is Pass.traced and not stage.spare
+            if after.pass_ is Pass.done or (window_ends and not self._left_to_count()):
                 self._over = True
 
     def discard(self, reason: str) -> None:
