@@ -51,8 +51,18 @@ def planned(points: list[Point], out: Path) -> None:
     )
 
 
-@click.command(params=[options.CONFIGURATION, options.RUNS_FOLDER, options.DRY_RUN, options.COUNTERS])
-def capture(config: Path, out: Path, dry_run: bool, counters: Literal["auto", "cupti", "ncu", "off"]) -> None:
+@click.command(
+    params=[
+        options.CONFIGURATION,
+        options.RUNS_FOLDER,
+        options.SWEEP_EXPERIMENT,
+        options.DRY_RUN,
+        options.COUNTERS,
+    ]
+)
+def capture(
+    config: Path, out: Path, experiment: str | None, dry_run: bool, counters: Literal["auto", "cupti", "ncu", "off"]
+) -> None:
     """Run and trace each point of a configuration.
 
     A point is timed without the profiler, then a window of its steps is traced, then the hardware counters of every
@@ -63,7 +73,7 @@ def capture(config: Path, out: Path, dry_run: bool, counters: Literal["auto", "c
     with errors_in_one_line():
         from ridgeline.capture.sweep import sweep
 
-        points = sweep.load(config)
+        points = sweep.load(config, experiment)
         if dry_run:
             planned(points, out)
         else:

@@ -158,7 +158,7 @@ def reprice(warehouse: Path) -> None:
         options.QUERY_FILE,
         options.WAREHOUSE_OR_LAKE,
         options.LAKE,
-        options.output_format("table", "csv", "json", "parquet"),
+        options.output_format("table", "lines", "csv", "json", "parquet"),
         options.ROWS_FILE,
     ]
 )
@@ -167,7 +167,7 @@ def sql(
     file: Path | None,
     warehouse: Path | None,
     lake: str | None,
-    output_format: Literal["table", "csv", "json", "parquet"],
+    output_format: Literal["table", "lines", "csv", "json", "parquet"],
     out: Path | None,
 ) -> None:
     """Run SQL over the warehouse or a lake, read-only.

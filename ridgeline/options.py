@@ -111,6 +111,9 @@ COUNTERS = Option(
 RECORDING_NAME = Option(
     ["--name"], callback=_folder_name, help="Name of the run directory; by default the program's.", metavar="NAME"
 )
+SWEEP_EXPERIMENT = Option(
+    ["--experiment"], help="Label of these runs; by default the configuration's own, else its name.", metavar="NAME"
+)
 EXPERIMENT = Option(["--experiment"], default="default", help="Label of a group of runs.", metavar="NAME")
 WARM_UP_STEPS = Option(["--warmup"], type=IntRange(min=0), default=3, help="Warm-up steps.", metavar="N")
 TIMED_STEPS = Option(["--timed"], type=IntRange(min=0), default=16, help="Steps timed, at least.", metavar="N")

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 H200 = ROOT / "tests" / "data" / "h200"
 CAPTURE = 'model = "tiny-llama"\nmode = "ar"\nprompt_tokens = 8\ngenerated_tokens = 4\nrepeats = 1\ndevice = "cpu"\n'
 THEORY = ("theory", "--model", "tiny-llama", "--mode", "ar", "--prompt", "8", "--generate", "4", "--device", "H200")
-FORMATS = ("csv", "json", "parquet", "table")
+FORMATS = ("csv", "json", "parquet", "table", "lines")
 ALL = ("sql", "SELECT * FROM kernel_roofline", "--format", "csv")
 
 Done = subprocess.CompletedProcess[str]
@@ -199,7 +199,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(out)], check=True)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 7])
+@pytest.mark.parametrize("number", [0, 1, 2, 8])
 def test_a_folder_that_cannot_be_written_to_is_named(folder: Path, read_only: Path, number: int) -> None:
     assert is_one_line(ridgeline(folder, *writers(read_only)[number]), str(read_only), "Read-only file system")
 

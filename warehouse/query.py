@@ -1,8 +1,7 @@
-"""Run SQL over a warehouse or a lake and write the rows as a table, CSV, JSON or Parquet."""
+"""Run SQL over a warehouse or a lake and write the rows as a table, lines, CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
-import datetime
 import decimal
 import io
 import re
@@ -33,8 +32,8 @@ def run(
 ) -> None:
     """Run one or more statements on the warehouse, or on ``lake`` if it is named, and write the rows of the last one.
 
-    The connection is read-only and reaches no other files. ``output_format`` is table, csv, json or parquet; Parquet
-    needs ``out``, the others default to stdout. Raises :class:`WarehouseError`.
+    The connection is read-only and reaches no other files. ``output_format`` is table, lines, csv, json or parquet;
+    Parquet needs ``out``, the others default to stdout. Raises :class:`WarehouseError`.
     """
     if output_format == "parquet" and out is None:
         raise QueryError("Parquet goes to a file: name one with -o FILE")
@@ -53,7 +52,7 @@ def run(
         cursor = connection.execute(sql)
         columns = [column[0] for column in cursor.description or []]
         rows = (row for batch in iter(lambda: cursor.fetchmany(BATCH_ROWS), []) for row in batch)
-        write = {"csv": write_csv, "json": write_json}.get(output_format, _write_table)
+        write = {"csv": write_csv, "json": write_json, "lines": _write_lines}.get(output_format, _write_table)
         if output_format in ("json", "parquet"):
             columns = _distinct(columns)
         if out is None:
@@ -140,22 +139,48 @@ def _write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: Te
         print(f"ridgeline: only the first {TABLE_ROWS:,} rows: use --format csv for all", file=sys.stderr)
 
 
+def _write_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: TextIO) -> None:
+    """Write a line ``column: value`` for each value, and an empty line between rows: whole, for rows of many columns.
+
+    >>> _write_lines(["operator", "flops"], [("aten::mm", 4096), ("aten::cat", None)], sys.stdout)
+    operator: aten::mm
+    flops: 4,096
+    <BLANKLINE>
+    operator: aten::cat
+    flops: ·
+    """
+    for number, row in enumerate(rows):
+        if number:
+            print(file=file)
+        for column, value in zip(columns, row, strict=True):
+            print(f"{_printable(column)}: {_printable(_text(value))}", file=file)
+
+
 def _cell(value: Any) -> str:
     """Return a value as a table shows it.
 
     >>> _cell(1234567), _cell(0.123456), _cell(None), _cell(1.5e13)
     ('1,234,567', '0.1235', '·', '1.5e+13')
     """
+    text = _text(value)
+    if len(text) > CELL_CHARACTERS:
+        text = text[: CELL_CHARACTERS - 1] + "…"
+    return _printable(text)
+
+
+def _text(value: Any) -> str:
+    """Return a value as people read it."""
     if value is None:
         return "·"
-    if isinstance(value, bool | datetime.datetime):
+    if isinstance(value, bool):
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float | decimal.Decimal):
         return f"{float(value):.4g}"
-    text = str(value)
-    if len(text) > CELL_CHARACTERS:
-        text = text[: CELL_CHARACTERS - 1] + "…"
-    # Control characters would move the terminal's cursor.
+    return str(value)
+
+
+def _printable(text: str) -> str:
+    """Return text without control characters, which would move the terminal's cursor or begin a line."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

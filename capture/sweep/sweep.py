@@ -72,8 +72,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name}: {', '.join(parts)}"
 
 
-def load(path: Path | str) -> list[Point]:
-    """Return the validated points of a TOML file, in order.
+def load(path: Path | str, experiment: str | None = None) -> list[Point]:
+    """Return the validated points of a TOML file, in order, all of them labelled `experiment` if that is given.
 
     Raises ConfigError if the file cannot be read, is not TOML, or is not a valid configuration.
     """
@@ -86,6 +86,11 @@ def load(path: Path | str) -> list[Point]:
         raise ConfigError(f"{path}: cannot be read ({error}); expected a TOML configuration.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}.") from error
+    if experiment is not None:
+        runs = document.get("runs")
+        for table in [document, *(runs if isinstance(runs, list) else ())]:
+            if isinstance(table, dict):
+                table["experiment"] = experiment
     return config.points(document, source=path.name, folder=path.parent)
 
 

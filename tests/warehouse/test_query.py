@@ -43,6 +43,18 @@ def test_table(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_lines(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(warehouse, SQL, output_format="lines")
+    assert capsys.readouterr().out.splitlines() == [
+        *("n: 1,234,567", "x: 0.5", "t: a�[31m", "nothing: ·", ""),
+        *("n: 2", "x: nan", 't: b, "c"', "nothing: ·"),
+    ]
+    run(warehouse, f"SELECT '{'x' * 100}\ny' AS t", output_format="lines")
+    assert capsys.readouterr().out == f"t: {'x' * 100}�y\n"
+    run(warehouse, "SELECT 1 AS a WHERE false", output_format="lines")
+    assert capsys.readouterr().out == ""
+
+
 def test_csv(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(warehouse, SQL, output_format="csv")
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
@@ -76,7 +88,7 @@ def test_a_failed_query_leaves_the_file_as_it_was(warehouse: Path, tmp_path: Pat
     assert out.read_text() == "before"
 
 
-@pytest.mark.parametrize("output_format", ["table", "csv", "json", "parquet"])
+@pytest.mark.parametrize("output_format", ["table", "lines", "csv", "json", "parquet"])
 def test_a_pipe_is_written_and_stays_a_pipe(warehouse: Path, tmp_path: Path, output_format: str) -> None:
     run(warehouse, SQL, output_format=output_format, out=tmp_path / "file")
     pipe = tmp_path / "pipe"

@@ -57,6 +57,18 @@ def test_shipped_configurations_load(path: Path) -> None:
     assert {point.experiment for point in points} == {path.stem}
 
 
+def test_a_label_of_the_command_line_takes_the_place_of_the_configurations(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(
+        'model = "tiny-llama"\nmode = "ar"\nprompt_tokens = 8\ngenerated_tokens = 4\nexperiment = "mine"\n'
+        '[[runs]]\n[[runs]]\nexperiment = "theirs"\nbatch = 2\n'
+    )
+    assert [point.experiment for point in sweep.load(path)] == ["mine", "theirs"]
+    assert [point.experiment for point in sweep.load(path, "after")] == ["after", "after"]
+    with pytest.raises(ConfigError, match="characters that cannot be printed"):
+        sweep.load(path, "a\nb")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
