@@ -47,10 +47,10 @@ def finish(
     directory, findings.name = ranks.place(path, findings.name, findings.job)
     failed = isinstance(error, Exception) and not findings.complete
     if not failed and Pass.traced not in findings.traces:
-        say(
-            f"{directory} is not written: no step was traced, {findings.ran} ran; expected more steps, or a plan that "
-            "warms up and times fewer."
-        )
+        remedy = "more steps, or a plan that warms up and times fewer"
+        if findings.generations:
+            remedy = "steps in every generation: `for _ in rec.generations():` around them, run to its end"
+        say(f"{directory} is not written: no step was traced, {findings.ran} ran; expected {remedy}.")
         return None
     if failed and not findings.ran:
         return None

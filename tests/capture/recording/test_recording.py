@@ -204,6 +204,16 @@ def test_the_end_of_a_program_leaves_a_whole_directory_or_none(
         assert recorder.names() == [f"phase=decode step={step} kind=decode" for step in traced]
 
 
+def test_steps_outside_of_generations_are_told_where_they_belong(recorder: Recorder) -> None:
+    with recorder() as rec, rec.step("decode"):
+        pass
+    assert recorder.lines == [
+        f"{recorder.folder / 'mine'} is not written: no step was traced, 1 ran; expected steps in every generation: "
+        "`for _ in rec.generations():` around them, run to its end."
+    ]
+    assert list(recorder.folder.iterdir()) == []
+
+
 def test_an_error_before_the_first_step_leaves_nothing(recorder: Recorder) -> None:
     with pytest.raises(ValueError, match="early"), recorder():
         raise ValueError("early")
