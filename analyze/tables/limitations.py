@@ -169,7 +169,7 @@ def price_lines(parts: pl.DataFrame) -> list[str]:
             parts,
             priceable & unpriced & communicates,
             "collectives without a message size take {share} of device time ({names}): record with torch >= 2.1, which "
-            "writes it",
+            "writes it for NCCL, and not for Gloo",
         ),
         *_lines(
             parts,
