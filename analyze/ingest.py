@@ -126,6 +126,7 @@ def analyze(
     capture: Path | None = None,
     step: str | None = None,
     device: str | None = None,
+    allocations: bool = False,
     hta: bool = False,
     memory: int | None = None,
     salvage: bool = False,
@@ -140,7 +141,8 @@ def analyze(
     traces. ``step`` is a regular expression, searched in the names of annotations: a
     match is a step, and its named groups (phase, kind, step, block, query, context, tokens, requests) are the step's
     keys. ``device`` names the datasheet of the traces' devices, instead of the one that fits their names
-    (:func:`ridgeline.warehouse.datasheets.named`).
+    (:func:`ridgeline.warehouse.datasheets.named`). ``allocations`` loads the changes of memory of every trace that
+    has them, not only of those whose run.json says that the recording was asked for them.
 
     With ``hta``, HTA's analyses are stored beside ours, also for a run that is stored already without them; an analysis
     that fails is a warning, and a replaced run loses them. With ``lake`` each run is written there instead, without
@@ -174,7 +176,9 @@ def analyze(
             raise TraceError(f"{capture}: no such file or folder: expected the trace of the graphs' capture")
         sources = [replace(source, capture=capture) for source in sources]
     sheet = named_sheet(device) if device is not None else None
-    sources = [replace(source, step=step, device=sheet) for source in sources]
+    sources = [
+        replace(source, step=step, device=sheet, allocations=allocations or source.allocations) for source in sources
+    ]
     # the errors come first: their paths are wrong, and the traces may take long
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]
     for result in results:
@@ -220,7 +224,7 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
     with Decoders(jobs, sink.scratch, limits.event_bytes, found) as decoders:
         # decoding overlaps with the imports of this process
         if sources[0].trace:
-            decoders.submit(sources[0].trace)
+            decoders.submit(sources[0].trace, allocations=sources[0].allocations)
         # a large trace takes long to decode, and its sequences are in no new warehouse
         simulates = is_new and sources[0].trace is not None and estimated_bytes(sources[0].trace) >= CHILD_BYTES
         with (
@@ -281,7 +285,7 @@ def _decoding_ahead(
         if source.trace and i == 0 and unchanged:
             decoders.discard()  # it was submitted before the stored runs were known
         elif source.trace and i > 0 and not unchanged:
-            decoders.submit(source.trace)
+            decoders.submit(source.trace, allocations=source.allocations)
         queue.append((source, unchanged))
         # a source without a trace to decode need not wait for the others
         while queue and (len(decoders) > jobs or not queue[0][0].trace or queue[0][1]):
@@ -357,7 +361,7 @@ class _Loader:
                 raise
             from ridgeline.analyze.reading.salvage import salvage
 
-            parts = [salvage(source.trace)]
+            parts = [salvage(source.trace, allocations=source.allocations)]
         check_fits(source.trace, parts, self._options.limits.memory_bytes)
         return parts
 

@@ -53,6 +53,8 @@ from ridgeline.analyze.tables.steps import step_rows
 from ridgeline.analyze.tables.warnings import nothing_read, warning_rows
 from ridgeline.warehouse.load import RunRows
 
+MEMORY_NOT_LOADED = "changes of memory, which profile_memory=True records, were not loaded: --allocations loads them"
+
 
 class Tools(NamedTuple):
     """What building a run uses besides its files."""
@@ -90,6 +92,8 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
         device_time_ns = int(activities["duration_ns"].sum())
         messages += uncounted
         run.records["warnings"] += warning_rows(trace, activities)
+        if trace.header.profile_memory and not source.allocations:
+            run.records["warnings"].append({"source": "memory", "message": MEMORY_NOT_LOADED})
         if modelled:
             columns = {"cache_model_operands": modelled.operands, "cache_model_message": modelled.message}
             run.records["warnings"] += [

@@ -140,7 +140,8 @@ class Record(msgspec.Struct, kw_only=True):
     `job` is None for a process alone. `window` lists the profiled steps in the order of the trace, `attention` the
     attention backends that the trace names. `prepare_s` is the time to compile and to capture graphs. `profiler` is the
     profiler's cost per graph node, None where nothing is replayed. `counters` says which hardware counters were read,
-    how, and at what cost, or why there are none. `message` says why `outcome` is `oom` or `error`.
+    how, and at what cost, or why there are none. `allocations` is true where they were recorded. `message` says why
+    `outcome` is `oom` or `error`.
     """
 
     format: int = FORMAT
@@ -160,5 +161,6 @@ class Record(msgspec.Struct, kw_only=True):
     scaled: Scaled | None = None
     profiler: ProfilerCost | None = None
     counters: dict[str, Any] | None = None
+    allocations: bool = False
     outcome: str = "ok"
     message: str | None = None

@@ -61,6 +61,7 @@ for recording in (capturing.capture, capturing.record, capturing.ceilings):
         options.STEP,
         options.RULES,
         options.DEVICE,
+        options.LOADED_ALLOCATIONS,
         options.HTA,
         options.SALVAGE,
     ]
@@ -75,6 +76,7 @@ def analyze(
     capture: Path | None,
     step: str | None,
     device: str | None,
+    allocations: bool,
     hta: bool,
     salvage: bool,
 ) -> None:
@@ -116,6 +118,7 @@ def analyze(
             capture=capture,
             step=step,
             device=device,
+            allocations=allocations,
             hta=hta,
             memory=memory_bytes,
             salvage=salvage,

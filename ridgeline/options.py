@@ -174,6 +174,9 @@ STEP = Option(
 DEVICE = Option(
     ["--device"], help="The device's datasheet, where its name fits none: A100, 'RTX 5090', MI300X.", metavar="NAME"
 )
+LOADED_ALLOCATIONS = Option(
+    ["--allocations"], is_flag=True, help="Load the changes of memory that profile_memory=True recorded."
+)
 HTA = Option(["--hta"], is_flag=True, help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")
 SALVAGE = Option(["--salvage"], is_flag=True, help="Load the events before the break of a truncated or damaged trace.")
 

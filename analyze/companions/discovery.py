@@ -63,6 +63,9 @@ class Source:
     """The regular expression of ``--step``."""
     device: str | None = None
     """The datasheet that ``--device`` names."""
+    allocations: bool = False
+    """True if the trace's changes of memory are loaded: with ``--allocations``, or if they were asked for when it was
+    recorded."""
     no_files: tuple[str, ...] = ()
     """A line for each name of a companion that belongs to something other than a file."""
 
@@ -74,7 +77,13 @@ class _Rank(msgspec.Struct):
     job: dict[str, msgspec.Raw]
 
 
-_rank = msgspec.json.Decoder(_Rank)
+class _Recording(msgspec.Struct):
+    """What run.json says of what was recorded."""
+
+    allocations: bool = False
+
+
+_rank, _recording = msgspec.json.Decoder(_Rank), msgspec.json.Decoder(_Recording)
 
 
 def discover(paths: Iterable[Path]) -> tuple[list[Source], list[TraceError]]:
@@ -130,22 +139,30 @@ def _in_folder(folder: Path) -> Iterator[Source]:
 def _run_directory(folder: Path) -> Source:
     trace = _existing(folder / "trace.json.gz") or _existing(folder / "trace.json")
     others = ("trace.json.gz", "trace.json", "telemetry.csv", "ceilings.json")
-    source = _with_companions(folder, "trace", _name(folder), trace, others)
+    name, allocations = _name_and_allocations(folder)
+    source = _with_companions(folder, "trace", name, trace, others)
     return replace(
         source,
         run_json=folder / "run.json",
         ceilings=source.ceilings or _existing(folder.parent / "ceilings.json"),
         telemetry=_existing(folder / "telemetry.csv"),
+        allocations=allocations,
     )
 
 
-def _name(folder: Path) -> str:
-    """Return the name of a run directory: its own, but run.json's for a rank, whose directory is ``rank0``."""
-    file = folder / "run.json"
+def _name_and_allocations(folder: Path) -> tuple[str, bool]:
+    """Return the name of a run directory, and whether allocations were recorded in it.
+
+    The name is the directory's own, but run.json's for a rank, whose directory is ``rank0``.
+    """
+    file, name, allocations = folder / "run.json", folder.resolve().name, False
     with suppress(OSError, *JSON_ERRORS):  # loading the run reports the error
         if file.stat().st_size <= SNIFFED_BYTES:
-            return _rank.decode(file.read_bytes()).name
-    return folder.resolve().name
+            text = file.read_bytes()
+            with suppress(*JSON_ERRORS):
+                allocations = _recording.decode(text).allocations
+            name = _rank.decode(text).name
+    return name, allocations
 
 
 def _bare(path: Path) -> Source:

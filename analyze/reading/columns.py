@@ -71,7 +71,7 @@ from ridgeline.analyze.reading.reader import (
 GROUPS = ("device", "launch", "operator", "annotation", "frame", "memory")
 SPILL_ROWS = 1 << 17
 """Rows held before they are written to files, if there is a folder for them."""
-_HALVES_AND_INSTANTS = frozenset(("B", "E", INSTANT))
+_HALVES = frozenset(("B", "E"))
 HASHING = 0.13
 """The cost of hashing a piece, relative to decoding it."""
 
@@ -112,7 +112,9 @@ class Columns(msgspec.Struct):
     frame: Group = msgspec.field(default_factory=Group)
     """Python frames and modules: the events ``python_function`` of ``with_stack`` and ``with_modules``."""
     memory: Group = msgspec.field(default_factory=Group)
-    """Changes of memory, as ``profile_memory`` records them."""
+    """Changes of memory, as ``profile_memory`` records them, if ``allocations`` is true."""
+    allocations: bool = False
+    """True if changes of memory are read. A trace has one for every tensor, which costs a tenth of its decoding."""
     is_exact: bool = False
     """True once times are nanoseconds."""
     counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
@@ -180,6 +182,7 @@ def read_part(
     parts: int = 1,
     folder: Path | None = None,
     largest_event_bytes: int = LARGEST_EVENT_BYTES,
+    allocations: bool = False,
     *,
     report: Callable[[set[str]], None] | None = None,
 ) -> Columns:
@@ -190,7 +193,7 @@ def read_part(
     several parts, the cause may be a cut inside an event: then decode the file in one part.
     """
     reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes)
-    columns = Columns(folder=folder)
+    columns = Columns(folder=folder, allocations=allocations)
 
     def own_pieces() -> Iterator[Piece]:
         # deal each piece to the part with the least load; the first part also hashes all pieces
@@ -265,10 +268,11 @@ def append(columns: Columns, decoded: Decoded) -> None:
     columns.is_exact |= bool(events) and isinstance(events[0], ExactEvent)
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
     others: list[AnyEvent] = []
+    phases = _HALVES | {INSTANT} if columns.allocations else _HALVES
     for event in events:
         if event.ph == "X":
             groups[event.cat].append(event)
-        elif event.ph in _HALVES_AND_INSTANTS:
+        elif event.ph in phases:
             others.append(event)
     _count(columns, groups)
     divide(groups)

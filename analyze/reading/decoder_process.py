@@ -18,13 +18,17 @@ Answer = Columns | TraceError
 
 
 class Task(NamedTuple):
-    """Decode part number ``part`` of ``parts`` of a trace; columns that become long go to files in ``folder``."""
+    """Decode part number ``part`` of ``parts`` of a trace; columns that become long go to files in ``folder``.
+
+    ``allocations`` says whether to read changes of memory.
+    """
 
     path: Path
     part: int = 0
     parts: int = 1
     folder: Path | None = None
     largest_event_bytes: int = LARGEST_EVENT_BYTES
+    allocations: bool = False
 
     def read(self, report: Callable[[set[str]], None] | None = None) -> Columns:
         """Return the columns of the part, and ``report`` names of operators on the way. Raises :class:`TraceError`."""

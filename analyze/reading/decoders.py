@@ -45,7 +45,7 @@ class Decoders:
         self._scratch, self._lock = _make_scratch(scratch or Path(tempfile.gettempdir()))
         self._folders = (Path(self._scratch.name) / str(number) for number in count())
         self._children: list[Child] = []
-        self._waiting: deque[tuple[Path, list[Child]]] = deque()
+        self._waiting: deque[tuple[Path, bool, list[Child]]] = deque()
         self._turn = 0
         self._is_finished = False
 
@@ -64,8 +64,8 @@ class Decoders:
         """Return how many traces were submitted and not taken yet."""
         return len(self._waiting)
 
-    def submit(self, path: Path) -> None:
-        """Start to decode a trace."""
+    def submit(self, path: Path, *, allocations: bool = False) -> None:
+        """Start to decode a trace, with its changes of memory if ``allocations``."""
         size = estimated_bytes(path)
         owners: list[Child] = []
         if self._jobs > 1 and (size >= CHILD_BYTES or self._children):
@@ -77,9 +77,9 @@ class Decoders:
                 else:
                     self._turn += 1
                     child = self._children[self._turn % self._jobs]
-                child.send(self._task(path, part, parts))  # a busy child queues it
+                child.send(self._task(path, part, parts, allocations))  # a busy child queues it
                 owners.append(child)
-        self._waiting.append((path, owners))
+        self._waiting.append((path, allocations, owners))
 
     def finish(self) -> None:
         """Let the children end with their last answers: no other trace will be submitted."""
@@ -87,7 +87,7 @@ class Decoders:
 
     def take(self) -> list[Columns]:
         """Return the parts of the trace submitted first. Raises :class:`TraceError` if it cannot be read."""
-        path, owners = self._waiting.popleft()
+        path, allocations, owners = self._waiting.popleft()
         answers: list[Answer] = []
         for child in owners:
             try:
@@ -107,23 +107,23 @@ class Decoders:
             return parts
         for part in parts:
             part.remove_files()
-        return self.read(path)
+        return self.read(path, allocations=allocations)
 
     def discard(self) -> None:
         """Drop the trace submitted first."""
-        if self._waiting[0][1]:
+        if self._waiting[0][-1]:
             with suppress(TraceError):
                 for part in self.take():
                     part.remove_files()
         else:
             self._waiting.popleft()
 
-    def read(self, path: Path) -> list[Columns]:
+    def read(self, path: Path, *, allocations: bool = False) -> list[Columns]:
         """Decode a trace in this process and return its columns. Raises :class:`TraceError`."""
-        return [self._task(path).read()]
+        return [self._task(path, allocations=allocations).read()]
 
-    def _task(self, path: Path, part: int = 0, parts: int = 1) -> Task:
-        return Task(path, part, parts, next(self._folders), self._largest_event_bytes)
+    def _task(self, path: Path, part: int = 0, parts: int = 1, allocations: bool = False) -> Task:
+        return Task(path, part, parts, next(self._folders), self._largest_event_bytes, allocations)
 
 
 Scratch = tempfile.TemporaryDirectory[str]

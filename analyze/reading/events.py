@@ -147,12 +147,15 @@ class Header(Struct):
     world_size: int | None = None
     base_time_ns: int | None = None
     """The epoch time of 0 on the trace's clock; None where it is unknown."""
+    profile_memory: bool = False
+    """True if changes of memory were recorded."""
 
 
 class _RawHeader(Struct):
     devices: Raw = field(name="deviceProperties", default=Raw(b"[]"))
     distributed: Raw = field(name="distributedInfo", default=Raw(b"{}"))
     base_time_ns: Raw = field(name="baseTimeNanoseconds", default=Raw(b"null"))
+    profile_memory: Raw = Raw(b"0")
 
 
 def decode_header(text: bytes) -> Header:
@@ -169,7 +172,14 @@ def decode_header(text: bytes) -> Header:
     entries = _decode_or(raw.devices, list[Raw], [])
     devices = [_decode_or(entry, DeviceProperties, None) for entry in entries]
     base_time_ns = _decode_or(raw.base_time_ns, _Size | None, None)
-    return Header([device for device in devices if device], distributed.rank, distributed.world_size, base_time_ns)
+    profile_memory = _decode_or(raw.profile_memory, int | bool, False)
+    return Header(
+        [device for device in devices if device],
+        distributed.rank,
+        distributed.world_size,
+        base_time_ns,
+        bool(profile_memory),
+    )
 
 
 def _decode_or(raw: Raw, kind: Any, default: Any) -> Any:

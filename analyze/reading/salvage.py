@@ -22,11 +22,14 @@ from ridgeline.analyze.reading.repair import repaired
 _EVENT = re.compile(r"[\s,]*(?=\{)")
 
 
-def salvage(path: Path) -> Columns:
-    """Return the columns of the events before the break. Raises :class:`TraceError` if the file starts otherwise."""
+def salvage(path: Path, *, allocations: bool = False) -> Columns:
+    """Return the columns of the events before the break, with the changes of memory if ``allocations``.
+
+    Raises :class:`TraceError` if the file does not begin as a trace.
+    """
     intact = Intact(path)
     reader = TraceReader(path, opened=lambda _: cast(BinaryIO, intact))
-    columns = Columns()
+    columns = Columns(allocations=allocations)
     end = 0
     try:
         for piece in decoded(reader, reader.pieces()):

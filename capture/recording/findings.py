@@ -27,14 +27,15 @@ class Findings(msgspec.Struct, kw_only=True):
 
     `steps` are those of the last timed generation, or all timed steps where the program has no `generations`. `window`
     are the traced steps; `complete` says that all planned ones were traced. `unfinished` are labels of steps that did
-    not end. `committed` is the number of tokens of a generation, or without generations of a step, over the batch;
-    None if unknown.
+    not end. `allocations` says whether the trace has them. `committed` is the number of tokens of a generation, or
+    without generations of a step, over the batch; None if unknown.
     """
 
     name: str
     experiment: str
     facts: dict[str, Any]
     generations: bool
+    allocations: bool = False
     committed: int | None = None
     ran: int = 0
     repeats: int = 0
@@ -90,6 +91,7 @@ class Findings(msgspec.Struct, kw_only=True):
         committed = record.tokens.get("committed")
         record.timings, record.window = self.timings, self.window
         record.memory, record.profiler = self.memory, self.profiler
+        record.allocations = self.allocations
         record.counters = self.counted.result() if self.counted is not None else None
         record.energy = energy.summarize(self.samples, committed * self.repeats if committed else None)
         if trace := self.traces.get(Pass.twin) or self.traces.get(Pass.traced):

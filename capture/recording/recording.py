@@ -85,6 +85,7 @@ class Recording:
             committed=stored.pop("tokens", None),
             facts=stored,
             generations=isinstance(plan, ByGeneration),
+            allocations=memory,
         )
         self.instruments = Instruments(
             self.findings,

@@ -37,7 +37,7 @@ def make(folder: Path) -> Path:
     bare = kineto.write(folder / "step.json", [*kineto.matmul_step(), *FRAMES_AND_MEMORY, *COLLECTIVE])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = analyze([DATA / "h200", bare], path)
+        results = analyze([DATA / "h200", bare], path, allocations=True)
     assert {result.outcome for result in results} == {"loaded"}
     connection = connect(path)
     sweep.fill(connection)

@@ -89,7 +89,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPy
     """Six captured runs, one with frames and memory, and three inserted by hand with the data that those lack."""
     path = tmp_path_factory.mktemp("cookbook") / "w.duckdb"
     frames = kineto.write(path.with_name("frames.json"), [*kineto.matmul_step(), *study.FRAMES_AND_MEMORY])
-    assert {result.outcome for result in analyze([DATA / "h200", DATA / "h200-counted", frames], path)} == {"loaded"}
+    results = analyze([DATA / "h200", DATA / "h200-counted", frames], path, allocations=True)
+    assert {result.outcome for result in results} == {"loaded"}
     connection = connect(path)
     rich.fill(connection)
     connection.execute("UPDATE ceilings SET value = value / 1000 WHERE run_id = ?", [rich.OTHER])

@@ -74,7 +74,7 @@ def test_a_part_that_cannot_stand_alone_is_read_again_in_one(tmp_path: Path, mon
         [read_part(path, part, 2) for part in range(2)]
     with Decoders(2) as pool:
         # children cut at the usual size and see no problem: make one, as a wrong cut would
-        monkeypatch.setattr(pool, "submit", lambda _: pool._waiting.append((path, [Broken(), Broken()])))  # type: ignore[list-item]
+        monkeypatch.setattr(pool, "submit", lambda _: pool._waiting.append((path, False, [Broken(), Broken()])))  # type: ignore[list-item]
         pool.submit(path)
         (whole,) = pool.take()
     assert whole.rows("device") == 5

@@ -46,7 +46,7 @@ def steps() -> list[Event]:
 
 def test_a_step_has_its_memory_at_begin_end_and_peak(tmp_path: Path) -> None:
     warehouse = tmp_path / "w.duckdb"
-    analyze([kineto.write(tmp_path / "t.json", steps())], warehouse)
+    analyze([kineto.write(tmp_path / "t.json", steps())], warehouse, allocations=True)
     columns = (
         "device_kind, device_index, phase, kind, step, changes, before_bytes, after_bytes, kept_bytes, peak_bytes,"
         " reserved_bytes, allocated_bytes, largest_bytes, largest_operator"
@@ -80,7 +80,7 @@ def test_many_changes_become_few_rows_and_lose_no_peak(tmp_path: Path) -> None:
         events.append(change(2.0 * number, mb, total))
     events.append(change(9_999, 90, total + 90))
     warehouse = tmp_path / "w.duckdb"
-    analyze([kineto.write(tmp_path / "t.json", events)], warehouse)
+    analyze([kineto.write(tmp_path / "t.json", events)], warehouse, allocations=True)
     totals = "count(*), sum(changes), max(peak_bytes), sum(allocated_bytes), min(before_bytes), max(largest_bytes)"
     assert query(warehouse, f"SELECT {totals} FROM memory") == [
         (512, 5_001, 90 * MB, (2_500 * 3 + 90) * MB, 0, 90 * MB),
@@ -97,7 +97,31 @@ def test_absurd_changes_are_left_out(tmp_path: Path) -> None:
         change(8, 1, 2, **{"Device Type": 99}),
     ]
     warehouse = tmp_path / "w.duckdb"
-    assert [result.outcome for result in analyze([kineto.write(tmp_path / "t.json", events)], warehouse)] == ["loaded"]
+    results = analyze([kineto.write(tmp_path / "t.json", events)], warehouse, allocations=True)
+    assert [result.outcome for result in results] == ["loaded"]
     assert query(warehouse, "SELECT device_kind, step_id IS NOT NULL, before_bytes, after_bytes FROM memory") == [
         ("unknown", True, MB, 2 * MB)
     ]
+
+
+def test_changes_are_loaded_where_they_are_asked_for(tmp_path: Path) -> None:
+    warehouse = tmp_path / "w.duckdb"
+    (tmp_path / "mine").mkdir()
+    path = kineto.write(tmp_path / "mine" / "trace.json", steps(), header=kineto.HEADER | {"profile_memory": 1})
+
+    def rows(**options: Any) -> tuple[str, list[str], int]:
+        (result,) = analyze([path], warehouse, **options)
+        messages = [message for message in result.warnings if "memory" in message]
+        return result.outcome, messages, query(warehouse, "SELECT count(*) FROM memory")[0][0]
+
+    message = "changes of memory, which profile_memory=True records, were not loaded: --allocations loads them"
+    assert rows() == ("loaded", [message], 0)
+    assert rows(allocations=True) == ("replaced", [], 7)
+    assert rows(allocations=True) == ("unchanged", [], 7)
+    assert rows() == ("replaced", [message], 0)
+    # the run directory of a recording that was asked for them
+    (path.parent / "run.json").write_text('{"format": 1, "name": "mine", "outcome": "ok", "allocations": true}')
+    assert rows() == ("replaced", [], 7)
+    # a value of another type is as if it were absent
+    (path.parent / "run.json").write_text('{"format": 1, "name": "mine", "outcome": "ok", "allocations": "yes"}')
+    assert rows() == ("replaced", [message], 0)

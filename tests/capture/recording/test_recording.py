@@ -113,7 +113,7 @@ def schedule() -> Any:
 def test_iterations_are_recorded_by_the_schedule_of_torch(recorder: Recorder) -> None:
     with torch.inference_mode(False):
         net = network()
-    with torch.inference_mode(False), recorder(modules=[net], schedule=schedule()) as rec:
+    with torch.inference_mode(False), recorder(modules=[net], schedule=schedule(), memory=True) as rec:
         passes = []
         for _ in range(9):
             passes.append(rec.passing)
@@ -133,6 +133,8 @@ def test_iterations_are_recorded_by_the_schedule_of_torch(recorder: Recorder) ->
         "phase=step step=5 kind=step",
         "phase=step step=6 kind=step",
     ]
+    assert run["allocations"] is True
+    assert b'"[memory]"' in gzip.decompress((recorder.folder / "mine" / "trace.json.gz").read_bytes())
 
 
 def test_a_function_that_is_a_step_is_recorded_by_number(recorder: Recorder) -> None:
