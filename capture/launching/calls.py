@@ -82,9 +82,11 @@ class Calls:
         return output
 
     def _leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:
-        self._observer.leave(module, output, error)
-        self.idle = self.installed
-        self._lock.release()
+        try:
+            self._observer.leave(module, output, error)
+        finally:  # a signal may have interrupted it
+            self.idle = self.installed
+            self._lock.release()
 
     @staticmethod
     def _put(old: Any, new: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from contextlib import suppress
@@ -35,7 +36,7 @@ def explain(options: Options, reason: str) -> None:
 
 def recorded(options: Options) -> bool:
     """Whether a run directory of the program, of a rank or of a child was written since the launch."""
-    for written in Path(options.out).glob(f"{options.name}*/**/run.json"):
+    for written in Path(options.out).glob(f"{glob.escape(options.name)}*/**/run.json"):
         with suppress(OSError):
             if written.stat().st_mtime_ns >= options.started_ns:
                 return True

@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import os
 import re
+import shlex
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -139,11 +140,16 @@ class Program:
         if self._over or self._recording is None:
             return
         self._recorder_runs = True
-        self._recording.end(error)
-        self._number += 1
-        if self._recording.passing is Pass.done:
-            self.finish()
-        self._recorder_runs = False
+        try:
+            self._recording.end(error)
+            self._number += 1
+            if self._recording.passing is Pass.done:
+                self.finish()
+        except Exception as failure:
+            self.remove()
+            say(f"the program goes on unrecorded: {type(failure).__name__}: {failure}")
+        finally:
+            self._recorder_runs = False
 
     def finish(self) -> None:
         """Write the run directory, if there is something to write, at the latest when the process ends."""
@@ -162,7 +168,10 @@ class Program:
         self._written = written = self._recording.finish(error)
         if written is not None:
             failed = isinstance(error, Exception) and not self._recording.findings.complete
-            place = os.path.relpath(written) if written.is_relative_to(Path.cwd()) else written
+            place = str(written)
+            with suppress(OSError):  # the program's working directory is gone
+                place = os.path.relpath(written) if written.is_relative_to(Path.cwd()) else place
+            place = shlex.quote(place)
             say(f"recorded {place}: " + (FAILED if failed else f"next: ridgeline analyze {place} && ridgeline report"))
 
     def at_exit(self) -> None:

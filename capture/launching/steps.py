@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from ridgeline.capture.launching.inputs import Inputs, inputs_of, unwrapped
+from ridgeline.capture.measuring.labels import is_traced
 
 LONGEST_ACCUMULATION = 256
 """Forwards without an optimizer's step after which its steps are taken to be out of sight: compiled, for example."""
@@ -59,9 +61,10 @@ class Steps:
         self._part = False  # the call that is observed is not the first of its step
         self._range = False  # the open step is a range
         self._roots: set[type] = set()
-        self._decodes = False
+        self._trained: set[type] = set()
+        self._decoders: set[type] = set()
         self._phases: Counter[str] = Counter()
-        self._batches: Counter[int] = Counter()
+        self._batches: Counter[tuple[type, int | None]] = Counter()
         self._matches: dict[type, bool] = {}
         self._named: dict[int, bool] = {}
 
@@ -76,17 +79,24 @@ class Steps:
 
     def leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:
         """End the step, unless it is a training step that waits for its optimizer."""
+        if _in_backward():  # checkpoints raise an exception of their own where they have computed enough
+            return
         if self._open and (error or not (self._part or self._training.waits(output))):
             self._end(error)
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        if _capturing():
+        if _capturing() or is_traced():
             return False
         if self._range and _has_parameters(module):
             self._sink.calls(module)
             self._part = True
             return True
         if not (self._matches_module(module) if self._pattern else _has_parameters(module)):
+            return False
+        if _in_backward():  # a checkpoint computes activations again
+            self._part = self._open
+            return self._open
+        if self._enclosed():
             return False
         self._part = self._open and self._training.goes_on()
         if self._part:
@@ -97,27 +107,45 @@ class Steps:
         inputs = inputs_of(module, args, kwargs)
         root = type(unwrapped(module))
         self._roots.add(root)
-        phase = self._phase(inputs, trains)
+        phase = self._phase(module, root, inputs, trains)
         kind = phase
-        if phase == "forward" and len(self._roots) > 1:
-            kind = root.__name__  # an encoder, a denoiser and a decoder of images, for example
+        alike = {"forward": self._roots, "train": self._trained}.get(phase, ())
+        if len(alike) > 1:
+            kind = root.__name__  # an encoder, a denoiser and a decoder of images, for example; parts of a GAN
         values = {"query": inputs.query, "context": inputs.context}
         facts = {key: value for key, value in values.items() if value is not None}
         if phase in ("prefill", "decode"):
             facts["tokens"] = 1
         similar = (root, trains, inputs.query == 1)
-        if inputs.batch is not None:
-            self._batches[inputs.batch] += 1
+        self._batches[root, inputs.batch] += 1
         return self._begin(kind, phase, similar, module, facts)
 
-    def _phase(self, inputs: Inputs, trains: bool) -> str:
-        """The phase of a step. A long query is a prefill only in programs that decode: encoders have none."""
+    def _phase(self, module: nn.Module, root: type, inputs: Inputs, trains: bool) -> str:
+        """The phase of a step. A long query is a prefill only of models that decode: encoders have none."""
         if trains:
+            self._trained.add(root)
             return "train"
-        self._decodes |= inputs.query == 1 or inputs.cached
-        if inputs.query is None or not self._decodes:
+        # a table of embeddings alone is no decoder
+        if (inputs.query == 1 or inputs.cached) and module._modules:
+            self._decoders.add(root)
+        if inputs.query is None or root not in self._decoders:
             return "forward"
         return "decode" if inputs.query == 1 else "prefill"
+
+    def _enclosed(self) -> bool:
+        """Whether this call is inside of one of its thread that is no step as it began in a step of another thread."""
+        if threading.active_count() == 1:
+            return False
+        calls, frame = 0, sys._getframe()
+        code = nn.Module.__call__.__code__
+        while above := frame.f_back:
+            frame = above
+            if frame.f_code is code:
+                calls += 1
+                module = frame.f_locals["self"]
+                if calls > 1 and (self._matches_module(module) if self._pattern else _has_parameters(module)):
+                    return True
+        return False
 
     def _matches_module(self, module: nn.Module) -> bool:
         assert self._pattern is not None
@@ -139,7 +167,7 @@ class Steps:
 
     def opened(self, name: str) -> bool:
         """Whether the range `name` is a step."""
-        if self._pattern is None or self._open or (match := self._pattern.search(name)) is None:
+        if self._pattern is None or self._open or is_traced() or (match := self._pattern.search(name)) is None:
             return False
         facts = {key: value for key, value in match.groupdict().items() if value is not None}
         kind = facts.pop("kind", None) or facts.get("phase") or match[0]
@@ -168,9 +196,10 @@ class Steps:
         return register_optimizer_step_post_hook(stepped)
 
     def seen(self) -> Seen:
-        """Return the mode and the commonest number of sequences of the steps that began."""
+        """Return the mode, and the number of sequences of most steps that began."""
         mode = next((mode for phase, mode in MODES if self._phases[phase]), "forward")
-        return Seen(mode, max(self._batches, key=self._batches.__getitem__, default=None))
+        _, batch = max(self._batches, key=self._batches.__getitem__, default=(None, None))
+        return Seen(mode, batch)
 
     def _begin(self, kind: str, phase: str, similar: Any, module: nn.Module | None, facts: dict[str, Any]) -> bool:
         self._phases[phase] += 1
@@ -260,6 +289,10 @@ def _optimizer_made() -> bool:
 
 def _has_parameters(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
 
 
 def _capturing() -> bool:

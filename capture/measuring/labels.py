@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
+import torch
 from torch import nn
 from torch.profiler import record_function
 
@@ -48,9 +49,11 @@ def module_names(networks: Sequence[nn.Module]) -> dict[nn.Module, str]:
     """The name of each module in `networks`, as `named_modules` gives it.
 
     With several networks a name starts with the network's class, and with a number where two are of one class. The only
-    network itself has no name. Compiled modules and all inside them are left out: hooks would have them compiled again,
-    and record nothing inside them.
+    network itself has no name. A network inside of another one has its name there. Compiled modules and all inside them
+    are left out: hooks would have them compiled again, and record nothing inside them.
     """
+    inner = {module for network in networks for module in network.modules() if module is not network}
+    networks = [network for network in networks if network not in inner]
     classes = [type(network).__name__ for network in networks]
     counts, seen = Counter(classes), Counter[str]()
     names: dict[nn.Module, str] = {}
@@ -71,6 +74,21 @@ def is_compiled(module: nn.Module) -> bool:
     """Whether a call of `module` runs compiled code: by `torch.compile(module)` or `module.compile()`."""
     # OptimizedModule is not imported: that loads the compiler.
     return "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def is_traced() -> bool:
+    """Whether this thread's operators become a graph, of torch.jit, torch.fx or torch.export.
+
+    A range would become part of the graph, so none may open.
+    """
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return True
+    from torch.fx import _symbolic_trace
+
+    if getattr(_symbolic_trace, "_is_fx_tracing_flag", False):
+        return True
+    modes = torch._C._TorchDispatchModeKey
+    return any(torch._C._get_dispatch_mode(mode) is not None for mode in (modes.FAKE, modes.PROXY))
 
 
 class _ModuleRanges:
@@ -94,7 +112,7 @@ class _ModuleRanges:
 
     def enter(self, module: nn.Module, *_: Any) -> None:
         name = self.names.get(module)
-        entered = nullcontext() if name is None else self._open_range(f"module={name}")
+        entered = nullcontext() if name is None or is_traced() else self._open_range(f"module={name}")
         entered.__enter__()
         self._stack().append(entered)
 

@@ -139,16 +139,20 @@ def attention_backends(trace: str) -> list[str]:
 
 
 def start(device: torch.device, observer: ExecutionTraceObserver | None = None, *, memory: bool = False) -> profile:
-    """Start a profiler of host and device with shapes, and with overload names where this torch records them.
+    """Start a profiler of all threads and of the device with shapes and, where this torch has them, overload names.
 
-    It builds no events in Python, which takes seconds for ten thousand events; the trace does not need them.
+    A profiler of one thread would miss the steps of others, and could not be stopped by another one; but only it
+    sees allocations. It builds no
+    events in Python, which takes seconds for ten thousand events; the trace does not need them.
     """
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     config: Any = None
     with suppress(TypeError, AttributeError):  # older versions of torch
-        config = torch.profiler._ExperimentalConfig(capture_overload_names=True)  # type: ignore[attr-defined]
+        config = torch.profiler._ExperimentalConfig(  # type: ignore[attr-defined]
+            capture_overload_names=True, profile_all_threads=not memory
+        )
     with _quiet():
         profiling = profile(
             activities=activities,
@@ -178,9 +182,8 @@ def profiler(device: torch.device) -> Iterator[profile]:
 
 
 def is_profiled() -> bool:
-    """Whether a profiler of torch records this thread."""
-    enabled: bool = torch._C._autograd._profiler_enabled()
-    return enabled
+    """Whether a profiler of torch is on, in any thread."""
+    return torch.autograd.profiler._is_profiler_enabled
 
 
 @contextmanager

@@ -93,18 +93,18 @@ def dtype_of(modules: Sequence[nn.Module]) -> str | None:
 
 
 def model_of(modules: Sequence[nn.Module]) -> dict[str, Any]:
-    """The class of the first module, its architecture where a configuration tells it, and the parameters of all."""
+    """The class of the largest module, its architecture where a configuration tells it, and the parameters of all."""
     if not modules:
         return {}
-    # torch.compile wraps a module
-    first: Any = getattr(modules[0], "_orig_mod", modules[0])
-    config = getattr(first, "config", None)
+    largest: Any = max(modules, key=lambda module: sum(each.numel() for each in parameters([module])))
+    largest = getattr(largest, "_orig_mod", largest)  # torch.compile wraps a module
+    config = getattr(largest, "config", None)
     if callable(text := getattr(config, "get_text_config", None)):  # of a model that also reads images
         config = text()
     architecture = {key: getattr(config, attribute, None) for key, attribute in OF_CONFIG.items()}
     numbers = {key: value for key, value in architecture.items() if isinstance(value, int)}
     total = sum(each.numel() for each in parameters(modules))
-    return {"name": type(first).__name__, **numbers, "parameters": total}
+    return {"name": type(largest).__name__, **numbers, "parameters": total}
 
 
 def weights_bytes(modules: Sequence[nn.Module]) -> int:

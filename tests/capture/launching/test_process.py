@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,34 @@ def test_a_child_and_a_name_have_directories_of_their_own(tmp_path: Path) -> Non
     launched(tmp_path, lambda: [net(torch.ones(1, 2)) for _ in range(5)], process=-1, warmup=1, timed=1, traced=1)
     assert [path.name for path in tmp_path.iterdir()] == [f"mine-{os.getpid()}"]
     assert run_of(tmp_path / f"mine-{os.getpid()}")["name"] == f"mine-{os.getpid()}"
+
+
+def test_what_fails_at_the_end_of_a_recording_does_not_reach_the_program(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = nn.Linear(2, 2).eval()
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    launched(tmp_path / "a b", lambda: [net(torch.ones(1, 2)) for _ in range(5)], warmup=1, timed=1, traced=1)
+    place = f"'{tmp_path}/a b/mine'"
+    line = f"ridgeline: recorded {place}: next: ridgeline analyze {place} && ridgeline report\n"
+    assert capfd.readouterr().err == line
+    assert run_of(tmp_path / "a b" / "mine")["outcome"] == "ok"
+
+
+def test_steps_of_all_threads_are_traced_and_traced_graphs_hold_no_label(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU()).requires_grad_(False)
+
+    def program() -> None:
+        for _ in range(5):
+            thread = threading.Thread(target=net, args=[torch.ones(1, 2)])
+            thread.start()
+            thread.join()
+            # compares the graphs of two calls
+            torch.jit.trace(net, (torch.ones(1, 2),))  # type: ignore[no-untyped-call]
+
+    launched(tmp_path, program, warmup=1, timed=1, traced=3)
+    assert [step for step, _ in window(tmp_path / "mine")] == ["forward"] * 3
+    text = gzip.decompress((tmp_path / "mine" / "trace.json.gz").read_bytes()).decode()
+    assert [text.count(f'"{name}"') for name in ("phase=forward step=2 kind=forward", "module=0")] == [1, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.profiler import record_function
+from torch.utils.checkpoint import checkpoint_sequential
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.t5 import T5Config, T5ForConditionalGeneration
 
@@ -93,6 +97,8 @@ def test_a_decoder_after_an_encoder_has_the_query_of_its_own_tokens() -> None:
     model = T5ForConditionalGeneration(config).eval()
     with watched() as (kept, _), torch.no_grad():
         model.generate(torch.ones(2, 5, dtype=torch.long), max_new_tokens=2, min_new_tokens=2, do_sample=False)
+    # the encoder commits no token
+    assert kept.steps[0] == ("forward", "forward", {"query": 5})
     assert [(phase, facts["query"]) for _, phase, facts in kept.steps[1:]] == [("decode", 1), ("decode", 1)]
 
 
@@ -123,6 +129,84 @@ def test_several_models_of_a_program_are_kinds_of_their_own() -> None:
         Net()(torch.ones(1, 4))
         nn.Linear(4, 4)(torch.ones(1, 4))
     assert [kind for kind, _, _ in kept.steps] == ["forward", "Linear"]
+
+
+def test_a_table_of_embeddings_is_no_decoder_and_its_batch_not_that_of_most_steps(llama: Any) -> None:
+    with watched() as (kept, steps), torch.no_grad():
+        llama.get_input_embeddings()(torch.ones(7, 1, dtype=torch.long))
+        for _ in range(2):
+            Net()(torch.ones(1, 4))
+    assert [(kind, phase) for kind, phase, _ in kept.steps] == [("forward", "forward")] + [("Net", "forward")] * 2
+    assert steps.seen() == ("forward", None)
+
+
+def test_two_models_that_train_are_kinds_of_their_own() -> None:
+    class Other(Net):
+        pass
+
+    nets = Net(), Other()
+    optimizers = [torch.optim.SGD(net.parameters()) for net in nets]
+    with watched() as (kept, _):
+        for net, optimizer in [*zip(nets, optimizers, strict=True)] * 2:
+            net(torch.ones(2, 4)).sum().backward()
+            optimizer.step()
+    assert [(phase, kind) for kind, phase, _ in kept.steps[2:]] == [("train", "Net"), ("train", "Other")]
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpoint_that_computes_again_in_the_backward_pass_is_no_step(reentrant: bool) -> None:
+    class Deep(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return checkpoint_sequential(list(self), len(self), x, use_reentrant=reentrant)  # type: ignore[no-untyped-call, no-any-return]
+
+    net = Deep(*(Net() for _ in range(UNSEEN_AFTER + 2)))
+    optimizer = torch.optim.SGD(net.parameters())
+    with watched() as (kept, _):
+        for _ in range(2):
+            net(torch.ones(2, 4, requires_grad=True)).sum().backward()
+            optimizer.step()
+    assert (kept.phases, kept.ended, kept.errors) == (["train"] * 2, 2, [])
+
+
+def test_a_graph_that_is_traced_holds_nothing_of_the_recorder() -> None:
+    net, inputs = Net().requires_grad_(False), torch.ones(2, 4)
+    with watched() as (kept, _):
+        torch.jit.trace(net, (inputs,), check_trace=False)  # type: ignore[no-untyped-call]
+        torch.fx.symbolic_trace(nn.Sequential(net))
+        make_fx(net)(inputs)
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            net(inputs)
+    assert kept.steps == []
+
+
+def test_a_call_that_began_beside_a_step_of_another_thread_has_no_steps_inside() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    class Waits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Net()
+
+        def forward(self) -> None:
+            begun.set()
+            ended.wait(10)
+            self.net(torch.ones(1, 4))
+
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Net()
+
+        def forward(self) -> None:
+            thread.start()
+            begun.wait(10)
+
+    thread = threading.Thread(target=Waits().requires_grad_(False))
+    with watched() as (kept, _):
+        Steps().requires_grad_(False)()
+        ended.set()
+        thread.join()
+    assert len(kept.steps) == 1
 
 
 def test_a_training_step_lasts_until_the_optimizers_step() -> None:

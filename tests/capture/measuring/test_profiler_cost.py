@@ -77,7 +77,7 @@ class Graph:
         self.log, self.name, self.data = log, name, torch.zeros(4)
 
     def replay(self) -> None:
-        self.log.append(f"{self.name} {'watched' if torch._C._autograd._profiler_enabled() else 'alone'}")
+        self.log.append(f"{self.name} {'watched' if torch.autograd.profiler._is_profiler_enabled else 'alone'}")
         self.data.relu_()
 
 

@@ -18,6 +18,10 @@ def test_weights_that_modules_share_count_once() -> None:
     assert program.model_of([first, second, norm]) == {"name": "Linear", "parameters": 16 + 8}
 
 
+def test_the_model_is_the_largest_module() -> None:
+    assert program.model_of([nn.Linear(2, 2), nn.Bilinear(2, 2, 2)]) == {"name": "Bilinear", "parameters": 6 + 10}
+
+
 def test_modules_without_shapes_yet_are_left_out() -> None:
     lazy = nn.LazyLinear(4)
     assert program.model_of([lazy]) == {"name": "LazyLinear", "parameters": 0}
