@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -177,8 +177,9 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 
 def say(message: str) -> None:
-    """Print ``message`` as one line on stderr."""
-    print(f"ridgeline: {one_line(message)}", file=sys.stderr, flush=True)
+    """Print ``message`` as one line on stderr, if that can be written to: never raises, also in other programs."""
+    with suppress(Exception):
+        print(f"ridgeline: {one_line(message)}", file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:

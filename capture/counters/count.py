@@ -16,13 +16,13 @@ import torch
 from ridgeline import IMPORT_ROOT
 from ridgeline.capture.configuration.point import Point
 from ridgeline.capture.counters import by_cupti, by_ncu
+from ridgeline.capture.counters.counting import FILE
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring.execution import Direct, walk
 from ridgeline.capture.steps import Step
 from ridgeline.child_process import describe, last_line
 
 Progress = Callable[[str], None]
-CUPTI_FILE = "trace.counters.csv.gz"
 NCU_FILE = "trace.ncu.csv.gz"
 NCU_LIMIT_S = 900.0
 """Time limit of Nsight Compute for one step: about 40 ms per kernel, after its child has made the weights again."""
@@ -80,7 +80,7 @@ def count_by_cupti(
         window,
         launched.run,
         device,
-        directory / CUPTI_FILE,
+        directory / FILE,
         prepare=lambda: go_to(launched, window[0], say),
         windows=sets(point),
     )
@@ -122,8 +122,8 @@ def _count_by_ncu(point: Point, step: Step, directory: Path, ncu: Path | None, s
             file.writelines(line for line in output.read_text().splitlines(keepends=True) if not line.startswith("=="))
     kernels = by_ncu.read(directory / NCU_FILE)
     counters = {"step": step.index, "kernels": len(kernels), "seconds": time.perf_counter() - started}
-    if (directory / CUPTI_FILE).exists():
-        rows = by_cupti.read(directory / CUPTI_FILE)
+    if (directory / FILE).exists():
+        rows = by_cupti.read(directory / FILE)
         # The agreement is judged by DRAM bytes, which the window "memory" counts.
         memory = [row for row in rows if row.step == step.index and row.window == "memory"]
         counters["agreement"] = msgspec.to_builtins(by_ncu.agree(memory, kernels))

@@ -14,7 +14,6 @@ changes nothing that the steps compute. What fails here becomes a line of `repor
 
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +31,7 @@ from ridgeline.capture.counters.cupti.rounds import Round, Rounds, Seconds
 from ridgeline.capture.counters.watchdog import watched
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.steps import RecordedStep
+from ridgeline.terminal import say
 
 if TYPE_CHECKING:
     import torch
@@ -46,13 +46,11 @@ LARGEST_STEP = 20_000
 LIMIT_S = 120.0
 """Seconds that a step may keep the device busy. A kernel takes at most about 5 ms longer while it is counted."""
 
+FILE = "trace.counters.csv.gz"
+"""The file of counters in a run directory."""
+
 HUNG = 124
 """Exit code of a process that hangs while it counts, as of `timeout`."""
-
-
-def warn(message: str) -> None:
-    """Write a line to stderr."""
-    print(message, file=sys.stderr, flush=True)
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +92,7 @@ class Counting:
         sets: Sequence[str] = ("memory",),
         kernels: int | None,
         limit_s: float = LIMIT_S,
-        hung: Callable[[str], None] = warn,
+        hung: Callable[[str], None] = say,
     ) -> None:
         """Prepare to count `sets` of METRIC_SETS. `kernels` is the largest number of kernels of a step.
 

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ridgeline import terminal
 from ridgeline.capture.engines import engine
 from ridgeline.capture.engines.engine import START_VLLM, Engine
-from ridgeline.capture.engines.session import say_on_stderr, session
+from ridgeline.capture.engines.session import session
 from ridgeline.capture.engines.traces import PATIENCE_S
 from ridgeline.capture.errors import CaptureError
 
@@ -21,7 +22,7 @@ def profiled(
     name: str | None = None,
     experiment: str = "default",
     folder: str | Path | None = None,
-    say: Callable[[str], None] = say_on_stderr,
+    say: Callable[[str], None] = terminal.say,
     patience_s: float = PATIENCE_S,
     **facts: Any,
 ) -> Iterator[None]:

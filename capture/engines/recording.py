@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ridgeline import terminal
 from ridgeline.capture.engines import waiting
 from ridgeline.capture.engines.server import Server
-from ridgeline.capture.engines.session import say_on_stderr, session
+from ridgeline.capture.engines.session import session
 from ridgeline.capture.engines.traces import PATIENCE_S
 from ridgeline.capture.errors import ConfigError
 from ridgeline.capture.launching.command import command_of
@@ -36,7 +37,7 @@ def record(
     seconds: float | None = None,
     steps: int | None = None,
     folder: Path | None = None,
-    say: Callable[[str], None] = say_on_stderr,
+    say: Callable[[str], None] = terminal.say,
     patience_s: float = PATIENCE_S,
     **facts: Any,
 ) -> Recorded:

@@ -1,7 +1,6 @@
 """One profile of an engine: the folder that its traces come into, and the run directory that they become."""
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,6 @@ from ridgeline.capture.engines.traces import Sizes, Trace
 from ridgeline.capture.errors import CaptureError
 
 PAGE = "capture/engines/README.md"
-
-
-def say_on_stderr(line: str) -> None:
-    """Print a line as the command line does."""
-    print(f"ridgeline: {line}", file=sys.stderr, flush=True)
 
 
 class Session(NamedTuple):

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from ridgeline.capture.launching.options import Options
-from ridgeline.terminal import one_line
-
-
-def say(line: str) -> None:
-    """Print a line of the recorder on stderr, if that is open."""
-    with suppress(Exception):
-        print(f"ridgeline: {one_line(line)}", file=sys.stderr, flush=True)
-
+from ridgeline.terminal import say
 
 NO_TORCH = "the program imported no torch; expected a Python program that uses it, or a command that starts one"
 NO_CALL = (

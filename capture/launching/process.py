@@ -20,7 +20,6 @@ from torch.utils.hooks import RemovableHandle
 
 from ridgeline.capture.launching import nothing
 from ridgeline.capture.launching.calls import Calls
-from ridgeline.capture.launching.nothing import say
 from ridgeline.capture.launching.options import VARIABLE, Options
 from ridgeline.capture.launching.ranges import Ranges
 from ridgeline.capture.launching.steps import Steps
@@ -29,6 +28,7 @@ from ridgeline.capture.recording import storing
 from ridgeline.capture.recording.plan import Pass
 from ridgeline.capture.recording.ranks import rank_of_process
 from ridgeline.capture.recording.recording import Recording
+from ridgeline.terminal import say
 
 FAILED = "the program failed before its steps were traced; run.json says how"
 OLDEST_TORCH = (2, 11)

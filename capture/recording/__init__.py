@@ -1,9 +1,10 @@
 """Record any program's steps into a run directory, as `capture` records its own."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ridgeline import terminal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,10 +72,6 @@ def record(
         memory=memory,
         twin=twin,
         ceilings=ceilings,
-        say=say or _say,
+        say=say or terminal.say,
         **facts,
     )
-
-
-def _say(line: str) -> None:
-    print(f"ridgeline: {line}", file=sys.stderr)

@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from ridgeline.capture.counters import traced
-from ridgeline.capture.counters.counting import Counting
+from ridgeline.capture.counters.counting import FILE, Counting
 from ridgeline.capture.counters.cupti import join
 from ridgeline.capture.counters.cupti.device import index_of
 from ridgeline.capture.errors import CaptureError
@@ -21,7 +21,6 @@ from ridgeline.capture.recording.outcomes import one_line
 from ridgeline.capture.steps import RecordedStep
 
 METHODS = ("auto", "cupti", "off")
-FILE = "trace.counters.csv.gz"
 
 
 class Counted:

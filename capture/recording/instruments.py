@@ -238,8 +238,10 @@ class Instruments:
     def _stop_settling(self) -> None:
         running, self._settling = self._settling, None
         if running is not None:
-            synchronize(self.device)
-            profiling.stop(running)
+            try:
+                synchronize(self.device)
+            finally:
+                profiling.stop(running)
 
     def _refuse_another_profiler(self) -> None:
         """Raise CaptureError where the program runs a profiler of torch itself."""

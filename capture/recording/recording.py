@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -224,7 +224,8 @@ class Recording:
                 storing.add_ceilings(self._wrote, self._path, self.findings.job, device, self._say)
         except Exception as failure:
             self._say(f"{self._path} is not written: {one_line(failure)}")
-        self.instruments.stop()
+        with suppress(Exception):  # whatever the program's own failure left, of a device for example
+            self.instruments.stop()
         return self._wrote
 
     def _stages(self, plan: ByGeneration) -> Iterator[Stage]:
@@ -287,7 +288,8 @@ class Recording:
                 raise
             self._over = True
             self._say(f"recording stopped: {one_line(error)}")
-            self.instruments.stop()
+            with suppress(Exception):
+                self.instruments.stop()
 
 
 class MarkedStep:

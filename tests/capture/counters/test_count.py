@@ -178,7 +178,7 @@ def test_a_failing_second_way_leaves_the_first(
     told = count(launched, tmp_path, "ncu")
     assert (told["outcome"], told["method"], told["ncu"]["outcome"]) == ("ok", "cupti", "failed")
     assert "is not installed" in told["ncu"]["reason"]
-    assert (tmp_path / counting.CUPTI_FILE).exists()
+    assert (tmp_path / "trace.counters.csv.gz").exists()
 
 
 def test_a_window_that_failed_is_told(launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

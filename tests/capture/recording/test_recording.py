@@ -6,6 +6,7 @@ import copy
 import gzip
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import ridgeline
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring import profiling
 from ridgeline.capture.recording import program, ranks
+from ridgeline.capture.recording.instruments import Instruments
 from ridgeline.capture.recording.plan import ByNumber, Pass
 from ridgeline.capture.recording.recording import Recording
 from ridgeline.capture.records import Job
@@ -300,6 +302,23 @@ def test_what_fails_in_the_recorder_is_one_line(recorder: Recorder, monkeypatch:
     assert results == [5, 5, 5, 5, 5, 5]
     assert recorder.lines[0] == "recording stopped: RuntimeError: no profiler"
     assert list(recorder.folder.iterdir()) == []
+
+
+def test_a_recorder_that_cannot_even_stop_or_speak_leaves_the_program_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("device-side assert")
+
+    closed = (tmp_path / "stderr").open("w")
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    monkeypatch.setattr(profiling, "Tracing", fail)
+    monkeypatch.setattr(Instruments, "stop", fail)
+    with ridgeline.record(tmp_path / "mine", ceilings=False) as rec:
+        results = [rec.step("decode").__call__(lambda: 5)() for _ in rec.generations()]
+    assert results == [5, 5, 5, 5, 5, 5]
+    assert not (tmp_path / "mine").exists()
 
 
 def test_a_program_s_own_profiler_is_left_alone(recorder: Recorder) -> None:
