@@ -4,49 +4,17 @@ import gzip
 import hashlib
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from ridgeline.atomic_file import atomic_directory
 from ridgeline.capture.engines import traces
 from ridgeline.capture.engines.engine import Engine
 from ridgeline.capture.engines.traces import Trace
 from ridgeline.capture.environment import ridgeline_version
-from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring import cleaning
 from ridgeline.capture.recording.ranks import place
+from ridgeline.capture.recording.run_directory import write_record
 from ridgeline.capture.records import FORMAT, Job
-
-
-def check(path: Path) -> None:
-    """Raise CaptureError where something that is no run stands at `path`; a run there is replaced."""
-    if path.exists() and not _is_run(path):
-        raise CaptureError(f"{path}: exists and is no run directory: choose another --name or --out")
-
-
-def _is_run(path: Path) -> bool:
-    ranks = [each for each in path.glob("rank*/run.json") if each.is_file()]
-    return (path / "run.json").is_file() or bool(ranks) or (path.is_dir() and not any(path.iterdir()))
-
-
-def opened(path: Path) -> AbstractContextManager[Path]:
-    """Yield a temporary directory that becomes the run directory `path` when the block ends; a run there is replaced.
-
-    Raises CaptureError as `check` does, before and after the block, and OSError where the folder cannot be written.
-    """
-
-    def publish(temporary: Path, final: Path) -> None:
-        check(final)
-        if final.exists():
-            shutil.rmtree(final)
-        temporary.rename(final)
-
-    check(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return atomic_directory(path, publish)
 
 
 def write(
@@ -68,9 +36,7 @@ def write(
         directory.mkdir(exist_ok=True)
         trace.copy.rename(directory / "trace.json.gz")
         _write_captures(directory, traces.of_rank(list(captures), job.rank if job else 0))
-        record = _record(run, trace, job, engine, experiment, facts)
-        text = msgspec.json.format(msgspec.json.encode(record), indent=1)
-        (directory / "run.json").write_bytes(text + b"\n")
+        write_record(directory, _record(run, trace, job, engine, experiment, facts))
 
 
 def _jobs(found: Sequence[Trace]) -> list[Job | None]:

@@ -10,6 +10,7 @@ from ridgeline.capture.engines import directories, traces
 from ridgeline.capture.engines.engine import Engine
 from ridgeline.capture.engines.traces import Sizes, Trace
 from ridgeline.capture.errors import CaptureError
+from ridgeline.capture.recording import run_directory
 
 PAGE = "capture/engines/README.md"
 
@@ -57,7 +58,8 @@ def session(
     Without a `folder` that the engine writes into by itself, it is one in the temporary directory. Raises CaptureError
     where something that is no run stands at `path`, and OSError where its folder cannot be written.
     """
-    with directories.opened(path) as temporary:
+    run_directory.refuse(path)
+    with run_directory.written(path, replace=True) as temporary:
         if folder is None:
             folder = own_folder(temporary)
             folder.mkdir()

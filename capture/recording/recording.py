@@ -13,7 +13,7 @@ from torch import nn
 
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring.labels import Labels
-from ridgeline.capture.recording import program, storing
+from ridgeline.capture.recording import program, run_directory, storing
 from ridgeline.capture.recording.counted import METHODS
 from ridgeline.capture.recording.findings import Findings
 from ridgeline.capture.recording.instruments import Instruments
@@ -75,7 +75,7 @@ class Recording:
     ) -> None:
         if counters not in METHODS:
             raise CaptureError(f"counters = {counters!r}; expected one of {', '.join(METHODS)}.")
-        storing.refuse(path)
+        run_directory.refuse(path)
         stored = program.checked(facts)
         self.plan = plan
         self.modules: list[nn.Module] = list(modules)

@@ -3,15 +3,17 @@
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ridgeline.atomic_file import atomic_directory
+from ridgeline.capture.ceilings.ceiling import FILE_NAME as CEILINGS
 from ridgeline.capture.configuration.point import LOCAL, Point
 from ridgeline.capture.configuration.presets import shape_of
+from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.records import FORMAT, Environment, Record
 from ridgeline.capture.steps import Step
 
@@ -87,6 +89,56 @@ def read(directory: Path) -> Record | None:
     return record if record.format == FORMAT else None
 
 
+class Named(msgspec.Struct):
+    """What every run.json has, also one that another program wrote."""
+
+    format: int
+    name: str
+    outcome: str
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is a run directory, of any program and format."""
+    try:
+        msgspec.json.decode((path / "run.json").read_bytes(), type=Named)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def refuse(path: Path) -> None:
+    """Raise CaptureError where `path` is neither free nor a run, nor a folder of the ranks of a job."""
+    if path.exists() and not is_run(path) and not _holds_ranks(path):
+        raise CaptureError(f"{path} exists and is no run; expected a run or nothing there: choose another path.")
+
+
+def _holds_ranks(path: Path) -> bool:
+    """Whether `path` is a folder that holds nothing but the runs of ranks, whole or being written, and ceilings."""
+    return path.is_dir() and all(
+        child.name == CEILINGS or rank_of(child) is not None or child.name.startswith(".rank")
+        for child in path.iterdir()
+    )
+
+
+def rank_of(path: Path) -> int | None:
+    """The rank whose run directory `path` is, None for anything else."""
+    number = path.name.removeprefix("rank")
+    return int(number) if path.name.startswith("rank") and number.isdecimal() and is_run(path) else None
+
+
+def make_room_for_ranks(path: Path, world_size: int) -> None:
+    """Remove what earlier recordings left in the folder of a job: a run without ranks, and ranks beyond `world_size`.
+
+    Any rank may call it at any time.
+    """
+    with suppress(FileNotFoundError):  # another rank removes it too
+        if is_run(path):
+            empty(path, but=[path / CEILINGS, *path.glob("rank*"), *path.glob(".rank*")])
+        for child in path.glob("rank*"):
+            if (rank_of(child) or 0) >= world_size:
+                shutil.rmtree(child)
+
+
 def stored(folder: Path) -> Iterator[Record]:
     """The records of all complete run directories in `folder`, sorted by name."""
     for file in sorted(folder.glob("*/run.json")):
@@ -104,8 +156,8 @@ def difference(record: Record, point: Point, device_kind: str) -> str | None:
     return None
 
 
-def write_record(directory: Path, record: Record) -> None:
-    """Write run.json into `directory`."""
+def write_record(directory: Path, record: Record | dict[str, Any]) -> None:
+    """Write run.json into `directory`. A `record` that is a dictionary has at least the fields of Named."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=1)
     (directory / "run.json").write_bytes(text + b"\n")
 
@@ -122,19 +174,23 @@ def empty(directory: Path, *, but: Collection[Path] = ()) -> None:
 def written(final: Path, *, replace: bool = False) -> AbstractContextManager[Path]:
     """Yield a temporary directory that becomes the run directory `final` when the block ends.
 
-    It is deleted if the block raises, and where another process has meanwhile written a `final` that needs no retry,
-    unless it is to `replace` that.
-    Raises OSError, with the name of `final`, where the folder cannot be written or `final` is not a run directory.
+    It is deleted if the block raises, and where another process has meanwhile written a `final` that needs no retry.
+    With `replace` it takes the place of any run, and of the runs of ranks, in `final`.
+    Raises OSError, with the name of `final`, where the folder cannot be written or `final` is not a run directory, and
+    with `replace` CaptureError as `refuse` does.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
 
     def publish(temporary: Path, path: Path) -> None:
-        existing = read(path)
-        if existing is not None and not replace and existing.outcome not in RETRIED:
-            return
-        # A directory without a readable run.json may hold anything: it stays, and the rename onto it raises.
-        if existing is not None:
+        if replace:
+            refuse(path)
+            if path.exists():
+                shutil.rmtree(path)
+        elif (existing := read(path)) is not None:
+            if existing.outcome not in RETRIED:
+                return
             shutil.rmtree(path)
+        # A directory without a readable run.json may hold anything: it stays, and the rename onto it raises.
         temporary.rename(path)
 
     return atomic_directory(final, publish)

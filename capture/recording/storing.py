@@ -8,7 +8,6 @@ from torch import nn
 
 from ridgeline.capture.ceilings import ceiling
 from ridgeline.capture.ceilings.measure import kept
-from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring import peak_memory
 from ridgeline.capture.recording import ranks, run_directory
 from ridgeline.capture.recording.findings import Findings
@@ -17,17 +16,6 @@ from ridgeline.capture.recording.plan import Pass
 from ridgeline.capture.records import Job
 
 Say = Callable[[str], None]
-
-
-def refuse(path: Path) -> None:
-    """Raise CaptureError where `path` is neither free nor a run, nor a folder of the ranks of a job."""
-    if not path.exists() or run_directory.read(path) is not None:
-        return
-    if path.is_dir() and all(
-        child.name == ceiling.FILE_NAME or child.name.lstrip(".").startswith("rank") for child in path.iterdir()
-    ):
-        return
-    raise CaptureError(f"{path} exists and is no run; expected a run or nothing there: choose another path.")
 
 
 def finish(
@@ -60,7 +48,8 @@ def finish(
     record = findings.record(device, modules)  # which also decides which counters stay
     if failed and error is not None:
         record.outcome, record.message = outcome_of(error)
-    refuse(directory)
+    if findings.job is not None:
+        run_directory.make_room_for_ranks(path, findings.job.world_size)
     with run_directory.written(directory, replace=True) as temporary:
         findings.write(temporary)
         run_directory.write_record(temporary, record)

@@ -274,7 +274,7 @@ def test_a_run_is_replaced_and_another_folder_is_refused(recorded: Recording) ->
     other.mkdir()
     (other / "thesis.tex").write_text("")
     engine = Sglang(write_sglang())
-    with pytest.raises(CaptureError, match="exists and is no run directory"):
+    with pytest.raises(CaptureError, match="exists and is no run"):
         recorded(engine, name="other")
     assert engine.requests == []
 

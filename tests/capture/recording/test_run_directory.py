@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.recording import run_directory
 
 HOLD = """
@@ -67,6 +69,52 @@ def test_a_directory_that_is_no_run_is_never_removed(tmp_path: Path) -> None:
         left(tmp_path, "a")
     assert (tmp_path / "a" / "trace.json.gz").read_bytes() == b"half"
     assert names(tmp_path) == {"a"}
+
+
+def run(path: Path, **more: str) -> Path:
+    path.mkdir(parents=True)
+    (path / "run.json").write_bytes(msgspec.json.encode({"format": 1, "name": path.name, "outcome": "ok", **more}))
+    return path
+
+
+def test_a_recording_replaces_any_run_and_the_ranks_of_a_job(tmp_path: Path) -> None:
+    run(tmp_path / "a", by="another program")
+    run(tmp_path / "job" / "rank0")
+    run(tmp_path / "job" / "rank13")
+    (tmp_path / "job" / "ceilings.json").touch()
+    for name in ("a", "job"):
+        run_directory.refuse(tmp_path / name)
+        with run_directory.written(tmp_path / name, replace=True) as directory:
+            (directory / "run.json").touch()
+        assert names(tmp_path / name) == {"run.json"}
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("thesis.tex", ""), ("run.json", '{"scripts": {}}'), ("rank1/notes", ""), ("rank1/run.json", "half"), ("", "")],
+)
+def test_a_recording_replaces_nothing_else(tmp_path: Path, file: str, content: str) -> None:
+    run(tmp_path / "a" / "rank0")
+    other = tmp_path / "a" / file if file else tmp_path / "b"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text(content)
+    path = tmp_path / "a" if file else other
+    with pytest.raises(CaptureError, match="exists and is no run; expected a run or nothing there"):
+        run_directory.refuse(path)
+    with pytest.raises(CaptureError), run_directory.written(path, replace=True):
+        pass
+    assert other.read_text() == content
+
+
+def test_ranks_take_the_place_of_a_run_and_of_more_ranks(tmp_path: Path) -> None:
+    run(tmp_path / "a")
+    for name in ("trace.json.gz", "ceilings.json"):
+        (tmp_path / "a" / name).touch()
+    for name in ("rank0", "rank1", "rank2", ".rank0.123.partial"):
+        run(tmp_path / "a" / name)
+    (tmp_path / "a" / "rank3").mkdir()
+    run_directory.make_room_for_ranks(tmp_path / "a", 2)
+    assert names(tmp_path / "a") == {"rank0", "rank1", ".rank0.123.partial", "ceilings.json", "rank3"}
 
 
 def test_where_locks_are_unknown_nothing_of_others_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
