@@ -5,14 +5,14 @@ Only shapes are read, so nothing waits for a device and no kernel is launched.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+
+from ridgeline.capture.recording.program import argument_names, unwrapped
 
 FIRST = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
 """Names that Hugging Face's models give their tokens, the decoder's before the encoder's."""
@@ -41,7 +41,7 @@ class Inputs(NamedTuple):
 
 def inputs_of(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
     """Return what a call `module(*args, **kwargs)` says by the names of its forward's parameters."""
-    named = dict(zip(_names(type(unwrapped(module)).forward), args, strict=False)) | dict(kwargs)
+    named = dict(zip(argument_names(type(unwrapped(module)).forward), args, strict=False)) | dict(kwargs)
     cache = next((named[name] for name in CACHES if named.get(name) is not None), None)
     cached = cache is not None or bool(named.get("use_cache"))
     tokens = next(_tokens(named), None)
@@ -49,25 +49,6 @@ def inputs_of(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any])
         return Inputs(cached=cached)
     batch, query = tokens.shape[:2]
     return Inputs(query, _context(named, cache, query), batch, cached)
-
-
-def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the module inside torch.compile and inside wrappers that pass all arguments on, such as DDP."""
-    inner = getattr(module, "_orig_mod", module)
-    while _names(type(inner).forward) == () and isinstance(getattr(inner, "module", None), nn.Module):
-        inner = inner.module
-        inner = getattr(inner, "_orig_mod", inner)
-    return inner if isinstance(inner, nn.Module) else module
-
-
-@lru_cache(maxsize=256)
-def _names(forward: Any) -> tuple[str, ...]:
-    """The names of the positional parameters of `forward`, without the module itself."""
-    try:
-        parameters = list(inspect.signature(forward).parameters.values())[1:]
-    except (TypeError, ValueError):
-        return ()
-    return tuple(each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD))
 
 
 def _tokens(named: Mapping[str, Any]) -> Iterator[torch.Tensor]:

@@ -14,8 +14,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from ridgeline.capture.launching.inputs import Inputs, inputs_of, unwrapped
+from ridgeline.capture.launching.inputs import Inputs, inputs_of
 from ridgeline.capture.measuring.labels import is_traced
+from ridgeline.capture.recording.program import unwrapped
 
 LONGEST_ACCUMULATION = 256
 """Forwards without an optimizer's step after which its steps are taken to be out of sight: compiled, for example."""

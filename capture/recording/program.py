@@ -1,9 +1,11 @@
 """What is known of a recorded program: its configuration, its model and its device."""
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -96,8 +98,7 @@ def model_of(modules: Sequence[nn.Module]) -> dict[str, Any]:
     """The class of the largest module, its architecture where a configuration tells it, and the parameters of all."""
     if not modules:
         return {}
-    largest: Any = max(modules, key=lambda module: sum(each.numel() for each in parameters([module])))
-    largest = getattr(largest, "_orig_mod", largest)  # torch.compile wraps a module
+    largest: Any = unwrapped(max(modules, key=lambda module: sum(each.numel() for each in parameters([module]))))
     config = getattr(largest, "config", None)
     if callable(text := getattr(config, "get_text_config", None)):  # of a model that also reads images
         config = text()
@@ -105,6 +106,25 @@ def model_of(modules: Sequence[nn.Module]) -> dict[str, Any]:
     numbers = {key: value for key, value in architecture.items() if isinstance(value, int)}
     total = sum(each.numel() for each in parameters(modules))
     return {"name": type(largest).__name__, **numbers, "parameters": total}
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the module inside torch.compile and inside wrappers that pass all arguments on, such as DDP."""
+    inner = getattr(module, "_orig_mod", module)
+    while argument_names(type(inner).forward) == () and isinstance(getattr(inner, "module", None), nn.Module):
+        inner = inner.module
+        inner = getattr(inner, "_orig_mod", inner)
+    return inner if isinstance(inner, nn.Module) else module
+
+
+@lru_cache(maxsize=256)
+def argument_names(forward: Any) -> tuple[str, ...]:
+    """The names of the positional parameters of `forward`, without the module itself."""
+    try:
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return ()
+    return tuple(each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD))
 
 
 def weights_bytes(modules: Sequence[nn.Module]) -> int:

@@ -22,6 +22,21 @@ def test_the_model_is_the_largest_module() -> None:
     assert program.model_of([nn.Linear(2, 2), nn.Bilinear(2, 2, 2)]) == {"name": "Bilinear", "parameters": 6 + 10}
 
 
+def test_a_wrapper_is_not_the_model() -> None:
+    class Parallel(nn.Module):
+        """As DistributedDataParallel passes arguments on."""
+
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *inputs: torch.Tensor, **keywords: torch.Tensor) -> torch.Tensor:
+            return self.module(*inputs, **keywords)  # type: ignore[no-any-return]
+
+    wrapped = torch.compile(Parallel(nn.Linear(2, 2)), backend="eager")
+    assert program.model_of([wrapped]) == {"name": "Linear", "parameters": 6}
+
+
 def test_modules_without_shapes_yet_are_left_out() -> None:
     lazy = nn.LazyLinear(4)
     assert program.model_of([lazy]) == {"name": "LazyLinear", "parameters": 0}
