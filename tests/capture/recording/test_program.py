@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -33,7 +35,7 @@ def test_a_wrapper_is_not_the_model() -> None:
         def forward(self, *inputs: torch.Tensor, **keywords: torch.Tensor) -> torch.Tensor:
             return self.module(*inputs, **keywords)  # type: ignore[no-any-return]
 
-    wrapped = torch.compile(Parallel(nn.Linear(2, 2)), backend="eager")
+    wrapped: Any = torch.compile(Parallel(nn.Linear(2, 2)), backend="eager")
     assert program.model_of([wrapped]) == {"name": "Linear", "parameters": 6}
 
 
