@@ -202,6 +202,7 @@ class Program:
         alone = os.getpid() == options.process or (rank_of_process() is not None and not options.ranked)
         name = options.name if alone else f"{options.name}-{os.getpid()}"
         self._folder = Path(options.out) / name
+        self._plan.on_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         self._recording = Recording(
             self._folder,
             name=name,

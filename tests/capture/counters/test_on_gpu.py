@@ -196,6 +196,7 @@ def test_an_image_too_small_is_noticed(work: Work, device: torch.device, tmp_pat
     assert not path.exists()
 
 
+@torch.inference_mode(False)
 def test_kernels_of_racing_threads_have_their_own_counters(device: torch.device) -> None:
     """Each thread launches one kernel, of its own name and size, on a stream of its own."""
     functions = {"sin": torch.sin, "exp": torch.exp, "tanh": torch.tanh, "sqrt": torch.sqrt}
@@ -228,6 +229,7 @@ def test_kernels_of_racing_threads_have_their_own_counters(device: torch.device)
         assert own == pytest.approx([2 * 4 * size] * 50, rel=0.2)
 
 
+@torch.inference_mode(False)
 def test_a_training_step_takes_as_long_with_counters(device: torch.device) -> None:
     layer = torch.nn.TransformerEncoderLayer(1024, 16, 4096, batch_first=True, dropout=0.0).to(device).bfloat16()
     optimizer = torch.optim.AdamW(layer.parameters(), fused=True)

@@ -28,3 +28,15 @@ def test_a_kind_that_does_not_come_again_is_waited_for_so_long() -> None:
 
 def test_a_program_that_ends_earlier_has_its_first_steps() -> None:
     assert passes(FromFirstKind(3, 16, 8), "pdddd") == "ssstt"
+
+
+def test_nothing_is_traced_before_the_timed_steps_on_cuda() -> None:
+    plan = FromFirstKind(2, 3, 2, 3)
+    plan.on_cuda = True
+    assert passes(plan, "pddddddddpddddpddddd") == "wwtttsswwTTwwwcccddd"
+    plan = FromFirstKind(1, 1, 3, 0)
+    plan.on_cuda = True
+    assert passes(plan, "tttttttt") == "wtsTTTdd"  # the first kind comes at once
+    plan = FromFirstKind(1, 0, 1)
+    plan.on_cuda = True
+    assert passes(plan, "ttt") == "sTd"  # nothing is timed
