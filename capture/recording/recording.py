@@ -220,6 +220,9 @@ class Recording:
             self.instruments.use_spare()
             device = self.instruments.device
             self._wrote = storing.finish(self.findings, self._path, device, self.modules, error, self._say)
+            counters = self.findings.counted.result() if self._wrote and self.findings.counted else {}
+            if "reason" in counters:
+                self._say(f"no hardware counters: {counters['reason']}")
             if self._wrote is not None and self._ceilings and error is None:
                 storing.add_ceilings(self._wrote, self._path, self.findings.job, device, self._say)
         except Exception as failure:

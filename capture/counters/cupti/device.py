@@ -16,16 +16,20 @@ def opened(device: "torch.device") -> tuple[Library, str]:
 
     Raises CaptureError naming what is missing: a CUDA device, the driver or libcupti.
     """
-    if device.type != "cuda":
-        raise CaptureError(f"no counters on {device}; expected a CUDA device")
+    index = index_of(device)
     driver()
     cupti = library.load()
     cupti.call("cuptiProfilerInitialize")
-    return cupti, cupti.call("cuptiDeviceGetChipName", device=index_of(device)).chip.decode()
+    return cupti, cupti.call("cuptiDeviceGetChipName", device=index).chip.decode()
 
 
 def index_of(device: "torch.device") -> int:
-    """Return the number of a CUDA device: its own, or that of the current device where it has none."""
+    """Return the number of a CUDA device: its own, or that of the current device where it has none.
+
+    Raises CaptureError for a device of another kind.
+    """
+    if device.type != "cuda":
+        raise CaptureError(f"no counters on {device}; expected a CUDA device")
     index = getattr(device, "index", None)  # torch's stubs do not say that it may be None
     if index is None:
         import torch

@@ -135,10 +135,17 @@ def test_a_program_that_cannot_be_counted_says_why(
     tmp_path: Path, seen: list[Traced], judged: Traced, method: str, reason: str | None
 ) -> None:
     seen[0] = judged
-    passes, counters, _ = recorded(tmp_path / "mine", method=method)
+    passes, counters, lines = recorded(tmp_path / "mine", method=method)
+    assert lines == ([] if reason is None else [f"no hardware counters: {reason}"])
     assert passes[-1] == (Pass.traced, False)
     assert counters == (None if reason is None else {"outcome": "failed", "reason": reason})
     assert not (tmp_path / "mine" / "trace.counters.csv.gz").exists()
+
+
+def test_counters_that_were_asked_for_need_a_cuda_device(tmp_path: Path) -> None:
+    _, counters, lines = recorded(tmp_path / "mine")
+    reason = "no counters on cpu; expected a CUDA device"
+    assert (counters, lines) == ({"outcome": "failed", "reason": reason}, [f"no hardware counters: {reason}"])
 
 
 def test_a_twin_is_what_counting_looks_at(tmp_path: Path, seen: list[Traced]) -> None:
