@@ -32,7 +32,7 @@ def record(
     """Return a recording of the steps in a `with` block, which writes the run directory `path` when the block ends.
 
     >>> with ridgeline.record("runs/mine", modules=[net], mode="my_dual", tokens=128) as rec:  # doctest: +SKIP
-    ...     for _ in rec.generations():  # warm-up, timed repeats, one that settles the profiler, one traced
+    ...     for _ in rec.generations():  # warm-up, timed repeats, one traced, one counted on CUDA
     ...         for i in range(128):
     ...             with rec.step("reuse", phase="denoise", query=32, context=1152, tokens=1):
     ...                 denoise(i)
