@@ -29,13 +29,14 @@ def finish(
     """Write the run directory of a recording and return where; None where there is nothing to write.
 
     `error` is the exception that ended the program, if any did before the planned steps were traced. Ranks of a job
-    write into a directory each inside of `path`.
+    write into a directory each inside of `path`. Raises OSError where it cannot be written, and CaptureError where
+    something that is no run stands there.
     """
     findings.job = findings.job or ranks.rank_of_process()
     directory, findings.name = ranks.place(path, findings.name, findings.job)
     failed = isinstance(error, Exception) and not findings.complete
     if not failed and Pass.traced not in findings.traces:
-        remedy = "more steps, or a plan that warms up and times fewer"
+        remedy = "more steps, or fewer that warm up and are timed"
         if findings.generations:
             remedy = "steps in every generation: `for _ in rec.generations():` around them, run to its end"
         say(f"{directory} is not written: no step was traced, {findings.ran} ran; expected {remedy}.")
@@ -48,11 +49,11 @@ def finish(
     record = findings.record(device, modules)  # which also decides which counters stay
     if failed and error is not None:
         record.outcome, record.message = outcome_of(error)
-    if findings.job is not None:
-        run_directory.make_room_for_ranks(path, findings.job.world_size)
     with run_directory.written(directory, replace=True) as temporary:
         findings.write(temporary)
         run_directory.write_record(temporary, record)
+        if findings.job is not None:  # once all is written, so that a full disk leaves what was there
+            run_directory.make_room_for_ranks(path, findings.job.world_size)
     return directory
 
 
