@@ -126,6 +126,7 @@ def analyze(
     capture: Path | None = None,
     step: str | None = None,
     device: str | None = None,
+    experiment: str | None = None,
     allocations: bool = False,
     hta: bool = False,
     memory: int | None = None,
@@ -138,11 +139,12 @@ def analyze(
 
     ``jobs`` is the number of processes that decode traces. ``twin`` is the eager trace of the same steps, for a call
     with one trace, instead of one beside it; ``capture`` likewise the trace of its graphs' capture, or a folder of such
-    traces. ``step`` is a regular expression, searched in the names of annotations: a
-    match is a step, and its named groups (phase, kind, step, block, query, context, tokens, requests) are the step's
-    keys. ``device`` names the datasheet of the traces' devices, instead of the one that fits their names
-    (:func:`ridgeline.warehouse.datasheets.named`). ``allocations`` loads the changes of memory of every trace that
-    has them, not only of those whose run.json says that the recording was asked for them.
+    traces. ``step`` is a regular expression, searched in the names of annotations: a match is a step, and its named
+    groups (phase, kind, step, block, query, context, tokens, requests) are the step's keys. ``device`` names the
+    datasheet of the traces' devices, instead of the one that fits their names
+    (:func:`ridgeline.warehouse.datasheets.named`). ``experiment`` labels the runs, instead of the label in their
+    run.json. ``allocations`` loads the changes of memory of every trace that has them, not only of those whose run.json
+    says that the recording was asked for them.
 
     With ``hta``, HTA's analyses are stored beside ours, also for a run that is stored already without them; an analysis
     that fails is a warning, and a replaced run loses them. With ``lake`` each run is written there instead, without
@@ -177,7 +179,14 @@ def analyze(
         sources = [replace(source, capture=capture) for source in sources]
     sheet = named_sheet(device) if device is not None else None
     sources = [
-        replace(source, step=step, device=sheet, allocations=allocations or source.allocations) for source in sources
+        replace(
+            source,
+            step=step,
+            device=sheet,
+            experiment=experiment,
+            allocations=allocations or source.allocations,
+        )
+        for source in sources
     ]
     # the errors come first: their paths are wrong, and the traces may take long
     results = [Result(str(error).partition(":")[0], "failed", error=error) for error in errors]

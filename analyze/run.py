@@ -110,6 +110,8 @@ def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: T
     run.records["warnings"] += [{"source": "companions", "message": line} for line in source.no_files]
     run.records["warnings"] += [{"source": "counters", "message": line} for line in messages]
     row = run_row(source.name, identity.content_sha256, run_json, trace, device_time_ns)
+    if source.experiment is not None:
+        row["experiment"] = source.experiment
     run.records["runs"] = [row | columns | {"counters_message": "; ".join(messages) or None}]
     run.records["ceilings"] = ceiling_rows(ceilings, row)
     if trace and not run.records["ceilings"]:

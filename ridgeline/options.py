@@ -177,6 +177,9 @@ DEVICE = Option(
 LOADED_ALLOCATIONS = Option(
     ["--allocations"], is_flag=True, help="Load the changes of memory that profile_memory=True recorded."
 )
+ANALYZED_EXPERIMENT = Option(
+    ["--experiment"], help="Label of these runs; by default that in their run.json, if they have one.", metavar="NAME"
+)
 HTA = Option(["--hta"], is_flag=True, help="Add HolisticTraceAnalysis' analyses, also to runs loaded before; slow.")
 SALVAGE = Option(["--salvage"], is_flag=True, help="Load the events before the break of a truncated or damaged trace.")
 

@@ -63,6 +63,8 @@ class Source:
     """The regular expression of ``--step``."""
     device: str | None = None
     """The datasheet that ``--device`` names."""
+    experiment: str | None = None
+    """The label of ``--experiment``."""
     allocations: bool = False
     """True if the trace's changes of memory are loaded: with ``--allocations``, or if they were asked for when it was
     recorded."""

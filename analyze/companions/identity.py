@@ -24,7 +24,7 @@ def identify(source: Source, trace_sha256: str | None) -> Identity:
     """Return the identity of a source whose trace has the digest ``trace_sha256``; None for a run without a trace.
 
     The content is the digest of the digests of the trace, as decompressed, and of its companions, as they lie on disk,
-    and of ``--step``, ``--device`` and ``--allocations``.
+    and of ``--step``, ``--device``, ``--experiment`` and ``--allocations``.
     A folder or pipe in the place of a companion is part of it, since the run has a warning about it.
     """
     content = hashlib.sha256((trace_sha256 or "").encode())
@@ -46,6 +46,8 @@ def identify(source: Source, trace_sha256: str | None) -> Identity:
         content.update(f"step {source.step}".encode(errors="surrogateescape"))
     if source.device is not None:
         content.update(f"device {source.device}".encode())
+    if source.experiment is not None:
+        content.update(f"experiment {source.experiment}".encode(errors="surrogateescape"))
     if source.allocations:
         content.update(b"allocations")
     if trace_sha256 is None:

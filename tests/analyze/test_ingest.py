@@ -88,6 +88,21 @@ def test_new_ceilings_beside_a_trace_replace_the_run(tmp_path: Path, warehouse: 
     assert roof_time_ns == pytest.approx(768 / 4e12 * 1e9)
 
 
+def test_a_label_of_the_call_takes_the_place_of_the_run_s(tmp_path: Path, warehouse: Path) -> None:
+    folder = tmp_path / "step"
+    folder.mkdir()
+    kineto.write(folder / "trace.json", kineto.matmul_step())
+    (folder / "run.json").write_text('{"format": 1, "name": "step", "outcome": "ok", "experiment": "mine"}')
+    for experiment, outcome, label in [
+        (None, "loaded", "mine"),
+        ("after", "replaced", "after"),
+        ("after", "unchanged", "after"),
+        (None, "replaced", "mine"),
+    ]:
+        (result,) = analyze(folder, warehouse, experiment=experiment)
+        assert (result.outcome, query(warehouse, "SELECT experiment FROM runs")) == (outcome, [(label,)])
+
+
 def test_without_measured_ceilings_the_datasheet_holds(tmp_path: Path, warehouse: Path) -> None:
     load(warehouse, kineto.write(tmp_path / "step.json", kineto.matmul_step()))
     assert query(warehouse, "SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
