@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ridgeline.capture.recording.program import argument_names, unwrapped
+from ridgeline.capture.recording.program import argument_names
 
 FIRST = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
 """Names that Hugging Face's models give their tokens, the decoder's before the encoder's."""
@@ -39,9 +39,9 @@ class Inputs(NamedTuple):
     cached: bool = False
 
 
-def inputs_of(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
-    """Return what a call `module(*args, **kwargs)` says by the names of its forward's parameters."""
-    named = dict(zip(argument_names(type(unwrapped(module)).forward), args, strict=False)) | dict(kwargs)
+def inputs_of(model: type[nn.Module], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
+    """Return what a call of a module of class `model` says by the names of its forward's parameters."""
+    named = dict(zip(argument_names(model.forward), args, strict=False)) | dict(kwargs)
     cache = next((named[name] for name in CACHES if named.get(name) is not None), None)
     cached = cache is not None or bool(named.get("use_cache"))
     tokens = next(_tokens(named), None)

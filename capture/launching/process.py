@@ -25,6 +25,7 @@ from ridgeline.capture.launching.ranges import Ranges
 from ridgeline.capture.launching.steps import Steps
 from ridgeline.capture.launching.window import FromFirstKind
 from ridgeline.capture.recording import storing
+from ridgeline.capture.recording.outcomes import one_line
 from ridgeline.capture.recording.plan import Pass
 from ridgeline.capture.recording.ranks import rank_of_process
 from ridgeline.capture.recording.recording import Recording
@@ -124,7 +125,7 @@ class Program:
             recording.begin(kind, phase=phase, **facts)
         except Exception as error:
             self.remove()
-            say(f"the program goes on unrecorded: {type(error).__name__}: {error}")
+            say(f"the program goes on unrecorded: {one_line(error)}")
             return False
         finally:
             self._recorder_runs = False
@@ -147,7 +148,7 @@ class Program:
                 self.finish()
         except Exception as failure:
             self.remove()
-            say(f"the program goes on unrecorded: {type(failure).__name__}: {failure}")
+            say(f"the program goes on unrecorded: {one_line(failure)}")
         finally:
             self._recorder_runs = False
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import threading
+import weakref
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -25,7 +25,7 @@ UNSEEN_AFTER = 8
 """The same where no optimizer has made a step yet."""
 
 GRADIENTS_SOUGHT = 4
-"""Outermost calls before which gradients are looked for, in a program without an optimizer."""
+"""Calls of a module before which gradients are looked for, in a program without an optimizer."""
 
 
 class Sink(Protocol):
@@ -61,6 +61,7 @@ class Steps:
         self._open = False
         self._part = False  # the call that is observed is not the first of its step
         self._range = False  # the open step is a range
+        self._models: dict[int, tuple[weakref.ref[nn.Module], type[nn.Module]]] = {}
         self._roots: set[type] = set()
         self._trained: set[type] = set()
         self._decoders: set[type] = set()
@@ -92,7 +93,8 @@ class Steps:
             self._sink.calls(module)
             self._part = True
             return True
-        if not (self._matches_module(module) if self._pattern else _has_parameters(module)):
+        root = self._model(module)
+        if root is None or (self._pattern and not self._matches_module(module, root)):
             return False
         if _in_backward():  # a checkpoint computes activations again
             self._part = self._open
@@ -105,8 +107,7 @@ class Steps:
         if self._open:
             self._end()
         trains = self._training.begins(module)
-        inputs = inputs_of(module, args, kwargs)
-        root = type(unwrapped(module))
+        inputs = inputs_of(root, args, kwargs)
         self._roots.add(root)
         phase = self._phase(module, root, inputs, trains)
         kind = phase
@@ -144,13 +145,23 @@ class Steps:
             if frame.f_code is code:
                 calls += 1
                 module = frame.f_locals["self"]
-                if calls > 1 and (self._matches_module(module) if self._pattern else _has_parameters(module)):
+                root = self._model(module)
+                if calls > 1 and root is not None and (not self._pattern or self._matches_module(module, root)):
                     return True
         return False
 
-    def _matches_module(self, module: nn.Module) -> bool:
+    def _model(self, module: nn.Module) -> type[nn.Module] | None:
+        """The class of the model in `module`, without wrappers; None if it is no step as it has no parameters."""
+        reference, model = self._models.get(id(module), (None, None))
+        if reference is None or reference() is not module:
+            if not (self._pattern or _has_parameters(module)):
+                return None
+            model = type(unwrapped(module))
+            self._models[id(module)] = weakref.ref(module), model
+        return model
+
+    def _matches_module(self, module: nn.Module, kind: type) -> bool:
         assert self._pattern is not None
-        kind = type(unwrapped(module))
         if kind not in self._matches:
             names = (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
             self._matches[kind] = any(self._pattern.fullmatch(name) for name in names)
@@ -230,21 +241,22 @@ class Training:
         self._forwards = 0
         self._stepped = False
         self._ever_stepped = self._unseen = False  # unseen: an optimizer exists, and its steps cannot be seen
-        self._gradients: bool | None = None
-        self._sought = 0
+        self._gradients = False
+        self._sought: Counter[int] = Counter()
         self._evaluated = False
         self._trains_evaluating = False
 
     def begins(self, module: nn.Module) -> bool:
         """Whether the call of `module` that begins now is a training step."""
-        self._trains = torch.is_grad_enabled() and any(each.requires_grad for each in module.parameters())
-        if not self._trains:
+        self._trains = False
+        if not torch.is_grad_enabled():
+            return False
+        made = _optimizer_made()
+        # A walk over all parameters takes a microsecond for each: programs without an optimizer are spared it.
+        if not (made or self._gradients_of(module)) or not any(each.requires_grad for each in module.parameters()):
             return False
         self._evaluated = not module.training
-        if _optimizer_made():
-            self._trains = module.training or self._trains_evaluating
-        else:
-            self._trains = self._gradients_of(module.parameters())
+        self._trains = not made or module.training or self._trains_evaluating
         self._thread, self._forwards, self._stepped = threading.get_ident(), 0, False
         return self._trains
 
@@ -270,12 +282,12 @@ class Training:
         """The step ended."""
         self._trains = False
 
-    def _gradients_of(self, parameters: Iterable[nn.Parameter]) -> bool:
-        """Whether parameters have had gradients before one of the first calls."""
-        if not self._gradients and self._sought < GRADIENTS_SOUGHT:
-            self._sought += 1
-            self._gradients = any(each.grad is not None for each in parameters)
-        return bool(self._gradients)
+    def _gradients_of(self, module: nn.Module) -> bool:
+        """Whether parameters have had gradients before one of the first calls of a module."""
+        if not self._gradients and self._sought[id(module)] < GRADIENTS_SOUGHT:
+            self._sought[id(module)] += 1
+            self._gradients = any(each.grad is not None for each in module.parameters())
+        return self._gradients
 
 
 def _optimizer_made() -> bool:

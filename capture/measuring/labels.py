@@ -8,7 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.fx import _symbolic_trace
 from torch.profiler import record_function
+
+TRACING_MODES = (torch._C._TorchDispatchModeKey.FAKE, torch._C._TorchDispatchModeKey.PROXY)
+"""The modes of torch.export and make_fx."""
 
 OpenRange = Callable[[str], AbstractContextManager[Any]]
 
@@ -81,14 +85,12 @@ def is_traced() -> bool:
 
     A range would become part of the graph, so none may open.
     """
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return True
-    from torch.fx import _symbolic_trace
-
-    if getattr(_symbolic_trace, "_is_fx_tracing_flag", False):
-        return True
-    modes = torch._C._TorchDispatchModeKey
-    return any(torch._C._get_dispatch_mode(mode) is not None for mode in (modes.FAKE, modes.PROXY))
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or getattr(_symbolic_trace, "_is_fx_tracing_flag", False)
+        or any(torch._C._get_dispatch_mode(mode) is not None for mode in TRACING_MODES)
+    )
 
 
 class _ModuleRanges:

@@ -1,7 +1,6 @@
 """What is known of a recorded program: its configuration, its model and its device."""
 
 import inspect
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -64,7 +63,7 @@ def step_of(kind: str, phase: str | None, index: int, facts: Mapping[str, Any]) 
 
 def word(value: Any) -> str:
     """A value as one word of a label, in which spaces separate pairs."""
-    return re.sub(r"\s+", "_", str(value).strip()) or "_"
+    return "_".join(str(value).split()) or "_"
 
 
 def device_of(modules: Sequence[nn.Module]) -> torch.device:

@@ -1,5 +1,6 @@
 """Run directories: written under a temporary name and renamed when complete, so that each is whole or absent."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -107,7 +108,10 @@ def is_run(path: Path) -> bool:
 
 
 def refuse(path: Path) -> None:
-    """Raise CaptureError where `path` is neither free nor a run, nor a folder of the ranks of a job."""
+    """Raise CaptureError where `path` cannot be written, and where it is neither free, a run, nor a folder of ranks."""
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise CaptureError(f"{path} cannot be written: {above} is no folder or not writable; choose another path.")
     if path.exists() and not is_run(path) and not _holds_ranks(path):
         raise CaptureError(f"{path} exists and is no run; expected a run or nothing there: choose another path.")
 

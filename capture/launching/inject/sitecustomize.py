@@ -66,9 +66,12 @@ def _end() -> None:
 
 def _import_package() -> None:
     """Import ridgeline by its location: on sys.path, the folder above would offer other packages to the program."""
+    place = os.path.join(_PACKAGE, "__init__.py")  # noqa: PTH118
+    there = importlib.util.find_spec("ridgeline")
+    if there is not None and not (there.origin and os.path.samefile(there.origin, place)):  # noqa: PTH121
+        raise ImportError(f"the program has another module named ridgeline, {there.origin}; rename it to be recorded")
     if "ridgeline" in sys.modules:
         return
-    place = os.path.join(_PACKAGE, "__init__.py")  # noqa: PTH118
     spec = importlib.util.spec_from_file_location("ridgeline", place, submodule_search_locations=[_PACKAGE])
     if spec is None or spec.loader is None:
         raise ImportError(f"no package at {_PACKAGE}")

@@ -128,6 +128,18 @@ def test_a_program_without_torch_runs_unrecorded_and_says_so(tmp_path: Path) -> 
     )
 
 
+def test_a_program_with_a_module_called_ridgeline_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").touch()
+    (tmp_path / "ridgeline.py").write_text("own = 3\n")
+    (script := tmp_path / "main.py").write_text("import torch, ridgeline\nprint(ridgeline.own)\n")
+    done = record(tmp_path / "runs", script)
+    assert (done.returncode, done.stdout) == (0, "3\n")
+    assert done.stderr == (
+        "ridgeline: the program runs unrecorded: ImportError: the program has another module named ridgeline, "
+        f"{tmp_path}/ridgeline.py; rename it to be recorded\n"
+    )
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("outside", [True, False], ids=["record torchrun", "torchrun record"])
 def test_ranks_under_torchrun(tmp_path: Path, outside: bool) -> None:

@@ -284,6 +284,8 @@ def test_a_directory_that_is_no_run_is_refused_and_a_run_replaced(recorder: Reco
     (recorder.folder / "mine" / "thesis.tex").touch()
     with pytest.raises(CaptureError, match="exists and is no run"):
         recorder()
+    with pytest.raises(CaptureError, match="cannot be written"):
+        recorder("mine/thesis.tex/run")
     for experiment in ("before", "after"):
         with recorder("other", experiment=experiment, warmup=0, timed=0) as rec:
             for _ in rec.generations():
