@@ -38,9 +38,9 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a point. `outcome` is `ok`, `oom` or `error`; `skipped` is true if it was captured before.
 
-    `note` says which of the requested counters a skipped point lacks. The numbers are medians over the repeats, None
-    unless the outcome is `ok`: committed tokens per second over the whole generation, milliseconds per step by kind,
-    time to first token, and the rate at which the weights were read.
+    `note` says which of the requested counters a skipped point lacks, and its experiment if another one was requested.
+    The numbers are medians over the repeats, None unless the outcome is `ok`: committed tokens per second over the
+    whole generation, milliseconds per step by kind, time to first token, and the rate at which the weights were read.
     """
 
     name: str
@@ -150,11 +150,13 @@ def run(
         raise CaptureError(f"{out}: cannot be created ({error.strerror}); expected a folder for runs.") from error
     with session.ended_by_sigterm():
         bench = Worker() if isolate else Bench()
+        labels = {point.directory: point.experiment for point in points}
         results = []
         for record, skipped in session.Session(points, out, progress, counters=counters, bench=bench):
             result = summarize(record, out / record.name, skipped=skipped)
             if skipped:
-                result = msgspec.structs.replace(result, note=_missing_counters(record, counters))
+                notes = (_missing_counters(record, counters), _other_label(record, labels[record.name]))
+                result = msgspec.structs.replace(result, note="; ".join(filter(None, notes)) or None)
             results.append(result)
             report(result)
         return results
@@ -181,6 +183,13 @@ def summarize(record: Record, path: Path, *, skipped: bool = False) -> RunResult
         weights_bytes_per_s=rate if point.built_in else None,  # another mode may forward a part of the weights
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
     )
+
+
+def _other_label(record: Record, experiment: str) -> str | None:
+    """Return that a stored run is of another experiment than the requested one, with the remedy, or None."""
+    if record.experiment == experiment:
+        return None
+    return f"it belongs to experiment {record.experiment}, not {experiment}: choose another --out to capture it again"
 
 
 def _missing_counters(record: Record, method: str) -> str | None:

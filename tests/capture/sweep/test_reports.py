@@ -77,6 +77,15 @@ def test_a_point_that_lacks_the_counters_asked_for_is_not_skipped_silently(
     assert again.headline() == "a: captured before, skipped" + (f"; {note}" if note else "")
 
 
+@pytest.mark.usefixtures("fake")
+def test_a_point_of_another_experiment_is_not_skipped_silently(tmp_path: Path) -> None:
+    sweep.run([make_point("a")], tmp_path, isolate=False)
+    after = msgspec.structs.replace(make_point("a"), experiment="after")
+    (again,) = sweep.run([after], tmp_path, isolate=False)
+    before = make_point("a").experiment
+    assert again.note == (f"it belongs to experiment {before}, not after: choose another --out to capture it again")
+
+
 @pytest.mark.parametrize(
     ("told", "asked", "note"),
     [
