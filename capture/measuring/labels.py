@@ -88,7 +88,7 @@ def is_traced() -> bool:
     return (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
-        or getattr(_symbolic_trace, "_is_fx_tracing_flag", False)
+        or _symbolic_trace.is_fx_symbolic_tracing()
         or any(torch._C._get_dispatch_mode(mode) is not None for mode in TRACING_MODES)
     )
 
