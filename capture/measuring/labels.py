@@ -139,12 +139,5 @@ class _Hook:
         self._call(*arguments)
 
     def __reduce__(self) -> Any:
-        return _no_hook, ()
-
-
-def _nothing(*_: Any) -> None:
-    """The copy of a hook."""
-
-
-def _no_hook() -> Callable[..., None]:
-    return _nothing
+        # Of the standard library: the copy can be unpickled without Ridgeline, and returns None whatever it gets.
+        return getattr, (nullcontext(), "__exit__")

@@ -187,10 +187,26 @@ def is_profiled() -> bool:
 
 
 @contextmanager
+def quiet_warnings() -> Iterator[None]:
+    """Ignore warnings of the profiler's modules.
+
+    The filter is put into the list itself: `catch_warnings` has Python forget which warnings the program has shown
+    already, and it would show them again.
+    """
+    filters: Any = warnings.filters
+    ignored = ("ignore", None, Warning, re.compile(r"torch\.(profiler|autograd)"), 0)
+    filters.insert(0, ignored)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the program has other filters now
+            filters.remove(ignored)
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Ignore the profiler's warnings, and the lines that it writes to stderr at every start and stop."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"torch\.(profiler|autograd)")
+    with quiet_warnings():
         # Kineto reads the level once, when it is first used; the program's environment stays as it was.
         unset = "KINETO_LOG_LEVEL" not in os.environ
         if unset:

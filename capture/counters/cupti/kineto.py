@@ -1,6 +1,5 @@
 """Kineto's trace of a counted window: it names the kernels that the range profiler counts."""
 
-import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,12 +23,13 @@ class Kineto:
         import torch
         from torch.profiler import ProfilerActivity, profile
 
+        from ridgeline.capture.measuring.profiling import quiet_warnings
+
         if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
             raise CuptiError(
                 "torch.profiler", None, "the program's own profiler is on; expected none in the steps to count"
             )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"torch\.(profiler|autograd)")
+        with quiet_warnings():
             self._profile = profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True)
             self._profile.start()
 
@@ -43,9 +43,10 @@ class Kineto:
         """Stop tracing and return the trace, empty if it was never started. The device must have finished its work."""
         if self._profile is None:
             return b""
+        from ridgeline.capture.measuring.profiling import quiet_warnings
+
         profiler, self._profile = self._profile, None
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"torch\.(profiler|autograd)")
+        with quiet_warnings():
             profiler.stop()
         # torch exports to files only.
         with TemporaryDirectory() as folder:

@@ -1,5 +1,8 @@
 """A profiler that sees no kernel, and labels that leave no hooks behind."""
 
+import warnings
+from typing import Any
+
 import pytest
 import torch
 
@@ -33,3 +36,16 @@ def test_labels_cost_nothing_until_attached_and_leave_nothing_behind(llama: Deco
         assert {"module=sampling", "module=lm_head", "module=model.layers.0"} <= recorded()
     assert recorded() == set()
     assert not llama.network.lm_head._forward_hooks
+
+
+def test_warnings_of_the_profiler_are_ignored_and_no_other_is_shown_again() -> None:
+    registry: Any = {}
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        before = list(warnings.filters)
+        for _ in range(3):
+            with profiling.quiet_warnings():
+                warnings.warn_explicit("theirs", UserWarning, "profiler.py", 1, module="torch.profiler.profiler")
+            warnings.warn_explicit("once", UserWarning, "mine.py", 1, module="mine", registry=registry)
+        assert list(warnings.filters) == before
+    assert [str(warning.message) for warning in shown] == ["once"]

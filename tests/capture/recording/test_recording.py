@@ -342,6 +342,7 @@ def test_a_module_may_be_copied_and_pickled_while_it_is_traced(recorder: Recorde
                 net(torch.ones(1, 8))
     for copied in copies:
         copied(torch.ones(1, 8))
+        assert b"ridgeline.capture" not in pickle.dumps(copied), "it loads without Ridgeline"
     assert recorder.lines == []
     assert len(recorder.names()) == 1 + 3
 
