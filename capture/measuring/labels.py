@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.fx import _symbolic_trace
 from torch.profiler import record_function
+from torch.utils.hooks import RemovableHandle
 
 TRACING_MODES = (torch._C._TorchDispatchModeKey.FAKE, torch._C._TorchDispatchModeKey.PROXY)
 """The modes of torch.export and make_fx."""
@@ -38,15 +39,15 @@ class Labels:
         `open_range` makes a range from its name. See `module_names` for the names, and for modules without a range.
         """
         ranges = _ModuleRanges(module_names(networks), open_range)
-        handles = ranges.attach()
+        ranges.attach()
         self._open = open_range
         try:
-            yield
+            with ranges.kept_from_scripts():
+                yield
         finally:
             self._open = None
             ranges.names = {}  # also silences the hooks of a copy that the program made meanwhile
-            for handle in handles:
-                handle.remove()
+            ranges.detach()
 
 
 def module_names(networks: Sequence[nn.Module]) -> dict[nn.Module, str]:
@@ -101,16 +102,39 @@ class _ModuleRanges:
         self._open_range = open_range
         # Modules nest, so one stack of a thread serves all of them, also where a module calls itself.
         self._threads = threading.local()
+        self._handles: list[RemovableHandle] = []
 
-    def attach(self) -> list[Any]:
-        """Register the hooks and return their handles."""
-        handles = []
+    def attach(self) -> None:
+        """Register the hooks."""
         for module in self.names:
             with suppress(RuntimeError):  # some scripted modules take no hooks
-                handles.append(module.register_forward_pre_hook(_Hook(self.enter)))
+                self._handles.append(module.register_forward_pre_hook(_Hook(self.enter)))
                 # always_call closes the ranges of a forward that raises.
-                handles.append(module.register_forward_hook(_Hook(self.leave), always_call=True))
-        return handles
+                self._handles.append(module.register_forward_hook(_Hook(self.leave), always_call=True))
+
+    def detach(self) -> None:
+        """Remove the hooks."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    @contextmanager
+    def kept_from_scripts(self) -> Iterator[None]:
+        """Remove the hooks while torch.jit scripts a module: it would compile them, and fail."""
+        scripts: Any = torch.jit._recursive
+        create = scripts.create_script_module
+
+        def create_script_module(*arguments: Any, **keywords: Any) -> Any:
+            self.detach()
+            try:
+                return create(*arguments, **keywords)
+            finally:
+                self.attach()
+
+        scripts.create_script_module = create_script_module
+        try:
+            yield
+        finally:
+            scripts.create_script_module = create
 
     def enter(self, module: nn.Module, *_: Any) -> None:
         name = self.names.get(module)

@@ -332,6 +332,21 @@ def test_a_program_s_own_profiler_is_left_alone(recorder: Recorder) -> None:
     assert "aten::sum" in {event.name for event in profiler.events()}
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="torch.jit.script does not support it")
+def test_a_module_may_be_scripted_while_it_is_traced(recorder: Recorder) -> None:
+    net = network()
+    create = torch.jit._recursive.create_script_module
+    with recorder(modules=[net], warmup=0, timed=0) as rec:
+        for _ in rec.generations():
+            with rec.step("decode"):
+                scripted = torch.jit.script(net)
+                net(torch.ones(1, 8))
+    assert torch.equal(scripted(torch.ones(1, 8)), net(torch.ones(1, 8)))
+    assert torch.jit._recursive.create_script_module is create
+    assert recorder.lines == []
+    assert len(recorder.names()) == 1 + 3
+
+
 def test_a_module_may_be_copied_and_pickled_while_it_is_traced(recorder: Recorder) -> None:
     net = network()
     copies = []
