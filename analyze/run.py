@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,7 +186,23 @@ def _add_trace(
     )
     if not steps and activities["duration_ns"].sum():  # without durations idle time would be false
         trace, activities, steps = as_one_step(trace, activities)
-    # 3. rows
+    in_steps = Annotated(trace, activities, steps, annotated.parents, modules)
+    # 3. DRAM bytes by the L2 model, which works in Python while native code makes the other rows; none on a CPU
+    with ThreadPoolExecutor(1) as pool:
+        modelling = None if on_cpu else pool.submit(_model_bytes, run, annotated, prices, source, tools)
+        uncounted = _add_rows(run, in_steps, prices, counter_files)
+        modelled = modelling.result() if modelling else None
+    if modelled:
+        run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
+    return activities, modelled, uncounted
+
+
+def _add_rows(
+    run: RunRows, annotated: Annotated, prices: dict[int, Record], counter_files: list[CounterFile]
+) -> list[str]:
+    """Add the rows that need no modelled bytes to the run; return messages on counters not used."""
+    trace, activities, steps = annotated.trace, annotated.activities, annotated.steps
+    on_cpu, modules = trace.on_cpu, annotated.modules
     run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, modules, on_cpu=on_cpu)
     run.records["modules"] = modules.rows()
     run.frames["operators"] = operator_rows(trace, annotated.parents, prices)
@@ -197,12 +214,7 @@ def _add_trace(
     run.frames["gaps"] = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
     run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, counter_files)
-    if on_cpu:
-        return activities, None, uncounted
-    # 4. DRAM bytes by the L2 model; operators on a CPU have none
-    modelled = _model_bytes(run, annotated, prices, source, tools)
-    run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
-    return activities, modelled, uncounted
+    return uncounted
 
 
 def _learned(
