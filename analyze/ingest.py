@@ -10,11 +10,13 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from ridgeline.analyze.attribution.labels import step_pattern
 from ridgeline.analyze.companions.discovery import Source, discover
@@ -42,8 +44,7 @@ ONE_THREAD_BYTES = 160 << 20
 """A larger trace may have more operators than the 122,880 rows that a thread of DuckDB takes at once."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """The outcome of one run, or of a path without one."""
 
     name: str
@@ -106,8 +107,7 @@ def warning_lines(results: Iterable[Result]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """How runs are loaded."""
 
     limits: Limits

@@ -16,11 +16,11 @@ Two things need the trace. A run that needs one of them keeps its kernels and it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import duckdb
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -65,17 +65,16 @@ _UNDECODABLE = "\ufffd"
 """What the warehouse has in place of bytes that are not UTF-8."""
 
 
-@dataclass
-class Repriced:
+class Repriced(msgspec.Struct):
     """The outcome of repricing."""
 
     runs: int = 0
     signatures: int = 0
     changed: int = 0
     """Signatures whose price changed."""
-    stale: list[str] = field(default_factory=list)
+    stale: list[str] = msgspec.field(default_factory=list)
     """Names of the runs that must be analyzed again."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
     """Lines on signatures that PyTorch did not price."""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from ridgeline.warehouse.database import connect, transaction
 from ridgeline.warehouse.digests import store_digests
@@ -27,18 +28,17 @@ BATCH_KERNELS = 20_000
 BATCH_S = 1.0
 
 
-@dataclass
-class RunRows:
+class RunRows(msgspec.Struct):
     """All rows of one run, by table. Columns that are absent are NULL."""
 
     run_id: str
-    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    records: dict[str, list[dict[str, Any]]] = msgspec.field(default_factory=dict)
     """Rows of small tables, without ``run_id``."""
-    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    frames: dict[str, pl.DataFrame] = msgspec.field(default_factory=dict)
     """Rows of large tables, without ``run_id``."""
-    signatures: list[dict[str, Any]] = field(default_factory=list)
+    signatures: list[dict[str, Any]] = msgspec.field(default_factory=list)
     """Newly priced signatures."""
-    sequences: list[dict[str, Any]] = field(default_factory=list)
+    sequences: list[dict[str, Any]] = msgspec.field(default_factory=list)
     """Newly modelled sequences."""
 
 

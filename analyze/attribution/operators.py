@@ -9,8 +9,8 @@ annotations around the launch; a step holds for all threads (:mod:`ridgeline.ana
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -34,8 +34,7 @@ _RANGE = DEVICE_CATEGORIES.index("cuda_profiler_range")
 _ANNOTATION, _OPERATOR, _LAUNCH = range(3)
 
 
-@dataclass
-class Tree:
+class Tree(msgspec.Struct):
     """All host spans of a trace: annotations, then operators, then launches. ``parent`` is the span around each."""
 
     offset: dict[int, int]

@@ -7,8 +7,7 @@ second moment. Where that call is itself a backward operator, its forward operat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -20,8 +19,7 @@ _MOST_MOMENTS = 4
 _ALWAYS = np.iinfo(np.int64).min
 
 
-@dataclass(frozen=True)
-class Origins:
+class Origins(msgspec.Struct, frozen=True):
     """Moments of all activities: first the first moment of each, then the second ones, and so on."""
 
     activities: int

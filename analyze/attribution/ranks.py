@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -35,8 +35,7 @@ _MOST = 256
 """Most processes or devices that are told apart: the time grows with their product."""
 
 
-@dataclass(frozen=True)
-class Processes:
+class Processes(msgspec.Struct, frozen=True):
     """The host processes of a trace, numbered; a trace with fewer than two needs no numbers."""
 
     pids: list[object]
@@ -79,8 +78,7 @@ def _natural(pid: object) -> tuple[bool, float, list[object]]:
     return True, 0, [int(part) if at % 2 else part for at, part in enumerate(parts)]
 
 
-@dataclass(frozen=True)
-class Devices:
+class Devices(msgspec.Struct, frozen=True):
     """The devices of a merged trace as its events name them, numbered, and the process that owns each."""
 
     of_row: Int64

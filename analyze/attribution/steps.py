@@ -8,10 +8,9 @@ before recording began belong to no step. A trace without any label is one step 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from ridgeline.analyze.attribution.labels import Label, parse
 from ridgeline.analyze.attribution.ranks import Mask, Processes, ranks

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
+import msgspec
 import numpy as np
 
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -15,8 +15,7 @@ RESOLUTION = 512
 """Steps of a survival table for each capacity of later use."""
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """Parameters of the modelled L2; the defaults were fitted to an H200 (see the package)."""
 
     capacity_share: float = 0.95

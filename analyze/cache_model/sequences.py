@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -35,8 +34,7 @@ class Device(NamedTuple):
     multiprocessors: int
 
 
-@dataclass(frozen=True)
-class Kernels:
+class Kernels(msgspec.Struct, frozen=True):
     """Device activities in the order in which they ran, and the tables that their codes index.
 
     ``rows`` has ``name`` and ``signature`` (codes into the lists), ``category`` (of ``CATEGORIES``), ``device``,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from ridgeline.analyze.companions.discovery import Source
@@ -29,8 +29,7 @@ _LONGEST_HEADER = 1 << 10
 KEYS = ["step", "launch_index"]
 
 
-@dataclass(frozen=True)
-class CounterFile:
+class CounterFile(msgspec.Struct, frozen=True):
     """Counters by step and launch: ``values`` has ``step`` (null if unknown), ``launch_index``, ``metric``, ``value``.
 
     ``kernels`` has ``step``, ``launch_index`` and ``kernel``, in that order. ``comparable`` shortens a kernel's name in

@@ -7,11 +7,11 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading.reader import GZIP_ERRORS, JSON_ERRORS, open_bytes
@@ -44,8 +44,7 @@ _ODD_KINDS = (
 )
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """One run to load: a trace, a run directory with one, or a run directory without (out of memory)."""
 
     name: str

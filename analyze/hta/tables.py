@@ -7,11 +7,12 @@ times the trace's size. The run is loaded whatever HTA does; each analysis that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ridgeline.analyze.errors import AnalyzeError
 from ridgeline.analyze.resources.limits import in_words
@@ -31,12 +32,11 @@ Message = tuple[str, Any]
 """``("begin", analysis)``, ``("rows", rows)`` or ``("error", message)``."""
 
 
-@dataclass
-class Findings:
+class Findings(msgspec.Struct):
     """Rows by table, without run and rank, and a line for each analysis that failed."""
 
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    rows: dict[str, list[dict[str, Any]]] = msgspec.field(default_factory=dict)
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
 def check_installed() -> None:

@@ -15,12 +15,13 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ridgeline.analyze.errors import AnalyzeError
 
@@ -42,13 +43,12 @@ class RulesError(AnalyzeError):
     """A file or package of pricing rules cannot be used."""
 
 
-@dataclass(frozen=True, eq=False)
-class Outside:
+class Outside(msgspec.Struct, frozen=True, eq=False):
     """Rules by operator, families by operator or kernel, and the source of each by the same names."""
 
-    rules: dict[str, Rule | EngineRule] = field(default_factory=dict)
-    families: dict[str, str] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, Rule | EngineRule] = msgspec.field(default_factory=dict)
+    families: dict[str, str] = msgspec.field(default_factory=dict)
+    sources: dict[str, str] = msgspec.field(default_factory=dict)
     """The name of a file or module, and the first digits of the SHA-256 of its text."""
 
 

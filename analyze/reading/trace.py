@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.ma  # polars and the loader import it anyway: better while the decoders work
 import polars as pl
@@ -51,13 +51,12 @@ _OF_WORK = re.compile(r"Launch|Memcpy|Memset")
 """Names of calls that give a device work; others also stand in the traces of programs without one."""
 
 
-@dataclass
-class Reading:
+class Reading(msgspec.Struct):
     """What was read of a trace otherwise than it stands there, or not at all, for the table ``warnings``."""
 
-    replaced: Counter[str] = field(default_factory=Counter)
+    replaced: Counter[str] = msgspec.field(default_factory=Counter)
     """The number of values that were no JSON and were repaired, by kind."""
-    categories: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = msgspec.field(default_factory=Counter)
     """The number of complete events of each category."""
     unpaired: int = 0
     """Begins of spans without an end, and ends without a begin."""
@@ -74,8 +73,7 @@ class Reading:
         return {name: count for name, count in self.categories.items() if name not in KNOWN}
 
 
-@dataclass
-class Trace:
+class Trace(msgspec.Struct):
     """One trace: its events as frames, and the tables that their codes index.
 
     The frames' ``name``, ``thread`` and ``signature`` are codes into the lists; missing identifiers are null.
@@ -103,7 +101,7 @@ class Trace:
     malformed: int
     broken: str | None = None
     """Where the trace breaks off, if these are the events before that."""
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = msgspec.field(default_factory=Reading)
     memory: pl.DataFrame | None = None
     """Changes of memory with ``bytes``, and the totals ``allocated`` and ``reserved`` after each; None if none are
     recorded."""

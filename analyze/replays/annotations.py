@@ -7,11 +7,11 @@ and ``phase`` are taken as they are, and ``autograd_phase`` marks the backward p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from ridgeline.analyze.attribution.labels import NOTHING, parse
 from ridgeline.analyze.attribution.modules import rename

@@ -15,10 +15,10 @@ graphs alike learns nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -57,8 +57,7 @@ _Step = tuple[Label, list[Piece]]
 """A step's label and its graph launches in order; those outside of any step have an empty label."""
 
 
-@dataclass
-class _Pieces:
+class _Pieces(msgspec.Struct):
     """The graphs that one capture trace has for one batch, in order."""
 
     capture: Capture
@@ -72,7 +71,7 @@ class _Pieces:
     run_codes: Int64
     """The same codes for the run's names, and the families that these tell."""
     run_families: Int64
-    _pairs: dict[tuple[int, bytes], Pairs] = field(default_factory=dict)
+    _pairs: dict[tuple[int, bytes], Pairs] = msgspec.field(default_factory=dict)
 
     @property
     def is_named(self) -> bool:

@@ -9,11 +9,12 @@ have the teacher's thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from ridgeline.analyze.attribution.labels import Label
 from ridgeline.analyze.attribution.modules import Modules
@@ -27,8 +28,7 @@ LEARNED = ("graph_twin", "graph_capture")
 """Attributions of activities that learned their operator."""
 
 
-@dataclass
-class Annotated:
+class Annotated(msgspec.Struct):
     """A trace with its activities and the meaning of their codes: a replayed trace, or its teacher."""
 
     trace: Trace

@@ -7,8 +7,9 @@ import re
 import resource
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 LEAST_BYTES = 256 << 20
 """What the libraries and one decoder process take; a smaller limit is refused."""
@@ -26,8 +27,7 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 """The limit files of control groups, version 2 and version 1, as seen inside a container."""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """How many bytes each part of an analysis may hold.
 
     Decoding is bounded whatever a trace's size: it takes a piece of the trace at a time and keeps columns in files.
