@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -139,11 +140,11 @@ def attention_backends(trace: str) -> list[str]:
 
 
 def start(device: torch.device, observer: ExecutionTraceObserver | None = None, *, memory: bool = False) -> profile:
-    """Start a profiler of all threads and of the device with shapes and, where this torch has them, overload names.
+    """Start a profiler of host and device with shapes and, where this torch has them, overload names.
 
-    A profiler of one thread would miss the steps of others, and could not be stopped by another one; but only it
-    sees allocations. It builds no
-    events in Python, which takes seconds for ten thousand events; the trace does not need them.
+    If several threads run, it profiles all of them: a profiler of one thread would miss the steps of others, and could
+    not be stopped by another one. With `memory` it profiles one thread, since only that one sees allocations. It builds
+    no events in Python, which takes seconds for ten thousand events; the trace does not need them.
     """
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
@@ -151,7 +152,7 @@ def start(device: torch.device, observer: ExecutionTraceObserver | None = None, 
     config: Any = None
     with suppress(TypeError, AttributeError):  # older versions of torch
         config = torch.profiler._ExperimentalConfig(  # type: ignore[attr-defined]
-            capture_overload_names=True, profile_all_threads=not memory
+            capture_overload_names=True, profile_all_threads=not memory and threading.active_count() > 1
         )
     with _quiet():
         profiling = profile(
