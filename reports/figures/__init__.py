@@ -62,10 +62,19 @@ def time_by_module(connection: Connection, run: str) -> go.Figure:
 
 
 def time_lost(connection: Connection, run: str) -> go.Figure:
-    """Draw the time beyond the roof by operator; kernels without an operator by their own name."""
+    """Draw the time beyond the roof by operator; kernels without an operator by their own name.
+
+    The time of guessed prices, of communication and without a known roof stands beneath, hatched: how much
+    of it is lost is unknown.
+    """
     _, points = _machine_and_points(connection, run)
     lost = [point for point in points if point["lost_ns"]]
-    return notebook_figure(bars.stacked((p["operator"] or p["short"], p["family"], round(p["lost_ns"])) for p in lost))
+    times = {name: sum(p["duration_ns"] for p in points if p["basis"] == basis) for basis, name in bars.BESIDE.items()}
+    spec = bars.stacked(
+        ((p["operator"] or p["short"], p["family"], round(p["lost_ns"])) for p in lost),
+        beside={name: ns for name, ns in times.items() if ns},
+    )
+    return notebook_figure(spec)
 
 
 def ledger(connection: Connection, run: str) -> go.Figure:

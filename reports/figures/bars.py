@@ -1,9 +1,9 @@
 """Horizontal bars of time: stacked by family, or by entry of the ledger."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ridgeline.reports.figures import families
-from ridgeline.reports.figures.layout import Spec, axis, horizontal_bars, layout
+from ridgeline.reports.figures.layout import QUIET, Spec, axis, horizontal_bars, layout
 from ridgeline.reports.names import clip, escape
 from ridgeline.reports.queries import Row
 
@@ -28,6 +28,10 @@ ENTRIES = {
     "none": "#e0783c",
 }
 
+# Time that no roof judges, by the basis of its kernels.
+BESIDE = {"guess": "at guessed prices", "communication": "of communication", "no roof": "without a known roof"}
+HATCHED: Spec = {"color": "white", "line": {"color": QUIET, "width": 1}, "pattern": {"shape": "/", "fgcolor": QUIET}}
+
 # Label, family and nanoseconds.
 Bar = tuple[str, str, int]
 
@@ -44,8 +48,11 @@ def frame(rows: int) -> Spec:
     )
 
 
-def stacked(bars: Iterable[Bar], most: int = 24) -> Spec:
-    """Return one bar a label, longest first, stacked by family; labels beyond ``most`` become one bar."""
+def stacked(bars: Iterable[Bar], most: int = 24, beside: Mapping[str, int] | None = None) -> Spec:
+    """Return one bar a label, longest first, stacked by family; labels beyond ``most`` become one bar.
+
+    ``beside`` maps labels to nanoseconds that the bars do not count: hatched bars beneath the others.
+    """
     totals = _totals(bars)
     labels = sorted(totals, key=lambda label: (-sum(totals[label].values()), label))
     if len(labels) > most:
@@ -55,7 +62,9 @@ def stacked(bars: Iterable[Bar], most: int = 24) -> Spec:
         labels = [*labels[: most - 1], rest]
     used = sorted({family for label in labels for family in totals[label]}, key=families.order)
     data = [_bar(name, families.color(name), labels, [totals[label].get(name, 0) for label in labels]) for name in used]
-    return {"data": data, "layout": frame(len(labels))}
+    if beside:
+        data.append({**_bar("in no total", QUIET, list(beside), list(beside.values())), "marker": HATCHED})
+    return {"data": data, "layout": frame(len(labels) + len(beside or {}))}
 
 
 def _totals(bars: Iterable[Bar]) -> dict[str, dict[str, int]]:

@@ -76,7 +76,9 @@ def hover(row: Row) -> str:
     if row["dram_bytes"]:
         lines.append(f"{si(row['dram_bytes'], 'B')} ({row['dram_bytes_source']}), confidence {row['confidence']}")
     if row["roof_time_ns"]:
-        lines.append(f"{percent(row['roof_time_ns'] / row['duration_ns'])} of its roof, bound: {row['bound']}")
+        bound = "" if row["bound"] == "none" else f"; bound by {row['bound']}"
+        fraction = percent(row["roof_time_ns"] / row["duration_ns"])
+        lines.append(f"{fraction} of its roof ({row['nearest_roof']}){bound}")
     if row["diagnosis"]:
         lines.append(row["diagnosis"])
     return "<br>".join(escape(line) for line in lines)

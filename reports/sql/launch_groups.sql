@@ -1,9 +1,11 @@
 -- Groups of launches that are equal in everything but time, from which every panel about kernels is computed.
 -- With bins = 0 every launch is a group of its own, and `launch` is its kernel_id. Otherwise a group is a bin of duration,
 -- bins to an octave, and `launch` is the bin's number. A launch with a NULL never shares a group with one that has a value,
--- so that a sum is over all launches of the group, or NULL. Sorted by name the rows compress best.
+-- so that a sum is over all launches of the group, or NULL. The launches of a group agree in nearest roof, bound and
+-- diagnosis, and lie on one side of the roof: none has the diagnosis of another, and the time lost follows from the sums of
+-- time and roof time. Sorted by name the rows compress best.
 -- Grouping millions of kernels by texts takes five times as long as by numbers: classes that agree in everything shown get
--- one number, and the roof, bound and diagnosis of most launches (the first by name if equally many) are found from counts.
+-- one number.
 WITH shown AS (
   SELECT
     c.run_id, c.class_id,
@@ -16,84 +18,40 @@ WITH shown AS (
   LEFT JOIN module_layers m ON m.run_id = c.run_id AND m.module = c.module
   WHERE list_contains($runs, c.run_id)
 ),
-counted AS (
+grouped AS (
   SELECT
     k.run_id, s.shown_id, k.phase, k.step_id IS NULL AS outside, k.step_phase, k.kind, k.confidence, k.flops_source,
-    k.dram_bytes_source, k.basis, k.nearest_roof, k.bound, k.diagnosis,
+    k.dram_bytes_source, k.basis, k.nearest_roof, k.bound, k.diagnosis, k.roof_time_ns > k.duration_ns AS above,
     CASE WHEN $bins = 0 THEN kernel_id ELSE CAST(FLOOR($bins * LOG2(GREATEST(duration_ns, 1))) AS BIGINT) END AS launch,
     (flops IS NULL)::INT + 2 * (counter_flops IS NULL)::INT + 4 * (compulsory_bytes IS NULL)::INT
       + 8 * (cache_model_bytes IS NULL)::INT + 16 * (counter_dram_bytes IS NULL)::INT + 32 * (l2_bytes IS NULL)::INT
       + 64 * (l1_bytes IS NULL)::INT + 128 * (roof_time_ns IS NULL)::INT AS unknown,
     COUNT(*) AS launches,
-    SUM(duration_ns) AS duration_ns,
+    CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
     MIN(duration_ns) AS shortest_ns,
     MAX(duration_ns) AS longest_ns,
-    SUM(flops) AS flops,
-    SUM(counter_flops) AS counter_flops,
-    SUM(dram_bytes) AS dram_bytes,
-    SUM(compulsory_bytes) AS compulsory_bytes,
-    SUM(cache_model_bytes) AS cache_model_bytes,
-    SUM(counter_dram_bytes) AS counter_bytes,
-    SUM(l2_bytes) AS l2_bytes,
-    SUM(l1_bytes) AS l1_bytes,
-    SUM(roof_time_ns) AS roof_ns,
-    SUM(CASE WHEN k.basis = 'roof' THEN GREATEST(duration_ns - roof_time_ns, 0) END) AS lost_ns,
-    MAX(roof_flops_per_s) AS roof_flops_per_s
-  FROM placed_kernels k
-  JOIN shown s ON s.run_id = k.run_id AND s.class_id = k.class_id
-  WHERE list_contains($runs, k.run_id)
-  GROUP BY ALL
-),
-numbered AS (
-  SELECT
-    *,
-    DENSE_RANK() OVER (
-      ORDER BY
-        run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, basis, launch, unknown
-    ) AS place
-  FROM counted
-),
-weighed AS (
-  SELECT
-    *,
-    SUM(launches) OVER (PARTITION BY place, nearest_roof) AS of_roof,
-    SUM(launches) OVER (PARTITION BY place, bound) AS of_bound,
-    CASE WHEN diagnosis IS NOT NULL THEN SUM(launches) OVER (PARTITION BY place, diagnosis) END AS of_diagnosis
-  FROM numbered
-),
-grouped AS (
-  SELECT
-    run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, basis, launch,
-    CAST(SUM(launches) AS BIGINT) AS launches,
-    CAST(SUM(duration_ns) AS BIGINT) AS duration_ns,
-    MIN(shortest_ns) AS shortest_ns,
-    MAX(longest_ns) AS longest_ns,
     SUM(flops) AS best_flops,
     SUM(CASE WHEN flops_source = 'algorithm' THEN flops END) AS algorithm_flops,
     SUM(counter_flops) AS counter_flops,
     SUM(dram_bytes) AS best_bytes,
     SUM(compulsory_bytes) AS compulsory_bytes,
     SUM(cache_model_bytes) AS cache_model_bytes,
-    SUM(counter_bytes) AS counter_bytes,
+    SUM(counter_dram_bytes) AS counter_bytes,
     SUM(l2_bytes) AS l2_bytes,
     SUM(l1_bytes) AS l1_bytes,
-    SUM(roof_ns) AS best_roof_ns,
-    SUM(lost_ns) AS best_lost_ns,
-    MAX(roof_flops_per_s) AS roof_flops_per_s,
-    FIRST(nearest_roof ORDER BY of_roof DESC, nearest_roof) AS nearest_roof,
-    FIRST(bound ORDER BY of_bound DESC, bound) AS bound,
-    FIRST(diagnosis ORDER BY of_diagnosis DESC NULLS LAST, diagnosis) AS diagnosis
-  FROM weighed
-  GROUP BY
-    run_id, shown_id, phase, outside, step_phase, kind, confidence, flops_source, dram_bytes_source, basis, launch, unknown,
-    place
+    SUM(roof_time_ns) AS best_roof_ns,
+    MAX(roof_flops_per_s) AS roof_flops_per_s
+  FROM placed_kernels k
+  JOIN shown s ON s.run_id = k.run_id AND s.class_id = k.class_id
+  WHERE list_contains($runs, k.run_id)
+  GROUP BY ALL
 )
 SELECT
   s.kernel, s.shapes, s.module, k.run_id, r.mode, r.execution, k.phase,
   CASE WHEN k.outside THEN '(no step)' ELSE k.step_phase END AS step_phase, k.kind, s.family, s.operator, s.unit,
   s.precision, s.attribution, k.confidence, k.flops_source, k.dram_bytes_source, k.basis, k.launch, k.launches, k.duration_ns,
   k.shortest_ns, k.longest_ns, k.best_flops, k.algorithm_flops, k.counter_flops, k.best_bytes, k.compulsory_bytes,
-  k.cache_model_bytes, k.counter_bytes, k.l2_bytes, k.l1_bytes, k.best_roof_ns, k.best_lost_ns, k.roof_flops_per_s,
+  k.cache_model_bytes, k.counter_bytes, k.l2_bytes, k.l1_bytes, k.best_roof_ns, k.roof_flops_per_s,
   b.dram_bytes_per_s, b.l2_bytes_per_s, k.nearest_roof, k.bound, k.diagnosis
 FROM grouped k
 JOIN shown s ON s.run_id = k.run_id AND s.class_id = k.shown_id

@@ -34,12 +34,25 @@ function totals(bars, whole) {
   };
 }
 
-// `where` returns the condition of a bar's rows, which a click selects.
-function drawBars(id, rows, label, value, where, most = 16) {
+// Hatched bars of time that the bars above do not count, and a gap before them.
+function apart(beside, first) {
+  if (!beside.length) return [];
+  const [x, y] = [beside.map((bar) => bar.total / 1e9), beside.map((_, i) => first + i)];
+  const customdata = beside.map(({ name, where, total }) => ({ title: name, where, rows: [["whole time", duration(total)], ["lost", "unknown: in no total"]] }));
+  return [
+    { type: "bar", orientation: "h", name: "in no total", hoverinfo: "none", x, y, customdata, marker: { color: ink("surface"), line: { color: ink("quiet"), width: 1 }, pattern: { shape: "/", fgcolor: ink("quiet"), bgcolor: ink("surface"), size: 7, solidity: 0.25 } } },
+    { type: "scatter", mode: "text", hoverinfo: "skip", cliponaxis: false, textposition: "middle right", x, y, text: beside.map(({ total }) => ` ${duration(total)} in all`), textfont: { size: 11, color: ink("quiet") } },
+  ];
+}
+
+// `where` returns the condition of a bar's rows, which a click selects. The bars `beside` stand apart, beneath the others.
+function drawBars(id, rows, label, value, where, most = 16, beside = []) {
   const bars = stack(rows, label, value, most);
   const whole = sum(rows, "duration_ns");
-  $(id).hidden = bars.length === 0;
-  if (!bars.length) return bars;
+  $(id).hidden = !bars.length && !beside.length;
+  if ($(id).hidden) return bars;
+  const names = [...bars.map((bar) => bar.name), ...(bars.length && beside.length ? [""] : []), ...beside.map((bar) => bar.name)];
+  const longest = Math.max(...[...bars, ...beside].map((bar) => bar.total)) / 1e9;
   const families = [...new Set(bars.flatMap((bar) => bar.own.map((row) => row.family)))].sort((a, b) => familyOrder(a) - familyOrder(b));
   const parts = bars.map((bar) => new Map([...groupBy(bar.own, (row) => row.family)].map(([family, own]) => [family, sum(own, value)])));
   const data = families.map((family) => ({
@@ -47,7 +60,7 @@ function drawBars(id, rows, label, value, where, most = 16) {
     x: parts.map((part) => (part.get(family) || 0) / 1e9), y: bars.map((_, i) => i),
     customdata: bars.map((bar, i) => ({ title: bar.name, family, where: bar.rest ? null : where(bar.own[0]), rows: [["family", family], ["time", `${duration(parts[i].get(family) || 0)}, ${percent((parts[i].get(family) || 0) / whole)} of the selection`], ["whole bar", duration(bar.total)]] })),
   }));
-  draw(id, [...data, totals(bars, whole)], named(barLayout(bars.length, bars[0].total / 1e9), bars.map((bar) => bar.name)));
+  draw(id, [...data, totals(bars, whole), ...apart(beside, names.length - beside.length)], named(barLayout(names.length, longest), names));
   return bars;
 }
 

@@ -1,5 +1,5 @@
 // Time lost against the roof, ranked, and what a step would gain at the roof. Guessed prices and communication lose no time:
-// the note names their time.
+// their time stands apart, hatched, and in no total.
 const ITEMS = {
   operator: { of: (row) => row.operator || `(${row.attribution})`, where: (row) => (row.operator ? { operator: row.operator } : { operator: null, attribution: row.attribution }), sql: "COALESCE(operator, '(' || attribution || ')')" },
   module: { of: (row) => row.module || "(no module)", where: (row) => ({ module: row.module }), sql: "COALESCE(module, '(no module)')" },
@@ -30,13 +30,16 @@ function saved(item) {
   if (!step) return { saved_ns: null, worth: "unknown: no step" };
   if (step.bound === "host" && step.confidence === "high") return { saved_ns: 0, step_ns: step.step_ns, worth: "nothing while the step is host-bound" };
   if (step.bound === "host") return { saved_ns: null, worth: "unknown: the trace alone does not say whether the step is host-bound" };
+  if (step.bound !== "device") return { saved_ns: null, worth: "unknown: the step waits, and not for the host alone" };
   const saved_ns = (item.lost_ns / step.steps) * Math.min(1, step.device_time_ns ? step.step_ns / step.device_time_ns : 1);
   return { saved_ns, step_ns: step.step_ns, worth: `at most ${duration(saved_ns)} of a step of ${duration(step.step_ns)}, ${percent(saved_ns / step.step_ns)}` };
 }
 
 function drawLost(rows) {
   const known = rows.filter((row) => row.lost_ns != null);
-  const bars = drawBars("lost-figure", known, ITEMS[state.lost].of, "lost_ns", ITEMS[state.lost].where);
+  const roofed = rows.some((row) => row.roof_ns != null);
+  const beside = Object.entries(BESIDE).map(([basis, name]) => ({ name, where: { basis }, total: sum(rows.filter((row) => row.basis === basis), "duration_ns") })).filter((bar) => roofed && bar.total);
+  const bars = drawBars("lost-figure", known, ITEMS[state.lost].of, "lost_ns", ITEMS[state.lost].where, 16, beside);
   const items = lostItems(rows).filter((item) => item.lost_ns > 0);
   const all = sum(items, "lost_ns");
   let so_far = 0;
@@ -51,10 +54,8 @@ function drawLost(rows) {
   const numbers = new Set(["", "lost", "of its time", "cumulative"]);
   $("lost-table").replaceChildren(h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title)))), h("tbody", {}, ...body));
   $("lost-table").hidden = !body.length;
-  const roofed = rows.some((row) => row.roof_ns != null);
   const says = bars.length ? [`${duration(all)} of ${duration(sum(rows, "duration_ns"))}`] : [known.length ? "Nothing here is below its roof" : roofed ? "No kernel here has a roof by a certain price" : "No kernel here has a known roof"];
   if (items.length > MOST_LOST) says.push(`the first ${MOST_LOST} of ${count(items.length)} are listed, the rest lose ${duration(all - so_far)}`);
-  const beside = Object.entries(BESIDE).map(([basis, what]) => [sum(rows.filter((row) => row.basis === basis), "duration_ns"), what]).filter(([ns]) => ns);
-  if (roofed && beside.length) says.push(`left out: ${beside.map(([ns, what]) => `${duration(ns)} ${what}`).join(", ")}`);
+  if (beside.length) says.push(`hatched is time, not loss, and in no total: ${beside.map(({ total, name }) => `${duration(total)} ${name}`).join(", ")}`);
   $("lost-note").textContent = `${says.join("; ")}.`;
 }

@@ -13,19 +13,25 @@ const LEVEL_BYTES = { dram: "dram_bytes", l2: "l2_bytes", l1: "l1_bytes" };
 const SOURCES = { best: "best known", counter: "counter", cache_model: "cache model", compulsory: "compulsory", algorithm: "algorithm" };
 const BYTES = ["counter", "cache_model", "compulsory"];
 
-// FLOPs, bytes and time at the roof by the selected sources. A launch that has no roof by its best sources has none at all.
+// FLOPs, bytes, time at the roof and the nearest roof by the selected sources. A launch that has no roof by its best sources has none at all.
 function price(row) {
   row.flops = row[`${state.flops}_flops`];
   row.bytes = row[`${state.bytes}_bytes`];
   if ((state.flops === "best" && state.bytes === "best") || row.basis === "communication") {
     row.roof_ns = row.best_roof_ns;
-    row.lost_ns = row.best_lost_ns;
-    return;
+    row.roof = row.nearest_roof;
+  } else {
+    reprice(row);
   }
+  row.lost_ns = row.basis === "roof" && row.roof_ns != null ? Math.max(row.duration_ns - row.roof_ns, 0) : null;
+}
+
+function reprice(row) {
   const known = row.best_roof_ns != null && (row.flops != null || row.bytes != null || row.l2_bytes != null);
   const time = (amount, rate) => (amount != null && rate ? (amount / rate) * 1e9 : 0);
-  row.roof_ns = known ? Math.max(time(row.flops, row.roof_flops_per_s), time(row.bytes, row.dram_bytes_per_s), time(row.l2_bytes, row.l2_bytes_per_s)) : null;
-  row.lost_ns = known && row.basis === "roof" ? Math.max(row.duration_ns - row.roof_ns, 0) : null;
+  const [compute, dram, l2] = [time(row.flops, row.roof_flops_per_s), time(row.bytes, row.dram_bytes_per_s), time(row.l2_bytes, row.l2_bytes_per_s)];
+  row.roof_ns = known ? Math.max(compute, dram, l2) : null;
+  row.roof = !row.roof_ns ? "none" : row.roof_ns === compute ? "compute" : row.roof_ns === l2 ? "l2" : "dram";
 }
 
 // Only the selected runs, and only if the sources changed since their last pricing.
@@ -63,18 +69,30 @@ function pointOf(keys, own) {
     if (row.roof_ns != null) point.roofed_ns += row.duration_ns;
   }
   point.modules = own.length === 1 ? Number(own[0].module != null) : new Set(own.map((row) => row.module).filter((name) => name != null)).size;
-  point.nearest_roof = ofLongest(own, "nearest_roof");
-  point.bound = ofLongest(own, "bound");
-  point.diagnosis = ofLongest(own, "diagnosis");
+  [point.nearest_roof] = weightiest(own, "roof", "roof_ns");
+  point.bound = boundOf(point);
+  const [diagnosis, diagnosed] = weightiest(own, "diagnosis", "launches");
+  point.diagnosis = diagnosed < point.launches && diagnosis ? `${count(diagnosed)} of ${count(point.launches)} launches: ${diagnosis}` : diagnosis;
   point.roof_fraction = point.roof_ns == null || !point.roofed_ns ? null : point.roof_ns / point.roofed_ns;
   point.short = { operator: point.operator || `(${point.attribution})`, module: point.module || "(no module)" }[state.point] || shortOf(point.kernel);
   return derived(point);
 }
 
-function ofLongest(own, name) {
-  let best = null;
-  for (const row of own) if (row[name] != null && (!best || row.duration_ns > best.duration_ns)) best = row;
-  return best && best[name];
+// The value of `name` with the largest sum of `weight`, and that sum; the first by name of equals. Rows without one count not.
+function weightiest(own, name, weight) {
+  if (own.length === 1) return [own[0][name], own[0][weight]];
+  const sums = new Map();
+  for (const row of own) if (row[name] != null) sums.set(row[name], plus(sums.get(row[name]) ?? null, row[weight]));
+  const ranked = [...sums].sort((a, b) => (b[1] ?? -1) - (a[1] ?? -1) || (a[0] < b[0] ? -1 : 1));
+  return ranked[0] || [null, null];
+}
+
+// The roof of which the point reached at least half in all of its time, else latency if most of its time is of launches that
+// are too short for any roof, else none.
+function boundOf(point) {
+  if (!point.duration_ns) return "none";
+  if (point.roof_ns >= 0.5 * point.duration_ns) return point.nearest_roof;
+  return sum(point.own.filter((row) => row.bound === "latency"), "duration_ns") >= 0.5 * point.duration_ns ? "latency" : "none";
 }
 
 function derived(point) {

@@ -24,9 +24,11 @@ function selectionSql() {
   const [flops, bytes] = [`${state.flops}_flops`, `${state.bytes}_bytes`];
   const time = (amount, rate) => `COALESCE(${amount} / ${rate}, 0)`;
   const roof = `CASE WHEN basis = 'communication' THEN best_roof_ns ELSE GREATEST(${time(flops, "roof_flops_per_s")}, ${time(bytes, "dram_bytes_per_s")}, ${time("l2_bytes", "l2_bytes_per_s")}) * 1e9 END`;
+  const is = (amount, rate, roof) => `WHEN roof_ns = ${time(amount, rate)} * 1e9 THEN '${roof}'`;
+  const nearest = `CASE WHEN basis = 'communication' THEN nearest_roof WHEN COALESCE(roof_ns, 0) = 0 THEN 'none' ${is(flops, "roof_flops_per_s", "compute")} ${is("l2_bytes", "l2_bytes_per_s", "l2")} ELSE 'dram' END`;
   const isolated = state.picked.length ? `\n    AND (${anyOf(state.picked)})` : "";
   return filled(DATA.templates.selection, {
-    flops, bytes, roof: best ? "best_roof_ns" : roof, lost: best ? "best_lost_ns" : "CASE WHEN basis = 'roof' THEN GREATEST(duration_ns - roof_ns, 0) END", launch_groups: runsOf("launch_groups"), where: condition(chosenWhere()) + isolated,
+    flops, bytes, roof: best ? "best_roof_ns" : roof, nearest: best ? "nearest_roof" : nearest, launch_groups: runsOf("launch_groups"), where: condition(chosenWhere()) + isolated,
   });
 }
 

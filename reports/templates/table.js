@@ -9,7 +9,8 @@ const COLUMNS = [
   { key: "share", title: "share", show: percent, number: true },
   { key: "roof_fraction", title: "of roof", show: percent, number: true },
   { key: "lost_ns", title: "lost", show: duration, number: true },
-  { key: "bound", title: "bound" },
+  { key: "nearest_roof", title: "nearest roof" },
+  { key: "bound", title: "bound by" },
   { key: "flops", title: "FLOPs", show: (value) => si(value, ""), number: true },
   { key: "dram_bytes", title: "DRAM", show: (value) => si(value, "B"), number: true },
   { key: "dram_bytes_source", title: "bytes by", show: spoken, when: () => state.bytes === "best" },
@@ -31,7 +32,7 @@ let tabled = [];
 function searched(points) {
   const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return points;
-  const text = (point) => [point.short, point.kernel, point.operator, point.shapes, point.module, point.family, phaseOf(point), point.precision, point.unit, point.bound, point.diagnosis, RUNS.get(point.run_id).name].join(" ").toLowerCase();
+  const text = (point) => [point.short, point.kernel, point.operator, point.shapes, point.module, point.family, phaseOf(point), point.precision, point.unit, point.nearest_roof, point.bound, point.diagnosis, RUNS.get(point.run_id).name].join(" ").toLowerCase();
   return points.filter((point) => { const own = text(point); return words.every((word) => own.includes(word)); });
 }
 

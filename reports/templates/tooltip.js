@@ -22,7 +22,7 @@ function facts(point) {
     ["unit", [point.precision, point.unit].filter(Boolean).join(" ")],
     ["intensity", point.intensity == null || !point.flops ? null : `${digits(point.intensity)} FLOP/B of ${LEVELS[state.level] || "DRAM"}`],
     ["achieved", [point.flops ? si(point.flops_per_s, "FLOP/s") : "", point.bytes_per_s ? si(point.bytes_per_s, "B/s") : ""].filter(Boolean).join(" · ")],
-    ["of its roof", point.roof_fraction == null ? null : `${percent(point.roof_fraction)} (${point.nearest_roof})${roof}${point.bound === "none" || point.bound === point.nearest_roof ? "" : `; bound by ${point.bound}`}${point.lost_ns == null ? "" : `, ${duration(point.lost_ns)} lost`}`],
+    ["of its roof", point.roof_fraction == null ? null : `${percent(point.roof_fraction)} (${point.nearest_roof})${roof}${point.bound === "none" ? "" : `; bound by ${point.bound}`}${point.lost_ns == null ? "" : `, ${duration(point.lost_ns)} lost`}`],
     ["launch floor", floor && mean < 4 * floor ? `${duration(floor)}: its launches are ${digits(mean / floor)} times the shortest possible` : null],
     ["off the frame", point.edge ? `beyond the ${point.edge} edge` : null],
     ["diagnosis", point.diagnosis],

@@ -8,6 +8,7 @@ const see = async (name) => {
     table: text("table-note"), csv: copy("#csv"), sql: copy("#roofline button[data-sql]"),
     families: bars("families-figure"), familiesSql: copy("#families button[data-sql]"),
     lost: text("lost-table"), lostSql: copy("#lost button[data-sql]"), lostNote: text("lost-note"),
+    hatched: ($("lost-figure").hidden ? [] : $("lost-figure").data).filter((t) => t.marker && t.marker.pattern).flatMap((t) => t.x.map((x, i) => [t.customdata[i].title, x * 1e9])),
     icicle: $("icicle-figure").data[0].values[0], icicleSql: copy("#icicle button[data-sql]"),
     bytes: text("bytes-table"), bytesSql: copy("#bytes button[data-sql]"), picked: text("picked"),
     timeline: Object.fromEntries($("timeline-figure").data.map((t) => [t.name, t.x.length])), timelineSql: copy("#timeline button[data-sql]"),
@@ -39,6 +40,7 @@ const point = (name, ctrlKey) => { const t = marks("roofline-figure").find((m) =
 point("matmul", false);
 await see("one");
 answer.detail = text("detail");
+answer.columns = text("table-head");
 point("pointwise", true);
 await see("two");
 key("Escape");

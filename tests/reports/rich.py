@@ -33,7 +33,7 @@ CLASSES = [
 # class, start, duration, step, counter bytes, cache model bytes, L2 bytes, L1 bytes, counter FLOPs
 KERNELS = [
     (0, 0, 2500, 0, 1.8e6, 1.9e6, 4e6, 8e6, 1.2e8),
-    (1, 2500, 2100, 0, 1.7e6, 1.8e6, 4e6, 8e6, 1.2e8),
+    (1, 2500, 2100, 0, 2.6e6, 1.8e6, 4e6, 8e6, 1.2e8),
     (2, 5000, 700, 0, 2e5, 1e5, 5e5, None, None),
     (3, 6000, 500, 0, None, 1.5e5, None, None, None),
     (4, 6600, 400, 0, None, None, None, None, None),

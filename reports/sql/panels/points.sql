@@ -1,9 +1,16 @@
 $selection,
+weighed AS (
+  SELECT
+    *,
+    SUM(roof_ns) OVER (PARTITION BY $keys, roof) AS of_roof_ns,
+    CASE WHEN diagnosis IS NOT NULL THEN SUM(launches) OVER (PARTITION BY $keys, diagnosis) END AS of_diagnosis
+  FROM selection
+),
 points AS (
   SELECT
     $keys,
     $merged
-    SUM(launches) AS launches,
+    CAST(SUM(launches) AS BIGINT) AS launches,
     COUNT(DISTINCT module) AS modules,
     SUM(duration_ns) AS duration_ns,
     MIN(shortest_ns) AS shortest_ns,
@@ -18,10 +25,11 @@ points AS (
     SUM(roof_ns) AS roof_ns,
     SUM(CASE WHEN roof_ns IS NOT NULL THEN duration_ns END) AS roofed_ns,
     SUM(lost_ns) AS lost_ns,
-    ARG_MAX(nearest_roof, duration_ns) AS nearest_roof,
-    ARG_MAX(bound, duration_ns) AS bound,
-    ARG_MAX(diagnosis, duration_ns) AS diagnosis
-  FROM selection
+    SUM(CASE WHEN bound = 'latency' THEN duration_ns END) AS latency_ns,
+    FIRST(roof ORDER BY of_roof_ns DESC NULLS LAST, roof) AS nearest_roof,
+    FIRST(diagnosis ORDER BY of_diagnosis DESC NULLS LAST, diagnosis) AS diagnosis,
+    CAST(MAX(of_diagnosis) AS BIGINT) AS diagnosed
+  FROM weighed
   GROUP BY $keys
 ),
 ranked AS (
@@ -33,12 +41,22 @@ ranked AS (
   FROM points
 )
 SELECT
-  * EXCLUDE (total_ns, longer_ns),
+  * EXCLUDE (total_ns, longer_ns, latency_ns, diagnosis, diagnosed),
   duration_ns / total_ns AS share,
   flops / NULLIF($level, 0) AS intensity,
   flops / NULLIF(duration_ns, 0) * 1e9 AS flops_per_s,
   $level / NULLIF(duration_ns, 0) * 1e9 AS bytes_per_s,
-  roof_ns / NULLIF(roofed_ns, 0) AS roof_fraction
+  roof_ns / NULLIF(roofed_ns, 0) AS roof_fraction,
+  -- what the point reached at least half of in all of its time
+  CASE
+    WHEN duration_ns = 0 THEN 'none'
+    WHEN roof_ns >= 0.5 * duration_ns THEN nearest_roof
+    WHEN latency_ns >= 0.5 * duration_ns THEN 'latency'
+    ELSE 'none'
+  END AS bound,
+  -- the most frequent diagnosis, and of how many launches it is if not of all
+  CASE WHEN diagnosed < launches THEN FORMAT('{:,} of {:,} launches: {}', diagnosed, launches, diagnosis) ELSE diagnosis END
+    AS diagnosis
 FROM ranked
 WHERE $shown
 ORDER BY duration_ns DESC

@@ -14,6 +14,9 @@ priced AS (
   WHERE $where
 ),
 selection AS (
-  SELECT *, $lost AS lost_ns
+  SELECT
+    *,
+    CASE WHEN basis = 'roof' THEN GREATEST(duration_ns - roof_ns, 0) END AS lost_ns,
+    $nearest AS roof
   FROM priced
 )

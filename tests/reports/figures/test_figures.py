@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from ridgeline import reports
+from ridgeline import reports, warehouse
 from ridgeline.reports.figures import roofs
 from ridgeline.reports.figures.machine import NO_ROOFS, Machine
+from ridgeline.reports.figures.marks import hover
+from ridgeline.reports.figures.placement import placed
+from ridgeline.reports.queries import rows
 from ridgeline.warehouse import SelectionError
+from tests.reports import rich
 
 RUN = "decode_b1"
 
@@ -71,7 +77,7 @@ def test_bandwidth_lane(connection: duckdb.DuckDBPyConnection) -> None:
         (reports.time_by_family, {"matmul": 4000, "pointwise": 600, "copy": 500, "other": 400}),
         (reports.time_by_phase, {"decode": 5100, "no phase": 400}),
         (reports.time_by_module, {"model.layers.*.mlp.up_proj": 4000, "model": 1100, "no module": 400}),
-        (reports.time_lost, {"aten::add.Tensor": 600, "aten::copy_": 300}),
+        (reports.time_lost, {"aten::add.Tensor": 600, "aten::copy_": 300, "without a known roof": 400}),
         (reports.ledger, {"decode_b1 · attribution": 5500, "decode_b1 · price": 5500}),
     ],
 )
@@ -84,16 +90,38 @@ def test_bars_sum_to_the_time(connection: duckdb.DuckDBPyConnection, plot: Any, 
 
 
 def test_hover_escapes_names(connection: duckdb.DuckDBPyConnection) -> None:
-    from ridgeline.reports.figures.machine import Machine
-    from ridgeline.reports.figures.marks import hover
-    from ridgeline.reports.figures.placement import placed
-    from ridgeline.reports.queries import rows
-
     points = placed(rows(connection, "kernel_shapes", runs=["aaaa000000000001"]), Machine("", ()).frame)
     hostile = next(point for point in points if point["attribution"] == "unattributed")
     assert hover(hostile).startswith(
         "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;<br>unattributed<br>1 launch, 400 ns"
     )
+
+
+def test_hover_keeps_the_nearest_roof_from_the_bound(connection: duckdb.DuckDBPyConnection) -> None:
+    """2,000 of 2,000 ns is bound by DRAM; 200 of 500 ns is nearest to it, and too short (launch floor: 200 ns)."""
+    points = rows(connection, "kernel_shapes", runs=["aaaa000000000001"])
+    assert {p["family"]: (p["nearest_roof"], p["bound"], p["basis"]) for p in points} == {
+        "matmul": ("dram", "dram", "roof"),
+        "copy": ("dram", "latency", "roof"),
+        "pointwise": ("dram", "latency", "roof"),
+        "other": ("none", "none", "no roof"),
+    }
+    copy = next(point for point in placed(points, Machine("", ()).frame) if point["family"] == "copy")
+    assert "40 % of its roof (dram); bound by latency" in hover(copy)
+
+
+def test_hover_says_of_how_many_launches_a_diagnosis_is(stocked: Path) -> None:
+    """One of two launches moved 2.6 MB in 2,100 ns at 1.2 TB/s."""
+    with closing(warehouse.connect(stocked, read_only=True)) as connection:
+        points = rows(connection, "kernel_shapes", runs=[rich.RUN])
+    (prefill, decode) = (p["diagnosis"] for p in points if p["family"] == "matmul")
+    assert prefill == "1 of 2 launches: above its bandwidth by at most 5 %: within the spread of measurements"
+    assert decode is None
+
+
+def test_time_that_no_roof_judges_is_hatched(connection: duckdb.DuckDBPyConnection) -> None:
+    hatched = {trace.name for trace in reports.time_lost(connection, RUN).data if trace.marker.pattern.shape}
+    assert hatched == {"in no total"}
 
 
 def test_unknown_run(connection: duckdb.DuckDBPyConnection) -> None:
