@@ -19,6 +19,9 @@ PANELS = ("runs", "ceilings", "ledger", "step_diagnosis", "steps", "timings", "t
 STATEMENTS = ("launch_groups", *PANELS, "timeline")
 TEMPLATES = ("selection", "points", "bars", "icicle", "lost", "bytes")
 
+# The fields of a roof that the browser draws it from.
+ROOF = ("resource", "level", "unit", "precision", "value", "unit_of_value", "source")
+
 
 @dataclass(frozen=True)
 class Gathered:
@@ -45,8 +48,12 @@ def gather(connection: Connection, run_ids: Sequence[str]) -> Gathered:
 def document(gathered: Gathered) -> dict[str, Any]:
     """Return the page's data: axes and roofs of every device, and launch groups from which the browser makes points."""
     rows = gathered.rows
-    machines = _runs_by_machine(rows)
-    machine_of = {run_id: i for i, (_, run_ids) in enumerate(machines) for run_id in run_ids}
+    machine_of = _machines(rows)
+    groups = _groups(rows["runs"], machine_of)
+    group_of = {run_id: i for i, (_, run_ids) in enumerate(groups) for run_id in run_ids}
+    # The browser draws the roofs of the chosen runs. Runs that were captured together share a set of them.
+    roofs_of = {run_id: _roofs(machine) for run_id, machine in machine_of.items()}
+    roof_sets = list(dict.fromkeys(roofs_of.values()))
     kept = ("name", "mode", "execution", "device_time_ns", "kernels", "outcome", "message")
     # Names are shortened here and not in the browser, so that pages and notebooks agree.
     kernels = dict.fromkeys([*gathered.launch_groups["kernel"], *gathered.timeline["kernel"]])
@@ -55,7 +62,12 @@ def document(gathered: Gathered) -> dict[str, Any]:
         "entries": bars.ENTRIES,
         "plain": layout(300, xaxis=axis(""), yaxis=axis("")),
         "runs": [
-            {"id": run["run_id"], "machine": machine_of[run["run_id"]], **{key: run[key] for key in kept}}
+            {
+                "id": run["run_id"],
+                "machine": group_of[run["run_id"]],
+                "roofs": roof_sets.index(roofs_of[run["run_id"]]),
+                **{key: run[key] for key in kept},
+            }
             for run in rows["runs"]
         ],
         "machines": [
@@ -64,12 +76,12 @@ def document(gathered: Gathered) -> dict[str, Any]:
                 "has_roofs": bool(machine.roofs),
                 "runs": run_ids,
                 "frame": asdict(machine.frame),
-                "floor_ns": min((r.value * 1e9 for r in machine.roofs if r.resource == "latency"), default=None),
-                "roofline": roofs.skeleton(machine),
-                "lane": roofs.lane(machine, list(families.COLORS)),
+                "roofline": roofs.skeleton(machine)["layout"] | {"annotations": []},
+                "lane": roofs.lane(machine, list(families.COLORS))["layout"] | {"annotations": [], "shapes": []},
             }
-            for machine, run_ids in machines
+            for machine, run_ids in groups
         ],
+        "roofs": [[dict(zip(ROOF, roof, strict=True)) for roof in own] for own in roof_sets],
         "bins": gathered.bins,
         "sql": {name: queries.text(name) for name in STATEMENTS},
         "templates": {name: queries.text(f"panels/{name}") for name in TEMPLATES},
@@ -80,15 +92,24 @@ def document(gathered: Gathered) -> dict[str, Any]:
     }
 
 
-def _runs_by_machine(rows: dict[str, list[Row]]) -> list[tuple[Machine, list[str]]]:
+def _machines(rows: dict[str, list[Row]]) -> dict[str, Machine]:
+    ceilings = queries.by_column(rows["ceilings"], "run_id")
+    return {run["run_id"]: Machine.of(device_name(run), ceilings.get(run["run_id"], [])) for run in rows["runs"]}
+
+
+def _roofs(machine: Machine) -> tuple[tuple[Any, ...], ...]:
+    own = (roof for roof in machine.roofs if roof.level != "link" and roof.value > 0)
+    return tuple(tuple(getattr(roof, name) for name in ROOF) for roof in own)
+
+
+def _groups(runs: Sequence[Row], machine_of: dict[str, Machine]) -> list[tuple[Machine, list[str]]]:
     """Group runs that can share a roofline: of one device, with ceilings in the same decades.
 
-    A group's machine is that of its longest run, whose roofs are drawn.
+    A group's machine is that of its longest run. It gives the axes, which all runs of the group have in common.
     """
-    ceilings = queries.by_column(rows["ceilings"], "run_id")
     groups: dict[Any, tuple[Machine, list[str]]] = {}
-    for run in sorted(rows["runs"], key=lambda run: -(run["device_time_ns"] or 0)):
-        machine = Machine.of(device_name(run), ceilings.get(run["run_id"], []))
+    for run in sorted(runs, key=lambda run: -(run["device_time_ns"] or 0)):
+        machine = machine_of[run["run_id"]]
         key = (machine.device, machine.frame, bool(machine.roofs))
         groups.setdefault(key, (machine, []))[1].append(run["run_id"])
     return list(groups.values())

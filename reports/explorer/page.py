@@ -22,6 +22,7 @@ SCRIPTS = (
     "sql",
     "theme",
     "tooltip",
+    "roofs",
     "roofline",
     "table",
     "bars",

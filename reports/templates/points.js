@@ -101,13 +101,18 @@ function derived(point) {
   point.intensity = point.flops != null && bytes ? point.flops / bytes : null;
   point.flops_per_s = rate(point.flops);
   point.bytes_per_s = rate(bytes);
-  return Object.assign(point, place(point.flops, bytes, point.duration_ns));
+  return Object.assign(point, placeAt(point, state.level === "all" ? "dram" : state.level));
 }
+
+// A kernel that loads past L1, as by TMA, counts hardly any bytes there, and an intensity of L1 says nothing about it.
+const bypasses = (point) => point.l1_bytes != null && point.dram_bytes != null && point.l1_bytes < point.dram_bytes / 2;
+const NOWHERE = { place: "none", x: null, y: null, edge: null };
+const placeAt = (point, level) => (level === "l1" && bypasses(point) ? NOWHERE : place(point.flops, point[LEVEL_BYTES[level]], point.duration_ns));
 
 // With FLOPs and bytes on the roofline, with bytes alone in the bandwidth lane.
 function place(flops, bytes, ns) {
   const frame = machine().frame;
-  if (!bytes || !ns) return { place: "none", x: null, y: null, edge: null };
+  if (!bytes || !ns) return NOWHERE;
   if (!flops) {
     const [x, edge] = within((bytes / ns) * 1e9, frame.bytes_per_s, "left", "right");
     return { place: "lane", x, y: null, edge };

@@ -19,7 +19,7 @@ function thinned(points) {
 // All levels at once: a point at each level whose bytes are known, all at the same height.
 function levelled(points) {
   if (state.level !== "all") return points;
-  return points.flatMap((point) => Object.keys(LEVELS).map((level) => ({ ...point, ...place(point.flops, point[LEVEL_BYTES[level]], point.duration_ns), level }))
+  return points.flatMap((point) => Object.keys(LEVELS).map((level) => ({ ...point, ...placeAt(point, level), level }))
     .filter((at) => at.place === point.place && (at.place === "roofline" || at.level === "dram")));
 }
 
@@ -80,56 +80,17 @@ function fitted(layout, points, place, memory = "DRAM") {
   return layout;
 }
 
-// All memory roofs, and the compute roofs of the units and precisions shown. Memory roofs end at the highest of these.
-function roofsShown(points) {
-  const { data, layout } = machine().roofline;
-  const used = new Set(points.filter((point) => point.place === "roofline").flatMap((point) => (point.precision || "").split(" + ").flatMap((precision) => (point.unit || "").split(" + ").map((unit) => `${unit} ${precision}`))));
-  const isPeak = (trace) => trace.meta.resource === "compute";
-  const isUsed = (trace) => trace.meta.precision.split("/").some((precision) => used.has(`${trace.meta.unit} ${precision}`));
-  const peaks = data.filter(isPeak);
-  const few = state.allRoofs ? peaks : peaks.filter(isUsed);
-  const shown = few.length ? few : peaks;
-  const end = (roof) => {
-    const own = shown.filter((peak) => peak.meta.source === roof.meta.source);
-    return Math.max(0, ...(own.length ? own : shown).map((peak) => peak.meta.value)) / roof.meta.value || Infinity;
-  };
-  const memory = data.filter((trace) => !isPeak(trace)).map((trace) => {
-    const x = [trace.x[0], Math.min(10 ** machine().frame.intensity[1], end(trace))];
-    return { ...trace, x, y: x.map((at) => at * trace.meta.value) };
-  });
-  const names = new Set([...memory, ...shown].map((trace) => trace.name));
-  const turned = (note) => {
-    const trace = memory.find((roof) => roof.name === note.text);
-    if (!trace) return note;
-    const x = Math.min(0.44 * machine().frame.intensity[1] + 0.56 * machine().frame.intensity[0], Math.log10(trace.x[1]) - 0.6);
-    return { ...note, x, y: x + Math.log10(trace.meta.value) };
-  };
-  return { traces: [...memory, ...shown], notes: layout.annotations.filter((note) => names.has(note.text)).map(turned), ridges: ridges(memory, shown) };
-}
-
-// Where a memory roof meets a compute roof of the same source.
-function ridges(memory, peaks) {
-  const pairs = memory.flatMap((roof) => peaks.filter((peak) => peak.meta.source === roof.meta.source).map((peak) => [roof, peak, peak.meta.value / roof.meta.value]));
-  return {
-    type: "scatter", mode: "markers", name: "ridge points", hoverinfo: "none", meta: { role: "ridge" },
-    x: pairs.map(([, , x]) => x), y: pairs.map(([, peak]) => peak.meta.value),
-    customdata: pairs.map(([roof, peak, x]) => ({ title: "ridge point", rows: [["memory", unescaped(roof.name)], ["compute", unescaped(peak.name)], ["intensity", `${digits(x)} FLOP/B: below it memory is the limit, above it arithmetic`]] })),
-    marker: { symbol: "circle", size: 7, color: ink("surface"), line: { width: 1.4, color: ink("roof") } },
-  };
-}
-
 function drawRoofline(points) {
-  const roofs = roofsShown(points);
-  const data = roofs.traces.map((trace) => ({ ...trace, line: { ...trace.line, color: ink("roof") } }));
   const at = levelled(points);
+  const roofs = roofsShown(at);
   const marks = thinned(at.filter((point) => point.place === "roofline"));
-  const layout = painted({ ...machine().roofline.layout, annotations: roofs.notes });
+  const layout = { ...painted(machine().roofline), annotations: roofs.notes };
   layout.xaxis.title.text = state.level === "all" ? "arithmetic intensity, FLOP per byte of each level" : `arithmetic intensity, FLOP per byte of ${LEVELS[state.level]} traffic`;
   const frame = fitted(layout, at, "roofline", state.level === "all" ? "" : LEVELS[state.level]);
   if (document.body.classList.contains("only-roofline")) frame.height = Math.max(420, innerHeight - $("roofline-figure").getBoundingClientRect().top - 16);
   else if (narrow()) frame.height = 460;
   const linked = state.level === "all" ? [links(at)] : [];
-  draw("roofline-figure", [...data, roofs.ridges, ...linked, ...pointTraces(marks, "roofline")], frame, { onDrawn: alignLabels, tools: true });
+  draw("roofline-figure", [...roofs.traces, roofs.ridges, ...linked, ...pointTraces(marks, "roofline")], frame, { onDrawn: alignLabels, tools: true });
   const names = chosenRuns().map((run) => run.name);
   $("roofline-title").textContent = `${names.length < 2 ? names.join(", ") : plural(names.length, "run")} on ${machine().device}: one point per ${POINT_SAYS[state.point]}; area is total time`;
   $("roofline-note").textContent = `${rooflineSays(points, marks, roofs).join("; ")}.`;
@@ -141,10 +102,11 @@ function rooflineSays(points, marks, roofs) {
   const shown = points.filter((point) => point.place === "roofline");
   const parts = [`${plural(shown.length, "point")}, ${plural(sum(shown, "launches"), "launch", "launches")}, ${duration(sum(shown, "duration_ns"))}`];
   if (state.level === "all") parts.push("circles show DRAM, diamonds L2, hexagons L1");
-  if (shown.some((point) => point.bound === "latency")) parts.push(`hollow points are bound by latency${machine().floor_ns ? `: no launch takes less than ${duration(machine().floor_ns)}` : ""}`);
+  if (shown.some((point) => point.bound === "latency")) parts.push(`hollow points are bound by latency${floorNs() ? `: no launch takes less than ${duration(floorNs())}` : ""}`);
   if (marks.cell) parts.push(`drawn as ${plural(marks.length, "mark")}: points of a family within ${digits(marks.cell)} pixels are merged at the longest`);
   if (state.point === "launch" && DATA.bins) parts.push(`too many launches for single points: launches of a kernel, shape and module are merged if their durations lie within ${percent(2 ** (1 / DATA.bins) - 1)}`);
   if (narrow() && roofs.traces.length) parts.push(`roofs: ${roofs.traces.map((trace) => unescaped(trace.name)).join("; ")}`);
+  parts.push(...roofs.lacking);
   if (!machine().has_roofs) parts.push("no ceilings are known for this device, so the axes are generic: measure ceilings with ridgeline ceilings");
   return parts;
 }
@@ -154,7 +116,7 @@ function drawLane(points) {
   const without = points.filter((point) => point.place === "none");
   $("lane-figure").hidden = shown.length === 0;
   if (shown.length) {
-    const layout = fitted(painted(machine().lane.layout), points, "lane", LEVELS[state.level]);
+    const layout = fitted({ ...painted(machine().lane), ...laneRoofs() }, points, "lane", LEVELS[state.level]);
     const present = layout.yaxis.categoryarray.filter((family) => shown.some((point) => point.family === family));
     layout.height -= 30 * (layout.yaxis.categoryarray.length - present.length);
     layout.xaxis.title.text = `achieved ${LEVELS[state.level] || "DRAM"} bandwidth`;
@@ -163,31 +125,41 @@ function drawLane(points) {
   }
   const says = [shown.length ? `${plural(shown.length, "point")}, ${duration(sum(shown, "duration_ns"))}` : "No kernel here moves bytes without arithmetic"];
   const left = (rows, what) => rows.length && says.push(`${plural(sum(rows, "launches"), "kernel")} of ${duration(sum(rows, "duration_ns"))} ${what}`);
-  const bytes = (point) => point[LEVEL_BYTES[state.level] || "dram_bytes"];
+  const past = (point) => state.level === "l1" && bypasses(point);
+  const bytes = (point) => (past(point) ? NaN : point[LEVEL_BYTES[state.level] || "dram_bytes"]);
+  left(without.filter(past), "bypass L1, which less than half of their DRAM bytes cross, and are in neither figure");
   left(without.filter((point) => bytes(point) === 0), "move no bytes and are in neither figure");
   left(without.filter((point) => bytes(point) == null), `have no ${state.bytes === "best" || state.level in SYMBOLS ? "known bytes" : `bytes by ${SOURCES[state.bytes]}`}${state.level in SYMBOLS ? ` of ${LEVELS[state.level]}` : ""} and are in neither figure: ${state.bytes === "best" && !(state.level in SYMBOLS) ? "the ledger names them" : "the table lists them"}`);
+  if (shown.length && state.level !== "all") says.push(...lacking(roofBands(), shown));
   $("lane-note").textContent = `${says.join("; ")}.`;
 }
 
-// Slopes are known only after layout: turn labels along memory roofs, and push the labels of compute roofs apart.
+// Labels along memory roofs turn with the slope, and labels of compute roofs are pushed apart. A decade has so many pixels
+// across and along; `pixels` keeps those of the last layout, so that the next is seldom corrected.
+let pixels = { across: 142, along: 79 };
+
+function alignments(notes, bottom, { across, along }) {
+  const angle = Math.atan2(along, across);
+  let ceiling = Infinity;
+  return notes.map((note) => {
+    const side = { "slope above": 1, "slope below": -1 }[note.name];
+    if (side) return { textangle: (-angle * 180) / Math.PI, xshift: -9 * side * Math.sin(angle), yshift: 9 * side * Math.cos(angle) };
+    if (note.name !== "end") return {};
+    const level = (note.y - bottom) * along;
+    ceiling = Math.min(level, ceiling - 15);
+    return { yshift: ceiling - level };
+  });
+}
+
 function alignLabels(figure) {
   const { xaxis, yaxis, annotations } = figure._fullLayout;
   const [across, along] = [xaxis, yaxis].map((axis) => axis._length / (axis.range[1] - axis.range[0]));
-  const angle = Math.atan2(along, across);
+  pixels = { across, along };
   const changes = {};
-  const change = (i, values) => {
+  alignments(annotations, yaxis.range[0], pixels).forEach((values, i) => {
     for (const [key, value] of Object.entries(values)) {
       if (Math.abs((annotations[i][key] || 0) - value) > 0.5) changes[`annotations[${i}].${key}`] = value;
     }
-  };
-  let ceiling = Infinity;
-  annotations.forEach((note, i) => {
-    const side = { "slope above": 1, "slope below": -1 }[note.name];
-    if (side) change(i, { textangle: (-angle * 180) / Math.PI, xshift: -9 * side * Math.sin(angle), yshift: 9 * side * Math.cos(angle) });
-    if (note.name !== "end") return;
-    const level = (note.y - yaxis.range[0]) * along;
-    ceiling = Math.min(level, ceiling - 15);
-    change(i, { yshift: ceiling - level });
   });
   if (Object.keys(changes).length) Plotly.relayout(figure, changes);
 }

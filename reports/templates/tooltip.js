@@ -3,7 +3,7 @@ function facts(point) {
   const total = sum(chosenRuns(), "device_time_ns");
   const roof = point.roofed_ns < point.duration_ns && point.roofed_ns ? `, for the ${percent(point.roofed_ns / point.duration_ns)} of its time with a roof` : "";
   const partly = point.priced_ns && point.priced_ns < point.duration_ns ? `, known for ${percent(point.priced_ns / point.duration_ns)} of its time` : "";
-  const floor = machine().floor_ns;
+  const floor = floorNs();
   const mean = point.duration_ns / point.launches;
   const source = (chosen, own) => (state[chosen] === "best" ? spoken(own || "none") : SOURCES[state[chosen]]);
   return [

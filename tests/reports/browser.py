@@ -67,6 +67,17 @@ async () => {
 """
 
 
+# The narrowest comes first: a page that only resizes to it has run the code of a wide page.
+WIDTHS = (420, 1440, 1920)
+
+# Hidden figures, of which a page has no data, are not meant.
+UNDRAWN = """
+  const figures = [...document.querySelectorAll(".figure")].filter((figure) => figure.offsetParent);
+  answer.undrawn = figures.filter((figure) => !figure.querySelector(".main-svg")).map((figure) => figure.id);
+  if (!figures.length) answer.undrawn.push("no figure at all");
+"""
+
+
 class Ask(Protocol):
     """What the script put into ``answer``, and ``errors``: everything the page or the script complained about."""
 
@@ -83,6 +94,14 @@ class Browser:
         self._playwright: Any = None
         self._browser: Any = None
         self._tab: Any = None
+        self._page: Path | None = None
+
+    def widths(self, page: Path) -> dict[int, list[str]]:
+        """Return for each width the figures that are not drawn, and what the page complains of.
+
+        The page is opened once, or not at all if the tab still shows it.
+        """
+        return self._thread.submit(self._widths, page).result()
 
     def ask(self, page: Path, script: str, size: tuple[int, int] = (1400, 9000)) -> dict[str, Any]:
         return self._thread.submit(self._ask, page, script, size).result()
@@ -99,6 +118,7 @@ class Browser:
             self._start()
         address = Path(self._folder.name) / "page.html"
         shutil.copyfile(page, address)
+        self._page = page
         answer: dict[str, Any] = {}
         self._tab.goto("about:blank")  # the page before says nothing more
         self._errors.clear()
@@ -109,6 +129,17 @@ class Browser:
         except Error as e:
             self._errors.append(str(e))
         return {**answer, "errors": [*self._errors]}
+
+    def _widths(self, page: Path) -> dict[int, list[str]]:
+        found = {}
+        for width in WIDTHS:
+            if self._page != page:
+                self._ask(page, "", (width, 9000))
+            self._tab.set_viewport_size({"width": width, "height": 9000})
+            undrawn = self._tab.evaluate(ASK.replace("%s", UNDRAWN))["undrawn"]
+            found[width] = [*undrawn, *self._errors]
+            self._errors.clear()
+        return found
 
     def _start(self) -> None:
         from playwright.sync_api import sync_playwright

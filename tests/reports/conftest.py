@@ -223,10 +223,15 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @pytest.fixture(scope="session")
-def ask() -> Iterator[Ask]:
+def browser() -> Iterator[Browser]:
     browser = Browser()
-    yield browser.ask
+    yield browser
     browser.close()
+
+
+@pytest.fixture(scope="session")
+def ask(browser: Browser) -> Ask:
+    return browser.ask
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ const see = async (name) => {
   answer[name] = {
     points: points(), sum: text("sum"), title: text("roofline-title"), axis: $("roofline-figure").layout.xaxis.title.text,
     table: text("table-note"), csv: copy("#csv"), sql: copy("#roofline button[data-sql]"),
+    roofs: $("roofline-figure").data.filter((t) => t.meta && t.meta.role === "roof").map((t) => [t.name, t.meta.dim, t.fill]),
+    laneRoofs: $("lane-figure").hidden ? [] : $("lane-figure").layout.shapes.map((s) => [s.type, s.x0, s.x1]), note: text("roofline-note"),
     families: bars("families-figure"), familiesSql: copy("#families button[data-sql]"),
     lost: text("lost-table"), lostSql: copy("#lost button[data-sql]"), lostNote: text("lost-note"),
     hatched: ($("lost-figure").hidden ? [] : $("lost-figure").data).filter((t) => t.marker && t.marker.pattern).flatMap((t) => t.x.map((x, i) => [t.customdata[i].title, x * 1e9])),
@@ -69,6 +71,8 @@ choose("execution", "cuda_graph");
 await see("graph");
 $("roofline-figure").emit("plotly_hover", { points: [{ customdata: marks("roofline-figure")[0].customdata[0] }], event: { clientX: 5, clientY: 5 } });
 answer.hover = text("tooltip");
+document.querySelector('tr[data-run="eeee000000000006"]').click();
+await see("other");
 document.querySelector('tr[data-run="dddd000000000005"]').click();
 await drawn();
 $("roofline-figure").emit("plotly_hover", { points: [{ customdata: marks("roofline-figure")[0].customdata[0] }], event: { clientX: 5, clientY: 5 } });

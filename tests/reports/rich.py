@@ -136,7 +136,8 @@ def _add_surroundings(connection: duckdb.DuckDBPyConnection, run_id: str) -> Non
             run_id=run_id,
             device=DEVICE,
             **kind,
-            value=value,
+            # The other run measured a faster DRAM.
+            value=value * (1.05 if run_id == OTHER and (level, source) == ("dram", "measured") else 1),
             unit_of_value=unit_of_value,
             source=source,
         )

@@ -13,7 +13,7 @@ import pytest
 from ridgeline import warehouse
 from ridgeline.reports.comparison import page as comparison_page
 from ridgeline.reports.comparison.compare import compare
-from tests.reports.browser import Ask, in_a_browser
+from tests.reports.browser import WIDTHS, Ask, Browser, in_a_browser
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -186,3 +186,8 @@ def test_hostile_names_do_nothing_in_a_browser(compared: Path, tmp_path: Path, a
     answer = ask(write(compared, tmp_path, "hostile", "hostile"), 'answer.shown = text("rows-body");')
     assert (answer["errors"], answer["images"]) == ([], 0)
     assert "onerror=alert(1)" in answer["shown"]
+
+
+@in_a_browser
+def test_every_figure_is_drawn_at_every_width(written: Path, browser: Browser) -> None:
+    assert browser.widths(written) == {width: [] for width in WIDTHS}

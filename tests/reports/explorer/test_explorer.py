@@ -242,7 +242,36 @@ def test_hover_says_source_and_diagnosis_and_spans_the_sources(answer: dict[str,
 
 
 def test_ridge_points_are_where_roofs_of_a_source_meet(answer: dict[str, Any]) -> None:
-    assert sorted(answer["ridges"]) == pytest.approx([10 / 3, 10, 100 / 3, 100, 125])
+    assert sorted(answer["ridges"]) == pytest.approx([10, 100, 125])
+
+
+def memory_roofs(seen: dict[str, Any]) -> dict[str, tuple[bool, bool]]:
+    """Of each memory roof, whether it is dim, and whether it is a band."""
+    return {name: (dim, fill == "toself") for name, dim, fill in seen["roofs"] if "B/s" in name}
+
+
+def test_the_roofs_of_the_chosen_level_stand_out_and_a_missing_one_is_named(answer: dict[str, Any]) -> None:
+    dram, sheet, l2 = "DRAM 1 TB/s, measured", "DRAM 1.2 TB/s, datasheet", "L2 3 TB/s, measured"
+    assert memory_roofs(answer["first"]) == {l2: (True, False), sheet: (False, False), dram: (False, False)}
+    assert memory_roofs(answer["l2"]) == {l2: (False, False), sheet: (True, False), dram: (True, False)}
+    assert set(memory_roofs(answer["l1"]).values()) == {(True, False)}
+    assert set(memory_roofs(answer["all"]).values()) == {(False, False)}
+    assert "no L1 roof known" in answer["l1"]["note"]
+    assert "no L1 roof known" in answer["all"]["note"]
+    assert "roof known" not in answer["first"]["note"] + answer["l2"]["note"]
+
+
+def test_the_lane_has_the_roofs_of_its_level(answer: dict[str, Any]) -> None:
+    assert answer["first"]["laneRoofs"] == [["line", 1e12, 1e12], ["line", 1.2e12, 1.2e12]]
+
+
+def test_roofs_are_those_of_the_chosen_run_and_a_band_over_several(answer: dict[str, Any]) -> None:
+    assert "DRAM 1 TB/s, measured" in memory_roofs(answer["first"])
+    assert "DRAM 1.05 TB/s, measured" in memory_roofs(answer["other"])
+    both = memory_roofs(answer["both"])
+    assert both["DRAM 1 to 1.05 TB/s, measured"] == (False, True)
+    assert both["L2 3 TB/s, measured"] == (True, False)
+    assert answer["both"]["laneRoofs"][0] == ["rect", 1e12, 1.05e12]
 
 
 def test_a_run_without_ceilings_or_steps_says_so(answer: dict[str, Any]) -> None:

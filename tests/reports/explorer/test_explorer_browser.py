@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.reports.browser import Ask, needed
+from tests.reports.browser import WIDTHS, Ask, Browser, needed
 
 pytestmark = needed
 
@@ -45,6 +45,10 @@ answer.theme = document.documentElement.dataset.theme;
 def answer(report: Path, ask: Ask) -> dict[str, Any]:
     """What the page says of itself, after a few clicks."""
     return ask(report, TOUR)
+
+
+def test_every_figure_is_drawn_at_every_width(report: Path, browser: Browser) -> None:
+    assert browser.widths(report) == {width: [] for width in WIDTHS}
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:

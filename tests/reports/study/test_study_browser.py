@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.reports.browser import Ask, needed
+from tests.reports.browser import WIDTHS, Ask, Browser, needed
 
 pytestmark = needed
 
@@ -64,3 +64,7 @@ def test_the_sql_is_copied(answer: dict[str, Any]) -> None:
     what, text = answer["copied"]
     assert what == "copy"
     assert text.startswith("SELECT * FROM figure_e2_latency")
+
+
+def test_every_figure_is_drawn_at_every_width(study_report: Path, browser: Browser) -> None:
+    assert browser.widths(study_report) == {width: [] for width in WIDTHS}
