@@ -85,6 +85,7 @@ function drawRoofline(points) {
   const roofs = roofsShown(at);
   const marks = thinned(at.filter((point) => point.place === "roofline"));
   const layout = { ...painted(machine().roofline), annotations: roofs.notes };
+  if (roofs.traces.some((trace) => trace.fill === "toself")) layout.margin.r += 44; // labels of bands are longer
   layout.xaxis.title.text = state.level === "all" ? "arithmetic intensity, FLOP per byte of each level" : `arithmetic intensity, FLOP per byte of ${LEVELS[state.level]} traffic`;
   const frame = fitted(layout, at, "roofline", state.level === "all" ? "" : LEVELS[state.level]);
   if (document.body.classList.contains("only-roofline")) frame.height = Math.max(420, innerHeight - $("roofline-figure").getBoundingClientRect().top - 16);

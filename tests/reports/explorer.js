@@ -7,7 +7,7 @@ const see = async (name) => {
     points: points(), sum: text("sum"), title: text("roofline-title"), axis: $("roofline-figure").layout.xaxis.title.text,
     table: text("table-note"), csv: copy("#csv"), sql: copy("#roofline button[data-sql]"),
     roofs: $("roofline-figure").data.filter((t) => t.meta && t.meta.role === "roof").map((t) => [t.name, t.meta.dim, t.fill]),
-    laneRoofs: $("lane-figure").hidden ? [] : $("lane-figure").layout.shapes.map((s) => [s.type, s.x0, s.x1]), note: text("roofline-note"),
+    laneRoofs: $("lane-figure").hidden ? [] : $("lane-figure").layout.shapes.map((s) => [s.type, s.x0, s.x1]), note: text("roofline-note"), laneNote: text("lane-note"),
     families: bars("families-figure"), familiesSql: copy("#families button[data-sql]"),
     lost: text("lost-table"), lostSql: copy("#lost button[data-sql]"), lostNote: text("lost-note"),
     hatched: ($("lost-figure").hidden ? [] : $("lost-figure").data).filter((t) => t.marker && t.marker.pattern).flatMap((t) => t.x.map((x, i) => [t.customdata[i].title, x * 1e9])),

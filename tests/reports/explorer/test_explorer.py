@@ -278,3 +278,9 @@ def test_a_run_without_ceilings_or_steps_says_so(answer: dict[str, Any]) -> None
     assert "$" not in answer["bare"]["lostNote"]
     assert answer["bare"]["lostNote"].startswith("No kernel here has a known roof")
     assert answer["printed"] == "light"
+
+
+def test_a_kernel_that_bypasses_l1_has_no_point_there(answer: dict[str, Any]) -> None:
+    assert [name for name, *_ in answer["l1"]["points"]] == ["matmul", "matmul"]
+    assert "1 kernel of 700 ns bypass L1" in answer["l1"]["laneNote"]
+    assert "bypass" not in answer["l2"]["laneNote"]
