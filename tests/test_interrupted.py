@@ -265,7 +265,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the first of two points captured, and the configurations of it and of both."""
     folder = tmp_path_factory.mktemp("captured")
     lines = ('model = "tiny-llama"', 'mode = "ar"', "prompt_tokens = 8", "generated_tokens = 4", "repeats = 1")
-    common = "\n".join((*lines, 'device = "cpu"', ""))
+    common = "\n".join((*lines, 'device = "cpu"', 'experiment = "both"', ""))
     (folder / "one.toml").write_text(common)
     (folder / "two.toml").write_text(common + "batch = [1, 2]\n")
     capture(folder, "one.toml")
