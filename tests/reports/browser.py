@@ -46,7 +46,11 @@ async () => {
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const drawn = async () => {
     const ready = () => document.documentElement.dataset.ready === "true";
-    for (let still = 0; still < 4; still = ready() ? still + 1 : 0) await frame();
+    const began = performance.now();
+    for (let still = 0; still < 4; still = ready() ? still + 1 : 0) {
+      if (performance.now() - began > 30000) throw new Error("the page was not drawn within 30 s");
+      await frame();
+    }
   };
   const text = (id) => $(id).textContent;
   const choose = (id, value) => {
