@@ -354,6 +354,7 @@ def test_ceilings_are_whole_or_absent(tmp_path: Path, number: signal.Signals) ->
     assert {path.name for path in tmp_path.iterdir()} == {"stdout.txt", "stderr.txt"}
 
 
+@pytest.mark.exhaustive
 @signals(signal.SIGTERM)
 def test_a_demo_keeps_whole_points_alone(tmp_path: Path, captured: Path, number: signal.Signals) -> None:
     """The ceilings are there already, so the capture begins at once."""

@@ -56,7 +56,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.exhaustive), "2"])
 def test_what_was_not_foreseen_ends_at_the_limit(tmp_path: Path, large: Path, jobs: str) -> None:
     kineto.write(tmp_path / "good.json", kineto.matmul_step())
     load(tmp_path / "w.duckdb", tmp_path / "good.json")

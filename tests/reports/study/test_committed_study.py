@@ -45,9 +45,14 @@ def test_every_figure_is_drawn(connection: duckdb.DuckDBPyConnection) -> None:
     assert all(section["runs"] >= 10 for section in sections)
 
 
+@pytest.mark.exhaustive
 def test_the_explorer_of_every_run_stays_small(connection: duckdb.DuckDBPyConnection) -> None:
     text = page.render(gather(connection, [str(run_id) for (run_id,) in ask(connection, "SELECT run_id FROM runs")]))
     assert len(text.encode()) < 7e6
+
+
+def test_the_committed_explorer_is_small() -> None:
+    assert (ROOT / "reports/study/results/report.html").stat().st_size < 7e6
 
 
 def test_every_account_closes(connection: duckdb.DuckDBPyConnection) -> None:

@@ -34,7 +34,7 @@ def tables(studied: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection.close()
 
 
-@pytest.fixture(scope="module", params=["folder", "memory"])
+@pytest.fixture(scope="module", params=["folder", pytest.param("memory", marks=pytest.mark.exhaustive)])
 def lake(
     request: pytest.FixtureRequest, tables: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
