@@ -29,7 +29,7 @@ from tests.sampling import pick
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
-KILLS = pick(4, 60)
+KILLS = pick(6, 60)
 HOLD = """
 import sys
 from ridgeline import warehouse
