@@ -143,8 +143,8 @@ def analyze(
     groups (phase, kind, step, block, query, context, tokens, requests) are the step's keys. ``device`` names the
     datasheet of the traces' devices, instead of the one that fits their names
     (:func:`ridgeline.warehouse.datasheets.named`). ``experiment`` labels the runs, instead of the label in their
-    run.json. ``allocations`` loads the changes of memory of every trace that has them, not only of those whose run.json
-    says that the recording was asked for them.
+    run.json. ``allocations`` loads changes of memory from every trace that has them; without it, only from
+    traces whose run.json says that the recording was asked for them.
 
     With ``hta``, HTA's analyses are stored beside ours, also for a run that is stored already without them; an analysis
     that fails is a warning, and a replaced run loses them. With ``lake`` each run is written there instead, without

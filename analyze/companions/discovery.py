@@ -79,7 +79,7 @@ class _Rank(msgspec.Struct):
 
 
 class _Recording(msgspec.Struct):
-    """What run.json says of what was recorded."""
+    """The fields of run.json that tell what the recording was asked to record."""
 
     allocations: bool = False
 
@@ -154,7 +154,7 @@ def _run_directory(folder: Path) -> Source:
 def _name_and_allocations(folder: Path) -> tuple[str, bool]:
     """Return the name of a run directory, and whether allocations were recorded in it.
 
-    The name is the directory's own, but run.json's for a rank, whose directory is ``rank0``.
+    The name is that of the directory. A rank's directory is ``rank0``, so its name is the one in run.json.
     """
     file, name, allocations = folder / "run.json", folder.resolve().name, False
     with suppress(OSError, *JSON_ERRORS):  # loading the run reports the error
