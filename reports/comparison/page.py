@@ -17,7 +17,15 @@ from ridgeline.reports.formatting import duration
 from ridgeline.reports.names import shorten
 from ridgeline.reports.queries import Connection, Row
 
-SCRIPTS = ("format", "comparison_state", "theme", "roofline", "comparison_figures", "comparison_table", "comparison")
+SCRIPTS = (
+    "shared/format",
+    "comparison/state",
+    "shared/theme",
+    "explorer/roofline",
+    "comparison/figures",
+    "comparison/table",
+    "comparison/page",
+)
 
 
 def write(connection: Connection, comparison: Comparison, out: str | Path) -> Path:
@@ -32,9 +40,9 @@ def render(comparison: Comparison, ceilings: Sequence[Row]) -> str:
     sides = {"base": comparison.base.run_ids, "other": comparison.other.run_ids}
     run_ids = list(dict.fromkeys([*sides["base"], *sides["other"]]))
     return html.render(
-        "comparison.html",
+        "comparison/page.html",
         encode(document(comparison, ceilings)),
-        styles=["page", "comparison"],
+        styles=["shared/page", "comparison/page"],
         scripts=SCRIPTS,
         comparison=comparison,
         totals=totals(comparison),

@@ -16,24 +16,24 @@ from ridgeline.warehouse.selection import resolve
 
 # In the order in which they are concatenated: each uses only names of the scripts before it when it is first run.
 SCRIPTS = (
-    "format",
-    "state",
-    "points",
-    "sql",
-    "theme",
-    "tooltip",
-    "roofs",
-    "roofline",
-    "table",
-    "bars",
-    "lost",
-    "icicle",
-    "timeline",
-    "bytes",
-    "telemetry",
-    "ledger",
-    "controls",
-    "main",
+    "shared/format",
+    "explorer/state",
+    "explorer/points",
+    "explorer/sql",
+    "shared/theme",
+    "explorer/tooltip",
+    "explorer/roofs",
+    "explorer/roofline",
+    "explorer/table",
+    "explorer/bars",
+    "explorer/lost",
+    "explorer/icicle",
+    "explorer/timeline",
+    "explorer/bytes",
+    "explorer/telemetry",
+    "explorer/ledger",
+    "explorer/controls",
+    "explorer/main",
 )
 
 
@@ -76,9 +76,9 @@ def render(gathered: Gathered) -> str:
     """Return the page of the gathered data."""
     runs = gathered.rows["runs"]
     return html.render(
-        "report.html",
+        "explorer/page.html",
         pack(document(gathered)),
-        styles=["page"],
+        styles=["shared/page"],
         scripts=SCRIPTS,
         table=run_table.table(runs),
         devices=list(dict.fromkeys(map(device_name, runs))),

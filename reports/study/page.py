@@ -71,10 +71,10 @@ def render(sections: Sequence[Row], missing: Sequence[study.Figure], captured: S
     }
     devices = list(dict.fromkeys(str(row["device"]) for row in captured))
     return html.render(
-        "study.html",
+        "study/page.html",
         encode(panels),
-        styles=["page", "study"],
-        scripts=["study"],
+        styles=["shared/page", "study/page"],
+        scripts=["study/page"],
         sections=sections,
         missing=missing,
         summary={"runs": len(captured), "devices": devices, "others": others},
