@@ -18,6 +18,7 @@ from ridgeline.warehouse.selection import resolve
 SCRIPTS = (
     "shared/format",
     "explorer/state",
+    "explorer/address",
     "explorer/points",
     "explorer/sql",
     "shared/theme",

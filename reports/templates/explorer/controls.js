@@ -37,6 +37,8 @@ function drawSelectors(own) {
   offer("level", { l2: knows("l2_bytes"), l1: knows("l1_bytes"), all: knows("l2_bytes") || knows("l1_bytes") }, "dram");
   offer("bytes", { counter: knows("counter_bytes"), cache_model: knows("cache_model_bytes"), compulsory: knows("compulsory_bytes") }, "best");
   offer("flops", { algorithm: knows("algorithm_flops"), counter: knows("counter_flops") }, "best");
+  for (const [id, value] of [["point", state.point], ["share", Math.round(state.share * 100)], ["search", state.search], ["lost-level", state.lost]]) if ($(id).value !== String(value)) $(id).value = value;
+  $("all-roofs").checked = state.allRoofs;
   $("share-says").textContent = percent(state.share);
 }
 
@@ -90,6 +92,7 @@ function listen() {
   on("step", "change", (node) => { state.step = node.value; });
   $("table-more").addEventListener("click", () => { tableLimit = Infinity; render(); });
   $("csv").addEventListener("click", (event) => { copy(csv(tabled)); flash(event.target, "copied"); });
+  $("link").addEventListener("click", () => { writeAddress(); copy(location.href); flash($("link"), "copied"); });
   for (const button of document.querySelectorAll("button[data-save]")) button.addEventListener("click", () => save($(button.dataset.save), button.dataset.format));
   $("theme").addEventListener("click", () => { setTheme(theme === "dark" ? "light" : "dark"); render(); });
   systemDark.addEventListener("change", (event) => { setTheme(event.matches ? "dark" : "light"); render(); });

@@ -40,6 +40,7 @@ function render() {
   $("phases").hidden = rows.every((row) => !row.phase);
   $("modules").hidden = rows.every((row) => !row.module);
   for (const name of Object.keys(PANELS)) waiting.add(name);
+  writeAddressSoon();
   requestAnimationFrame(() => setTimeout(drawInSight));
 }
 
@@ -68,6 +69,12 @@ function drawInSight() {
 
 const drawAll = () => Object.keys(PANELS).forEach(drawOne);
 
+function showAddress() {
+  readAddress();
+  render();
+  sayIgnored();
+}
+
 const sight = new IntersectionObserver((entries) => {
   for (const entry of entries) inSight[entry.isIntersecting ? "add" : "delete"](entry.target.id);
   drawInSight();
@@ -86,8 +93,10 @@ setTheme(theme);
 if (DATA.runs.length) {
   listen();
   sqlButtons();
-  chooseFromFragment();
-  render();
+  chooseRun(defaultRun().id, false);
+  rememberOpening();
+  showAddress();
+  addEventListener("hashchange", showAddress);
   for (const name of Object.keys(PANELS)) sight.observe($(name));
 } else {
   $("theme").addEventListener("click", () => setTheme(theme === "dark" ? "light" : "dark"));

@@ -113,13 +113,3 @@ function settle() {
   if (!own.some((row) => row.precision === state.precision)) state.precision = null;
   if (state.picked.length && !own.some(picking())) state.picked = [];
 }
-
-// #roofline shows the roofline alone; #roofline&run=NAME&theme=dark also selects run and theme.
-const FRAGMENT = new URLSearchParams(location.hash.slice(1));
-
-function chooseFromFragment() {
-  const requested = FRAGMENT.getAll("run").flatMap((name) => DATA.runs.filter((run) => run.name === name || run.id === name));
-  chooseRun((requested[0] || defaultRun()).id, false);
-  for (const run of requested.slice(1)) chooseRun(run.id, true);
-  if (FRAGMENT.has("roofline")) document.body.classList.add("only-roofline");
-}

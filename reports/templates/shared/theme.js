@@ -1,6 +1,7 @@
 // Light and dark themes. Figures arrive in light colours and are repainted with the page's.
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
-let theme = FRAGMENT.get("theme") || (systemDark.matches ? "dark" : "light");
+const systemTheme = () => (systemDark.matches ? "dark" : "light");
+let theme = FRAGMENT.get("theme") || systemTheme();
 
 function setTheme(name) {
   theme = name;
