@@ -11,26 +11,34 @@ from ridgeline.reports.queries import Columns, Row
 # Significant digits of numbers that a page shows or sums, and of coordinates that it only draws.
 DIGITS = 10
 DRAWN_DIGITS = 7
+# A column of numbers, each of which occurs more often than this in the mean, is dictionary-encoded.
+REPEATED = 4
 
 
 def coded(columns: Columns) -> Row:
-    """Dictionary-encode columns of text: each text once in ``values``, its index for every row in ``codes``.
+    """Dictionary-encode columns: each distinct value once in ``values``, its index for every row in ``codes``.
 
-    The code of NULL is -1. Columns of numbers stay lists; a column of NULLs alone becomes None.
+    A column of numbers that hardly repeat stays a list; a column of NULLs alone becomes None.
     """
-    encoded: Row = {}
-    for name, values in columns.items():
-        types = set(map(type, values)) - {type(None)}
-        if str in types:
-            index: dict[str, int] = {}
-            codes = [-1 if value is None else index.setdefault(value, len(index)) for value in values]
-            encoded[name] = {"values": list(index), "codes": codes}
-        elif float in types:
-            # JSON has neither infinity nor NaN.
-            encoded[name] = [rounded(v, DIGITS) if v is not None and math.isfinite(v) else None for v in values]
-        else:
-            encoded[name] = values if types else None
-    return encoded
+    return {name: _coded(values) for name, values in columns.items()}
+
+
+def _coded(values: list[Any]) -> Any:
+    types = set(map(type, values)) - {type(None)}
+    if not types:
+        return None
+    index: dict[Any, int] = {}
+    codes = [index.setdefault(value, len(index)) for value in values]
+    if str in types:
+        return {"values": list(index), "codes": codes}
+    if len(index) * REPEATED < len(values):
+        return {"values": [_finite(value) for value in index], "codes": codes}
+    return [_finite(value) for value in values] if float in types else values
+
+
+def _finite(value: Any) -> Any:
+    # JSON has neither infinity nor NaN.
+    return rounded(value, DIGITS) if value is not None and math.isfinite(value) else None
 
 
 def rounded(value: Any, digits: int = DRAWN_DIGITS) -> Any:

@@ -86,7 +86,8 @@ def document(gathered: Gathered) -> dict[str, Any]:
         "sql": {name: queries.text(name) for name in STATEMENTS},
         "templates": {name: queries.text(f"panels/{name}") for name in TEMPLATES},
         "short": {name: shorten(name) for name in kernels if name},
-        "launch_groups": coded(gathered.launch_groups),
+        # A run has one mode and one execution: the browser takes them from its run.
+        "launch_groups": coded({k: v for k, v in gathered.launch_groups.items() if k not in ("mode", "execution")}),
         "timeline": coded(gathered.timeline),
         **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps", "timings", "telemetry")},
     }

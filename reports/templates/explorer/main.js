@@ -29,8 +29,8 @@ function render() {
   const all = chosenRows();
   const picked = state.picked.length ? picking() : null;
   const rows = picked ? all.filter(picked) : all;
-  const everything = chosenPoints(all);
-  for (const point of everything) point.picked = picked !== null && point.own.some(picked);
+  const everything = pointsOf(all);
+  if (picked) markPicked(everything, rows);
   const shown = heaviest(everything);
   const points = picked ? pointsOf(rows) : everything;
   drawSum(rows);

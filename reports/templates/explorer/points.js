@@ -13,70 +13,102 @@ const LEVEL_BYTES = { dram: "dram_bytes", l2: "l2_bytes", l1: "l1_bytes" };
 const SOURCES = { best: "best known", counter: "counter", cache_model: "cache model", compulsory: "compulsory", algorithm: "algorithm" };
 const BYTES = ["counter", "cache_model", "compulsory"];
 
-// FLOPs, bytes, time at the roof and the nearest roof by the selected sources. A launch that has no roof by its best sources has none at all.
-function price(row) {
-  row.flops = row[`${state.flops}_flops`];
-  row.bytes = row[`${state.bytes}_bytes`];
-  if ((state.flops === "best" && state.bytes === "best") || row.basis === "communication") {
-    row.roof_ns = row.best_roof_ns;
-    row.roof = row.nearest_roof;
-  } else {
-    reprice(row);
-  }
-  row.lost_ns = row.basis === "roof" && row.roof_ns != null ? Math.max(row.duration_ns - row.roof_ns, 0) : null;
-}
+// FLOPs, bytes, time at the roof, the nearest roof and the time lost of every launch group by the selected sources. A launch
+// that has no roof by its best sources has none at all.
+const priced = { by: null };
+for (const name of ["flops", "bytes", "roof_ns", "lost_ns"]) field(GROUPS.Row, name, function read() { const value = priced[name][this.at]; return Number.isNaN(value) ? null : value; });
+field(GROUPS.Row, "roof", function read() { return priced.roofs ? priced.roofs[this.at] : this.nearest_roof; });
 
-function reprice(row) {
-  const known = row.best_roof_ns != null && (row.flops != null || row.bytes != null || row.l2_bytes != null);
-  const time = (amount, rate) => (amount != null && rate ? (amount / rate) * 1e9 : 0);
-  const [compute, dram, l2] = [time(row.flops, row.roof_flops_per_s), time(row.bytes, row.dram_bytes_per_s), time(row.l2_bytes, row.l2_bytes_per_s)];
-  row.roof_ns = known ? Math.max(compute, dram, l2) : null;
-  row.roof = !row.roof_ns ? "none" : row.roof_ns === compute ? "compute" : row.roof_ns === l2 ? "l2" : "dram";
-}
-
-// Only the selected runs, and only if the sources changed since their last pricing.
-const pricedBy = new Map();
 function repriced() {
   const sources = `${state.flops} ${state.bytes}`;
-  for (const run of state.runs) {
-    if (pricedBy.get(run) === sources) continue;
-    (GROUPS_OF.get(run) || []).forEach(price);
-    pricedBy.set(run, sources);
-  }
+  if (priced.by === sources) return;
+  const numbers = (name) => GROUPS.columns[name].numbers;
+  const best = state.flops === "best" && state.bytes === "best";
+  Object.assign(priced, { by: sources, flops: numbers(`${state.flops}_flops`), bytes: numbers(`${state.bytes}_bytes`), roof_ns: numbers("best_roof_ns"), roofs: null });
+  if (!best) Object.assign(priced, nearest());
+  const [time, roof] = [numbers("duration_ns"), priced.roof_ns];
+  priced.lost_ns = Float64Array.from(LAUNCH_GROUPS, (row) => (row.basis === "roof" ? Math.max(time[row.at] - roof[row.at], 0) : NaN));
+}
+
+// By other sources than the best. A roof without an amount or a rate takes no time.
+function nearest() {
+  const roof_ns = new Float64Array(GROUPS.length).fill(NaN);
+  const time = (amount, rate) => (amount != null && rate ? (amount / rate) * 1e9 : 0);
+  const roofs = LAUNCH_GROUPS.map((row) => {
+    if (row.basis === "communication") { roof_ns[row.at] = row.best_roof_ns ?? NaN; return row.nearest_roof; }
+    if (row.best_roof_ns == null || (row.flops == null && row.bytes == null && row.l2_bytes == null)) return "none";
+    const [compute, dram, l2] = [time(row.flops, row.roof_flops_per_s), time(row.bytes, row.dram_bytes_per_s), time(row.l2_bytes, row.l2_bytes_per_s)];
+    const longest = Math.max(compute, dram, l2);
+    roof_ns[row.at] = longest;
+    return !longest ? "none" : longest === compute ? "compute" : longest === l2 ? "l2" : "dram";
+  });
+  return { roof_ns, roofs };
 }
 
 // Sums as in SQL: null adds nothing, and a sum of nulls alone is null.
 const SUMS = ["launches", "duration_ns", "flops", "dram_bytes", "l2_bytes", "l1_bytes", "compulsory_bytes", "cache_model_bytes", "counter_bytes", "roof_ns", "lost_ns"];
-const FROM = { dram_bytes: "bytes" };
 const plus = (total, value) => (value == null ? total : (total || 0) + value);
 const together = (own, name) => (own.length === 1 ? own[0][name] : [...new Set(own.map((row) => row[name]).filter((value) => value != null))].sort().join(" + ") || null);
 
-function pointOf(keys, own) {
-  const point = { own, index: 0, where: Object.fromEntries(keys.map((name) => [name, own[0][name]])) };
-  Object.assign(point, point.where);
-  for (const name of MERGED) if (!(name in point)) point[name] = together(own, name);
-  for (const name of SUMS) {
-    const from = FROM[name] || name;
-    let total = null;
-    for (const row of own) total = plus(total, row[from]);
-    point[name] = total;
-  }
-  Object.assign(point, { shortest_ns: Infinity, longest_ns: 0, priced_ns: 0, roofed_ns: 0 });
-  for (const row of own) {
-    point.shortest_ns = Math.min(point.shortest_ns, row.shortest_ns);
-    point.longest_ns = Math.max(point.longest_ns, row.longest_ns);
-    if (row.bytes != null) point.priced_ns += row.duration_ns;
-    if (row.roof_ns != null) point.roofed_ns += row.duration_ns;
-  }
-  point.modules = own.length === 1 ? Number(own[0].module != null) : new Set(own.map((row) => row.module).filter((name) => name != null)).size;
-  [point.nearest_roof] = weightiest(own, "roof", "roof_ns");
-  point.bound = boundOf(point);
-  const [diagnosis, diagnosed] = weightiest(own, "diagnosis", "launches");
-  point.diagnosis = diagnosed < point.launches && diagnosis ? `${count(diagnosed)} of ${count(point.launches)} launches: ${diagnosis}` : diagnosis;
-  point.roof_fraction = point.roof_ns == null || !point.roofed_ns ? null : point.roof_ns / point.roofed_ns;
-  point.short = { operator: point.operator || `(${point.attribution})`, module: point.module || "(no module)" }[state.point] || shortOf(point.kernel);
-  return derived(point);
+function total(own, numbers) {
+  let so_far = null;
+  for (const { at } of own) if (!Number.isNaN(numbers[at])) so_far = (so_far || 0) + numbers[at];
+  return so_far;
 }
+
+// A point of the launch groups `own`. Sums that place it are made at once, everything that only a table or a tooltip shows
+// when it is read.
+class Point {
+  constructor(own) {
+    Object.assign(this, { own, row: own[0], index: 0, picked: false, share: 0 });
+    this.launches = total(own, GROUPS.columns.launches.numbers);
+    this.duration_ns = total(own, GROUPS.columns.duration_ns.numbers);
+    this.flops = total(own, priced.flops);
+    this.dram_bytes = total(own, priced.bytes);
+    this.l2_bytes = total(own, GROUPS.columns.l2_bytes.numbers);
+    this.l1_bytes = total(own, GROUPS.columns.l1_bytes.numbers);
+    this.roof_ns = total(own, priced.roof_ns);
+    const { place, x, y, edge } = placeAt(this, state.level === "all" ? "dram" : state.level);
+    Object.assign(this, { place, x, y, edge });
+  }
+
+  get where() { return Object.fromEntries(POINT[this.kindOfPoint].map((name) => [name, this.row[name]])); }
+  get lost_ns() { return total(this.own, priced.lost_ns); }
+  get shortest_ns() { return least(this.own.map((row) => row.shortest_ns)); }
+  get longest_ns() { return most([0, ...this.own.map((row) => row.longest_ns)]); }
+  get priced_ns() { return sum(this.own.filter((row) => row.bytes != null), "duration_ns"); }
+  get roofed_ns() { return sum(this.own.filter((row) => row.roof_ns != null), "duration_ns"); }
+  get modules() { return new Set(this.own.map((row) => row.module).filter((name) => name != null)).size; }
+  get nearest_roof() { return weightiest(this.own, "roof", "roof_ns")[0]; }
+  get bound() { return boundOf(this); }
+  get roof_fraction() { const ns = this.roofed_ns; return this.roof_ns == null || !ns ? null : this.roof_ns / ns; }
+  get level_bytes() { return this[LEVEL_BYTES[state.level] || "dram_bytes"]; }
+  get intensity() { return this.flops != null && this.level_bytes ? this.flops / this.level_bytes : null; }
+  get flops_per_s() { return rateOf(this.flops, this.duration_ns); }
+  get bytes_per_s() { return rateOf(this.level_bytes, this.duration_ns); }
+
+  get diagnosis() {
+    const [diagnosis, launches] = weightiest(this.own, "diagnosis", "launches");
+    return launches < this.launches && diagnosis ? `${count(launches)} of ${count(this.launches)} launches: ${diagnosis}` : diagnosis;
+  }
+
+  get short() {
+    return { operator: this.operator || `(${this.attribution})`, module: this.module || "(no module)" }[this.kindOfPoint] || shortOf(this.kernel);
+  }
+}
+
+for (const name of ["compulsory_bytes", "cache_model_bytes", "counter_bytes"]) field(Point, name, function read() { return total(this.own, GROUPS.columns[name].numbers); });
+
+const rateOf = (amount, ns) => (amount == null || !ns ? null : (amount / ns) * 1e9);
+
+// Points of each kind have fields of their own: the columns that define them, and others merged.
+const KINDS = Object.fromEntries(Object.keys(POINT).map((kind) => {
+  class Kind extends Point {}
+  Kind.prototype.kindOfPoint = kind;
+  for (const name of POINT[kind]) field(Kind, name, function read() { return this.row[name]; });
+  for (const name of MERGED) if (!POINT[kind].includes(name)) field(Kind, name, function read() { return together(this.own, name); });
+  return [kind, Kind];
+}));
 
 // The value of `name` with the largest sum of `weight`, and that sum; the first by name of equals. Rows without one count not.
 function weightiest(own, name, weight) {
@@ -93,15 +125,6 @@ function boundOf(point) {
   if (!point.duration_ns) return "none";
   if (point.roof_ns >= 0.5 * point.duration_ns) return point.nearest_roof;
   return sum(point.own.filter((row) => row.bound === "latency"), "duration_ns") >= 0.5 * point.duration_ns ? "latency" : "none";
-}
-
-function derived(point) {
-  const bytes = point[LEVEL_BYTES[state.level] || "dram_bytes"];
-  const rate = (amount) => (amount == null || !point.duration_ns ? null : (amount / point.duration_ns) * 1e9);
-  point.intensity = point.flops != null && bytes ? point.flops / bytes : null;
-  point.flops_per_s = rate(point.flops);
-  point.bytes_per_s = rate(bytes);
-  return Object.assign(point, placeAt(point, state.level === "all" ? "dram" : state.level));
 }
 
 // A kernel that loads past L1, as by TMA, counts hardly any bytes there, and an intensity of L1 says nothing about it.
@@ -129,33 +152,33 @@ function within(value, decades, low, high) {
   return [value, null];
 }
 
-function grouped(rows) {
-  const keys = POINT[state.point];
-  return [...groupBy(rows, (row) => keys.map((name) => row[name]).join("\u0000")).values()].map((own) => pointOf(keys, own));
+// The number of the point that each launch group belongs to, by kind of point.
+const numberOf = new Map();
+function numbersOfPoints() {
+  if (!numberOf.has(state.point)) numberOf.set(state.point, numbered(POINT[state.point].map((name) => GROUPS.columns[name]), GROUPS.length));
+  return numberOf.get(state.point);
 }
 
-function longestFirst(points) {
-  points.sort((a, b) => b.duration_ns - a.duration_ns);
+// All points of these rows, longest first.
+function pointsOf(rows) {
+  const { ids, many } = numbersOfPoints();
+  const groups = new Array(many);
+  const groupsMet = [];
+  for (const row of rows) {
+    const own = groups[ids[row.at]];
+    if (own) own.push(row);
+    else groupsMet.push(groups[ids[row.at]] = [row]);
+  }
+  const points = groupsMet.map((own) => new KINDS[state.point](own)).sort((a, b) => b.duration_ns - a.duration_ns);
   points.forEach((point, i) => { point.index = i; });
   return points;
 }
 
-// All points of these rows, longest first.
-const pointsOf = (rows) => longestFirst(grouped(rows));
-
-// Cache of a run's points by the settings that define them. A selection that keeps or drops whole points only filters them.
-const made = new Map();
-
-function madeOf(run) {
-  const key = [run, state.point, state.level, state.flops, state.bytes].join(" ");
-  if (!made.has(key)) made.set(key, grouped(GROUPS_OF.get(run) || []));
-  return made.get(key);
-}
-
-function chosenPoints(rows) {
-  const { run_id: runs, ...where } = chosenWhere();
-  if (!Object.keys(where).every((name) => POINT[state.point].includes(name))) return pointsOf(rows);
-  return longestFirst(runs.flatMap(madeOf).filter(matching(where)));
+// Mark the points that have any of these rows.
+function markPicked(points, rows) {
+  const { ids } = numbersOfPoints();
+  const picked = new Set(rows.map((row) => ids[row.at]));
+  for (const point of points) point.picked = picked.has(ids[point.row.at]);
 }
 
 // The longest points, up to the point at which they reach the selected share of the time.

@@ -19,7 +19,7 @@ function thinned(points) {
 // All levels at once: a point at each level whose bytes are known, all at the same height.
 function levelled(points) {
   if (state.level !== "all") return points;
-  return points.flatMap((point) => Object.keys(LEVELS).map((level) => ({ ...point, ...placeAt(point, level), level }))
+  return points.flatMap((point) => Object.keys(LEVELS).map((level) => Object.assign(Object.create(point), placeAt(point, level), { level }))
     .filter((at) => at.place === point.place && (at.place === "roofline" || at.level === "dram")));
 }
 

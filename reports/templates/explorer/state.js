@@ -6,23 +6,12 @@ const familyOf = (name) => DATA.families[name] || OTHER;
 const familyOrder = (name) => (FAMILIES.includes(name) ? FAMILIES.indexOf(name) : FAMILIES.length - 1);
 const shortOf = (kernel) => DATA.short[kernel] || kernel || "";
 
-function decode(columns) {
-  const names = Object.keys(columns);
-  const length = Math.max(0, ...names.map((name) => (columns[name] ? (columns[name].codes || columns[name]).length : 0)));
-  const rows = Array.from({ length }, () => ({}));
-  for (const name of names) {
-    const column = columns[name];
-    if (column == null) for (const row of rows) row[name] = null;
-    else if (Array.isArray(column)) rows.forEach((row, i) => { row[name] = column[i]; });
-    else rows.forEach((row, i) => { row[name] = column.codes[i] < 0 ? null : column.values[column.codes[i]]; });
-  }
-  return rows;
-}
-
 const RUNS = new Map(DATA.runs.map((run) => [run.id, run]));
-const LAUNCH_GROUPS = decode(DATA.launch_groups);
+const GROUPS = tableOf(DATA.launch_groups);
+const LAUNCH_GROUPS = GROUPS.rows;
+field(GROUPS.Row, "mode", function mode() { return RUNS.get(this.run_id).mode; });
+field(GROUPS.Row, "execution", function execution() { return RUNS.get(this.run_id).execution; });
 const GROUPS_OF = groupBy(LAUNCH_GROUPS, (row) => row.run_id);
-const TIMELINE = decode(DATA.timeline);
 
 // A filter is a condition: for each column the value that it must have, or a list of values that it may have. `picked` holds
 // the conditions of clicked marks; a row matches if it fulfils any of them.
@@ -60,7 +49,7 @@ function chosenWhere() {
   return where;
 }
 
-const PHASES = new Map(LAUNCH_GROUPS.map((row) => [phaseOf(row), { phase: row.phase, kind: row.kind }]));
+const PHASES = new Map([...groupBy(LAUNCH_GROUPS, phaseOf)].map(([name, [{ phase, kind }]]) => [name, { phase, kind }]));
 
 function chosenRows({ families = true, precision = true } = {}) {
   const { run_id: runs, ...where } = chosenWhere();

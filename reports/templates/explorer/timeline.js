@@ -5,7 +5,7 @@ const CAUSE_SAYS = {
   dependency: "waiting for another stream", replay: "between nodes of a graph", unknown: "launched in time or not recorded: the trace shows no cause",
 };
 const stepKey = (step) => `${step.run_id}/${step.step_id}`;
-const EVENTS_OF = groupBy(TIMELINE, stepKey);
+const EVENTS_OF = groupBy(tableOf(DATA.timeline).rows, stepKey);
 
 const stepChoices = () => chosenRuns().flatMap((run) => DATA.steps.filter((step) => step.run_id === run.id)).filter((step) => !state.phase || phaseOf(step) === state.phase);
 
@@ -53,7 +53,7 @@ function drawTimeline() {
 }
 
 const laneOf = (event) => `stream ${event.stream ?? "?"}`;
-const isShown = (event, step) => (!state.families.size || state.families.has(event.family)) && (state.picked.length === 0 || state.picked.some(({ where }) => matching(Object.fromEntries(Object.entries(where).filter(([name]) => name in event || name === "phase" || name === "kind")))({ ...event, phase: step.phase, kind: step.kind })));
+const isShown = (event, step) => (!state.families.size || state.families.has(event.family)) && (state.picked.length === 0 || state.picked.some(({ where }) => matching(Object.fromEntries(Object.entries(where).filter(([name]) => name in event || name === "phase" || name === "kind")))(Object.assign(Object.create(event), { phase: step.phase, kind: step.kind }))));
 
 function eventMark(event) {
   if (event.cause == null) {

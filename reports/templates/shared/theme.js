@@ -5,10 +5,16 @@ let theme = FRAGMENT.get("theme") || systemTheme();
 
 function setTheme(name) {
   theme = name;
+  inks.clear();
   document.documentElement.dataset.theme = name;
 }
 
-const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+// Colours of the theme. The browser computes the styles of the whole page for each that is read.
+const inks = new Map();
+function ink(name) {
+  if (!inks.has(name)) inks.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return inks.get(name);
+}
 
 function painted(layout) {
   const copy = structuredClone(layout);
