@@ -208,7 +208,12 @@ ROWS_FILE = Option(["-o", "--out"], type=Path, help="Write to a file instead of 
 # report and compare
 
 REPORT_FOLDER = Option(["-o", "--out"], type=Path, default=Path("report"), help="Folder for the page.", metavar="DIR")
-REPORTED_RUNS = Option(["--run"], multiple=True, help="Only these runs: names, ids or prefixes.", metavar="NAME")
+REPORTED_RUNS = Option(
+    ["--run"],
+    multiple=True,
+    help="Only these runs: names, ids, prefixes, patterns ('tiny*') or experiment:NAME.",
+    metavar="NAME",
+)
 OPEN_PAGE = Option(["--open", "open_page"], is_flag=True, help="Open the page in the browser.")
 BASE = Argument("base", "BASE", "A run, or several: A,B or a pattern 'A*' or experiment:NAME; or a path of traces.")
 OTHER = Argument("other", "OTHER", "The run, runs or path to compare with BASE.")
@@ -244,7 +249,13 @@ THEORY_DEVICE = Option(
 # export and forget
 
 LAKE_LOCATION = Argument("lake", "LAKE", "A folder, or a URL of an object store.")
-FORGOTTEN_RUNS = Argument("runs", "RUN...", "Names, ids, or unique prefixes of either.", nargs=-1, required=True)
+FORGOTTEN_RUNS = Argument(
+    "runs",
+    "RUN...",
+    "Names, ids, unique prefixes of either, patterns ('tiny*') or experiment:NAME.",
+    nargs=-1,
+    required=True,
+)
 
 
 def output_format(*names: str, explanation: str | None = None) -> Option:

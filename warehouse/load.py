@@ -167,10 +167,10 @@ def copy_runs(source: duckdb.DuckDBPyConnection, target: duckdb.DuckDBPyConnecti
 
 
 def forget(path: str | Path, runs: Sequence[str]) -> list[str]:
-    """Remove ``runs`` (names, ids or unique prefixes of either), all or none; return them as ``name (id)``.
+    """Remove ``runs``, as :func:`~ridgeline.warehouse.selection.resolve` reads them, all or none.
 
-    What runs share, such as prices, stays. Raises :class:`SelectionError` for a run that is unknown or ambiguous,
-    :class:`WarehouseError` if the warehouse does not exist or cannot be written.
+    Return them as ``name (id)``. What runs share, such as prices, stays. Raises :class:`SelectionError` for a run that
+    is unknown or ambiguous, :class:`WarehouseError` if the warehouse does not exist or cannot be written.
     """
     path = Path(path)
     if not path.exists():

@@ -23,6 +23,7 @@ def runs(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
             "runs",
             run_id=run_id,
             name=name,
+            experiment="small" if name < "decode_b3" else None,
             content_sha256="",
             source="kineto",
             device_kind="cuda",
@@ -45,6 +46,33 @@ def test_by_name_id_or_prefix(runs: duckdb.DuckDBPyConnection, wanted: str) -> N
 
 def test_in_the_order_asked_for_and_once(runs: duckdb.DuckDBPyConnection) -> None:
     assert resolve(runs, ["laptop", "decode_b1", "cccc"]) == ["cccc000000000004", "aaaa000000000001"]
+
+
+@pytest.mark.parametrize("wanted", ["decode_b?", "experiment:small"])
+def test_by_pattern_or_experiment(runs: duckdb.DuckDBPyConnection, wanted: str) -> None:
+    assert resolve(runs, ["laptop", wanted]) == ["cccc000000000004", "aaaa000000000001", "aaaa000000000002"]
+
+
+def test_brackets_of_a_pattern_are_text(runs: duckdb.DuckDBPyConnection) -> None:
+    runs.execute("UPDATE runs SET name = 'decode_b[12]' WHERE name = 'laptop'")
+    assert resolve(runs, ["decode_b[12]*"]) == ["cccc000000000004"]
+
+
+def test_a_name_that_holds_a_star_is_itself_first(runs: duckdb.DuckDBPyConnection) -> None:
+    runs.execute("UPDATE runs SET name = 'decode*' WHERE name = 'laptop'")
+    assert resolve(runs, ["decode*"]) == ["cccc000000000004"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("x*", r"^x\*: fits none of the 4 runs \(decode_b1, decode_b2, decode_b512, laptop\)$"),
+        ("experiment:x", r"^experiment:x: fits none of the 1 experiments \(small\)$"),
+    ],
+)
+def test_a_pattern_of_nothing_lists_what_there_is(runs: duckdb.DuckDBPyConnection, wanted: str, message: str) -> None:
+    with pytest.raises(SelectionError, match=message):
+        resolve(runs, [wanted])
 
 
 def test_an_ambiguous_prefix_lists_what_it_fits(runs: duckdb.DuckDBPyConnection) -> None:
