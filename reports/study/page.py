@@ -64,7 +64,7 @@ def render(sections: Sequence[Row], missing: Sequence[study.Figure], captured: S
     """Return the page; ``others`` counts the runs of the report that Ridgeline did not capture."""
     panels = {
         section["figure"].key: [
-            {"title": panel.title, "notes": list(panel.notes), "spec": rounded(panel.spec)}
+            {"title": panel.title, "says": panel.says, "notes": list(panel.notes), "spec": rounded(panel.spec)}
             for panel in section["panels"]
         ]
         for section in sections

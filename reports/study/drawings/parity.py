@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from ridgeline.reports.figures.layout import QUIET, Spec, log_axis, scatter, tooltips
 from ridgeline.reports.names import hover_text
 from ridgeline.reports.queries import Row
+from ridgeline.reports.study.drawings import sentences
 from ridgeline.reports.study.drawings.lines import chart
-from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.panels import Drawing, Panel, panels
 from ridgeline.reports.study.drawings.settings import legend, symbol
 
 COMPONENTS = {"linear": "#4574b8", "attention": "#e0783c", "other": "#e4b93d", "all": "#1f9e89"}
@@ -16,7 +17,7 @@ COMPONENTS = {"linear": "#4574b8", "attention": "#e0783c", "other": "#e4b93d", "
 def costs(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     """E1: draw the intensity of the traced kernels against the closed forms; on the diagonal they agree."""
 
-    def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
+    def draw(own: list[Row]) -> Drawing | None:
         priced = [row for row in own if row["predicted_intensity"] and row["intensity"]]
         if not priced:
             return None
@@ -33,7 +34,7 @@ def costs(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         unknown = len(own) - len(priced)
         left_out = f"{unknown} of {len(own)} points left out: no intensity by trace." if unknown else ""
         data = [diagonal, *(_points(part, rows) for part, rows in parts if rows)]
-        return {"data": data, "layout": frame}, [legend(priced), left_out]
+        return {"data": data, "layout": frame}, sentences.costs(priced), [legend(priced), left_out]
 
     # The convention that corrects the paper's closed forms comes first.
     return sorted(panels(rows, ["device", "convention"], draw), key=lambda panel: "corrected" not in panel.title)

@@ -6,8 +6,9 @@ from ridgeline.reports.figures.layout import QUIET, Spec, axis, error_bars, hori
 from ridgeline.reports.formatting import digits, duration, percent
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row, by_column
+from ridgeline.reports.study.drawings import sentences
 from ridgeline.reports.study.drawings.lines import LEGEND
-from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.panels import Drawing, Panel, panels
 from ridgeline.reports.study.drawings.settings import SETTINGS, color, distinguishing, in_all, label
 
 # In the order in which parts are stacked.
@@ -65,8 +66,9 @@ def frame(labels: Sequence[str], unit: str) -> Spec:
 def split(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     """E2: draw the parts of a latency, one bar a run."""
 
-    def draw(own: list[Row]) -> tuple[Spec, list[str]]:
-        bars = [(escape(name), parts) for name, parts in run_bars(own, "latency_ns")]
+    def draw(own: list[Row]) -> Drawing:
+        labelled = run_bars(own, "latency_ns")
+        bars = [(escape(name), parts) for name, parts in labelled]
         # Kinds of steps that this version does not know are stacked last.
         kinds = [*PARTS, *sorted({row["part"] for row in own} - PARTS.keys())]
         data = [_part(part, bars) for part in kinds if any(row["part"] == part for row in own)]
@@ -87,7 +89,7 @@ def split(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
             ("have no kernel labelled as sampling, because a compiler fused sampling with other work", fused),
         ):
             notes += [f"{len(some)} of {len(runs)} run{'s' if len(runs) != 1 else ''} {text}."] if some else []
-        return spec, notes
+        return spec, sentences.split(labelled), notes
 
     return panels(rows, ["device", "model", "batch", "prompt_tokens", "generated_tokens"], draw)
 
@@ -127,8 +129,9 @@ def _totals(bars: Bars) -> list[Spec]:
 def energy(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     """Draw joules per committed token, one bar a run."""
 
-    def draw(own: list[Row]) -> tuple[Spec, list[str]]:
-        bars = [(escape(name), runs[0]) for name, runs in run_bars(own, "joules_per_token")]
+    def draw(own: list[Row]) -> Drawing:
+        labelled = [(name, runs[0]) for name, runs in run_bars(own, "joules_per_token")]
+        bars = [(escape(name), run) for name, run in labelled]
         look = {"textposition": "outside", "cliponaxis": False, "textfont": {"size": 11, "color": QUIET}}
         joules = horizontal_bars(
             [row["joules_per_token"] for _, row in bars],
@@ -144,6 +147,6 @@ def energy(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         # Text outside the longest bar needs room that Plotly does not reserve.
         longest = max(row["joules_per_token"] for _, row in bars)
         spec["layout"]["xaxis"] |= {"range": [0, longest * 1.3], "title": axis("joules per committed token")["title"]}
-        return spec, [in_all([row for _, row in bars], SETTINGS)]
+        return spec, sentences.energy(labelled), [in_all([row for _, row in bars], SETTINGS)]
 
     return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)

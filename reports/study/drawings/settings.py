@@ -40,8 +40,9 @@ SETTINGS = tuple(key for key in KEYS if key not in ("kind", "component", "device
 
 # The label of rows that no setting distinguishes.
 DEFAULT_LABEL = ("mode", "execution")
-# Settings that a label names wherever they differ, even if an earlier key distinguishes the same rows.
-ALWAYS = (*DEFAULT_LABEL, "tokens_per_step")
+# Settings that a label names wherever they differ, even if an earlier key distinguishes the same rows: without
+# its options, a run with block-sparse attention beside runs of another execution would seem to differ in that alone.
+ALWAYS = (*DEFAULT_LABEL, "options", "tokens_per_step")
 
 
 def color(mode: str) -> str:

@@ -8,8 +8,9 @@ from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.formatting import digits, duration, si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
+from ridgeline.reports.study.drawings import sentences
 from ridgeline.reports.study.drawings.lines import LEGEND
-from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.panels import Drawing, Panel, panels
 from ridgeline.reports.study.drawings.settings import MODES, SETTINGS, color, in_all, legend, symbol
 
 # The suffix of a symbol for each execution; compiled runs have full symbols.
@@ -19,7 +20,7 @@ FILLS = {"eager": "-open", "cuda_graph": "-open-dot"}
 def roofline(rows: Sequence[Row], marks: Sequence[Row], machines: dict[str, Machine]) -> list[Panel]:
     """E4: draw every kind of step under the device's roofs; the area is the unprofiled time of the step."""
 
-    def draw(own: list[Row]) -> tuple[Spec, list[str]]:
+    def draw(own: list[Row]) -> Drawing:
         machine = machines.get(own[0]["device"], Machine(own[0]["device"], ()))
         used = {(unit, row["dtype"]) for row in own for unit in ("tensor", "vector")}
         spec = roofs.skeleton(machine, used)
@@ -33,7 +34,7 @@ def roofline(rows: Sequence[Row], marks: Sequence[Row], machines: dict[str, Mach
             steps = [row for row in own if row["mode"] == mode]
             spec["data"] += [_steps(mode, steps, sizeref)] if steps else []
         executions = "Open marks are eager runs, dotted marks replayed graphs, full marks compiled runs."
-        return spec, [legend(own), executions, in_all(own, SETTINGS)]
+        return spec, sentences.roofline(own), [legend(own), executions, in_all(own, SETTINGS)]
 
     return panels(rows, ["device", "batch", "prompt_tokens"], draw)
 

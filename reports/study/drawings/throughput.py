@@ -8,8 +8,9 @@ from ridgeline.reports.figures.layout import QUIET, Spec, axis, scatter, tooltip
 from ridgeline.reports.formatting import si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
+from ridgeline.reports.study.drawings import sentences
 from ridgeline.reports.study.drawings.lines import chart, lines
-from ridgeline.reports.study.drawings.panels import Panel, panels
+from ridgeline.reports.study.drawings.panels import Drawing, Panel, panels
 from ridgeline.reports.study.drawings.series import Series, curves
 from ridgeline.reports.study.drawings.settings import all_but, in_all
 from ridgeline.reports.study.drawings.trends import THROUGHPUT, left_out
@@ -26,7 +27,7 @@ def throughput(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     """E6: draw throughput against the batch, the first batch out of memory, and beneath it peak memory by part."""
     keys = all_but("batch")
 
-    def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
+    def draw(own: list[Row]) -> Drawing | None:
         drawn, rest = curves(own, keys, "batch")
         if not drawn:
             return None
@@ -50,7 +51,8 @@ def throughput(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
             text = {"text": f"the device's {si(capacity, 'B')}", "showarrow": False}
             frame["annotations"] = [{**text, "font": {"size": 11, "color": QUIET}, **where}]
         shown = [row for one in drawn for row in one.rows]
-        return {"data": data, "layout": frame}, [in_all(shown, keys), *left_out(rest, "batch")]
+        notes = [in_all(shown, keys), *left_out(rest, "batch")]
+        return {"data": data, "layout": frame}, sentences.throughput(drawn), notes
 
     return panels(rows, ["device", "prompt_tokens"], draw)
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from ridgeline.reports.figures.layout import Spec, scatter
+from ridgeline.reports.figures.layout import scatter
 from ridgeline.reports.names import escape
 from ridgeline.reports.queries import Row
+from ridgeline.reports.study.drawings import sentences
 from ridgeline.reports.study.drawings.lines import Measure, lines, paper_marks
-from ridgeline.reports.study.drawings.panels import Draw, Panel, panels
+from ridgeline.reports.study.drawings.panels import Draw, Drawing, Panel, panels
 from ridgeline.reports.study.drawings.series import curves, series
 from ridgeline.reports.study.drawings.settings import all_but, in_all
 
@@ -47,7 +48,7 @@ def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
     """E7: draw latency and throughput against the number of steps; AR, which has no such setting, as level lines."""
     keys = all_but("tokens_per_step")
 
-    def draw(own: list[Row]) -> tuple[Spec, list[str]] | None:
+    def draw(own: list[Row]) -> Drawing | None:
         drawing = _curves(own, "steps", "steps", [LATENCY, THROUGHPUT], keys, marks)
         if drawing is None:
             return None
@@ -57,7 +58,8 @@ def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         drawn, _ = curves(with_steps, keys, "steps")
         options = {row["options"] for one in drawn for row in one.rows}
         ar = [row for row in own if row["mode"] == "ar" and row["steps"] is None and row["options"] in options]
-        for one in series(ar, keys):
+        levels = series(ar, keys)
+        for one in levels:
             look = {
                 "name": escape(f"{one.label}, any number of steps"),
                 "legendgroup": escape(f"level {one.label}"),
@@ -68,15 +70,16 @@ def steps(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
             for y, value in (("y", row["latency_ns"] / 1e9), ("y2", row["tokens_per_s"])):
                 level = scatter("lines", [low, high], [value, value], yaxis=y, showlegend=y == "y", **look)
                 drawing[0]["data"].append(level)
-        return drawing
+        spec, says, notes = drawing
+        return spec, f"{says} {sentences.against_ar(levels, drawn)}", notes
 
     return panels(rows, ["device", "batch", "prompt_tokens", "generated_tokens"], draw)
 
 
 def _curves(
     rows: Sequence[Row], x: str, title: str, measures: Sequence[Measure], keys: Sequence[str], marks: Sequence[Row]
-) -> tuple[Spec, list[str]] | None:
-    """Return lines over the axis ``x`` and notes; None if no series has two places on it."""
+) -> Drawing | None:
+    """Return lines over the axis ``x``, sentences and notes; None if no series has two places on it."""
     drawn, rest = curves([row for row in rows if row.get(x) is not None], keys, x)
     if not drawn:
         return None
@@ -86,7 +89,7 @@ def _curves(
     low, high = min(row[x] for row in shown), max(row[x] for row in shown)
     within = [mark for mark in marks if low <= mark.get("x", low - 1) <= high]
     spec["data"] += paper_marks(within, "y" if len(measures) == 1 else f"y{len(measures)}")
-    return spec, [in_all(shown, keys), *left_out(rest, title)]
+    return spec, sentences.trend(drawn, x, measures[0]), [in_all(shown, keys), *left_out(rest, title)]
 
 
 def left_out(rest: Sequence[Row], title: str) -> list[str]:

@@ -9,6 +9,7 @@ from ridgeline.reports.figures.layout import Spec, horizontal_bars, tooltips
 from ridgeline.reports.formatting import duration
 from ridgeline.reports.names import clip, escape
 from ridgeline.reports.queries import Row, by_column
+from ridgeline.reports.study.drawings import sentences
 from ridgeline.reports.study.drawings.panels import Panel
 from ridgeline.reports.study.drawings.run_bars import distinct, end_labels, frame
 from ridgeline.reports.study.drawings.settings import SETTINGS, distinguishing, label
@@ -41,7 +42,8 @@ def gap(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
         preferred = 2 * (run["mode"] == "dlm_block_dual") + (run["execution"] == "cuda_graph")
         rank = len(runs) * preferred + usual[_lengths(run)]
         note = f"{run['name']}: a generation of {run['steps']:,} steps."
-        drawn.append(Panel(distinct(labels, i), _waterfall(own), rank, (note,)))
+        says = sentences.gap(own, {row["place"]: _title(row) for row in own})
+        drawn.append(Panel(distinct(labels, i), _waterfall(own), rank, says, (note,)))
     return sorted(drawn, key=lambda panel: (-panel.rows, panel.title))
 
 
@@ -49,12 +51,16 @@ def _lengths(run: Row) -> tuple[Any, ...]:
     return tuple(run[key] for key in ("batch", "prompt_tokens", "generated_tokens", "block"))
 
 
+def _title(row: Row) -> str:
+    return TITLES.get(row["component"], "{}").format(row["item"])
+
+
 def _waterfall(rows: Sequence[Row]) -> Spec:
     rows = sorted(rows, key=lambda row: row["place"])
     names, colors, changes = [], [], []
     for row in rows:
         component, item = row["component"], row["item"]
-        names.append(escape(clip(TITLES.get(component, "{}").format(item), 48)))
+        names.append(escape(clip(_title(row), 48)))
         colors.append(COMPONENTS.get(component) or families.color(item))
         sign = "" if row["place"] == 1 else "−" if row["value_ns"] < 0 else "+"
         changes.append(f"{sign}{duration(abs(row['value_ns']))}")

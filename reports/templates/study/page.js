@@ -81,6 +81,7 @@ const again = new Set();
 
 function draw(key) {
   const panel = DATA[key][chosen[key]];
+  $(`${key}-says`).textContent = panel.says;
   $(`${key}-note`).textContent = panel.notes.join(" ");
   if (busy.has(key)) { again.add(key); return; }
   busy.add(key);

@@ -159,7 +159,7 @@ def timed(**more: Any) -> dict[str, Any]:
     return RUN | found | {"high_tokens_per_s": None, "tokens_per_step": 1.0, "steps": None, "capacity_bytes": 0} | more
 
 
-def test_tokens_a_step_are_said_even_where_the_block_tells_series_apart() -> None:
+def test_tokens_a_step_and_options_are_said_even_where_the_block_tells_series_apart() -> None:
     rows = [
         timed(run_id=f"{block} {g}", block=block, tokens_per_step=tokens, options=options, generated_tokens=g)
         for block, tokens, options in ((32, 1.0, ""), (128, 42.7, "s32-32-64"))
@@ -168,7 +168,7 @@ def test_tokens_a_step_are_said_even_where_the_block_tells_series_apart() -> Non
     (panel,) = trends.latency(rows, [])
     assert [trace["name"] for trace in panel.spec["data"]] == [
         "block 32 · 1 token a step",
-        "block 128 · 42.7 tokens a step",
+        "block 128 · s32-32-64 · 42.7 tokens a step",
     ]
 
 

@@ -145,6 +145,10 @@ def test_a_figure_without_data_says_what_captures_them(connection: duckdb.DuckDB
         study.latency(connection, panel="nowhere")
 
 
+def test_the_study_opens_with_the_speed_up() -> None:
+    assert [figure.key for figure in figures.FIGURES[:2]] == ["speedup", "gap"]
+
+
 # The page
 
 
@@ -159,18 +163,25 @@ def test_the_page_has_the_figures_there_are_data_for(page: str) -> None:
     drawn = [
         "e2_latency",
         "e2_split",
-        "e3_intensity",
-        "e5_block_size",
         "e6_throughput",
         "e7_steps",
-        "e8_batch",
+        "e5_block_size",
         "e9_lengths",
+        "e3_intensity",
     ]
-    drawn.remove("e8_batch")
     assert list(data(page)) == drawn
     missing = page[page.index('<section id="missing">') :]
     assert missing.count("<code>ridgeline capture capture/configs/") == len(figures.FIGURES) - len(drawn)
     assert "capture/configs/e8-batch.toml" in missing
+
+
+def test_every_drawing_says_what_it_shows(page: str) -> None:
+    for key, panels in data(page).items():
+        assert all(panel["says"].endswith(".") for panel in panels), key
+    assert data(page)["e6_throughput"][0]["says"] == (
+        "Highest throughput: dlm_block_dual · cuda_graph, 256,000 tokens/s at batch 4. First out of memory: "
+        "dlm_block_dual · cuda_graph, at batch 16."
+    )
 
 
 def test_every_configuration_named_is_shipped() -> None:

@@ -17,12 +17,15 @@ const axis = () => $("e2_latency-figure").layout.xaxis.gridcolor;
 answer.drawn = figures.filter((figure) => figure.querySelector(".plot-container")).length;
 answer.figures = figures.length;
 answer.note = text("e2_latency-note");
+const under = $("e2_latency-figure").nextElementSibling;
+answer.says = [under.id, under.textContent, text("e2_split-says")];
 const select = document.querySelector('select[data-figure="e2_split"]');
 const bars = () => $("e2_split-figure").data.flatMap((trace) => (trace.type === "bar" ? trace.y : [])).length;
 answer.before = bars();
 select.value = String(select.options.length - 1);
 select.dispatchEvent(new Event("change"));
 await drawn();
+answer.says.push(text("e2_split-says"));
 answer.after = bars();
 const before = [document.documentElement.dataset.theme, axis()];
 $("theme").click();
@@ -50,6 +53,16 @@ def test_every_figure_is_drawn(answer: dict[str, Any]) -> None:
 
 def test_notes_stand_beneath(answer: dict[str, Any]) -> None:
     assert "left out: no other run differs in generated tokens alone" in answer["note"]
+
+
+def test_a_sentence_stands_under_each_figure_and_follows_its_panel(answer: dict[str, Any]) -> None:
+    under, latency, first, chosen = answer["says"]
+    assert under == "e2_latency-says"
+    assert latency == (
+        "dlm_block_dual · cuda_graph: 1.28 ms at 128 generated tokens to 20.5 ms at 2,048 generated tokens, "
+        "a factor of 16."
+    )
+    assert first != chosen
 
 
 def test_another_panel_is_drawn_when_chosen(answer: dict[str, Any]) -> None:
