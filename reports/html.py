@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ridgeline.atomic_file import atomic_file
 from ridgeline.reports.embedding import deflated
+from ridgeline.reports.figures import palette
 from ridgeline.reports.names import clip
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence
     # Markup is not escaped: our own files, and data that is already safe.
     return environment.get_template(template).render(
         clip=clip,
-        css=Markup("".join(_source(f"{name}.css") for name in styles)),
+        css=Markup(palette.variables() + "".join(_source(f"{name}.css") for name in styles)),
+        dark=palette.DARK,
         plotly=Markup(plotly().result()),
         script=Markup("\n".join(_source(f"{name}.js") for name in scripts)),
         data=Markup(data),

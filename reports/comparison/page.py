@@ -19,6 +19,7 @@ from ridgeline.reports.queries import Connection, Row
 
 SCRIPTS = (
     "shared/format",
+    "shared/hues",
     "comparison/state",
     "shared/theme",
     "explorer/roofline",

@@ -17,6 +17,7 @@ from ridgeline.warehouse.selection import resolve
 # In the order in which they are concatenated: each uses only names of the scripts before it when it is first run.
 SCRIPTS = (
     "shared/format",
+    "shared/hues",
     "explorer/columns",
     "explorer/state",
     "explorer/address",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ridgeline.reports.figures import families
 from ridgeline.reports.figures.layout import QUIET, Spec, axis, horizontal_bars, layout
+from ridgeline.reports.figures.palette import hue
 from ridgeline.reports.names import clip, escape
 from ridgeline.reports.queries import Row
 
@@ -12,20 +13,20 @@ ROW = 26
 
 # Colours of the ledger's entries: cool colours are accounted for, warm colours are not.
 ENTRIES = {
-    "external_id": "#4574b8",
-    "launch": "#74ace7",
-    "graph_node": "#6f5fd6",
-    "graph_capture": "#7f70e0",
-    "graph_twin": "#8f80ea",
-    "cpu": "#2a8e9a",
-    "profiler_range": "#257065",
-    "before_recording": "#e4b93d",
-    "unattributed": "#e0783c",
-    "counter": "#4574b8",
-    "cache_model": "#8f80ea",
-    "compulsory": "#74ace7",
-    "trace": "#2a8e9a",
-    "none": "#e0783c",
+    "external_id": hue("blue"),
+    "launch": hue("sky"),
+    "graph_node": hue("violet"),
+    "graph_capture": hue("orchid"),
+    "graph_twin": hue("lavender"),
+    "cpu": hue("teal"),
+    "profiler_range": hue("green"),
+    "before_recording": hue("gold"),
+    "unattributed": hue("orange"),
+    "counter": hue("blue"),
+    "cache_model": hue("lavender"),
+    "compulsory": hue("sky"),
+    "trace": hue("teal"),
+    "none": hue("orange"),
 }
 
 # Time that no roof judges, by the basis of its kernels.

@@ -4,26 +4,31 @@ Families that often meet stay distinguishable in normal, deuteranopic and protan
 Families that only move data are squares, so that the shape alone distinguishes them from arithmetic.
 """
 
+from ridgeline.reports.figures.palette import hue
+
 # In the order in which families are stacked and listed.
 COLORS = {
-    "matmul": "#4574b8",
-    "attention": "#e0783c",
-    "convolution": "#74ace7",
-    "normalization": "#2a8e9a",
-    "rotary": "#cbab84",
-    "softmax": "#e0a8c0",
-    "pointwise": "#e4b93d",
-    "reduction": "#7745e9",
-    "fused": "#8f80ea",
-    "sampling": "#bb162c",
-    "quantization": "#257065",
-    "embedding": "#4f64b9",
-    "gather": "#b3b363",
-    "copy": "#a2a2a2",
-    "memcpy": "#7f7f7f",
-    "memset": "#55585c",
-    "communication": "#e7b1da",
-    "other": "#4a586b",
+    "matmul": hue("blue"),
+    "attention": hue("orange"),
+    "convolution": hue("sky"),
+    "normalization": hue("teal"),
+    "rotary": hue("tan"),
+    "softmax": hue("rose"),
+    "pointwise": hue("gold"),
+    "reduction": hue("violet"),
+    "fused": hue("lavender"),
+    "sampling": hue("red"),
+    "quantization": hue("green"),
+    "embedding": hue("indigo"),
+    "gather": hue("olive"),
+    "copy": hue("grey"),
+    "memcpy": hue("silver"),
+    "memset": hue("stone"),
+    "communication": hue("orchid"),
+    # Samplers and optimizers never meet, nor do state spaces and rotary embeddings: each pair shares a hue.
+    "optimizer": hue("red"),
+    "recurrent": hue("tan"),
+    "other": hue("slate"),
 }
 
 MOVEMENT = frozenset({"embedding", "gather", "copy", "memcpy", "memset", "communication"})

@@ -17,7 +17,7 @@ LARGEST = {"roofline": 46, "lane": 28}
 STYLE: Spec = {
     "sizemode": "area",
     "sizemin": 3,
-    "opacity": 0.78,
+    "opacity": 0.9,
     "line": {"width": 0.8, "color": "rgba(255,255,255,0.9)"},
 }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ridgeline.reports.figures.layout import Spec, axis, error_bars, layout, scatter, tooltips
+from ridgeline.reports.figures.palette import hue
 from ridgeline.reports.formatting import digits, duration, percent, si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row, by_column
@@ -13,7 +14,7 @@ from ridgeline.reports.study.drawings.series import Series
 from ridgeline.reports.study.paper import stated
 
 # Values of papers are diamonds of this colour, never joined to our lines.
-PAPER = "#7d8794"
+PAPER = hue("silver")
 LEGEND: Spec = {"font": {"size": 11.5}, "tracegroupgap": 0, "itemsizing": "trace"}
 
 
@@ -123,7 +124,7 @@ def _traces(one: Series, x: str, measure: Measure, y: str) -> list[Spec]:
         thin = {
             "line": {"color": one.color, "dash": "3px,3px", "width": 1},
             "marker": {"color": one.color, "symbol": "line-ew-open", "size": 7},
-            "opacity": 0.75,
+            "opacity": 0.9,
             "hovertemplate": f"%{{fullData.name}}: %{{y:.4s}}{measure.unit}<extra></extra>",
         }
         traces.append(line(rows, column, f"{one.label}, {what}", showlegend=False, **thin))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from ridgeline.reports.figures.layout import QUIET, Spec, log_axis, scatter, tooltips
+from ridgeline.reports.figures.palette import hue
 from ridgeline.reports.names import hover_text
 from ridgeline.reports.queries import Row
 from ridgeline.reports.study.drawings import sentences
@@ -11,7 +12,7 @@ from ridgeline.reports.study.drawings.lines import chart
 from ridgeline.reports.study.drawings.panels import Drawing, Panel, panels
 from ridgeline.reports.study.drawings.settings import legend, symbol
 
-COMPONENTS = {"linear": "#4574b8", "attention": "#e0783c", "other": "#e4b93d", "all": "#1f9e89"}
+COMPONENTS = {"linear": hue("blue"), "attention": hue("orange"), "other": hue("gold"), "all": hue("teal")}
 
 
 def costs(rows: Sequence[Row], marks: Sequence[Row]) -> list[Panel]:
@@ -44,7 +45,7 @@ def _points(component: str, rows: Sequence[Row]) -> Spec:
     x = [row["predicted_intensity"] for row in rows]
     y = [row["intensity"] for row in rows]
     symbols = [symbol(row["kind"]) for row in rows]
-    marker = {"color": COMPONENTS[component], "size": 8, "opacity": 0.8, "symbol": symbols}
+    marker = {"color": COMPONENTS[component], "size": 8, "opacity": 0.9, "symbol": symbols}
     text = [
         hover_text(row["name"], f"{row['kind']}, {row['query']:,} of {row['context']:,.0f}, {component}")
         for row in rows

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ridgeline.reports.figures.layout import QUIET, Spec, axis, error_bars, horizontal_bars, layout, scatter, tooltips
+from ridgeline.reports.figures.palette import hue
 from ridgeline.reports.formatting import digits, duration, percent
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row, by_column
@@ -13,14 +14,14 @@ from ridgeline.reports.study.drawings.settings import SETTINGS, color, distingui
 
 # In the order in which parts are stacked.
 PARTS = {
-    "prefill": "#4574b8",
-    "decode": "#74ace7",
-    "denoise": "#bb162c",
-    "refresh": "#e0783c",
-    "reuse": "#2a8e9a",
-    "commit": "#8f80ea",
-    "sampling": "#e0a8c0",
-    "host": "#a2a2a2",
+    "prefill": hue("blue"),
+    "decode": hue("sky"),
+    "denoise": hue("red"),
+    "refresh": hue("orange"),
+    "reuse": hue("teal"),
+    "commit": hue("lavender"),
+    "sampling": hue("rose"),
+    "host": hue("silver"),
 }
 
 # Label and rows of each run; its rows are the parts of its latency.
@@ -100,7 +101,7 @@ def _part(part: str, bars: Bars) -> Spec:
         [row["value_ns"] / 1e9 for _, row in own],
         [name for name, _ in own],
         name=escape(part),
-        marker={"color": PARTS.get(part, "#4a586b")},
+        marker={"color": PARTS.get(part, hue("slate"))},
         textposition="none",
         **tooltips(
             [f"{duration(row['value_ns'])}, {percent(row['value_ns'] / row['latency_ns'])}" for _, row in own],

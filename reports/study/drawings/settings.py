@@ -3,19 +3,20 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ridgeline.reports.figures.palette import hue
 from ridgeline.reports.names import clip
 from ridgeline.reports.queries import Row
 
 # Colours of decoding modes, distinguishable in normal, deuteranopic and protanopic sight.
 MODES = {
-    "ar": "#4574b8",
-    "dlm_full": "#bb162c",
-    "dlm_semi_ar": "#e0783c",
-    "dlm_block_prefix": "#e4b93d",
-    "dlm_block_dual": "#2a8e9a",
-    "dlm_block_causal": "#8f80ea",
+    "ar": hue("blue"),
+    "dlm_full": hue("red"),
+    "dlm_semi_ar": hue("orange"),
+    "dlm_block_prefix": hue("gold"),
+    "dlm_block_dual": hue("teal"),
+    "dlm_block_causal": hue("lavender"),
 }
-OTHER_MODE = "#7f7f7f"
+OTHER_MODE = hue("grey")
 
 # The symbol of each kind of step; other kinds are crosses.
 KINDS = {"prefill": "square", "decode": "circle", "denoise": "star", "refresh": "triangle-up", "reuse": "diamond"}

@@ -55,7 +55,7 @@ def _steps(mode: str, rows: Sequence[Row], sizeref: float) -> Spec:
         )
     symbols = [symbol(row["kind"]) + FILLS.get(row["execution"], "") for row in rows]
     area = {"size": [row["step_ns"] for row in rows], "sizemode": "area", "sizeref": sizeref, "sizemin": 5}
-    marker = {"color": color(mode), "symbol": symbols, **area, "opacity": 0.85, "line": {"width": 1.6}}
+    marker = {"color": color(mode), "symbol": symbols, **area, "opacity": 0.9, "line": {"width": 1.6}}
     x = [row["intensity"] for row in rows]
     y = [row["achieved_flops_per_s"] for row in rows]
     return scatter("markers", x, y, name=escape(mode), marker=marker, **tooltips(text))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ridgeline.reports.figures.layout import QUIET, Spec, axis, scatter, tooltips
+from ridgeline.reports.figures.palette import hue
 from ridgeline.reports.formatting import si
 from ridgeline.reports.names import escape, hover_text
 from ridgeline.reports.queries import Row
@@ -17,9 +18,9 @@ from ridgeline.reports.study.drawings.trends import THROUGHPUT, left_out
 
 # The parts of peak memory, from the bottom of the stack: column, name and colour.
 MEMORY = {
-    "weights_bytes": ("weights", "#4574b8"),
-    "cache_bytes": ("cache", "#e4b93d"),
-    "other_bytes": ("activations and the rest", "#a2a2a2"),
+    "weights_bytes": ("weights", hue("blue")),
+    "cache_bytes": ("cache", hue("gold")),
+    "other_bytes": ("activations and the rest", hue("silver")),
 }
 
 

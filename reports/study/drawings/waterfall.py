@@ -6,6 +6,7 @@ from typing import Any
 
 from ridgeline.reports.figures import families
 from ridgeline.reports.figures.layout import Spec, horizontal_bars, tooltips
+from ridgeline.reports.figures.palette import hue
 from ridgeline.reports.formatting import duration
 from ridgeline.reports.names import clip, escape
 from ridgeline.reports.queries import Row, by_column
@@ -15,7 +16,7 @@ from ridgeline.reports.study.drawings.run_bars import distinct, end_labels, fram
 from ridgeline.reports.study.drawings.settings import SETTINGS, distinguishing, label
 
 # The colour of each component; the others have the colour of their operator family.
-COMPONENTS = {"ideal": "#2a8e9a", "steps": "#4f64b9", "work": "#cbab84", "host": "#a2a2a2"}
+COMPONENTS = {"ideal": hue("teal"), "steps": hue("indigo"), "work": hue("tan"), "host": hue("silver")}
 TITLES = {
     "ideal": "ideal {} step",
     "steps": "{} steps",
@@ -74,7 +75,7 @@ def _waterfall(rows: Sequence[Row]) -> Spec:
             [*names, MEASURED],
             # A negative part starts at its lower end and reaches back to where the part before it ended.
             base=[*(min(row["start_ns"], row["end_ns"]) / 1e9 for row in rows), 0],
-            marker={"color": [*colors, "#4a586b"]},
+            marker={"color": [*colors, hue("slate")]},
             textposition="none",
             **tooltips([*changes, f"{duration(measured)} "], "%{y}: %{text}"),
         ),

@@ -13,7 +13,7 @@ function drawChanges(rows) {
   const closes = whole && Math.abs(all - whole.delta_ns_per_step) < 1e-6 * Math.max(1, whole.base_ns_per_step || 0, whole.other_ns_per_step || 0);
   const part = rows.length < inView().length ? `; shown are ${plural(rows.length, "row")} of ${count(inView().length)}, ${signed(sum(rows, "delta_ns_per_step"))}` : "";
   $("changes-title").textContent = `${state.stage}: device time per ${DATA.unit}, ${DATA.levels[state.level].toLowerCase()}`;
-  $("changes-note").textContent = whole ? `All rows together: ${signed(all)} ${closes ? "=" : "≠"} ${duration(whole.other_ns_per_step || 0)} after − ${duration(whole.base_ns_per_step || 0)} before${part}. Faded bars are within noise.` : "";
+  $("changes-note").textContent = whole ? `All rows together: ${signed(all)} ${closes ? "=" : "≠"} ${duration(whole.other_ns_per_step || 0)} after − ${duration(whole.base_ns_per_step || 0)} before${part}. Hollow bars are within noise.` : "";
 }
 
 function changeTraces(bars) {
@@ -23,7 +23,7 @@ function changeTraces(bars) {
     return {
       type: "bar", orientation: "h", name: escaped(family), hoverinfo: "none", cliponaxis: false,
       x: own.map((bar) => bar.delta / 1e9), y: own.map((bar) => bar.i), customdata: own.map((bar) => (bar.row ? bar.row.index : null)),
-      marker: { color: familyOf(family).color, opacity: own.map((bar) => (bar.row && bar.row.status === "same" ? 0.35 : 1)) },
+      marker: { color: own.map((bar) => (bar.row && bar.row.status === "same" ? ink("surface") : familyOf(family).color)), line: { color: familyOf(family).color, width: 1.2 } },
     };
   });
   const sides = [[1, "middle right"], [-1, "middle left"]];
@@ -64,8 +64,8 @@ function moves(rows, place) {
   const lines = families.map(([family, own]) => {
     const linked = own.filter((row) => sidesOf(row, place).length === 2);
     return {
-      type: "scatter", mode: "lines", name: escaped(family), hoverinfo: "skip", connectgaps: false, opacity: 0.6,
-      line: { color: familyOf(family).color, width: 1.4 },
+      type: "scatter", mode: "lines", name: escaped(family), hoverinfo: "skip", connectgaps: false,
+      line: { color: familyOf(family).color, width: 1.2 },
       x: linked.flatMap((row) => [row.base_x, row.other_x, null]), y: linked.flatMap((row) => [at(row, "base"), at(row, "other"), null]),
     };
   });

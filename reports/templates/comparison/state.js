@@ -1,8 +1,8 @@
 // The data, and the current selection.
 const DATA = JSON.parse($("data").textContent);
 const FAMILIES = Object.keys(DATA.families);
-const OTHER = DATA.families.other;
-const familyOf = (name) => DATA.families[name] || OTHER;
+const familyOf = familiesOf(DATA.families);
+const OTHER = familyOf("other");
 const familyOrder = (name) => (FAMILIES.includes(name) ? FAMILIES.indexOf(name) : FAMILIES.length - 1);
 const ROWS = DATA.rows;
 ROWS.forEach((row, i) => { row.index = i; });

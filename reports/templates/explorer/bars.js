@@ -56,7 +56,7 @@ function drawBars(id, rows, label, value, where, most = 16, beside = []) {
   const families = [...new Set(bars.flatMap((bar) => bar.own.map((row) => row.family)))].sort((a, b) => familyOrder(a) - familyOrder(b));
   const parts = bars.map((bar) => new Map([...groupBy(bar.own, (row) => row.family)].map(([family, own]) => [family, sum(own, value)])));
   const data = families.map((family) => ({
-    type: "bar", orientation: "h", name: escaped(family), hoverinfo: "none", marker: { color: familyOf(family).color },
+    type: "bar", orientation: "h", name: escaped(family), hoverinfo: "none", marker: { color: familyOf(family).color, line: { width: 0.5, color: ink("surface") } },
     x: parts.map((part) => (part.get(family) || 0) / 1e9), y: bars.map((_, i) => i),
     customdata: bars.map((bar, i) => ({ title: bar.name, family, where: bar.rest ? null : where(bar.own[0]), rows: [["family", family], ["time", `${duration(parts[i].get(family) || 0)}, ${percent((parts[i].get(family) || 0) / whole)} of the selection`], ["whole bar", duration(bar.total)]] })),
   }));

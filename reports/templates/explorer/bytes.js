@@ -21,7 +21,7 @@ function drawBytes(rows, points) {
       return {
         type: "scatter", mode: "markers", name: SOURCES[name], hoverinfo: "none",
         x: marks.map((point) => point.counter_bytes), y: marks.map((point) => point[`${name}_bytes`]), customdata: marks.map((point) => ({ point, where: point.where })),
-        marker: { symbol, color: marks.map((point) => familyOf(point.family).color), opacity: 0.8, size: marks.map((point) => point.duration_ns), sizemode: "area", sizemin: 4, sizeref: (2 * longest) / 26 ** 2, line: { width: symbol === "circle" ? 0.8 : 1.4, color: symbol === "circle" ? ink("surface") : marks.map((point) => familyOf(point.family).color) } },
+        marker: { symbol, color: marks.map((point) => familyOf(point.family).color), opacity: 0.9, size: marks.map((point) => point.duration_ns), sizemode: "area", sizemin: 4, sizeref: (2 * longest) / 26 ** 2, line: { width: symbol === "circle" ? 0.8 : 1.4, color: symbol === "circle" ? ink("surface") : marks.map((point) => familyOf(point.family).color) } },
       };
     });
     const ends = range.map((e) => 10 ** e);

@@ -50,7 +50,9 @@ function drawIcicle(rows) {
   const whole = nodes[0].total;
   const least = nodes.map((at) => at.total).sort((a, b) => b - a)[MOST_LEAVES] || 0;
   const shown = nodes.filter((at) => at.total > least || at.node.id === "all");
+  const colored = (node) => node.kind === "operator" || node.kind === "kernel";
   const colors = (node) => { const [[family]] = [...groupBy(node.rows, (row) => row.family)].sort((a, b) => sum(b[1], "duration_ns") - sum(a[1], "duration_ns")); return familyOf(family).color; };
+  const fills = shown.map(({ node }) => (colored(node) ? colors(node) : ink("rule")));
   const layout = painted(DATA.plain);
   Object.assign(layout, { height: narrow() ? 420 : 360, margin: { l: 0, r: 0, t: 4, b: 4 } });
   delete layout.xaxis;
@@ -59,8 +61,8 @@ function drawIcicle(rows) {
     type: "icicle", branchvalues: "total", tiling: { orientation: "v", pad: 1 }, sort: true, hoverinfo: "none", textposition: "middle left", pathbar: { visible: true, thickness: 20 },
     ids: shown.map(({ node }) => node.id), parents: shown.map(({ parent }) => parent), values: shown.map(({ total }) => total),
     labels: shown.map(({ node }) => escaped(clip(node.label, 60))), text: shown.map(({ total }) => percent(total / whole)), textinfo: "label+text",
-    marker: { colors: shown.map(({ node }) => (node.kind === "operator" || node.kind === "kernel" ? colors(node) : ink("rule"))), line: { width: 1, color: ink("surface") } },
-    outsidetextfont: { color: ink("ink") },
+    marker: { colors: fills, line: { width: 1, color: shown.map(({ node }) => ink(colored(node) ? "surface" : "quiet")) } },
+    insidetextfont: { color: fills.map(inkOn) }, outsidetextfont: { color: ink("ink") },
     customdata: shown.map(({ node, total }) => ({ title: node.label, where: icicleWhere(node), rows: [["", node.kind || "everything selected"], ["time", `${duration(total)}, ${percent(total / whole)}`], ["launches", count(sum(node.rows, "launches"))]] })),
   }], layout);
   const left = nodes.length - shown.length;

@@ -1,5 +1,5 @@
 // Both accounts of each selected run, and the names of kernels that they leave unexplained.
-const entryColor = (entry) => DATA.entries[entry] || OTHER.color;
+const entryColor = (entry) => (DATA.entries[entry] ? tone(DATA.entries[entry]) : OTHER.color);
 
 function drawLedger() {
   const runs = new Set(chosenRuns().map((run) => run.id));
@@ -22,7 +22,7 @@ function ledgerTrace(entry, bars) {
   const parts = bars.map((bar) => bar.own.filter((row) => row.entry === entry));
   const rows = (bar, part) => [["entry", spoken(entry)], ["time", `${duration(sum(part, "duration_ns"))}, ${percent(sum(part, "duration_ns") / bar.total)}`], ["kernels", count(sum(part, "kernels"))]];
   return {
-    type: "bar", orientation: "h", name: escaped(entry), hoverinfo: "none", marker: { color: entryColor(entry) },
+    type: "bar", orientation: "h", name: escaped(entry), hoverinfo: "none", marker: { color: entryColor(entry), line: { width: 0.5, color: ink("surface") } },
     x: parts.map((part) => sum(part, "duration_ns") / 1e9), y: bars.map((_, i) => i),
     customdata: bars.map((bar, i) => ({ title: bar.name, rows: rows(bar, parts[i]) })),
   };

@@ -1,8 +1,8 @@
 // The unpacked data, and the current selection.
 const DATA = await inflated("data").json();
 const FAMILIES = Object.keys(DATA.families);
-const OTHER = DATA.families.other;
-const familyOf = (name) => DATA.families[name] || OTHER;
+const familyOf = familiesOf(DATA.families);
+const OTHER = familyOf("other");
 const familyOrder = (name) => (FAMILIES.includes(name) ? FAMILIES.indexOf(name) : FAMILIES.length - 1);
 const shortOf = (kernel) => DATA.short[kernel] || kernel || "";
 

@@ -1,5 +1,6 @@
 // Steps timed without the profiler, every repeat; beneath them power and clocks of the device.
-const SERIES = ["#4574b8", "#e0783c", "#2a8e9a", "#7745e9", "#e4b93d", "#bb162c", "#74ace7", "#257065"];
+const SERIES = ["blue", "orange", "teal", "violet", "gold", "red", "sky", "green"];
+const seriesColor = (i) => ink(SERIES[i % SERIES.length]);
 
 const IDLE = 1; // NVML's throttle reason of an idle device, which is no throttling
 
@@ -16,10 +17,10 @@ function drawTimings() {
     Object.assign(layout.yaxis, { ticksuffix: "s", tickformat: "~s", rangemode: "tozero" });
     draw("timings-figure", kinds.map((own, i) => ({
       type: "scatter", mode: "markers", name: escaped(name(own[0])), hoverinfo: "none", x: own.map((row) => row.step), y: own.map((row) => row.value_ns / 1e9),
-      customdata: own.map((row) => ({ title: name(row), rows: [["step", String(row.step ?? "")], ["repeat", String(row.repeat ?? "")], ["time", duration(row.value_ns)]] })), marker: { color: SERIES[i % SERIES.length], size: 6, opacity: 0.7 },
+      customdata: own.map((row) => ({ title: name(row), rows: [["step", String(row.step ?? "")], ["repeat", String(row.repeat ?? "")], ["time", duration(row.value_ns)]] })), marker: { color: seriesColor(i), size: 6, opacity: 0.9 },
     })), layout, { tools: true });
   }
-  $("timings-legend").replaceChildren(...kinds.slice(0, 24).map((own, i) => h("span", {}, h("i", { style: { background: SERIES[i % SERIES.length] } }), h("bdi", {}, name(own[0])), h("small", {}, timed(own)))));
+  $("timings-legend").replaceChildren(...kinds.slice(0, 24).map((own, i) => h("span", {}, h("i", { style: { background: seriesColor(i) } }), h("bdi", {}, name(own[0])), h("small", {}, timed(own)))));
   const whole = ofChosen(DATA.timings).filter((row) => row.metric !== "step");
   const others = [...groupBy(whole, (row) => `${row.run_id}\u0000${row.metric}`).values()].slice(0, 12).map((own) => `${several ? `${clip(RUNS.get(own[0].run_id).name, 32)} ` : ""}${spoken(own[0].metric)} ${timed(own)}`);
   const says = rows.length ? others : ["These runs were not timed without the profiler"];
@@ -55,7 +56,7 @@ function drawTelemetry() {
     customdata: own.map((row) => ({ title: RUNS.get(id).name, rows: [["at", duration(row.at_ns)], ["power", row.power_w == null ? "" : `${digits(row.power_w)} W`], ["SM clock", si(row.sm_clock_hz, "Hz")], ["memory clock", si(row.memory_clock_hz, "Hz")], ["temperature", row.temperature_c == null ? "" : `${row.temperature_c} °C`], ["throttle reasons", row.throttle_reasons || ""]].filter(([, value]) => value) })),
   });
   draw("telemetry-figure", runs.flatMap(([id, own], i) => {
-    const color = SERIES[i % SERIES.length];
+    const color = seriesColor(i);
     return [line(own, id, "power_w", color, "solid", "y"), line(own, id, "sm_clock_hz", color, "solid", "y2"), line(own, id, "memory_clock_hz", color, "dot", "y2")];
   }), layout, { tools: true });
   const held = runs.filter(([, own]) => own.some((row) => Number(row.throttle_reasons) & ~IDLE));

@@ -1,5 +1,6 @@
 // One step, kernel by kernel, and the causes of the gaps between kernels.
-const CAUSES = { host_late: "#bb162c", synchronisation: "#e0783c", launch_latency: "#e4b93d", dependency: "#8f80ea", replay: "#74ace7", unknown: "#a2a2a2" };
+const CAUSES = { host_late: "red", synchronisation: "orange", launch_latency: "gold", dependency: "lavender", replay: "sky", unknown: "grey" };
+const causeColor = (cause) => ink(CAUSES[cause] || "slate");
 const CAUSE_SAYS = {
   host_late: "the host called too late", synchronisation: "the host was waiting for the device", launch_latency: "the launch call itself",
   dependency: "waiting for another stream", replay: "between nodes of a graph", unknown: "launched in time or not recorded: the trace shows no cause",
@@ -47,7 +48,7 @@ function drawTimeline() {
   const dim = (own) => (state.picked.length || state.families.size ? own.map((event) => (isShown(event, step) ? 1 : 0.12)) : 1);
   draw("timeline-figure", [
     ...byFamily.map(([family, own]) => bars(family, familyOf(family).color, own, (event) => lanes.indexOf(laneOf(event)), dim(own))),
-    ...byCause.map(([cause, own]) => bars(cause, CAUSES[cause] || OTHER.color, own, () => 0, 1)),
+    ...byCause.map(([cause, own]) => bars(cause, causeColor(cause), own, () => 0, 1)),
   ], layout, { tools: true });
   drawGaps(step, byCause, kernels);
 }
@@ -67,7 +68,7 @@ function eventMark(event) {
 function drawGaps(step, byCause, kernels) {
   const item = (color, text, ns) => h("span", {}, h("i", { class: "square", style: { background: color } }), text, h("small", {}, `${duration(ns)}, ${percent(ns / step.wall_ns)}`));
   const sorted = byCause.map(([cause, own]) => [cause, sum(own, "duration_ns")]).sort((a, b) => b[1] - a[1]);
-  $("timeline-legend").replaceChildren(item(ink("quiet"), "busy", step.busy_ns), ...sorted.map(([cause, ns]) => item(CAUSES[cause] || OTHER.color, `${spoken(cause)}: ${CAUSE_SAYS[cause] || ""}`, ns)));
+  $("timeline-legend").replaceChildren(item(ink("quiet"), "busy", step.busy_ns), ...sorted.map(([cause, ns]) => item(causeColor(cause), `${spoken(cause)}: ${CAUSE_SAYS[cause] || ""}`, ns)));
   const kind = DIAGNOSIS.get(stepsKey(step));
   const says = [`${plural(kernels.length, "kernel")} in ${duration(step.wall_ns)} under the profiler`, step.steps > 1 ? `nearest to the median of ${count(step.steps)} steps of its kind` : "the only step of its kind"];
   if (kind && kind.unprofiled_ns != null) says.push(`${duration(kind.unprofiled_ns)} without the profiler`);

@@ -27,7 +27,7 @@ function painted(layout) {
   }
   for (const note of copy.annotations || []) note.font.color = ink("quiet");
   for (const shape of copy.shapes || []) shape.line.color = ink("roof");
-  copy.modebar = { bgcolor: "rgba(0,0,0,0)", color: ink("faint"), activecolor: ink("ink") };
+  copy.modebar = { bgcolor: "rgba(0,0,0,0)", color: ink("quiet"), activecolor: ink("ink") };
   return copy;
 }
 

@@ -16,7 +16,7 @@ function paintAxis(axis) {
 }
 
 function painted({ data, layout }) {
-  const own = structuredClone({ data, layout });
+  const own = toned({ data, layout });
   own.layout.font.color = ink("ink");
   for (const [name, part] of Object.entries(own.layout)) if (/^[xy]axis/.test(name)) paintAxis(part);
   for (const note of own.layout.annotations || []) note.font.color = ink("quiet");
@@ -27,7 +27,7 @@ function painted({ data, layout }) {
     if (trace.error_x) trace.error_x.color = ink("quiet");
   }
   own.layout.margin.t = Math.max(own.layout.margin.t, narrow() ? 12 : 34); // room for Plotly's buttons
-  own.layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: ink("faint"), activecolor: ink("ink") };
+  own.layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: ink("quiet"), activecolor: ink("ink") };
   own.layout.hoverlabel = { bgcolor: ink("surface"), bordercolor: ink("rule"), font: { color: ink("ink"), size: 12 }, align: "left" };
   return own;
 }

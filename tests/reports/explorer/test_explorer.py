@@ -198,7 +198,7 @@ def test_a_click_isolates_and_ctrl_adds(answer: dict[str, Any]) -> None:
     assert set(answer["two"]["families"]) == {"matmul", "pointwise"}
     assert answer["one"]["sum"].startswith("2 kernels · 4.6 µs")
     assert answer["one"]["table"].startswith("1 point of 1")
-    assert sorted(set(answer["one"]["opacity"])) == [0.1, 0.78]
+    assert sorted(set(answer["one"]["opacity"])) == [0.1, 0.9]
     assert answer["none"] == answer["first"]
     assert "full name" in answer["detail"]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ridgeline.reports.figures import families
 from ridgeline.reports.figures.machine import Machine
 from ridgeline.reports.study.drawings import parity, run_bars, speedup, step_roofline, throughput, trends, waterfall
 from ridgeline.reports.study.drawings.settings import SETTINGS, labelled_groups
@@ -46,7 +47,7 @@ def test_a_waterfalls_bars_hang_where_the_one_before_ends() -> None:
     assert trace["base"] == pytest.approx([0, 50e-6, 70e-6, 0])
     assert trace["x"] == pytest.approx([50e-6, 30e-6, 10e-6, 70e-6])
     assert [line.strip() for line in text["text"]] == ["50 µs", "+30 µs", "−10 µs", "70 µs"]
-    assert trace["marker"]["color"][1] == "#4574b8"
+    assert trace["marker"]["color"][1] == families.color("matmul")
     assert panel.notes == ("a run: a generation of 4 steps.",)
 
 
