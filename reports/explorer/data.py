@@ -6,6 +6,7 @@ from typing import Any
 
 from ridgeline.reports import queries
 from ridgeline.reports.embedding import coded
+from ridgeline.reports.explorer import run_table
 from ridgeline.reports.explorer.point_budget import bins_per_octave, timelines
 from ridgeline.reports.figures import bars, families, marks, roofs
 from ridgeline.reports.figures.layout import axis, layout
@@ -54,7 +55,11 @@ def document(gathered: Gathered) -> dict[str, Any]:
     # The browser draws the roofs of the chosen runs. Runs that were captured together share a set of them.
     roofs_of = {run_id: _roofs(machine) for run_id, machine in machine_of.items()}
     roof_sets = list(dict.fromkeys(roofs_of.values()))
-    kept = ("name", "mode", "execution", "device_time_ns", "kernels", "outcome", "message")
+    columns = run_table.filled(rows["runs"])
+    kept = dict.fromkeys([
+        *("name", "mode", "execution", "device_time_ns", "kernels", "outcome", "message"),
+        *(column.key for column in columns),
+    ])
     # Names are shortened here and not in the browser, so that pages and notebooks agree.
     kernels = dict.fromkeys([*gathered.launch_groups["kernel"], *gathered.timeline["kernel"]])
     return {
@@ -69,6 +74,10 @@ def document(gathered: Gathered) -> dict[str, Any]:
                 **{key: run[key] for key in kept},
             }
             for run in rows["runs"]
+        ],
+        "run_columns": [
+            {"key": column.key, "title": column.title, "setting": column.setting, "numeric": column.numeric}
+            for column in columns
         ],
         "machines": [
             {

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import ridgeline
 from ridgeline.reports import html
 from ridgeline.reports.embedding import pack
 from ridgeline.reports.explorer import run_table
@@ -35,6 +36,8 @@ SCRIPTS = (
     "explorer/bytes",
     "explorer/telemetry",
     "explorer/ledger",
+    "explorer/runs",
+    "explorer/export",
     "explorer/controls",
     "explorer/main",
 )
@@ -69,18 +72,19 @@ def write(
         run_ids = resolve(connection, runs)
         html.plotly()
         progress("every kernel")
-        page = html.write(Path(out) / "report.html", render(gather(connection, run_ids)))
+        source = Path(warehouse if lake is None else lake).name
+        page = html.write(Path(out) / "report.html", render(gather(connection, run_ids), source))
         progress("the study")
         study_page.write(connection, out, run_ids)
     return page
 
 
-def render(gathered: Gathered) -> str:
-    """Return the page of the gathered data."""
+def render(gathered: Gathered, source: str = "") -> str:
+    """Return the page of the gathered data. Pictures saved from it name its ``source``, a warehouse or a lake."""
     runs = gathered.rows["runs"]
     return html.render(
         "explorer/page.html",
-        pack(document(gathered)),
+        pack(document(gathered) | {"made": {"version": ridgeline.__version__, "source": source}}),
         styles=["shared/page"],
         scripts=SCRIPTS,
         table=run_table.table(runs),

@@ -1,4 +1,4 @@
-"""The table of runs. A column without values is omitted; a setting that all runs share is listed beneath the table."""
+"""The settings and results of runs, for their table and their list. A column without values is omitted; a setting that all runs share is listed beneath the table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ def _count(value: float) -> str:
 
 # Settings first, then results from what the user feels (latency) to what explains it.
 COLUMNS = (
+    Column("experiment", "experiment", numeric=False, setting=True),
     Column("device", "device", numeric=False, setting=True),
     Column("mode", "mode", numeric=False, setting=True),
     Column("execution", "execution", numeric=False, setting=True),
@@ -37,7 +38,7 @@ COLUMNS = (
     Column("generated", "generated_tokens", _count, hint="tokens", setting=True),
     Column("block", "block", _count, hint="tokens in a block of a diffusion model", setting=True),
     Column("steps", "steps", _count, setting=True),
-    Column("step", "step_ns", duration, hint="median of unprofiled steps"),
+    Column("step time", "step_ns", duration, hint="median of unprofiled steps"),
     Column("tokens/s", "tokens_per_s", digits),
     Column("first token", "ttft_ns", duration),
     Column("kernels", "kernels", _count, hint="device activities in the trace"),
@@ -61,20 +62,35 @@ class Table:
     rows: list[tuple[Row, list[str]]]
     common: list[tuple[str, str]]
 
+    @property
+    def settings(self) -> list[Column]:
+        """The settings in which the runs differ."""
+        return [column for column in self.columns if column.setting]
+
+    @property
+    def metrics(self) -> list[Column]:
+        """The results that are numbers."""
+        return [column for column in self.columns if column.numeric and not column.setting]
+
+
+def filled(runs: Sequence[Row]) -> list[Column]:
+    """Return the columns that have a value in rows of ``sql/runs.sql``. Only an outcome other than ok is a value."""
+
+    def has_values(column: Column) -> bool:
+        return any(run[column.key] is not None and (column.key != "outcome" or run["outcome"] != "ok") for run in runs)
+
+    return [column for column in COLUMNS if has_values(column)]
+
 
 def table(runs: Sequence[Row]) -> Table:
     """Return the table of rows of ``sql/runs.sql``. The cell of a NULL is empty."""
-
-    def has_values(column: Column) -> bool:
-        # Only an outcome other than ok is worth a column.
-        return any(run[column.key] is not None and (column.key != "outcome" or run["outcome"] != "ok") for run in runs)
 
     def cell(run: Row, column: Column) -> str:
         value = run[column.key]
         return "" if value is None else column.show(value)
 
-    filled = [column for column in COLUMNS if has_values(column)]
-    common = [c for c in filled if c.setting and len(runs) > 1 and len({run[c.key] for run in runs}) == 1]
-    columns = [column for column in filled if column not in common]
+    known = filled(runs)
+    common = [c for c in known if c.setting and len(runs) > 1 and len({run[c.key] for run in runs}) == 1]
+    columns = [column for column in known if column not in common]
     rows = [(run, [cell(run, column) for column in columns]) for run in runs]
     return Table(columns, rows, [(column.title, cell(runs[0], column)) for column in common])

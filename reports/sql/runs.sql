@@ -1,6 +1,6 @@
 -- One row per run, including failed runs: settings, speed, and shares of the machine's peaks.
 SELECT
-  r.run_id, r.name, r.device, r.device_kind, r.mode, r.execution, r.model, r.dtype, r.batch, r.prompt_tokens,
+  r.run_id, r.name, r.experiment, r.device, r.device_kind, r.mode, r.execution, r.model, r.dtype, r.batch, r.prompt_tokens,
   r.generated_tokens, r.block, r.steps, m.step_ns, m.tokens_per_s, m.ttft_ns, l.kernels, r.device_time_ns, m.intensity,
   m.mfu, m.mbu, m.busy_share, m.joules_per_token, r.peak_memory_bytes, r.outcome,
   COALESCE(r.message, w.message) AS message, CASE WHEN w.run_id IS NOT NULL THEN 'partial' END AS recording

@@ -1,23 +1,12 @@
-// Run menu and table, phase, roofs, the legend of families, theme and printing.
+// The selectors, the legend of families, keys, theme and printing.
 const adding = (event) => event.ctrlKey || event.metaKey || event.shiftKey;
 
-function drawRunMenu() {
-  const names = [...state.runs].map((id) => RUNS.get(id).name);
-  $("run-label").textContent = names.length === 1 ? clip(names[0], 40) : `${names.length} runs`;
-  $("run-list").replaceChildren(...DATA.machines.flatMap((machine, index) => [
-    h("h3", {}, machine.device, machine.runs.length > 1 ? h("button", { type: "button", class: "link", onclick: () => { chooseMachine(index); render(); } }, `all ${machine.runs.length}`) : null),
-    ...DATA.runs.filter((run) => run.machine === index).map(runChoice),
-  ]));
+function drawRuns() {
+  drawRunList();
   for (const row of document.querySelectorAll("tr[data-run]")) {
     row.classList.toggle("chosen", state.runs.has(row.dataset.run));
     row.querySelector("button").setAttribute("aria-pressed", state.runs.has(row.dataset.run));
   }
-}
-
-function runChoice(run) {
-  const box = h("input", { type: "checkbox", onchange: () => { chooseRun(run.id, true); render(); } });
-  box.checked = state.runs.has(run.id);
-  return h("label", {}, box, h("bdi", {}, run.name), h("small", {}, run.outcome === "ok" ? duration(run.device_time_ns) : run.outcome));
 }
 
 // A selector with a single choice is hidden.
@@ -53,11 +42,11 @@ function drawLegend() {
   const rows = chosenRows({ families: false });
   const whole = sum(rows, "duration_ns");
   const families = [...groupBy(rows, (point) => point.family)].sort((a, b) => familyOrder(a[0]) - familyOrder(b[0]));
-  $("legend").replaceChildren(...families.map(([family, own]) => {
+  renew($("legend"), ...families.map(([family, own]) => {
     const on = state.families.size === 0 || state.families.has(family);
     const swatch = h("i", { class: familyOf(family).symbol, style: { background: familyOf(family).color } });
     const click = (event) => { isolate(family, adding(event)); render(); };
-    return h("button", { type: "button", class: on ? "on" : "off", "aria-pressed": String(state.families.has(family)), onclick: click }, swatch, family, h("small", {}, percent(sum(own, "duration_ns") / whole)));
+    return h("button", { type: "button", "data-key": family, class: on ? "on" : "off", "aria-pressed": String(state.families.has(family)), onclick: click }, swatch, family, h("small", {}, percent(sum(own, "duration_ns") / whole)));
   }));
 }
 
@@ -75,10 +64,11 @@ function drawSum(rows) {
   if (flops) parts.push(`${si((flops / total) * 1e9, "FLOP/s")} on average`);
   if (state.families.size) parts.push(`only ${[...state.families].join(", ")}`);
   $("sum").textContent = parts.join(" · ");
-  $("picked").replaceChildren(...state.picked.map(({ label, where }) => h("button", { type: "button", title: "Deselect", onclick: () => { pick(label, where, true); hideDetail(); render(); } }, h("bdi", {}, clip(label, 44)), " ×")));
+  renew($("picked"), ...state.picked.map(({ label, where }) => h("button", { type: "button", "data-key": JSON.stringify(where), title: "Deselect", onclick: () => { pick(label, where, true); hideDetail(); render(); } }, h("bdi", {}, clip(label, 44)), " ×")));
 }
 
 function listen() {
+  listenToRuns();
   for (const row of document.querySelectorAll("tr[data-run]")) {
     row.addEventListener("click", (event) => { chooseRun(row.dataset.run, adding(event)); render(); });
   }
@@ -93,11 +83,10 @@ function listen() {
   $("table-more").addEventListener("click", () => { tableLimit = Infinity; render(); });
   $("csv").addEventListener("click", (event) => { copy(csv(tabled)); flash(event.target, "copied"); });
   $("link").addEventListener("click", () => { writeAddress(); copy(location.href); flash($("link"), "copied"); });
-  for (const button of document.querySelectorAll("button[data-save]")) button.addEventListener("click", () => save($(button.dataset.save), button.dataset.format));
+  for (const button of document.querySelectorAll("button[data-save]")) button.addEventListener("click", () => save(button));
   $("theme").addEventListener("click", () => { setTheme(theme === "dark" ? "light" : "dark"); render(); });
   systemDark.addEventListener("change", (event) => { setTheme(event.matches ? "dark" : "light"); render(); });
   document.addEventListener("keydown", keyed);
-  document.addEventListener("click", (event) => { if (!$("run-menu").contains(event.target) && event.target.isConnected) $("run-menu").open = false; });
   let before = theme;
   addEventListener("beforeprint", () => { before = theme; setTheme("light"); render(); drawAll(); });
   addEventListener("afterprint", () => { setTheme(before); render(); });
@@ -110,8 +99,6 @@ function keyed(event) {
   if (event.key === "Escape") {
     hideDetail();
     hideTooltip();
-    $("run-menu").open = false;
-    if (document.activeElement) document.activeElement.blur();
     state.families.clear();
     state.picked = [];
     render();

@@ -23,7 +23,7 @@ const ready = (yes) => { document.documentElement.dataset.ready = String(yes); }
 function render() {
   ready(false);
   repriced();
-  drawRunMenu();
+  drawRuns();
   drawSelectors(chosenRows({ precision: false }));
   drawLegend();
   const all = chosenRows();
@@ -72,6 +72,7 @@ const drawAll = () => Object.keys(PANELS).forEach(drawOne);
 function showAddress() {
   readAddress();
   render();
+  scrollToChosen();
   sayIgnored();
 }
 

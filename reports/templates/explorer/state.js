@@ -88,11 +88,6 @@ function chooseRun(id, add) {
   settle();
 }
 
-function chooseMachine(index) {
-  state.runs = new Set(DATA.runs.filter((run) => run.machine === index).map((run) => run.id));
-  settle();
-}
-
 // Reset selectors whose value the selected runs do not have.
 function settle() {
   const runs = DATA.runs.filter((run) => state.runs.has(run.id));

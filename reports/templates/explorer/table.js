@@ -51,16 +51,16 @@ function drawTable(points) {
   tabled = sorted(searched(shown));
   const columns = COLUMNS.filter((column) => !column.when || column.when(points));
   const head = columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": state.sort[0] === column.key ? (state.sort[1] > 0 ? "ascending" : "descending") : null },
-    h("button", { type: "button", onclick: () => { state.sort = [column.key, state.sort[0] === column.key ? -state.sort[1] : column.number ? -1 : 1]; drawTable(points); } }, column.key === "short" ? POINT_NAMES[state.point] : column.title)));
-  const rows = tabled.slice(0, tableLimit).map((point) => h("tr", { tabindex: "0", class: point.picked && state.picked.length ? "chosen" : null, onclick: (event) => clicked({ point, where: point.where }, event), onkeydown: (event) => { if (event.key === "Enter") clicked({ point, where: point.where }, event); } },
+    h("button", { type: "button", "data-key": column.key, onclick: () => { state.sort = [column.key, state.sort[0] === column.key ? -state.sort[1] : column.number ? -1 : 1]; drawTable(points); writeAddressSoon(); } }, column.key === "short" ? POINT_NAMES[state.point] : column.title)));
+  const rows = tabled.slice(0, tableLimit).map((point) => h("tr", { tabindex: "0", "data-key": JSON.stringify(point.where), class: point.picked && state.picked.length ? "chosen" : null, onclick: (event) => clicked({ point, where: point.where }, event), onkeydown: (event) => { if (event.key === "Enter") clicked({ point, where: point.where }, event); } },
     ...columns.map((column) => {
       const value = point[column.key];
       const text = value == null ? "" : column.show ? column.show(value, point) : String(value);
       const swatch = column.key === "short" ? h("i", { class: familyOf(point.family).symbol, style: { background: familyOf(point.family).color } }) : null;
       return h(column.bold ? "th" : "td", { class: column.number ? "number" : null, scope: column.bold ? "row" : null }, swatch, h("bdi", {}, clip(text, 48)));
     })));
-  $("table-head").replaceChildren(h("tr", {}, ...head));
-  $("table-body").replaceChildren(...rows);
+  renew($("table-head"), h("tr", {}, ...head));
+  renew($("table-body"), ...rows);
   const parts = [`${plural(tabled.length, "point")} of ${count(points.length)}, ${duration(sum(tabled, "duration_ns"))} of ${duration(total)}`];
   if (state.share < 1 && shown.length < points.length) parts.push(`the slider leaves out ${plural(points.length - shown.length, "point")} of ${duration(total - sum(shown, "duration_ns"))}`);
   if (tabled.length > tableLimit) parts.push(`the first ${tableLimit} are listed; the CSV has all`);

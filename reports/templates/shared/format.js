@@ -57,6 +57,17 @@ function h(tag, attributes, ...children) {
   return node;
 }
 
+// Replace the children of a node. A focus on one of them moves to the new child of the same `data-key`, else of the same place.
+function renew(node, ...children) {
+  const items = () => [...node.querySelectorAll("button, a[href], select, input, summary, [tabindex]")];
+  const held = node.contains(document.activeElement) && document.activeElement !== node ? document.activeElement : null;
+  const at = held ? items().indexOf(held) : -1;
+  node.replaceChildren(...children.filter((child) => child != null));
+  if (!held) return;
+  const next = items().find((item) => held.dataset.key !== undefined && item.dataset.key === held.dataset.key) || items()[Math.min(at, items().length - 1)];
+  if (next) next.focus({ preventScroll: true });
+}
+
 function sum(rows, key) {
   let total = 0;
   for (const row of rows) total += row[key] || 0;

@@ -33,13 +33,6 @@ function painted(layout) {
 
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] };
 
-// A saved picture has an opaque background, so that it is legible anywhere.
-function save(figure, format) {
-  const name = [...chosenRuns().map((run) => run.name), figure.id.replace("-figure", "")].join("-");
-  const ground = { paper_bgcolor: ink("surface"), plot_bgcolor: ink("surface") };
-  Plotly.downloadImage({ data: figure.data, layout: { ...figure.layout, ...ground } }, { format, filename: name.replace(/[^\w.-]+/g, "_").slice(0, 120), width: figure.clientWidth, height: figure.clientHeight, scale: format === "png" ? 2 : 1 });
-}
-
 function draw(id, data, layout, { onDrawn, tools } = {}) {
   const figure = $(id);
   const first = !figure.classList.contains("js-plotly-plot");

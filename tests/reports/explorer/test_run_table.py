@@ -12,7 +12,7 @@ def run(**values: Any) -> dict[str, Any]:
 
 def test_settings_of_all_runs_are_said_once() -> None:
     shown = table([run(mode="ar", batch=1, step_ns=2_500_000, mfu=0.5), run(mode="ar", batch=16, step_ns=2_500_000)])
-    assert [column.title for column in shown.columns] == ["batch", "step", "MFU"]
+    assert [column.title for column in shown.columns] == ["batch", "step time", "MFU"]
     assert [cells for _, cells in shown.rows] == [["1", "2.5 ms", "50 %"], ["16", "2.5 ms", ""]]
     assert shown.common == [("mode", "ar")]
 
