@@ -56,10 +56,12 @@ def document(gathered: Gathered) -> dict[str, Any]:
     roofs_of = {run_id: _roofs(machine) for run_id, machine in machine_of.items()}
     roof_sets = list(dict.fromkeys(roofs_of.values()))
     columns = run_table.filled(rows["runs"])
-    kept = dict.fromkeys([
-        *("name", "mode", "execution", "device_time_ns", "kernels", "outcome", "message"),
-        *(column.key for column in columns),
-    ])
+    kept = dict.fromkeys(
+        [
+            *("name", "mode", "execution", "device_time_ns", "kernels", "outcome", "message"),
+            *(column.key for column in columns),
+        ]
+    )
     # Names are shortened here and not in the browser, so that pages and notebooks agree.
     kernels = dict.fromkeys([*gathered.launch_groups["kernel"], *gathered.timeline["kernel"]])
     return {
@@ -83,7 +85,6 @@ def document(gathered: Gathered) -> dict[str, Any]:
             {
                 "device": machine.device,
                 "has_roofs": bool(machine.roofs),
-                "runs": run_ids,
                 "frame": asdict(machine.frame),
                 "roofline": roofs.skeleton(machine)["layout"] | {"annotations": []},
                 "lane": roofs.lane(machine, list(families.COLORS))["layout"] | {"annotations": [], "shapes": []},

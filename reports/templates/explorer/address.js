@@ -94,6 +94,8 @@ rememberChoice("step", "step", (text) => EVENTS_OF.has(text));
 remember("theme", () => (theme === systemTheme() ? null : theme), (text) => { if (text === null || text === "light" || text === "dark") setTheme(text || systemTheme()); });
 remember("roofline", () => (document.body.classList.contains("only-roofline") ? "" : null), (text) => { document.body.classList.toggle("only-roofline", text !== null); });
 
+const COLUMNS_OF_GROUPS = new Set([...Object.keys(DATA.launch_groups), "mode", "execution"]);
+
 // The condition of a mark: columns of launch groups, each with a value or a list of values. It goes into the panels' SQL, so
 // that anything else is refused.
 function pickedOf(text) {
@@ -102,6 +104,6 @@ function pickedOf(text) {
   if (where === null || typeof where !== "object" || typeof where.label !== "string") return null;
   const { label, ...columns } = where;
   const plain = (value) => value === null || typeof value === "string" || Number.isFinite(value);
-  const valid = Object.entries(columns).every(([name, value]) => Object.hasOwn(DATA.launch_groups, name) && (Array.isArray(value) ? value : [value]).every(plain));
+  const valid = Object.entries(columns).every(([name, value]) => COLUMNS_OF_GROUPS.has(name) && (Array.isArray(value) ? value : [value]).every(plain));
   return valid && chosenRuns().some((run) => (GROUPS_OF.get(run.id) || []).some(matching(columns))) ? { label, where: columns } : null;
 }
