@@ -1,4 +1,7 @@
-"""The settings and results of runs, for their table and their list. A column without values is omitted; a setting that all runs share is listed beneath the table."""
+"""The settings and results of runs, for their table and their list.
+
+A column without values is omitted; a setting that all runs share is listed beneath the table.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
