@@ -54,12 +54,25 @@ def plotly() -> Future[str]:
     from concurrent.futures import ThreadPoolExecutor
 
     def compress() -> str:
-        return deflated((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
+        return deflated(_eager((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")))
 
     pool = ThreadPoolExecutor(1)
     script = pool.submit(compress)
     pool.shutdown(wait=False)  # which it does once the script is there
     return script
+
+
+def _eager(script: str) -> str:
+    """Return Plotly's script with its one large function in parentheses, where it is a bare argument.
+
+    Browsers parse a bare function twice: once to skip it, and once when it is called. In parentheses, V8 compiles it at
+    once, a third of the time that the script takes.
+    """
+    head, bare, body = script.partition(", () => {\n")
+    body = body.rstrip()
+    if not bare or len(head) > 1000 or not body.endswith("\n}));"):
+        return script
+    return f"{head}, (function () {{\n{body.removesuffix('}));')}}})));"
 
 
 def _source(name: str) -> str:

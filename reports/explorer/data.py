@@ -99,8 +99,17 @@ def document(gathered: Gathered) -> dict[str, Any]:
         # A run has one mode and one execution: the browser takes them from its run.
         "launch_groups": coded({k: v for k, v in gathered.launch_groups.items() if k not in ("mode", "execution")}),
         "timeline": coded(gathered.timeline),
-        **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps", "timings", "telemetry")},
+        **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps")},
     }
+
+
+def sections(gathered: Gathered) -> dict[str, Row]:
+    """Return by panel the large tables that the page unpacks only after its first figure, by column."""
+    own: dict[str, Row] = {}
+    for name in ("timings", "telemetry"):
+        rows = gathered.rows[name]
+        own[name] = coded({column: [row[column] for row in rows] for column in (rows[0] if rows else ())})
+    return own
 
 
 def _machines(rows: dict[str, list[Row]]) -> dict[str, Machine]:

@@ -8,7 +8,7 @@ import ridgeline
 from ridgeline.reports import html
 from ridgeline.reports.embedding import pack
 from ridgeline.reports.explorer import run_table
-from ridgeline.reports.explorer.data import Gathered, document, gather
+from ridgeline.reports.explorer.data import Gathered, document, gather, sections
 from ridgeline.reports.figures.machine import Machine, device_name
 from ridgeline.reports.formatting import duration
 from ridgeline.reports.queries import Row, by_column
@@ -87,6 +87,7 @@ def render(gathered: Gathered, source: str = "") -> str:
         pack(document(gathered) | {"made": {"version": ridgeline.__version__, "source": source}}),
         styles=["shared/page"],
         scripts=SCRIPTS,
+        sections={name: pack(columns) for name, columns in sections(gathered).items()},
         table=run_table.table(runs),
         devices=list(dict.fromkeys(map(device_name, runs))),
         ceilings=_ceilings_by_device(gathered.rows),

@@ -75,12 +75,13 @@ function listen() {
   const on = (id, event, change) => $(id).addEventListener(event, () => { change($(id)); render(); });
   for (const id of ["mode", "execution", "phase", "precision"]) on(id, "change", (node) => { state[id] = node.value || null; settle(); });
   for (const id of ["bytes", "flops"]) on(id, "change", (node) => { state[id] = node.value; });
-  for (const id of ["level", "point", "lost-level"]) on(id, "change", (node) => { state[id === "lost-level" ? "lost" : id] = node.value; });
+  for (const id of ["level", "point"]) on(id, "change", (node) => { state[id] = node.value; });
+  $("lost-level").addEventListener("change", () => { state.lost = $("lost-level").value; redraw("lost"); });
   $("share").addEventListener("input", () => { state.share = Number($("share").value) / 100; $("share-says").textContent = percent(state.share); renderSoon(); });
   on("all-roofs", "change", (node) => { state.allRoofs = node.checked; });
-  on("search", "input", (node) => { state.search = node.value; tableLimit = MOST_ROWS; });
+  $("search").addEventListener("input", () => { state.search = $("search").value; tableLimit = MOST_ROWS; redraw("table"); });
   on("step", "change", (node) => { state.step = node.value; });
-  $("table-more").addEventListener("click", () => { tableLimit = Infinity; render(); });
+  $("table-more").addEventListener("click", () => { tableLimit = Infinity; redraw("table"); });
   $("csv").addEventListener("click", (event) => { copy(csv(tabled)); flash(event.target, "copied"); });
   $("link").addEventListener("click", () => { writeAddress(); copy(location.href); flash($("link"), "copied"); });
   for (const button of document.querySelectorAll("button[data-save]")) button.addEventListener("click", () => save(button));

@@ -1,5 +1,6 @@
-// Draw everything that depends on the selection: the roofline and the table at once, other panels when they are in view.
+// Draw everything that depends on the selection: the roofline at once, other panels when they are in view.
 const PANELS = {
+  table: ({ points }) => drawTable(points),
   lane: ({ shown }) => drawLane(shown),
   families: ({ rows }) => drawFamilies(rows),
   phases: ({ rows }) => drawPhaseBars(rows),
@@ -16,6 +17,9 @@ const PANELS = {
 const waiting = new Set();
 const inSight = new Set();
 let drawing = null;
+
+// Whether Plotly and all data are there. Until then nothing is drawn but what needs neither.
+let complete = false;
 
 // Tests and printing read here whether everything in view is drawn.
 const ready = (yes) => { document.documentElement.dataset.ready = String(yes); };
@@ -34,14 +38,27 @@ function render() {
   const shown = heaviest(everything);
   const points = picked ? pointsOf(rows) : everything;
   drawSum(rows);
-  drawRoofline(shown);
-  drawTable(points);
   drawing = { rows, points, shown };
   $("phases").hidden = rows.every((row) => !row.phase);
   $("modules").hidden = rows.every((row) => !row.module);
   for (const name of Object.keys(PANELS)) waiting.add(name);
   writeAddressSoon();
-  requestAnimationFrame(() => setTimeout(drawInSight));
+  if (window.Plotly) drawFigures();
+}
+
+function drawFigures() {
+  drawRoofline(drawing.shown);
+  afterPaint().then(drawInSight);
+}
+
+const afterPaint = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+
+// Draw one panel again, whose own setting changed.
+function redraw(name) {
+  ready(false);
+  waiting.add(name);
+  writeAddressSoon();
+  drawInSight();
 }
 
 // At most once a frame, since a dragged slider asks more often.
@@ -53,6 +70,17 @@ function renderSoon() {
   requestAnimationFrame(() => { asked = false; render(); });
 }
 
+// Plotly takes longer to compile than all else on the page, and the large tables are of panels far below.
+async function drawFirst() {
+  await afterPaint();
+  await loadPlotly();
+  drawFigures();
+  await afterPaint();
+  for (const name of ["timings", "telemetry"]) DATA[name] = tableOf(await inflated(`${name}-data`).json()).rows;
+  complete = true;
+  for (const name of Object.keys(PANELS)) sight.observe($(name));
+}
+
 function drawOne(name) {
   if (!waiting.delete(name)) return;
   PANELS[name](drawing);
@@ -61,13 +89,13 @@ function drawOne(name) {
 // One panel at a time, so that clicks are handled in between.
 function drawInSight() {
   const next = Object.keys(PANELS).find((name) => waiting.has(name) && inSight.has(name));
-  ready(!next && !asked);
+  ready(complete && !next && !asked);
   if (!next) return;
   drawOne(next);
   setTimeout(drawInSight);
 }
 
-const drawAll = () => Object.keys(PANELS).forEach(drawOne);
+const drawAll = () => complete && Object.keys(PANELS).forEach(drawOne);
 
 function showAddress() {
   readAddress();
@@ -98,7 +126,7 @@ if (DATA.runs.length) {
   rememberOpening();
   showAddress();
   addEventListener("hashchange", showAddress);
-  for (const name of Object.keys(PANELS)) sight.observe($(name));
+  drawFirst();
 } else {
   $("theme").addEventListener("click", () => setTheme(theme === "dark" ? "light" : "dark"));
   document.body.classList.add("without-runs");

@@ -101,6 +101,7 @@ def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
     script = """
     const drawnMarks = () => marks("roofline-figure").reduce((n, t) => n + t.x.length, 0);
     document.querySelector('tr[data-run="dddd000000000005"]').click();
+    await drawn();
     answer.marks = drawnMarks();
     answer.note = text("roofline-note");
     answer.listed = document.querySelectorAll("#table-body tr").length;
