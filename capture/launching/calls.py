@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from threading import Lock
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+
+from ridgeline.capture.measuring.module_calls import Replacement
 
 
 class Observer(Protocol):
@@ -23,18 +23,13 @@ class Observer(Protocol):
 
 
 class Calls:
-    """Tells an observer of outermost module calls, from `install` to `remove`.
-
-    Global hooks would not do: while there are any, torch.compile warns, and inlines them into its graphs. A replaced
-    `__call__` leaves compiled code as it is, if PyTorch's compiler takes it for the original: it compares a module's
-    `__call__` with the one that it found when it was imported.
-    """
+    """Tells an observer of outermost module calls, from `install` to `remove`."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._lock = Lock()
         self._original: Callable[..., Any] | None = None
-        self._replaced: Callable[..., Any] | None = None
+        self._replacement: Replacement | None = None
         self.installed = False
         self.idle = False
         """Calls are to be observed, and none is. The only thing that a call inside an observed one looks at."""
@@ -52,17 +47,15 @@ class Calls:
                 return self._compiled_call_impl(*args, **kwargs)
             return self._call_impl(*args, **kwargs)
 
-        self._original, self._replaced = nn.Module.__call__, __call__
-        _leave_uncompiled(__call__)
-        self._put(self._original, __call__)
+        self._original = nn.Module.__call__
+        self._replacement = Replacement(__call__)
         self.idle = self.installed = True
 
     def remove(self) -> None:
         """Put the original back, wherever the replacement went."""
         self.idle = self.installed = False
-        # A program may have replaced it again: then ours stays inside, and passes calls on.
-        if nn.Module.__call__ is self._replaced:
-            self._put(self._replaced, self._original)
+        if self._replacement is not None:
+            self._replacement.undo()
 
     def _outermost(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self._original
@@ -87,22 +80,3 @@ class Calls:
         finally:  # a signal may have interrupted it
             self.idle = self.installed
             self._lock.release()
-
-    @staticmethod
-    def _put(old: Any, new: Any) -> None:
-        """Put `new` in the place of `old`, in nn.Module and in PyTorch's modules that hold the function themselves."""
-        nn.Module.__call__ = new  # type: ignore[method-assign]
-        for name, module in list(sys.modules.items()):
-            if name.startswith("torch.") and module is not None:
-                for key, value in list(vars(module).items()):
-                    if value is old:
-                        setattr(module, key, new)
-
-
-def _leave_uncompiled(function: Any) -> None:
-    """Have torch.compile pass over the frame of `function`, as over the original's, and compile what it calls."""
-    with suppress(Exception):  # names of torch 2.11 to 2.14, internal ones
-        from torch._C._dynamo import eval_frame
-
-        skip = eval_frame._FrameExecStrategy(eval_frame._FrameAction.SKIP, eval_frame._FrameAction.DEFAULT)
-        eval_frame.set_code_exec_strategy(function.__code__, skip)

@@ -1,16 +1,16 @@
 """Names in a trace: ranges around modules and token selection, active only while profiling or capturing a graph."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 from torch.fx import _symbolic_trace
 from torch.profiler import record_function
-from torch.utils.hooks import RemovableHandle
+
+from ridgeline.capture.measuring.module_calls import Replacement
 
 TRACING_MODES = (torch._C._TorchDispatchModeKey.FAKE, torch._C._TorchDispatchModeKey.PROXY)
 """The modes of torch.export and make_fx."""
@@ -38,16 +38,24 @@ class Labels:
 
         `open_range` makes a range from its name. See `module_names` for the names, and for modules without a range.
         """
-        ranges = _ModuleRanges(module_names(networks), open_range)
-        ranges.attach()
+        names, call = module_names(networks), nn.Module.__call__
+
+        def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+            name = names.get(self)
+            if name is None or is_traced():
+                return call(self, *args, **kwargs)
+            with open_range(f"module={name}"):
+                return call(self, *args, **kwargs)
+
+        replacement = Replacement(__call__) if names else None
         self._open = open_range
         try:
-            with ranges.kept_from_scripts():
-                yield
+            yield
         finally:
             self._open = None
-            ranges.names = {}  # also silences the hooks of a copy that the program made meanwhile
-            ranges.detach()
+            if replacement is not None:
+                names.clear()  # a program may have kept the function
+                replacement.undo()
 
 
 def module_names(networks: Sequence[nn.Module]) -> dict[nn.Module, str]:
@@ -55,7 +63,7 @@ def module_names(networks: Sequence[nn.Module]) -> dict[nn.Module, str]:
 
     With several networks a name starts with the network's class, and with a number where two are of one class. The only
     network itself has no name. A network inside of another one has its name there. Compiled modules and all inside them
-    are left out: hooks would have them compiled again, and record nothing inside them.
+    are left out: ranges would record nothing inside them.
     """
     inner = {module for network in networks for module in network.modules() if module is not network}
     networks = [network for network in networks if network not in inner]
@@ -92,76 +100,3 @@ def is_traced() -> bool:
         or _symbolic_trace.is_fx_symbolic_tracing()
         or any(torch._C._get_dispatch_mode(mode) is not None for mode in TRACING_MODES)
     )
-
-
-class _ModuleRanges:
-    """Hooks that open and close a range around each module in `names`."""
-
-    def __init__(self, names: dict[nn.Module, str], open_range: OpenRange) -> None:
-        self.names = names
-        self._open_range = open_range
-        # Modules nest, so one stack of a thread serves all of them, also where a module calls itself.
-        self._threads = threading.local()
-        self._handles: list[RemovableHandle] = []
-
-    def attach(self) -> None:
-        """Register the hooks."""
-        for module in self.names:
-            with suppress(RuntimeError):  # some scripted modules take no hooks
-                self._handles.append(module.register_forward_pre_hook(_Hook(self.enter)))
-                # always_call closes the ranges of a forward that raises.
-                self._handles.append(module.register_forward_hook(_Hook(self.leave), always_call=True))
-
-    def detach(self) -> None:
-        """Remove the hooks."""
-        while self._handles:
-            self._handles.pop().remove()
-
-    @contextmanager
-    def kept_from_scripts(self) -> Iterator[None]:
-        """Remove the hooks while torch.jit scripts a module: it would compile them, and fail."""
-        scripts: Any = torch.jit._recursive
-        create = scripts.create_script_module
-
-        def create_script_module(*arguments: Any, **keywords: Any) -> Any:
-            self.detach()
-            try:
-                return create(*arguments, **keywords)
-            finally:
-                self.attach()
-
-        scripts.create_script_module = create_script_module
-        try:
-            yield
-        finally:
-            scripts.create_script_module = create
-
-    def enter(self, module: nn.Module, *_: Any) -> None:
-        name = self.names.get(module)
-        entered = nullcontext() if name is None or is_traced() else self._open_range(f"module={name}")
-        entered.__enter__()
-        self._stack().append(entered)
-
-    def leave(self, *_: Any) -> None:
-        if stack := self._stack():
-            stack.pop().__exit__(None, None, None)
-
-    def _stack(self) -> list[AbstractContextManager[Any]]:
-        if not hasattr(self._threads, "stack"):
-            self._threads.stack = []
-        stack: list[AbstractContextManager[Any]] = self._threads.stack
-        return stack
-
-
-class _Hook:
-    """A hook that a program may pickle or copy with its module: the copy does nothing."""
-
-    def __init__(self, call: Callable[..., None]) -> None:
-        self._call = call
-
-    def __call__(self, *arguments: Any) -> None:
-        self._call(*arguments)
-
-    def __reduce__(self) -> Any:
-        # Of the standard library: the copy can be unpickled without Ridgeline, and returns None whatever it gets.
-        return getattr, (nullcontext(), "__exit__")

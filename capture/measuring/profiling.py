@@ -73,7 +73,7 @@ class Tracing:
         observed: bool = True,
         memory: bool = False,
     ) -> None:
-        self._device, self._observed = device, observed
+        self._device, self._observed, self._text = device, observed, ""
         self._open, self._attached = ExitStack(), ExitStack()
         try:
             observer = self._observer() if observed else None
@@ -93,7 +93,12 @@ class Tracing:
         return observer
 
     def stop(self) -> None:
-        """Wait for the device and stop the profiler, and remove labels from the modules."""
+        """Wait for the device and stop the profiler, remove labels from the modules, and read the trace."""
+        self._stop()
+        # At once: the next profiler takes the memory of this one's device activities, whose times would then be 0.
+        self._text = _text(self._profile)
+
+    def _stop(self) -> None:
         try:
             synchronize(self._device)
         finally:
@@ -112,7 +117,7 @@ class Tracing:
         of a device has no kernel.
         """
         with self._open:
-            text = _text(self._profile)
+            text = self._text
             for label in unfinished:
                 text = text.replace(json.dumps(label, ensure_ascii=False), '"unfinished step"')
             if self._device.type == "cuda" and '"cat": "kernel"' not in text:
@@ -130,7 +135,7 @@ class Tracing:
     def discard(self) -> None:
         """Stop the profiler without a result."""
         with self._open, suppress(Exception):
-            self.stop()
+            self._stop()
 
 
 def attention_backends(trace: str) -> list[str]:

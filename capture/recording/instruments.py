@@ -197,8 +197,7 @@ class Instruments:
         self.finish_timing()
         self._refuse_another_profiler()
         self.findings.job = self.findings.job or ranks.rank_of_process()
-        # Replays record no operators, so the execution trace and the modules are those of the twin. Hooks on the
-        # modules of replayed or compiled code would have it compiled again, and record nothing inside it.
+        # Replays record no operators, so the execution trace and the modules are those of the twin.
         launched = not self.twin or pass_ is Pass.twin
         laps = Laps(self.device, joined=self._joined)  # makes its events before the profiler sees them
         self._tracing = profiling.Tracing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -243,6 +244,7 @@ def test_a_training_step_takes_as_long_with_counters(device: torch.device) -> No
     for _ in range(3):
         train()
     torch.cuda.synchronize(device)
+    gc.collect()  # the tensors of earlier tests
     before = torch.cuda.memory_stats(device)
     with Counting(device, kernels=None) as count:
         while count.sets:

@@ -1,4 +1,4 @@
-"""A profiler that sees no kernel, and labels that leave no hooks behind."""
+"""A profiler that sees no kernel, and labels that change no kernel and leave nothing behind."""
 
 import warnings
 from typing import Any
@@ -23,7 +23,7 @@ def test_a_profiler_that_sees_no_kernel_is_found_out(monkeypatch: pytest.MonkeyP
 
 
 def test_labels_cost_nothing_until_attached_and_leave_nothing_behind(llama: Decoder) -> None:
-    labels = Labels()
+    labels, call = Labels(), torch.nn.Module.__call__
 
     def recorded() -> set[str]:
         cpu = [torch.profiler.ProfilerActivity.CPU]
@@ -35,7 +35,33 @@ def test_labels_cost_nothing_until_attached_and_leave_nothing_behind(llama: Deco
     with labels.attached(llama.network):
         assert {"module=sampling", "module=lm_head", "module=model.layers.0"} <= recorded()
     assert recorded() == set()
-    assert not llama.network.lm_head._forward_hooks
+    assert torch.nn.Module.__call__ is call
+
+
+def test_labels_leave_fused_modules_fused() -> None:
+    """With hooks on its parts, PyTorch's encoder would run them one by one."""
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    with Labels().attached(torch.nn.Sequential(layer)) as _, torch.profiler.profile(activities=cpu) as profiler:
+        layer(torch.zeros(1, 4, 8))
+    names = {event.name for event in profiler.events()}
+    assert {"module=0", "aten::_transformer_encoder_layer_fwd"} <= names
+
+
+def test_the_trace_is_read_before_another_profiler_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kineto's next session takes the memory of the device's activities."""
+    read: list[str] = []
+
+    def text(_: object) -> str:
+        read.append("text")
+        return "{}"
+
+    monkeypatch.setattr(profiling, "_text", text)
+    tracing = profiling.Tracing(torch.device("cpu"), Labels(), [], observed=False)
+    tracing.stop()
+    assert read == ["text"]
+    tracing.result()
+    assert read == ["text"]
 
 
 def test_warnings_of_the_profiler_are_ignored_and_no_other_is_shown_again() -> None:
