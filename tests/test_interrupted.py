@@ -37,6 +37,7 @@ LIMIT_S = 30
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SOON = """
 import runpy, sys
+__file__ = "ridgeline"  # without one DuckDB takes Python for interactive, and shows progress on stdout
 from ridgeline import terminal
 terminal.GRACE_S = 0.3
 sys.argv = sys.argv[2:]

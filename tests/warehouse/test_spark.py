@@ -52,6 +52,7 @@ def spark_session(folder: Path, master: str) -> Iterator[Any]:
         patch.setenv("SPARK_LOCAL_DIRS", str(folder / "local"))
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         settings: dict[str, bool | float | int | str | None] = {
+            "spark.driver.memory": "2g",  # the plans of all views together come close to Spark's 1 GB
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             "spark.sql.shuffle.partitions": "1",

@@ -13,6 +13,7 @@ def test_the_thread_that_ends_an_interrupted_command_sees_no_signal() -> None:
     os.set_blocking(writing, False)
     os.set_blocking(reading, False)
     before, handler = signal.set_wakeup_fd(writing, warn_on_full_buffer=False), signal.getsignal(signal.SIGINT)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and what is ignored stays so
     try:
         received: list[int] = []
         with waiting.signals(received):
@@ -28,6 +29,7 @@ def test_the_thread_that_ends_an_interrupted_command_sees_no_signal() -> None:
         assert seen == b""
     finally:
         signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGHUP, hangup)
         os.close(reading)
         os.close(writing)
 
