@@ -201,7 +201,7 @@ def test_an_image_too_small_is_noticed(work: Work, device: torch.device, tmp_pat
 def test_kernels_of_racing_threads_have_their_own_counters(device: torch.device) -> None:
     """Each thread launches one kernel, of its own name and size, on a stream of its own."""
     functions = {"sin": torch.sin, "exp": torch.exp, "tanh": torch.tanh, "sqrt": torch.sqrt}
-    sizes = {name: elements * 2**22 for name, elements in zip(functions, (1, 3, 5, 7), strict=True)}
+    sizes = {name: elements * 2**22 for name, elements in zip(functions, (1, 2, 4, 8), strict=True)}
     tensors = {name: torch.rand(size, device=device) for name, size in sizes.items()}
     streams = {name: torch.cuda.Stream(device) for name in sizes}  # type: ignore[no-untyped-call]
     model = torch.nn.Sequential(*(torch.nn.Linear(512, 512) for _ in range(4))).to(device)
@@ -227,7 +227,8 @@ def test_kernels_of_racing_threads_have_their_own_counters(device: torch.device)
     for name, size in sizes.items():
         own = [row.value for row in count.rows if row.metric == L2 and f"{name}_kernel" in row.kernel]
         assert len(own) == 50
-        assert own == pytest.approx([2 * 4 * size] * 50, rel=0.2)
+        # Each byte read and written crosses the L2 once, or once more where it is in the other half of the cache.
+        assert all(0.9 < value / (2 * 4 * size) < 1.7 for value in own)
 
 
 @torch.inference_mode(False)
