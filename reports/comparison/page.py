@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ridgeline.reports import html, queries
+from ridgeline.reports.comparison.cells import change, launch_counts, noise, signed
 from ridgeline.reports.comparison.compare import UNITS, WHOLE, Comparison
-from ridgeline.reports.comparison.text import change, launch_counts, noise, signed
+from ridgeline.reports.comparison.differences import largest
 from ridgeline.reports.comparison.verdict import verdict
 from ridgeline.reports.embedding import encode
 from ridgeline.reports.figures import families, marks, roofs
@@ -40,6 +41,8 @@ def render(comparison: Comparison, ceilings: Sequence[Row]) -> str:
     """Return the page of a comparison under the roofs of ``ceilings``, rows of ``sql/ceilings.sql``."""
     sides = {"base": comparison.base.run_ids, "other": comparison.other.run_ids}
     run_ids = list(dict.fromkeys([*sides["base"], *sides["other"]]))
+    # The place of a row among those of the page.
+    indices = {id(row): i for i, row in enumerate(_rows(comparison))}
     return html.render(
         "comparison/page.html",
         encode(document(comparison, ceilings)),
@@ -49,6 +52,7 @@ def render(comparison: Comparison, ceilings: Sequence[Row]) -> str:
         totals=totals(comparison),
         unit=UNITS[comparison.unit],
         verdict=verdict(comparison),
+        largest=[(indices[id(difference.row)], difference) for difference in largest(comparison)],
         panels=[
             ("All differences, at every level", queries.runnable(queries.text("compare"), **sides)),
             ("The runs", queries.runnable(queries.text("compare_runs"), runs=run_ids)),
@@ -61,7 +65,7 @@ def document(comparison: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:
     """Return the page's data: axes and roofs, and every row with its place before and after."""
     runs = comparison.base.runs + comparison.other.runs
     machine = Machine.of(" and ".join(dict.fromkeys(map(device_name, runs))), ceilings)
-    rows = [_placed(row, machine) for row in comparison.rows if row["level"] in comparison.parts]
+    rows = [_placed(row, machine) for row in _rows(comparison)]
     in_lane = {row["family"] for row in rows if "lane" in (row["base_place"], row["other_place"])}
     # `used_peaks` lists the pairs of compute unit and precision that a run's kernels use: "tensor bf16, vector fp32".
     pairs = {pair for run in runs for pair in (run["used_peaks"] or "").split(", ") if pair}
@@ -80,6 +84,11 @@ def document(comparison: Comparison, ceilings: Sequence[Row]) -> dict[str, Any]:
         "steps": [_finite(row) for row in comparison.level("step")],
         "rows": rows,
     }
+
+
+def _rows(comparison: Comparison) -> list[Row]:
+    """Return the rows that the page holds."""
+    return [row for row in comparison.rows if row["level"] in comparison.parts]
 
 
 def _placed(row: Row, machine: Machine) -> Row:

@@ -1,5 +1,7 @@
 """The verdict of a comparison: which side is faster, by which time, in a few sentences."""
 
+from collections.abc import Callable
+
 from ridgeline.reports.comparison.compare import (
     GENERATION,
     ITERATION,
@@ -22,10 +24,15 @@ LITTLE = 0.05
 _NAMES = {GENERATION: "a generation", ITERATION: "an iteration", "(step)": "a step", TRACE: "equal work"}
 
 
-def verdict(comparison: Comparison) -> list[str]:
+def _plain(name: str) -> str:
+    return name
+
+
+def verdict(comparison: Comparison, quote: Callable[[str], str] = _plain) -> list[str]:
     """Return a sentence for each kind of step that both sides have, and what the verdict lacks.
 
-    Of several kinds the first sentence is on a whole generation, where both sides timed some.
+    Of several kinds of either side, the first sentence is on a whole generation, where both sides timed some. ``quote``
+    marks names that come from traces.
     Wall time decides: without the profiler if both sides were timed, else under it. Device time alone is no verdict on
     a step, which may wait for its host.
     """
@@ -38,11 +45,12 @@ def verdict(comparison: Comparison) -> list[str]:
     for stage in judged:
         level = next(level for level in TIMES if (level, stage) in rows)
         bases.add(level)
-        sentences.append(_sentence(rows[level, stage], rows["step", stage]))
+        sentences.append(_sentence(rows[level, stage], rows["step", stage], quote))
     whole = rows.get(("generation", GENERATION))
-    if whole and len(judged) > 1:
-        sentences.insert(0, _sentence(whole, whole))
-    sentences[:1] = [sentence + _phases(comparison) for sentence in sentences[:1]]
+    # A kind that one side lacks, as a refresh, is a part of its generations too.
+    if whole and len([stage for stage in stages if stage not in UNJUDGED]) > 1:
+        sentences.insert(0, _sentence(whole, whole, quote))
+    sentences[:1] = [sentence + _phases(comparison, quote) for sentence in sentences[:1]]
     most = MOST + len(sentences) - len(judged)
     if sentences[most:]:
         sentences[most:] = [f"and {len(sentences) - most} more kinds of step"]
@@ -63,10 +71,10 @@ def _in_both(row: Row) -> bool:
     return None not in (row["base_ns_per_step"], row["other_ns_per_step"])
 
 
-def _sentence(row: Row, device: Row) -> str:
+def _sentence(row: Row, device: Row, quote: Callable[[str], str]) -> str:
     """Return the verdict on one kind of step by ``row``, with its device time if that says something else."""
     noise = "".join(f" ({', '.join(texts)})" for texts in [noise_of(row)] if texts)
-    text = f"{_name(row)}: {_change(row)}, {_times(row)} {TIMES[row['level']]}{noise}"
+    text = f"{_name(row, quote)}: {_change(row)}, {_times(row)} {TIMES[row['level']]}{noise}"
     if row is device or device["status"] == row["status"]:
         return text
     changed = _change(device).replace("faster", "shorter").replace("slower", "longer")
@@ -75,9 +83,9 @@ def _sentence(row: Row, device: Row) -> str:
     return text + (", which is no speed-up of the step" if device["status"] == "faster" else "")
 
 
-def _name(row: Row) -> str:
+def _name(row: Row, quote: Callable[[str], str]) -> str:
     stage = str(row["stage"])
-    return clip(_NAMES.get(stage, stage), 60)
+    return _NAMES.get(stage) or quote(clip(stage, 60))
 
 
 def _times(row: Row) -> str:
@@ -99,7 +107,7 @@ def _change(row: Row) -> str:
     return row["status"] if share is None else f"{digits(round(abs(share) * 100, 1))} % {row['status']}"
 
 
-def _phases(comparison: Comparison) -> str:
+def _phases(comparison: Comparison, quote: Callable[[str], str]) -> str:
     """Return the phases of an iteration whose device time changed, most first."""
     if comparison.unit != "iteration":
         return ""
@@ -109,5 +117,5 @@ def _phases(comparison: Comparison) -> str:
         if row["stage"] not in (ITERATION, *UNJUDGED) and row["status"] != "same" and _in_both(row)
     ]
     changed.sort(key=lambda row: -abs(row["delta_ns_per_step"]))
-    parts = [f"{_name(row)} {_times(row)} of device time, {_change(row)}" for row in changed[:MOST]]
+    parts = [f"{_name(row, quote)} {_times(row)} of device time, {_change(row)}" for row in changed[:MOST]]
     return f"; of it {'; '.join(parts)}" if parts else ""

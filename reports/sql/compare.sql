@@ -43,7 +43,7 @@ run_steps AS (
 -- Launches of a step that agree in all that rows tell apart are one group: a step of a model repeats its layers.
 launched AS MATERIALIZED (
   SELECT
-    c.side, k.run_id, k.rank, k.family, k.dram_bytes_source, k.confidence, k.phase, k.kernel,
+    c.side, k.run_id, k.rank, k.family, k.dram_bytes_source, k.confidence, k.phase, k.kernel, k.diagnosis,
     k.operator IS NOT NULL AS has_operator,
     COUNT(*) AS launches, MIN(k.kernel_id) AS first_kernel_id, SUM(k.duration_ns) AS duration_ns, SUM(k.flops) AS flops,
     SUM(k.dram_bytes) AS dram_bytes, SUM(k.roof_time_ns) AS roof_time_ns,
@@ -289,6 +289,24 @@ summed AS (
   JOIN stages s ON s.side = l.side AND s.own_stage = l.own_stage
   GROUP BY l.level, l.stage, l.key, l.side
 ),
+-- The diagnosis of a row is that of at least half of its time; another would be a minority's.
+diagnosed AS (
+  SELECT
+    level, stage, key, side,
+    CASE
+      WHEN share >= 0.995 THEN diagnosis
+      WHEN share >= 0.5 THEN FORMAT('{:.0f} % of its time: {}', 100 * share, diagnosis)
+    END AS diagnosis
+  FROM (
+    SELECT level, stage, key, side, diagnosis,
+      SUM(duration_ns) / NULLIF(SUM(SUM(duration_ns)) OVER (PARTITION BY level, stage, key, side), 0) AS share
+    FROM levelled
+    WHERE level IN ('operator', 'kernel', 'row')
+    GROUP BY level, stage, key, side, diagnosis
+  )
+  WHERE diagnosis IS NOT NULL
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY level, stage, key, side ORDER BY share DESC, diagnosis) = 1
+),
 -- A row that some runs lack is zero in them: their share adds (mean)^2 each to the squares.
 measured AS (
   SELECT
@@ -297,10 +315,11 @@ measured AS (
     s.runs AS run_samples,
     r.run_squares + r.run_samples * (1 - r.run_samples / s.runs) * r.run_mean_ns * r.run_mean_ns AS run_squares,
     CASE WHEN level = 'step' THEN 0.01 * ns_per_unit ELSE GREATEST(0.03 * ns_per_unit, 100 * launches_per_unit) END AS floor_ns,
-    GREATEST(0.05 * ns_per_unit, 200 * launches_per_unit) AS assumed_ns
+    GREATEST(0.05 * ns_per_unit, 200 * launches_per_unit) AS assumed_ns, d.diagnosis
   FROM summed s
   JOIN over_units t USING (level, stage, key, side)
   JOIN over_runs r USING (level, stage, key, side)
+  LEFT JOIN diagnosed d USING (level, stage, key, side)
 ),
 -- Windows of steps or iterations that have device work: host and device are done at done_ns.
 windows AS (
@@ -519,7 +538,7 @@ SELECT
   j.base_bytes_per_unit AS base_bytes_per_step, j.other_bytes_per_unit AS other_bytes_per_step,
   j.base_dram_bytes_source AS base_bytes_source, j.other_dram_bytes_source AS other_bytes_source,
   j.base_roof_fraction, j.other_roof_fraction, j.base_confidence, j.other_confidence,
-  j.base_kernels, j.other_kernels
+  j.base_kernels, j.other_kernels, j.base_diagnosis, j.other_diagnosis
 FROM judged j
 LEFT JOIN clocks bc ON bc.side = 'base'
 LEFT JOIN clocks oc ON oc.side = 'other'

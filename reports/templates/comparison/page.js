@@ -29,7 +29,17 @@ function copied(button) {
   else select();
 }
 
+// Opens a row of the verdict: its kind of step and level are chosen, and nothing is filtered.
+function open(index) {
+  const { stage, level } = ROWS[index];
+  Object.assign(state, { stage, level, search: "", statuses: new Set() });
+  $("search").value = "";
+  render();
+  showDetail(index);
+}
+
 function listen() {
+  for (const button of document.querySelectorAll("button[data-row]")) button.addEventListener("click", () => open(Number(button.dataset.row)));
   $("stage").addEventListener("change", (event) => { state.stage = event.target.value; render(); });
   $("level").addEventListener("change", (event) => { state.level = event.target.value; render(); });
   $("search").addEventListener("input", (event) => { state.search = event.target.value.toLowerCase(); render(); });

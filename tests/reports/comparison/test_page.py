@@ -74,6 +74,21 @@ def test_the_header_says_what_differs(page: str) -> None:
     assert "Both: device <bdi>Test Device</bdi>, mode <bdi>ar</bdi>, model <bdi>m</bdi>" in page
 
 
+def test_the_verdict_names_the_largest_differences(page: str) -> None:
+    """Each with its evidence, as a button that opens its row."""
+    verdict = page[page.index('id="verdict"') : page.index('id="totals"')]
+    buttons = re.findall(r'<button type="button" data-row="(\d+)".*?</button>\s*<p>(.*?)</p>', verdict, re.S)
+    rows = [data(page)["rows"][int(index)] for index, _ in buttons]
+    assert [(row["level"], row["operator"]) for row in rows] == [
+        ("operator", "aten::mm"),
+        ("operator", "aten::norm"),
+        ("operator", "aten::silu"),
+    ]
+    assert buttons[0][1].startswith(
+        "other kernels, further from the roof; of the roof 198 % before, 132 % after; both: "
+    )
+
+
 def test_whole_steps_stand_first(page: str) -> None:
     table = re.sub(r"<[^>]+>", " ", page[page.index('id="totals"') : page.index('id="toolbar"')]).split()
     assert " ".join(table[table.index("decode") :][:26]) == (
@@ -125,6 +140,10 @@ $("theme").click();
 answer.theme = document.documentElement.dataset.theme;
 document.querySelector("details.sql").open = true;
 document.querySelector("button.copy").click();
+gone().click();
+document.querySelector("button[data-row]").click();
+answer.opened = [$("level").value, cells().length, document.querySelector("#rows-body tr.chosen td").textContent];
+answer.opened.push(document.querySelector("#detail h3").textContent);
 """
 
 
@@ -179,6 +198,12 @@ def test_sorts_filters_searches_and_says_what_is_hidden(answer: dict[str, Any]) 
     assert answer["searched"] == ["aten::mm"]
     assert "gemm_64x8" in answer["detail"]
     assert "gemm_128x8" in answer["detail"]
+
+
+@in_a_browser
+def test_a_difference_of_the_verdict_opens_its_row(answer: dict[str, Any]) -> None:
+    """Whatever was filtered before."""
+    assert answer["opened"] == ["operator", 5, "aten::mm", "aten::mm"]
 
 
 @in_a_browser

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         kineto.write(folder / f"{name}.json", step(duration_us))
     (folder / "notes.json").write_text("{}")
-    analyze(folder / "before.json", folder / "w.duckdb")
+    analyze(folder / "before.json", folder / "w.duckdb", experiment="nightly")
     return folder
 
 
@@ -78,6 +78,8 @@ def test_a_run_of_a_lake_and_a_path(folder: Path) -> None:
         export(connection, folder / "lake")
     done = run(folder, "--lake", "lake", "before", "./after.json", "--format", "json")
     assert device_time(done) == (100_000, 400_000, "slower")
+    for side in ("bef*", "experiment:nightly"):
+        assert device_time(run(folder, "--lake", "lake", side, "./after.json", "--format", "json")) == device_time(done)
     assert run(folder, "--lake", "lake", "before", "before").stderr.endswith(
         "both sides are the run before: nothing to compare\n"
     )
