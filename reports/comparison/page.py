@@ -23,7 +23,7 @@ SCRIPTS = (
     "shared/hues",
     "comparison/state",
     "shared/theme",
-    "explorer/roofline",
+    "shared/roofline",
     "comparison/figures",
     "comparison/table",
     "comparison/page",

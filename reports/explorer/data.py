@@ -21,7 +21,7 @@ STATEMENTS = ("launch_groups", *PANELS, "timeline")
 TEMPLATES = ("selection", "points", "bars", "icicle", "lost", "bytes")
 
 # The fields of a roof that the browser draws it from.
-ROOF = ("resource", "level", "unit", "precision", "value", "unit_of_value", "source")
+ROOF = ("resource", "level", "unit", "precision", "value", "unit_of_value", "source", "measured_on")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ SCRIPTS = (
     "explorer/points",
     "explorer/sql",
     "shared/theme",
+    "shared/roofline",
     "explorer/tooltip",
     "explorer/roofs",
     "explorer/roofline",

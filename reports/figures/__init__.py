@@ -30,7 +30,7 @@ def roofline(connection: Connection, run: str) -> go.Figure:
     machine, points = _machine_and_points(connection, run)
     # Compute roofs of units and precisions that the run does not use would only clutter the figure.
     used = {(point["unit"], point["precision"]) for point in points if point["place"] == "roofline"}
-    spec = roofs.skeleton(machine, used)
+    spec = roofs.skeleton(machine, used, marks.discs(points))
     spec["data"] += marks.traces(points, "roofline")
     spec["layout"]["annotations"] += marks.badges(points)
     return notebook_figure(spec)

@@ -31,6 +31,10 @@ COLORS = {
     "other": hue("slate"),
 }
 
+# Colours of runs, where a figure is coloured by run. The ninth run has the first colour and the second symbol.
+RUNS = tuple(hue(name) for name in ("blue", "orange", "teal", "violet", "gold", "rose", "sky", "grey"))
+RUN_SYMBOLS = ("circle", "square", "pentagon", "star", "cross", "x")
+
 MOVEMENT = frozenset({"embedding", "gather", "copy", "memcpy", "memset", "communication"})
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Spec = dict[str, Any]
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-INK, QUIET, GRID = "#1f2430", "#667080", "#e7eaee"
+INK, QUIET, FAINT, GRID = "#1f2430", "#667080", "#a3abb8", "#e7eaee"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -48,9 +48,9 @@ def axis(title: str, **more: Any) -> Spec:
 
 
 def log_axis(title: str, decades: Decades, unit: str = "") -> Spec:
-    """Return a logarithmic axis between two exponents of ten, with a tick at every decade.
+    """Return a logarithmic axis between two exponents of ten, with a tick at every decade, and minor ticks between.
 
-    With a ``unit`` ticks are SI multiples of it, without one powers of ten.
+    Minor ticks stand at 2 to 9 times a decade. With a ``unit`` ticks are SI multiples of it, without one powers of ten.
 
     >>> log_axis("", (3, 6))["ticktext"], log_axis("", (-2, -1))["ticktext"]
     (['1,000', '10,000', '10⁵', '10⁶'], ['0.01', '0.1'])
@@ -62,17 +62,18 @@ def log_axis(title: str, decades: Decades, unit: str = "") -> Spec:
         text = [si(10.0**e, unit) for e in exponents]
     else:
         text = [f"{10.0**e:,g}" if -4 < e < 5 else "10" + str(e).translate(SUPERSCRIPTS) for e in exponents]
+    minor = [m * 10.0**e for e in exponents[:-1] for m in range(2, 10)]
     return axis(
         title,
         type="log",
         ticks="outside",
         ticklen=7,
-        tickcolor="rgba(0,0,0,0)",
+        tickcolor=FAINT,
         range=list(decades),
         tickvals=[10.0**e for e in exponents],
         ticktext=text,
         showline=False,
-        minor={"ticks": "", "showgrid": False},
+        minor={"ticks": "outside", "ticklen": 4, "tickcolor": FAINT, "showgrid": False, "tickvals": minor},
     )
 
 

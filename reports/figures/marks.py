@@ -1,5 +1,6 @@
 """Draw points as Plotly traces: the area is the total time, the colour the family."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -37,7 +38,14 @@ def page_style() -> Spec:
         "families": {
             family: {"color": color, "symbol": families.symbol(family)} for family, color in families.COLORS.items()
         },
-        "marks": {"style": STYLE, "largest": LARGEST, "edges": EDGES, "badges": BADGES, "above": ABOVE},
+        "marks": {
+            "style": STYLE,
+            "largest": LARGEST,
+            "edges": EDGES,
+            "badges": BADGES,
+            "above": ABOVE,
+            "runs": {"colors": families.RUNS, "symbols": families.RUN_SYMBOLS},
+        },
         "bars": {"layout": bars.frame(0), "row": bars.ROW},
     }
 
@@ -46,8 +54,7 @@ def traces(points: Sequence[Row], place: str) -> list[Spec]:
     """Return one trace a family for the points at ``place`` (roofline or lane)."""
     shown = [point for point in points if point["place"] == place]
     shown.sort(key=lambda point: (families.order(point["family"]), point["family"], -point["duration_ns"]))
-    # With sizemode area, Plotly's sizeref is 2 * largest value / largest diameter ** 2.
-    sizeref = 2 * max((point["duration_ns"] for point in shown), default=1) / LARGEST[place] ** 2
+    sizeref = _sizeref(shown, place)
     drawn: list[Spec] = []
     for family, group in groupby(shown, key=lambda point: str(point["family"])):
         rows = list(group)
@@ -64,6 +71,18 @@ def traces(points: Sequence[Row], place: str) -> list[Spec]:
         text = tooltips([hover(row) for row in rows])
         drawn.append(scatter("markers", x, y, name=escape(family), cliponaxis=False, marker=marker, **text))
     return drawn
+
+
+def _sizeref(points: Sequence[Row], place: str) -> float:
+    # With sizemode area, Plotly's sizeref is 2 * largest value / largest diameter ** 2.
+    return 2 * max((point["duration_ns"] for point in points), default=1) / LARGEST[place] ** 2
+
+
+def discs(points: Iterable[Row]) -> list[tuple[float, float, float]]:
+    """Return FLOP/B, FLOP/s and radius in pixels of the points on the roofline, as Plotly draws them."""
+    shown = [point for point in points if point["place"] == "roofline"]
+    sizeref = _sizeref(shown, "roofline")
+    return [(p["x"], p["y"], max(math.sqrt(p["duration_ns"] / 2 / sizeref), STYLE["sizemin"])) for p in shown]
 
 
 def hover(row: Row) -> str:

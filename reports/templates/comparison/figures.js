@@ -84,31 +84,47 @@ function moves(rows, place) {
   return [...lines, ...marks];
 }
 
-const edged = (rows, place) => rows.flatMap((row) => sidesOf(row, place).map((side) => ({ place, edge: row[`${side}_edge`] })));
+const ends = (rows, place) => rows.flatMap((row) => sidesOf(row, place).map((side) => ({ place, x: row[`${side}_x`], y: row[`${side}_y`], edge: row[`${side}_edge`] })));
 
 function drawMoves(rows) {
-  const { data, layout } = DATA.roofline;
-  const roofs = data.map((trace) => ({ ...trace, line: { ...trace.line, color: ink("roof") } }));
-  const frame = fitted(painted(layout), edged(rows, "roofline"), "roofline");
-  if (narrow()) frame.height = 460;
-  draw("roofline-figure", [...roofs, ...moves(rows, "roofline")], frame, { onDrawn: alignLabels, tools: true });
+  drawMovesUnderRoofs(rows);
+  drawMovesInLane(rows);
+}
+
+function drawMovesUnderRoofs(rows) {
+  const id = "roofline-figure";
+  const layout = painted(DATA.roofline.layout);
+  const roofs = DATA.roofline.data.filter(isRoof).map((trace) => ({ ...trace, line: { ...trace.line, color: ink("roof") } }));
+  const points = ends(rows, "roofline");
+  const aside = points.some((point) => point.edge === "right") ? DATA.marks.largest.roofline / 2 : 0;
+  layout.margin = { ...layout.margin, r: Math.ceil(endMargin(roofs, aside)), l: 92 };
+  if (narrow()) layout.height = 460;
+  fitted(zoomedLayout(id, layout), "roofline");
+  const plot = plotOf(id, layout);
+  const traces = moves(rows, "roofline");
+  const ridges = ridgesOf(roofs);
+  const labels = labelsOf(plot, roofs, ridges, traces, badges(id, points, "roofline", plot), aside);
+  layout.annotations = labels.notes;
+  draw(id, [...roofs, { ...ridgeTrace(ridges), hoverinfo: "skip", customdata: null }, ...traces], layout, { tools: true, wheel: true });
+  zoomable(id, () => ends(shown(), "roofline").filter((point) => !point.edge).map((point) => [point.x, point.y]), () => drawMovesUnderRoofs(shown()));
   const families = [...new Set(rows.map((row) => row.family))].sort((a, b) => familyOrder(a) - familyOrder(b));
   $("legend").replaceChildren(h("span", {}, h("i", { class: "hollow" }), "before"), h("span", {}, h("i", { class: "filled" }), "after"), ...families.map((family) => h("span", {}, h("i", { class: familyOf(family).symbol, style: { background: familyOf(family).color } }), family)));
   const says = [`${DATA.device}`];
   if (!DATA.has_roofs) says.push("no ceilings are known, so the axes are generic: measure ceilings with ridgeline ceilings");
   else if (!DATA.one_device) says.push("axes and roofs show the higher ceilings of both devices; each side's share of the roof uses its own device");
-  if (narrow() && data.length) says.push(`roofs: ${data.map((trace) => trace.name).join("; ")}`);
+  if (narrow() && roofs.length) says.push(`roofs: ${roofs.map((trace) => unescaped(trace.name)).join("; ")}`);
+  else if (labels.lacking.length) says.push(`roofs without room for a label: ${labels.lacking.join("; ")}`);
   const nowhere = rows.filter((row) => ["base", "other"].some((side) => row[`${side}_place`] === "none" && row[`${side}_ns_per_step`]));
   if (nowhere.length) says.push(`${plural(nowhere.length, "row")} without known bytes on one side, not drawn there`);
   $("roofline-note").textContent = `${says.join("; ")}.`;
-  drawMovesInLane(rows);
 }
 
 function drawMovesInLane(rows) {
   const present = DATA.lane.layout.yaxis.categoryarray.filter((family) => rows.some((row) => row.family === family && sidesOf(row, "lane").length));
   $("lane").hidden = present.length === 0;
   if (!present.length) return;
-  const layout = fitted(painted(DATA.lane.layout), edged(rows, "lane"), "lane");
+  const layout = fitted(painted(DATA.lane.layout), "lane");
+  layout.annotations.push(...badges("lane-figure", ends(rows, "lane"), "lane", plotOf("lane-figure", layout)));
   layout.height -= 30 * (layout.yaxis.categoryarray.length - present.length);
   Object.assign(layout.yaxis, { categoryarray: present, range: [-0.6, present.length - 0.4] });
   draw("lane-figure", moves(rows, "lane"), layout);

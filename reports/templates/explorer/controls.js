@@ -28,6 +28,9 @@ function drawSelectors(own) {
   offer("flops", { algorithm: knows("algorithm_flops"), counter: knows("counter_flops") }, "best");
   for (const [id, value] of [["point", state.point], ["share", Math.round(state.share * 100)], ["search", state.search], ["lost-level", state.lost]]) if ($(id).value !== String(value)) $(id).value = value;
   $("all-roofs").checked = state.allRoofs;
+  $("colour").value = state.colour;
+  $("arrows").checked = state.arrows;
+  $("arrows").parentElement.hidden = !comparable();
   $("share-says").textContent = percent(state.share);
 }
 
@@ -39,6 +42,7 @@ function offer(id, known, otherwise) {
 }
 
 function drawLegend() {
+  if (state.colour === "run") { drawRunLegend(); return; }
   const rows = chosenRows({ families: false });
   const whole = sum(rows, "duration_ns");
   const families = [...groupBy(rows, (point) => point.family)].sort((a, b) => familyOrder(a[0]) - familyOrder(b[0]));
@@ -79,6 +83,8 @@ function listen() {
   $("lost-level").addEventListener("change", () => { state.lost = $("lost-level").value; redraw("lost"); });
   $("share").addEventListener("input", () => { state.share = Number($("share").value) / 100; $("share-says").textContent = percent(state.share); renderSoon(); });
   on("all-roofs", "change", (node) => { state.allRoofs = node.checked; });
+  on("colour", "change", (node) => { state.colour = node.value; });
+  on("arrows", "change", (node) => { state.arrows = node.checked; });
   $("search").addEventListener("input", () => { state.search = $("search").value; tableLimit = MOST_ROWS; redraw("table"); });
   on("step", "change", (node) => { state.step = node.value; });
   $("table-more").addEventListener("click", () => { tableLimit = Infinity; redraw("table"); });

@@ -9,14 +9,15 @@ function roofBands() {
   // Peaks of one value, as bf16 and fp16 often have, are one roof.
   const alike = groupBy(bands, (roof) => [roof.resource, roof.level, roof.unit, roof.source, roof.unit_of_value, roof.least, roof.value].join("\u0000"));
   const merged = [...alike.values()].map((own) => ({ ...own[0], precisions: own.map((roof) => roof.precision || "") }));
-  return merged.map((roof) => ({ ...roof, label: roofLabel(roof) })).sort((a, b) => b.value - a.value);
+  return merged.map((roof) => ({ ...roof, what: roofWhat(roof), rate: roofRate(roof) })).map((roof) => ({ ...roof, label: `${roof.what} ${roof.rate}, ${roof.source}` })).sort((a, b) => b.value - a.value);
 }
 
-function roofLabel({ resource, level, unit, precisions, unit_of_value, least: low, value, source }) {
-  const what = resource === "compute" ? [precisions.join("/"), unit].filter(Boolean).join(" ") || "compute" : LEVELS[level] || level || "memory";
+const roofWhat = ({ resource, level, unit, precisions }) => (resource === "compute" ? [precisions.join("/"), unit].filter(Boolean).join(" ") || "compute" : LEVELS[level] || level || "memory");
+
+function roofRate({ resource, unit_of_value, least: low, value }) {
   const [from, to] = [low, value].map((rate) => si(rate, resource === "compute" ? unit_of_value : "B/s"));
   const prefix = to.slice(to.indexOf(" "));
-  return `${what} ${from === to ? "" : `${from.endsWith(prefix) ? from.slice(0, -prefix.length) : from} to `}${to}, ${source}`;
+  return `${from === to ? "" : `${from.endsWith(prefix) ? from.slice(0, -prefix.length) : from} to `}${to}`;
 }
 
 // The time of the shortest launch of the chosen runs; null if it is unknown.
@@ -28,7 +29,6 @@ function floorNs() {
 const isMemory = (roof) => roof.resource === "bandwidth";
 const isDim = (roof) => isMemory(roof) && state.level !== "all" && roof.level !== state.level;
 const stroke = (roof) => ({ color: ink("roof"), width: (roof.source === "measured" ? 1.6 : 1.1) * (isMemory(roof) && roof.level === state.level ? 1.6 : 1), dash: DASH[roof.source] || "dot" });
-const roofNote = (roof, more) => ({ text: escaped(roof.label), showarrow: false, font: { size: 11, color: ink("quiet") }, opacity: isDim(roof) ? 0.6 : 1, ...more });
 
 // One sentence for each level that has points but no roof.
 function lacking(bands, points) {
@@ -47,15 +47,7 @@ function roofsShown(points) {
   const peaks = bands.filter((roof) => roof.resource === "compute");
   const few = state.allRoofs ? peaks : peaks.filter((roof) => roof.precisions.some((precision) => used.has(`${roof.unit} ${precision}`)));
   const shown = few.length ? few : peaks;
-  const says = lacking(bands, points);
-  const lines = [...memory, ...shown].map((roof) => roofLine(roof, memory, shown));
-  // Labels of compute roofs keep clear of the marks at the right edge, which are centred on it.
-  const share = sum(drawn, "duration_ns") && most([0, ...drawn.filter((point) => point.edge === "right").map((point) => point.duration_ns)]) / most(drawn.map((point) => point.duration_ns));
-  const aside = (DATA.marks.largest.roofline / 2) * Math.sqrt(share);
-  const notes = [...shown.map((roof) => roofNote(roof, { name: "end", x: 1, xref: "paper", xanchor: "left", xshift: 8 + aside, y: Math.log10(roof.value), yanchor: "middle" })), ...memory.map((roof, i) => slopeNote(roof, memory, lines[i].x[1]))];
-  const aligned = alignments(notes, machine().frame.flops_per_s[0], pixels);
-  const said = says.map((text, i) => ({ text, name: "badge", xref: "paper", yref: "paper", x: 0.01, y: 1, xanchor: "left", yanchor: "top", yshift: -16 * i, showarrow: false, font: { size: 12, color: ink("ink") } }));
-  return { traces: lines, notes: [...notes.map((note, i) => ({ ...note, ...aligned[i] })), ...said], ridges: ridges(memory.filter((roof) => !isDim(roof)), shown), lacking: says };
+  return { traces: [...memory, ...shown].map((roof) => roofLine(roof, memory, shown)), lacking: lacking(bands, points) };
 }
 
 const largestOf = (roof, others) => most((others.some((other) => other.source === roof.source) ? others.filter((other) => other.source === roof.source) : others).map((other) => other.value));
@@ -75,26 +67,7 @@ function roofLine(roof, memory, peaks) {
   const y = [...x.map(at(roof.value)), ...back.slice(0, 2).map(at(roof.least)), ...(back.length ? [at(roof.value)(x[0])] : [])];
   return {
     type: "scatter", mode: "lines", name: escaped(roof.label), hoverinfo: "skip", x: [...x, ...back], y, line: stroke(roof), opacity: isDim(roof) ? 0.4 : 1,
-    fill: back.length ? "toself" : "none", fillcolor: ink("band"), meta: { role: "roof", level: roof.level, dim: isDim(roof) },
-  };
-}
-
-// Along the line: above it, but below it for the lower roof of a level that has two.
-function slopeNote(roof, memory, end) {
-  const { intensity } = machine().frame;
-  const x = Math.min(0.44 * intensity[1] + 0.56 * intensity[0], Math.log10(end) - 0.6);
-  const below = memory.some((other) => other.level === roof.level && other.value > roof.value);
-  return roofNote(roof, { name: below ? "slope below" : "slope above", x, y: x + Math.log10(below ? roof.least : roof.value) });
-}
-
-// Where a memory roof meets a compute roof of the same source.
-function ridges(memory, peaks) {
-  const pairs = memory.flatMap((roof) => peaks.filter((peak) => peak.source === roof.source).map((peak) => [roof, peak, peak.value / roof.value]));
-  return {
-    type: "scatter", mode: "markers", name: "ridge points", hoverinfo: "none", meta: { role: "ridge" },
-    x: pairs.map(([, , x]) => x), y: pairs.map(([, peak]) => peak.value),
-    customdata: pairs.map(([roof, peak, x]) => ({ title: "ridge point", rows: [["memory", roof.label], ["compute", peak.label], ["intensity", `${digits(x)} FLOP/B: below it memory is the limit, above it arithmetic`]] })),
-    marker: { symbol: "circle", size: 7, color: ink("surface"), line: { width: 1.4, color: ink("roof") } },
+    fill: back.length ? "toself" : "none", fillcolor: ink("band"), meta: { role: "roof", dim: isDim(roof), ...Object.fromEntries(["resource", "level", "source", "value", "least", "what", "rate"].map((name) => [name, roof[name]])) },
   };
 }
 
@@ -105,6 +78,6 @@ function laneRoofs() {
   return {
     shapes: own.map((roof) => ({ type: roof.least < roof.value ? "rect" : "line", name: "roof", xref: "x", yref: "paper", x0: roof.least, x1: roof.value, y0: 0, y1: 1, line: stroke(roof), fillcolor: ink("band") })),
     // The label of the lowest roof lies left of its line, the others right of theirs, so that two do not meet.
-    annotations: own.map((roof, i) => roofNote(roof, { name: "upright", yref: "paper", x: Math.log10(i ? roof.value : roof.least), y: 1, yanchor: "bottom", xanchor: i ? "left" : "right", xshift: i ? -2 : 2 })),
+    annotations: own.map((roof, i) => roofNote(roof.label, { name: "upright", yref: "paper", x: Math.log10(i ? roof.value : roof.least), y: 1, yanchor: "bottom", xanchor: i ? "left" : "right", xshift: i ? -2 : 2 }, isDim(roof))),
   };
 }

@@ -22,11 +22,55 @@ function facts(point) {
     ["unit", [point.precision, point.unit].filter(Boolean).join(" ")],
     ["intensity", point.intensity == null || !point.flops ? null : `${digits(point.intensity)} FLOP/B of ${LEVELS[state.level] || "DRAM"}`],
     ["achieved", [point.flops ? si(point.flops_per_s, "FLOP/s") : "", point.bytes_per_s ? si(point.bytes_per_s, "B/s") : ""].filter(Boolean).join(" · ")],
-    ["of its roof", point.roof_fraction == null ? null : `${percent(point.roof_fraction)} (${point.nearest_roof})${roof}${point.bound === "none" ? "" : `; bound by ${point.bound}`}${point.lost_ns == null ? "" : `, ${duration(point.lost_ns)} lost`}`],
+    ["of its roof", point.roof_fraction == null ? null : `${percent(point.roof_fraction)} of ${roofNamed(point, point.nearest_roof) || `its ${point.nearest_roof} roof`}${roof}${point.bound === "none" ? "" : `; bound by ${point.bound}`}${point.lost_ns == null ? "" : `, ${duration(point.lost_ns)} lost`}`],
     ["launch floor", floor && mean < 4 * floor ? `${duration(floor)}: its launches are ${digits(mean / floor)} times the shortest possible` : null],
     ["off the frame", point.edge ? `beyond the ${point.edge} edge` : null],
-    ["diagnosis", point.diagnosis],
+    [point.cause ? "why" : "diagnosis", [point.cause && spoken(point.cause), point.diagnosis].filter(Boolean).join(": ")],
+    ["launched as", launchedAs(point)],
   ].filter(([, value]) => value);
+}
+
+// The rates of the roofs by which launches are judged, and the amounts that they limit.
+const LIMITS = { compute: ["roof_flops_per_s", "flops"], dram: ["dram_bytes_per_s", "dram_bytes"], l2: ["l2_bytes_per_s", "l2_bytes"] };
+
+// The rate of a roof if all launches of the point have the same, else null.
+function roofRateOf(point, what) {
+  const [name] = LIMITS[what] || [];
+  const rate = name && point.own[0][name];
+  return rate && point.own.every((row) => row[name] === rate) ? rate : null;
+}
+
+// "989 TFLOP/s bf16 tensor, measured 2026-01-02"; null if the launches of the point have several such roofs.
+function roofNamed(point, what) {
+  const rate = roofRateOf(point, what);
+  if (!rate) return null;
+  const fits = (roof) => (what === "compute" ? roof.resource === "compute" && roof.unit === point.unit : roof.resource === "bandwidth" && roof.level === what);
+  const own = DATA.roofs[RUNS.get(point.run_id).roofs].filter((roof) => roof.value === rate && fits(roof));
+  const roof = own.find((other) => other.precision === point.precision) || own[0];
+  if (!roof) return `${si(rate, what === "compute" ? "FLOP/s" : "B/s")} ${LEVELS[what] || what}`;
+  const name = what === "compute" ? [roof.precision, roof.unit].filter(Boolean).join(" ") : LEVELS[what];
+  return `${si(rate, what === "compute" ? roof.unit_of_value : "B/s")} ${name}, ${roof.source}${roof.measured_on ? ` ${roof.measured_on}` : ""}`;
+}
+
+// For each roof the share that the point reached of it in all of its time.
+function levels(point) {
+  return Object.entries(LIMITS).flatMap(([what, [, amount]]) => {
+    const named = point[amount] && point.duration_ns && point.basis !== "communication" ? roofNamed(point, what) : null;
+    return named ? [[`of ${LEVELS[what] || what}`, `${percent((point[amount] / point.duration_ns) * 1e9 / roofRateOf(point, what))} of ${named}`]] : [];
+  });
+}
+
+// What Kineto writes about the launches of the point: one value, or the least and the largest.
+const GEOMETRY = [["grid_blocks", (value) => plural(value, "block")], ["block_threads", (value) => `${count(value)} threads each`], ["registers", (value) => `${count(value)} registers a thread`], ["shared_bytes", (value) => `${si(value, "B")} shared a block`], ["occupancy", (value) => `occupancy ${percent(value)}, estimated`]];
+
+function launchedAs(point) {
+  const parts = GEOMETRY.flatMap(([name, show]) => {
+    const values = point.own.map((row) => row[name]).filter((value) => value != null);
+    if (!values.length) return [];
+    const [low, high] = [least(values), most(values)];
+    return low === high ? show(high) : `${digits(name === "occupancy" ? low * 100 : low)} to ${show(high)}`;
+  });
+  return parts.join(", ");
 }
 
 // The byte sources side by side, if there are several.
@@ -42,8 +86,9 @@ function showTooltip(mark, event, figure) {
   if (mark == null) return;
   const { point } = mark;
   const body = point ? [heading(point.short, point.family), list(facts(point))] : [heading(mark.title, mark.family), list(mark.rows)];
+  if (point && figure) body.push(...beneath(figure, point, event));
   if (mark.others) body.push(h("p", { class: "note" }, `and ${plural(mark.others, "overlapping point")}`));
-  if (point && figure) drawSpread(figure, point);
+  if (point && figure) { drawSpread(figure, point); drawDrop(figure, point); }
   const tip = $("tooltip");
   tip.replaceChildren(...body);
   tip.hidden = false;
@@ -56,6 +101,35 @@ function showTooltip(mark, event, figure) {
 function hideTooltip() {
   $("tooltip").hidden = true;
   $("spread").hidden = true;
+  $("drop").hidden = true;
+}
+
+// The other marks that lie under the pointer, longest first.
+function beneath(figure, point, event) {
+  if (!(figure.id in { "roofline-figure": 1, "lane-figure": 1 }) || event.clientX == null) return [];
+  const { xaxis, yaxis } = figure._fullLayout;
+  const box = figure.getBoundingClientRect();
+  const [x, y] = [event.clientX - box.left - xaxis._offset, event.clientY - box.top - yaxis._offset];
+  const own = figure.data.filter((trace) => trace.mode === "markers" && !trace.meta).flatMap(({ customdata, marker, x: across, y: along }) => customdata.filter((mark, i) => {
+    const radius = Math.max(Math.sqrt(marker.size[i] / 2 / marker.sizeref), marker.sizemin);
+    return mark.point !== point && Math.hypot(xaxis.d2p(across[i]) - x, yaxis.d2p(along[i]) - y) <= radius;
+  })).map((mark) => mark.point).sort((a, b) => b.duration_ns - a.duration_ns);
+  if (!own.length) return [];
+  const rest = own.length > 5 ? [["", `and ${count(own.length - 5)} more`]] : [];
+  return [h("p", { class: "note" }, "Also under the pointer:"), list([...own.slice(0, 5).map((other) => [clip(other.short, 40), duration(other.duration_ns)]), ...rest])];
+}
+
+// The line from the point up to its roof, and how many times higher that is.
+function drawDrop(figure, point) {
+  const line = $("drop");
+  const drop = figure.id === "roofline-figure" ? dropOf(point) : null;
+  line.hidden = !drop;
+  if (!drop) return;
+  const { xaxis, yaxis } = figure._fullLayout;
+  const box = figure.getBoundingClientRect();
+  const [from, to] = [drop.from, drop.to].map((value) => Math.max(yaxis.l2p(Math.log10(value)), 0));
+  Object.assign(line.style, { left: `${box.left + xaxis._offset + xaxis.l2p(Math.log10(drop.x))}px`, top: `${box.top + yaxis._offset + to}px`, height: `${from - to}px` });
+  line.replaceChildren(h("span", {}, drop.says));
 }
 
 // A bar from the fewest to the most bytes of all sources: the places that the point would have by each.
@@ -85,7 +159,7 @@ function clicked(mark, event) {
 function showDetail(point) {
   const close = h("button", { type: "button", class: "close", "aria-label": "Close", onclick: hideDetail }, "×");
   const rows = facts(point).filter(([name]) => name !== "run").map(([name, value]) => [name, name === "shapes" ? point.shapes : value]);
-  rows.push(["attribution", point.attribution], ["run", `${RUNS.get(point.run_id).name} (${point.run_id})`]);
+  rows.push(...levels(point), ["attribution", point.attribution], ["run", `${RUNS.get(point.run_id).name} (${point.run_id})`]);
   const full = point.kernel && h("details", { open: point.kernel.length < 400 }, h("summary", {}, "full name"), h("code", { class: "full" }, point.kernel));
   $("detail").replaceChildren(close, heading(point.short, point.family), list(rows), ...(full ? [full] : []));
   $("detail").hidden = false;

@@ -24,6 +24,7 @@ function painted(layout) {
     axis.linecolor = ink("grid");
     axis.tickfont.color = ink("quiet");
     axis.title.font.color = ink("quiet");
+    if (axis.minor) axis.tickcolor = axis.minor.tickcolor = ink("faint");
   }
   for (const note of copy.annotations || []) note.font.color = ink("quiet");
   for (const shape of copy.shapes || []) shape.line.color = ink("roof");
@@ -32,11 +33,13 @@ function painted(layout) {
 }
 
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] };
+// shared/roofline.js decides which wheel zooms, and what a double click and its buttons do.
+const WHEEL = { scrollZoom: true, doubleClick: false, modeBarButtons: [["zoom2d", "pan2d"]] };
 
-function draw(id, data, layout, { onDrawn, tools } = {}) {
+function draw(id, data, layout, { onDrawn, tools, wheel } = {}) {
   const figure = $(id);
   const first = !figure.classList.contains("js-plotly-plot");
-  const done = Plotly.react(figure, data, layout, { ...CONFIG, displayModeBar: tools && !narrow() ? "hover" : false });
+  const done = Plotly.react(figure, data, layout, { ...CONFIG, ...(wheel ? WHEEL : {}), displayModeBar: tools && !narrow() ? "hover" : false });
   if (first) {
     figure.on("plotly_hover", (event) => showTooltip(event.points[0].customdata, event.event, figure));
     figure.on("plotly_unhover", hideTooltip);

@@ -66,6 +66,7 @@ def test_the_frame_is_the_machines(page: str) -> None:
         "DRAM 1 TB/s, measured",
         "bf16 tensor 100 TFLOP/s, measured",
         "fp32 vector 10 TFLOP/s, measured",
+        "ridge points",
     ]
 
 

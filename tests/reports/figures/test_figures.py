@@ -12,6 +12,8 @@ import pytest
 
 from ridgeline import reports, warehouse
 from ridgeline.reports.figures import roofs
+from ridgeline.reports.figures.labels import Capsule, is_clear
+from ridgeline.reports.figures.labels import label as text_at
 from ridgeline.reports.figures.machine import NO_ROOFS, Machine
 from ridgeline.reports.figures.marks import hover
 from ridgeline.reports.figures.placement import placed
@@ -37,6 +39,7 @@ def test_roofline_has_the_machines_roofs_and_the_runs_points(connection: duckdb.
         "DRAM 1 TB/s, measured",
         "bf16 tensor 100 TFLOP/s, measured",
         "fp32 vector 10 TFLOP/s, measured",
+        "ridge points",
         "matmul",
         "pointwise",
     ]
@@ -49,6 +52,16 @@ def test_roofline_has_the_machines_roofs_and_the_runs_points(connection: duckdb.
     assert list(found["DRAM 1 TB/s, measured"].y) == pytest.approx([1e10, 1e14])
     assert list(found["bf16 tensor 100 TFLOP/s, measured"].x) == [100, 10000]
     assert notes(figure, "end") == ["bf16 tensor 100 TFLOP/s, measured", "fp32 vector 10 TFLOP/s, measured"]
+
+
+def test_ridge_points_have_their_intensity_and_axes_have_minor_ticks(connection: duckdb.DuckDBPyConnection) -> None:
+    figure = reports.roofline(connection, RUN)
+    ridges = traces(figure)["ridge points"]
+    assert (list(ridges.x), list(ridges.y)) == ([100.0, 10.0], [1e14, 1e13])
+    assert notes(figure, "ridge") == ["100 FLOP/B", "10 FLOP/B"]
+    assert list(figure.layout.xaxis.minor.tickvals)[:9] == pytest.approx(
+        [0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.2]
+    )
 
 
 def test_out_of_frame_points_are_badged(connection: duckdb.DuckDBPyConnection) -> None:
@@ -142,6 +155,7 @@ def test_roofs_of_one_value_are_one() -> None:
         "DRAM 1 TB/s, datasheet",
         "bf16/fp16 tensor 1 PFLOP/s, datasheet",
         "bf16 tensor 900 TFLOP/s, measured",
+        "ridge points",
     ]
 
 
@@ -167,13 +181,40 @@ def test_importing_reports_is_cheap() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_labels_of_two_roofs_of_one_level_lie_on_two_sides() -> None:
+def three_memory_roofs(l2_bytes_per_s: float = 5e12) -> Machine:
     dram = ceiling(1e12, resource="bandwidth", level="dram", unit=None, precision=None)
-    l2 = ceiling(5e12, resource="bandwidth", level="l2", unit=None, precision=None)
-    machine = Machine.of("x", [dram, dram | {"value": 9e11, "source": "measured"}, l2, ceiling(1e15)])
-    slopes = [note for note in roofs.skeleton(machine)["layout"]["annotations"] if "slope" in note["name"]]
-    assert [(note["text"], note["name"], note["yshift"] > 0) for note in slopes] == [
+    l2 = ceiling(l2_bytes_per_s, resource="bandwidth", level="l2", unit=None, precision=None)
+    return Machine.of("x", [dram, dram | {"value": 9e11, "source": "measured"}, l2, ceiling(1e15)])
+
+
+def slopes(spec: Any) -> list[tuple[str, str, bool]]:
+    found = [note for note in spec["layout"]["annotations"] if "slope" in note["name"]]
+    return [(note["text"], note["name"], note["yshift"] > 0) for note in found]
+
+
+def test_a_level_has_one_label_above_its_roofs_and_the_slowest_beneath() -> None:
+    assert slopes(roofs.skeleton(three_memory_roofs())) == [
         ("L2 5 TB/s, datasheet", "slope above", True),
-        ("DRAM 1 TB/s, datasheet", "slope above", True),
-        ("DRAM 900 GB/s, measured", "slope below", False),
+        ("DRAM 900 GB/s, measured; 1 TB/s, datasheet", "slope below", False),
     ]
+
+
+def test_labels_of_roofs_avoid_points() -> None:
+    """Points beneath the DRAM roofs leave room for a shorter label, then for none, and it lies above the roofs."""
+    beneath = [(10 ** (i / 10), 10 ** (i / 10) * 7e11, 8.0) for i in range(-20, 31)]
+    few = [disc for disc in beneath if not 1 < disc[0] < 16]
+    assert slopes(roofs.skeleton(three_memory_roofs(1.3e12), None, few))[1] == (
+        ("DRAM 900 GB/s, measured", "slope below", False)
+    )
+    assert slopes(roofs.skeleton(three_memory_roofs(), None, beneath))[1] == (
+        ("DRAM 900 GB/s, measured; 1 TB/s, datasheet", "slope above", True)
+    )
+
+
+def test_a_label_is_clear_at_the_distance_of_both_radii_and_the_gap() -> None:
+    text = text_at(100, 100, "ten signs.")
+    assert (text.x0, text.x1, text.radius) == (70.5, 129.5, 6.5)
+    beside = [Capsule(140, 100, 140, 100, radius) for radius in (3.0, 3.1)]
+    assert [is_clear(text, [disc]) for disc in beside] == [True, False]
+    assert not is_clear(text, [Capsule(100, 0, 101, 300, 0.5)])
+    assert is_clear(text, [Capsule(0, 108.2, 300, 108.2, 0.6)])
