@@ -74,9 +74,10 @@ function renderSoon() {
 async function drawFirst() {
   await afterPaint();
   await loadPlotly();
+  await afterPaint();
   drawFigures();
   await afterPaint();
-  for (const name of ["timings", "telemetry"]) DATA[name] = tableOf(await inflated(`${name}-data`).json()).rows;
+  for (const name of ["timings", "telemetry"]) DATA[name] = rowsOf(tableOf(await inflated(`${name}-data`).json()));
   complete = true;
   for (const name of Object.keys(PANELS)) sight.observe($(name));
 }

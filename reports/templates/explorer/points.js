@@ -19,28 +19,34 @@ const priced = { by: null };
 for (const name of ["flops", "bytes", "roof_ns", "lost_ns"]) field(GROUPS.Row, name, function read() { const value = priced[name][this.at]; return Number.isNaN(value) ? null : value; });
 field(GROUPS.Row, "roof", function read() { return priced.roofs ? priced.roofs[this.at] : this.nearest_roof; });
 
+const groupNumbers = (name) => GROUPS.columns[name].numbers;
+
 function repriced() {
   const sources = `${state.flops} ${state.bytes}`;
   if (priced.by === sources) return;
-  const numbers = (name) => GROUPS.columns[name].numbers;
   const best = state.flops === "best" && state.bytes === "best";
-  Object.assign(priced, { by: sources, flops: numbers(`${state.flops}_flops`), bytes: numbers(`${state.bytes}_bytes`), roof_ns: numbers("best_roof_ns"), roofs: null });
+  Object.assign(priced, { by: sources, flops: groupNumbers(`${state.flops}_flops`), bytes: groupNumbers(`${state.bytes}_bytes`), roof_ns: groupNumbers("best_roof_ns"), roofs: null });
   if (!best) Object.assign(priced, nearest());
-  const [time, roof] = [numbers("duration_ns"), priced.roof_ns];
-  priced.lost_ns = Float64Array.from(LAUNCH_GROUPS, (row) => (row.basis === "roof" ? Math.max(time[row.at] - roof[row.at], 0) : NaN));
+  const { codes, values } = GROUPS.columns.basis;
+  const judged = values.indexOf("roof");
+  const time = groupNumbers("duration_ns");
+  priced.lost_ns = time.map((ns, at) => (codes[at] === judged ? Math.max(ns - priced.roof_ns[at], 0) : NaN));
 }
 
 // By other sources than the best. A roof without an amount or a rate takes no time.
 function nearest() {
-  const roof_ns = new Float64Array(GROUPS.length).fill(NaN);
-  const time = (amount, rate) => (amount != null && rate ? (amount / rate) * 1e9 : 0);
-  const roofs = LAUNCH_GROUPS.map((row) => {
-    if (row.basis === "communication") { roof_ns[row.at] = row.best_roof_ns ?? NaN; return row.nearest_roof; }
-    if (row.best_roof_ns == null || (row.flops == null && row.bytes == null && row.l2_bytes == null)) return "none";
-    const [compute, dram, l2] = [time(row.flops, row.roof_flops_per_s), time(row.bytes, row.dram_bytes_per_s), time(row.l2_bytes, row.l2_bytes_per_s)];
-    const longest = Math.max(compute, dram, l2);
-    roof_ns[row.at] = longest;
-    return !longest ? "none" : longest === compute ? "compute" : longest === l2 ? "l2" : "dram";
+  const [best, peak, dram, l2, l2Bytes] = ["best_roof_ns", "roof_flops_per_s", "dram_bytes_per_s", "l2_bytes_per_s", "l2_bytes"].map(groupNumbers);
+  const { basis, nearest_roof: roof } = GROUPS.columns;
+  const communication = basis.values.indexOf("communication");
+  const roofs = new Array(GROUPS.length);
+  const time = (amount, rate) => (rate > 0 ? (amount / rate) * 1e9 || 0 : 0);
+  const roof_ns = best.map((ns, at) => {
+    if (basis.codes[at] === communication) { roofs[at] = roof.values[roof.codes[at]]; return ns; }
+    const known = !Number.isNaN(ns) && [priced.flops, priced.bytes, l2Bytes].some((amounts) => !Number.isNaN(amounts[at]));
+    const times = { compute: time(priced.flops[at], peak[at]), l2: time(l2Bytes[at], l2[at]), dram: time(priced.bytes[at], dram[at]) };
+    const longest = Math.max(times.compute, times.l2, times.dram);
+    roofs[at] = (known && longest && ["compute", "l2", "dram"].find((name) => times[name] === longest)) || "none";
+    return known ? longest : NaN;
   });
   return { roof_ns, roofs };
 }
@@ -152,16 +158,26 @@ function within(value, decades, low, high) {
   return [value, null];
 }
 
-// The number of the point that each launch group belongs to, by kind of point.
-const numberOf = new Map();
-function numbersOfPoints() {
-  if (!numberOf.has(state.point)) numberOf.set(state.point, numbered(POINT[state.point].map((name) => GROUPS.columns[name]), GROUPS.length));
-  return numberOf.get(state.point);
+// The number of the point that a launch group belongs to, by kind of point; those of a run are given when it is first chosen.
+const numberings = Object.fromEntries(Object.keys(POINT).map((kind) => [kind, { ids: new Float64Array(GROUPS.length), many: 0, runs: new Set() }]));
+
+function pointNumbers(rows) {
+  const numbers = numberings[state.point];
+  const { codes, values } = GROUPS.columns.run_id;
+  for (const { at } of rows) if (!numbers.runs.has(codes[at])) numberRun(numbers, codes[at], GROUPS_OF.get(values[codes[at]]));
+  return numbers;
+}
+
+function numberRun(numbers, run, rows) {
+  const { ids, many } = numbered(POINT[state.point].map((name) => GROUPS.columns[name]), rows);
+  rows.forEach(({ at }, i) => { numbers.ids[at] = numbers.many + ids[i]; });
+  numbers.many += many;
+  numbers.runs.add(run);
 }
 
 // All points of these rows, longest first.
 function pointsOf(rows) {
-  const { ids, many } = numbersOfPoints();
+  const { ids, many } = pointNumbers(rows);
   const groups = new Array(many);
   const groupsMet = [];
   for (const row of rows) {
@@ -176,7 +192,7 @@ function pointsOf(rows) {
 
 // Mark the points that have any of these rows.
 function markPicked(points, rows) {
-  const { ids } = numbersOfPoints();
+  const { ids } = pointNumbers(rows);
   const picked = new Set(rows.map((row) => ids[row.at]));
   for (const point of points) point.picked = picked.has(ids[point.row.at]);
 }

@@ -8,10 +8,9 @@ const shortOf = (kernel) => DATA.short[kernel] || kernel || "";
 
 const RUNS = new Map(DATA.runs.map((run) => [run.id, run]));
 const GROUPS = tableOf(DATA.launch_groups);
-const LAUNCH_GROUPS = GROUPS.rows;
 field(GROUPS.Row, "mode", function mode() { return RUNS.get(this.run_id).mode; });
 field(GROUPS.Row, "execution", function execution() { return RUNS.get(this.run_id).execution; });
-const GROUPS_OF = groupBy(LAUNCH_GROUPS, (row) => row.run_id);
+const GROUPS_OF = rowsBy(GROUPS, "run_id");
 
 // A filter is a condition: for each column the value that it must have, or a list of values that it may have. `picked` holds
 // the conditions of clicked marks; a row matches if it fulfils any of them.
@@ -49,7 +48,15 @@ function chosenWhere() {
   return where;
 }
 
-const PHASES = new Map([...groupBy(LAUNCH_GROUPS, phaseOf)].map(([name, [{ phase, kind }]]) => [name, { phase, kind }]));
+const PHASES = phasesKnown();
+
+function phasesKnown() {
+  const { phase, kind } = GROUPS.columns;
+  const pairs = new Set();
+  for (let at = 0; at < GROUPS.length; at += 1) pairs.add(phase.codes[at] * kind.values.length + kind.codes[at]);
+  const rows = [...pairs].map((pair) => ({ phase: phase.values[Math.floor(pair / kind.values.length)], kind: kind.values[pair % kind.values.length] }));
+  return new Map(rows.map((row) => [phaseOf(row), row]));
+}
 
 function chosenRows({ families = true, precision = true } = {}) {
   const { run_id: runs, ...where } = chosenWhere();
@@ -70,7 +77,10 @@ function pick(label, where, add) {
 
 // The run with the most device time under known roofs; without any roofs, with the most device time.
 function defaultRun() {
-  const roofed = new Map([...GROUPS_OF].map(([id, own]) => [id, sum(own.filter((row) => row.best_flops && row.best_bytes), "duration_ns")]));
+  const { run_id: runs, best_flops: flops, best_bytes: bytes, duration_ns: time } = GROUPS.columns;
+  const times = new Float64Array(runs.values.length);
+  for (let at = 0; at < GROUPS.length; at += 1) if (flops.numbers[at] > 0 && bytes.numbers[at] > 0) times[runs.codes[at]] += time.numbers[at];
+  const roofed = new Map(runs.values.map((id, code) => [id, times[code]]));
   const score = (run) => [DATA.machines[run.machine].has_roofs ? roofed.get(run.id) || 0 : 0, run.device_time_ns];
   return DATA.runs.reduce((best, run) => {
     const [a, b] = [score(run), score(best)];

@@ -6,7 +6,7 @@ const CAUSE_SAYS = {
   dependency: "waiting for another stream", replay: "between nodes of a graph", unknown: "launched in time or not recorded: the trace shows no cause",
 };
 const stepKey = (step) => `${step.run_id}/${step.step_id}`;
-const EVENTS_OF = groupBy(tableOf(DATA.timeline).rows, stepKey);
+const EVENTS_OF = groupBy(rowsOf(tableOf(DATA.timeline)), stepKey);
 
 const stepChoices = () => chosenRuns().flatMap((run) => DATA.steps.filter((step) => step.run_id === run.id)).filter((step) => !state.phase || phaseOf(step) === state.phase);
 
