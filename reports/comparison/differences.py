@@ -81,7 +81,7 @@ def cause(row: Row) -> str:
     """
     parts = [row["why"]]
     fractions = {"before": row["base_roof_fraction"], "after": row["other_roof_fraction"]}
-    reached = [f"{percent(round(fraction, 4))} {side}" for side, fraction in fractions.items() if fraction is not None]
+    reached = [f"{percent(fraction)} {side}" for side, fraction in fractions.items() if fraction is not None]
     parts += [f"of the roof {', '.join(reached)}"] if reached else []
     diagnoses = {"before": row["base_diagnosis"], "after": row["other_diagnosis"]}
     if len(set(diagnoses.values())) == 1:

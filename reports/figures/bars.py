@@ -76,11 +76,13 @@ def _totals(bars: Iterable[Bar]) -> dict[str, dict[str, int]]:
     return totals
 
 
-def accounts(rows: Sequence[Row], name: str) -> Spec:
-    """Return one bar an account of a run's ledger, from rows of ``sql/ledger.sql``; each is its device time long."""
-    # A Plotly category is identified by its text.
-    labels = list(dict.fromkeys(f"{name} · {row['account']}" for row in rows))
-    durations = {(row["entry"], f"{name} · {row['account']}"): row["duration_ns"] for row in rows}
+def accounts(rows: Sequence[Row], names: Mapping[str, str]) -> Spec:
+    """Return one bar an account of each run's ledger, from rows of ``sql/ledger.sql``; each is its device time long.
+
+    ``names`` are the names of the runs by id, each once: a Plotly category is identified by its text.
+    """
+    labels = list(dict.fromkeys(f"{names[row['run_id']]} · {row['account']}" for row in rows))
+    durations = {(row["entry"], f"{names[row['run_id']]} · {row['account']}"): row["duration_ns"] for row in rows}
     entries = [*ENTRIES, *sorted({row["entry"] for row in rows} - ENTRIES.keys())]
     data = []
     for entry in entries:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ridgeline.reports.figures.machine import Decades
 from ridgeline.reports.formatting import si
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 # A figure, or a part of one, as Plotly's JSON: `data` and `layout`.
 Spec = dict[str, Any]
@@ -95,11 +92,3 @@ def error_bars(above: Sequence[float], below: Sequence[float], **more: Any) -> S
 def tooltips(text: Sequence[str], template: str = "%{text}") -> Spec:
     """Return the entries of a trace that show ``text`` under the pointer, without Plotly's box for the trace's name."""
     return {"text": text, "hovertemplate": f"{template}<extra></extra>"}
-
-
-def notebook_figure(spec: Spec) -> go.Figure:
-    """Return a specification as a Plotly figure on white, since a notebook may have any background."""
-    import plotly.graph_objects as go
-
-    white = {"paper_bgcolor": "white", "plot_bgcolor": "white"}
-    return go.Figure({**spec, "layout": spec["layout"] | white})

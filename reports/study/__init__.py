@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ridgeline.reports.errors import ReportError
-from ridgeline.reports.figures.layout import notebook_figure
+from ridgeline.reports.figures import notebook
 from ridgeline.reports.queries import Connection
 from ridgeline.reports.study import figures, paper
 from ridgeline.warehouse.selection import resolve
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def latency(connection: Connection, runs: Sequence[str] = (), panel: str = "") -> go.Figure:
     """E2: seconds of a generation against generated tokens.
 
-    ``runs`` are names, ids or prefixes, all if empty. A figure of several devices or lengths has a panel for each;
-    ``panel`` is the beginning of a title. This function and all below raise
+    ``runs`` are names, ids, prefixes, patterns or ``experiment:NAME``, all if empty. A figure of several devices or
+    lengths has a panel for each; ``panel`` is the beginning of a title. This function and all below raise
     :class:`~ridgeline.reports.errors.ReportError` if the runs do not make the figure.
     """
     return _figure(connection, "e2_latency", runs, panel)
@@ -103,4 +103,7 @@ def _figure(connection: Connection, key: str, runs: Sequence[str], panel: str) -
     if chosen is None:
         titles = ", ".join(one.title for one in panels[:8])
         raise ReportError(f"{panel}: no such panel, there are {titles}")
-    return notebook_figure(chosen.spec)
+    title = figure.title + (f": {chosen.title}" if chosen.title else "")
+    drawn = notebook.selected(connection, list(dict.fromkeys(row["run_id"] for row in rows)))
+    lines = [chosen.says, *chosen.notes, notebook.source(drawn, f"view figure_{key}")]
+    return notebook.figure(chosen.spec, title, lines)
