@@ -46,6 +46,7 @@ def roofline(connection: Connection, runs: Runs) -> go.Figure:
     spec = roofs.skeleton(machine, used, marks.discs(points))
     spec["data"] += _marks(points, chosen, "roofline")
     spec["layout"]["annotations"] += marks.badges(points)
+    spec["layout"]["width"] = roofs.WIDTH  # labels along roofs have the angle of this width
     return notebook.figure(spec, notebook.title("Roofline", chosen), [source], "below")
 
 
