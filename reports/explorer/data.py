@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ridgeline.reports import queries
-from ridgeline.reports.embedding import coded
+from ridgeline.reports.embedding import coded, rounded
 from ridgeline.reports.explorer import run_table
 from ridgeline.reports.explorer.point_budget import bins_per_octave, timelines
 from ridgeline.reports.figures import bars, families, marks, roofs
@@ -15,13 +15,16 @@ from ridgeline.reports.names import shorten
 from ridgeline.reports.queries import Columns, Connection, Row
 
 # Queries whose rows the page holds unchanged. Panels about kernels are computed in the browser, from launch groups.
-PANELS = ("runs", "ceilings", "ledger", "step_diagnosis", "steps", "timings", "telemetry")
+PANELS = ("runs", "ceilings", "ledger", "step_diagnosis", "steps", "timings", "telemetry", "warnings")
 # Statements that the page shows, and those that it first fills with the current selection.
-STATEMENTS = ("launch_groups", *PANELS, "timeline")
+STATEMENTS = ("launch_groups", *PANELS, "verdict", "timeline")
 TEMPLATES = ("selection", "points", "bars", "icicle", "lost", "bytes")
 
 # The fields of a roof that the browser draws it from.
 ROOF = ("resource", "level", "unit", "precision", "value", "unit_of_value", "source", "measured_on")
+
+# Significant digits: a verdict is read, and nothing is computed from it.
+VERDICT_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,12 @@ def gather(connection: Connection, run_ids: Sequence[str]) -> Gathered:
     """Query everything that the page of these runs needs."""
     rows = {name: queries.rows(connection, name, runs=run_ids) for name in PANELS}
     bins = bins_per_octave(sum(run["kernels"] or 0 for run in rows["runs"]))
-    groups = queries.fetch_columns(connection, queries.text("launch_groups"), runs=run_ids, bins=bins)
+    # A table, since the verdict is computed from the groups too.
+    statement = f"CREATE OR REPLACE TEMP TABLE launch_groups AS {queries.text('launch_groups')}"
+    connection.execute(statement, {"runs": list(run_ids), "bins": bins})
+    groups = queries.fetch_columns(connection, "FROM temp.launch_groups")
+    verdict = queries.text("verdict").replace("$launch_groups", "FROM temp.launch_groups")
+    rows["verdict"] = queries.fetch(connection, verdict, runs=run_ids)
     # The runs with most device time are the first whose timelines the page holds.
     longest = sorted(rows["runs"], key=lambda run: -(run["device_time_ns"] or 0))
     steps = timelines(rows["steps"], [run["run_id"] for run in longest])
@@ -99,7 +107,8 @@ def document(gathered: Gathered) -> dict[str, Any]:
         # A run has one mode and one execution: the browser takes them from its run.
         "launch_groups": coded({k: v for k, v in gathered.launch_groups.items() if k not in ("mode", "execution")}),
         "timeline": coded(gathered.timeline),
-        **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps")},
+        **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps", "warnings")},
+        "verdict": rounded(rows["verdict"], VERDICT_DIGITS),
     }
 
 
