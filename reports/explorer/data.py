@@ -80,6 +80,7 @@ def document(gathered: Gathered) -> dict[str, Any]:
             {
                 "id": run["run_id"],
                 "machine": group_of[run["run_id"]],
+                "on_cpu": run["device_kind"] == "cpu",
                 "roofs": roof_sets.index(roofs_of[run["run_id"]]),
                 **{key: run[key] for key in kept},
             }
@@ -97,7 +98,7 @@ def document(gathered: Gathered) -> dict[str, Any]:
                 "roofline": roofs.skeleton(machine)["layout"] | {"annotations": []},
                 "lane": roofs.lane(machine, list(families.COLORS))["layout"] | {"annotations": [], "shapes": []},
             }
-            for machine, run_ids in groups
+            for machine, _ in groups
         ],
         "roofs": [[dict(zip(ROOF, roof, strict=True)) for roof in own] for own in roof_sets],
         "bins": gathered.bins,

@@ -34,6 +34,8 @@ SCRIPTS = (
     "explorer/lost",
     "explorer/icicle",
     "explorer/timeline",
+    "explorer/words",
+    "explorer/verdict",
     "explorer/bytes",
     "explorer/telemetry",
     "explorer/ledger",

@@ -1,12 +1,21 @@
 $selection,
+weighed AS (
+  SELECT
+    *,
+    CASE
+      WHEN diagnosis IS NOT NULL THEN SUM(lost_ns) OVER (PARTITION BY run_id, $item, phase, step_phase, kind, basis, diagnosis)
+    END AS of_diagnosis
+  FROM selection
+),
 items AS (
   SELECT
     run_id, $item AS item, phase, step_phase, kind,
     basis,
     SUM(launches) AS launches,
     SUM(duration_ns) AS duration_ns,
-    SUM(lost_ns) AS lost_ns
-  FROM selection
+    SUM(lost_ns) AS lost_ns,
+    FIRST(diagnosis ORDER BY of_diagnosis DESC NULLS LAST, diagnosis) AS cause
+  FROM weighed
   GROUP BY run_id, $item, phase, step_phase, kind, basis
 )
 SELECT

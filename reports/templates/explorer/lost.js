@@ -15,24 +15,30 @@ function lostItems(rows) {
   const { of } = ITEMS[state.lost];
   const groups = groupBy(rows, (row) => [row.run_id, of(row), row.phase, row.step_phase, row.kind, row.basis].join("\u0000"));
   const items = [...groups.values()].map((own) => {
-    const item = { own, item: of(own[0]), ...ITEMS[state.lost].where(own[0]), run_id: own[0].run_id, phase: own[0].phase, step_phase: own[0].step_phase, kind: own[0].kind, basis: own[0].basis };
+    const [cause] = weightiest(own, "diagnosis", "lost_ns");
+    const item = { own, cause, item: of(own[0]), ...ITEMS[state.lost].where(own[0]), run_id: own[0].run_id, phase: own[0].phase, step_phase: own[0].step_phase, kind: own[0].kind, basis: own[0].basis };
     for (const name of ["launches", "duration_ns", "lost_ns"]) item[name] = own.reduce((total, row) => plus(total, row[name]), null);
     return Object.assign(item, saved(item));
   });
   return items.sort((a, b) => (a.lost_ns == null) - (b.lost_ns == null) || b.lost_ns - a.lost_ns || b.duration_ns - a.duration_ns);
 }
 
-// By how much one step of the kind could become shorter (Amdahl): by nothing while it waits for the host.
+// By how much one step of the kind could become shorter (Amdahl) if `ns` of it were saved: by nothing while it waits for the host.
 function saved(item) {
   // A kernel of training has a phase of its own, which its step does not have.
   const step = DIAGNOSIS.get(stepsKey({ ...item, phase: item.step_phase }));
   if (item.lost_ns == null) return { saved_ns: null, worth: "unknown: no certain roof" };
   if (!step) return { saved_ns: null, worth: "unknown: no step" };
-  if (step.bound === "host" && step.confidence === "high") return { saved_ns: 0, step_ns: step.step_ns, worth: "nothing while the step is host-bound" };
-  if (step.bound === "host") return { saved_ns: null, worth: "unknown: the trace alone does not say whether the step is host-bound" };
-  if (step.bound !== "device") return { saved_ns: null, worth: "unknown: the step waits, and not for the host alone" };
-  const saved_ns = (item.lost_ns / step.steps) * Math.min(1, step.device_time_ns ? step.step_ns / step.device_time_ns : 1);
-  return { saved_ns, step_ns: step.step_ns, worth: `at most ${duration(saved_ns)} of a step of ${duration(step.step_ns)}, ${percent(saved_ns / step.step_ns)}` };
+  const ns = (item.lost_ns / step.steps) * Math.min(1, step.device_time_ns ? step.step_ns / step.device_time_ns : 1);
+  const saved_ns = step.bound === "device" ? ns : step.bound === "host" && step.confidence === "high" ? 0 : null;
+  return { saved_ns, step_ns: step.step_ns, worth: worthOf(step, ns) };
+}
+
+function worthOf(step, ns) {
+  if (step.bound === "host" && step.confidence === "high") return "nothing while the step is host-bound";
+  if (step.bound === "host") return "unknown: the trace alone does not say whether the step is host-bound";
+  if (step.bound !== "device") return "unknown: the step waits, and not for the host alone";
+  return `at most ${duration(ns)} of a step of ${duration(step.step_ns)}, ${percent(ns / step.step_ns)}`;
 }
 
 function drawLost(rows) {
@@ -46,11 +52,11 @@ function drawLost(rows) {
   const several = chosenRuns().length > 1;
   const body = items.slice(0, MOST_LOST).map((item, i) => {
     so_far += item.lost_ns;
-    const cells = [[String(i + 1), true], [clip(item.item, 44)], [phaseOf(item)], [duration(item.lost_ns), true], [percent(item.lost_ns / item.duration_ns), true], [percent(so_far / all), true], [item.worth]];
+    const cells = [[String(i + 1), true], [clip(item.item, 44)], [phaseOf(item)], [duration(item.lost_ns), true], [percent(item.lost_ns / item.duration_ns), true], [percent(so_far / all), true], [clip(item.cause || "", 90)], [item.worth]];
     if (several) cells.splice(2, 0, [clip(RUNS.get(item.run_id).name, 28)]);
     return h("tr", {}, ...cells.map(([text, number]) => h("td", { class: number ? "number" : null }, h("bdi", {}, text))));
   });
-  const titles = ["", state.lost, ...(several ? ["run"] : []), "phase", "lost", "of its time", "cumulative", "worth to a step"];
+  const titles = ["", state.lost, ...(several ? ["run"] : []), "phase", "lost", "of its time", "cumulative", "cause", "worth to a step"];
   const numbers = new Set(["", "lost", "of its time", "cumulative"]);
   $("lost-table").replaceChildren(h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title)))), h("tbody", {}, ...body));
   $("lost-table").hidden = !body.length;

@@ -1,5 +1,6 @@
 // Draw everything that depends on the selection: the roofline at once, other panels when they are in view.
 const PANELS = {
+  verdict: () => drawVerdict(),
   table: ({ points }) => drawTable(points),
   lane: ({ shown }) => drawLane(shown),
   families: ({ rows }) => drawFamilies(rows),

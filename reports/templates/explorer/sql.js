@@ -49,10 +49,12 @@ const SQL = {
   icicle: () => panel("icicle", {}),
   bytes: () => panel("bytes", {}),
   timeline: () => filled(DATA.sql.timeline, { steps: listed(stepShown() ? [stepKey(stepShown())] : []) }),
+  verdict: () => filled(runsOf("verdict"), { launch_groups: runsOf("launch_groups") }),
   timings: () => runsOf("timings"),
   telemetry: () => runsOf("telemetry"),
   steps: () => runsOf("step_diagnosis"),
   ledger: () => runsOf("ledger"),
+  warnings: () => runsOf("warnings"),
   ceilings: () => runsOf("ceilings"),
   runs: () => runsOf("runs"),
 };

@@ -1,0 +1,146 @@
+// The verdict: for each chosen run where the time of a step goes, its largest losses, and what the numbers rest on.
+const WHOLE_VERDICTS = 3;
+const MOST_LOSSES = 3;
+// An idle device waits for the host alike if the host calls late and while it launches.
+for (const row of DATA.verdict) row.host_ns = (row.host_late_ns || 0) + (row.launch_latency_ns || 0);
+const VERDICTS_OF = groupBy(DATA.verdict, (row) => row.run_id);
+const WARNINGS_OF = groupBy(DATA.warnings, (row) => row.run_id);
+const verdictKey = (row) => [row.scope, row.phase, row.kind].filter((part) => part != null).join(":");
+
+state.verdict = null;
+rememberChoice("verdict", "verdict", (text) => DATA.verdict.some((row) => verdictKey(row) === text));
+
+// The kind that the toolbar selects, else the clicked one, else the one with most time.
+function verdictShown(run) {
+  const rows = VERDICTS_OF.get(run.id) || [];
+  return (state.phase && rows.find((row) => row.scope === "step" && phaseOf(row) === state.phase)) || rows.find((row) => verdictKey(row) === state.verdict) || rows[0];
+}
+
+function drawVerdict() {
+  const runs = chosenRuns();
+  const rest = runs.slice(WHOLE_VERDICTS);
+  $("verdict-runs").replaceChildren(...runs.slice(0, WHOLE_VERDICTS).map((run) => verdictOf(run, runs.length > 1)), ...(rest.length ? [compactVerdicts(rest)] : []));
+}
+
+// Open what a statement speaks of: `target` is the panel's id, or changes the selection and returns it.
+function openPanel(target, row) {
+  const before = JSON.stringify([[...state.families], state.picked, state.step]);
+  const id = typeof target === "function" ? target() : target;
+  if (id === "timeline" && row && row.scope === "step") state.step = (DATA.steps.filter((step) => step.run_id === row.run_id && step.phase === row.phase && step.kind === row.kind).map(stepKey).find((key) => EVENTS_OF.has(key))) || state.step;
+  if (before !== JSON.stringify([[...state.families], state.picked, state.step])) render();
+  if (!$(id).hidden) $(id).scrollIntoView({ block: "start" });
+}
+
+const pieces = (words, row) => words.filter(Boolean).map((piece) => (Array.isArray(piece) && piece[1] ? h("button", { type: "button", class: "link", onclick: () => openPanel(piece[1], row) }, piece[0]) : Array.isArray(piece) ? piece[0] : piece));
+
+function verdictOf(run, several) {
+  const name = several ? h("h3", {}, h("bdi", { title: run.name }, clip(run.name, 90))) : null;
+  const row = verdictShown(run);
+  if (!row) return h("article", { class: "about" }, name, h("p", { class: "says" }, ...pieces(nothingWords(run))));
+  return h("article", { class: "about" }, name, h("p", { class: "says" }, h("strong", {}, badge(run, row)), " ", ...pieces(headline(run, row), row)), kindChoices(run, row), ...stepBar(run, row),
+    h("div", { class: "why" }, lossTable(run, row), coverage(run, row)));
+}
+
+// A run without any kernel: what happened, and what to do next.
+function nothingWords(run) {
+  if (run.outcome === "oom") return [`Out of memory${run.message ? `: ${run.message}` : ""}. Next: a smaller batch or context, or memory that other processes hold; \`ridgeline capture\` tries again once more is free.`];
+  if (run.outcome !== "ok") return [`Failed: ${run.message || run.outcome}. Nothing of this run was measured.`];
+  const [warning] = WARNINGS_OF.get(run.id) || [];
+  return [warning ? `No device activity: ${warning.message}.` : "No device activity: record with activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]."];
+}
+
+function kindChoices(run, shown) {
+  const rows = VERDICTS_OF.get(run.id);
+  if (rows.length < 2) return null;
+  const choose = (row) => { state.verdict = verdictKey(row); state.phase = null; render(); };
+  return h("p", { class: "kinds", role: "group", "aria-label": "Kind of step" }, ...rows.map((row) => h("button", { type: "button", "aria-pressed": String(row === shown), onclick: () => choose(row) }, clip(kindName(row), 40), h("small", {}, duration(row.step_ns)))));
+}
+
+// The parts of a step, in the order of the bar: key, name, whether the device works, and what a click opens.
+const PARTS = [
+  ["at_roof", "at the roof", true, "roofline"], ["lost", "lost below the roof", true, "lost"], ["guess", "guessed price", true, "ledger"], ["communication", "over links", true, "ledger"],
+  ["no_roof", "no price or roof", true, "ledger"], ...Object.entries(STEP_CAUSES).map(([cause, name]) => [cause, `idle: ${name}`, false, "timeline"]), ["other", "other work", false, "timeline"],
+];
+
+function partsOf(run, row) {
+  const parts = PARTS.map(([key, name, busy, target]) => ({ key, name: key === "other" && onCpu(run) ? "outside operators" : name, busy, target, ns: row[`${key}_ns`] || 0 }));
+  // idle time without any recorded gap
+  const left = (row.idle_ns || 0) - sum(parts.filter((part) => part.key in STEP_CAUSES), "ns");
+  parts.find((part) => part.key === "unknown").ns += Math.max(left, 0);
+  return parts.filter((part) => part.ns > 0.0005 * row.step_ns);
+}
+
+function stepBar(run, row) {
+  const parts = partsOf(run, row);
+  const width = $("verdict-runs").clientWidth || 1000;
+  const fits = (part, text) => (part.ns / row.step_ns) * width > 7 * text.length + 18;
+  const label = (part) => [fits(part, `${part.name} ${duration(part.ns)}`) ? part.name : null, fits(part, duration(part.ns)) ? h("b", {}, duration(part.ns)) : null].filter(Boolean);
+  const says = (part) => `${part.name} ${duration(part.ns)}, ${percent(part.ns / row.step_ns)}`;
+  const segment = (part) => h("button", { type: "button", class: `segment ${part.busy ? "busy" : "idle"} ${part.key}`, style: { flexGrow: String(part.ns) }, title: says(part), "aria-label": says(part), onclick: () => openPanel(part.target, row) }, h("span", {}, ...label(part)));
+  const small = parts.filter((part) => label(part).length < 2).map((part) => h("span", {}, h("i", { class: `segment ${part.busy ? "busy" : "idle"} ${part.key}` }), says(part)));
+  return [h("div", { class: "stepbar", role: "group", "aria-label": `Time of the step, ${duration(row.step_ns)}` }, ...parts.map(segment)), ...(small.length ? [h("p", { class: "legend quiet parts" }, ...small)] : [])];
+}
+
+// Idle time of the host and of other causes, time over links, and operators below their roof: the largest first.
+function lossesOf(run, row) {
+  const idle = onCpu(run) ? 0 : row.idle_ns || 0;
+  const host = Math.min(hostNs(row), idle);
+  const others = idle - host;
+  return [
+    { name: "the host", ns: host, of: "device idle", why: hostWhy(row), worth: hostWorth(row, host), target: "timeline" },
+    { name: "idle device", ns: others, of: "device idle", why: idleWords(row), worth: "unknown", target: "timeline" },
+    { name: "links", ns: row.communication_ns, of: "", why: "communication and host copies; their time holds the wait for other ranks", worth: "unknown", target: () => { state.picked = [{ label: "over links", where: { run_id: row.run_id, basis: "communication" } }]; return "table"; } },
+    ...(row.losses || []).map((loss) => ({ name: loss.operator || shortOf(loss.kernel), family: loss.family, ns: loss.lost_ns, time: loss.time_ns, of: ofRoof(loss), why: reasonOf(loss) || "no cause known", worth: lossWorth(row, loss.lost_ns), target: () => pickLoss(row, loss) })),
+  ].filter((loss) => loss.ns > 0.002 * row.step_ns).sort((a, b) => b.ns - a.ns).slice(0, MOST_LOSSES);
+}
+
+function pickLoss(row, loss) {
+  const where = { run_id: row.run_id, operator: loss.operator, ...(loss.operator ? {} : { kernel: loss.kernel }) };
+  if (row.scope === "step") Object.assign(where, { step_phase: row.phase, kind: row.kind });
+  state.picked = [{ label: loss.operator || shortOf(loss.kernel), where }];
+  return "roofline";
+}
+
+function hostWhy(row) {
+  if (row.synchronisation_ns > 0.5 * hostNs(row)) return "the host waits for the device before it launches on: a copy to the host, .item() or synchronize()";
+  if (row.replayed_share >= 0.5) return "the device waits between replays of graphs: launch the next one earlier";
+  const each = oneByOne(row) ? `${count(Math.round(row.launches))} launches, one every ${duration(row.step_ns / row.launches)}: ` : "";
+  return `${each}replay a CUDA graph, or compile`;
+}
+
+// The same judgement as that of `worthOf`, in fewer words.
+const atMost = (row, ns) => `at most ${duration(ns)} (${percent(ns / row.step_ns)})`;
+const hostWorth = (row, ns) => (unsure(row) ? "unknown until timed" : atMost(row, ns));
+function lossWorth(row, ns) {
+  if (row.bound === "device") return atMost(row, ns);
+  return row.bound === "host" && !unsure(row) ? "nothing while host-bound" : row.bound === "host" ? "unknown until timed" : "unknown: the step waits";
+}
+
+function lossTable(run, row) {
+  const losses = lossesOf(run, row);
+  if (!losses.length) return h("p", { class: "note" }, row.at_roof_ns ? "Nothing is lost: every kernel with a roof is at it." : "No kernel has a roof by a certain price, so no time counts as lost.");
+  const cells = (loss) => [
+    h("th", { scope: "row" }, loss.family ? h("i", { class: familyOf(loss.family).symbol, style: { background: familyOf(loss.family).color } }) : null, h("button", { type: "button", class: "link", onclick: () => openPanel(loss.target, row) }, h("bdi", {}, clip(loss.name, 40)))),
+    h("td", { class: "number" }, duration(loss.ns)), h("td", {}, loss.of), h("td", { class: "wrap" }, loss.why), h("td", {}, loss.worth),
+  ];
+  const head = ["largest losses", row.scope === "trace" ? "lost" : "lost a step", "runs at", "why", "worth"];
+  return h("div", { class: "scroll" }, h("table", { class: "losses" }, h("thead", {}, h("tr", {}, ...head.map((title, i) => h("th", { scope: "col", class: i === 1 ? "number" : null }, title)))), h("tbody", {}, ...losses.map((loss) => h("tr", {}, ...cells(loss))))));
+}
+
+const SHOWN_LINES = 3;
+function coverage(run, row) {
+  const lines = coverageWords(run, row).map((words) => h("li", {}, ...pieces(words, row)));
+  const more = lines.slice(SHOWN_LINES);
+  return h("div", { class: "coverage" }, h("h4", {}, "Rests on"), h("p", {}, sourceWords(row)), lines.length ? h("h4", { class: "more" }, "To see more") : null, h("ul", {}, ...lines.slice(0, SHOWN_LINES)), more.length ? h("details", {}, h("summary", {}, `${count(more.length)} more`), h("ul", {}, ...more)) : null);
+}
+
+// A line a run; the click chooses it alone. Made when it is opened, since there may be hundreds.
+function compactVerdicts(runs) {
+  const line = (run) => {
+    const row = verdictShown(run);
+    const text = row ? pieces(headline(run, row)).map((piece) => piece.textContent ?? piece).join("") : nothingWords(run)[0];
+    return h("li", {}, h("button", { type: "button", class: "link", onclick: () => { chooseRun(run.id, false); render(); } }, h("bdi", {}, clip(run.name, 60))), row ? h("strong", {}, badge(run, row)) : null, ` ${text}`);
+  };
+  const list = h("ul", {});
+  return h("details", { class: "others", ontoggle: () => { if (!list.children.length) list.append(...runs.map(line)); } }, h("summary", {}, `and ${plural(runs.length, "more run")}`), list);
+}

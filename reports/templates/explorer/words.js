@@ -1,0 +1,105 @@
+// The words of a verdict, from rows of sql/verdict.sql. A piece is a text, or a text with what a click on it opens.
+const STEP_CAUSES = {
+  host: "waits for the host", synchronisation: "the host waits for it", dependency: "waits for another stream", replay: "between nodes of a graph", unknown: "cause unknown",
+};
+const onCpu = (run) => run.on_cpu;
+const hostNs = (row) => row.host_ns + row.synchronisation_ns;
+const oneByOne = (row) => row.launches > 1 && row.replayed_share < 0.5;
+const unsure = (row) => row.bound === "host" && row.confidence === "low";
+
+function kindName(row) {
+  if (row.scope === "trace") return "whole trace";
+  return [...new Set([row.phase, row.kind].filter(Boolean))].join(" · ") || "step";
+}
+
+function badge(run, row) {
+  if (onCpu(run)) return "on the CPU";
+  if (row.bound === "unknown") return "bound unknown";
+  return unsure(row) ? "host-bound under the profiler" : `${row.bound}-bound`;
+}
+
+function headline(run, row) {
+  const name = kindName(row);
+  const subject = row.scope === "trace" ? "The trace covers" : name === "step" ? "A step takes" : `${/^[aeiou]/i.test(name) ? "An" : "A"} ${clip(name, 40)} step takes`;
+  const time = `${subject} ${duration(row.step_ns)}${row.basis === "trace" && row.scope === "step" && !onCpu(run) ? " under the profiler" : ""}`;
+  if (onCpu(run)) return [time, "; operators run for ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "families"], " of it, and no device is recorded", ...heaviestWords(run, row, ". ")];
+  const works = ["; the device works ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "timeline"], " of it"];
+  if (row.bound === "device") return [time, ...works, ...heaviestWords(run, row, ": ")];
+  return [time, ...works, ...waitWords(row), ...heaviestWords(run, row, ". Of the device's time ")];
+}
+
+function waitWords(row) {
+  if (row.bound === "unknown") return [` and idles ${duration(row.idle_ns)}: `, [idleWords(row), "timeline"]];
+  if (row.diagnosis && row.diagnosis.includes("between steps")) return [" and then waits ", [`${duration(row.between_ns)} for the next step`, "timeline"], " to begin"];
+  if (row.synchronisation_ns > 0.5 * hostNs(row)) return [" and waits while ", ["the host waits for it", "timeline"]];
+  if (row.replayed_share >= 0.5) return [" and waits for the host ", ["between replays of graphs", "timeline"]];
+  return [" and waits for ", ["the host", "timeline"], oneByOne(row) ? `, which launches ${count(Math.round(row.launches))} kernels one by one` : ""];
+}
+
+// The largest causes of idle time, up to nine tenths of it.
+function idleWords(row) {
+  const causes = Object.keys(STEP_CAUSES).map((cause) => [STEP_CAUSES[cause], row[`${cause}_ns`] || 0]).filter(([, ns]) => ns > 0.1 * row.idle_ns).sort((a, b) => b[1] - a[1]);
+  return causes.map(([name, ns]) => `${name} ${duration(ns)}`).join(", ") || "the trace shows no cause";
+}
+
+const ROOF_NAMES = { compute: "compute", dram: "DRAM", l2: "L2" };
+// Of at least four fifths of its roof a kernel is at its roof: what is left is noise, clocks and the ends of kernels.
+const atRoof = (row) => row.roof_fraction >= 0.8 && row.nearest_roof in ROOF_NAMES;
+const ofRoof = (row) => (row.roof_fraction == null || !(row.nearest_roof in ROOF_NAMES) ? "" : row.roof_fraction > 1.05 ? `above the ${ROOF_NAMES[row.nearest_roof]} roof` : `${wholePercent(row.roof_fraction)} of the ${ROOF_NAMES[row.nearest_roof]} roof`);
+
+// What shortens a family at its roof.
+const AT_ROOF = { compute: "only fewer FLOPs or a lower precision shorten it", dram: "only fewer bytes shorten it: fusion, smaller types, reuse", l2: "only fewer bytes from L2 shorten it: larger tiles, fusion" };
+
+// The family with the most time, how near it is to its roof, and why.
+function heaviestWords(run, row, before) {
+  const [family] = row.families || [];
+  if (!family || !row.work_ns) return ["."];
+  const certain = family.roofed > 0.95 && ofRoof(family);
+  const where = certain ? `, ${family.roof_fraction > 1.05 ? "" : "at "}${ofRoof(family)}` : "";
+  const isolated = () => { state.families = new Set([family.family]); state.picked = []; return "roofline"; };
+  const words = [before, [family.family, isolated], ` takes ${wholePercent(family.time_ns / row.work_ns)}${where}`];
+  const loss = (row.losses || []).find((one) => one.family === family.family);
+  const power = certain && family.nearest_roof === "compute" && atRoof(family) && capped(run);
+  if (power) words.push(" and ", [power, "telemetry"]);
+  if (certain && atRoof(family)) words.push(`: ${AT_ROOF[family.nearest_roof]}`);
+  else if (certain && loss && loss.cause) words.push(`: ${reasonOf(loss)}`);
+  return [...words, "."];
+}
+
+const wholePercent = (share) => (share > 0 && share < 0.005 ? "<1 %" : percent(Math.round(share * 100) / 100));
+const reasonOf = (loss) => (loss.diagnosis && loss.diagnosed_share < 0.95 ? `${loss.diagnosis} (${wholePercent(loss.diagnosed_share)} of the loss)` : loss.diagnosis);
+
+// NVML's reason for a lower clock: the power cap. It holds for a run if at least half of its samples name it.
+const POWER_CAP = 4;
+const TELEMETRY_OF = groupBy(DATA.telemetry, (row) => row.run_id);
+function capped(run) {
+  const samples = TELEMETRY_OF.get(run.id) || [];
+  const held = samples.filter((row) => Number(row.throttle_reasons) & POWER_CAP);
+  if (held.length < 2 || held.length < 0.5 * samples.length) return null;
+  const watts = held.map((row) => row.power_w).filter(Number.isFinite).sort((a, b) => a - b);
+  const clocks = held.map((row) => row.sm_clock_hz).filter(Number.isFinite).sort((a, b) => a - b);
+  const at = [watts.length && `${digits(Math.round(watts[watts.length >> 1]))} W`, clocks.length && `${si(clocks[clocks.length >> 1], "Hz")}`].filter(Boolean).join(", ");
+  return `at the power cap in ${count(held.length)} of ${plural(samples.length, "sample")}${at && ` (${at})`}`;
+}
+
+// What a run lacks and how to see more: pieces with the share of time that each is about, by which they are ordered. A message
+// without a share counts as a twentieth of the time; what lacks outside of these steps alone comes last.
+const NO_OPERATOR = ["recording", "replays", "operators"];
+function coverageWords(run, row) {
+  const weight = (source, message) => Math.min(Number((/([\d.]+) ?%/.exec(message) || [0, 5])[1]) / 100, NO_OPERATOR.includes(source) ? row.no_operator : 1);
+  const lines = (WARNINGS_OF.get(run.id) || []).map(({ source, message }) => [weight(source, message), message, "ledger"]);
+  const predicted = [["a cache model", row.by_cache_model], ["compulsory bytes", row.by_compulsory]].filter(([, share]) => share > 0.05);
+  if (!onCpu(run) && predicted.length) lines.push([0.2, `DRAM bytes are predicted by ${predicted.map(([name, share]) => `${name} for ${wholePercent(share)} of the time`).join(", by ")}: record on the GPU with --counters`, "bytes"]);
+  const roofs = DATA.roofs[run.roofs];
+  if (roofs.length && !roofs.some((roof) => roof.source === "measured")) lines.push([0.1, "the roofs are the datasheet's, which no kernel reaches: measure them with `ridgeline ceilings`", "roofline"]);
+  if (!onCpu(run) && row.scope === "step" && row.basis === "trace") lines.push([unsure(row) ? 1 : 0.15, "no step was timed without the profiler: `ridgeline record --timed N`", "timings"]);
+  return lines.sort((a, b) => b[0] - a[0]).map(([, text, target]) => [[`${text[0].toUpperCase()}${text.slice(1)}.`, target]]);
+}
+
+// One line about the sources of the numbers, with the shares of device time that they leave open.
+function sourceWords(row) {
+  const share = (value) => percent(Math.round(value * 1000) / 1000);
+  const bytes = [["counters", row.by_counter], ["a cache model", row.by_cache_model], ["compulsory", row.by_compulsory]].filter(([, value]) => value >= 0.005).map(([name, value]) => `${name} ${share(value)}`);
+  const open = [["no operator", row.no_operator], ["no price", row.no_price], ["no module", row.no_module]].filter(([, value]) => value >= 0.0005).map(([name, value]) => `${name} ${share(value)}`);
+  return `DRAM bytes: ${bytes.join(", ") || "unknown"}. ${open.length ? `Open: ${open.join(", ")}.` : `All time of the ${row.scope} has operator, price and module.`}`;
+}
