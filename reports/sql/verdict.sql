@@ -205,4 +205,5 @@ LEFT JOIN timings_by_kind m
   ON s.scope = 'step' AND m.run_id = s.run_id AND m.phase IS NOT DISTINCT FROM s.phase AND m.kind IS NOT DISTINCT FROM s.kind
 LEFT JOIN between_steps b
   ON s.scope = 'step' AND b.run_id = s.run_id AND b.phase IS NOT DISTINCT FROM s.phase AND b.kind IS NOT DISTINCT FROM s.kind
+WHERE s.step_ns > 0 AND s.busy_ns IS NOT NULL
 ORDER BY s.run_id, s.scope DESC, COALESCE(m.total_ns, s.step_ns * s.units) DESC, s.phase, s.kind

@@ -16,11 +16,19 @@ function verdictShown(run) {
   return (state.phase && rows.find((row) => row.scope === "step" && phaseOf(row) === state.phase)) || rows.find((row) => verdictKey(row) === state.verdict) || rows[0];
 }
 
+// Drawn anew only where it says something else, or at another width, so that the keyboard's focus stays.
+let verdictDrawn = "";
 function drawVerdict() {
   const runs = chosenRuns();
+  const says = JSON.stringify([runs.map((run) => [run.id, verdictShown(run) && verdictKey(verdictShown(run))]), $("verdict-runs").clientWidth]);
+  if (says === verdictDrawn) return;
+  verdictDrawn = says;
+  const focus = [...$("verdict-runs").querySelectorAll("button")].indexOf(document.activeElement);
   const rest = runs.slice(WHOLE_VERDICTS);
   $("verdict-runs").replaceChildren(...runs.slice(0, WHOLE_VERDICTS).map((run) => verdictOf(run, runs.length > 1)), ...(rest.length ? [compactVerdicts(rest)] : []));
+  if (focus >= 0) $("verdict-runs").querySelectorAll("button")[focus]?.focus({ preventScroll: true });
 }
+new ResizeObserver(() => { if (verdictDrawn) drawVerdict(); }).observe($("verdict-runs"));
 
 // Open what a statement speaks of: `target` is the panel's id, or changes the selection and returns it.
 function openPanel(target, row) {
@@ -45,6 +53,7 @@ function verdictOf(run, several) {
 function nothingWords(run) {
   if (run.outcome === "oom") return [`Out of memory${run.message ? `: ${run.message}` : ""}. Next: a smaller batch or context, or memory that other processes hold; \`ridgeline capture\` tries again once more is free.`];
   if (run.outcome !== "ok") return [`Failed: ${run.message || run.outcome}. Nothing of this run was measured.`];
+  if (run.device_time_ns) return ["Neither the trace nor a timing says how long a step of this run takes."];
   const [warning] = WARNINGS_OF.get(run.id) || [];
   return [warning ? `No device activity: ${warning.message}.` : "No device activity: record with activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]."];
 }
@@ -102,10 +111,10 @@ function pickLoss(row, loss) {
 }
 
 function hostWhy(row) {
-  if (row.synchronisation_ns > 0.5 * hostNs(row)) return "the host waits for the device before it launches on: a copy to the host, .item() or synchronize()";
+  if (row.synchronisation_ns > 0.5 * hostNs(row)) return "the host waits for the device: .item(), a copy to the host, or synchronize()";
   if (row.replayed_share >= 0.5) return "the device waits between replays of graphs: launch the next one earlier";
-  const each = oneByOne(row) ? `${count(Math.round(row.launches))} launches, one every ${duration(row.step_ns / row.launches)}: ` : "";
-  return `${each}replay a CUDA graph, or compile`;
+  const each = oneByOne(row) ? `${count(Math.round(row.launches))} launches, one per ${duration(row.step_ns / row.launches)}: ` : "";
+  return `${each}CUDA graphs or torch.compile`;
 }
 
 // The same judgement as that of `worthOf`, in fewer words.

@@ -22,7 +22,7 @@ function headline(run, row) {
   const name = kindName(row);
   const subject = row.scope === "trace" ? "The trace covers" : name === "step" ? "A step takes" : `${/^[aeiou]/i.test(name) ? "An" : "A"} ${clip(name, 40)} step takes`;
   const time = `${subject} ${duration(row.step_ns)}${row.basis === "trace" && row.scope === "step" && !onCpu(run) ? " under the profiler" : ""}`;
-  if (onCpu(run)) return [time, "; operators run for ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "families"], " of it, and no device is recorded", ...heaviestWords(run, row, ". ")];
+  if (onCpu(run)) return [time, "; operators run for ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "families"], " of it, on the host alone", ...heaviestWords(run, row, ": ")];
   const works = ["; the device works ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "timeline"], " of it"];
   if (row.bound === "device") return [time, ...works, ...heaviestWords(run, row, ": ")];
   return [time, ...works, ...waitWords(row), ...heaviestWords(run, row, ". Of the device's time ")];
@@ -31,7 +31,7 @@ function headline(run, row) {
 function waitWords(row) {
   if (row.bound === "unknown") return [` and idles ${duration(row.idle_ns)}: `, [idleWords(row), "timeline"]];
   if (row.diagnosis && row.diagnosis.includes("between steps")) return [" and then waits ", [`${duration(row.between_ns)} for the next step`, "timeline"], " to begin"];
-  if (row.synchronisation_ns > 0.5 * hostNs(row)) return [" and waits while ", ["the host waits for it", "timeline"]];
+  if (row.synchronisation_ns > 0.5 * hostNs(row)) return [" and idles because ", ["the host waits for it", "timeline"], " before the host launches on"];
   if (row.replayed_share >= 0.5) return [" and waits for the host ", ["between replays of graphs", "timeline"]];
   return [" and waits for ", ["the host", "timeline"], oneByOne(row) ? `, which launches ${count(Math.round(row.launches))} kernels one by one` : ""];
 }
@@ -39,7 +39,7 @@ function waitWords(row) {
 // The largest causes of idle time, up to nine tenths of it.
 function idleWords(row) {
   const causes = Object.keys(STEP_CAUSES).map((cause) => [STEP_CAUSES[cause], row[`${cause}_ns`] || 0]).filter(([, ns]) => ns > 0.1 * row.idle_ns).sort((a, b) => b[1] - a[1]);
-  return causes.map(([name, ns]) => `${name} ${duration(ns)}`).join(", ") || "the trace shows no cause";
+  return causes.map(([name, ns]) => (causes.length > 1 ? `${name} ${duration(ns)}` : name)).join(", ") || "the trace shows no cause";
 }
 
 const ROOF_NAMES = { compute: "compute", dram: "DRAM", l2: "L2" };
@@ -57,11 +57,13 @@ function heaviestWords(run, row, before) {
   const certain = family.roofed > 0.95 && ofRoof(family);
   const where = certain ? `, ${family.roof_fraction > 1.05 ? "" : "at "}${ofRoof(family)}` : "";
   const isolated = () => { state.families = new Set([family.family]); state.picked = []; return "roofline"; };
-  const words = [before, [family.family, isolated], ` takes ${wholePercent(family.time_ns / row.work_ns)}${where}`];
+  // the time of a collective ends with the last rank
+  const waits = family.family === "communication" ? ": it holds the wait for the other ranks" : "";
+  const words = [before, [family.family, isolated], ` takes ${wholePercent(family.time_ns / row.work_ns)}${where}${waits}`];
   const loss = (row.losses || []).find((one) => one.family === family.family);
   const power = certain && family.nearest_roof === "compute" && atRoof(family) && capped(run);
   if (power) words.push(" and ", [power, "telemetry"]);
-  if (certain && atRoof(family)) words.push(`: ${AT_ROOF[family.nearest_roof]}`);
+  if (certain && atRoof(family) && row.bound === "device") words.push(`: ${AT_ROOF[family.nearest_roof]}`);
   else if (certain && loss && loss.cause) words.push(`: ${reasonOf(loss)}`);
   return [...words, "."];
 }
