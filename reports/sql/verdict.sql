@@ -50,6 +50,17 @@ timings_by_kind AS (
   WHERE metric = 'step' AND list_contains($runs, run_id)
   GROUP BY run_id, phase, kind
 ),
+-- 4 is NVML's reason for a clock that the power cap lowers
+power AS (
+  SELECT
+    run_id, COUNT(*) AS power_samples,
+    COUNT(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 4 > 0 THEN 1 END) AS capped_samples,
+    MEDIAN(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 4 > 0 THEN power_w END) AS capped_w,
+    MEDIAN(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 4 > 0 THEN sm_clock_hz END) AS capped_hz
+  FROM telemetry
+  WHERE list_contains($runs, run_id)
+  GROUP BY run_id
+),
 between_steps AS (
   SELECT s.run_id, s.phase, s.kind, SUM(w.wait_ns) / COUNT(DISTINCT w.step_id) AS between_ns
   FROM step_waits w
@@ -181,6 +192,7 @@ SELECT
   s.by_counter / s.duration_ns AS by_counter,
   s.by_cache_model / s.duration_ns AS by_cache_model,
   s.by_compulsory / s.duration_ns AS by_compulsory,
+  w.power_samples, w.capped_samples, w.capped_w, w.capped_hz,
   (
     SELECT LIST({
       'operator': r.operator, 'kernel': r.kernel, 'family': r.family, 'launches': r.launches / s.units,
@@ -205,5 +217,6 @@ LEFT JOIN timings_by_kind m
   ON s.scope = 'step' AND m.run_id = s.run_id AND m.phase IS NOT DISTINCT FROM s.phase AND m.kind IS NOT DISTINCT FROM s.kind
 LEFT JOIN between_steps b
   ON s.scope = 'step' AND b.run_id = s.run_id AND b.phase IS NOT DISTINCT FROM s.phase AND b.kind IS NOT DISTINCT FROM s.kind
+LEFT JOIN power w ON w.run_id = s.run_id
 WHERE s.step_ns > 0 AND s.busy_ns IS NOT NULL
 ORDER BY s.run_id, s.scope DESC, COALESCE(m.total_ns, s.step_ns * s.units) DESC, s.phase, s.kind

@@ -1,6 +1,5 @@
-// Draw everything that depends on the selection: the roofline at once, other panels when they are in view.
+// Draw everything that depends on the selection: verdict and roofline at once, other panels when they are in view.
 const PANELS = {
-  verdict: () => drawVerdict(),
   table: ({ points }) => drawTable(points),
   lane: ({ shown }) => drawLane(shown),
   families: ({ rows }) => drawFamilies(rows),
@@ -29,6 +28,7 @@ function render() {
   ready(false);
   repriced();
   drawRuns();
+  drawVerdict();
   drawSelectors(chosenRows({ precision: false }));
   drawLegend();
   const all = chosenRows();

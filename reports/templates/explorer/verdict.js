@@ -20,7 +20,7 @@ function verdictShown(run) {
 let verdictDrawn = "";
 function drawVerdict() {
   const runs = chosenRuns();
-  const says = JSON.stringify([runs.map((run) => [run.id, verdictShown(run) && verdictKey(verdictShown(run))]), $("verdict-runs").clientWidth]);
+  const says = JSON.stringify([runs.map((run) => [run.id, verdictShown(run) && verdictKey(verdictShown(run))]), $("verdict-runs").clientWidth, theme]);
   if (says === verdictDrawn) return;
   verdictDrawn = says;
   const focus = [...$("verdict-runs").querySelectorAll("button")].indexOf(document.activeElement);

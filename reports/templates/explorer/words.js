@@ -22,10 +22,10 @@ function headline(run, row) {
   const name = kindName(row);
   const subject = row.scope === "trace" ? "The trace covers" : name === "step" ? "A step takes" : `${/^[aeiou]/i.test(name) ? "An" : "A"} ${clip(name, 40)} step takes`;
   const time = `${subject} ${duration(row.step_ns)}${row.basis === "trace" && row.scope === "step" && !onCpu(run) ? " under the profiler" : ""}`;
-  if (onCpu(run)) return [time, "; operators run for ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "families"], " of it, on the host alone", ...heaviestWords(run, row, ": ")];
+  if (onCpu(run)) return [time, "; operators run for ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "families"], " of it, on the host alone", ...heaviestWords(row, ": ")];
   const works = ["; the device works ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "timeline"], " of it"];
-  if (row.bound === "device") return [time, ...works, ...heaviestWords(run, row, ": ")];
-  return [time, ...works, ...waitWords(row), ...heaviestWords(run, row, ". Of the device's time ")];
+  if (row.bound === "device") return [time, ...works, ...heaviestWords(row, ": ")];
+  return [time, ...works, ...waitWords(row), ...heaviestWords(row, ". Of the device's time ")];
 }
 
 function waitWords(row) {
@@ -51,7 +51,7 @@ const ofRoof = (row) => (row.roof_fraction == null || !(row.nearest_roof in ROOF
 const AT_ROOF = { compute: "only fewer FLOPs or a lower precision shorten it", dram: "only fewer bytes shorten it: fusion, smaller types, reuse", l2: "only fewer bytes from L2 shorten it: larger tiles, fusion" };
 
 // The family with the most time, how near it is to its roof, and why.
-function heaviestWords(run, row, before) {
+function heaviestWords(row, before) {
   const [family] = row.families || [];
   if (!family || !row.work_ns) return ["."];
   const certain = family.roofed > 0.95 && ofRoof(family);
@@ -61,7 +61,7 @@ function heaviestWords(run, row, before) {
   const waits = family.family === "communication" ? ": it holds the wait for the other ranks" : "";
   const words = [before, [family.family, isolated], ` takes ${wholePercent(family.time_ns / row.work_ns)}${where}${waits}`];
   const loss = (row.losses || []).find((one) => one.family === family.family);
-  const power = certain && family.nearest_roof === "compute" && atRoof(family) && capped(run);
+  const power = certain && family.nearest_roof === "compute" && atRoof(family) && capped(row);
   if (power) words.push(" and ", [power, "telemetry"]);
   if (certain && atRoof(family) && row.bound === "device") words.push(`: ${AT_ROOF[family.nearest_roof]}`);
   else if (certain && loss && loss.cause) words.push(`: ${reasonOf(loss)}`);
@@ -71,17 +71,11 @@ function heaviestWords(run, row, before) {
 const wholePercent = (share) => (share > 0 && share < 0.005 ? "<1 %" : percent(Math.round(share * 100) / 100));
 const reasonOf = (loss) => (loss.diagnosis && loss.diagnosed_share < 0.95 ? `${loss.diagnosis} (${wholePercent(loss.diagnosed_share)} of the loss)` : loss.diagnosis);
 
-// NVML's reason for a lower clock: the power cap. It holds for a run if at least half of its samples name it.
-const POWER_CAP = 4;
-const TELEMETRY_OF = groupBy(DATA.telemetry, (row) => row.run_id);
-function capped(run) {
-  const samples = TELEMETRY_OF.get(run.id) || [];
-  const held = samples.filter((row) => Number(row.throttle_reasons) & POWER_CAP);
-  if (held.length < 2 || held.length < 0.5 * samples.length) return null;
-  const watts = held.map((row) => row.power_w).filter(Number.isFinite).sort((a, b) => a - b);
-  const clocks = held.map((row) => row.sm_clock_hz).filter(Number.isFinite).sort((a, b) => a - b);
-  const at = [watts.length && `${digits(Math.round(watts[watts.length >> 1]))} W`, clocks.length && `${si(clocks[clocks.length >> 1], "Hz")}`].filter(Boolean).join(", ");
-  return `at the power cap in ${count(held.length)} of ${plural(samples.length, "sample")}${at && ` (${at})`}`;
+// The power cap holds for a run if it lowered the clock in at least half of its samples.
+function capped({ power_samples: samples, capped_samples: held, capped_w, capped_hz }) {
+  if (!held || held < 2 || held < 0.5 * samples) return null;
+  const at = [capped_w && `${digits(Math.round(capped_w))} W`, capped_hz && si(capped_hz, "Hz")].filter(Boolean).join(", ");
+  return `at the power cap in ${count(held)} of ${plural(samples, "sample")}${at && ` (${at})`}`;
 }
 
 // What a run lacks and how to see more: pieces with the share of time that each is about, by which they are ordered. A message
