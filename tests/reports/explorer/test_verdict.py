@@ -16,7 +16,7 @@ from tests.reports.conftest import HOSTILE, add_ceilings, add_kernels, add_signa
 IDLE = ("host_late_ns", "synchronisation_ns", "launch_latency_ns", "dependency_ns", "replay_ns", "unknown_ns")
 PARTS = ("at_roof_ns", "lost_ns", "guess_ns", "communication_ns", "no_roof_ns", "idle_ns", "other_ns")
 
-# of one step: class, start and duration of its kernels; two products at their roof, a copy and an addition far from theirs
+# of one step: class, start and duration of its kernels; two products at their roof, copy and addition far from theirs
 STEP = [(0, 0, 2000), (1, 2000, 2000), (2, 4000, 500), (4, 5000, 600)]
 LATE = [(4500, 500, 1, 2, "host_late")]
 SLOW = [(0, 0, 2000), (1, 9000, 2000), (2, 15000, 500), (4, 19000, 1000)]
@@ -83,8 +83,8 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
         "FROM signatures WHERE signature_id = 'mm'"
     )
     connection.execute(
-        "INSERT INTO kernel_classes BY NAME SELECT * REPLACE (5 AS class_id, 'large' AS signature_id) FROM kernel_classes "
-        "WHERE class_id = 0 AND run_id = (SELECT run_id FROM runs WHERE name = 'capped')"
+        "INSERT INTO kernel_classes BY NAME SELECT * REPLACE (5 AS class_id, 'large' AS signature_id) "
+        "FROM kernel_classes WHERE class_id = 0 AND run_id = (SELECT run_id FROM runs WHERE name = 'capped')"
     )
     for second in range(3):
         sample = {"time_ns": second * 10**9, "power_w": 690.0 + second, "sm_clock_hz": 1.7e9}
@@ -199,7 +199,8 @@ await drawn();
 document.querySelector("#verdict .others").open = true;
 await wait(50);
 const lines = [...document.querySelectorAll("#verdict .others li")];
-answer.several = [document.querySelectorAll("#verdict article").length, document.querySelector("#verdict .others summary").textContent, lines.map((li) => li.textContent)];
+const more = document.querySelector("#verdict .others summary").textContent;
+answer.several = [document.querySelectorAll("#verdict article").length, more, lines.map((li) => li.textContent)];
 lines[0].querySelector("button").click();
 await drawn();
 answer.alone = [...document.querySelectorAll("tr.chosen .pick")].map((b) => b.textContent);
@@ -228,25 +229,26 @@ def test_a_sentence_says_what_bounds_the_step(says: dict[str, Any]) -> None:
     slow = "A decode step takes 20 µs under the profiler; the device works 5.5 µs (27.5 %) of it and"
     timed = "A decode step takes 11 µs; the device works 5.5 µs (50 %) of it and"
     device = f". Of the device's time {AT_ROOF}."
+    launching = "waits for the host, which launches 4 kernels one by one"
     assert {name: seen["says"] for name, seen in says.items()} == {
         "device": "device-bound A decode step takes 5.6 µs under the profiler; the device works 5.1 µs (91.1 %) of it: "
         f"matmul takes 78 %, at 100 % of the DRAM roof: {FEWER_BYTES}.",
-        "host": f"host-bound {timed} waits for the host, which launches 4 kernels one by one{device}",
-        "profiled": f"host-bound under the profiler {slow} waits for the host, which launches 4 kernels one by one{device}",
+        "host": f"host-bound {timed} {launching}{device}",
+        "profiled": f"host-bound under the profiler {slow} {launching}{device}",
         "synchronous": f"host-bound {timed} idles because the host waits for it before the host launches on{device}",
         "replayed": f"host-bound {slow} waits for the host between replays of graphs{device}",
         "streams": f"bound unknown {slow} idles 14.5 µs: waits for another stream{device}",
-        "whole": "host-bound under the profiler The trace covers 20 µs; the device works 5.5 µs (27.5 %) of it and waits for "
-        f"the host{device}",
-        "capped": "device-bound A decode step takes 4 µs under the profiler; the device works 4 µs (100 %) of it: matmul "
-        "takes 100 %, at 85 % of the compute roof and at the power cap in 2 of 3 samples (692 W, 1.7 GHz): only fewer "
+        "whole": "host-bound under the profiler The trace covers 20 µs; the device works 5.5 µs (27.5 %) of it and "
+        f"waits for the host{device}",
+        "capped": "device-bound A decode step takes 4 µs under the profiler; the device works 4 µs (100 %) of it: "
+        "matmul takes 100 %, at 85 % of the compute roof and at the power cap in 2 of 3 samples (692 W, 1.7 GHz): only fewer "
         "FLOPs or a lower precision shorten it.",
         "oom": "Out of memory: wanted 90 GB of 80 GB. Next: a smaller batch or context, or memory that other processes "
         "hold; `ridgeline capture` tries again once more is free.",
         "error": f"Failed: {HOSTILE}. Nothing of this run was measured.",
         "empty": "No device activity: record with activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA].",
-        "cpu": "on the CPU A decode step takes 5.6 µs; operators run for 5.1 µs (91.1 %) of it, on the host alone: matmul "
-        f"takes 78 %, at 100 % of the DRAM roof: {FEWER_BYTES}.",
+        "cpu": "on the CPU A decode step takes 5.6 µs; operators run for 5.1 µs (91.1 %) of it, on the host alone: "
+        f"matmul takes 78 %, at 100 % of the DRAM roof: {FEWER_BYTES}.",
     }
 
 
