@@ -241,8 +241,8 @@ def test_a_sentence_says_what_bounds_the_step(says: dict[str, Any]) -> None:
         "whole": "host-bound under the profiler The trace covers 20 µs; the device works 5.5 µs (27.5 %) of it and "
         f"waits for the host{device}",
         "capped": "device-bound A decode step takes 4 µs under the profiler; the device works 4 µs (100 %) of it: "
-        "matmul takes 100 %, at 85 % of the compute roof and at the power cap in 2 of 3 samples (692 W, 1.7 GHz): only fewer "
-        "FLOPs or a lower precision shorten it.",
+        "matmul takes 100 %, at 85 % of the compute roof and at the power cap in 2 of 3 samples (692 W, 1.7 GHz): only "
+        "fewer FLOPs or a lower precision shorten it.",
         "oom": "Out of memory: wanted 90 GB of 80 GB. Next: a smaller batch or context, or memory that other processes "
         "hold; `ridgeline capture` tries again once more is free.",
         "error": f"Failed: {HOSTILE}. Nothing of this run was measured.",
