@@ -265,6 +265,12 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rich_report(stocked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the warehouse `stocked`."""
+    return reports.write(stocked, tmp_path_factory.mktemp("rich_report"))
+
+
+@pytest.fixture(scope="session")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study; nothing may write to the file."""
     from tests.reports import sweep

@@ -67,12 +67,21 @@ function writeAddressSoon() {
   if (writing === null) writing = setTimeout(() => { writing = null; writeAddress(); }, 250);
 }
 
-// A run's name, if all runs of that name are chosen, else its id.
+// A run by its name, if all runs of that name are chosen, else by its id; many runs by the first digits of their ids.
+const MOST_NAMES = 8;
+const SHORT_ID = 8;
 const byName = groupBy(DATA.runs, (run) => run.name);
-const runText = (id) => { const own = byName.get(RUNS.get(id).name); return own.every((run) => state.runs.has(run.id)) ? own[0].name : id; };
+const byShortId = groupBy(DATA.runs, (run) => run.id.slice(0, SHORT_ID));
 
-remember("run", () => [...new Set([...state.runs].map(runText))], (texts) => {
-  const requested = texts.flatMap((text) => (RUNS.has(text) ? [RUNS.get(text)] : byName.get(text) || []));
+function runTexts() {
+  const ids = [...state.runs];
+  if (ids.length > MOST_NAMES) return ids.map((id) => (byShortId.get(id.slice(0, SHORT_ID)).length === 1 ? id.slice(0, SHORT_ID) : id));
+  const named = (id) => byName.get(RUNS.get(id).name).every((run) => state.runs.has(run.id));
+  return [...new Set(ids.map((id) => (named(id) ? RUNS.get(id).name : id)))];
+}
+
+remember("run", runTexts, (texts) => {
+  const requested = texts.flatMap((text) => (RUNS.has(text) ? [RUNS.get(text)] : byName.get(text) || byShortId.get(text) || []));
   const together = requested.filter((run) => run.machine === requested[0].machine);
   if (together.length) state.runs = new Set(together.map((run) => run.id));
 });

@@ -70,7 +70,7 @@ function drawRunList() {
   $("run-all").textContent = `choose all ${count(together.length)}${DATA.machines.length > 1 && together.length ? ` on ${clip(DATA.machines[together[0].machine].device, 24)}` : ""}`;
   $("run-hidden").textContent = hidden ? `${plural(hidden, "chosen run")} not listed` : "";
   const listed = (id) => $(`run-${id}`) !== null;
-  activate([active, ...state.runs, ...runs.slice(0, 1).map((run) => run.id)].find(listed));
+  activate([document.activeElement === $("run-options") ? active : null, ...state.runs, ...runs.slice(0, 1).map((run) => run.id)].find(listed));
 }
 
 // Only the list is scrolled, not the page.

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ridgeline import reports, warehouse
+from ridgeline import warehouse
 from tests.reports import rich
 from tests.reports.browser import Ask, needed
 
@@ -23,9 +23,8 @@ TOUR = Path(__file__).parents[1].joinpath("explorer.js").read_text(encoding="utf
 
 
 @pytest.fixture(scope="module")
-def answer(stocked: Path, ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("explorer")
-    return ask(reports.write(stocked, folder), TOUR)
+def answer(rich_report: Path, ask: Ask) -> dict[str, Any]:
+    return ask(rich_report, TOUR)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,12 @@ def test_a_single_run_keeps_its_columns() -> None:
     assert [cells for _, cells in shown.rows] == [["ar", "15.4 GB"]]
 
 
+def test_settings_and_metrics_are_those_that_the_list_offers() -> None:
+    shown = table([run(experiment="e1", mode="ar", batch=1, mfu=0.5, recording="partial"), run(mode="ar", batch=16)])
+    assert [column.title for column in shown.settings] == ["experiment", "batch"]
+    assert [column.title for column in shown.metrics] == ["MFU"]
+
+
 def test_outcomes_are_shown_where_one_failed() -> None:
     assert [column.title for column in table([run(), run(outcome="oom")]).columns] == ["outcome"]
 

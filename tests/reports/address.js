@@ -1,0 +1,59 @@
+// Change one thing, take the link, go back to the page as it opens, and follow the link: the view is the same.
+const option = (id) => $(`run-${id}`);
+const point = (name) => { const t = marks("roofline-figure").find((m) => m.name === name); $("roofline-figure").emit("plotly_click", { points: [{ customdata: t.customdata[0] }], event: {} }); };
+const set = (node, value) => { node.value = value; node.dispatchEvent(new Event("change", { bubbles: true })); };
+const link = () => decodeURIComponent(new URL(copy("#link")).hash.replace(/\+/g, " "));
+const follow = async (hash) => { location.hash = hash; await wait(0); await drawn(); };
+const view = async () => {
+  await drawn();
+  return [
+    ...["sum", "roofline-title", "legend", "picked", "table-note", "table-head", "run-options", "run-count", "run-only", "lost-level"].map(text), copy("#csv"), copy("#lost button[data-sql]"), copy("#timeline button[data-sql]"),
+    $("roofline-figure").data.filter((t) => t.meta && t.meta.role === "roof").map((t) => [t.name, t.meta.dim]), $("roofline-figure").layout.xaxis.title.text, $("search").value, $("share").value, $("lost-level").value, $("all-roofs").checked,
+    document.documentElement.dataset.theme, [...document.querySelectorAll("[role=option][aria-selected=true]")].map((node) => node.id), document.querySelector("#table-head [aria-sort]").textContent,
+  ];
+};
+const STATES = {
+  run: () => option("eeee000000000006").click(),
+  runs: () => { option("dddd000000000005").click(); option("eeee000000000006").querySelector(".box").click(); set($("execution"), "cuda_graph"); },
+  phase: () => choose("phase", "decode \u00b7 decode"),
+  precision: () => choose("precision", "bf16"),
+  level: () => choose("level", "l2"),
+  sources: () => { choose("bytes", "compulsory"); choose("flops", "counter"); },
+  point: () => choose("point", "operator"),
+  share: () => choose("share", 60),
+  families: () => { const names = [...$("legend").children]; names[0].click(); [...$("legend").children][1].dispatchEvent(new MouseEvent("click", { ctrlKey: true, bubbles: true })); },
+  picked: () => point("matmul"),
+  hostile: () => [...document.querySelectorAll("#table-body tr")].find((row) => row.textContent.startsWith("</script>")).click(),
+  roofs: () => $("all-roofs").click(),
+  table: () => { choose("search", "mm + add & 1"); choose("search", "rich add"); document.querySelector("#table-head th:nth-child(3) button").click(); },
+  lost: () => { choose("lost-level", "module"); choose("step", "dddd000000000005/1"); },
+  list: () => { set(document.querySelector("[data-setting=execution]"), "eager"); choose("run-search", "rich"); set($("run-metric"), "kernels"); $("run-value").click(); },
+  theme: () => $("theme").click(),
+};
+const opening = await view();
+answer.views = {};
+for (const [name, change] of Object.entries(STATES)) {
+  if (name === "lost") { $("timeline").scrollIntoView(); await drawn(); }
+  const visits = history.length;
+  change();
+  const seen = await view();
+  const taken = link();
+  const url = copied.at(-1);
+  const written = location.href === url;
+  const more = history.length - visits;
+  history.replaceState(null, "", location.pathname);
+  dispatchEvent(new HashChangeEvent("hashchange"));
+  const again = JSON.stringify(await view()) === JSON.stringify(opening);
+  history.replaceState(null, "", url);
+  dispatchEvent(new HashChangeEvent("hashchange"));
+  const back = await view();
+  answer.views[name] = { link: taken, written, more, again, changed: JSON.stringify(seen) !== JSON.stringify(opening), differs: back.flatMap((own, i) => (JSON.stringify(own) === JSON.stringify(seen[i]) ? [] : [[i, seen[i], own]])), same: link() === taken, note: text("address-note") };
+  await follow("#");
+}
+const evil = { label: "x", "kernel) OR (1=1": "a" };
+await follow(`#run=nothing&phase=<img src=x onerror=alert(1)>&level=l9&share=1e9&family=matmul&sort=constructor&lost=__proto__&order=toString&only=mode&theme=url(x)&step=0&evil&table&picked=[1&picked=${encodeURIComponent(JSON.stringify(evil))}`);
+answer.refused = text("address-note");
+answer.refusedSql = copy("#roofline button[data-sql]");
+answer.refusedLink = link();
+await follow("#roofline&run=rich_graph&point=operator");
+answer.alone = [document.body.classList.contains("only-roofline"), text("roofline-title"), link()];

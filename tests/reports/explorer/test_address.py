@@ -1,0 +1,71 @@
+"""The view in the address: a link gives back exactly what its sender saw, and no more than the page knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reports.browser import Ask, needed
+
+pytestmark = needed
+
+VISITS = Path(__file__).parents[1].joinpath("address.js").read_text(encoding="utf-8")
+
+RUN = "run=rich_eager"
+LINKS = {
+    "run": "run=rich_graph",
+    "runs": f"{RUN}&run=rich_graph&execution=cuda_graph",
+    "phase": f"{RUN}&phase=decode · decode",
+    "precision": f"{RUN}&precision=bf16",
+    "level": f"{RUN}&level=l2",
+    "sources": f"{RUN}&bytes=compulsory&flops=counter",
+    "point": f"{RUN}&point=operator",
+    "share": f"{RUN}&share=60",
+    "families": f"{RUN}&family=matmul&family=pointwise",
+    "roofs": f"{RUN}&roofs=all",
+    "table": f"{RUN}&search=rich add&sort=duration_ns",
+    "lost": f"{RUN}&lost=module&step=dddd000000000005/1",
+    "list": f"{RUN}&find=rich&only=execution:eager&metric=kernels&order=-kernels",
+    "theme": f"{RUN}&theme=dark",
+}
+
+
+@pytest.fixture(scope="module")
+def answer(rich_report: Path, ask: Ask) -> dict[str, Any]:
+    return ask(rich_report, VISITS, (1400, 2600))
+
+
+def test_opens_and_answers_without_errors(answer: dict[str, Any]) -> None:
+    assert answer["errors"] == []
+    assert answer["images"] == 0
+
+
+def test_a_link_gives_back_the_view(answer: dict[str, Any]) -> None:
+    # The button Back leaves the page: no change of the view is a visit of its own.
+    expected = {"written": True, "more": 0, "again": True, "changed": True, "differs": [], "same": True, "note": ""}
+    for name, seen in answer["views"].items():
+        assert {key: seen[key] for key in expected} == expected, name
+
+
+def test_links_name_what_differs_from_how_the_page_opens(answer: dict[str, Any]) -> None:
+    assert {name: answer["views"][name]["link"] for name in LINKS} == {name: f"#{link}" for name, link in LINKS.items()}
+    assert '"label":"void gemm<bf16>(float*)","run_id":"dddd000000000005"' in answer["views"]["picked"]["link"]
+
+
+def test_an_address_chooses_only_what_the_page_has_and_says_so(answer: dict[str, Any]) -> None:
+    assert answer["refused"] == (
+        "Ignored in the address, since this page has no such value here: run=nothing, "
+        "phase=<img src=x onerror=alert(1)>, level=l9, share=1e9, sort=constructor, lost=__proto__, order=toString, "
+        'only=mode, theme=url(x), step=0, evil, picked=[1, picked={"label":"x","kernel) OR (1=1":"a"}.'
+    )
+    assert "1=1" not in answer["refusedSql"]
+    assert answer["refusedLink"] == "#run=rich_eager&family=matmul"
+
+
+def test_the_roofline_alone_has_the_same_state(answer: dict[str, Any]) -> None:
+    alone, title, link = answer["alone"]
+    assert alone
+    assert title.startswith("rich_graph on Test Device")
+    assert link == "#run=rich_graph&point=operator&roofline"
