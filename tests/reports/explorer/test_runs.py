@@ -11,76 +11,7 @@ import ridgeline
 from ridgeline import reports
 from tests.reports.browser import Ask, in_a_browser
 
-TOUR = """
-const names = () => [...document.querySelectorAll("#run-options bdi")].map((node) => node.textContent);
-const chosen = () => [...document.querySelectorAll("[role=option][aria-selected=true] bdi")].map((node) => node.textContent);
-const press = (node, name) => node.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
-const set = (node, value) => { node.value = value; node.dispatchEvent(new Event("change", { bubbles: true })); };
-const focused = () => document.activeElement.dataset.key || document.activeElement.id;
-answer.names = names();
-answer.titles = [...document.querySelectorAll("[role=option]")].map((node) => node.title);
-answer.values = [...document.querySelectorAll("[role=option] small")].map((node) => node.textContent);
-answer.devices = [...document.querySelectorAll("#run-options [role=group]")].map((node) => node.getAttribute("aria-label"));
-answer.all = text("run-all");
-answer.settings = [...document.querySelectorAll("#run-facets label")].map((node) => node.firstChild.textContent.trim());
-choose("run-search", "DECODE test");
-answer.found = [names(), text("run-count"), text("run-hidden")];
-choose("run-search", "nothing");
-answer.nothing = [names(), text("run-count"), text("run-hidden")];
-choose("run-search", "");
-const batch = document.querySelector("[data-setting=batch]");
-answer.batches = [...batch.options].map((node) => node.textContent);
-set(batch, "512");
-answer.filtered = [names(), text("run-only")];
-set(batch, "");
-$("run-value").click();
-answer.sorted = names();
-$("run-name").click();
-$("run-options").focus();
-press($("run-options"), "ArrowDown");
-answer.moved = [chosen(), $("run-options").getAttribute("aria-activedescendant")];
-press($("run-options"), "Enter");
-await drawn();
-answer.entered = [chosen(), focused()];
-press($("run-options"), "Home");
-press($("run-options"), " ");
-await drawn();
-answer.added = [chosen(), focused(), text("roofline-title")];
-document.querySelectorAll("[role=option] .box")[1].click();
-answer.removed = chosen();
-$("run-cccc000000000004").dispatchEvent(new MouseEvent("click", { ctrlKey: true, bubbles: true }));
-answer.device = chosen();
-$("run-aaaa000000000001").click();
-await drawn();
-
-const legend = [...$("legend").children].find((node) => node.textContent.startsWith("matmul"));
-legend.focus();
-legend.click();
-await drawn();
-answer.legend = [focused(), document.activeElement.isConnected];
-$("table").scrollIntoView();
-await drawn();
-const row = document.querySelector("#table-body tr");
-row.focus({ preventScroll: true });
-press(row, "Enter");
-await drawn();
-answer.row = [document.activeElement.tagName, document.activeElement.dataset.key === row.dataset.key, document.activeElement !== row, text("picked")];
-$("timeline").scrollIntoView();
-await drawn();
-const top = $("timeline").getBoundingClientRect().top;
-press(document.activeElement, "Escape");
-await drawn();
-answer.escaped = [document.activeElement.dataset.key === row.dataset.key, Math.abs($("timeline").getBoundingClientRect().top - top) < 2, text("picked"), [...document.querySelectorAll("#legend .off")].length];
-
-choose("phase", "no phase");
-choose("phase", "decode \u00b7 reuse");
-const pictures = [];
-Plotly.downloadImage = (picture, options) => pictures.push([picture, options]);
-document.querySelector("[data-save=roofline-figure][data-format=svg]").click();
-const [{ data, layout }, options] = pictures[0];
-answer.picture = layout.annotations.slice(-3).map((note) => note.text);
-answer.size = [options.format, options.filename, options.height - $("roofline-figure").clientHeight, layout.paper_bgcolor.length > 3];
-"""
+TOUR = Path(__file__).parents[1].joinpath("runs.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
