@@ -80,11 +80,14 @@ async function drawFirst() {
   await afterPaint();
   for (const name of ["timings", "telemetry"]) DATA[name] = rowsOf(tableOf(await inflated(`${name}-data`).json()));
   complete = true;
+  // Without a height of their own, all panels would be in view at first, and be drawn.
+  for (const name of Object.keys(PANELS)) $(name).classList.add("undrawn");
   for (const name of Object.keys(PANELS)) sight.observe($(name));
 }
 
 function drawOne(name) {
   if (!waiting.delete(name)) return;
+  $(name).classList.remove("undrawn");
   PANELS[name](drawing);
 }
 

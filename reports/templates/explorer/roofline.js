@@ -34,14 +34,15 @@ function thinned(points, plot) {
   if (marks.length <= MOST_MARKS) return marks;
   const near = points.filter((point) => isNear(point, plot));
   marks = near.map((point) => ({ point, others: 0, ns: point.duration_ns }));
-  const edges = Object.keys(DATA.marks.edges);
-  const levels = Object.keys(LEVELS);
+  const [edges, levels, places] = [Object.keys(DATA.marks.edges), Object.keys(LEVELS), new Map()];
+  const placeOf = (point) => { const key = state.colour === "run" ? point.run_id : point.family; if (!places.has(key)) places.set(key, hueOf(point).place); return places.get(key); };
+  const placed = near.map((point) => ({
+    point, duration_ns: point.duration_ns, kind: (placeOf(point) * 4 + levels.indexOf(point.level)) * 6 + edges.indexOf(point.edge),
+    i: across(plot, Math.log10(point.x)), j: point.y == null ? 0 : down(plot, Math.log10(point.y)),
+  }));
   for (let cell = 3; marks.length > MOST_MARKS; cell *= 1.6) {
-    const key = (point) => {
-      const [i, j] = [Math.round(across(plot, Math.log10(point.x)) / cell) + 2000, point.y == null ? 0 : Math.round(down(plot, Math.log10(point.y)) / cell) + 2000];
-      return ((hueOf(point).place * 4 + levels.indexOf(point.level)) * 6 + edges.indexOf(point.edge)) * 1e8 + i * 1e4 + j;
-    };
-    marks = [...groupBy(near, key).values()].map((own) => ({ point: own[0], others: own.length - 1, ns: sum(own, "duration_ns") }));
+    const key = ({ kind, i, j }) => kind * 1e8 + (Math.round(i / cell) + 2000) * 1e4 + Math.round(j / cell) + 2000;
+    marks = [...groupBy(placed, key).values()].map((own) => ({ point: own[0].point, others: own.length - 1, ns: sum(own, "duration_ns") }));
     marks.cell = cell;
   }
   return marks;
