@@ -25,7 +25,7 @@ from ridgeline.warehouse.rollups import KEPT, account_prices, refresh
 from ridgeline.warehouse.schema.comments import describe
 from ridgeline.warehouse.views import add_missing_views, create_views
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Raised with every change of a table or view; ``migrations`` has a file for each."""
 
 FIRST_DESCRIBED = 5

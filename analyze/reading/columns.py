@@ -54,6 +54,7 @@ from ridgeline.analyze.reading.events import (
     UncorrelatedLaunchArgs,
     is_index,
 )
+from ridgeline.analyze.reading.geometry import geometries_of
 from ridgeline.analyze.reading.memory_events import INSTANT, MEMORY, add_memory
 from ridgeline.analyze.reading.node_annotations import annotations_of
 from ridgeline.analyze.reading.reader import (
@@ -121,8 +122,9 @@ class Columns(msgspec.Struct):
     has_kernel_names: bool = False
     """True if a launch names its kernel, as on ROCm."""
     optional: set[str] = msgspec.field(default_factory=set)
-    """The optional columns of ``device``. Codes of names: ``annotation``, of the node of a graph, and ``collective``,
-    what a kernel's arguments say of its collective. ``list_blocks``, the blocks of a kernel that works on lists."""
+    """The optional columns of ``device``. Codes of names: ``annotation``, of the node of a graph, ``collective``, what
+    a kernel's arguments say of its collective, and ``geometry`` of its launch. ``list_blocks``, the blocks of a kernel
+    that works on lists."""
     names: Interned = msgspec.field(default_factory=Interned)
     threads: Interned = msgspec.field(default_factory=Interned)
     signatures: Interned = msgspec.field(default_factory=Interned)
@@ -340,9 +342,11 @@ def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) 
         streams = [cast(int, tid) if at == ABSENT and is_index(tid) else at for at, tid in tids]
     group["stream"].fromlist(streams)
     collectives = texts_of(events) if DEVICE[category] == KERNEL else []
+    geometries = geometries_of(decoded_args) if DEVICE[category] == KERNEL else []
     annotations = annotations_of(events, group["graph_node_id"][-len(events) :])
     _append_optional(columns, "annotation", _codes(columns, annotations), len(events))
     _append_optional(columns, "collective", _codes(columns, collectives), len(events))
+    _append_optional(columns, "geometry", _codes(columns, geometries), len(events))
     _append_optional(columns, "list_blocks", blocks_of_lists(events), len(events))
     devices = integers(decoded_args, "device")
     if ABSENT in devices:  # Kineto sets the process id of a device event to the index of the device

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from msgspec import DecodeError, Meta, Raw, Struct, field, json
+from msgspec import DecodeError, Meta, Raw, Struct, field, json, structs
 
 Identifier = int | str | float | None
 ABSENT = -1
@@ -114,6 +114,11 @@ class DeviceArgs(Struct, gc=False):
     graph_id: Number = field(name="graph id", default=ABSENT)
     graph_node_id: Number = field(name="graph node id", default=ABSENT)
     """Node of the replayed CUDA graph (torch 2.14 and later)."""
+    grid: Raw = Raw()
+    block: Raw = Raw()
+    registers: Raw = field(name="registers per thread", default=Raw())
+    shared_bytes: Raw = field(name="shared memory", default=Raw())
+    occupancy: Raw = field(name="est. achieved occupancy %", default=Raw())
 
 
 _Blocks = Annotated[int, Meta(ge=0, lt=1 << 20)]
@@ -125,13 +130,23 @@ class GridArgs(Struct, gc=False):
     grid: tuple[_Blocks, _Blocks, _Blocks] | None = None
 
 
-class DeviceProperties(Struct):
+class _Device(Struct):
     id: _Size = 0
     name: str = ""
     total_memory: _Size | None = field(name="totalGlobalMem", default=None)
     compute_major: _Size | None = field(name="computeMajor", default=None)
     compute_minor: _Size | None = field(name="computeMinor", default=None)
     multiprocessors: _Size | None = field(name="numSms", default=None)
+
+
+class DeviceProperties(_Device):
+    """A device, with what one of its multiprocessors holds at a time."""
+
+    threads: _Size | None = field(name="maxThreadsPerMultiprocessor", default=None)
+    registers: _Size | None = field(name="regsPerMultiprocessor", default=None)
+    """Of 32 bits; only CUDA writes it."""
+    shared_bytes: _Size | None = field(name="sharedMemPerMultiprocessor", default=None)
+    """Only CUDA writes it."""
 
 
 class Distributed(Struct):
@@ -170,7 +185,7 @@ def decode_header(text: bytes) -> Header:
     raw = json.decode(text, type=_RawHeader)
     distributed = _decode_or(raw.distributed, Distributed, Distributed())
     entries = _decode_or(raw.devices, list[Raw], [])
-    devices = [_decode_or(entry, DeviceProperties, None) for entry in entries]
+    devices = [_decode_device(entry) for entry in entries]
     base_time_ns = _decode_or(raw.base_time_ns, _Size | None, None)
     profile_memory = _decode_or(raw.profile_memory, int | bool, False)
     return Header(
@@ -180,6 +195,14 @@ def decode_header(text: bytes) -> Header:
         base_time_ns,
         bool(profile_memory),
     )
+
+
+def _decode_device(entry: Raw) -> DeviceProperties | None:
+    if properties := _decode_or(entry, DeviceProperties, None):
+        return cast(DeviceProperties, properties)
+    # a capacity of another form does not cost the device its name
+    device = _decode_or(entry, _Device, None)
+    return DeviceProperties(**structs.asdict(device)) if device else None
 
 
 def _decode_or(raw: Raw, kind: Any, default: Any) -> Any:

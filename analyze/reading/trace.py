@@ -35,7 +35,7 @@ _DEVICE = (*_SPAN, "category", "device", *_DEVICE_IDS)
 _LAUNCH = (*_SPAN, "correlation")
 _MEMORY = (*_SPAN, "bytes", "allocated", "reserved", "device_type", "device")
 _OPERATOR = (*_SPAN, "signature", *_OPERATOR_IDS)
-_CODES = ("annotation", "collective")
+_CODES = ("annotation", "collective", "geometry")
 _OPTIONAL = (*_CODES, "list_blocks")
 _MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS, *_OPTIONAL))
 _SLICE_ROWS = 1 << 18
@@ -80,9 +80,9 @@ class Trace(msgspec.Struct):
     """
 
     device: pl.DataFrame
-    """With names that are the texts of JSON objects: ``annotation``, if nodes of graphs are annotated, and
-    ``collective``, if kernels have the arguments of one. With ``list_blocks``, the blocks of each kernel that works on
-    lists of tensors, if there is one."""
+    """With names that are the texts of JSON objects: ``annotation``, if nodes of graphs are annotated,
+    ``collective``, if kernels have the arguments of one, and ``geometry``, if launches have one. With ``list_blocks``,
+    the blocks of each kernel that works on lists of tensors, if there is one."""
     launches: pl.DataFrame
     """With ``kernel``, the name of its kernel or -1, where the writer names kernels."""
     operators: pl.DataFrame

@@ -14,13 +14,23 @@ from ridgeline.analyze.cache_model.launches.own_bytes import own_bytes
 from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.stored_prices import Record
+from ridgeline.analyze.reading.geometry import COLUMNS as GEOMETRY
+from ridgeline.analyze.reading.geometry import geometry_of
 from ridgeline.analyze.reading.trace import Trace
+from ridgeline.analyze.tables.runs import kind_of_device
 
 _OVER_LINK = re.compile(r"HtoD|DtoH|Host|PtoP")
 """In the names of copies between a device and the host or another device."""
-_CLASS_SCHEMA: dict[str, type[pl.DataType]] = dict.fromkeys(
-    ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision", "phase"), pl.String
-) | {"replayed": pl.Boolean}
+_NO_GRID = dict.fromkeys(("grid_x", "grid_y", "grid_z"))
+_CLASS_SCHEMA: dict[str, type[pl.DataType]] = (
+    dict.fromkeys(
+        ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision", "phase"),
+        pl.String,
+    )
+    | {"replayed": pl.Boolean}
+    | dict.fromkeys(GEOMETRY, pl.Int64)
+    | {"occupancy": pl.Float64}
+)
 
 
 def kernel_rows(
@@ -29,12 +39,15 @@ def kernel_rows(
     """Rows of ``kernels`` and of ``kernel_classes``; ``prices`` by signature code."""
     # Texts repeat with every launch, so each distinct combination is described once, as a class.
     keys = ["name", "category", "signature", "module", "attribution"]
-    keys += [column for column in ("replay", "phase") if column in activities.columns]
+    keys += [column for column in ("replay", "phase", "geometry") if column in activities.columns]
     call_ns = trace.launches["duration_ns"]
     classes = (
         activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
     )
     described = [_describe(trace, row, prices, modules, on_cpu=on_cpu) for row in classes.iter_rows(named=True)]
+    if kind_of_device(trace) == "hip":
+        # HIP's grid counts blocks or work-items, depending on the call that launched the kernel, which Kineto drops
+        described = [row | _NO_GRID for row in described]
     by_class = classes.with_columns(
         passes=pl.Series([d.pop("passes") for d in described], dtype=pl.Int64),
         on_tensor_unit=pl.Series([d["unit"] == "tensor" for d in described], dtype=pl.Boolean),
@@ -69,7 +82,9 @@ def _describe(
     kernel_family = family(price["operator"] if price else None, kernel, category)
     precision = price["precision"] if price and passes is None else None
     unit, precision = unit_and_precision(kernel_family, kernel, precision, on_cpu=on_cpu)
+    geometry = row.get("geometry")
     return {
+        **geometry_of(trace.names[geometry] if geometry is not None else None),
         "class_id": row["class_id"],
         "kernel": kernel,
         "category": category,

@@ -16,6 +16,8 @@ from ridgeline.warehouse import datasheets
 
 Row = dict[str, Any]
 
+_CAPACITY = ("threads", "registers", "shared_bytes")
+
 _NEVER = r"(?!)"
 _KINDS = (
     ("mtia", r"\bmtia_", r"\bMTIA|\bARTEMIS"),
@@ -108,6 +110,7 @@ def device_rows(trace: Trace | None, run: Run | None, named: str | None = None) 
             rows.append(_device_row(trace.rank, index, device.name, named, *sizes))
             if device.compute_major is not None:
                 rows[-1]["compute_capability"] = f"{device.compute_major}.{device.compute_minor}"
+            rows[-1] |= {f"multiprocessor_{name}": getattr(device, name) for name in _CAPACITY}
     return rows
 
 

@@ -25,6 +25,9 @@ _CLASS = {
     "precision": "bf16",
     "module": None,
     "replayed": None,
+    **dict.fromkeys(
+        ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "registers", "shared_bytes", "occupancy")
+    ),
 }
 
 

@@ -39,7 +39,8 @@ CREATE TABLE runs (
 CREATE TABLE devices (
   run_id VARCHAR NOT NULL, rank BIGINT NOT NULL, device_index BIGINT NOT NULL,
   name VARCHAR NOT NULL, datasheet VARCHAR,
-  multiprocessors BIGINT, memory_bytes BIGINT, l2_bytes BIGINT, compute_capability VARCHAR
+  multiprocessors BIGINT, memory_bytes BIGINT, l2_bytes BIGINT, compute_capability VARCHAR,
+  multiprocessor_threads BIGINT, multiprocessor_registers BIGINT, multiprocessor_shared_bytes BIGINT
 );
 
 CREATE TABLE ceilings (
@@ -110,7 +111,9 @@ CREATE TABLE kernel_classes (
   unit VARCHAR, precision VARCHAR,
   module VARCHAR,
   phase VARCHAR,
-  replayed BOOLEAN
+  replayed BOOLEAN,
+  grid_x BIGINT, grid_y BIGINT, grid_z BIGINT, block_x BIGINT, block_y BIGINT, block_z BIGINT,
+  registers BIGINT, shared_bytes BIGINT, occupancy DOUBLE
 );
 
 CREATE TABLE modules (

@@ -20,6 +20,19 @@
 -- Bytes over a link (communication, copies to the host and to other devices) have the link's roof, if it is known, and no
 -- roof of the device. Bytes of communication are bytes over a link alone: what it moves in the device's memory is unknown.
 -- A diagnosis says so where it rests on a guessed price, and where the compute roof is unknown.
+-- cause is a rule of why a kernel is slow, and its text has the evidence. Each rule is a column why_, NULL where it does not
+-- hold; of several the first by place counts (kernel_causes has all). They hold for kernels below half of their roof, and:
+--   short      of latency's bound
+--   few_blocks, also where the roof is unknown: blocks that do not exist cannot work. Below the compute roof always, since it
+--              needs all multiprocessors, while fewer may saturate the DRAM
+--   tail       below the compute roof always
+--   padded     counted FLOPs exceed those of the algorithm by half or more
+--   strided    three times the compulsory bytes passed the L1 or the L2 (half as much again is usual of an L2 in two parts), not
+--              of families that read operands again and again, or PyTorch's pointwise kernel is not its vectorized one
+--   l2_hits    DRAM moved at most half of the compulsory bytes
+--   occupancy  less than a quarter of the warps that fit, on vector units: tensor units need few
+--   split_k    by the kernel's name
+--   clock      between half of the compute roof and all of it, in a run that ran at a limit of power or heat most of the time
 CREATE OR REPLACE VIEW placed_kernels AS
 WITH bandwidths AS (
   SELECT
@@ -49,6 +62,28 @@ dense AS (
   FROM devices d
   JOIN ceilings c ON c.run_id IS NULL AND c.device = d.datasheet AND c.resource = 'compute'
   GROUP BY d.run_id, c.unit, c.precision
+),
+-- NVML's throttle reasons: 4 and 128 are limits of power, 8, 32 and 64 of heat
+clocks AS (
+  SELECT
+    run_id,
+    AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 132 <> 0 THEN 1.0 ELSE 0.0 END) AS power_share,
+    AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 104 <> 0 THEN 1.0 ELSE 0.0 END) AS heat_share,
+    MEDIAN(sm_clock_hz) AS clock_hz,
+    MAX(sm_clock_hz) AS most_hz,
+    MEDIAN(power_w) AS power_w
+  FROM telemetry
+  GROUP BY run_id
+),
+held AS (
+  SELECT
+    run_id,
+    CASE WHEN power_share >= 0.5 THEN 'at the power limit' ELSE 'throttled by heat' END || ' in '
+      || CAST(ROUND(100 * GREATEST(power_share, heat_share)) AS BIGINT) || ' % of the samples: '
+      || CAST(clock_hz / 1000000000 AS DECIMAL(18, 2)) || ' of ' || CAST(most_hz / 1000000000 AS DECIMAL(18, 2)) || ' GHz'
+      || COALESCE(', ' || CAST(ROUND(power_w) AS BIGINT) || ' W', '') AS text
+  FROM clocks
+  WHERE power_share >= 0.5 OR heat_share >= 0.5
 ),
 -- the columns that kernels of a class share: joined once for each of a few hundred classes, not for every kernel
 classes AS (
@@ -90,7 +125,30 @@ classes AS (
     b.dram_bytes_per_s,
     b.l2_bytes_per_s,
     b.floor_ns,
-    l.l2_capacity_bytes
+    l.l2_capacity_bytes,
+    g.grid_blocks,
+    g.block_threads,
+    c.registers,
+    c.shared_bytes,
+    g.occupancy,
+    g.few_blocks,
+    g.tail,
+    CASE WHEN c.unit = 'vector' THEN g.low_occupancy END AS low_occupancy,
+    CASE
+      WHEN c.kernel LIKE '%::unrolled_elementwise_kernel<%'
+        THEN 'unrolled_elementwise_kernel loads one element at a time, not vectors of up to 16 bytes'
+      WHEN c.kernel LIKE '%::elementwise_kernel<%'
+        THEN 'elementwise_kernel loads one element at a time: an operand is strided or broadcast'
+    END AS narrow,
+    CASE
+      WHEN LOWER(c.kernel) LIKE '%splitkreduce%' THEN 'adds up partial products: the product was split along K'
+      WHEN LOWER(c.kernel) LIKE '%splitk%' AND LOWER(c.kernel) NOT LIKE '%splitkv%' OR LOWER(c.kernel) LIKE '%split_k%'
+        THEN 'split along K, as its name says: partial products pass through memory'
+    END AS split_k,
+    h.text AS held,
+    'under ' || CAST(COALESCE(4 * b.floor_ns, 8000) / 1000 AS DECIMAL(18, 1)) || ' us, '
+      || CASE WHEN b.floor_ns IS NULL THEN 'four times 2 us, since no launch was measured' ELSE 'four times the shortest launch' END
+      AS short_text
   FROM (
     SELECT
       *,
@@ -104,6 +162,8 @@ classes AS (
   LEFT JOIN dense dn ON dn.run_id = c.run_id AND dn.unit = c.unit AND dn.precision = c.peak_precision
   LEFT JOIN bandwidths b ON b.run_id = c.run_id
   LEFT JOIN caches l ON l.run_id = c.run_id
+  LEFT JOIN held h ON h.run_id = c.run_id
+  LEFT JOIN launch_geometry g ON g.run_id = c.run_id AND g.class_id = c.class_id
 ),
 priced AS (
   SELECT
@@ -160,7 +220,19 @@ priced AS (
     c.dram_bytes_per_s,
     c.l2_bytes_per_s,
     c.floor_ns,
-    c.l2_capacity_bytes
+    c.l2_capacity_bytes,
+    c.grid_blocks,
+    c.block_threads,
+    c.registers,
+    c.shared_bytes,
+    c.occupancy,
+    c.few_blocks,
+    c.tail,
+    c.low_occupancy,
+    c.narrow,
+    c.split_k,
+    c.held,
+    c.short_text
   FROM kernels k
   JOIN classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
   LEFT JOIN steps t ON t.run_id = k.run_id AND t.step_id = k.step_id
@@ -255,8 +327,131 @@ judged AS (
     END AS guessed,
     -- what DRAM had no time to move
     COALESCE(compulsory_bytes, dram_bytes) - duration_ns * dram_bytes_per_s / 1000000000 AS cached_bytes,
-    compute_time_ns IS NOT NULL OR COALESCE(flops, 1) = 0 OR dram_bytes_source = 'trace' AS compute_is_known
+    compute_time_ns IS NOT NULL OR COALESCE(flops, 1) = 0 OR dram_bytes_source = 'trace' AS compute_is_known,
+    COALESCE(share = 0 AND compulsory_bytes IS NOT NULL, FALSE) AS is_helper,
+    COALESCE(link IS NULL AND roof_fraction < 0.5, FALSE) AS is_far,
+    COALESCE(link IS NULL AND nearest_roof = 'compute' AND roof_fraction >= 0.5 AND roof_fraction <= 1, FALSE) AS computes
   FROM bounded b
+),
+apart AS (
+  SELECT *, is_far AND NOT is_helper AND bound <> 'latency' AS is_slow
+  FROM judged
+),
+reasoned AS (
+  SELECT
+    j.*,
+    CASE WHEN bound = 'latency' AND link IS NULL AND NOT is_helper THEN short_text END AS why_short,
+    CASE WHEN NOT is_helper AND (is_far OR computes OR (roof_time_ns IS NULL AND link IS NULL)) THEN few_blocks END AS why_few_blocks,
+    CASE WHEN is_slow OR computes THEN tail END AS why_tail,
+    CASE
+      WHEN is_slow AND nearest_roof = 'compute' AND flops_source = 'algorithm' AND counter_flops >= 1.5 * flops
+        THEN 'executes ' || CAST(counter_flops / flops AS DECIMAL(18, 1)) || ' times its FLOPs: padded tiles'
+    END AS why_padding,
+    CASE
+      WHEN is_slow THEN CASE
+        WHEN family IN ('matmul', 'attention', 'convolution', 'recurrent') THEN NULL
+        WHEN narrow IS NOT NULL THEN narrow
+        WHEN l1_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0
+          THEN CAST(ROUND(l1_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L1: strided or repeated access'
+        WHEN l2_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0
+          THEN CAST(ROUND(l2_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L2: strided or repeated access'
+      END
+    END AS why_strided,
+    CASE
+      WHEN is_slow AND nearest_roof = 'dram' AND counter_dram_bytes <= 0.5 * compulsory_bytes
+        THEN 'DRAM moved ' || CASE
+            WHEN counter_dram_bytes < 0.05 * compulsory_bytes THEN 'under 5'
+            ELSE CAST(CAST(10 * ROUND(10 * counter_dram_bytes / compulsory_bytes) AS BIGINT) AS VARCHAR)
+          END || ' % of its compulsory bytes: the L2 cache served the rest'
+    END AS why_l2_hits,
+    CASE WHEN is_slow THEN low_occupancy END AS why_occupancy,
+    CASE WHEN is_slow OR is_helper THEN split_k END AS why_split_k,
+    CASE WHEN computes THEN held END AS why_clock
+  FROM apart j
+),
+explained AS (
+  SELECT
+    w.*,
+    CASE
+      WHEN why_short IS NOT NULL THEN 'short'
+      WHEN why_few_blocks IS NOT NULL THEN 'few_blocks'
+      WHEN why_padding IS NOT NULL THEN 'padding'
+      WHEN why_strided IS NOT NULL THEN 'strided'
+      WHEN why_l2_hits IS NOT NULL THEN 'l2_hits'
+      WHEN why_tail IS NOT NULL THEN 'tail'
+      WHEN why_occupancy IS NOT NULL THEN 'occupancy'
+      WHEN why_split_k IS NOT NULL THEN 'split_k'
+      WHEN why_clock IS NOT NULL THEN 'clock'
+    END AS cause,
+    COALESCE(
+      why_short, why_few_blocks, why_padding, why_strided, why_l2_hits, why_tail, why_occupancy, why_split_k, why_clock
+    ) AS evidence,
+    CASE
+      WHEN link IS NOT NULL THEN CASE
+        WHEN roof_fraction > 1.05 AND link = 'communication'
+          THEN 'above the roof of its link: a switch reduced or copied the data, or ranks of one device exchanged it'
+        WHEN roof_fraction > 1.05 THEN 'above the roof of its link: the link is another one than the datasheet''s'
+        WHEN roof_fraction >= 0.5 THEN NULL
+        WHEN link = 'communication' AND roof_time_ns IS NULL
+          THEN 'communication: no roof of the device applies to bytes over links'
+        WHEN link = 'communication'
+          THEN 'far from the roof of its link: it waited for other ranks, sent little, or crossed a slower link'
+        WHEN link = 'host' AND roof_time_ns IS NULL THEN 'over the link to the host: no roof of the device applies'
+        WHEN link = 'host' THEN 'far from the roof of the link to the host'
+        WHEN roof_time_ns IS NULL THEN 'over the link to another device: no roof of the device applies'
+        ELSE 'far from the roof of the link to another device'
+      END
+      -- one case of its own: 18 branches would each compare the fraction of every kernel
+      WHEN roof_fraction > 1 THEN CASE
+        WHEN guessed THEN 'above its roof: its price is a guess'
+        WHEN bound = 'compute' AND flops_source = 'counter'
+          THEN 'above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision'
+        WHEN bound = 'compute' AND roof_fraction <= 1.05
+          THEN 'above the compute roof by at most 5 %: the clock was higher than the one of its peak'
+        WHEN bound = 'compute' AND achieved_flops_per_s <= dense_flops_per_s
+          THEN 'above the measured compute roof, below the datasheet''s: power or clock held the measurement back'
+        WHEN bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s AND has_sparse_operands
+          THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
+        WHEN bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
+          THEN 'above the compute roof: a faster precision or unit computed it, or it computed less than its price says'
+        WHEN bound = 'compute'
+          THEN 'above every compute roof of the device: it computed less than its price says'
+        WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > COALESCE(1.05 * l2_bytes_per_s, 8 * dram_bytes_per_s)
+          THEN 'above the DRAM and the L2 roof: it moved less than its price says'
+        WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND cached_bytes > 2 * l2_capacity_bytes
+          THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'
+        WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND l2_bytes_per_s IS NULL
+          AND l2_capacity_bytes IS NULL
+          THEN 'above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says'
+        WHEN bound = 'dram' AND dram_bytes_source = 'compulsory'
+          THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
+        WHEN bound = 'dram' AND dram_bytes_source = 'cache_model'
+          THEN 'above the DRAM roof: the L2 cache kept more than the model of it says'
+        WHEN bound = 'dram' AND dram_bytes_source = 'trace'
+          THEN 'above the DRAM roof: part of what it copied or filled stayed in the L2 cache'
+        WHEN roof_fraction <= 1.05 THEN 'above its bandwidth by at most 5 %: within the spread of measurements'
+        WHEN bound = 'l2' THEN 'above the L2 roof: its bytes were counted in another launch'
+        ELSE 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
+      END
+      WHEN is_helper THEN 'overhead of its operator: the main kernels carry the cost'
+      WHEN bound = 'latency' THEN 'too short for any roof to matter'
+      WHEN attribution = 'unattributed' AND launch_ns IS NULL THEN 'no operator: its launch was not recorded'
+      WHEN attribution = 'unattributed' AND replayed THEN 'no operator: replayed from a graph'
+      WHEN attribution = 'unattributed' AND NOT replayed THEN 'no operator: launched outside any operator'
+      -- runs that older releases analyzed
+      WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'
+      WHEN attribution = 'before_recording' THEN 'launched before recording began'
+      WHEN attribution = 'profiler_range' AND dram_bytes_source = 'none'
+        THEN 'no operator: a range of counters in the place of kernels'
+      WHEN dram_bytes_source = 'none' AND shapes IS NULL THEN 'its operator recorded no operands'
+      WHEN dram_bytes_source = 'none' THEN 'its operator has no price'
+      WHEN roof_fraction < 0.5 AND guessed
+        THEN 'far from its roof, if the guess of its price is right'
+      WHEN roof_fraction < 0.5 AND nearest_roof IN ('dram', 'l2') AND NOT compute_is_known
+        THEN 'far from its bandwidth; its compute roof is unknown'
+      WHEN roof_fraction < 0.5 AND nearest_roof <> 'none' THEN 'far from its roof'
+    END AS verdict
+  FROM reasoned w
 )
 SELECT
   run_id, kernel_id, class_id, step_id, step_phase, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
@@ -272,71 +467,24 @@ SELECT
     ELSE 'guess'
   END AS basis,
   CASE
-    WHEN link IS NOT NULL THEN CASE
-      WHEN roof_fraction > 1.05 AND link = 'communication'
-        THEN 'above the roof of its link: a switch reduced or copied the data, or ranks of one device exchanged it'
-      WHEN roof_fraction > 1.05 THEN 'above the roof of its link: the link is another one than the datasheet''s'
-      WHEN roof_fraction >= 0.5 THEN NULL
-      WHEN link = 'communication' AND roof_time_ns IS NULL
-        THEN 'communication: no roof of the device applies to bytes over links'
-      WHEN link = 'communication'
-        THEN 'far from the roof of its link: it waited for other ranks, sent little, or crossed a slower link'
-      WHEN link = 'host' AND roof_time_ns IS NULL THEN 'over the link to the host: no roof of the device applies'
-      WHEN link = 'host' THEN 'far from the roof of the link to the host'
-      WHEN roof_time_ns IS NULL THEN 'over the link to another device: no roof of the device applies'
-      ELSE 'far from the roof of the link to another device'
-    END
-    -- one case of its own: 18 branches would each compare the fraction of every kernel
-    WHEN roof_fraction > 1 THEN CASE
-      WHEN guessed THEN 'above its roof: its price is a guess'
-      WHEN bound = 'compute' AND flops_source = 'counter'
-        THEN 'above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision'
-      WHEN bound = 'compute' AND roof_fraction <= 1.05
-        THEN 'above the compute roof by at most 5 %: the clock was higher than the one of its peak'
-      WHEN bound = 'compute' AND achieved_flops_per_s <= dense_flops_per_s
-        THEN 'above the measured compute roof, below the datasheet''s: power or clock held the measurement back'
-      WHEN bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s AND has_sparse_operands
-        THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
-      WHEN bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
-        THEN 'above the compute roof: a faster precision or unit computed it, or it computed less than its price says'
-      WHEN bound = 'compute'
-        THEN 'above every compute roof of the device: it computed less than its price says'
-      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > COALESCE(1.05 * l2_bytes_per_s, 8 * dram_bytes_per_s)
-        THEN 'above the DRAM and the L2 roof: it moved less than its price says'
-      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND cached_bytes > 2 * l2_capacity_bytes
-        THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'
-      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND l2_bytes_per_s IS NULL
-        AND l2_capacity_bytes IS NULL
-        THEN 'above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says'
-      WHEN bound = 'dram' AND dram_bytes_source = 'compulsory'
-        THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
-      WHEN bound = 'dram' AND dram_bytes_source = 'cache_model'
-        THEN 'above the DRAM roof: the L2 cache kept more than the model of it says'
-      WHEN bound = 'dram' AND dram_bytes_source = 'trace'
-        THEN 'above the DRAM roof: part of what it copied or filled stayed in the L2 cache'
-      WHEN roof_fraction <= 1.05 THEN 'above its bandwidth by at most 5 %: within the spread of measurements'
-      WHEN bound = 'l2' THEN 'above the L2 roof: its bytes were counted in another launch'
-      ELSE 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
-    END
-    WHEN compulsory_bytes IS NOT NULL AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost'
-    WHEN bound = 'latency' THEN 'too short for any roof to matter'
-    WHEN attribution = 'unattributed' AND launch_ns IS NULL THEN 'no operator: its launch was not recorded'
-    WHEN attribution = 'unattributed' AND replayed THEN 'no operator: replayed from a graph'
-    WHEN attribution = 'unattributed' AND NOT replayed THEN 'no operator: launched outside any operator'
-    -- runs that older releases analyzed
-    WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'
-    WHEN attribution = 'before_recording' THEN 'launched before recording began'
-    WHEN attribution = 'profiler_range' AND dram_bytes_source = 'none'
-      THEN 'no operator: a range of counters in the place of kernels'
-    WHEN dram_bytes_source = 'none' AND shapes IS NULL THEN 'its operator recorded no operands'
-    WHEN dram_bytes_source = 'none' THEN 'its operator has no price'
-    WHEN roof_fraction < 0.5 AND guessed
-      THEN 'far from its roof, if the guess of its price is right'
-    WHEN roof_fraction < 0.5 AND nearest_roof IN ('dram', 'l2') AND NOT compute_is_known
-      THEN 'far from its bandwidth; its compute roof is unknown'
-    WHEN roof_fraction < 0.5 AND nearest_roof <> 'none' THEN 'far from its roof'
-  END AS diagnosis
-FROM judged;
+    WHEN evidence IS NULL THEN verdict
+    WHEN roof_fraction > 1 THEN verdict
+    WHEN verdict IS NULL THEN evidence
+    WHEN verdict = 'far from its roof' THEN evidence
+    WHEN cause = 'short' THEN verdict || ': ' || evidence
+    ELSE verdict || '; ' || evidence
+  END AS diagnosis,
+  verdict,
+  CASE
+    WHEN link = 'communication' AND roof_fraction < 0.5 THEN 'waits'
+    WHEN link IS NOT NULL THEN NULL
+    WHEN roof_fraction > 1 THEN NULL
+    WHEN is_helper THEN COALESCE(cause, 'helper')
+    ELSE cause
+  END AS cause,
+  grid_blocks, block_threads, registers, shared_bytes, occupancy,
+  why_short, why_few_blocks, why_tail, why_padding, why_strided, why_l2_hits, why_occupancy, why_split_k, why_clock
+FROM explained;
 
 -- One row per device activity (kernel, memcpy, memset; never annotations).
 CREATE OR REPLACE VIEW kernel_roofline AS
@@ -345,8 +493,54 @@ SELECT
   iteration, start_ns, duration_ns, attribution, confidence, precision, unit, flops, flops_source, counter_flops, dram_bytes,
   dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, l2_bytes, l1_bytes, link_bytes, intensity,
   achieved_flops_per_s, achieved_bytes_per_s, roof_flops_per_s, roof_time_ns, roof_fraction, nearest_roof, bound,
-  diagnosis
+  diagnosis, grid_blocks, block_threads, registers, shared_bytes, occupancy
 FROM placed_kernels;
+
+-- Every cause that holds for a kernel, the first by place being that of kernel_roofline's diagnosis. limit_fraction is the
+-- fraction of its roof that the kernel can reach at most while the cause lasts, where that follows: of the compute roof,
+-- which needs all multiprocessors (blocks that take equally long), and of executed FLOPs.
+CREATE OR REPLACE VIEW kernel_causes AS
+WITH causes AS (
+  SELECT
+    k.run_id,
+    k.kernel_id,
+    k.class_id,
+    k.nearest_roof,
+    k.flops / NULLIF(k.counter_flops, 0) AS needed_share,
+    l.place AS rule,
+    l.cause,
+    CASE l.cause
+      WHEN 'short' THEN k.why_short
+      WHEN 'few_blocks' THEN k.why_few_blocks
+      WHEN 'tail' THEN k.why_tail
+      WHEN 'padding' THEN k.why_padding
+      WHEN 'strided' THEN k.why_strided
+      WHEN 'l2_hits' THEN k.why_l2_hits
+      WHEN 'occupancy' THEN k.why_occupancy
+      WHEN 'split_k' THEN k.why_split_k
+      WHEN 'clock' THEN k.why_clock
+      WHEN k.cause THEN k.diagnosis
+    END AS evidence
+  FROM placed_kernels k
+  CROSS JOIN (
+    SELECT 1 AS place, 'short' AS cause UNION ALL SELECT 2, 'few_blocks' UNION ALL SELECT 3, 'padding' UNION ALL SELECT 4, 'strided'
+    UNION ALL SELECT 5, 'l2_hits' UNION ALL SELECT 6, 'tail' UNION ALL SELECT 7, 'occupancy' UNION ALL SELECT 8, 'split_k'
+    UNION ALL SELECT 9, 'clock' UNION ALL SELECT 10, 'waits' UNION ALL SELECT 11, 'helper'
+  ) l
+)
+SELECT
+  c.run_id,
+  c.kernel_id,
+  ROW_NUMBER() OVER (PARTITION BY c.run_id, c.kernel_id ORDER BY c.rule) AS place,
+  c.cause,
+  CASE
+    WHEN c.nearest_roof = 'compute' AND c.cause IN ('few_blocks', 'tail') THEN g.multiprocessor_share
+    WHEN c.cause = 'padding' THEN c.needed_share
+  END AS limit_fraction,
+  c.evidence
+FROM causes c
+LEFT JOIN launch_geometry g ON g.run_id = c.run_id AND g.class_id = c.class_id
+WHERE c.evidence IS NOT NULL;
 
 -- FLOPs that a kernel executed against those that its algorithm needs, where both are known. padding is the share of
 -- executed FLOPs that the algorithm does not need (7/8 if one row fills a tile of eight). It is negative if the algorithm

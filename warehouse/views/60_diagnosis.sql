@@ -133,7 +133,7 @@ FROM trusted;
 --   communication  bytes over links: no time of it counts as lost
 --   no roof        neither price nor roof: the minimum time is unknown
 -- Ranks and cumulative shares of lost time are within a run, level and basis. nearest_roof, bound and diagnosis are those of
--- the kernels that lose most.
+-- the kernels that lose most; a diagnosis that is not of all kernels says of how many it is.
 -- saved_ns is an upper limit (Amdahl) for the time that one step of the kind would save if the item ran at its roof: the
 -- kernels' lost time, scaled by the step's time over its kernels' time, and 0 if the step is host-bound.
 CREATE OR REPLACE VIEW deviations AS
@@ -168,7 +168,9 @@ placed AS (
     ROW_NUMBER() OVER (
       PARTITION BY run_id, level, item, phase, step_phase, kind, in_step, basis
       ORDER BY duration_ns - COALESCE(roof_ns, 0) DESC, nearest_roof, bound, diagnosis
-    ) AS place
+    ) AS place,
+    SUM(kernels) OVER (PARTITION BY run_id, level, item, phase, step_phase, kind, in_step, basis, diagnosis) AS diagnosed,
+    SUM(kernels) OVER (PARTITION BY run_id, level, item, phase, step_phase, kind, in_step, basis) AS all_kernels
   FROM levelled v
 ),
 summed AS (
@@ -180,7 +182,10 @@ summed AS (
     SUM(CASE WHEN basis IN ('roof', 'guess') THEN duration_ns - roof_ns END) AS lost_ns,
     MAX(CASE WHEN place = 1 THEN nearest_roof END) AS nearest_roof,
     MAX(CASE WHEN place = 1 THEN bound END) AS bound,
-    MAX(CASE WHEN place = 1 THEN diagnosis END) AS diagnosis
+    MAX(CASE WHEN place = 1 THEN
+      CASE WHEN diagnosed < all_kernels THEN CAST(diagnosed AS BIGINT) || ' of ' || CAST(all_kernels AS BIGINT) || ' launches: ' || diagnosis
+        ELSE diagnosis END
+    END) AS diagnosis
   FROM placed
   GROUP BY run_id, level, item, phase, step_phase, kind, in_step, basis
 ),

@@ -15,6 +15,8 @@ from tests.analyze.loading import query
 
 STORED = Path(__file__).parents[2] / "data" / "warehouses"
 LATER = ("schema_version", "digests", "descriptions")
+REWORDED = ("kept_kernel_groups", '"diagnosis"')
+"""A column whose texts later releases changed."""
 
 
 @pytest.fixture(params=sorted(STORED.glob("*.duckdb.gz")), ids=lambda path: path.name.partition(".")[0])
@@ -38,7 +40,7 @@ def table_columns(path: Path) -> dict[str, list[str]]:
     columns: dict[str, list[str]] = {}
     names = "SELECT table_name, '\"' || column_name || '\"' FROM duckdb_columns() WHERE NOT internal"
     for table, column in query(path, f"{names} AND table_name IN (SELECT table_name FROM duckdb_tables())"):
-        if table not in LATER:
+        if table not in LATER and (table, column) != REWORDED:
             columns.setdefault(table, []).append(column)
     return columns
 
@@ -52,7 +54,7 @@ def shape(path: Path) -> tuple[set[Any], set[Any], set[Any]]:
 
 def test_a_writer_migrates_and_keeps_a_copy(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = table_columns(old)
-    as_it_was, before = old.read_bytes(), rows(old)
+    as_it_was, before = old.read_bytes(), rows(old, columns)
     assert before["kernels"]
     connect(old).close()
     ((version,),) = query(old, "SELECT min(version) FROM schema_version")

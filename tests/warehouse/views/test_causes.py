@@ -1,0 +1,252 @@
+"""Why a kernel is slow: each cause has kernels that earn it, with exact evidence, and a near miss that does not."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import duckdb
+import pytest
+
+from tests.warehouse.rows import insert, kernel
+
+Connection = duckdb.DuckDBPyConnection
+Values = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """The first values earn the cause, its evidence and the limit of the roof's fraction; the others miss the cause."""
+
+    earns: Values
+    evidence: str
+    misses: Values
+    limit: float | None = None
+
+
+def launch(blocks: int, threads: int = 128, registers: int = 32, shared_bytes: int = 0, **more: Any) -> Values:
+    """The geometry of a launch in one dimension."""
+    grid = {"grid_x": blocks, "grid_y": 1, "grid_z": 1}
+    return (
+        grid
+        | {"block_x": threads, "block_y": 1, "block_z": 1, "registers": registers, "shared_bytes": shared_bytes}
+        | more
+    )
+
+
+def counted(**values: float) -> Values:
+    names = {"dram": "dram__bytes.sum", "l2": "lts__t_bytes.sum", "l1": "l1tex__t_bytes.sum", "vector": FMA}
+    return {"counters": {names[name]: value for name, value in values.items()}}
+
+
+FMA = "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum"
+# The device moves 1 TB/s and computes 100 TFLOP/s on tensor units: 1e9 FLOPs take 10 us, 1e7 bytes 10 us. It runs no
+# kernel in less than 1 us, has 132 multiprocessors, and each holds 2,048 threads, 65,536 registers and 228 KiB.
+PRODUCT = {"duration_ns": 50_000, "flops": 1e9, "bytes": 1e6}
+NEAR = PRODUCT | {"duration_ns": 15_000}
+COPY = {"duration_ns": 50_000, "flops": 0.0, "bytes": 1e7, "family": "copy", "unit": "vector", "precision": "fp32"}
+WIDE = launch(132 * 16)
+SHORT = {"duration_ns": 3_900, "bytes": 1e6, "flops": 1.0}
+PYTORCH = "void at::native::"
+
+CASES = {
+    "short": [Case(SHORT, "under 4.0 us, four times the shortest launch", SHORT | {"duration_ns": 4_000})],
+    "few_blocks": [
+        Case(PRODUCT | launch(32), "32 blocks on 132 multiprocessors: at most 24 % of them work",
+            PRODUCT | launch(100), 32 / 132),
+        Case(PRODUCT | launch(1), "1 block on 132 multiprocessors: at most 1 % of them work", PRODUCT, 1 / 132),
+        # fewer multiprocessors than all may saturate the DRAM
+        Case(COPY | launch(99), "99 blocks on 132 multiprocessors: at most 75 % of them work", COPY | launch(100)),
+        # above half of the roof: only for products, which need all
+        Case(NEAR | launch(99), "99 blocks on 132 multiprocessors: at most 75 % of them work",
+            COPY | {"duration_ns": 15_000} | launch(99), 0.75),
+        # a kernel without a price
+        Case({"duration_ns": 50_000} | launch(32), "32 blocks on 132 multiprocessors: at most 24 % of them work",
+            {"duration_ns": 50_000} | launch(264)),
+    ],
+    "tail": [
+        # 228 KiB hold one block of 132 KiB
+        Case(PRODUCT | launch(145, shared_bytes=135_168), "1.1 waves: the second runs 10 % full",
+            PRODUCT | launch(264, shared_bytes=135_168), 145 / 264),
+        # 255 registers, 256 with their unit, let a partition hold two warps of its 16,384: 8 warps, 2 blocks of 4
+        Case(PRODUCT | launch(290, registers=255), "1.1 waves: the second runs 10 % full",
+            PRODUCT | launch(290, registers=128), 290 / 396),
+        Case(NEAR | launch(560, registers=255), "2.1 waves: the third runs 12 % full",
+            COPY | {"duration_ns": 15_000} | launch(560, registers=255), 560 / 132 / 5),
+    ],
+    "padding": [
+        Case(PRODUCT | counted(vector=4e9), "executes 8.0 times its FLOPs: padded tiles",
+            PRODUCT | counted(vector=7e8), 0.125),
+    ],
+    "strided": [
+        Case(COPY | {"kernel": f"{PYTORCH}unrolled_elementwise_kernel<at::native::f>(int)"},
+            "unrolled_elementwise_kernel loads one element at a time, not vectors of up to 16 bytes",
+            COPY | {"kernel": f"{PYTORCH}vectorized_elementwise_kernel<4, at::native::f>(int)"}),
+        Case(COPY | {"kernel": f"{PYTORCH}elementwise_kernel<128, 4, at::native::f>(int)"},
+            "elementwise_kernel loads one element at a time: an operand is strided or broadcast",
+            COPY | {"kernel": f"{PYTORCH}index_elementwise_kernel<128, 4, at::native::f>(int)"}),
+        Case(COPY | counted(dram=1e7, l1=6e7), "6 times its compulsory bytes passed the L1: strided or repeated access",
+            COPY | counted(dram=1e7, l1=2.9e7)),
+        Case(COPY | counted(dram=1e7, l2=4e7), "4 times its compulsory bytes passed the L2: strided or repeated access",
+            COPY | counted(dram=1e7, l2=4e7) | {"family": "attention"}),
+    ],
+    "l2_hits": [
+        Case(COPY | counted(dram=5e6), "DRAM moved 50 % of its compulsory bytes: the L2 cache served the rest",
+            COPY | counted(dram=5.1e6)),
+        Case(COPY | counted(dram=1e5), "DRAM moved under 5 % of its compulsory bytes: the L2 cache served the rest",
+            COPY),
+    ],
+    "occupancy": [
+        Case(COPY | launch(264), "2.0 blocks of 128 threads for each multiprocessor: 8 of 64 warps",
+            COPY | launch(264, 512)),
+        Case(COPY | WIDE | {"registers": 255},
+            "registers (255 a thread) leave room for 2 blocks of 128 threads: 8 of 64 warps",
+            PRODUCT | WIDE | {"registers": 255}),
+        Case(COPY | WIDE | {"shared_bytes": 100_000},
+            "shared memory (100000 bytes a block) leaves room for 2 blocks of 128 threads: 8 of 64 warps", COPY | WIDE),
+        # Kineto's own estimate counts, unless it is 0
+        Case(COPY | WIDE | {"registers": 255, "occupancy": 0.0},
+            "registers (255 a thread) leave room for 2 blocks of 128 threads: 8 of 64 warps",
+            COPY | WIDE | {"registers": 255, "occupancy": 0.25}),
+    ],
+    "split_k": [
+        Case(COPY | {"kernel": "nvjet_tst_64x8_splitK_TNT"},
+            "split along K, as its name says: partial products pass through memory",
+            COPY | {"kernel": "flash_fwd_splitkv_kernel"}),
+    ],
+    "clock": [],
+    "waits": [],
+    "helper": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def hopper(run: Connection) -> Connection:
+    """The run's device with the multiprocessors of an H200."""
+    run.execute(
+        "UPDATE devices SET multiprocessors = 132, compute_capability = '9.0', multiprocessor_threads = 2048,"
+        " multiprocessor_registers = 65536, multiprocessor_shared_bytes = 233472"
+    )
+    return run
+
+
+def cause(run: Connection, values: Values) -> tuple[Any, ...]:
+    """Insert a kernel; return the first cause of ``kernel_causes``, which must be that of ``placed_kernels``."""
+    facts = dict(values)
+    counters = facts.pop("counters", {})
+    run.execute("DELETE FROM kernels; DELETE FROM kernel_classes; DELETE FROM signatures; DELETE FROM counters")
+    kernel(run, 1, **facts)
+    for metric, value in counters.items():
+        insert(run, "counters", run_id="r", kernel_id=1, metric=metric, value=value, source="cupti")
+    rows = run.execute("SELECT cause, evidence, limit_fraction FROM kernel_causes WHERE place = 1").fetchall()
+    ((named, diagnosis),) = run.execute("SELECT cause, diagnosis FROM placed_kernels").fetchall()
+    assert named == (rows[0][0] if rows else None)
+    if rows:
+        assert rows[0][1] in diagnosis
+    return rows[0] if rows else (None, None, None)
+
+
+@pytest.mark.parametrize(("name", "case"), [(name, case) for name, cases in CASES.items() for case in cases])
+def test_a_kernel_earns_each_cause_and_a_near_miss_does_not(hopper: Connection, name: str, case: Case) -> None:
+    assert cause(hopper, case.earns) == (name, case.evidence, pytest.approx(case.limit))
+    assert cause(hopper, case.misses)[0] != name
+
+
+def test_causes_are_ordered_and_all_listed(hopper: Connection) -> None:
+    first = cause(
+        hopper, COPY | {"kernel": f"{PYTORCH}elementwise_kernel<128, 4, f>(int)"} | launch(32) | counted(dram=1e6)
+    )
+    assert first[0] == "few_blocks"
+    rows = hopper.execute("SELECT place, cause FROM kernel_causes ORDER BY place").fetchall()
+    assert rows == [(1, "few_blocks"), (2, "strided"), (3, "l2_hits")]
+
+
+def test_evidence_stands_beside_what_makes_the_price_doubtful(hopper: Connection) -> None:
+    def diagnosis(values: Values) -> str:
+        cause(hopper, values | launch(32))
+        ((text,),) = hopper.execute("SELECT diagnosis FROM kernel_roofline").fetchall()
+        return str(text)
+
+    few = "32 blocks on 132 multiprocessors: at most 24 % of them work"
+    assert diagnosis(COPY) == few
+    assert diagnosis(COPY | {"confidence": "low"}) == f"far from its roof, if the guess of its price is right; {few}"
+    assert diagnosis(COPY | {"flops": None}) == f"far from its bandwidth; its compute roof is unknown; {few}"
+    lost = {
+        "duration_ns": 50_000,
+        "attribution": "unattributed",
+        "signature_id": None,
+        "launch_ns": 1,
+        "replayed": True,
+    }
+    assert diagnosis(lost) == f"no operator: replayed from a graph; {few}"
+    assert diagnosis(SHORT) == "too short for any roof to matter: under 4.0 us, four times the shortest launch"
+
+
+def test_helpers_and_collectives_have_causes_of_their_own(hopper: Connection) -> None:
+    helper = {"duration_ns": 50_000, "flops": 1e9, "bytes": 1e6, "share": 0.0}
+    overhead = "overhead of its operator: the main kernels carry the cost"
+    assert cause(hopper, helper | launch(32)) == ("helper", overhead, None)
+    adds = "adds up partial products: the product was split along K"
+    assert cause(hopper, helper | {"kernel": "cublasLt::splitKreduce_kernel"}) == ("split_k", adds, None)
+    insert(hopper, "ceilings", run_id="r", device="D", resource="bandwidth", level="link", unit="device", value=1e11,
+        unit_of_value="byte/s", source="measured")  # fmt: skip
+    sent = {"family": "communication", "bytes": 1e9, "flops": 0.0, "link_bytes": 1e6}
+    assert cause(hopper, sent | {"duration_ns": 20_100} | launch(32))[0] == "waits"
+    assert cause(hopper, sent | {"duration_ns": 20_000} | launch(32))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("reasons", "text"),
+    [
+        (["4", "4", "0"], "at the power limit in 67 % of the samples: 1.50 of 1.98 GHz, 690 W"),
+        (["32", "32", "0"], "throttled by heat in 67 % of the samples: 1.50 of 1.98 GHz, 690 W"),
+        (["4", "0", "0"], None),
+        (["1", "1", "1"], None),  # idle
+        (["x", None, "x"], None),
+    ],
+)
+def test_products_near_their_roof_run_at_the_clock_of_the_run(
+    hopper: Connection, reasons: list[str | None], text: str | None
+) -> None:
+    for time_ns, (reason, clock_hz) in enumerate(zip(reasons, (1.5e9, 1.4e9, 1.98e9), strict=True)):
+        values = {"sm_clock_hz": clock_hz, "power_w": 690.2, "throttle_reasons": reason}
+        insert(hopper, "telemetry", run_id="r", time_ns=time_ns, **values)
+    assert cause(hopper, NEAR) == ("clock" if text else None, text, None)
+    assert cause(hopper, PRODUCT)[0] is None  # a clock alone does not halve a rate
+    assert cause(hopper, COPY | {"duration_ns": 15_000})[0] is None
+
+
+def geometry(run: Connection, **values: Any) -> tuple[Any, ...]:
+    cause(run, PRODUCT | launch(**values))
+    (row,) = run.execute("SELECT resident_blocks, block_limit, waves, occupancy FROM launch_geometry").fetchall()
+    return row
+
+
+@pytest.mark.parametrize(
+    ("capability", "values", "expected"),
+    [
+        ("9.0", {"blocks": 512, "registers": 218, "shared_bytes": 19_200}, (2, "registers", 512 / 264, 0.125)),
+        ("9.0", {"blocks": 264, "threads": 33}, (32, "threads", 264 / 132 / 32, 2 * 33 / 2048)),
+        ("9.0", {"blocks": 132 * 64, "threads": 32}, (32, "blocks", 2.0, 0.5)),
+        ("7.5", {"blocks": 132 * 64, "threads": 32}, (16, "blocks", 4.0, 0.25)),
+        # the driver's 1 KiB: two blocks of 113 KiB fit 228, three of 76 do not
+        ("9.0", {"blocks": 132, "shared_bytes": 115_712}, (2, "shared memory", 0.5, 128 / 2048)),
+        ("9.0", {"blocks": 132, "shared_bytes": 77_000}, (2, "shared memory", 0.5, 128 / 2048)),
+        ("7.0", {"blocks": 132, "shared_bytes": 77_000}, (3, "shared memory", 1 / 3, 128 / 2048)),
+        ("13.0", {"blocks": 132}, (None, None, None, None)),
+        (None, {"blocks": 132}, (None, None, None, None)),
+        # a launch that the device cannot run is of another device
+        ("9.0", {"blocks": 132, "shared_bytes": 300_000}, (None, None, None, None)),
+    ],
+)  # fmt: skip
+def test_waves_follow_from_what_a_multiprocessor_holds(
+    hopper: Connection, capability: str | None, values: Values, expected: tuple[Any, ...]
+) -> None:
+    hopper.execute("UPDATE devices SET compute_capability = ?", [capability])
+    assert geometry(hopper, **values) == pytest.approx(expected)
+
+
+def test_devices_that_differ_have_no_waves(hopper: Connection) -> None:
+    insert(
+        hopper, "devices", run_id="r", rank=0, device_index=1, name="D", multiprocessors=66, compute_capability="9.0"
+    )
+    assert geometry(hopper, blocks=32) == (None, None, None, None)
+    assert cause(hopper, PRODUCT | launch(32))[0] is None
