@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ridgeline.reports.comparison.cells import change, label, noise, signed
-from ridgeline.reports.comparison.compare import ITERATION, UNJUDGED, Comparison
+from ridgeline.reports.comparison.compare import ITERATION, UNITS, UNJUDGED, Comparison
 from ridgeline.reports.formatting import duration, percent
 from ridgeline.reports.queries import Row
 
@@ -30,11 +30,33 @@ def largest(comparison: Comparison, most: int = 3) -> list[Difference]:
 
     The effect of a row is its difference times the share of its kind of step among the units.
     """
-    level = "kernel" if comparison.by_kernel else "operator"
+    effects = sorted(_effects(comparison), key=lambda effect: -abs(effect[0]))
+    return [_difference(row) for _, row in effects[:most]]
+
+
+def replaced(comparison: Comparison) -> str:
+    """Return a sentence if operators or kernels of one side alone make up most of the differences, else nothing.
+
+    Such rows are no gain or loss by themselves: others, as a compiler's fused kernels, may do their work.
+    """
+    effects = _effects(comparison)
+    gone = sum(ns for ns, row in effects if row["status"] == "gone")
+    added = sum(ns for ns, row in effects if row["status"] == "added")
+    if not gone or not added or added - gone <= 0.5 * sum(abs(ns) for ns, _ in effects):
+        return ""
+    what = "kernels" if comparison.by_kernel else "operators"
+    return (
+        f"{what} of one side alone make up most of the differences, as where a compiler fuses them: "
+        f"{signed(gone)} gone, {signed(added)} added, together {signed(gone + added)} per mean {UNITS[comparison.unit]}"
+    )
+
+
+def _effects(comparison: Comparison) -> list[tuple[float, Row]]:
+    """Return the rows that changed beyond noise, each with its effect on a mean unit in nanoseconds."""
     shares = _shares(comparison)
-    rows = [row for row in comparison.level(level) if row["stage"] in shares and row["status"] != "same"]
-    rows.sort(key=lambda row: -abs(row["delta_ns_per_step"]) * shares[row["stage"]])
-    return [_difference(row) for row in rows[:most]]
+    rows = comparison.level("kernel" if comparison.by_kernel else "operator")
+    changed = [row for row in rows if row["stage"] in shares and row["status"] != "same"]
+    return [(row["delta_ns_per_step"] * shares[row["stage"]], row) for row in changed]
 
 
 def _shares(comparison: Comparison) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ridgeline.reports.comparison.cells import cells
 from ridgeline.reports.comparison.compare import UNITS, WHOLE, Comparison
-from ridgeline.reports.comparison.differences import Difference, largest
+from ridgeline.reports.comparison.differences import Difference, largest, replaced
 from ridgeline.reports.comparison.verdict import verdict
 from ridgeline.reports.names import clip
 
@@ -86,7 +86,8 @@ def _grid(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> Lin
 def _differences(differences: Sequence[Difference], comparison: Comparison) -> Lines:
     if differences:
         head = f"Largest differences of device time per {UNITS[comparison.unit]}, beyond noise:"
-        return [head, "", *_table(differences)]
+        note = replaced(comparison)
+        return [head, "", *_table(differences), *(["", f"{note[0].upper()}{note[1:]}."] if note else [])]
     return [] if comparison.is_itself else ["No operator or kernel changed beyond noise."]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ridgeline.reports import html, queries
 from ridgeline.reports.comparison.cells import change, launch_counts, noise, signed
 from ridgeline.reports.comparison.compare import UNITS, WHOLE, Comparison
-from ridgeline.reports.comparison.differences import largest
+from ridgeline.reports.comparison.differences import largest, replaced
 from ridgeline.reports.comparison.verdict import verdict
 from ridgeline.reports.embedding import encode
 from ridgeline.reports.figures import families, marks, roofs
@@ -53,6 +53,7 @@ def render(comparison: Comparison, ceilings: Sequence[Row]) -> str:
         unit=UNITS[comparison.unit],
         verdict=verdict(comparison),
         largest=[(indices[id(difference.row)], difference) for difference in largest(comparison)],
+        replaced=replaced(comparison),
         panels=[
             ("All differences, at every level", queries.runnable(queries.text("compare"), **sides)),
             ("The runs", queries.runnable(queries.text("compare_runs"), runs=run_ids)),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ridgeline.reports.comparison.compare import Comparison, Side
-from ridgeline.reports.comparison.differences import UNEXPLAINED, cause, largest
+from ridgeline.reports.comparison.differences import UNEXPLAINED, cause, largest, replaced
 from ridgeline.reports.comparison.verdict import verdict
 
 Row = dict[str, Any]
@@ -68,6 +68,19 @@ def test_the_largest_are_those_of_a_mean_step() -> None:
 )
 def test_a_cause_is_what_the_row_holds(values: Row, says: str) -> None:
     assert cause({**UNKNOWN, **values}) == says
+
+
+def test_operators_that_others_replace_are_said_to_be() -> None:
+    """A compiler's: what is gone is no gain by itself."""
+    gone, added = row("operator", "decode", 900, None), row("operator", "decode", None, 500)
+    step, slower = row("step", "decode", 1000, 600), row("operator", "decode", 100, 700)
+    assert replaced(compared(step, gone, added)) == (
+        "operators of one side alone make up most of the differences, as where a compiler fuses them: -900 ns gone, "
+        "+500 ns added, together -400 ns per mean step"
+    )
+    assert replaced(compared(step, gone, added, slower)) != ""
+    assert replaced(compared(step, gone, slower)) == ""
+    assert replaced(compared(step, gone, added, slower | {"delta_ns_per_step": 1500})) == ""
 
 
 def test_a_generation_comes_first_where_one_side_has_another_kind_of_step() -> None:
