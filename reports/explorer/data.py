@@ -6,8 +6,8 @@ from typing import Any
 
 from ridgeline.reports import queries
 from ridgeline.reports.embedding import coded, rounded
-from ridgeline.reports.explorer import run_table
-from ridgeline.reports.explorer.point_budget import bins_per_octave, timelines
+from ridgeline.reports.explorer import run_table, timeline
+from ridgeline.reports.explorer.point_budget import bins_per_octave
 from ridgeline.reports.figures import bars, families, marks, roofs
 from ridgeline.reports.figures.layout import axis, layout
 from ridgeline.reports.figures.machine import Machine, device_name
@@ -17,7 +17,7 @@ from ridgeline.reports.queries import Columns, Connection, Row
 # Queries whose rows the page holds unchanged. Panels about kernels are computed in the browser, from launch groups.
 PANELS = ("runs", "ceilings", "ledger", "step_diagnosis", "steps", "timings", "telemetry", "warnings")
 # Statements that the page shows, and those that it first fills with the current selection.
-STATEMENTS = ("launch_groups", *PANELS, "verdict", "timeline")
+STATEMENTS = ("launch_groups", *PANELS, "verdict", "timeline/events", "timeline/bins")
 TEMPLATES = ("selection", "points", "bars", "icicle", "lost", "bytes")
 
 # The fields of a roof that the browser draws it from.
@@ -29,11 +29,11 @@ VERDICT_DIGITS = 6
 
 @dataclass(frozen=True)
 class Gathered:
-    """The rows of every panel, and by column the launch groups and the events of the steps with a timeline."""
+    """The rows of every panel, by column the launch groups, and the timelines as the page holds them."""
 
     rows: dict[str, list[Row]]
     launch_groups: Columns
-    timeline: Columns
+    timeline: dict[str, Any]
     # Bins of duration an octave by which launches are grouped; 0 if every launch is a group of its own.
     bins: int
 
@@ -50,8 +50,8 @@ def gather(connection: Connection, run_ids: Sequence[str]) -> Gathered:
     rows["verdict"] = queries.fetch(connection, verdict, runs=run_ids)
     # The runs with most device time are the first whose timelines the page holds.
     longest = sorted(rows["runs"], key=lambda run: -(run["device_time_ns"] or 0))
-    steps = timelines(rows["steps"], [run["run_id"] for run in longest])
-    return Gathered(rows, groups, queries.fetch_columns(connection, queries.text("timeline"), steps=steps), bins)
+    timelines = timeline.gather(connection, [run["run_id"] for run in longest], rows["steps"])
+    return Gathered(rows, groups, timelines, bins)
 
 
 def document(gathered: Gathered) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def document(gathered: Gathered) -> dict[str, Any]:
         ]
     )
     # Names are shortened here and not in the browser, so that pages and notebooks agree.
-    kernels = dict.fromkeys([*gathered.launch_groups["kernel"], *gathered.timeline["kernel"]])
+    kernels = dict.fromkeys(gathered.launch_groups["kernel"])
     return {
         **marks.page_style(),
         "entries": bars.ENTRIES,
@@ -107,15 +107,17 @@ def document(gathered: Gathered) -> dict[str, Any]:
         "short": {name: shorten(name) for name in kernels if name},
         # A run has one mode and one execution: the browser takes them from its run.
         "launch_groups": coded({k: v for k, v in gathered.launch_groups.items() if k not in ("mode", "execution")}),
-        "timeline": coded(gathered.timeline),
         **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps", "warnings")},
         "verdict": rounded(rows["verdict"], VERDICT_DIGITS),
     }
 
 
 def sections(gathered: Gathered) -> dict[str, Row]:
-    """Return by panel the large tables that the page unpacks only after its first figure, by column."""
-    own: dict[str, Row] = {}
+    """Return by panel the large tables that the page unpacks only after its first figure, by column.
+
+    The timelines are unpacked when their panel first comes into sight.
+    """
+    own: dict[str, Row] = {"timeline": gathered.timeline}
     for name in ("timings", "telemetry"):
         rows = gathered.rows[name]
         own[name] = coded({column: [row[column] for row in rows] for column in (rows[0] if rows else ())})

@@ -9,8 +9,11 @@ ALONE = 10_000
 # Bins of duration an octave, and the number of launches up to which bins are this fine.
 FINE = 16, 300_000
 COARSE = 2
-# Kernels whose place in a step the page holds, over all runs.
-TIMELINE = 80_000
+# Events of timelines, over all runs: activities of devices, gaps and operators.
+EVENTS = 160_000
+# Bins of the overviews of runs that do not fit, over all lanes, and of a lane.
+BINS = 90_000
+LEAST_BINS, MOST_BINS = 64, 2_000
 
 
 def bins_per_octave(launches: int) -> int:
@@ -24,19 +27,47 @@ def bins_per_octave(launches: int) -> int:
     return FINE[0] if launches <= FINE[1] else COARSE
 
 
-def timelines(steps: Iterable[Row], run_ids: Sequence[str], most: int = TIMELINE) -> list[str]:
-    """Return the steps whose timelines the page holds, as ``run_id/step_id``.
+def stretches(windows: Iterable[Row], run_ids: Sequence[str], most: int = EVENTS) -> list[Row]:
+    """Return the stretches of time of which the page holds every event; no two of a run overlap.
 
-    ``steps`` are rows of ``sql/steps.sql``. Runs are taken whole, in the order of ``run_ids``, while the kernels of all
-    their steps together are at most ``most``.
+    ``windows`` are rows of ``sql/timeline/windows.sql``. In the order of ``run_ids``, first the steps of runs, then
+    whole runs in place of their steps, while there are at most ``most`` events.
     """
-    by_run = by_column(steps, "run_id")
-    chosen: list[str] = []
-    for run_id in run_ids:
-        own = by_run.get(run_id, [])
-        # The first run that does not fit ends the list: a shorter one after it would seem more important.
-        most -= sum(step["kernels"] for step in own)
-        if most < 0:
-            break
-        chosen += [f"{run_id}/{step['step_id']}" for step in own]
-    return chosen
+    by_run = by_column(windows, "run_id")
+    wholes = {run_id: [row for row in by_run.get(run_id, []) if row["step_id"] is None] for run_id in run_ids}
+    steps = {run_id: _joined(row for row in by_run.get(run_id, []) if row["step_id"] is not None) for run_id in run_ids}
+
+    def events(run_id: str, rows: Sequence[Row]) -> int:
+        whole: int = sum(row["events"] for row in wholes[run_id])
+        own: int = sum(row["events"] for row in rows)
+        return min(own, whole)
+
+    chosen: dict[str, list[Row]] = {}
+    for larger in (steps, wholes):
+        for run_id in run_ids:
+            most -= events(run_id, larger[run_id]) - events(run_id, chosen.get(run_id, []))
+            # The first run that does not fit ends the list: a shorter one after it would seem more important.
+            if most < 0:
+                return [row for own in chosen.values() for row in own]
+            chosen[run_id] = larger[run_id]
+    return [row for own in chosen.values() for row in own]
+
+
+def _joined(windows: Iterable[Row]) -> list[Row]:
+    """Join windows that overlap; the events of a joined window are at most the sum of theirs."""
+    joined: list[Row] = []
+    for row in sorted(windows, key=lambda row: (row["from_ns"], row["step_id"])):
+        if joined and row["from_ns"] <= joined[-1]["to_ns"]:
+            before = joined.pop()
+            row = before | {"to_ns": max(before["to_ns"], row["to_ns"]), "events": before["events"] + row["events"]}
+        joined.append(row)
+    return joined
+
+
+def bins_of_lanes(lanes: int) -> int:
+    """Return into how many bins the overview of a run is cut, of a page with so many lanes.
+
+    >>> bins_of_lanes(3), bins_of_lanes(600)
+    (2000, 150)
+    """
+    return max(LEAST_BINS, min(MOST_BINS, BINS // max(lanes, 1)))

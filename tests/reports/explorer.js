@@ -13,7 +13,7 @@ const see = async (name) => {
     hatched: ($("lost-figure").hidden ? [] : $("lost-figure").data).filter((t) => t.marker && t.marker.pattern).flatMap((t) => t.x.map((x, i) => [t.customdata[i].title, x * 1e9])),
     icicle: $("icicle-figure").data[0].values[0], icicleSql: copy("#icicle button[data-sql]"),
     bytes: text("bytes-table"), bytesSql: copy("#bytes button[data-sql]"), picked: text("picked"),
-    timeline: Object.fromEntries($("timeline-figure").data.map((t) => [t.name, t.x.length])), timelineSql: copy("#timeline button[data-sql]"),
+    timeline: JSON.parse($("timeline-figure").dataset.shown), timelineSql: copy("#timeline button[data-sql]"),
     opacity: marks("roofline-figure").flatMap((t) => t.marker.opacity),
   };
 };

@@ -99,7 +99,7 @@ remember("sort", () => (state.sort[1] < 0 ? "-" : "") + state.sort[0], (text) =>
   if (COLUMNS.some((column) => column.key === key)) state.sort = [key, text === key ? 1 : -1];
 });
 rememberChoice("lost", "lost", (text) => Object.hasOwn(ITEMS, text));
-rememberChoice("step", "step", (text) => EVENTS_OF.has(text));
+rememberChoice("step", "step", (text) => text === WHOLE || DATA.steps.some((step) => stepKey(step) === text));
 remember("theme", () => (theme === systemTheme() ? null : theme), (text) => { if (text === null || text === "light" || text === "dark") setTheme(text || systemTheme()); });
 remember("roofline", () => (document.body.classList.contains("only-roofline") ? "" : null), (text) => { document.body.classList.toggle("only-roofline", text !== null); });
 

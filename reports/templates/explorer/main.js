@@ -16,6 +16,8 @@ const PANELS = {
 };
 const waiting = new Set();
 const inSight = new Set();
+// Panels whose data is being unpacked.
+const loading = new Set();
 let drawing = null;
 
 // Whether Plotly and all data are there. Until then nothing is drawn but what needs neither.
@@ -94,7 +96,7 @@ function drawOne(name) {
 // One panel at a time, so that clicks are handled in between.
 function drawInSight() {
   const next = Object.keys(PANELS).find((name) => waiting.has(name) && inSight.has(name));
-  ready(complete && !next && !asked);
+  ready(complete && !next && !asked && !loading.size);
   if (!next) return;
   drawOne(next);
   setTimeout(drawInSight);

@@ -14,7 +14,6 @@ import pytest
 from ridgeline import reports, warehouse
 from ridgeline.reports import queries
 from ridgeline.reports.embedding import encode, pack
-from ridgeline.reports.explorer.point_budget import timelines
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -148,13 +147,6 @@ class Resources(HTMLParser):
             value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action", "poster")
         ]
         self.found += ["link"] * (tag in ("link", "iframe", "object", "embed", "base"))
-
-
-def test_timelines_are_of_whole_runs_as_long_as_they_fit() -> None:
-    steps = [{"run_id": run, "step_id": i, "kernels": 40} for run in ("a", "b") for i in range(2)]
-    assert timelines(steps, ["b", "a"], most=100) == ["b/0", "b/1"]
-    assert timelines(steps, ["b", "a"], most=160) == ["b/0", "b/1", "a/0", "a/1"]
-    assert timelines(steps, ["b", "a"], most=79) == []
 
 
 def test_nothing_is_fetched(page: str) -> None:
