@@ -5,11 +5,11 @@ const LANES_OF = new Map();
 
 async function unpackTimeline() {
   const { events, overview, ...rest } = await inflated("timeline-data").json();
-  TIMELINE = { ...rest, events: partsOf(events), overview: partsOf(overview) };
+  TIMELINE = { ...rest, events: unpackedParts(events), overview: unpackedParts(overview) };
 }
 
 // What a packed row says of all its events, and the lists of their times.
-function partsOf({ keys, times }) {
+function unpackedParts({ keys, times }) {
   const value = (column, at) => (column == null ? null : Array.isArray(column) ? column[at] : column.values[column.codes[at]]);
   const names = Object.keys(keys);
   return groupBy(times.start_ns.map((_, at) => ({

@@ -34,7 +34,7 @@ new ResizeObserver(() => { if (verdictDrawn) drawVerdict(); }).observe($("verdic
 function openPanel(target, row) {
   const before = JSON.stringify([[...state.families], state.picked, state.step]);
   const id = typeof target === "function" ? target() : target;
-  if (id === "timeline" && row && row.scope === "step") state.step = (DATA.steps.filter((step) => step.run_id === row.run_id && step.phase === row.phase && step.kind === row.kind).map(stepKey).find((key) => EVENTS_OF.has(key))) || state.step;
+  if (id === "timeline" && row && row.scope === "step") state.step = (DATA.steps.filter((step) => step.run_id === row.run_id && step.phase === row.phase && step.kind === row.kind).map(stepKey)[0]) || state.step;
   if (before !== JSON.stringify([[...state.families], state.picked, state.step])) render();
   if (!$(id).hidden) $(id).scrollIntoView({ block: "start" });
 }
