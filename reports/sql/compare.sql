@@ -43,7 +43,7 @@ run_steps AS (
 -- Launches of a step that agree in all that rows tell apart are one group: a step of a model repeats its layers.
 launched AS MATERIALIZED (
   SELECT
-    c.side, k.run_id, k.rank, k.family, k.dram_bytes_source, k.confidence, k.phase, k.kernel, k.diagnosis,
+    c.side, k.run_id, k.rank, k.family, k.dram_bytes_source, k.confidence, k.phase, k.kernel, k.cause, k.diagnosis,
     k.operator IS NOT NULL AS has_operator,
     COUNT(*) AS launches, MIN(k.kernel_id) AS first_kernel_id, SUM(k.duration_ns) AS duration_ns, SUM(k.flops) AS flops,
     SUM(k.dram_bytes) AS dram_bytes, SUM(k.roof_time_ns) AS roof_time_ns,
@@ -289,22 +289,26 @@ summed AS (
   JOIN stages s ON s.side = l.side AND s.own_stage = l.own_stage
   GROUP BY l.level, l.stage, l.key, l.side
 ),
--- The diagnosis of a row is that of at least half of its time; another would be a minority's.
+-- The diagnosis of a row is that of the cause of at least half of its time; another would be a minority's. Of a cause with
+-- several texts, as of several grids, the longest kernels' is an example.
 diagnosed AS (
   SELECT
     level, stage, key, side,
     CASE
-      WHEN share >= 0.995 THEN diagnosis
-      WHEN share >= 0.5 THEN FORMAT('{:.0f} % of its time: {}', 100 * share, diagnosis)
+      WHEN share >= 0.995 AND texts = 1 THEN diagnosis
+      WHEN share >= 0.5
+        THEN FORMAT('{:.0f} % of its time{}: {}', 100 * share, CASE WHEN texts > 1 THEN ', for example' ELSE '' END, diagnosis)
     END AS diagnosis
   FROM (
-    SELECT level, stage, key, side, diagnosis,
+    SELECT
+      level, stage, key, side, COALESCE(cause, diagnosis) AS reason, COUNT(DISTINCT diagnosis) AS texts,
+      ARG_MAX(diagnosis, (duration_ns, diagnosis)) AS diagnosis,
       SUM(duration_ns) / NULLIF(SUM(SUM(duration_ns)) OVER (PARTITION BY level, stage, key, side), 0) AS share
     FROM levelled
     WHERE level IN ('operator', 'kernel', 'row')
-    GROUP BY level, stage, key, side, diagnosis
+    GROUP BY level, stage, key, side, reason
   )
-  WHERE diagnosis IS NOT NULL
+  WHERE reason IS NOT NULL
   QUALIFY ROW_NUMBER() OVER (PARTITION BY level, stage, key, side ORDER BY share DESC, diagnosis) = 1
 ),
 -- A row that some runs lack is zero in them: their share adds (mean)^2 each to the squares.
