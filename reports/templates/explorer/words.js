@@ -12,11 +12,8 @@ function kindName(row) {
   return [...new Set([row.phase, row.kind].filter(Boolean))].join(" · ") || "step";
 }
 
-function badge(run, row) {
-  if (onCpu(run)) return "on the CPU";
-  if (row.bound === "unknown") return "bound unknown";
-  return unsure(row) ? "host-bound under the profiler" : `${row.bound}-bound`;
-}
+const badgeOf = (row) => (row.bound === "unknown" ? "bound unknown" : unsure(row) ? "host-bound under the profiler" : `${row.bound}-bound`);
+const badge = (run, row) => (onCpu(run) ? "on the CPU" : badgeOf(row));
 
 function headline(run, row) {
   const name = kindName(row);
@@ -66,6 +63,16 @@ function heaviestWords(row, before) {
   if (certain && atRoof(family) && row.bound === "device") words.push(`: ${AT_ROOF[family.nearest_roof]}`);
   else if (certain && loss && loss.cause) words.push(`: ${reasonOf(loss)}`);
   return [...words, "."];
+}
+
+// One kind of several: of those that are not shown, what takes most of their time too.
+function kindWords(row, shown) {
+  const [family] = row.families || [];
+  if (shown || !family || !row.work_ns) return duration(row.step_ns);
+  const loss = (row.losses || []).find((one) => one.family === family.family);
+  const where = family.roofed > 0.95 && ofRoof(family) ? ` at ${ofRoof(family).replace("above", "over")}` : "";
+  const why = where && !atRoof(family) && loss && loss.cause ? `: ${reasonOf(loss)}` : "";
+  return clip(`${duration(row.step_ns)} · ${badgeOf(row)} · ${family.family} ${wholePercent(family.time_ns / row.work_ns)}${where}${why}`, 130);
 }
 
 const wholePercent = (share) => (share > 0 && share < 0.005 ? "<1 %" : percent(Math.round(share * 100) / 100));
