@@ -4,6 +4,7 @@
 -- whole trace first (scope trace, the mean over its devices).
 --   device       time of kernels that overlap, or that the profiler lengthens beyond the unprofiled step, is scaled to busy_ns
 --   idle         idle_ns divided by cause as in the trace; other_ns is time in which the device runs work of no or another step
+--   links        link_copies_ns is the part of communication_ns of copies to the host and to other devices
 --   coverage     shares of the device time without operator, module, roof or price, and by source of DRAM bytes
 --   losses       operators, else kernels, by time beyond the roof a step; cause and diagnosis have the largest part of it
 --   families     the families by time, with the fraction of their roof where all their time has a certain one
@@ -98,6 +99,7 @@ parts AS (
     SUM(CASE WHEN basis = 'roof' THEN GREATEST(duration_ns - best_roof_ns, 0) ELSE 0 END) AS lost,
     SUM(CASE WHEN basis = 'guess' THEN duration_ns ELSE 0 END) AS guess,
     SUM(CASE WHEN basis = 'communication' THEN duration_ns ELSE 0 END) AS communication,
+    SUM(CASE WHEN basis = 'communication' AND family <> 'communication' THEN duration_ns ELSE 0 END) AS link_copies,
     SUM(CASE WHEN basis = 'no roof' THEN duration_ns ELSE 0 END) AS no_roof,
     SUM(CASE WHEN attribution IN ('unattributed', 'before_recording', 'profiler_range') THEN duration_ns ELSE 0 END) AS no_operator,
     SUM(CASE WHEN module IS NULL THEN duration_ns ELSE 0 END) AS no_module,
@@ -177,6 +179,7 @@ SELECT
   s.lost * s.factor AS lost_ns,
   s.guess * s.factor AS guess_ns,
   s.communication * s.factor AS communication_ns,
+  s.link_copies * s.factor AS link_copies_ns,
   s.no_roof * s.factor AS no_roof_ns,
   s.idle_ns,
   s.host_late * s.idle_factor AS host_late_ns,

@@ -62,7 +62,7 @@ function kindChoices(run, shown) {
   const rows = VERDICTS_OF.get(run.id);
   if (rows.length < 2) return null;
   const choose = (row) => { state.verdict = verdictKey(row); state.phase = null; render(); };
-  return h("p", { class: "kinds", role: "group", "aria-label": "Kind of step" }, ...rows.map((row) => h("button", { type: "button", "aria-pressed": String(row === shown), onclick: () => choose(row) }, clip(kindName(row), 40), h("small", {}, kindWords(row, row === shown)))));
+  return h("p", { class: "kinds", role: "group", "aria-label": "Kind of step" }, ...rows.map((row) => h("button", { type: "button", title: kindWords(row, false), "aria-pressed": String(row === shown), onclick: () => choose(row) }, clip(kindName(row), 40), h("small", {}, kindWords(row, row === shown)))));
 }
 
 // The parts of a step, in the order of the bar: key, name, whether the device works, and what a click opens.
@@ -98,7 +98,7 @@ function lossesOf(run, row) {
   return [
     { name: "the host", ns: host, of: "device idle", why: hostWhy(row), worth: hostWorth(row, host), target: "timeline" },
     { name: "idle device", ns: others, of: "device idle", why: idleWords(row), worth: "unknown", target: "timeline" },
-    { name: "links", ns: row.communication_ns, of: "", why: "communication and host copies; their time holds the wait for other ranks", worth: "unknown", target: () => { state.picked = [{ label: "over links", where: { run_id: row.run_id, basis: "communication" } }]; return "table"; } },
+    { name: row.link_copies_ns > 0.9 * row.communication_ns ? "copies" : "communication", ns: row.communication_ns, of: "", why: linkWhy(row), worth: "unknown", target: () => { state.picked = [{ label: "over links", where: { run_id: row.run_id, basis: "communication" } }]; return "table"; } },
     ...(row.losses || []).map((loss) => ({ name: loss.operator || shortOf(loss.kernel), family: loss.family, ns: loss.lost_ns, time: loss.time_ns, of: ofRoof(loss), why: reasonOf(loss) || (atRoof(loss) ? "at its roof" : "no cause known"), worth: lossWorth(row, loss.lost_ns), target: () => pickLoss(row, loss) })),
   ].filter((loss) => loss.ns > 0.002 * row.step_ns).sort((a, b) => b.ns - a.ns).slice(0, MOST_LOSSES);
 }
@@ -108,6 +108,11 @@ function pickLoss(row, loss) {
   if (row.scope === "step") Object.assign(where, { step_phase: row.phase, kind: row.kind });
   state.picked = [{ label: loss.operator || shortOf(loss.kernel), where }];
   return "roofline";
+}
+
+function linkWhy(row) {
+  if (row.link_copies_ns > 0.9 * row.communication_ns) return "to or from the host or another device: pinned memory, copies beside kernels";
+  return "its time holds the wait for the other ranks, which the trace of one rank does not tell apart";
 }
 
 function hostWhy(row) {

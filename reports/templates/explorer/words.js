@@ -26,6 +26,7 @@ function headline(run, row) {
 }
 
 function waitWords(row) {
+  if (row.bound === "unknown" && !(row.idle_ns > 0.01 * row.step_ns)) return row.diagnosis ? [`; ${row.diagnosis.replace(/^unknown: /, "")}`] : [];
   if (row.bound === "unknown") return [` and idles ${duration(row.idle_ns)}: `, [idleWords(row), "timeline"]];
   if (row.diagnosis && row.diagnosis.includes("between steps")) return [" and then waits ", [`${duration(row.between_ns)} for the next step`, "timeline"], " to begin"];
   if (row.synchronisation_ns > 0.5 * hostNs(row)) return [" and idles because ", ["the host waits for it", "timeline"], " before the host launches on"];
@@ -72,7 +73,7 @@ function kindWords(row, shown) {
   const loss = (row.losses || []).find((one) => one.family === family.family);
   const where = family.roofed > 0.95 && ofRoof(family) ? ` at ${ofRoof(family).replace("above", "over")}` : "";
   const why = where && !atRoof(family) && loss && loss.cause ? `: ${reasonOf(loss)}` : "";
-  return clip(`${duration(row.step_ns)} · ${badgeOf(row)} · ${family.family} ${wholePercent(family.time_ns / row.work_ns)}${where}${why}`, 130);
+  return `${duration(row.step_ns)} · ${badgeOf(row)} · ${family.family} ${wholePercent(family.time_ns / row.work_ns)}${where}${why}`;
 }
 
 const wholePercent = (share) => (share > 0 && share < 0.005 ? "<1 %" : percent(Math.round(share * 100) / 100));
