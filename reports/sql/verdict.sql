@@ -130,7 +130,7 @@ scaled AS (
 reasons AS (
   SELECT
     scope, run_id, phase, kind, operator, CASE WHEN operator IS NULL THEN kernel END AS kernel, family, nearest_roof,
-    diagnosis,
+    cause, diagnosis,
     SUM(launches) AS launches,
     SUM(duration_ns) AS duration_ns,
     SUM(best_roof_ns) AS roof_ns,
@@ -139,19 +139,27 @@ reasons AS (
   WHERE basis = 'roof'
   GROUP BY ALL
 ),
--- family, nearest roof and diagnosis of an item are those with the most lost time
+-- kernels of one cause have each their own evidence
+weighed AS (
+  SELECT
+    *,
+    SUM(lost_ns) OVER (PARTITION BY scope, run_id, phase, kind, operator, kernel, COALESCE(cause, diagnosis)) AS of_cause_ns
+  FROM reasons
+),
+-- family, nearest roof, cause and diagnosis of an item are those with the most lost time
 items AS (
   SELECT
     scope, run_id, phase, kind, operator, kernel,
     FIRST(family ORDER BY lost_ns DESC, family) AS family,
     FIRST(nearest_roof ORDER BY lost_ns DESC, nearest_roof) AS nearest_roof,
-    FIRST(diagnosis ORDER BY lost_ns DESC, diagnosis) AS diagnosis,
-    MAX(lost_ns) / NULLIF(SUM(lost_ns), 0) AS diagnosed_share,
+    FIRST(cause ORDER BY of_cause_ns DESC, lost_ns DESC, diagnosis) AS cause,
+    FIRST(diagnosis ORDER BY of_cause_ns DESC, lost_ns DESC, diagnosis) AS diagnosis,
+    MAX(of_cause_ns) / NULLIF(SUM(lost_ns), 0) AS diagnosed_share,
     SUM(launches) AS launches,
     SUM(duration_ns) AS duration_ns,
     SUM(roof_ns) AS roof_ns,
     SUM(lost_ns) AS lost_ns
-  FROM reasons
+  FROM weighed
   GROUP BY scope, run_id, phase, kind, operator, kernel
 ),
 ranked AS (
@@ -200,7 +208,7 @@ SELECT
     SELECT LIST({
       'operator': r.operator, 'kernel': r.kernel, 'family': r.family, 'launches': r.launches / s.units,
       'time_ns': r.duration_ns * s.factor, 'lost_ns': r.lost_ns * s.factor, 'roof_fraction': r.roof_ns / r.duration_ns,
-      'nearest_roof': r.nearest_roof, 'diagnosis': r.diagnosis, 'diagnosed_share': r.diagnosed_share
+      'nearest_roof': r.nearest_roof, 'cause': r.cause, 'diagnosis': r.diagnosis, 'diagnosed_share': r.diagnosed_share
     } ORDER BY r.place)
     FROM ranked r
     WHERE r.place <= 3 AND r.scope = s.scope AND r.run_id = s.run_id AND r.phase IS NOT DISTINCT FROM s.phase
