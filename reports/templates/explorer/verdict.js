@@ -32,11 +32,18 @@ new ResizeObserver(() => { if (verdictDrawn) drawVerdict(); }).observe($("verdic
 
 // Open what a statement speaks of: `target` is the panel's id, or changes the selection and returns it.
 function openPanel(target, row) {
-  const before = JSON.stringify([[...state.families], state.picked, state.step]);
+  const chosen = () => JSON.stringify([[...state.families], state.picked, state.step, timeline.view]);
+  const before = chosen();
   const id = typeof target === "function" ? target() : target;
-  if (id === "timeline" && row && row.scope === "step") state.step = (DATA.steps.filter((step) => step.run_id === row.run_id && step.phase === row.phase && step.kind === row.kind).map(stepKey)[0]) || state.step;
-  if (before !== JSON.stringify([[...state.families], state.picked, state.step])) render();
+  if (id === "timeline" && row) showInTimeline(row);
+  if (before !== chosen()) render();
   if (!$(id).hidden) $(id).scrollIntoView({ block: "start" });
+}
+
+function showInTimeline(row) {
+  const step = DATA.steps.find((own) => row.scope === "step" && own.run_id === row.run_id && own.phase === row.phase && own.kind === row.kind);
+  state.step = step ? stepKey(step) : WHOLE;
+  timeline.view = null;
 }
 
 const pieces = (words, row) => words.filter(Boolean).map((piece) => (Array.isArray(piece) && piece[1] ? h("button", { type: "button", class: "link", onclick: () => openPanel(piece[1], row) }, piece[0]) : Array.isArray(piece) ? piece[0] : piece));

@@ -192,7 +192,7 @@ scrollTo(0, 0);
 const before = scrollY;
 document.querySelector("#verdict .stepbar .idle").click();
 await drawn();
-answer.scrolled = { before, timeline: scrollY > 500 };
+answer.scrolled = { before, timeline: scrollY > 500, step: $("step").value };
 const add = (name) => named(name).dispatchEvent(new MouseEvent("click", { ctrlKey: true, bubbles: true }));
 for (const name of ["host", "profiled", "synchronous", "replayed"]) add(name);
 scrollTo(0, 0);
@@ -240,8 +240,8 @@ def test_a_sentence_says_what_bounds_the_step(says: dict[str, Any]) -> None:
         "replayed": f"host-bound {slow} waits for the host between replays of graphs{device}",
         "streams": f"bound unknown {slow} idles 14.5 µs: waits for another stream{device}",
         "lone": "bound unknown A decode step takes 500 ns under the profiler; the device works 500 ns (100 %) of it; a "
-        "step of one kernel shows no idle time: time it without the profiler. Of the device's time copy takes 100 %, at "
-        "40 % of the DRAM roof: too short for any roof to matter: under 800 ns, four times the shortest launch.",
+        "step of one kernel shows no idle time: time it without the profiler. Of the device's time copy takes 100 %, "
+        "at 40 % of the DRAM roof: too short for any roof to matter: under 800 ns, four times the shortest launch.",
         "whole": "host-bound under the profiler The trace covers 20 µs; the device works 5.5 µs (27.5 %) of it and "
         f"waits for the host{device}",
         "capped": "device-bound A decode step takes 4 µs under the profiler; the device works 4 µs (100 %) of it: "
@@ -299,7 +299,7 @@ def test_what_lacks_has_a_remedy_the_most_important_first(says: dict[str, Any]) 
 @in_a_browser
 def test_a_statement_opens_what_it_speaks_of_and_keeps_the_focus(page: dict[str, Any]) -> None:
     assert page["picked"] == ["aten::add.Tensor ×", "1 kernel · 600 ns · 3.33 MFLOP/s on average", True]
-    assert page["scrolled"] == {"before": 0, "timeline": True}
+    assert page["scrolled"] == {"before": 0, "timeline": True, "step": "0000000000000000/0"}
 
 
 @in_a_browser
