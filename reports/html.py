@@ -25,9 +25,11 @@ def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence
     ``styles`` and ``scripts`` name files of ``templates/`` without their endings; ``data`` is what the scripts read,
     encoded by :mod:`ridgeline.reports.embedding`; ``context`` holds the template's other variables.
     """
-    # Imported late, since figures for notebooks need no Jinja.
+    # Imported late, since figures for notebooks need neither Jinja nor the warehouse.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
+
+    from ridgeline.reports.terms import terms
 
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -41,6 +43,7 @@ def render(template: str, data: str, *, styles: Sequence[str], scripts: Sequence
         clip=clip,
         css=Markup(palette.variables() + "".join(_source(f"{name}.css") for name in styles)),
         dark=palette.DARK,
+        terms=terms(),
         plotly=Markup(plotly().result()),
         script=Markup("\n".join(_source(f"{name}.js") for name in scripts)),
         data=Markup(data),

@@ -21,6 +21,8 @@ from ridgeline.reports.queries import Connection, Row
 SCRIPTS = (
     "shared/format",
     "shared/hues",
+    "shared/terms",
+    "shared/access",
     "comparison/state",
     "shared/theme",
     "shared/roofline",

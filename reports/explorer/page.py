@@ -19,6 +19,8 @@ from ridgeline.warehouse.selection import resolve
 SCRIPTS = (
     "shared/format",
     "shared/hues",
+    "shared/terms",
+    "shared/access",
     "explorer/columns",
     "explorer/state",
     "explorer/address",

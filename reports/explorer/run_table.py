@@ -20,6 +20,8 @@ class Column:
     show: Callable[[Any], str] = str
     numeric: bool = True
     hint: str = ""
+    # What the "?" beside the header explains, of terms.toml.
+    term: str = ""
     # A setting was requested of the run; the other columns are results.
     setting: bool = False
 
@@ -41,15 +43,15 @@ COLUMNS = (
     Column("generated", "generated_tokens", _count, hint="tokens", setting=True),
     Column("block", "block", _count, hint="tokens in a block of a diffusion model", setting=True),
     Column("steps", "steps", _count, setting=True),
-    Column("step time", "step_ns", duration, hint="median of unprofiled steps"),
+    Column("step time", "step_ns", duration, term="unprofiled"),
     Column("tokens/s", "tokens_per_s", digits),
     Column("first token", "ttft_ns", duration),
     Column("kernels", "kernels", _count, hint="device activities in the trace"),
     Column("device time", "device_time_ns", duration, hint="sum of the durations of device activities"),
-    Column("FLOP/B", "intensity", digits, hint="arithmetic intensity of a step"),
-    Column("MFU", "mfu", percent, hint="useful FLOPs over wall time over the peak"),
-    Column("MBU", "mbu", percent, hint="DRAM bytes over wall time over the bandwidth"),
-    Column("busy", "busy_share", percent, hint="share of the step in which the device works"),
+    Column("FLOP/B", "intensity", digits, term="intensity"),
+    Column("MFU", "mfu", percent, term="MFU"),
+    Column("MBU", "mbu", percent, term="MBU"),
+    Column("busy", "busy_share", percent, term="busy"),
     Column("J/token", "joules_per_token", digits),
     Column("peak memory", "peak_memory_bytes", lambda value: si(value, "B")),
     Column("trace", "recording", numeric=False, hint="partial: the trace is truncated; its intact part was loaded"),

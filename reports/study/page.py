@@ -74,7 +74,7 @@ def render(sections: Sequence[Row], missing: Sequence[study.Figure], captured: S
         "study/page.html",
         encode(panels),
         styles=["shared/page", "study/page"],
-        scripts=["shared/hues", "study/page"],
+        scripts=["shared/hues", "shared/terms", "shared/access", "study/page"],
         sections=sections,
         missing=missing,
         summary={"runs": len(captured), "devices": devices, "others": others},

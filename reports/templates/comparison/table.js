@@ -10,11 +10,11 @@ const COLUMNS = [
   { title: "change", key: "delta_ns_per_step", show: (row) => signed(row.delta_ns_per_step), number: true, size: true },
   { title: "%", key: "change", show: (row) => change(row.change) || "—", number: true, size: true },
   { title: "", key: "status", show: (row) => row.status, status: true },
-  { title: "noise", key: "noise_ns", show: noise, number: true },
+  { title: "noise", term: "noise", key: "noise_ns", show: noise, number: true },
   { title: "of the change", key: "share_of_change", show: (row) => (row.share_of_change == null ? "" : `${digits(Math.round(row.share_of_change * 1000) / 10)} %`), number: true },
   { title: "launches", key: "other_launches_per_step", show: (row) => (row.base_launches_per_step === row.other_launches_per_step ? rounded(row.base_launches_per_step) : `${rounded(row.base_launches_per_step)} → ${rounded(row.other_launches_per_step)}`), number: true },
-  { title: "DRAM bytes", key: "other_bytes_per_step", show: (row) => both(row.base_bytes_per_step, row.other_bytes_per_step, (value) => si(value, "B")), number: true, hint: (row) => both(row.base_bytes_source, row.other_bytes_source, (source) => source) },
-  { title: "of the roof", key: "other_roof_fraction", show: (row) => both(row.base_roof_fraction, row.other_roof_fraction, percent), number: true, hint: (row) => both(row.base_confidence, row.other_confidence, (confidence) => `confidence ${confidence}`) },
+  { title: "DRAM bytes", term: "byte sources", key: "other_bytes_per_step", show: (row) => both(row.base_bytes_per_step, row.other_bytes_per_step, (value) => si(value, "B")), number: true, hint: (row) => both(row.base_bytes_source, row.other_bytes_source, (source) => source) },
+  { title: "of the roof", term: "roof fraction", key: "other_roof_fraction", show: (row) => both(row.base_roof_fraction, row.other_roof_fraction, percent), number: true, hint: (row) => both(row.base_confidence, row.other_confidence, (confidence) => `confidence ${confidence}`) },
   { title: "what else changed", key: "why", show: (row) => row.why, why: true },
 ];
 
@@ -33,7 +33,7 @@ function sortedRows(rows) {
 
 function drawTable(rows) {
   const sort = (column) => () => { state.descending = state.sort === column.key ? !state.descending : Boolean(column.number); state.sort = column.key; drawTable(shown()); };
-  const headers = columnsShown().map((column) => h("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": state.sort === column.key ? (state.descending ? "descending" : "ascending") : "none" }, h("button", { type: "button", onclick: sort(column) }, column.title || "status")));
+  const headers = columnsShown().map((column) => h("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": state.sort === column.key ? (state.descending ? "descending" : "ascending") : "none" }, h("button", { type: "button", onclick: sort(column) }, column.title || "status"), column.term ? termButton(column.term) : null));
   $("rows-head").replaceChildren(h("tr", {}, ...headers));
   $("rows-body").replaceChildren(...sortedRows(rows).map(tableRow));
   const hidden = inView().length - rows.length;

@@ -60,6 +60,7 @@ function drawBars(id, rows, label, value, where, most = 16, beside = []) {
     x: parts.map((part) => (part.get(family) || 0) / 1e9), y: bars.map((_, i) => i),
     customdata: bars.map((bar, i) => ({ title: bar.name, family, where: bar.rest ? null : where(bar.own[0]), rows: [["family", family], ["time", `${duration(parts[i].get(family) || 0)}, ${percent((parts[i].get(family) || 0) / whole)} of the selection`], ["whole bar", duration(bar.total)]] })),
   }));
+  $(id).dataset.says = `${plural(bars.length, "bar")}: ${bars.slice(0, 3).map((bar) => `${bar.name} ${duration(bar.total)}, ${percent(bar.total / whole)}`).join("; ")}.`;
   draw(id, [...data, totals(bars, whole), ...apart(beside, names.length - beside.length)], named(barLayout(names.length, longest), names));
   return bars;
 }

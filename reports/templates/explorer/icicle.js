@@ -52,6 +52,7 @@ function drawIcicle(rows) {
   const shown = nodes.filter((at) => at.total > least || at.node.id === "all");
   const colored = (node) => node.kind === "operator" || node.kind === "kernel";
   const colors = (node) => { const [[family]] = [...groupBy(node.rows, (row) => row.family)].sort((a, b) => sum(b[1], "duration_ns") - sum(a[1], "duration_ns")); return familyOf(family).color; };
+  $("icicle-figure").dataset.says = `${plural(shown.length, "block")} of ${duration(whole)}: ${shown.slice(1, 4).map(({ node, total }) => `${node.label} ${percent(total / whole)}`).join(", ")}.`;
   const fills = shown.map(({ node }) => (colored(node) ? colors(node) : ink("rule")));
   const layout = painted(DATA.plain);
   Object.assign(layout, { height: narrow() ? 420 : 360, margin: { l: 0, r: 0, t: 4, b: 4 } });

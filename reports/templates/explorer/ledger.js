@@ -37,10 +37,10 @@ function ledgerTable(run, rows) {
     const verdict = closes ? "= device time" : `≠ device time, ${count(run.device_time_ns)} ns`;
     return [
       ...own.map((row, i) => h("tr", {}, h("th", { scope: "row" }, i ? "" : account), ...cells(spoken(row.entry), count(row.kernels), count(row.duration_ns), percent(row.duration_ns / (run.device_time_ns || 1))))),
-      h("tr", { class: closes ? "total" : "total broken" }, h("th", {}, ""), ...cells(verdict, count(sum(own, "kernels")), count(total), percent(total / (run.device_time_ns || 1)))),
+      h("tr", { class: closes ? "total" : "total broken" }, h("td"), ...cells(verdict, count(sum(own, "kernels")), count(total), percent(total / (run.device_time_ns || 1)))),
     ];
   });
-  const head = h("tr", {}, h("th", {}, "account"), h("th", {}, "entry"), h("th", { class: "number" }, "kernels"), h("th", { class: "number" }, "ns"), h("th", { class: "number" }, "share"));
+  const head = h("tr", {}, ...["account", "entry", "kernels", "ns", "share"].map((title, i) => h("th", { scope: "col", class: i > 1 ? "number" : null }, title)));
   return h("table", {}, h("caption", {}, h("bdi", {}, run.name)), h("thead", {}, head), h("tbody", {}, ...body));
 }
 
@@ -58,6 +58,6 @@ function drawNamed(points) {
     const names = stack(found, (point) => point.operator || shortOf(point.kernel), "duration_ns", Infinity);
     const rows = names.map((name) => h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name.name)), h("td", { class: "number" }, count(sum(name.own, "launches"))), h("td", { class: "number" }, duration(name.total)), h("td", { class: "number" }, percent(name.total / whole))));
     const says = `${title}: ${duration(sum(found, "duration_ns"))}, ${percent(sum(found, "duration_ns") / whole)}, ${plural(names.length, "name")}`;
-    return h("details", { class: "named" }, h("summary", {}, says), h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, ...rows))));
+    return h("details", { class: "named" }, h("summary", {}, says), h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": title }, h("table", {}, h("caption", { class: "unseen" }, title), h("tbody", {}, ...rows))));
   }));
 }

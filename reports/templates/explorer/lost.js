@@ -7,6 +7,7 @@ const ITEMS = {
   step: { of: (row) => row.kind || row.phase || "(no step)", where: (row) => ({ phase: row.phase, kind: row.kind }), sql: "COALESCE(kind, phase, '(no step)')" },
 };
 const MOST_LOST = 14;
+const TERMS = { lost: "lost", cause: "cause", "worth to a step": "worth" };
 const BESIDE = { guess: "at guessed prices", communication: "of communication", "no roof": "without a known roof" };
 const stepsKey = (row) => [row.run_id, row.phase || "", row.kind || ""].join("\u0000");
 const DIAGNOSIS = new Map(DATA.step_diagnosis.map((row) => [stepsKey(row), row]));
@@ -56,9 +57,9 @@ function drawLost(rows) {
     if (several) cells.splice(2, 0, [clip(RUNS.get(item.run_id).name, 28)]);
     return h("tr", {}, ...cells.map(([text, number]) => h("td", { class: number ? "number" : null }, h("bdi", {}, text))));
   });
-  const titles = ["", state.lost, ...(several ? ["run"] : []), "phase", "lost", "of its time", "cumulative", "cause", "worth to a step"];
-  const numbers = new Set(["", "lost", "of its time", "cumulative"]);
-  $("lost-table").replaceChildren(h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title)))), h("tbody", {}, ...body));
+  const titles = ["rank", state.lost, ...(several ? ["run"] : []), "phase", "lost", "of its time", "cumulative", "cause", "worth to a step"];
+  const numbers = new Set(["rank", "lost", "of its time", "cumulative"]);
+  $("lost-table").replaceChildren(h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title, TERMS[title] ? termButton(TERMS[title]) : null)))), h("tbody", {}, ...body));
   $("lost-table").hidden = !body.length;
   const says = bars.length ? [`${duration(all)} of ${duration(sum(rows, "duration_ns"))}`] : [known.length ? "Nothing here is below its roof" : roofed ? "No kernel here has a roof by a certain price" : "No kernel here has a known roof"];
   if (items.length > MOST_LOST) says.push(`the first ${MOST_LOST} of ${count(items.length)} are listed, the rest lose ${duration(all - so_far)}`);

@@ -66,7 +66,7 @@ function roofLine(roof, memory, peaks) {
   const at = (value) => (intensityAt) => (isMemory(roof) ? intensityAt * value : value);
   const y = [...x.map(at(roof.value)), ...back.slice(0, 2).map(at(roof.least)), ...(back.length ? [at(roof.value)(x[0])] : [])];
   return {
-    type: "scatter", mode: "lines", name: escaped(roof.label), hoverinfo: "skip", x: [...x, ...back], y, line: stroke(roof), opacity: isDim(roof) ? 0.4 : 1,
+    type: "scatter", mode: "lines", name: escaped(roof.label), hoverinfo: "skip", x: [...x, ...back], y, line: stroke(roof), opacity: isDim(roof) ? 0.65 : 1,
     fill: back.length ? "toself" : "none", fillcolor: ink("band"), meta: { role: "roof", dim: isDim(roof), ...Object.fromEntries(["resource", "level", "source", "value", "least", "what", "rate"].map((name) => [name, roof[name]])) },
   };
 }

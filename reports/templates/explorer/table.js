@@ -7,16 +7,16 @@ const COLUMNS = [
   { key: "launches", title: "launches", show: count, number: true },
   { key: "duration_ns", title: "time", show: duration, number: true },
   { key: "share", title: "share", show: percent, number: true },
-  { key: "roof_fraction", title: "of roof", show: percent, number: true },
-  { key: "lost_ns", title: "lost", show: duration, number: true },
-  { key: "nearest_roof", title: "nearest roof" },
-  { key: "bound", title: "bound by" },
-  { key: "flops", title: "FLOPs", show: (value) => si(value, ""), number: true },
+  { key: "roof_fraction", title: "of roof", term: "roof fraction", show: percent, number: true },
+  { key: "lost_ns", title: "lost", term: "lost", show: duration, number: true },
+  { key: "nearest_roof", title: "nearest roof", term: "nearest roof" },
+  { key: "bound", title: "bound by", term: "bound" },
+  { key: "flops", title: "FLOPs", term: "FLOP sources", show: (value) => si(value, ""), number: true },
   { key: "dram_bytes", title: "DRAM", show: (value) => si(value, "B"), number: true },
-  { key: "dram_bytes_source", title: "bytes by", show: spoken, when: () => state.bytes === "best" },
+  { key: "dram_bytes_source", title: "bytes by", term: "byte sources", show: spoken, when: () => state.bytes === "best" },
   { key: "l2_bytes", title: "L2", show: (value) => si(value, "B"), number: true, when: (points) => points.some((point) => point.l2_bytes != null) },
   { key: "l1_bytes", title: "L1", show: (value) => si(value, "B"), number: true, when: (points) => points.some((point) => point.l1_bytes != null) },
-  { key: "intensity", title: "FLOP/B", show: digits, number: true },
+  { key: "intensity", title: "FLOP/B", term: "intensity", show: digits, number: true },
   { key: "flops_per_s", title: "FLOP/s", show: (value) => si(value, ""), number: true },
   { key: "bytes_per_s", title: "B/s", show: (value) => si(value, ""), number: true },
   { key: "operator", title: "operator", when: () => state.point in { launch: 1, shape: 1 } },
@@ -24,7 +24,7 @@ const COLUMNS = [
   { key: "module", title: "module", when: () => state.point === "launch" },
   { key: "phase", title: "phase", show: (_, point) => phaseOf(point) },
   { key: "family", title: "family" },
-  { key: "diagnosis", title: "diagnosis" },
+  { key: "diagnosis", title: "diagnosis", term: "cause" },
 ];
 
 let tabled = [];
@@ -51,7 +51,7 @@ function drawTable(points) {
   tabled = sorted(searched(shown));
   const columns = COLUMNS.filter((column) => !column.when || column.when(points));
   const head = columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": state.sort[0] === column.key ? (state.sort[1] > 0 ? "ascending" : "descending") : null },
-    h("button", { type: "button", "data-key": column.key, onclick: () => { state.sort = [column.key, state.sort[0] === column.key ? -state.sort[1] : column.number ? -1 : 1]; drawTable(points); writeAddressSoon(); } }, column.key === "short" ? POINT_NAMES[state.point] : column.title)));
+    h("button", { type: "button", "data-key": column.key, onclick: () => { state.sort = [column.key, state.sort[0] === column.key ? -state.sort[1] : column.number ? -1 : 1]; drawTable(points); writeAddressSoon(); } }, column.key === "short" ? POINT_NAMES[state.point] : column.title), column.term ? termButton(column.term) : null));
   const rows = tabled.slice(0, tableLimit).map((point) => h("tr", { tabindex: "0", "data-key": JSON.stringify(point.where), class: point.picked && state.picked.length ? "chosen" : null, onclick: (event) => clicked({ point, where: point.where }, event), onkeydown: (event) => { if (event.key === "Enter") clicked({ point, where: point.where }, event); } },
     ...columns.map((column) => {
       const value = point[column.key];

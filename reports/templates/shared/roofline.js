@@ -175,7 +175,7 @@ function obstaclesOf(plot, traces) {
   });
 }
 
-const roofNote = (text, more, dim) => ({ text: escaped(text), showarrow: false, font: { size: 11, color: ink("quiet") }, opacity: dim ? 0.7 : 1, ...more });
+const roofNote = (text, more, dim) => ({ text: escaped(text), showarrow: false, font: { size: 11, color: ink("quiet") }, opacity: dim ? 0.85 : 1, ...more });
 
 // Compute roofs in view are labelled at their right ends; a label that would touch another moves down, or up at the bottom.
 function endLabels(plot, roofs, aside) {

@@ -39,6 +39,7 @@ const WHEEL = { scrollZoom: true, doubleClick: false, modeBarButtons: [["zoom2d"
 function draw(id, data, layout, { onDrawn, tools, wheel } = {}) {
   const figure = $(id);
   const first = !figure.classList.contains("js-plotly-plot");
+  queueMicrotask(() => describe(figure)); // by then the panel has written its note
   const done = Plotly.react(figure, data, layout, { ...CONFIG, ...(wheel ? WHEEL : {}), displayModeBar: tools && !narrow() ? "hover" : false });
   if (first) {
     figure.on("plotly_hover", (event) => showTooltip(event.points[0].customdata, event.event, figure));

@@ -87,6 +87,7 @@ function draw(key) {
   busy.add(key);
   const { data, layout } = fitted(painted(panel.spec));
   Plotly.react($(`${key}-figure`), data, layout, config(key)).finally(() => {
+    describe($(`${key}-figure`));
     busy.delete(key);
     if (again.delete(key)) draw(key);
   });

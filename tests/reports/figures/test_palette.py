@@ -18,8 +18,19 @@ Color = tuple[float, float, float]
 Matrix = tuple[Color, Color, Color]
 
 # Families that often meet in one figure.
-FREQUENT = ("matmul", "attention", "convolution", "normalization", "rotary", "softmax", "pointwise", "reduction")
-FREQUENT += ("fused", "gather", "copy")
+FREQUENT = (
+    "matmul",
+    "attention",
+    "convolution",
+    "normalization",
+    "rotary",
+    "softmax",
+    "pointwise",
+    "reduction",
+    "fused",
+    "gather",
+    "copy",
+)
 
 # Of complete loss of a cone: Machado, Oliveira and Fernandes 2009, table 1, severity 1; for linear RGB.
 SIGHT: dict[str, Matrix] = {
