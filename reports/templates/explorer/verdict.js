@@ -152,7 +152,7 @@ const SHOWN_LINES = 3;
 function coverage(run, row) {
   const lines = coverageWords(run, row).map((words) => h("li", {}, ...pieces(words, row)));
   const more = lines.slice(SHOWN_LINES);
-  return h("div", { class: "coverage" }, h("h4", {}, "Rests on"), h("p", {}, sourceWords(row)), lines.length ? h("h4", { class: "more" }, "To see more") : null, h("ul", {}, ...lines.slice(0, SHOWN_LINES)), more.length ? h("details", {}, h("summary", {}, `${count(more.length)} more`), h("ul", {}, ...more)) : null);
+  return h("div", { class: "coverage" }, h("h3", {}, "Rests on"), h("p", {}, sourceWords(row)), lines.length ? h("h3", { class: "more" }, "To see more") : null, h("ul", {}, ...lines.slice(0, SHOWN_LINES)), more.length ? h("details", {}, h("summary", {}, `${count(more.length)} more`), h("ul", {}, ...more)) : null);
 }
 
 // A line a run; the click chooses it alone. Made when it is opened, since there may be hundreds.
