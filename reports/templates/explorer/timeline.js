@@ -85,6 +85,7 @@ function drawTimeline() {
   if (!scene) { $("timeline-note").textContent = "These runs recorded no activity, so that they have no timeline."; return; }
   drawStretches(scene);
   $("timeline-lanes").textContent = timeline.everyLane ? "fewer lanes" : scene.folded ? `${plural(scene.folded, "more lane")}` : "";
+  $("timeline-lanes").hidden = !$("timeline-lanes").textContent;
   $("timeline-canvas").style.height = $("timeline-over").style.height = `${scene.height}px`;
   paintScene();
 }
