@@ -76,7 +76,9 @@ def skeleton(machine: Machine, used: UsedPeaks | None = None, discs: Iterable[tu
     view = View(frame.intensity, frame.flops_per_s)
     occupied = [*_line_capsules(lines, view), *(_disc(view, *disc) for disc in discs)]
     occupied += [_disc(view, x, peak.value, RIDGE) for _, peak, x in ridges]
-    labels = [*_peak_labels(peaks, frame), *_slope_labels(machine, peaks, view, occupied)]
+    # Ridge points first: the labels of memory roofs can slide along them.
+    values = _ridge_labels(ridges, view, occupied)
+    labels = [*_peak_labels(peaks, frame), *_slope_labels(machine, peaks, view, occupied), *values]
     return {
         "data": [*lines, *_ridge_points(ridges)],
         "layout": layout(
@@ -84,7 +86,7 @@ def skeleton(machine: Machine, used: UsedPeaks | None = None, discs: Iterable[tu
             margin=MARGIN,
             xaxis=log_axis("arithmetic intensity, FLOP per byte of DRAM traffic", frame.intensity),
             yaxis=log_axis("achieved FLOP/s", frame.flops_per_s, "FLOP/s"),
-            annotations=[*labels, *_ridge_labels(ridges, view, occupied)],
+            annotations=labels,
         ),
     }
 

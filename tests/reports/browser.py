@@ -61,6 +61,7 @@ async () => {
   const marks = (id) => $(id).data.filter((t) => t.mode === "markers" && !(t.meta && t.meta.role === "ridge"));
   const copy = (selector) => { document.querySelector(selector).click(); return copied[copied.length - 1]; };
   const key = (name) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+  const placedLabels = () => { %labels };
   const answer = {};
   await drawn();
   %s
@@ -71,6 +72,8 @@ async () => {
 """
 
 
+ASK = ASK.replace("%labels", Path(__file__).with_name("labels.js").read_text(encoding="utf-8"))
+
 # The narrowest comes first: a page that only resizes to it has run the code of a wide page.
 WIDTHS = (420, 1440, 1920)
 
@@ -79,6 +82,7 @@ UNDRAWN = """
   const figures = [...document.querySelectorAll(".figure")].filter((figure) => figure.offsetParent);
   answer.undrawn = figures.filter((figure) => !figure.querySelector(".main-svg")).map((figure) => figure.id);
   if (!figures.length) answer.undrawn.push("no figure at all");
+  if ($("roofline-figure") && $("roofline-figure")._fullLayout) answer.undrawn.push(...placedLabels().met);
 """
 
 
@@ -101,7 +105,7 @@ class Browser:
         self._page: Path | None = None
 
     def widths(self, page: Path) -> dict[int, list[str]]:
-        """Return for each width the figures that are not drawn, and what the page complains of.
+        """Return for each width the figures not drawn, labels on roofs or points, and what the page complains of.
 
         The page is opened once, or not at all if the tab still shows it.
         """

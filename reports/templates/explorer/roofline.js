@@ -95,7 +95,8 @@ function arrows(points) {
 function dropOf(point) {
   const factor = 1 / point.roof_fraction;
   if (point.place !== "roofline" || point.edge || !point.roof_fraction || factor < 1.05) return null;
-  return { x: point.x, from: point.y, to: point.y * factor, says: `${+factor.toPrecision(2)}×` };
+  const drawn = point.nearest_roof === "compute" || point.nearest_roof === (point.level || state.level);
+  return { x: point.x, from: point.y, to: point.y * factor, says: `${+factor.toPrecision(2)}×${drawn ? "" : ` to ${LEVELS[point.nearest_roof] || point.nearest_roof}`}` };
 }
 
 function drops(points) {
@@ -183,12 +184,13 @@ function drawRoofline(points) {
   const said = roofs.lacking.map((text, i) => ({ text, name: "badge", xref: "paper", yref: "paper", x: 0.01, y: 1, xanchor: "left", yanchor: "top", yshift: -16 * i, showarrow: false, font: { size: 12, color: ink("ink") } }));
   const labels = labelsOf(plot, roofs.traces, ridges, traces, [...badges(FIGURES.roofline, shown, "roofline", plot), ...said], aside);
   layout.annotations = labels.notes;
+  const moved = arrows(at);
   const linked = state.level === "all" ? [links(at)] : [];
-  draw(FIGURES.roofline, [...roofs.traces, ridgeTrace(ridges), ...linked, ...arrows(at), ...traces, ...drops(at)], layout, { tools: true, wheel: true });
+  draw(FIGURES.roofline, [...roofs.traces, ridgeTrace(ridges), ...linked, ...moved, ...traces, ...drops(at)], layout, { tools: true, wheel: true });
   zoomable(FIGURES.roofline, () => reaches(drawing.shown), rezoomed);
   const names = chosenRuns().map((run) => run.name);
   $("roofline-title").textContent = `${names.length < 2 ? names.join(", ") : plural(names.length, "run")} on ${machine().device}: one point per ${POINT_SAYS[state.point]}; area is total time`;
-  $("roofline-note").textContent = `${rooflineSays(points, marks, roofs, labels.lacking).join("; ")}.`;
+  $("roofline-note").textContent = `${rooflineSays(points, marks, roofs, labels.lacking, moved).join("; ")}.`;
 }
 
 // What a fit to the data shows: the points and their roofs.
@@ -208,7 +210,7 @@ for (const button of document.querySelectorAll("button[data-zoom]")) {
 
 const POINT_SAYS = { launch: "launch", shape: "kernel and shape", operator: "operator", module: "module and family" };
 
-function rooflineSays(points, marks, roofs, lacking) {
+function rooflineSays(points, marks, roofs, lacking, moved) {
   const shown = points.filter((point) => point.place === "roofline");
   const parts = [`${plural(shown.length, "point")}, ${plural(sum(shown, "launches"), "launch", "launches")}, ${duration(sum(shown, "duration_ns"))}`];
   if (state.level === "all") parts.push("circles show DRAM, diamonds L2, hexagons L1");
@@ -217,7 +219,8 @@ function rooflineSays(points, marks, roofs, lacking) {
   if (state.point === "launch" && DATA.bins) parts.push(`too many launches for single points: launches of a kernel, shape and module are merged if their durations lie within ${percent(2 ** (1 / DATA.bins) - 1)}`);
   if (narrow() && roofs.traces.length) parts.push(`roofs: ${roofs.traces.map((trace) => unescaped(trace.name)).join("; ")}`);
   else if (lacking.length) parts.push(`roofs without room for a label: ${lacking.join("; ")}`);
-  if (state.arrows && comparable() && state.level !== "all") parts.push(`arrows lead from ${[...state.runs].map((id) => RUNS.get(id).name).join(" to ")}`);
+  if (moved.length) parts.push(`${plural(moved[0].x.length / 3, "arrow")} from ${[...state.runs].map((id) => RUNS.get(id).name).join(" to ")}`);
+  else if (state.arrows && comparable() && state.level !== "all") parts.push("no arrows: the two runs share no operator with the same shapes");
   parts.push(...roofs.lacking);
   if (!machine().has_roofs) parts.push("no ceilings are known for this device, so the axes are generic: measure ceilings with ridgeline ceilings");
   return parts;

@@ -25,7 +25,7 @@ function facts(point) {
     ["of its roof", point.roof_fraction == null ? null : `${percent(point.roof_fraction)} of ${roofNamed(point, point.nearest_roof) || `its ${point.nearest_roof} roof`}${roof}${point.bound === "none" ? "" : `; bound by ${point.bound}`}${point.lost_ns == null ? "" : `, ${duration(point.lost_ns)} lost`}`],
     ["launch floor", floor && mean < 4 * floor ? `${duration(floor)}: its launches are ${digits(mean / floor)} times the shortest possible` : null],
     ["off the frame", point.edge ? `beyond the ${point.edge} edge` : null],
-    [point.cause ? "why" : "diagnosis", [point.cause && spoken(point.cause), point.diagnosis].filter(Boolean).join(": ")],
+    ["why", [causeOf(point), point.diagnosis].filter(Boolean).join(": ")],
     ["launched as", launchedAs(point)],
   ].filter(([, value]) => value);
 }
@@ -45,7 +45,7 @@ function roofNamed(point, what) {
   const rate = roofRateOf(point, what);
   if (!rate) return null;
   const fits = (roof) => (what === "compute" ? roof.resource === "compute" && roof.unit === point.unit : roof.resource === "bandwidth" && roof.level === what);
-  const own = DATA.roofs[RUNS.get(point.run_id).roofs].filter((roof) => roof.value === rate && fits(roof));
+  const own = DATA.roofs[RUNS.get(point.run_id).roofs].filter((roof) => fits(roof) && Math.abs(roof.value / rate - 1) < 1e-4); // numbers of a page are rounded
   const roof = own.find((other) => other.precision === point.precision) || own[0];
   if (!roof) return `${si(rate, what === "compute" ? "FLOP/s" : "B/s")} ${LEVELS[what] || what}`;
   const name = what === "compute" ? [roof.precision, roof.unit].filter(Boolean).join(" ") : LEVELS[what];
@@ -58,6 +58,13 @@ function levels(point) {
     const named = point[amount] && point.duration_ns && point.basis !== "communication" ? roofNamed(point, what) : null;
     return named ? [[`of ${LEVELS[what] || what}`, `${percent((point[amount] / point.duration_ns) * 1e9 / roofRateOf(point, what))} of ${named}`]] : [];
   });
+}
+
+// The cause that belongs to the diagnosis shown.
+function causeOf(point) {
+  const [diagnosis] = weightiest(point.own, "diagnosis", "launches");
+  const row = diagnosis && point.own.find((own) => own.diagnosis === diagnosis);
+  return row && row.cause ? spoken(row.cause) : null;
 }
 
 // What Kineto writes about the launches of the point: one value, or the least and the largest.
@@ -150,18 +157,20 @@ function drawSpread(figure, point) {
 function clicked(mark, event) {
   if (mark == null || !mark.where) return;
   pick(mark.title || mark.point.short, mark.where, adding(event));
-  if (mark.point && state.picked.length) showDetail(mark.point);
+  if (mark.point && state.picked.length) showDetail(mark.point, event.clientX > innerWidth / 2);
   else hideDetail();
   hideTooltip();
   render();
 }
 
-function showDetail(point) {
+// On the side of the page where the point does not lie.
+function showDetail(point, left = false) {
   const close = h("button", { type: "button", class: "close", "aria-label": "Close", onclick: hideDetail }, "×");
   const rows = facts(point).filter(([name]) => name !== "run").map(([name, value]) => [name, name === "shapes" ? point.shapes : value]);
   rows.push(...levels(point), ["attribution", point.attribution], ["run", `${RUNS.get(point.run_id).name} (${point.run_id})`]);
   const full = point.kernel && h("details", { open: point.kernel.length < 400 }, h("summary", {}, "full name"), h("code", { class: "full" }, point.kernel));
   $("detail").replaceChildren(close, heading(point.short, point.family), list(rows), ...(full ? [full] : []));
+  $("detail").classList.toggle("left", left);
   $("detail").hidden = false;
 }
 

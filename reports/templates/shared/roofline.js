@@ -122,7 +122,7 @@ function badges(id, points, place, plot) {
 function fitted(layout, place, memory = "DRAM") {
   if (place === "roofline") for (const axis of [layout.xaxis, layout.yaxis]) axis.automargin = false;
   if (!narrow()) return layout;
-  layout.margin = { ...layout.margin, l: place === "roofline" ? 74 : 8, r: 10 };
+  layout.margin = { ...layout.margin, l: place === "roofline" ? 84 : 8, r: 10 };
   layout.annotations = [];
   layout.yaxis.title.text = "";
   layout.xaxis.title.text = place === "lane" ? `${memory} bandwidth` : `FLOP per byte${memory ? ` of ${memory}` : ""}`;
@@ -258,8 +258,9 @@ function ridgeLabels(plot, ridges, obstacles) {
 function labelsOf(plot, roofs, ridges, marks, fixed, aside) {
   const obstacles = [...obstaclesOf(plot, [...roofs, ridgeTrace(ridges), ...marks]), ...fixed.map((note) => noteCapsule(plot, note))];
   const levels = [...groupBy(roofs.filter(isMemoryRoof), (roof) => roof.meta.level).values()].sort((a, b) => most(b.map((roof) => roof.meta.value)) - most(a.map((roof) => roof.meta.value)));
+  const values = ridgeLabels(plot, ridges, obstacles); // first, since their places are given
   const slopes = narrow() ? [] : levels.map((own, i) => slopeLabel(plot, own, i > 0 && i === levels.length - 1, obstacles));
-  const notes = [...slopes.flatMap((slope) => slope.notes), ...ridgeLabels(plot, ridges, obstacles), ...(narrow() ? [] : endLabels(plot, roofs, aside)), ...fixed];
+  const notes = [...slopes.flatMap((slope) => slope.notes), ...values, ...(narrow() ? [] : endLabels(plot, roofs, aside)), ...fixed];
   return { notes, lacking: slopes.flatMap((slope) => slope.lacking) };
 }
 
