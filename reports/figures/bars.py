@@ -92,7 +92,16 @@ def accounts(rows: Sequence[Row], names: Mapping[str, str]) -> Spec:
     return {"data": data, "layout": frame(len(labels))}
 
 
+def _distinct(labels: Sequence[str]) -> list[str]:
+    """Return labels clipped so that they stay distinct: Plotly adds up bars of one text."""
+    for longest in (56, 112):
+        clipped = [clip(label, longest) for label in labels]
+        if len(set(clipped)) == len(set(labels)):
+            return clipped
+    return list(labels)
+
+
 def _bar(name: str, color: str, labels: Sequence[str], values_ns: Sequence[float]) -> Spec:
-    seconds, texts = [value / 1e9 for value in values_ns], [escape(clip(label, 56)) for label in labels]
+    seconds, texts = [value / 1e9 for value in values_ns], [escape(text) for text in _distinct(labels)]
     template = "%{y}<br>%{fullData.name}: %{x:.4s}s<extra></extra>"
     return horizontal_bars(seconds, texts, name=escape(name), marker={"color": color}, hovertemplate=template)

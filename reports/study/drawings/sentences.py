@@ -244,7 +244,8 @@ def costs(rows: Sequence[Row]) -> str:
     near = sum(abs(ratio - 1) <= NEAR for ratio in whole)
     return (
         f"Whole steps have {times(statistics.median(whole))} the intensity of the closed form, the median of "
-        f"{len(whole):,} ({times(min(whole))} to {times(max(whole))}); {near:,} are within {percent(NEAR)}. {parts}"
+        f"{len(whole):,} ({times(min(whole))} to {times(max(whole))}); {near:,} of them lie within {percent(NEAR)}. "
+        f"{parts}"
     ).strip()
 
 

@@ -65,6 +65,7 @@ function facts(row) {
     pair("FLOPs a step", (side) => known(row[`${side}_flops_per_step`], (value) => si(value, "FLOP"))),
     pair("DRAM bytes a step", (side) => known(row[`${side}_bytes_per_step`], (value) => `${si(value, "B")} (${row[`${side}_bytes_source`]})`)),
     pair("of the roof", (side) => known(row[`${side}_roof_fraction`], (value) => `${percent(value)}${row[`${side}_confidence`] === "low" ? ", low confidence" : ""}`)),
+    pair("diagnosis", (side) => row[`${side}_diagnosis`]),
     pair("steps traced", (side) => known(row[`${side}_steps`], count)),
     ["with", row.why],
   ].filter((fact) => fact && fact[1]);

@@ -145,6 +145,7 @@ gone().click();
 document.querySelector("button[data-row]").click();
 answer.opened = [$("level").value, cells().length, document.querySelector("#rows-body tr.chosen td").textContent];
 answer.opened.push(document.querySelector("#detail h3").textContent);
+answer.facts = text("detail");
 """
 
 
@@ -205,6 +206,7 @@ def test_sorts_filters_searches_and_says_what_is_hidden(answer: dict[str, Any]) 
 def test_a_difference_of_the_verdict_opens_its_row(answer: dict[str, Any]) -> None:
     """Whatever was filtered before."""
     assert answer["opened"] == ["operator", 5, "aten::mm", "aten::mm"]
+    assert "diagnosisabove the DRAM roof: part came from a cache" in answer["facts"]
 
 
 @in_a_browser

@@ -9,7 +9,7 @@ import pytest
 
 import ridgeline
 from ridgeline import reports
-from ridgeline.reports.figures import notebook
+from ridgeline.reports.figures import bars, notebook
 from ridgeline.warehouse import SelectionError
 from tests.reports.conftest import HOSTILE
 
@@ -56,23 +56,29 @@ def test_several_runs_lie_in_one_figure_each_with_a_symbol(connection: duckdb.Du
 
 
 def test_bars_of_several_runs_name_them(connection: duckdb.DuckDBPyConnection) -> None:
-    def bars(figure: Any) -> dict[str, int]:
+    def lengths(figure: Any) -> dict[str, int]:
         totals: dict[str, int] = {}
         for trace in figure.data:
             for label, seconds in zip(trace.y, trace.x, strict=True):
                 totals[label] = totals.get(label, 0) + round(seconds * 1e9)
         return totals
 
-    assert bars(reports.time_by_family(connection, BOTH)) == {"decode_b1": 5500, "decode_b2": 1000}
-    assert bars(reports.time_by_phase(connection, BOTH)) == {
+    assert lengths(reports.time_by_family(connection, BOTH)) == {"decode_b1": 5500, "decode_b2": 1000}
+    assert lengths(reports.time_by_phase(connection, BOTH)) == {
         "decode · decode_b1": 5100,
         "no phase · decode_b1": 400,
         "decode · decode_b2": 1000,
     }
-    assert bars(reports.ledger(connection, BOTH)) == {
+    assert lengths(reports.ledger(connection, BOTH)) == {
         **dict.fromkeys(["decode_b1 · attribution", "decode_b1 · price"], 5500),
         **dict.fromkeys(["decode_b2 · attribution", "decode_b2 · price"], 1000),
     }
+
+
+def test_long_labels_that_differ_in_the_middle_stay_two_bars() -> None:
+    labels = [f"llada-8b_dlm_block_dual_p1024_{middle}_b1_block32_k128_bf16_cuda_graph" for middle in ("g128", "g512")]
+    spec = bars.stacked((label, "matmul", ns) for label, ns in zip(labels, (2, 1), strict=True))
+    assert spec["data"][0]["y"] == labels
 
 
 def test_every_figure_draws_several_runs_and_exports(connection: duckdb.DuckDBPyConnection) -> None:

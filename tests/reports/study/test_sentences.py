@@ -179,7 +179,8 @@ def test_costs_counts_what_lies_near_the_closed_form() -> None:
         for part, traced in (("all", 9.5), ("all", 5.0), ("all", 12.0), ("linear", 9.0))
     ]
     assert sentences.costs(rows) == (
-        "Whole steps have 0.95× the intensity of the closed form, the median of 3 (0.5× to 1.2×); 1 are within 10 %. "
+        "Whole steps have 0.95× the intensity of the closed form, the median of 3 (0.5× to 1.2×); 1 of them lie "
+        "within 10 %. "
         "Kernels over closed form, medians by part: linear 0.9×."
     )
     assert sentences.costs(rows[3:]).startswith("No whole step has an intensity by trace.")
