@@ -34,7 +34,7 @@ LINKS = {
 
 @pytest.fixture(scope="module")
 def answer(rich_report: Path, ask: Ask) -> dict[str, Any]:
-    return ask(rich_report, VISITS, (1400, 2600))
+    return ask(rich_report, VISITS, (1400, 4000))
 
 
 def test_opens_and_answers_without_errors(answer: dict[str, Any]) -> None:
