@@ -86,7 +86,7 @@ function listen() {
   on("colour", "change", (node) => { state.colour = node.value; });
   on("arrows", "change", (node) => { state.arrows = node.checked; });
   $("search").addEventListener("input", () => { state.search = $("search").value; tableLimit = MOST_ROWS; redraw("table"); });
-  on("step", "change", (node) => { state.step = node.value; timeline.view = null; });
+  on("step", "change", (node) => { state.step = node.value; });
   listenToTimeline();
   $("table-more").addEventListener("click", () => { tableLimit = Infinity; redraw("table"); });
   $("csv").addEventListener("click", (event) => { copy(csv(tabled)); flash(event.target, "copied"); });

@@ -9,11 +9,11 @@ const WHOLE = "whole";
 const MOST_LANED = 16;
 const stepKey = (step) => `${step.run_id}/${step.step_id}`;
 // `view` is from and to, in ns from the first event of the run of the chosen step; null for all of what was chosen.
-const timeline = { view: null, base: null, everyLane: false, scene: null, linked: null };
+const timeline = { view: null, chosen: null, everyLane: false, scene: null, linked: null };
 
 remember("time", () => (timeline.view ? timeline.view.map(Math.round).join("~") : null), (text) => {
   const view = text === null ? null : text.split("~").map(Number);
-  if (view === null || (view.length === 2 && view.every(Number.isFinite) && view[0] < view[1])) timeline.view = view;
+  if (view === null || (view.length === 2 && view.every(Number.isFinite) && view[0] < view[1])) Object.assign(timeline, { view, chosen: null });
 });
 
 const stepChoices = () => chosenRuns().flatMap((run) => DATA.steps.filter((step) => step.run_id === run.id)).filter((step) => !state.phase || phaseOf(step) === state.phase);
@@ -50,9 +50,10 @@ function sceneOf() {
   const ends = runs.map((run) => [shifts.get(run.id), shifts.get(run.id) + TIMELINE.runs[run.id].length_ns]);
   const whole = [least(ends.map(([from]) => from)), most(ends.map(([, to]) => to))];
   const stretch = step ? stretchOf(step) : whole;
-  // A view is of one base run, and counts from its first event.
-  if (timeline.base && timeline.base !== base.id) timeline.view = null;
-  timeline.base = base.id;
+  // A view is of what was chosen when it was looked at.
+  const chosen = `${base.id}/${step ? step.step_id : WHOLE}`;
+  if (timeline.chosen && timeline.chosen !== chosen) timeline.view = null;
+  timeline.chosen = chosen;
   const [from, to] = timeline.view || stretch;
   const limits = timeline.everyLane ? { lanes: Infinity, depth: Infinity } : { lanes: runs.length > 1 ? 3 : 5, depth: runs.length > 1 ? 2 : 6 };
   return { step, base, runs, whole, stretch, left: recorded.length - runs.length, view: { from, to, zero: stretch[0] }, shiftOf: (run) => shifts.get(run.id), lit: litBy(), ...arranged(runs, limits) };
