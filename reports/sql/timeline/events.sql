@@ -52,7 +52,7 @@ LEFT JOIN signatures g ON g.signature_id = o.signature_id
 UNION ALL
 SELECT
   'step', s.run_id, s.rank, NULL, NULL, NULL, s.start_ns, s.end_ns - s.start_ns, NULL, NULL,
-  CONCAT_WS(' ', s.phase, CASE WHEN s.kind <> s.phase OR s.phase IS NULL THEN s.kind END, COALESCE(s.step, s.iteration)), NULL,
+  CONCAT_WS(' ', COALESCE(s.phase, s.kind, 'step'), CASE WHEN s.kind <> s.phase THEN s.kind END, COALESCE(s.step, s.iteration)), NULL,
   NULL, NULL, NULL, NULL, s.phase, s.kind, NULL, NULL, NULL, NULL
 FROM steps s
 SEMI JOIN windows w ON w.run_id = s.run_id AND s.start_ns < w.to_ns AND s.end_ns > w.from_ns

@@ -15,7 +15,7 @@ WITH events AS (
   WHERE list_contains($runs, run_id)
   GROUP BY run_id
   UNION ALL
-  SELECT run_id, MIN(LEAST(start_ns, host_start_ns)), MAX(GREATEST(end_ns, host_start_ns + host_duration_ns)), COUNT(*), 0, COUNT(DISTINCT rank)
+  SELECT run_id, NULL, NULL, COUNT(*), 0, COUNT(DISTINCT rank)
   FROM steps
   WHERE list_contains($runs, run_id)
   GROUP BY run_id

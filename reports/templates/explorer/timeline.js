@@ -1,9 +1,10 @@
 // The timeline: host threads, streams and ranks as lanes, the causes of gaps, and the launch of each activity.
-const CAUSES = { host_late: "red", synchronisation: "orange", launch_latency: "gold", dependency: "lavender", replay: "sky", unknown: "grey" };
+const CAUSES = { host_late: "red", synchronisation: "orange", launch_latency: "gold", dependency: "lavender", replay: "sky", unknown: "grey", outside: "rule" };
 const causeColor = (cause) => ink(CAUSES[cause] || "slate");
 const CAUSE_SAYS = {
   host_late: "the host called too late", synchronisation: "the host was waiting for the device", launch_latency: "the launch call itself",
   dependency: "waiting for another stream", replay: "between nodes of a graph", unknown: "launched in time or not recorded: the trace shows no cause",
+  outside: "before the first activity of a device or after its last",
 };
 const WHOLE = "whole";
 const MOST_LANED = 16;
@@ -93,7 +94,7 @@ function drawTimeline() {
 
 function drawStretches({ step }) {
   const several = chosenRuns().length > 1;
-  const name = (own) => [phaseOf(own), own.step == null ? `step ${own.step_id}` : `step ${own.step}`, several ? clip(RUNS.get(own.run_id).name, 40) : null].filter(Boolean).join(", ");
+  const name = (own) => [own.phase || own.kind ? phaseOf(own) : null, own.step == null ? `step ${own.step_id}` : `step ${own.step}`, several ? clip(RUNS.get(own.run_id).name, 40) : null].filter(Boolean).join(", ");
   const option = (value, text, selected) => h("option", { value, selected }, text);
   $("step").replaceChildren(option(WHOLE, "whole trace", !step), ...stepChoices().map((own) => option(stepKey(own), name(own), own === step)));
 }
@@ -127,7 +128,7 @@ function idleTime({ runs, view, shiftOf }) {
   }
   const idle = sumOf([...causes.values()]);
   const items = [...causes].sort((a, b) => b[1] - a[1]).map(([cause, ns]) => [spoken(cause), ns, cause]);
-  return { total, items: total ? [["busy", recorded - idle, null], ...items] : [] };
+  return { total, items: total ? [["busy", recorded - idle, null], ...items, ["outside", total - recorded, "outside"]] : [] };
 }
 
 function addTimes(times, id, lane, from, to) {
@@ -148,14 +149,14 @@ function drawIdle(scene, { total, items }) {
 }
 
 function noteOf(scene) {
-  const { step, base, runs, left, view } = scene;
+  const { step, runs, left, view } = scene;
   const says = [];
   if (step) {
     says.push(`${plural(step.kernels, "kernel")} in ${duration(step.wall_ns)} under the profiler`, step.steps > 1 ? `nearest to the median of ${count(step.steps)} steps of its kind` : "the only step of its kind");
     const kind = DIAGNOSIS.get(stepsKey(step));
     if (kind && kind.unprofiled_ns != null) says.push(`${duration(kind.unprofiled_ns)} without the profiler`);
     if (kind) says.push(kind.diagnosis);
-  } else says.push(`${count(base.kernels)} activities and ${count(TIMELINE.runs[base.id].operators)} operators in ${duration(TIMELINE.runs[base.id].length_ns)}, the whole trace`);
+  } else says.push(`${plural(sum(runs, "kernels"), "activity", "activities")} and ${plural(sumOf(runs.map((run) => TIMELINE.runs[run.id].operators)), "operator")} in ${duration(scene.whole[1] - scene.whole[0])}, the whole trace`);
   if (runs.length > 1) says.push(`${runs.length} runs by the clocks of their hosts`);
   if (left) says.push(`${plural(left, "chosen run")} ran at another time or tell no time, and are not shown`);
   if (runs.some((run) => !TIMELINE.runs[run.id].operators)) says.push("no operator of the host was recorded: record with ProfilerActivity.CPU");

@@ -28,10 +28,12 @@ function arranged(runs, { lanes: most, depth }) {
 }
 
 function laneTitle({ lane, rank, device_index: device, stream, thread, run_id: id }) {
+  const others = lanesOf(id).filter((other) => other.lane === "stream");
+  const several = others.some((other) => other.device_index !== device || other.rank !== rank);
   const own = lanesOf(id).some((other) => other.rank !== rank) ? `rank ${rank} ` : "";
   if (lane === "step") return `${own}steps`;
-  if (lane === "gap") return `${own}device ${device} idle`;
-  if (lane === "stream") return `${own}device ${device}, stream ${stream ?? "?"}`;
+  if (lane === "gap") return `${own}device ${several ? `${device} ` : ""}idle`;
+  if (lane === "stream") return `${own}${several ? `device ${device} ` : ""}stream ${stream ?? "?"}`;
   if (thread == null) return `${own}host, thread ?`;
   const [process, number] = thread.split("/");
   return `${own}host ${number ?? process}`;

@@ -18,7 +18,8 @@ function unpackedParts({ keys, times }) {
   })), (part) => part.what.run_id);
 }
 
-const laneKey = ({ lane, rank, device_index, stream, thread }) => [lane, rank, device_index, stream, thread].join("\u0000");
+// An activity's thread is that of its launch.
+const laneKey = ({ lane, rank, device_index, stream, thread }) => [lane, rank, device_index, stream, lane === "thread" ? thread : null].join("\u0000");
 
 // The lanes of a run, those of a device before the threads of the host, and of each kind the busiest first.
 function lanesOf(id) {
