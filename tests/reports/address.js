@@ -30,10 +30,12 @@ const STATES = {
   list: () => { set(document.querySelector("[data-setting=execution]"), "eager"); choose("run-search", "rich"); set($("run-metric"), "kernels"); $("run-value").click(); },
   theme: () => $("theme").click(),
 };
+// The timeline is unpacked where it comes into sight, and has no statement before.
+$("timeline").scrollIntoView();
+await drawn();
 const opening = await view();
 answer.views = {};
 for (const [name, change] of Object.entries(STATES)) {
-  if (name === "lost") { $("timeline").scrollIntoView(); await drawn(); }
   const visits = history.length;
   change();
   const seen = await view();

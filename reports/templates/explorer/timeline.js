@@ -166,8 +166,10 @@ function noteOf(scene) {
 
 // The rows of what is in view: every event if the page has them, else the bins of the whole trace.
 function timelineSql() {
-  if (!timeline.scene) return "-- No timeline is drawn yet: scroll to it first.";
-  const { runs, view, shiftOf } = timeline.scene;
+  // The panel may be out of sight and not yet drawn again.
+  const scene = TIMELINE && sceneOf();
+  if (!scene) return "-- No timeline is drawn: scroll to it first.";
+  const { runs, view, shiftOf } = scene;
   const named = (run, from, to) => { const first = BigInt(TIMELINE.runs[run.id].from_ns); return `${run.id}/${first + BigInt(Math.floor(from))}/${first + BigInt(Math.ceil(to))}`; };
   const spans = runs.map((run) => [run, view.from - shiftOf(run), view.to - shiftOf(run)]);
   if (spans.every(([run, from, to]) => inDetail(run.id, from, to))) return filled(DATA.sql["timeline/events"], { windows: listed(spans.map((span) => named(...span))) });
