@@ -160,7 +160,7 @@ function noteOf(scene) {
   if (runs.length > 1) says.push(`${runs.length} runs by the clocks of their hosts`);
   if (left) says.push(`${plural(left, "chosen run")} ran at another time or tell no time, and are not shown`);
   if (runs.some((run) => !TIMELINE.runs[run.id].operators)) says.push("no operator of the host was recorded: record with ProfilerActivity.CPU");
-  if (!runs.every((run) => inDetail(run.id, view.from - scene.shiftOf(run), view.to - scene.shiftOf(run)))) says.push("parts are binned, as the page has no room for every event: report fewer runs with --run, or open the trace in Perfetto");
+  if (!runs.every((run) => inDetail(run.id, view.from - scene.shiftOf(run), view.to - scene.shiftOf(run)))) says.push(`parts are binned, as the page has no room for every event: ${DATA.runs.length > 1 ? "report fewer runs with --run, or " : ""}open the trace in Perfetto`);
   return says;
 }
 
