@@ -162,7 +162,7 @@ SWEEP = """
   };
   const titles = (time, length) => {
     const found = [];
-    for (let y = 22; y < canvas.clientHeight; y += 1) {
+    for (let y = 22; y < canvas.clientHeight; y += 3) {
       at("pointermove", time, y, length);
       const title = $("tooltip").hidden ? "" : $("tooltip").querySelector("h3").textContent;
       if (found.at(-1) !== title) found.push(title);
@@ -170,6 +170,8 @@ SWEEP = """
     return found.filter(Boolean);
   };
   const shown = () => JSON.parse($("timeline-figure").dataset.shown);
+  // Panels out of sight are not drawn.
+  $("timeline").scrollIntoView();
   const view = async (hash) => { location.hash = hash; await wait(50); await drawn(); };
 """
 
@@ -184,7 +186,7 @@ def written(connection: duckdb.DuckDBPyConnection, path: Path, most: int) -> Pat
 @pytest.fixture(scope="module")
 def seen(rows: duckdb.DuckDBPyConnection, ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = written(rows, tmp_path_factory.mktemp("timeline") / "page.html", 1000)
-    return ask(path, SWEEP + (Path(__file__).with_name("timeline.js")).read_text(encoding="utf-8"))
+    return ask(path, SWEEP + (Path(__file__).with_name("timeline.js")).read_text(encoding="utf-8"), (1400, 1000))
 
 
 @in_a_browser
@@ -248,7 +250,7 @@ def test_a_trace_without_room_is_binned_and_says_so(rows: duckdb.DuckDBPyConnect
       answer.legend = text("timeline-legend"); answer.sql = copy("#timeline button[data-sql]");
     """
     )
-    answer = ask(written(rows, tmp_path / "page.html", 0), script)
+    answer = ask(written(rows, tmp_path / "page.html", 0), script, (1400, 1000))
     assert answer["errors"] == []
     assert answer["titles"] == ["mostly matmul"]
     assert "report fewer runs with --run, or open the trace in Perfetto" in answer["note"]

@@ -2,15 +2,15 @@
 const panel = () => ({ shown: shown(), sql: copy("#timeline button[data-sql]"), note: text("timeline-note") });
 const press = async (key) => {
   canvas.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-  await wait(350);
+  await wait(260);
   await drawn();
   const time = new URLSearchParams(location.hash.slice(1)).get("time");
   return time && time.split("~").map(Number);
 };
 const rowOf = (title, time, length) => {
-  for (let y = 22; y < canvas.clientHeight; y += 1) {
+  for (let y = 22; y < canvas.clientHeight; y += 3) {
     at("pointermove", time, y, length);
-    if (!$("tooltip").hidden && $("tooltip").querySelector("h3").textContent === title) return y + 2;
+    if (!$("tooltip").hidden && $("tooltip").querySelector("h3").textContent === title) return y;
   }
   throw new Error(`nothing called ${title}`);
 };
