@@ -18,9 +18,10 @@ function verdictShown(run) {
 
 // Drawn anew only where it says something else, or at another width, so that the keyboard's focus stays.
 let verdictDrawn = "";
+let verdictWidth = 0;
 function drawVerdict() {
   const runs = chosenRuns();
-  const says = JSON.stringify([runs.map((run) => [run.id, verdictShown(run) && verdictKey(verdictShown(run))]), $("verdict-runs").clientWidth, theme]);
+  const says = JSON.stringify([runs.map((run) => [run.id, verdictShown(run) && verdictKey(verdictShown(run))]), verdictWidth, theme]);
   if (says === verdictDrawn) return;
   verdictDrawn = says;
   const focus = [...$("verdict-runs").querySelectorAll("button")].indexOf(document.activeElement);
@@ -28,7 +29,8 @@ function drawVerdict() {
   $("verdict-runs").replaceChildren(...runs.slice(0, WHOLE_VERDICTS).map((run) => verdictOf(run, runs.length > 1)), ...(rest.length ? [compactVerdicts(rest)] : []));
   if (focus >= 0) $("verdict-runs").querySelectorAll("button")[focus]?.focus({ preventScroll: true });
 }
-new ResizeObserver(() => { if (verdictDrawn) drawVerdict(); }).observe($("verdict-runs"));
+// The observer knows the width without another layout of the page.
+new ResizeObserver(([{ contentRect }]) => { verdictWidth = contentRect.width; if (verdictDrawn) drawVerdict(); }).observe($("verdict-runs"));
 
 // Open what a statement speaks of: `target` is the panel's id, or changes the selection and returns it.
 function openPanel(target, row) {
@@ -88,8 +90,7 @@ function partsOf(run, row) {
 
 function stepBar(run, row) {
   const parts = partsOf(run, row);
-  const width = $("verdict-runs").clientWidth || 1000;
-  const fits = (part, text) => (part.ns / row.step_ns) * width > 7 * text.length + 18;
+  const fits = (part, text) => (part.ns / row.step_ns) * (verdictWidth || 1000) > 7 * text.length + 18;
   const label = (part) => [fits(part, `${part.name} ${duration(part.ns)}`) ? part.name : null, fits(part, duration(part.ns)) ? h("b", {}, duration(part.ns)) : null].filter(Boolean);
   const says = (part) => `${part.name} ${duration(part.ns)}, ${percent(part.ns / row.step_ns)}`;
   const segment = (part) => h("button", { type: "button", class: `segment ${part.busy ? "busy" : "idle"} ${part.key}`, style: { flexGrow: String(part.ns) }, title: says(part), "aria-label": says(part), onclick: () => openPanel(part.target, row) }, h("span", {}, ...label(part)));

@@ -91,6 +91,7 @@ def test_the_sql_of_the_other_panels_gives_what_they_show(
     lost = [row for row in found(stock, seen["lostSql"]) if (row["lost_ns"] or 0) > 0]
     for row in lost:
         assert row["item"] in seen["lost"]
+        assert (row["cause"] or "")[:40] in seen["lost"]
     assert {row["family"] for row in found(stock, seen["bytesSql"])} == set(families)
     steps = found(stock, seen["timelineSql"])
     assert seen["timeline"] == Counter(timeline_name(row) for row in steps) != {}
