@@ -50,7 +50,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, for_lake: bool 
     with transaction(connection):
         _insert_facts(connection, run)
         if for_lake:
-            refresh(connection, [run.run_id], ["kernel_counters", "kernel_groups"])
+            refresh(connection, [run.run_id], ["kernel_counters", "launch_geometry", "kernel_groups"])
             account_prices(connection, [run.run_id])
         else:
             _summarize(connection, [run])

@@ -14,6 +14,7 @@ import duckdb
 
 KEPT = (
     "kernel_counters",
+    "launch_geometry",
     "kernel_groups",
     "step_parts",
     "step_launches",
@@ -24,7 +25,8 @@ KEPT = (
     "shared_time",
     "launch_summary",
 )
-"""The pivot of counters, and the views that aggregate millions of rows to few; each after those it reads."""
+"""The pivot of counters, the geometry of launches, and the views that aggregate millions of rows to few; each after
+those it reads."""
 
 NEAR = 1e-7
 """Relative difference up to which sums are equal: floating-point sums depend on the order of rows."""
@@ -34,6 +36,9 @@ KERNELS_TOGETHER = 1_000_000
 
 FEW_KERNELS = 100_000
 """Up to this number of kernels, :func:`refresh` evaluates ``placed_kernels`` once, into memory."""
+
+_READ_BY_PLACED = ("kernel_counters", "launch_geometry")
+"""The views of which ``placed_kernels`` reads the kept rows: computed first."""
 
 _PLACED = """
     run_id, class_id, step_id, step_phase, kind, category, family, operator, module, duration_ns, confidence, flops,
@@ -66,9 +71,8 @@ def refresh(
         if not are_new:
             for view in views:
                 connection.execute(f"DELETE FROM kept_{view} {of_runs}", together)
-        # The counters first: placed_kernels reads their kept rows.
-        _compute(connection, [view for view in views if view == "kernel_counters"], of_runs, together)
-        if others := [view for view in views if view != "kernel_counters"]:
+        _compute(connection, [view for view in views if view in _READ_BY_PLACED], of_runs, together)
+        if others := [view for view in views if view not in _READ_BY_PLACED]:
             with _placed_once(connection, of_runs, together):
                 _compute(connection, others, of_runs, together)
 

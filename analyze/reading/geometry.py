@@ -18,7 +18,6 @@ from ridgeline.analyze.reading.events import DeviceArgs
 Geometry = dict[str, int | float | None]
 """The columns of a geometry, by name: :data:`COLUMNS`."""
 COLUMNS = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "registers", "shared_bytes", "occupancy")
-UNKNOWN: Geometry = dict.fromkeys(COLUMNS)
 
 _SEPARATOR = b"\0"
 _LONGEST_TEXT = 200
@@ -47,13 +46,11 @@ def _text_of(key: bytes) -> str | None:
     return (b"[%s]" % b",".join(raw or b"null" for raw in recorded)).decode()
 
 
-def geometry_of(text: str | None) -> Geometry:
+def geometry_of(text: str) -> Geometry:
     """Return the geometry that ``text`` describes. A value of another form than Kineto's is None.
 
     ``occupancy`` is a fraction.
     """
-    if text is None:
-        return UNKNOWN
     grid, block, registers, shared_bytes, occupancy = json.decode(text, type=list[Raw])
     percent = _decode(occupancy, _Percent)
     values = (

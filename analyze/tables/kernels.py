@@ -14,23 +14,16 @@ from ridgeline.analyze.cache_model.launches.own_bytes import own_bytes
 from ridgeline.analyze.pricing.compute_unit import unit_and_precision
 from ridgeline.analyze.pricing.families import family
 from ridgeline.analyze.pricing.stored_prices import Record
-from ridgeline.analyze.reading.geometry import COLUMNS as GEOMETRY
-from ridgeline.analyze.reading.geometry import geometry_of
+from ridgeline.analyze.reading.geometry import COLUMNS, geometry_of
 from ridgeline.analyze.reading.trace import Trace
 from ridgeline.analyze.tables.runs import kind_of_device
 
 _OVER_LINK = re.compile(r"HtoD|DtoH|Host|PtoP")
 """In the names of copies between a device and the host or another device."""
-_NO_GRID = dict.fromkeys(("grid_x", "grid_y", "grid_z"))
-_CLASS_SCHEMA: dict[str, type[pl.DataType]] = (
-    dict.fromkeys(
-        ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision", "phase"),
-        pl.String,
-    )
-    | {"replayed": pl.Boolean}
-    | dict.fromkeys(GEOMETRY, pl.Int64)
-    | {"occupancy": pl.Float64}
-)
+_GEOMETRY_SCHEMA: dict[str, type[pl.DataType]] = dict.fromkeys(COLUMNS, pl.Int64) | {"occupancy": pl.Float64}
+_CLASS_SCHEMA: dict[str, type[pl.DataType]] = dict.fromkeys(
+    ("kernel", "category", "family", "signature_id", "module", "attribution", "unit", "precision", "phase"), pl.String
+) | {"replayed": pl.Boolean}
 
 
 def kernel_rows(
@@ -45,9 +38,6 @@ def kernel_rows(
         activities.select(keys).unique(maintain_order=True).with_row_index("class_id").cast({"class_id": pl.Int64})
     )
     described = [_describe(trace, row, prices, modules, on_cpu=on_cpu) for row in classes.iter_rows(named=True)]
-    if kind_of_device(trace) == "hip":
-        # HIP's grid counts blocks or work-items, depending on the call that launched the kernel, which Kineto drops
-        described = [row | _NO_GRID for row in described]
     by_class = classes.with_columns(
         passes=pl.Series([d.pop("passes") for d in described], dtype=pl.Int64),
         on_tensor_unit=pl.Series([d["unit"] == "tensor" for d in described], dtype=pl.Boolean),
@@ -66,7 +56,20 @@ def kernel_rows(
     columns += ["launch_duration_ns", "correlation", "operator_id", "share", "trace_bytes", "step_id"]
     columns += [column for column in ("launch_bytes", "stack_id") if column in facts.columns]
     rows = facts.rename({"operator": "operator_id", "step_label": "step_id"}).select(columns)
-    return rows, pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA)
+    return rows, pl.DataFrame(described, schema_overrides=_CLASS_SCHEMA).hstack(_geometries(trace, classes))
+
+
+def _geometries(trace: Trace, classes: pl.DataFrame) -> pl.DataFrame:
+    """The columns of ``kernel_classes`` that say how each of the classes is launched; none if no launch does."""
+    if "geometry" not in classes.columns:
+        return pl.DataFrame()
+    codes = classes["geometry"].unique().drop_nulls()
+    described = pl.DataFrame([geometry_of(trace.names[code]) for code in codes], schema_overrides=_GEOMETRY_SCHEMA)
+    if kind_of_device(trace) == "hip":
+        # HIP's grid counts blocks or work-items, depending on the call that launched the kernel, which Kineto drops
+        described = described.with_columns(pl.lit(None, pl.Int64).alias(name) for name in COLUMNS[:3])
+    described = described.with_columns(codes)
+    return classes.select("geometry").join(described, on="geometry", how="left", maintain_order="left").drop("geometry")
 
 
 def _describe(
@@ -82,9 +85,7 @@ def _describe(
     kernel_family = family(price["operator"] if price else None, kernel, category)
     precision = price["precision"] if price and passes is None else None
     unit, precision = unit_and_precision(kernel_family, kernel, precision, on_cpu=on_cpu)
-    geometry = row.get("geometry")
     return {
-        **geometry_of(trace.names[geometry] if geometry is not None else None),
         "class_id": row["class_id"],
         "kernel": kernel,
         "category": category,

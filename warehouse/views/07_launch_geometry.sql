@@ -23,10 +23,11 @@ WITH devices_of_runs AS (
     MAX(multiprocessor_shared_bytes) AS shared_bytes
   FROM devices
   GROUP BY run_id
-  HAVING COUNT(DISTINCT multiprocessors) = 1 AND COUNT(multiprocessors) = COUNT(*)
-    AND COUNT(DISTINCT COALESCE(compute_capability, '')) = 1 AND COUNT(DISTINCT COALESCE(multiprocessor_threads, -1)) = 1
-    AND COUNT(DISTINCT COALESCE(multiprocessor_registers, -1)) = 1
-    AND COUNT(DISTINCT COALESCE(multiprocessor_shared_bytes, -1)) = 1
+  HAVING MIN(COALESCE(multiprocessors, 0)) = MAX(multiprocessors)
+    AND MIN(COALESCE(compute_capability, '')) = MAX(COALESCE(compute_capability, ''))
+    AND MIN(COALESCE(multiprocessor_threads, 0)) = MAX(COALESCE(multiprocessor_threads, 0))
+    AND MIN(COALESCE(multiprocessor_registers, 0)) = MAX(COALESCE(multiprocessor_registers, 0))
+    AND MIN(COALESCE(multiprocessor_shared_bytes, 0)) = MAX(COALESCE(multiprocessor_shared_bytes, 0))
 ),
 capacities AS (
   SELECT

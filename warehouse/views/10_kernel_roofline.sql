@@ -64,26 +64,19 @@ dense AS (
   GROUP BY d.run_id, c.unit, c.precision
 ),
 -- NVML's throttle reasons: 4 and 128 are limits of power, 8, 32 and 64 of heat
-clocks AS (
-  SELECT
-    run_id,
-    AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 132 <> 0 THEN 1.0 ELSE 0.0 END) AS power_share,
-    AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 104 <> 0 THEN 1.0 ELSE 0.0 END) AS heat_share,
-    MEDIAN(sm_clock_hz) AS clock_hz,
-    MAX(sm_clock_hz) AS most_hz,
-    MEDIAN(power_w) AS power_w
-  FROM telemetry
-  GROUP BY run_id
-),
 held AS (
   SELECT
     run_id,
-    CASE WHEN power_share >= 0.5 THEN 'at the power limit' ELSE 'throttled by heat' END || ' in '
-      || CAST(ROUND(100 * GREATEST(power_share, heat_share)) AS BIGINT) || ' % of the samples: '
-      || CAST(clock_hz / 1000000000 AS DECIMAL(18, 2)) || ' of ' || CAST(most_hz / 1000000000 AS DECIMAL(18, 2)) || ' GHz'
-      || COALESCE(', ' || CAST(ROUND(power_w) AS BIGINT) || ' W', '') AS text
-  FROM clocks
-  WHERE power_share >= 0.5 OR heat_share >= 0.5
+    CASE
+      WHEN AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 132 <> 0 THEN 1.0 ELSE 0.0 END) >= 0.5 THEN 'at the power limit in '
+      ELSE 'throttled by heat in '
+    END || CAST(ROUND(AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 236 <> 0 THEN 100.0 ELSE 0.0 END)) AS BIGINT)
+      || ' % of the samples: ' || CAST(AVG(sm_clock_hz) / 1000000000 AS DECIMAL(18, 2)) || ' of '
+      || CAST(MAX(sm_clock_hz) / 1000000000 AS DECIMAL(18, 2)) || ' GHz'
+      || COALESCE(', ' || CAST(ROUND(AVG(power_w)) AS BIGINT) || ' W', '') AS text
+  FROM telemetry
+  GROUP BY run_id
+  HAVING AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 236 <> 0 THEN 1.0 ELSE 0.0 END) >= 0.5
 ),
 -- the columns that kernels of a class share: joined once for each of a few hundred classes, not for every kernel
 classes AS (
@@ -329,19 +322,18 @@ judged AS (
     COALESCE(compulsory_bytes, dram_bytes) - duration_ns * dram_bytes_per_s / 1000000000 AS cached_bytes,
     compute_time_ns IS NOT NULL OR COALESCE(flops, 1) = 0 OR dram_bytes_source = 'trace' AS compute_is_known,
     COALESCE(share = 0 AND compulsory_bytes IS NOT NULL, FALSE) AS is_helper,
-    COALESCE(link IS NULL AND roof_fraction < 0.5, FALSE) AS is_far,
+    COALESCE(
+      link IS NULL AND roof_fraction < 0.5 AND duration_ns >= 4 * COALESCE(floor_ns, 2000)
+      AND (share > 0 OR share IS NULL OR compulsory_bytes IS NULL), FALSE
+    ) AS is_slow,
     COALESCE(link IS NULL AND nearest_roof = 'compute' AND roof_fraction >= 0.5 AND roof_fraction <= 1, FALSE) AS computes
   FROM bounded b
-),
-apart AS (
-  SELECT *, is_far AND NOT is_helper AND bound <> 'latency' AS is_slow
-  FROM judged
 ),
 reasoned AS (
   SELECT
     j.*,
     CASE WHEN bound = 'latency' AND link IS NULL AND NOT is_helper THEN short_text END AS why_short,
-    CASE WHEN NOT is_helper AND (is_far OR computes OR (roof_time_ns IS NULL AND link IS NULL)) THEN few_blocks END AS why_few_blocks,
+    CASE WHEN is_slow OR computes OR (roof_time_ns IS NULL AND link IS NULL AND NOT is_helper) THEN few_blocks END AS why_few_blocks,
     CASE WHEN is_slow OR computes THEN tail END AS why_tail,
     CASE
       WHEN is_slow AND nearest_roof = 'compute' AND flops_source = 'algorithm' AND counter_flops >= 1.5 * flops
@@ -367,7 +359,7 @@ reasoned AS (
     CASE WHEN is_slow THEN low_occupancy END AS why_occupancy,
     CASE WHEN is_slow OR is_helper THEN split_k END AS why_split_k,
     CASE WHEN computes THEN held END AS why_clock
-  FROM apart j
+  FROM judged j
 ),
 explained AS (
   SELECT

@@ -196,8 +196,8 @@ def test_helpers_and_collectives_have_causes_of_their_own(hopper: Connection) ->
 @pytest.mark.parametrize(
     ("reasons", "text"),
     [
-        (["4", "4", "0"], "at the power limit in 67 % of the samples: 1.50 of 1.98 GHz, 690 W"),
-        (["32", "32", "0"], "throttled by heat in 67 % of the samples: 1.50 of 1.98 GHz, 690 W"),
+        (["4", "4", "0"], "at the power limit in 67 % of the samples: 1.63 of 1.98 GHz, 690 W"),
+        (["32", "32", "0"], "throttled by heat in 67 % of the samples: 1.63 of 1.98 GHz, 690 W"),
         (["4", "0", "0"], None),
         (["1", "1", "1"], None),  # idle
         (["x", None, "x"], None),
