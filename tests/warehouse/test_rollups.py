@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 
 from ridgeline.analyze.ingest import analyze
@@ -29,6 +30,8 @@ def made(index: int, kernels: int = 3500) -> Any:
     """Return a run of two steps and a part of a third, with signatures: run 0 has counters, run 1 two streams."""
     run = made_runs.made_run(index, kernels)
     run.signatures = made_runs.signatures()
+    geometry = [pl.lit(32, dtype=pl.Int64).alias(f"{part}_{axis}") for part in ("grid", "block") for axis in "xyz"]
+    run.frames["kernel_classes"] = run.frames["kernel_classes"].with_columns(geometry)
     return run
 
 
@@ -195,4 +198,4 @@ def test_rows_of_a_run_are_computed_from_its_kernels_alone(loaded: Path, view: s
         ((_, text),) = connection.execute(explain, [run_id]).fetchall()
     conditions = [condition for plan in json.loads(text) for condition in scans_of_kernels(plan)]
     assert all("run_id" in condition for condition in conditions), conditions
-    assert conditions or view in ("kernel_counters", "gap_summary", "step_idle", "step_waits")
+    assert conditions or view in ("kernel_counters", "launch_geometry", "gap_summary", "step_idle", "step_waits")
