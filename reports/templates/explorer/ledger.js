@@ -52,7 +52,7 @@ const OPEN = [
 
 function drawNamed(points) {
   const whole = sum(points, "duration_ns");
-  $("ledger-named").replaceChildren(...OPEN.map(([title, fits]) => {
+  renew($("ledger-named"), ...OPEN.map(([title, fits]) => {
     const found = points.filter(fits);
     if (!found.length) return h("p", { class: "note" }, `${title}: nothing.`);
     const names = stack(found, (point) => point.operator || shortOf(point.kernel), "duration_ns", Infinity);

@@ -59,7 +59,7 @@ function drawLost(rows) {
   });
   const titles = ["rank", state.lost, ...(several ? ["run"] : []), "phase", "lost", "of its time", "cumulative", "cause", "worth to a step"];
   const numbers = new Set(["rank", "lost", "of its time", "cumulative"]);
-  $("lost-table").replaceChildren(h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title, TERMS[title] ? termButton(TERMS[title]) : null)))), h("tbody", {}, ...body));
+  renew($("lost-table"), h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null }, title, TERMS[title] ? termButton(TERMS[title]) : null)))), h("tbody", {}, ...body));
   $("lost-table").hidden = !body.length;
   const says = bars.length ? [`${duration(all)} of ${duration(sum(rows, "duration_ns"))}`] : [known.length ? "Nothing here is below its roof" : roofed ? "No kernel here has a roof by a certain price" : "No kernel here has a known roof"];
   if (items.length > MOST_LOST) says.push(`the first ${MOST_LOST} of ${count(items.length)} are listed, the rest lose ${duration(all - so_far)}`);

@@ -24,10 +24,8 @@ function drawVerdict() {
   const says = JSON.stringify([runs.map((run) => [run.id, verdictShown(run) && verdictKey(verdictShown(run))]), verdictWidth, theme]);
   if (says === verdictDrawn) return;
   verdictDrawn = says;
-  const focus = [...$("verdict-runs").querySelectorAll("button")].indexOf(document.activeElement);
   const rest = runs.slice(WHOLE_VERDICTS);
-  $("verdict-runs").replaceChildren(...runs.slice(0, WHOLE_VERDICTS).map((run) => verdictOf(run, runs.length > 1)), ...(rest.length ? [compactVerdicts(rest)] : []));
-  if (focus >= 0) $("verdict-runs").querySelectorAll("button")[focus]?.focus({ preventScroll: true });
+  renew($("verdict-runs"), ...runs.slice(0, WHOLE_VERDICTS).map((run) => verdictOf(run, runs.length > 1)), ...(rest.length ? [compactVerdicts(rest)] : []));
 }
 // The observer knows the width without another layout of the page.
 new ResizeObserver(([{ contentRect }]) => { verdictWidth = contentRect.width; if (verdictDrawn) drawVerdict(); }).observe($("verdict-runs"));

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import zlib
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,19 @@ def test_nothing_is_fetched(page: str) -> None:
     assert parser.found == []
     assert "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:" in page
     assert not re.search(r"@import|url\(\s*['\"]?https?:", page[: page.index("</style>")])
+
+
+def test_no_name_is_declared_by_two_scripts() -> None:
+    """Scripts share one scope, in which the later of two functions would silently replace the earlier."""
+    folder = Path(explorer_page.__file__).parents[1] / "templates"
+    names = [
+        name
+        for script in explorer_page.SCRIPTS
+        for name in re.findall(
+            r"(?m)^(?:async )?(?:function|const|let|class) (\w+)", (folder / f"{script}.js").read_text()
+        )
+    ]
+    assert [name for name, times in Counter(names).items() if times > 1] == []
 
 
 def test_the_same_rows_make_the_same_page(stocked: Path, tmp_path: Path) -> None:
