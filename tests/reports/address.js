@@ -33,6 +33,7 @@ const STATES = {
 // The timeline is unpacked where it comes into sight, and has no statement before.
 $("timeline").scrollIntoView();
 await drawn();
+const differences = (own, other) => own.flatMap((value, i) => (JSON.stringify(value) === JSON.stringify(other[i]) ? [] : [[i, other[i], value]]));
 const opening = await view();
 answer.views = {};
 for (const [name, change] of Object.entries(STATES)) {
@@ -45,11 +46,11 @@ for (const [name, change] of Object.entries(STATES)) {
   const more = history.length - visits;
   history.replaceState(null, "", location.pathname);
   dispatchEvent(new HashChangeEvent("hashchange"));
-  const again = JSON.stringify(await view()) === JSON.stringify(opening);
+  const reset = differences(await view(), opening);
   history.replaceState(null, "", url);
   dispatchEvent(new HashChangeEvent("hashchange"));
   const back = await view();
-  answer.views[name] = { link: taken, written, more, again, changed: JSON.stringify(seen) !== JSON.stringify(opening), differs: back.flatMap((own, i) => (JSON.stringify(own) === JSON.stringify(seen[i]) ? [] : [[i, seen[i], own]])), same: link() === taken, note: text("address-note") };
+  answer.views[name] = { link: taken, written, more, reset, changed: differences(seen, opening).length > 0, differs: differences(back, seen), same: link() === taken, note: text("address-note") };
   await follow("#");
 }
 const evil = { label: "x", "kernel) OR (1=1": "a" };

@@ -44,7 +44,7 @@ def test_opens_and_answers_without_errors(answer: dict[str, Any]) -> None:
 
 def test_a_link_gives_back_the_view(answer: dict[str, Any]) -> None:
     # The button Back leaves the page: no change of the view is a visit of its own.
-    expected = {"written": True, "more": 0, "again": True, "changed": True, "differs": [], "same": True, "note": ""}
+    expected = {"written": True, "more": 0, "reset": [], "changed": True, "differs": [], "same": True, "note": ""}
     for name, seen in answer["views"].items():
         assert {key: seen[key] for key in expected} == expected, name
 

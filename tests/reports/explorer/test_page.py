@@ -15,6 +15,7 @@ import pytest
 from ridgeline import reports, warehouse
 from ridgeline.reports import queries
 from ridgeline.reports.embedding import encode, pack
+from ridgeline.reports.explorer import page as explorer_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
