@@ -96,14 +96,14 @@ function drawMovesUnderRoofs(rows) {
   const layout = painted(DATA.roofline.layout);
   const roofs = DATA.roofline.data.filter(isRoof).map((trace) => ({ ...trace, line: { ...trace.line, color: ink("roof") } }));
   const points = ends(rows, "roofline");
-  const aside = points.some((point) => point.edge === "right") ? DATA.marks.largest.roofline / 2 : 0;
+  const aside = zooms[id] || points.some((point) => point.edge === "right") ? DATA.marks.largest.roofline / 2 : 0;
   layout.margin = { ...layout.margin, r: Math.ceil(endMargin(roofs, aside)), l: 92 };
   if (narrow()) layout.height = 460;
   fitted(zoomedLayout(id, layout), "roofline");
   const plot = plotOf(id, layout);
   const traces = moves(rows, "roofline");
   const ridges = ridgesOf(roofs);
-  const labels = labelsOf(plot, roofs, ridges, traces, badges(id, points, "roofline", plot), aside);
+  const labels = labelsOf(plot, roofs, ridges, traces, badges(id, points, "roofline", plot));
   layout.annotations = labels.notes;
   draw(id, [...roofs, { ...ridgeTrace(ridges), hoverinfo: "skip", customdata: null }, ...traces], layout, { tools: true, wheel: true });
   zoomable(id, () => ends(shown(), "roofline").filter((point) => !point.edge).map((point) => [point.x, point.y]), () => drawMovesUnderRoofs(shown()));

@@ -70,17 +70,21 @@ function links(points) {
 }
 
 // Where a point of the first of two runs lies in the second: the same operator, shapes, family and module, the longest point
-// of each. At most 30 arrows, of those with the most time.
+// of each; of the same phase too, if the runs have any in common. At most 30 arrows, of those with the most time.
 const MOST_ARROWS = 30;
-const MOVED_BY = ["phase", "kind", "family", "operator", "shapes", "module"];
+const MOVED_BY = ["family", "operator", "shapes", "module"];
 const comparable = () => state.runs.size === 2 && chosenRuns().length === 2;
 
 function arrows(points) {
   if (!state.arrows || !comparable() || state.level === "all") return [];
-  const names = MOVED_BY.filter((name) => POINT[state.point].includes(name));
   const shown = points.filter((point) => point.place === "roofline");
-  const sides = [...state.runs].map((id) => groupBy(shown.filter((point) => point.run_id === id), (point) => names.map((name) => point[name]).join("\u0000")));
-  const pairs = [...sides[0]].filter(([key]) => sides[1].has(key)).map(([key, own]) => [own[0], sides[1].get(key)[0]]);
+  const paired = (names) => {
+    const known = names.filter((name) => POINT[state.point].includes(name));
+    const [first, second] = [...state.runs].map((id) => groupBy(shown.filter((point) => point.run_id === id), (point) => known.map((name) => point[name]).join("\u0000")));
+    return [...first].filter(([key]) => second.has(key)).map(([key, own]) => [own[0], second.get(key)[0]]);
+  };
+  const ofPhase = paired(["phase", "kind", ...MOVED_BY]);
+  const pairs = ofPhase.length ? ofPhase : paired(MOVED_BY);
   const weight = ([from, to]) => from.duration_ns + to.duration_ns;
   const own = pairs.sort((a, b) => weight(b) - weight(a)).slice(0, MOST_ARROWS);
   if (!own.length) return [];
@@ -171,7 +175,7 @@ function drawRoofline(points) {
   const at = levelled(points);
   const shown = at.filter((point) => point.place === "roofline");
   const roofs = roofsShown(at);
-  const aside = asideOf(shown);
+  const aside = zooms[FIGURES.roofline] ? DATA.marks.largest.roofline / 2 : asideOf(shown);
   const layout = painted(machine().roofline);
   layout.margin = { ...layout.margin, r: Math.ceil(endMargin(roofs.traces, aside)), l: 92 };
   layout.height = figureHeight();
@@ -182,7 +186,7 @@ function drawRoofline(points) {
   const traces = pointTraces(marks, "roofline");
   const ridges = ridgesOf(roofs.traces);
   const said = roofs.lacking.map((text, i) => ({ text, name: "badge", xref: "paper", yref: "paper", x: 0.01, y: 1, xanchor: "left", yanchor: "top", yshift: -16 * i, showarrow: false, font: { size: 12, color: ink("ink") } }));
-  const labels = labelsOf(plot, roofs.traces, ridges, traces, [...badges(FIGURES.roofline, shown, "roofline", plot), ...said], aside);
+  const labels = labelsOf(plot, roofs.traces, ridges, traces, [...badges(FIGURES.roofline, shown, "roofline", plot), ...said]);
   layout.annotations = labels.notes;
   const moved = arrows(at);
   const linked = state.level === "all" ? [links(at)] : [];

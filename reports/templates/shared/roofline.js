@@ -18,6 +18,7 @@ function zoomedLayout(id, layout) {
     ticksWithin(axis);
   });
   if (layout.yaxis.type !== "log") layout.yaxis.fixedrange = true;
+  if ($(id).clientWidth) layout.width = $(id).clientWidth; // else Plotly takes on a new width later than labels do
   return layout;
 }
 
@@ -178,13 +179,15 @@ function obstaclesOf(plot, traces) {
 const roofNote = (text, more, dim) => ({ text: escaped(text), showarrow: false, font: { size: 11, color: ink("quiet") }, opacity: dim ? 0.85 : 1, ...more });
 
 // Compute roofs in view are labelled at their right ends; a label that would touch another moves down, or up at the bottom.
-function endLabels(plot, roofs, aside) {
+// It keeps clear of marks that reach over the edge beside it.
+function endLabels(plot, roofs, discs) {
   const own = roofs.filter((roof) => !isMemoryRoof(roof) && Math.log10(roof.meta.value) >= plot.y[0] && Math.log10(roof.meta.value) <= plot.y[1]).sort((a, b) => b.meta.value - a.meta.value);
   const natural = own.map((roof) => down(plot, Math.log10(roof.meta.value)));
   const moved = [...natural];
   for (let i = 1; i < moved.length; i += 1) moved[i] = Math.max(moved[i], moved[i - 1] + TEXT.endGap);
   for (let i = moved.length - 1, floor = plot.height; i >= 0; i -= 1) { moved[i] = Math.min(moved[i], floor); floor = moved[i] - TEXT.endGap; }
-  return own.map((roof, i) => roofNote(unescaped(roof.name), { name: "end", x: 1, xref: "paper", xanchor: "left", xshift: 8 + aside, y: Math.log10(roof.meta.value), yanchor: "middle", yshift: natural[i] - moved[i] }));
+  const over = (height) => most([0, ...discs.filter((disc) => disc.x0 <= plot.width + 1 && Math.abs(disc.y0 - height) < disc.radius + TEXT.half).map((disc) => disc.x0 + disc.radius - plot.width)]);
+  return own.map((roof, i) => roofNote(unescaped(roof.name), { name: "end", x: 1, xref: "paper", xanchor: "left", xshift: 8 + over(moved[i]), y: Math.log10(roof.meta.value), yanchor: "middle", yshift: natural[i] - moved[i] }));
 }
 
 // The right margin that these labels need, beside marks that reach `aside` pixels over the edge.
@@ -255,12 +258,13 @@ function ridgeLabels(plot, ridges, obstacles) {
 
 // All labels of a roofline: `notes` to draw, and `lacking`, the roofs that have no room for one. `fixed` are notes whose
 // place is given; on a narrow page roofs are named beneath the plot.
-function labelsOf(plot, roofs, ridges, marks, fixed, aside) {
-  const obstacles = [...obstaclesOf(plot, [...roofs, ridgeTrace(ridges), ...marks]), ...fixed.map((note) => noteCapsule(plot, note))];
+function labelsOf(plot, roofs, ridges, marks, fixed) {
+  const discs = obstaclesOf(plot, marks.filter((trace) => trace.mode === "markers"));
+  const obstacles = [...obstaclesOf(plot, [...roofs, ridgeTrace(ridges), ...marks.filter((trace) => trace.mode !== "markers")]), ...discs, ...fixed.map((note) => noteCapsule(plot, note))];
   const levels = [...groupBy(roofs.filter(isMemoryRoof), (roof) => roof.meta.level).values()].sort((a, b) => most(b.map((roof) => roof.meta.value)) - most(a.map((roof) => roof.meta.value)));
   const values = ridgeLabels(plot, ridges, obstacles); // first, since their places are given
   const slopes = narrow() ? [] : levels.map((own, i) => slopeLabel(plot, own, i > 0 && i === levels.length - 1, obstacles));
-  const notes = [...slopes.flatMap((slope) => slope.notes), ...values, ...(narrow() ? [] : endLabels(plot, roofs, aside)), ...fixed];
+  const notes = [...slopes.flatMap((slope) => slope.notes), ...values, ...(narrow() ? [] : endLabels(plot, roofs, discs)), ...fixed];
   return { notes, lacking: slopes.flatMap((slope) => slope.lacking) };
 }
 
