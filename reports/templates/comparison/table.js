@@ -71,7 +71,6 @@ function facts(row) {
   ].filter((fact) => fact && fact[1]);
 }
 
-const list = (rows) => h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 const heading = (row) => h("h3", {}, h("i", { style: { background: familyOf(row.family).color } }), clip(titleOf(row), 120));
 
 function showTooltip(mark, event) {
@@ -89,13 +88,15 @@ function hideTooltip() {
   $("tooltip").hidden = true;
 }
 
+const FACT_TERMS = { noise: "noise", "DRAM bytes a step": "byte sources", "of the roof": "roof fraction" };
+
 function showDetail(mark) {
   if (mark == null) return;
   const row = ROWS[mark];
   state.chosen = mark;
   const close = h("button", { type: "button", class: "close", "aria-label": "Close", onclick: hideDetail }, "×");
   const kernels = [["kernels before", row.base_kernels], ["kernels after", row.base_kernels === row.other_kernels ? "the same" : row.other_kernels]].filter(([, names]) => names);
-  $("detail").replaceChildren(close, heading(row), list(facts(row)), ...kernels.map(([title, names]) => h("details", { open: names.length < 400 }, h("summary", {}, title), h("code", { class: "full" }, names))));
+  $("detail").replaceChildren(close, heading(row), list(facts(row), FACT_TERMS), ...kernels.map(([title, names]) => h("details", { open: names.length < 400 }, h("summary", {}, title), h("code", { class: "full" }, names))));
   $("detail").hidden = false;
   hideTooltip();
   drawTable(shown());

@@ -59,7 +59,7 @@ function drawIcicle(rows) {
   delete layout.xaxis;
   delete layout.yaxis;
   draw("icicle-figure", [{
-    type: "icicle", branchvalues: "total", tiling: { orientation: "v", pad: 1 }, sort: true, hoverinfo: "none", textposition: "middle left", pathbar: { visible: true, thickness: 20 },
+    type: "icicle", branchvalues: "total", tiling: { orientation: "v", pad: 1 }, sort: true, hoverinfo: "none", textposition: "middle left", leaf: { opacity: 1 }, pathbar: { visible: true, thickness: 20 },
     ids: shown.map(({ node }) => node.id), parents: shown.map(({ parent }) => parent), values: shown.map(({ total }) => total),
     labels: shown.map(({ node }) => escaped(clip(node.label, 60))), text: shown.map(({ total }) => percent(total / whole)), textinfo: "label+text",
     marker: { colors: fills, line: { width: 1, color: shown.map(({ node }) => ink(colored(node) ? "surface" : "quiet")) } },

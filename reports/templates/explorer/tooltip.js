@@ -86,7 +86,6 @@ function spread(point) {
   return known.length > 1 ? known.join(" · ") : null;
 }
 
-const list = (rows) => h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 const heading = (title, family) => h("h3", {}, family ? h("i", { style: { background: familyOf(family).color } }) : null, title);
 
 function showTooltip(mark, event, figure) {
@@ -163,13 +162,15 @@ function clicked(mark, event) {
   render();
 }
 
+const FACT_TERMS = { FLOPs: "FLOP sources", "DRAM bytes": "byte sources", confidence: "confidence", intensity: "intensity", "of its roof": "roof fraction", "launch floor": "latency-bound", why: "cause" };
+
 // On the side of the page where the point does not lie.
 function showDetail(point, left = false) {
   const close = h("button", { type: "button", class: "close", "aria-label": "Close", onclick: hideDetail }, "×");
   const rows = facts(point).filter(([name]) => name !== "run").map(([name, value]) => [name, name === "shapes" ? point.shapes : value]);
   rows.push(...levels(point), ["attribution", point.attribution], ["run", `${RUNS.get(point.run_id).name} (${point.run_id})`]);
   const full = point.kernel && h("details", { open: point.kernel.length < 400 }, h("summary", {}, "full name"), h("code", { class: "full" }, point.kernel));
-  $("detail").replaceChildren(close, heading(point.short, point.family), list(rows), ...(full ? [full] : []));
+  $("detail").replaceChildren(close, heading(point.short, point.family), list(rows, FACT_TERMS), ...(full ? [full] : []));
   $("detail").classList.toggle("left", left);
   $("detail").hidden = false;
 }

@@ -136,6 +136,8 @@ function lossWorth(row, ns) {
   return row.bound === "host" && !unsure(row) ? "nothing while host-bound" : row.bound === "host" ? "unknown until timed" : "unknown: the step waits";
 }
 
+const LOSS_TERMS = { "runs at": "roof fraction", why: "cause", worth: "worth" };
+
 function lossTable(run, row) {
   const losses = lossesOf(run, row);
   if (!losses.length) return h("p", { class: "note" }, row.at_roof_ns ? "Nothing is lost: every kernel with a roof is at it." : "No kernel has a roof by a certain price, so no time counts as lost.");
@@ -144,14 +146,14 @@ function lossTable(run, row) {
     h("td", { class: "number" }, duration(loss.ns)), h("td", {}, loss.of), h("td", { class: "wrap" }, loss.why), h("td", {}, loss.worth),
   ];
   const head = ["largest losses", row.scope === "trace" ? "lost" : "lost a step", "runs at", "why", "worth"];
-  return h("div", { class: "scroll" }, h("table", { class: "losses" }, h("thead", {}, h("tr", {}, ...head.map((title, i) => h("th", { scope: "col", class: i === 1 ? "number" : null }, title)))), h("tbody", {}, ...losses.map((loss) => h("tr", {}, ...cells(loss))))));
+  return h("div", { class: "scroll" }, h("table", { class: "losses" }, h("thead", {}, h("tr", {}, ...head.map((title, i) => h("th", { scope: "col", class: i === 1 ? "number" : null }, title, LOSS_TERMS[title] ? termButton(LOSS_TERMS[title]) : null)))), h("tbody", {}, ...losses.map((loss) => h("tr", {}, ...cells(loss))))));
 }
 
 const SHOWN_LINES = 3;
 function coverage(run, row) {
   const lines = coverageWords(run, row).map((words) => h("li", {}, ...pieces(words, row)));
   const more = lines.slice(SHOWN_LINES);
-  return h("div", { class: "coverage" }, h("h3", {}, "Rests on"), h("p", {}, sourceWords(row)), lines.length ? h("h3", { class: "more" }, "To see more") : null, h("ul", {}, ...lines.slice(0, SHOWN_LINES)), more.length ? h("details", {}, h("summary", {}, `${count(more.length)} more`), h("ul", {}, ...more)) : null);
+  return h("div", { class: "coverage" }, h("h3", {}, "Rests on", termButton("coverage")), h("p", {}, sourceWords(row)), lines.length ? h("h3", { class: "more" }, "To see more") : null, h("ul", {}, ...lines.slice(0, SHOWN_LINES)), more.length ? h("details", {}, h("summary", {}, `${count(more.length)} more`), h("ul", {}, ...more)) : null);
 }
 
 // A line a run; the click chooses it alone. Made when it is opened, since there may be hundreds.

@@ -3,6 +3,9 @@ function termButton(name) {
   return h("button", { type: "button", class: "term", popovertarget: `term-${name.replace(/ /g, "-")}`, "aria-label": `What is ${name}?` }, "?");
 }
 
+// Names and values; `terms` maps a name to its term.
+const list = (rows, terms = {}) => h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name, terms[name] ? termButton(terms[name]) : null), h("dd", {}, value)]));
+
 // A text opens beside the button last clicked: beneath it, or above where there is no room.
 let askedFor = null;
 document.addEventListener("click", (event) => { askedFor = event.target.closest(".term"); }, true);

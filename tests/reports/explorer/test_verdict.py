@@ -182,7 +182,7 @@ const named = (name) => [...document.querySelectorAll("tr[data-run] .pick")].fin
 named("device").click();
 await drawn();
 answer.sql = copy("#verdict button[data-sql]");
-const loss = () => document.querySelector("#verdict .losses button");
+const loss = () => document.querySelector("#verdict .losses tbody button");
 loss().focus();
 loss().click();
 await drawn();
