@@ -94,9 +94,10 @@ bench: $(INSTALLED) ## ingest against HTA's load, and a warehouse of ten million
 	$(BIN)/python -m tests.bench.bench_warehouse --rows $(ROWS)
 	$(BIN)/python -m tests.bench.bench_memory
 
-bench-pages: $(INSTALLED) ## the figures of speed in README.md and tests/README.md, measured now (BENCH="--traces FOLDER" for more traces)
+bench-pages: $(INSTALLED) ## the figures of speed in README.md, reports/README.md and tests/README.md, measured now (BENCH="--traces FOLDER" for more traces)
 	$(BIN)/python -m tests.bench.bench_ingest $(BENCH) --markdown README.md tests/README.md
 	$(BIN)/python -m tests.bench.bench_memory --sizes $(MEMORY_SIZES) --markdown tests/README.md
+	$(BIN)/python -m tests.bench.bench_pages --markdown reports/README.md
 
 check: $(TESTABLE) ## ruff and mypy --strict
 	$(BIN)/ruff check .

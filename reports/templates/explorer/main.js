@@ -74,12 +74,15 @@ function renderSoon() {
 }
 
 // Plotly takes longer to compile than all else on the page, and the large tables are of panels far below.
+// The marks are of the browser's performance timeline, for benchmarks.
 async function drawFirst() {
   await afterPaint();
+  performance.mark("first screen");
   await loadPlotly();
   await afterPaint();
   drawFigures();
   await afterPaint();
+  performance.mark("roofline");
   for (const name of ["timings", "telemetry"]) DATA[name] = rowsOf(tableOf(await inflated(`${name}-data`).json()));
   complete = true;
   // Without a height of their own, all panels would be in view at first, and be drawn.
