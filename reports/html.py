@@ -57,7 +57,7 @@ def plotly() -> Future[str]:
     from concurrent.futures import ThreadPoolExecutor
 
     def compress() -> str:
-        return deflated(_eager((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")))
+        return deflated(eager((files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")))
 
     pool = ThreadPoolExecutor(1)
     script = pool.submit(compress)
@@ -65,7 +65,7 @@ def plotly() -> Future[str]:
     return script
 
 
-def _eager(script: str) -> str:
+def eager(script: str) -> str:
     """Return Plotly's script with its one large function in parentheses, where it is a bare argument.
 
     Browsers parse a bare function twice: once to skip it, and once when it is called. In parentheses, V8 compiles it at

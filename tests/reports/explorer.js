@@ -12,7 +12,7 @@ const see = async (name) => {
     lost: text("lost-table"), lostSql: copy("#lost button[data-sql]"), lostNote: text("lost-note"),
     hatched: ($("lost-figure").hidden ? [] : $("lost-figure").data).filter((t) => t.marker && t.marker.pattern).flatMap((t) => t.x.map((x, i) => [t.customdata[i].title, x * 1e9])),
     icicle: $("icicle-figure").data[0].values[0], icicleSql: copy("#icicle button[data-sql]"),
-    bytes: text("bytes-table"), bytesSql: copy("#bytes button[data-sql]"), picked: text("picked"),
+    bytes: text("bytes-table"), bytesSql: copy("#byte-sources button[data-sql]"), picked: text("picked"),
     timeline: JSON.parse($("timeline-figure").dataset.shown), timelineSql: copy("#timeline button[data-sql]"),
     opacity: marks("roofline-figure").flatMap((t) => t.marker.opacity),
   };

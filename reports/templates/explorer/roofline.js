@@ -238,7 +238,8 @@ function drawLane(points) {
     const layout = zoomedLayout(FIGURES.lane, { ...painted(machine().lane), ...laneRoofs() });
     fitted(layout, "lane", LEVELS[state.level]);
     const plot = plotOf(FIGURES.lane, layout);
-    const present = layout.yaxis.categoryarray.filter((family) => shown.some((point) => point.family === family));
+    const families = new Set(shown.map((point) => point.family));
+    const present = layout.yaxis.categoryarray.filter((family) => families.has(family));
     layout.height -= 30 * (layout.yaxis.categoryarray.length - present.length);
     layout.annotations.push(...badges(FIGURES.lane, shown, "lane", plot));
     if (zooms[FIGURES.lane]) layout.annotations = layout.annotations.filter((note) => note.name === "badge" || (note.x >= plot.x[0] && note.x <= plot.x[1]));

@@ -2,8 +2,15 @@
 // largest of them. The roofs of the level whose bytes are shown are bold, those of other levels dim.
 const DASH = { measured: "solid", datasheet: "dash" };
 
+const bandsOf = new Map();
+
 function roofBands() {
-  const sets = [...new Set(chosenRuns().map((run) => run.roofs))].map((i) => DATA.roofs[i]);
+  const sets = [...new Set(chosenRuns().map((run) => run.roofs))].sort();
+  const key = sets.join();
+  return bandsOf.get(key) || bandsOf.set(key, bandsOver(sets.map((i) => DATA.roofs[i]))).get(key);
+}
+
+function bandsOver(sets) {
   const kinds = groupBy(sets.flat(), (roof) => [roof.resource, roof.level, roof.unit, roof.precision, roof.source].join("\u0000"));
   const bands = [...kinds.values()].map((own) => ({ ...own[0], least: least(own.map((roof) => roof.value)), value: most(own.map((roof) => roof.value)) }));
   // Peaks of one value, as bf16 and fp16 often have, are one roof.

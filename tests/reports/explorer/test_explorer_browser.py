@@ -51,6 +51,22 @@ def test_every_figure_is_drawn_at_every_width(report: Path, browser: Browser) ->
     assert browser.widths(report) == {width: [] for width in WIDTHS}
 
 
+def test_the_first_screen_comes_before_plotly_and_panels_below_it_wait(report: Path, ask: Ask) -> None:
+    script = """
+    answer.marks = performance.getEntriesByType("mark").map((mark) => mark.name);
+    answer.waiting = [...document.querySelectorAll(".undrawn")].map((panel) => panel.id);
+    $("ledger").scrollIntoView();
+    await wait(100);
+    await drawn();
+    answer.later = [...document.querySelectorAll(".undrawn")].map((panel) => panel.id);
+    """
+    answer = ask(report, script, (1440, 900))
+    assert answer["errors"] == []
+    assert answer["marks"] == ["first screen", "roofline"]
+    assert {"byte-sources", "telemetry", "ledger"} <= set(answer["waiting"])
+    assert "ledger" not in answer["later"]
+
+
 def test_opens_without_errors(answer: dict[str, Any]) -> None:
     assert answer["errors"] == []
     assert answer["images"] == 0

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ridgeline import reports, warehouse
-from ridgeline.reports import queries
-from ridgeline.reports.embedding import encode, pack
+from ridgeline.reports import html, queries
+from ridgeline.reports.embedding import coded, encode, pack
 from ridgeline.reports.explorer import page as explorer_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -41,7 +41,7 @@ def test_a_packed_page_gives_back_its_data() -> None:
 
 
 def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the page's `decode` does."""
+    """What the page's `tableOf` does."""
     length = max(
         len(column["codes"]) if isinstance(column, dict) else len(column) for column in columns.values() if column
     )
@@ -51,7 +51,7 @@ def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
             return [None] * length
         if isinstance(column, list):
             return column
-        return [None if code < 0 else column["values"][code] for code in column["codes"]]
+        return [column["values"][code] for code in column["codes"]]
 
     return [dict(zip(columns, row, strict=True)) for row in zip(*map(values, columns.values()), strict=True)]
 
@@ -170,6 +170,32 @@ def test_no_name_is_declared_by_two_scripts() -> None:
         )
     ]
     assert [name for name, times in Counter(names).items() if times > 1] == []
+
+
+def test_an_id_is_of_one_element(page: str) -> None:
+    """A panel that shared the id of a selector was always in view, and drawn with every selection."""
+    ids = Counter(re.findall(r' id="([^"]+)"', page))
+    assert {name: times for name, times in ids.items() if times > 1} == {}
+
+
+def test_the_function_that_holds_plotly_stands_in_parentheses() -> None:
+    bare = "(\n function(root, factory) {\n}(self, () => {\nvar Plotly = 1;\nreturn Plotly;\n}));\n"
+    assert (
+        html.eager(bare)
+        == "(\n function(root, factory) {\n}(self, (function () {\nvar Plotly = 1;\nreturn Plotly;\n})));"
+    )
+    for other in ("var a = [1, () => {\n}];", "x" * 2000 + bare, ""):
+        assert html.eager(other) == other
+
+
+def test_numbers_that_repeat_are_dictionary_encoded() -> None:
+    packed = coded({"few": [1.5, None, 1.5, 1.5] * 3, "many": [1, 2, 3], "text": ["a", None, "a"], "none": [None] * 3})
+    assert packed == {
+        "few": {"values": [1.5, None], "codes": [0, 1, 0, 0] * 3},
+        "many": [1, 2, 3],
+        "text": {"values": ["a", None], "codes": [0, 1, 0]},
+        "none": None,
+    }
 
 
 def test_the_same_rows_make_the_same_page(stocked: Path, tmp_path: Path) -> None:
