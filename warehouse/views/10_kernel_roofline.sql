@@ -326,124 +326,37 @@ judged AS (
       link IS NULL AND roof_fraction < 0.5 AND duration_ns >= 4 * COALESCE(floor_ns, 2000)
       AND (share > 0 OR share IS NULL OR compulsory_bytes IS NULL), FALSE
     ) AS is_slow,
-    COALESCE(link IS NULL AND nearest_roof = 'compute' AND roof_fraction >= 0.5 AND roof_fraction <= 1, FALSE) AS computes
+    COALESCE(link IS NULL AND nearest_roof = 'compute' AND roof_fraction >= 0.5 AND roof_fraction <= 1, FALSE) AS computes,
+    -- texts that hold below half of the roof
+    CASE
+      WHEN flops_source = 'algorithm' AND counter_flops >= 1.5 * flops
+        THEN 'executes ' || CAST(counter_flops / flops AS DECIMAL(18, 1)) || ' times its FLOPs: padded tiles'
+    END AS padded,
+    CASE
+      WHEN family IN ('matmul', 'attention', 'convolution', 'recurrent') THEN NULL
+      WHEN narrow IS NOT NULL THEN narrow
+      WHEN l1_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0
+        THEN CAST(ROUND(l1_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L1: strided or repeated access'
+      WHEN l2_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0
+        THEN CAST(ROUND(l2_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L2: strided or repeated access'
+    END AS strided,
+    CASE
+      WHEN counter_dram_bytes <= 0.5 * compulsory_bytes
+        THEN 'DRAM moved ' || CASE
+            WHEN counter_dram_bytes < 0.05 * compulsory_bytes THEN 'under 5'
+            ELSE CAST(CAST(10 * ROUND(10 * counter_dram_bytes / compulsory_bytes) AS BIGINT) AS VARCHAR)
+          END || ' % of its compulsory bytes: the L2 cache served the rest'
+    END AS served
   FROM bounded b
 ),
 reasoned AS (
   SELECT
     j.*,
-    CASE WHEN bound = 'latency' AND link IS NULL AND NOT is_helper THEN short_text END AS why_short,
-    CASE WHEN is_slow OR computes OR (roof_time_ns IS NULL AND link IS NULL AND NOT is_helper) THEN few_blocks END AS why_few_blocks,
-    CASE WHEN is_slow OR computes THEN tail END AS why_tail,
-    CASE
-      WHEN is_slow AND nearest_roof = 'compute' AND flops_source = 'algorithm' AND counter_flops >= 1.5 * flops
-        THEN 'executes ' || CAST(counter_flops / flops AS DECIMAL(18, 1)) || ' times its FLOPs: padded tiles'
-    END AS why_padding,
-    CASE
-      WHEN is_slow THEN CASE
-        WHEN family IN ('matmul', 'attention', 'convolution', 'recurrent') THEN NULL
-        WHEN narrow IS NOT NULL THEN narrow
-        WHEN l1_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0
-          THEN CAST(ROUND(l1_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L1: strided or repeated access'
-        WHEN l2_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0
-          THEN CAST(ROUND(l2_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L2: strided or repeated access'
-      END
-    END AS why_strided,
-    CASE
-      WHEN is_slow AND nearest_roof = 'dram' AND counter_dram_bytes <= 0.5 * compulsory_bytes
-        THEN 'DRAM moved ' || CASE
-            WHEN counter_dram_bytes < 0.05 * compulsory_bytes THEN 'under 5'
-            ELSE CAST(CAST(10 * ROUND(10 * counter_dram_bytes / compulsory_bytes) AS BIGINT) AS VARCHAR)
-          END || ' % of its compulsory bytes: the L2 cache served the rest'
-    END AS why_l2_hits,
-    CASE WHEN is_slow THEN low_occupancy END AS why_occupancy,
-    CASE WHEN is_slow OR is_helper THEN split_k END AS why_split_k,
-    CASE WHEN computes THEN held END AS why_clock
-  FROM judged j
-),
-explained AS (
-  SELECT
-    w.*,
-    CASE
-      WHEN why_short IS NOT NULL THEN 'short'
-      WHEN why_few_blocks IS NOT NULL THEN 'few_blocks'
-      WHEN why_padding IS NOT NULL THEN 'padding'
-      WHEN why_strided IS NOT NULL THEN 'strided'
-      WHEN why_l2_hits IS NOT NULL THEN 'l2_hits'
-      WHEN why_tail IS NOT NULL THEN 'tail'
-      WHEN why_occupancy IS NOT NULL THEN 'occupancy'
-      WHEN why_split_k IS NOT NULL THEN 'split_k'
-      WHEN why_clock IS NOT NULL THEN 'clock'
-    END AS cause,
     COALESCE(
-      why_short, why_few_blocks, why_padding, why_strided, why_l2_hits, why_tail, why_occupancy, why_split_k, why_clock
-    ) AS evidence,
-    CASE
-      WHEN link IS NOT NULL THEN CASE
-        WHEN roof_fraction > 1.05 AND link = 'communication'
-          THEN 'above the roof of its link: a switch reduced or copied the data, or ranks of one device exchanged it'
-        WHEN roof_fraction > 1.05 THEN 'above the roof of its link: the link is another one than the datasheet''s'
-        WHEN roof_fraction >= 0.5 THEN NULL
-        WHEN link = 'communication' AND roof_time_ns IS NULL
-          THEN 'communication: no roof of the device applies to bytes over links'
-        WHEN link = 'communication'
-          THEN 'far from the roof of its link: it waited for other ranks, sent little, or crossed a slower link'
-        WHEN link = 'host' AND roof_time_ns IS NULL THEN 'over the link to the host: no roof of the device applies'
-        WHEN link = 'host' THEN 'far from the roof of the link to the host'
-        WHEN roof_time_ns IS NULL THEN 'over the link to another device: no roof of the device applies'
-        ELSE 'far from the roof of the link to another device'
-      END
-      -- one case of its own: 18 branches would each compare the fraction of every kernel
-      WHEN roof_fraction > 1 THEN CASE
-        WHEN guessed THEN 'above its roof: its price is a guess'
-        WHEN bound = 'compute' AND flops_source = 'counter'
-          THEN 'above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision'
-        WHEN bound = 'compute' AND roof_fraction <= 1.05
-          THEN 'above the compute roof by at most 5 %: the clock was higher than the one of its peak'
-        WHEN bound = 'compute' AND achieved_flops_per_s <= dense_flops_per_s
-          THEN 'above the measured compute roof, below the datasheet''s: power or clock held the measurement back'
-        WHEN bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s AND has_sparse_operands
-          THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
-        WHEN bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
-          THEN 'above the compute roof: a faster precision or unit computed it, or it computed less than its price says'
-        WHEN bound = 'compute'
-          THEN 'above every compute roof of the device: it computed less than its price says'
-        WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > COALESCE(1.05 * l2_bytes_per_s, 8 * dram_bytes_per_s)
-          THEN 'above the DRAM and the L2 roof: it moved less than its price says'
-        WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND cached_bytes > 2 * l2_capacity_bytes
-          THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'
-        WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND l2_bytes_per_s IS NULL
-          AND l2_capacity_bytes IS NULL
-          THEN 'above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says'
-        WHEN bound = 'dram' AND dram_bytes_source = 'compulsory'
-          THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
-        WHEN bound = 'dram' AND dram_bytes_source = 'cache_model'
-          THEN 'above the DRAM roof: the L2 cache kept more than the model of it says'
-        WHEN bound = 'dram' AND dram_bytes_source = 'trace'
-          THEN 'above the DRAM roof: part of what it copied or filled stayed in the L2 cache'
-        WHEN roof_fraction <= 1.05 THEN 'above its bandwidth by at most 5 %: within the spread of measurements'
-        WHEN bound = 'l2' THEN 'above the L2 roof: its bytes were counted in another launch'
-        ELSE 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
-      END
-      WHEN is_helper THEN 'overhead of its operator: the main kernels carry the cost'
-      WHEN bound = 'latency' THEN 'too short for any roof to matter'
-      WHEN attribution = 'unattributed' AND launch_ns IS NULL THEN 'no operator: its launch was not recorded'
-      WHEN attribution = 'unattributed' AND replayed THEN 'no operator: replayed from a graph'
-      WHEN attribution = 'unattributed' AND NOT replayed THEN 'no operator: launched outside any operator'
-      -- runs that older releases analyzed
-      WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'
-      WHEN attribution = 'before_recording' THEN 'launched before recording began'
-      WHEN attribution = 'profiler_range' AND dram_bytes_source = 'none'
-        THEN 'no operator: a range of counters in the place of kernels'
-      WHEN dram_bytes_source = 'none' AND shapes IS NULL THEN 'its operator recorded no operands'
-      WHEN dram_bytes_source = 'none' THEN 'its operator has no price'
-      WHEN roof_fraction < 0.5 AND guessed
-        THEN 'far from its roof, if the guess of its price is right'
-      WHEN roof_fraction < 0.5 AND nearest_roof IN ('dram', 'l2') AND NOT compute_is_known
-        THEN 'far from its bandwidth; its compute roof is unknown'
-      WHEN roof_fraction < 0.5 AND nearest_roof <> 'none' THEN 'far from its roof'
-    END AS verdict
-  FROM reasoned w
+      few_blocks, CASE WHEN nearest_roof = 'compute' THEN padded END, strided, CASE WHEN nearest_roof = 'dram' THEN served END, tail,
+      low_occupancy, split_k
+    ) AS reason
+  FROM judged j
 )
 SELECT
   run_id, kernel_id, class_id, step_id, step_phase, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
@@ -458,25 +371,109 @@ SELECT
     WHEN confidence = 'high' THEN 'roof'
     ELSE 'guess'
   END AS basis,
+  -- The texts of kernel_causes, in its order, but not its columns why_: each of these would compute the roof again for every
+  -- kernel, and the view would take four times as long.
   CASE
-    WHEN evidence IS NULL THEN verdict
-    WHEN roof_fraction > 1 THEN verdict
-    WHEN verdict IS NULL THEN evidence
-    WHEN verdict = 'far from its roof' THEN evidence
-    WHEN cause = 'short' THEN verdict || ': ' || evidence
-    ELSE verdict || '; ' || evidence
+    WHEN link IS NOT NULL THEN CASE
+      WHEN roof_fraction > 1.05 AND link = 'communication'
+        THEN 'above the roof of its link: a switch reduced or copied the data, or ranks of one device exchanged it'
+      WHEN roof_fraction > 1.05 THEN 'above the roof of its link: the link is another one than the datasheet''s'
+      WHEN roof_fraction >= 0.5 THEN NULL
+      WHEN link = 'communication' AND roof_time_ns IS NULL
+        THEN 'communication: no roof of the device applies to bytes over links'
+      WHEN link = 'communication'
+        THEN 'far from the roof of its link: it waited for other ranks, sent little, or crossed a slower link'
+      WHEN link = 'host' AND roof_time_ns IS NULL THEN 'over the link to the host: no roof of the device applies'
+      WHEN link = 'host' THEN 'far from the roof of the link to the host'
+      WHEN roof_time_ns IS NULL THEN 'over the link to another device: no roof of the device applies'
+      ELSE 'far from the roof of the link to another device'
+    END
+    -- one case of its own: 18 branches would each compare the fraction of every kernel
+    WHEN roof_fraction > 1 THEN CASE
+      WHEN guessed THEN 'above its roof: its price is a guess'
+      WHEN bound = 'compute' AND flops_source = 'counter'
+        THEN 'above the compute roof: its FLOPs were counted in another launch, or its peak is not the one of its precision'
+      WHEN bound = 'compute' AND roof_fraction <= 1.05
+        THEN 'above the compute roof by at most 5 %: the clock was higher than the one of its peak'
+      WHEN bound = 'compute' AND achieved_flops_per_s <= dense_flops_per_s
+        THEN 'above the measured compute roof, below the datasheet''s: power or clock held the measurement back'
+      WHEN bound = 'compute' AND achieved_flops_per_s <= 2 * dense_flops_per_s AND has_sparse_operands
+        THEN 'above the compute roof: sparse operands run at up to twice the dense peak'
+      WHEN bound = 'compute' AND achieved_flops_per_s <= 1.05 * fastest_flops_per_s
+        THEN 'above the compute roof: a faster precision or unit computed it, or it computed less than its price says'
+      WHEN bound = 'compute'
+        THEN 'above every compute roof of the device: it computed less than its price says'
+      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND achieved_bytes_per_s > COALESCE(1.05 * l2_bytes_per_s, 8 * dram_bytes_per_s)
+        THEN 'above the DRAM and the L2 roof: it moved less than its price says'
+      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND cached_bytes > 2 * l2_capacity_bytes
+        THEN 'above the DRAM roof by more than the L2 cache holds: it moved less than its price says'
+      WHEN bound = 'dram' AND dram_bytes_source <> 'counter' AND l2_bytes_per_s IS NULL
+        AND l2_capacity_bytes IS NULL
+        THEN 'above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says'
+      WHEN bound = 'dram' AND dram_bytes_source = 'compulsory'
+        THEN 'above the DRAM roof: part of its bytes came from the L2 cache, which compulsory bytes ignore'
+      WHEN bound = 'dram' AND dram_bytes_source = 'cache_model'
+        THEN 'above the DRAM roof: the L2 cache kept more than the model of it says'
+      WHEN bound = 'dram' AND dram_bytes_source = 'trace'
+        THEN 'above the DRAM roof: part of what it copied or filled stayed in the L2 cache'
+      WHEN roof_fraction <= 1.05 THEN 'above its bandwidth by at most 5 %: within the spread of measurements'
+      WHEN bound = 'l2' THEN 'above the L2 roof: its bytes were counted in another launch'
+      ELSE 'above its bandwidth: its bytes were counted in another launch, which found less in the L2 cache'
+    END
+    WHEN compulsory_bytes IS NOT NULL AND share = 0 THEN 'overhead of its operator: the main kernels carry the cost' || COALESCE('; ' || split_k, '')
+    WHEN bound = 'latency' THEN 'too short for any roof to matter: ' || short_text
+    WHEN attribution = 'unattributed' AND launch_ns IS NULL THEN 'no operator: its launch was not recorded' || COALESCE('; ' || few_blocks, '')
+    WHEN attribution = 'unattributed' AND replayed THEN 'no operator: replayed from a graph' || COALESCE('; ' || few_blocks, '')
+    WHEN attribution = 'unattributed' AND NOT replayed THEN 'no operator: launched outside any operator' || COALESCE('; ' || few_blocks, '')
+    -- runs that older releases analyzed
+    WHEN attribution = 'unattributed' THEN 'no operator: replayed from a graph or launched outside any operator'
+    WHEN attribution = 'before_recording' THEN 'launched before recording began' || COALESCE('; ' || few_blocks, '')
+    WHEN attribution = 'profiler_range' AND dram_bytes_source = 'none'
+      THEN 'no operator: a range of counters in the place of kernels'
+    WHEN dram_bytes_source = 'none' AND shapes IS NULL THEN 'its operator recorded no operands' || COALESCE('; ' || few_blocks, '')
+    WHEN dram_bytes_source = 'none' THEN 'its operator has no price' || COALESCE('; ' || few_blocks, '')
+    WHEN roof_fraction < 0.5 AND guessed
+      THEN 'far from its roof, if the guess of its price is right' || COALESCE('; ' || reason, '')
+    WHEN roof_fraction < 0.5 AND nearest_roof IN ('dram', 'l2') AND NOT compute_is_known
+      THEN 'far from its bandwidth; its compute roof is unknown' || COALESCE('; ' || reason, '')
+    WHEN roof_fraction < 0.5 AND nearest_roof <> 'none' THEN COALESCE(reason, 'far from its roof')
+    WHEN nearest_roof = 'compute' THEN COALESCE(few_blocks, tail, held)
   END AS diagnosis,
-  verdict,
   CASE
-    WHEN link = 'communication' AND roof_fraction < 0.5 THEN 'waits'
-    WHEN link IS NOT NULL THEN NULL
-    WHEN roof_fraction > 1 THEN NULL
-    WHEN is_helper THEN COALESCE(cause, 'helper')
-    ELSE cause
+    WHEN roof_fraction < 0.5 THEN CASE
+      WHEN link = 'communication' THEN 'waits'
+      WHEN link IS NOT NULL THEN NULL
+      WHEN compulsory_bytes IS NOT NULL AND share = 0 THEN CASE WHEN split_k IS NULL THEN 'helper' ELSE 'split_k' END
+      WHEN duration_ns < 4 * COALESCE(floor_ns, 2000) THEN 'short'
+      WHEN few_blocks IS NOT NULL THEN 'few_blocks'
+      WHEN nearest_roof = 'compute' AND padded IS NOT NULL THEN 'padding'
+      WHEN strided IS NOT NULL THEN 'strided'
+      WHEN nearest_roof = 'dram' AND served IS NOT NULL THEN 'l2_hits'
+      WHEN tail IS NOT NULL THEN 'tail'
+      WHEN low_occupancy IS NOT NULL THEN 'occupancy'
+      WHEN split_k IS NOT NULL THEN 'split_k'
+    END
+    WHEN roof_fraction <= 1 THEN CASE
+      WHEN link IS NOT NULL THEN NULL
+      WHEN compulsory_bytes IS NOT NULL AND share = 0 THEN CASE WHEN split_k IS NULL THEN 'helper' ELSE 'split_k' END
+      WHEN nearest_roof <> 'compute' THEN NULL
+      WHEN few_blocks IS NOT NULL THEN 'few_blocks'
+      WHEN tail IS NOT NULL THEN 'tail'
+      WHEN held IS NOT NULL THEN 'clock'
+    END
+    WHEN roof_fraction IS NULL AND link IS NULL AND few_blocks IS NOT NULL THEN 'few_blocks'
   END AS cause,
   grid_blocks, block_threads, registers, shared_bytes, occupancy,
-  why_short, why_few_blocks, why_tail, why_padding, why_strided, why_l2_hits, why_occupancy, why_split_k, why_clock
-FROM explained;
+  CASE WHEN bound = 'latency' AND link IS NULL AND NOT is_helper THEN short_text END AS why_short,
+  CASE WHEN is_slow OR computes OR (roof_time_ns IS NULL AND link IS NULL AND NOT is_helper) THEN few_blocks END AS why_few_blocks,
+  CASE WHEN is_slow OR computes THEN tail END AS why_tail,
+  CASE WHEN is_slow AND nearest_roof = 'compute' THEN padded END AS why_padding,
+  CASE WHEN is_slow THEN strided END AS why_strided,
+  CASE WHEN is_slow AND nearest_roof = 'dram' THEN served END AS why_l2_hits,
+  CASE WHEN is_slow THEN low_occupancy END AS why_occupancy,
+  CASE WHEN is_slow OR is_helper THEN split_k END AS why_split_k,
+  CASE WHEN computes THEN held END AS why_clock
+FROM reasoned;
 
 -- One row per device activity (kernel, memcpy, memset; never annotations).
 CREATE OR REPLACE VIEW kernel_roofline AS

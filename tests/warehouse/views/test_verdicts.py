@@ -21,9 +21,11 @@ from tests.warehouse.views.test_views import STATEMENTS
 Connection = duckdb.DuckDBPyConnection
 Values = dict[str, Any]
 
-NO_VERDICTS = {"component", "link", "peak_precision", "rest", "block_limit"}
+NO_VERDICTS = {"component", "link", "peak_precision", "rest", "block_limit", "item"}
 """Columns of texts that classify and judge nothing, and those of a figure."""
-OF_CAUSES = {("placed_kernels", column) for column in ("cause", "narrow", "split_k")}
+OF_CAUSES = {("placed_kernels", column) for column in ("cause", "narrow", "split_k", "padded", "served")} | {
+    ("launch_geometry", "low_occupancy")
+}
 """Their texts have examples in test_causes.py."""
 
 
@@ -35,6 +37,10 @@ def texts(node: exp.Expression | None) -> Iterator[str]:
         for branch in node.args["ifs"]:
             yield from texts(branch.args["true"])
         yield from texts(node.args.get("default"))
+    elif isinstance(node, exp.Coalesce):  # evidence, where there is any, in place of the text
+        yield from texts(node.expressions[-1])
+    elif isinstance(node, exp.DPipe):  # evidence after the text
+        yield from (text.rstrip(": ") for text in texts(node.this))
 
 
 def verdicts() -> dict[tuple[str, str], set[str]]:
@@ -182,7 +188,7 @@ BYTES_SOURCES = {
     "none": Example(WORK, BYTES),
 }
 OF_KERNELS = {
-    ("placed_kernels", "verdict"): DIAGNOSES,
+    ("placed_kernels", "diagnosis"): DIAGNOSES,
     ("placed_kernels", "bound"): BOUNDS,
     ("placed_kernels", "nearest_roof"): NEAREST,
     ("placed_kernels", "basis"): BASES,
@@ -312,7 +318,7 @@ def test_an_unmeasured_l2_explains_eight_times_the_dram(run: Connection, duratio
 )
 def test_a_kernel_earns_each_text_and_a_near_miss_does_not(run: Connection, column: str, text: str) -> None:
     earned, missed = placed(run, column, OF_KERNELS["placed_kernels", column][text])
-    assert earned == text
+    assert earned.partition(": under")[0] == text  # the number that makes a kernel short
     assert missed != text
 
 
