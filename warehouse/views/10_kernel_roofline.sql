@@ -1,7 +1,7 @@
 -- Every device activity with its price and its position under the roofs; kernel_roofline below is the public part of it.
 -- nearest_roof is the roof that sets roof_time_ns. bound is the same where the kernel reached at least half of it: else its
 -- time has another cause, and bound is none, or latency if the kernel is shorter than four times the shortest kernel that
--- the device can run (2 us where that was not measured).
+-- the device can run (2 µs where that was not measured).
 -- A kernel above its roof has a diagnosis. Up to 5 % is the variation of a measured ceiling with clock and power (H200: up
 -- to 4.4 %). A rate up to the datasheet's dense peak is one that the device reaches when neither clock nor power limits it.
 -- Twice a dense peak is possible on tensor units with 2:4 sparse operands, which their operators and kernels name. A rate up
@@ -139,8 +139,8 @@ classes AS (
         THEN 'split along K, as its name says: partial products pass through memory'
     END AS split_k,
     h.text AS held,
-    'under ' || CAST(COALESCE(4 * b.floor_ns, 8000) / 1000 AS DECIMAL(18, 1)) || ' us, '
-      || CASE WHEN b.floor_ns IS NULL THEN 'four times 2 us, since no launch was measured' ELSE 'four times the shortest launch' END
+    'under ' || CAST(COALESCE(4 * b.floor_ns, 8000) / 1000 AS DECIMAL(18, 1)) || ' µs, '
+      || CASE WHEN b.floor_ns IS NULL THEN 'four times 2 µs, since no launch was measured' ELSE 'four times the shortest launch' END
       AS short_text
   FROM (
     SELECT

@@ -48,7 +48,7 @@ SHORT = {"duration_ns": 3_900, "bytes": 1e6, "flops": 1.0}
 PYTORCH = "void at::native::"
 
 CASES = {
-    "short": [Case(SHORT, "under 4.0 us, four times the shortest launch", SHORT | {"duration_ns": 4_000})],
+    "short": [Case(SHORT, "under 4.0 µs, four times the shortest launch", SHORT | {"duration_ns": 4_000})],
     "few_blocks": [
         Case(PRODUCT | launch(32), "32 blocks on 132 multiprocessors: at most 24 % of them work",
             PRODUCT | launch(100), 32 / 132),
@@ -177,7 +177,7 @@ def test_evidence_stands_beside_what_makes_the_price_doubtful(hopper: Connection
         "replayed": True,
     }
     assert diagnosis(lost) == f"no operator: replayed from a graph; {few}"
-    assert diagnosis(SHORT) == "too short for any roof to matter: under 4.0 us, four times the shortest launch"
+    assert diagnosis(SHORT) == "too short for any roof to matter: under 4.0 µs, four times the shortest launch"
 
 
 def test_helpers_and_collectives_have_causes_of_their_own(hopper: Connection) -> None:
