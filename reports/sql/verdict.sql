@@ -2,7 +2,8 @@
 -- time first. The parts at_roof_ns to other_ns, idle_ns once, sum to step_ns: the unprofiled time of a step where there is one,
 -- else the traced time (basis). A run whose steps hold less than half of its device time, or that has none, has a row of its
 -- whole trace first (scope trace, the mean over its devices).
---   device       time of kernels that overlap, or that the profiler lengthens beyond the unprofiled step, is scaled to busy_ns
+--   device       time of kernels that overlap, or that the profiler lengthens beyond the unprofiled step, is scaled to busy_ns;
+--                if ranks waited for each other's profilers, communication has what other kernels leave of the unprofiled step
 --   idle         idle_ns divided by cause as in the trace; other_ns is time in which the device runs work of no or another step
 --   links        link_copies_ns is the part of communication_ns of copies to the host and to other devices
 --   coverage     shares of the device time without operator, module, roof or price, and by source of DRAM bytes
@@ -116,7 +117,16 @@ scaled AS (
     COALESCE(t.kernels, p.kernels / t.units) AS kernels,
     LEAST(t.busy_ns, t.step_ns) AS work_ns,
     -- of the sums over all steps, the part in one step, as far as it fits into the time in which the device works
-    LEAST(t.busy_ns, t.step_ns) / NULLIF(p.duration_ns, 0) AS factor,
+    CASE
+      WHEN p.communication > 0 AND t.busy_ns > t.step_ns
+        THEN LEAST(1 / t.units, t.step_ns / NULLIF(p.duration_ns - p.communication, 0))
+      ELSE LEAST(t.busy_ns, t.step_ns) / NULLIF(p.duration_ns, 0)
+    END AS factor,
+    CASE
+      WHEN p.communication > 0 AND t.busy_ns > t.step_ns
+        THEN GREATEST(t.step_ns - (p.duration_ns - p.communication) / t.units, 0) / p.communication
+      ELSE LEAST(t.busy_ns, t.step_ns) / NULLIF(p.duration_ns, 0)
+    END AS link_factor,
     COALESCE(t.idle_ns, 0) / NULLIF(c.host_late + c.synchronisation + c.launch_latency + c.dependency + c.replay + c.unknown, 0)
       AS idle_factor,
     c.* EXCLUDE (scope, run_id, phase, kind, wall_ns, busy_ns, devices),
@@ -175,8 +185,8 @@ families AS (
     SUM(duration_ns) AS duration_ns,
     SUM(CASE WHEN basis = 'roof' THEN duration_ns ELSE 0 END) AS roofed_ns,
     SUM(CASE WHEN basis = 'roof' THEN best_roof_ns END) AS roof_ns,
-    FIRST(nearest_roof ORDER BY best_roof_ns DESC NULLS LAST, nearest_roof) AS nearest_roof,
-    ROW_NUMBER() OVER (PARTITION BY scope, run_id, phase, kind ORDER BY SUM(duration_ns) DESC, family) AS place
+    SUM(CASE WHEN basis = 'communication' THEN duration_ns ELSE 0 END) AS communication,
+    FIRST(nearest_roof ORDER BY best_roof_ns DESC NULLS LAST, nearest_roof) AS nearest_roof
   FROM scoped
   GROUP BY scope, run_id, phase, kind, family
 )
@@ -186,8 +196,8 @@ SELECT
   s.at_roof * s.factor AS at_roof_ns,
   s.lost * s.factor AS lost_ns,
   s.guess * s.factor AS guess_ns,
-  s.communication * s.factor AS communication_ns,
-  s.link_copies * s.factor AS link_copies_ns,
+  s.communication * s.link_factor AS communication_ns,
+  s.link_copies * s.link_factor AS link_copies_ns,
   s.no_roof * s.factor AS no_roof_ns,
   s.idle_ns,
   s.host_late * s.idle_factor AS host_late_ns,
@@ -216,11 +226,13 @@ SELECT
   ) AS losses,
   (
     SELECT LIST({
-      'family': f.family, 'time_ns': f.duration_ns * s.factor, 'roofed': f.roofed_ns / f.duration_ns,
+      'family': f.family,
+      'time_ns': (f.duration_ns - f.communication) * s.factor + f.communication * s.link_factor,
+      'roofed': f.roofed_ns / f.duration_ns,
       'roof_fraction': f.roof_ns / NULLIF(f.roofed_ns, 0), 'nearest_roof': f.nearest_roof
-    } ORDER BY f.place)
+    } ORDER BY (f.duration_ns - f.communication) * s.factor + f.communication * s.link_factor DESC, f.family)[1:2]
     FROM families f
-    WHERE f.place <= 2 AND f.duration_ns > 0 AND f.scope = s.scope AND f.run_id = s.run_id
+    WHERE f.duration_ns > 0 AND f.scope = s.scope AND f.run_id = s.run_id
       AND f.phase IS NOT DISTINCT FROM s.phase AND f.kind IS NOT DISTINCT FROM s.kind
   ) AS families
 FROM scaled s

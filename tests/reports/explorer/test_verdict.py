@@ -78,6 +78,13 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
     add_run(connection, "lone", [(2, 0, 500)], [])
     add_run(connection, "whole", SLOW, WAITS, steps=False)
     add_run(connection, "capped", [(5, 0, 2000), (5, 2000, 2000)], [])
+    # traced, the all-reduce waits for the profiler of another rank
+    add_run(connection, "ranks", [(0, 0, 2000), (6, 2000, 90_000)], [], unprofiled_ns=2_500)
+    connection.execute(
+        "INSERT INTO kernel_classes BY NAME SELECT * REPLACE (6 AS class_id, NULL AS signature_id, "
+        "'communication' AS family, 'ncclDevKernel_AllReduce' AS kernel) FROM kernel_classes "
+        "WHERE class_id = 0 AND run_id = (SELECT run_id FROM runs WHERE name = 'ranks')"
+    )
     # 1.7e8 FLOPs at 1e14 FLOP/s take 85 % of 2,000 ns
     connection.execute(
         "INSERT INTO signatures BY NAME SELECT * REPLACE ('large' AS signature_id, 1.7e8 AS flops, 1e5 AS read_bytes) "
@@ -138,6 +145,15 @@ def test_a_step_is_the_unprofiled_one_and_its_idle_time_is_divided_as_in_the_tra
     assert row["launch_latency_ns"] == pytest.approx(5_500 * 4_000 / 14_500)
     assert row["host_late_ns"] == pytest.approx(5_500 * 10_500 / 14_500)
     assert rows["profiled"]["step_ns"] == 20_000
+
+
+def test_communication_has_what_other_kernels_leave_where_ranks_waited_for_profilers(
+    rows: dict[str, dict[str, Any]],
+) -> None:
+    row = rows["ranks"]
+    assert (row["step_ns"], row["at_roof_ns"], row["communication_ns"]) == pytest.approx((2_500, 2_000, 500))
+    times = {family["family"]: family["time_ns"] for family in row["families"]}
+    assert times == pytest.approx({"matmul": 2_000, "communication": 500})
 
 
 def test_losses_are_operators_by_time_beyond_the_roof(rows: dict[str, dict[str, Any]]) -> None:
@@ -247,6 +263,8 @@ def test_a_sentence_says_what_bounds_the_step(says: dict[str, Any]) -> None:
         "capped": "device-bound A decode step takes 4 µs under the profiler; the device works 4 µs (100 %) of it: "
         "matmul takes 100 %, at 85 % of the compute roof and at the power cap in 2 of 3 samples (692 W, 1.7 GHz): only "
         "fewer FLOPs or a lower precision shorten it.",
+        "ranks": "device-bound A decode step takes 2.5 µs; the device works 2.5 µs (100 %) of it: matmul takes 80 %, at "
+        f"100 % of the DRAM roof: {FEWER_BYTES}.",
         "oom": "Out of memory: wanted 90 GB of 80 GB. Next: a smaller batch or context, or memory that other processes "
         "hold; `ridgeline capture` tries again once more is free.",
         "error": f"Failed: {HOSTILE}. Nothing of this run was measured.",
