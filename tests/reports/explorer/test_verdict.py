@@ -263,8 +263,8 @@ def test_a_sentence_says_what_bounds_the_step(says: dict[str, Any]) -> None:
         "capped": "device-bound A decode step takes 4 µs under the profiler; the device works 4 µs (100 %) of it: "
         "matmul takes 100 %, at 85 % of the compute roof and at the power cap in 2 of 3 samples (692 W, 1.7 GHz): only "
         "fewer FLOPs or a lower precision shorten it.",
-        "ranks": "device-bound A decode step takes 2.5 µs; the device works 2.5 µs (100 %) of it: matmul takes 80 %, at "
-        f"100 % of the DRAM roof: {FEWER_BYTES}.",
+        "ranks": "device-bound A decode step takes 2.5 µs; the device works 2.5 µs (100 %) of it: matmul takes 80 %, "
+        f"at 100 % of the DRAM roof: {FEWER_BYTES}.",
         "oom": "Out of memory: wanted 90 GB of 80 GB. Next: a smaller batch or context, or memory that other processes "
         "hold; `ridgeline capture` tries again once more is free.",
         "error": f"Failed: {HOSTILE}. Nothing of this run was measured.",
