@@ -75,13 +75,7 @@ const heading = (row) => h("h3", {}, h("i", { style: { background: familyOf(row.
 
 function showTooltip(mark, event) {
   if (mark == null) return;
-  const tip = $("tooltip");
-  tip.replaceChildren(heading(ROWS[mark]), list(facts(ROWS[mark])));
-  tip.hidden = false;
-  const { width, height } = tip.getBoundingClientRect();
-  const left = event.clientX + 18 + width > innerWidth ? event.clientX - width - 18 : event.clientX + 18;
-  tip.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
-  tip.style.top = `${Math.max(8, Math.min(event.clientY - height / 3, innerHeight - height - 8))}px`;
+  showBeside(event, heading(ROWS[mark]), list(facts(ROWS[mark])));
 }
 
 function hideTooltip() {

@@ -95,13 +95,7 @@ function showTooltip(mark, event, figure) {
   if (point && figure) body.push(...beneath(figure, point, event));
   if (mark.others) body.push(h("p", { class: "note" }, `and ${plural(mark.others, "overlapping point")}`));
   if (point && figure) { drawSpread(figure, point); drawDrop(figure, point); }
-  const tip = $("tooltip");
-  tip.replaceChildren(...body);
-  tip.hidden = false;
-  const { width, height } = tip.getBoundingClientRect();
-  const left = event.clientX + 18 + width > innerWidth ? event.clientX - width - 18 : event.clientX + 18;
-  tip.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
-  tip.style.top = `${Math.max(8, Math.min(event.clientY - height / 3, innerHeight - height - 8))}px`;
+  showBeside(event, ...body);
 }
 
 function hideTooltip() {

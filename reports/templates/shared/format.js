@@ -57,6 +57,17 @@ function h(tag, attributes, ...children) {
   return node;
 }
 
+// Show the tooltip beside the pointer, inside the window.
+function showBeside({ clientX, clientY }, ...children) {
+  const tip = $("tooltip");
+  tip.replaceChildren(...children);
+  tip.hidden = false;
+  const { width, height } = tip.getBoundingClientRect();
+  const left = clientX + 18 + width > innerWidth ? clientX - width - 18 : clientX + 18;
+  tip.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
+  tip.style.top = `${Math.max(8, Math.min(clientY - height / 3, innerHeight - height - 8))}px`;
+}
+
 // Replace the children of a node. A focus on one of them moves to the new child of the same `data-key`, else of the same place.
 function renew(node, ...children) {
   const items = () => [...node.querySelectorAll("button, a[href], select, input, summary, [tabindex]")];

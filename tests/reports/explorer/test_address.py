@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def test_a_link_gives_back_the_view(answer: dict[str, Any]) -> None:
 def test_links_name_what_differs_from_how_the_page_opens(answer: dict[str, Any]) -> None:
     assert {name: answer["views"][name]["link"] for name in LINKS} == {name: f"#{link}" for name, link in LINKS.items()}
     assert '"label":"gemm","run_id":"dddd000000000005"' in answer["views"]["picked"]["link"]
+
+
+def test_the_readme_has_every_key(answer: dict[str, Any]) -> None:
+    readme = Path(__file__).parents[3].joinpath("reports", "README.md").read_text(encoding="utf-8")
+    keys = re.findall(
+        r"`([a-z-]+)(?:=[a-z]+)?`",
+        " ".join(re.findall(r"^\| (`.*?) \|", readme.split("| key | value |")[1].split("Keys:")[0], re.M)),
+    )
+    assert sorted(keys) == sorted(answer["keys"])
 
 
 def test_an_address_chooses_only_what_the_page_has_and_says_so(answer: dict[str, Any]) -> None:
