@@ -34,7 +34,6 @@ const STATES = {
 $("timeline").scrollIntoView();
 await drawn();
 const differences = (own, other) => own.flatMap((value, i) => (JSON.stringify(value) === JSON.stringify(other[i]) ? [] : [[i, other[i], value]]));
-answer.keys = [...REMEMBERED.keys()];
 const opening = await view();
 answer.views = {};
 for (const [name, change] of Object.entries(STATES)) {
