@@ -199,7 +199,8 @@ def sql(
 def report(warehouse: Path | None, lake: str | None, out: Path, run: tuple[str, ...], open_page: bool) -> None:
     """Write the report, a self-contained HTML page.
 
-    It draws the roofline of all kernels. Captured runs also get study.html, with the figures that compare them.
+    It opens with a verdict on each run: where the time of a step goes, and its largest losses. Roofline, tables and
+    timeline of every kernel follow. Captured runs also get study.html, with the figures that compare them.
 
     Example: ridgeline report -w ridgeline.duckdb -o report --open
     """

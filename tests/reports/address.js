@@ -58,5 +58,7 @@ await follow(`#run=nothing&phase=<img src=x onerror=alert(1)>&level=l9&share=1e9
 answer.refused = text("address-note");
 answer.refusedSql = copy("#roofline button[data-sql]");
 answer.refusedLink = link();
+await follow("#run=eeee0000&phase=decode");
+answer.short = [link(), text("address-note")];
 await follow("#roofline&run=rich_graph&point=operator");
 answer.alone = [document.body.classList.contains("only-roofline"), text("roofline-title"), link()];

@@ -4,9 +4,10 @@ const FRAGMENT = new URLSearchParams(location.hash.slice(1));
 
 // A panel registers a piece of its state when its script is first run. `get()` returns the text of the piece, a list of texts,
 // or null; `set` takes what `get` returned, and leaves the state as it is for a text that it does not know, since an address
-// may come from anywhere. What `get` returns before the address is read is how the page opens.
-function remember(name, get, set) {
-  REMEMBERED.set(name, { get, set });
+// may come from anywhere. What `get` returns before the address is read is how the page opens. `shows(text)` says whether the
+// view has what a text names, where several texts name the same.
+function remember(name, get, set, shows = (text) => [get()].flat().includes(text)) {
+  REMEMBERED.set(name, { get, set, shows });
 }
 
 // A piece that is one of a few texts, or null: `state[key]`.
@@ -18,7 +19,7 @@ function rememberOpening() {
   for (const piece of REMEMBERED.values()) piece.initial = piece.get();
 }
 
-// Pieces are set in the order in which they are registered: runs first, then what depends on them.
+// Pieces are set in the order in which they are registered: runs first, then the pieces that depend on them.
 function readAddress() {
   const requested = new URLSearchParams(location.hash.slice(1));
   for (const { set, initial } of REMEMBERED.values()) set(initial);
@@ -29,9 +30,9 @@ function readAddress() {
   settle();
 }
 
-// One line about what the address requests and the page, once drawn, does not show.
+// One line that names the parts of the address that the drawn page does not show.
 function sayIgnored() {
-  const has = (name, text) => (REMEMBERED.has(name) ? [REMEMBERED.get(name).get()].flat().includes(text) : $(name) !== null);
+  const has = (name, text) => (REMEMBERED.has(name) ? REMEMBERED.get(name).shows(text) : $(name) !== null);
   const ignored = [...new URLSearchParams(location.hash.slice(1))].filter(([name, text]) => !has(name, text)).map(([name, text]) => clip(text ? `${name}=${text}` : name, 80));
   $("address-note").textContent = ignored.length ? `Ignored in the address, since this page has no such value here: ${ignored.join(", ")}.` : "";
 }
@@ -80,13 +81,22 @@ function runTexts() {
   return [...new Set(ids.map((id) => (named(id) ? RUNS.get(id).name : id)))];
 }
 
+const runsNamed = (text) => (RUNS.has(text) ? [RUNS.get(text)] : byName.get(text) || byShortId.get(text) || []);
+
 remember("run", runTexts, (texts) => {
-  const requested = texts.flatMap((text) => (RUNS.has(text) ? [RUNS.get(text)] : byName.get(text) || byShortId.get(text) || []));
+  const requested = texts.flatMap(runsNamed);
   const together = requested.filter((run) => run.machine === requested[0].machine);
   if (together.length) state.runs = new Set(together.map((run) => run.id));
-});
+}, (text) => runsNamed(text).some((run) => state.runs.has(run.id)));
 for (const name of ["mode", "execution"]) rememberChoice(name, name, (text) => DATA.runs.some((run) => run[name] === text));
-rememberChoice("phase", "phase", (text) => PHASES.has(text));
+
+// A phase by its own name, if it has one kind of step.
+function phaseNamed(text) {
+  const own = [...PHASES].filter(([, row]) => row.phase === text);
+  return !PHASES.has(text) && own.length === 1 ? own[0][0] : text;
+}
+
+remember("phase", () => state.phase, (text) => { if (text === null || PHASES.has(phaseNamed(text))) state.phase = text && phaseNamed(text); }, (text) => state.phase !== null && phaseNamed(text) === state.phase);
 rememberChoice("precision", "precision", (text) => text.length < 40); // settle() drops one that no kernel has
 for (const name of ["level", "bytes", "flops", "point"]) rememberChoice(name, name, (text) => [...$(name).options].some((option) => option.value === text));
 remember("share", () => digits(state.share * 100), (text) => { if (text >= 5 && text <= 100) state.share = text / 100; });

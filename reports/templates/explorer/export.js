@@ -1,4 +1,4 @@
-// A figure saved as a picture, which says without the page what it shows: title, runs and device, families, selection, source.
+// A figure saved as a picture that is complete without the page: title, runs and device, families, selection, source.
 const CHARACTER = 6.2; // pixels, of a text of 11 pixels
 
 // Lines of as many parts as fit into a width. `html` is drawn, `text` is measured.

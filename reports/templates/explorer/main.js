@@ -20,7 +20,7 @@ const inSight = new Set();
 const loading = new Set();
 let drawing = null;
 
-// Whether Plotly and all data are there. Until then nothing is drawn but what needs neither.
+// Whether Plotly and all data are loaded. Until then only the panels that need neither are drawn.
 let complete = false;
 
 // Tests and printing read here whether everything in view is drawn.

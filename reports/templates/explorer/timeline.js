@@ -41,7 +41,7 @@ function runsTogether(base, runs) {
   return { shifts, runs: runs.filter((run) => shifts.has(run.id)).slice(0, MOST_LANED) };
 }
 
-// What is drawn: rows of lanes, the moments between which, and what the reader chose.
+// A drawing: its rows of lanes, its first and last moment, and the choice of the reader.
 function sceneOf() {
   const recorded = chosenRuns().filter((run) => TIMELINE.runs[run.id]);
   if (!recorded.length) return null;
@@ -51,7 +51,7 @@ function sceneOf() {
   const ends = runs.map((run) => [shifts.get(run.id), shifts.get(run.id) + TIMELINE.runs[run.id].length_ns]);
   const whole = [least(ends.map(([from]) => from)), most(ends.map(([, to]) => to))];
   const stretch = step ? stretchOf(step) : whole;
-  // A view is of what was chosen when it was looked at.
+  // A view belongs to the choice at its time.
   const chosen = `${base.id}/${step ? step.step_id : WHOLE}`;
   if (timeline.chosen && timeline.chosen !== chosen) timeline.view = null;
   timeline.chosen = chosen;
@@ -84,7 +84,7 @@ function drawTimeline() {
   const scene = timeline.scene = sceneOf();
   for (const id of ["timeline-figure", "timeline-legend", "timeline-keys"]) $(id).hidden = !scene;
   $("step").parentElement.hidden = !scene;
-  if (!scene) { $("timeline-note").textContent = "These runs recorded no activity, so that they have no timeline."; return; }
+  if (!scene) { $("timeline-note").textContent = "These runs recorded no activity: they have no timeline."; return; }
   drawStretches(scene);
   $("timeline-lanes").textContent = timeline.everyLane ? "fewer lanes" : scene.folded ? `${plural(scene.folded, "more lane")}` : "";
   $("timeline-lanes").hidden = !$("timeline-lanes").textContent;
@@ -158,7 +158,7 @@ function noteOf(scene) {
     if (kind) says.push(kind.diagnosis);
   } else says.push(`${plural(sum(runs, "kernels"), "activity", "activities")} and ${plural(sumOf(runs.map((run) => TIMELINE.runs[run.id].operators)), "operator")} in ${duration(scene.whole[1] - scene.whole[0])}, the whole trace`);
   if (runs.length > 1) says.push(`${runs.length} runs by the clocks of their hosts`);
-  if (left) says.push(`${plural(left, "chosen run")} ran at another time or tell no time, and are not shown`);
+  if (left) says.push(`${plural(left, "chosen run")} ran at another time or recorded no clock, and are not shown`);
   if (runs.some((run) => !TIMELINE.runs[run.id].operators)) says.push("no operator of the host was recorded: record with ProfilerActivity.CPU");
   if (!runs.every((run) => inDetail(run.id, view.from - scene.shiftOf(run), view.to - scene.shiftOf(run)))) says.push(`parts are binned, as the page has no room for every event: ${DATA.runs.length > 1 ? "report fewer runs with --run, or " : ""}open the trace in Perfetto`);
   return says;

@@ -8,7 +8,7 @@ async function unpackTimeline() {
   TIMELINE = { ...rest, events: unpackedParts(events), overview: unpackedParts(overview) };
 }
 
-// What a packed row says of all its events, and the lists of their times.
+// The values that all events of a packed row share, and the lists of their times.
 function unpackedParts({ keys, times }) {
   const value = (column, at) => (column == null ? null : Array.isArray(column) ? column[at] : column.values[column.codes[at]]);
   const names = Object.keys(keys);

@@ -1,4 +1,4 @@
-// What a reader without a mouse, or without sight, needs of every page.
+// Parts of every page for readers without a mouse or without sight.
 const headingOf = (section) => [...section.querySelector("h2").childNodes].filter((node) => !(node.matches && node.matches(".tools, .term"))).map((node) => node.textContent).join("").replace(/\s+/g, " ").trim();
 
 // A figure has a sentence: its panel's heading, and its own fact or the panel's note. The sentence stands for the drawing;

@@ -75,6 +75,10 @@ def test_an_address_chooses_only_what_the_page_has_and_says_so(answer: dict[str,
     assert answer["refusedLink"] == "#run=rich_eager&family=matmul"
 
 
+def test_a_short_id_and_the_name_of_a_phase_are_enough(answer: dict[str, Any]) -> None:
+    assert answer["short"] == ["#run=rich_graph&phase=decode · decode", ""]
+
+
 def test_the_roofline_alone_has_the_same_state(answer: dict[str, Any]) -> None:
     alone, title, link = answer["alone"]
     assert alone
