@@ -23,6 +23,9 @@ TEMPLATES = ("selection", "points", "bars", "icicle", "lost", "bytes")
 # The fields of a roof that the browser draws it from.
 ROOF = ("resource", "level", "unit", "precision", "value", "unit_of_value", "source", "measured_on")
 
+# The columns of a run that scripts read by name, besides those of the list of runs.
+RUN = ("name", "mode", "execution", "device_time_ns", "kernels", "outcome", "message")
+
 # Significant digits: a verdict is read, and nothing is computed from it.
 VERDICT_DIGITS = 6
 
@@ -59,47 +62,22 @@ def document(gathered: Gathered) -> dict[str, Any]:
     rows = gathered.rows
     machine_of = _machines(rows)
     groups = _groups(rows["runs"], machine_of)
-    group_of = {run_id: i for i, (_, run_ids) in enumerate(groups) for run_id in run_ids}
     # The browser draws the roofs of the chosen runs. Runs that were captured together share a set of them.
     roofs_of = {run_id: _roofs(machine) for run_id, machine in machine_of.items()}
     roof_sets = list(dict.fromkeys(roofs_of.values()))
     columns = run_table.filled(rows["runs"])
-    kept = dict.fromkeys(
-        [
-            *("name", "mode", "execution", "device_time_ns", "kernels", "outcome", "message"),
-            *(column.key for column in columns),
-        ]
-    )
     # Names are shortened here and not in the browser, so that pages and notebooks agree.
     kernels = dict.fromkeys(gathered.launch_groups["kernel"])
     return {
         **marks.page_style(),
         "entries": bars.ENTRIES,
         "plain": layout(300, xaxis=axis(""), yaxis=axis("")),
-        "runs": [
-            {
-                "id": run["run_id"],
-                "machine": group_of[run["run_id"]],
-                "on_cpu": run["device_kind"] == "cpu",
-                "roofs": roof_sets.index(roofs_of[run["run_id"]]),
-                **{key: run[key] for key in kept},
-            }
-            for run in rows["runs"]
-        ],
+        "runs": _runs(rows["runs"], columns, groups, {key: roof_sets.index(own) for key, own in roofs_of.items()}),
         "run_columns": [
             {"key": column.key, "title": column.title, "setting": column.setting, "numeric": column.numeric}
             for column in columns
         ],
-        "machines": [
-            {
-                "device": machine.device,
-                "has_roofs": bool(machine.roofs),
-                "frame": asdict(machine.frame),
-                "roofline": roofs.skeleton(machine)["layout"] | {"annotations": []},
-                "lane": roofs.lane(machine, list(families.COLORS))["layout"] | {"annotations": [], "shapes": []},
-            }
-            for machine, _ in groups
-        ],
+        "machines": [_frames(machine) for machine, _ in groups],
         "roofs": [[dict(zip(ROOF, roof, strict=True)) for roof in own] for own in roof_sets],
         "bins": gathered.bins,
         "sql": {name: queries.text(name) for name in STATEMENTS},
@@ -109,6 +87,38 @@ def document(gathered: Gathered) -> dict[str, Any]:
         "launch_groups": coded({k: v for k, v in gathered.launch_groups.items() if k not in ("mode", "execution")}),
         **{name: rows[name] for name in ("ledger", "step_diagnosis", "steps", "warnings")},
         "verdict": rounded(rows["verdict"], VERDICT_DIGITS),
+    }
+
+
+def _runs(
+    runs: list[Row],
+    columns: list[run_table.Column],
+    groups: list[tuple[Machine, list[str]]],
+    roof_set: dict[str, int],
+) -> list[Row]:
+    """Return each run with the index of its machine, the index of its roofs, and the columns of the list of runs."""
+    group_of = {run_id: i for i, (_, run_ids) in enumerate(groups) for run_id in run_ids}
+    kept = dict.fromkeys([*RUN, *(column.key for column in columns)])
+    return [
+        {
+            "id": run["run_id"],
+            "machine": group_of[run["run_id"]],
+            "on_cpu": run["device_kind"] == "cpu",
+            "roofs": roof_set[run["run_id"]],
+            **{key: run[key] for key in kept},
+        }
+        for run in runs
+    ]
+
+
+def _frames(machine: Machine) -> Row:
+    """Return the axes and layouts of the figures of a device."""
+    return {
+        "device": machine.device,
+        "has_roofs": bool(machine.roofs),
+        "frame": asdict(machine.frame),
+        "roofline": roofs.skeleton(machine)["layout"] | {"annotations": []},
+        "lane": roofs.lane(machine, list(families.COLORS))["layout"] | {"annotations": [], "shapes": []},
     }
 
 
