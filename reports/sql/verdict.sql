@@ -207,12 +207,12 @@ SELECT
   s.replay * s.idle_factor AS replay_ns,
   s.unknown * s.idle_factor AS unknown_ns,
   GREATEST(s.step_ns - s.work_ns - COALESCE(s.idle_ns, 0), 0) AS other_ns,
-  s.no_operator / s.duration_ns AS no_operator,
-  s.no_module / s.duration_ns AS no_module,
-  s.no_price / s.duration_ns AS no_price,
-  s.by_counter / s.duration_ns AS by_counter,
-  s.by_cache_model / s.duration_ns AS by_cache_model,
-  s.by_compulsory / s.duration_ns AS by_compulsory,
+  s.no_operator / NULLIF(s.duration_ns, 0) AS no_operator,
+  s.no_module / NULLIF(s.duration_ns, 0) AS no_module,
+  s.no_price / NULLIF(s.duration_ns, 0) AS no_price,
+  s.by_counter / NULLIF(s.duration_ns, 0) AS by_counter,
+  s.by_cache_model / NULLIF(s.duration_ns, 0) AS by_cache_model,
+  s.by_compulsory / NULLIF(s.duration_ns, 0) AS by_compulsory,
   w.power_samples, w.capped_samples, w.capped_w, w.capped_hz,
   (
     SELECT LIST({

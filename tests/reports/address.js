@@ -54,11 +54,13 @@ for (const [name, change] of Object.entries(STATES)) {
   await follow("#");
 }
 const evil = { label: "x", "kernel) OR (1=1": "a" };
-await follow(`#run=nothing&phase=<img src=x onerror=alert(1)>&level=l9&share=1e9&family=matmul&sort=constructor&lost=__proto__&order=toString&only=mode&theme=url(x)&step=0&evil&table&picked=[1&picked=${encodeURIComponent(JSON.stringify(evil))}`);
+await follow(`#run=nothing&phase=<img src=x onerror=alert(1)>&level=l9&share=0x20&family=matmul&sort=constructor&lost=__proto__&order=toString&only=mode&theme=url(x)&step=0&time=-1e300~1e300&evil&table&picked=[1&picked=${encodeURIComponent(JSON.stringify(evil))}`);
 answer.refused = text("address-note");
 answer.refusedSql = copy("#roofline button[data-sql]");
 answer.refusedLink = link();
 await follow("#run=eeee0000&phase=decode");
 answer.short = [link(), text("address-note")];
+await follow(`#run=rich_eager&picked=${encodeURIComponent('{ "label": "products", "family": "matmul" }')}`);
+answer.spaced = [text("picked"), text("address-note")];
 await follow("#roofline&run=rich_graph&point=operator");
 answer.alone = [document.body.classList.contains("only-roofline"), text("roofline-title"), link()];

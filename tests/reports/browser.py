@@ -89,7 +89,9 @@ UNDRAWN = """
 class Ask(Protocol):
     """What the script put into ``answer``, and ``errors``: everything the page or the script complained about."""
 
-    def __call__(self, page: Path, script: str, size: tuple[int, int] = (1400, 9000)) -> dict[str, Any]: ...
+    def __call__(
+        self, page: Path, script: str, size: tuple[int, int] = (1400, 9000), fragment: str = ""
+    ) -> dict[str, Any]: ...
 
 
 class Browser:
@@ -111,15 +113,17 @@ class Browser:
         """
         return self._thread.submit(self._widths, page).result()
 
-    def ask(self, page: Path, script: str, size: tuple[int, int] = (1400, 9000)) -> dict[str, Any]:
-        return self._thread.submit(self._ask, page, script, size).result()
+    def ask(
+        self, page: Path, script: str, size: tuple[int, int] = (1400, 9000), fragment: str = ""
+    ) -> dict[str, Any]:
+        return self._thread.submit(self._ask, page, script, size, fragment).result()
 
     def close(self) -> None:
         self._thread.submit(self._close).result()
         self._thread.shutdown()
         self._folder.cleanup()
 
-    def _ask(self, page: Path, script: str, size: tuple[int, int]) -> dict[str, Any]:
+    def _ask(self, page: Path, script: str, size: tuple[int, int], fragment: str = "") -> dict[str, Any]:
         from playwright.sync_api import Error
 
         if self._browser is None:
@@ -131,7 +135,7 @@ class Browser:
         self._tab.goto("about:blank")  # the page before says nothing more
         self._errors.clear()
         self._tab.set_viewport_size({"width": size[0], "height": size[1]})
-        self._tab.goto(address.as_uri())
+        self._tab.goto(address.as_uri() + fragment)
         try:
             answer = self._tab.evaluate(ASK.replace("%s", script))
         except Error as e:

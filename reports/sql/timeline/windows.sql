@@ -46,10 +46,10 @@ spans AS (
   SELECT run_id, start_ns, duration_ns FROM operators
 ),
 counted AS (
-  SELECT a.run_id, a.step_id, a.from_ns, a.to_ns, COUNT(*) AS events, NULL AS operators, NULL AS lanes
+  SELECT a.run_id, a.step_id, a.from_ns, a.to_ns, COUNT(e.run_id) AS events, NULL AS operators, NULL AS lanes
   FROM around a
-  JOIN spans e ON e.run_id = a.run_id
-  WHERE list_contains($runs, e.run_id) AND e.start_ns < a.to_ns AND e.start_ns + e.duration_ns > a.from_ns
+  LEFT JOIN spans e
+    ON e.run_id = a.run_id AND list_contains($runs, e.run_id) AND e.start_ns < a.to_ns AND e.start_ns + e.duration_ns > a.from_ns
   GROUP BY a.run_id, a.step_id, a.from_ns, a.to_ns
 )
 SELECT

@@ -54,9 +54,9 @@ function listen() {
   addEventListener("resize", () => { if ((width < 700) !== narrow()) render(); width = innerWidth; });
 }
 
-setTheme(theme);
+setTheme(themeOf(FRAGMENT.get("theme")));
 if (DATA.stages.includes(FRAGMENT.get("step"))) state.stage = FRAGMENT.get("step");
-if (FRAGMENT.get("by") in DATA.levels) state.level = FRAGMENT.get("by");
+if (Object.hasOwn(DATA.levels, FRAGMENT.get("by"))) state.level = FRAGMENT.get("by");
 listen();
 render();
 document.documentElement.dataset.ready = "true";

@@ -1,6 +1,5 @@
 // The view in the address, so that a reader can send it: each piece of it that differs from how the page opens.
 const REMEMBERED = new Map();
-const FRAGMENT = new URLSearchParams(location.hash.slice(1));
 
 // A panel registers a piece of its state when its script is first run. `get()` returns the text of the piece, a list of texts,
 // or null; `set` takes what `get` returned, and leaves the state as it is for a text that it does not know, since an address
@@ -99,10 +98,10 @@ function phaseNamed(text) {
 remember("phase", () => state.phase, (text) => { if (text === null || PHASES.has(phaseNamed(text))) state.phase = text && phaseNamed(text); }, (text) => state.phase !== null && phaseNamed(text) === state.phase);
 rememberChoice("precision", "precision", (text) => text.length < 40); // settle() drops one that no kernel has
 for (const name of ["level", "bytes", "flops", "point"]) rememberChoice(name, name, (text) => [...$(name).options].some((option) => option.value === text));
-remember("share", () => digits(state.share * 100), (text) => { if (text >= 5 && text <= 100) state.share = text / 100; });
+remember("share", () => digits(state.share * 100), (text) => { if (text >= 5 && text <= 100 && digits(Number(text)) === text) state.share = text / 100; });
 remember("roofs", () => (state.allRoofs ? "all" : null), (text) => { state.allRoofs = text === "all"; });
 remember("family", () => [...state.families], (names) => { state.families = new Set(names.filter((name) => FAMILIES.includes(name))); });
-remember("picked", () => state.picked.map(({ label, where }) => JSON.stringify({ label, ...where })), (texts) => { state.picked = texts.map(pickedOf).filter(Boolean); });
+remember("picked", () => state.picked.map(({ label, where }) => JSON.stringify({ label, ...where })), (texts) => { state.picked = texts.map(pickedOf).filter(Boolean); }, (text) => state.picked.some((own) => same(own, pickedOf(text))));
 remember("search", () => state.search, (text) => { state.search = text; });
 remember("sort", () => (state.sort[1] < 0 ? "-" : "") + state.sort[0], (text) => {
   const key = text.replace(/^-/, "");
@@ -110,7 +109,7 @@ remember("sort", () => (state.sort[1] < 0 ? "-" : "") + state.sort[0], (text) =>
 });
 rememberChoice("lost", "lost", (text) => Object.hasOwn(ITEMS, text));
 rememberChoice("step", "step", (text) => text === WHOLE || DATA.steps.some((step) => stepKey(step) === text));
-remember("theme", () => (theme === systemTheme() ? null : theme), (text) => { if (text === null || text === "light" || text === "dark") setTheme(text || systemTheme()); });
+remember("theme", () => (theme === systemTheme() ? null : theme), (text) => { if (text === null || themeOf(text) === text) setTheme(themeOf(text)); }, (text) => text === theme);
 remember("roofline", () => (document.body.classList.contains("only-roofline") ? "" : null), (text) => { document.body.classList.toggle("only-roofline", text !== null); });
 
 const COLUMNS_OF_GROUPS = new Set([...Object.keys(DATA.launch_groups), "mode", "execution"]);

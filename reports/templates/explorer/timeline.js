@@ -14,7 +14,7 @@ const timeline = { view: null, chosen: null, everyLane: false, scene: null, link
 
 remember("time", () => (timeline.view ? timeline.view.map(Math.round).join("~") : null), (text) => {
   const view = text === null ? null : text.split("~").map(Number);
-  if (view === null || (view.length === 2 && view.every(Number.isFinite) && view[0] < view[1])) Object.assign(timeline, { view, chosen: null });
+  if (view === null || (view.length === 2 && view.every(Number.isSafeInteger) && view[0] < view[1])) Object.assign(timeline, { view, chosen: null });
 });
 
 const stepChoices = () => chosenRuns().flatMap((run) => DATA.steps.filter((step) => step.run_id === run.id)).filter((step) => !state.phase || phaseOf(step) === state.phase);

@@ -102,6 +102,7 @@ function coverageWords(run, row) {
 
 // One line about the sources of the numbers, with the shares of device time that they leave open.
 function sourceWords(row) {
+  if (row.no_operator == null) return `No kernel of the ${row.scope} takes any time.`;
   const share = (value) => percent(Math.round(value * 1000) / 1000);
   const bytes = [["counters", row.by_counter], ["a cache model", row.by_cache_model], ["compulsory", row.by_compulsory]].filter(([, value]) => value >= 0.005).map(([name, value]) => `${name} ${share(value)}`);
   const open = [["no operator", row.no_operator], ["no price", row.no_price], ["no module", row.no_module]].filter(([, value]) => value >= 0.0005).map(([name, value]) => `${name} ${share(value)}`);

@@ -1,7 +1,8 @@
 // Light and dark themes. Figures arrive in light colours and are repainted with the page's.
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 const systemTheme = () => (systemDark.matches ? "dark" : "light");
-let theme = FRAGMENT.get("theme") || systemTheme();
+const themeOf = (name) => (name === "light" || name === "dark" ? name : systemTheme());
+let theme = systemTheme();
 
 function setTheme(name) {
   theme = name;

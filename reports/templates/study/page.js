@@ -5,7 +5,7 @@ const FRAGMENT = new URLSearchParams(location.hash.slice(1));
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 const chosen = Object.fromEntries(Object.keys(DATA).map((key) => [key, 0]));
 const narrow = () => innerWidth < 700;
-let theme = FRAGMENT.get("theme") || (systemDark.matches ? "dark" : "light");
+let theme = ["light", "dark"].find((name) => name === FRAGMENT.get("theme")) || (systemDark.matches ? "dark" : "light");
 
 const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 

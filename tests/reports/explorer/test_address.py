@@ -68,8 +68,8 @@ def test_the_readme_has_every_key() -> None:
 def test_an_address_chooses_only_what_the_page_has_and_says_so(answer: dict[str, Any]) -> None:
     assert answer["refused"] == (
         "Ignored in the address, since this page has no such value here: run=nothing, "
-        "phase=<img src=x onerror=alert(1)>, level=l9, share=1e9, sort=constructor, lost=__proto__, order=toString, "
-        'only=mode, theme=url(x), step=0, evil, picked=[1, picked={"label":"x","kernel) OR (1=1":"a"}.'
+        "phase=<img src=x onerror=alert(1)>, level=l9, share=0x20, sort=constructor, lost=__proto__, order=toString, "
+        'only=mode, theme=url(x), step=0, time=-1e300~1e300, evil, picked=[1, picked={"label":"x","kernel) OR (1=1":"a"}.'
     )
     assert "1=1" not in answer["refusedSql"]
     assert answer["refusedLink"] == "#run=rich_eager&family=matmul"
@@ -77,6 +77,10 @@ def test_an_address_chooses_only_what_the_page_has_and_says_so(answer: dict[str,
 
 def test_a_short_id_and_the_name_of_a_phase_are_enough(answer: dict[str, Any]) -> None:
     assert answer["short"] == ["#run=rich_graph&phase=decode · decode", ""]
+
+
+def test_a_condition_written_by_hand_is_applied(answer: dict[str, Any]) -> None:
+    assert answer["spaced"] == ["products ×", ""]
 
 
 def test_the_roofline_alone_has_the_same_state(answer: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ SAYS = """
 answer.body = document.body.innerText;
 answer.points = $("roofline-figure").data ? marks("roofline-figure").reduce((n, t) => n + t.x.length, 0) : 0;
 answer.table = text("table-note");
+answer.link = $("link").offsetParent && new URL(copy("#link")).hash;
 if ($("legend").children.length) { $("legend").children[0].click(); await drawn(); }
 $("theme").click();
 await drawn();
@@ -60,6 +61,13 @@ def one_kernel_of_no_time(connection: duckdb.DuckDBPyConnection) -> None:
     add_kernels(connection, "aaaa000000000001", [(0, 0, 0, 0, None)])
 
 
+def a_step_in_which_no_kernel_takes_time(connection: duckdb.DuckDBPyConnection) -> None:
+    one_kernel_of_no_time(connection)
+    connection.execute("UPDATE kernels SET step_id = 0")
+    step = {"run_id": "aaaa000000000001", "rank": 0, "step_id": 0, "phase": "decode", "step": 0}
+    insert(connection, "steps", **step, host_start_ns=0, host_duration_ns=90, start_ns=0, end_ns=100, busy_ns=0)
+
+
 @pytest.mark.parametrize(
     ("fill", "says", "points"),
     [
@@ -69,17 +77,20 @@ def one_kernel_of_no_time(connection: duckdb.DuckDBPyConnection) -> None:
         (out_of_memory, "one: oom, wanted 90 GB of 80 GB", 0),
         (one_kernel_without_ceilings, "no ceilings are known for this device", 1),
         (one_kernel_of_no_time, "1 point of 1, 0 ns of 0 ns", 0),
+        (a_step_in_which_no_kernel_takes_time, "No kernel of the step takes any time.", 0),
     ],
 )
 def test_a_page_of_little_is_sensible(
     fill: Callable[[duckdb.DuckDBPyConnection], None], says: str, points: int, tmp_path: Path, ask: Ask
 ) -> None:
-    answer = ask(reports.write(make(tmp_path / "w.duckdb", fill), tmp_path), SAYS)
+    answer = ask(reports.write(make(tmp_path / "w.duckdb", fill), tmp_path), SAYS, fragment="#theme=dark")
     assert answer["errors"] == []
     assert says in answer["body"]
     assert "NaN" not in answer["body"]
     assert "undefined" not in answer["body"]
     assert answer["points"] == points
+    # A link out of a page that opened in a theme names the theme.
+    assert answer["link"] == (None if fill is nothing else "#run=one&theme=dark")
 
 
 def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
