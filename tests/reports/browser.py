@@ -113,9 +113,7 @@ class Browser:
         """
         return self._thread.submit(self._widths, page).result()
 
-    def ask(
-        self, page: Path, script: str, size: tuple[int, int] = (1400, 9000), fragment: str = ""
-    ) -> dict[str, Any]:
+    def ask(self, page: Path, script: str, size: tuple[int, int] = (1400, 9000), fragment: str = "") -> dict[str, Any]:
         return self._thread.submit(self._ask, page, script, size, fragment).result()
 
     def close(self) -> None:

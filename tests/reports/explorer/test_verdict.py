@@ -257,7 +257,7 @@ def test_a_sentence_says_what_bounds_the_step(says: dict[str, Any]) -> None:
         "streams": f"bound unknown {slow} idles 14.5 µs: waits for another stream{device}",
         "lone": "bound unknown A decode step takes 500 ns under the profiler; the device works 500 ns (100 %) of it; a "
         "step of one kernel shows no idle time: time it without the profiler. Of the device's time copy takes 100 %, "
-        "at 40 % of the DRAM roof: too short for any roof to matter: under 0.8 us, four times the shortest launch.",
+        "at 40 % of the DRAM roof: too short for any roof to matter: under 0.8 µs, four times the shortest launch.",
         "whole": "host-bound under the profiler The trace covers 20 µs; the device works 5.5 µs (27.5 %) of it and "
         f"waits for the host{device}",
         "capped": "device-bound A decode step takes 4 µs under the profiler; the device works 4 µs (100 %) of it: "
@@ -287,7 +287,7 @@ def test_the_bar_names_every_part(says: dict[str, Any]) -> None:
 
 @in_a_browser
 def test_losses_say_why_and_what_they_are_worth(says: dict[str, Any]) -> None:
-    short = "too short for any roof to matter: under 0.8 us, four times the shortest launch"
+    short = "too short for any roof to matter: under 0.8 µs, four times the shortest launch"
     assert says["device"]["losses"] == [
         ["aten::add.Tensor", "600 ns", "<1 % of the DRAM roof", short, "at most 600 ns (10.7 %)"],
         [
