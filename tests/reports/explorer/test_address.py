@@ -69,7 +69,7 @@ def test_an_address_chooses_only_what_the_page_has_and_says_so(answer: dict[str,
     assert answer["refused"] == (
         "Ignored in the address, since this page has no such value here: run=nothing, "
         "phase=<img src=x onerror=alert(1)>, level=l9, share=0x20, sort=constructor, lost=__proto__, order=toString, "
-        'only=mode, theme=url(x), step=0, time=-1e300~1e300, evil, picked=[1, '
+        "only=mode, theme=url(x), step=0, time=-1e300~1e300, evil, picked=[1, "
         'picked={"label":"x","kernel) OR (1=1":"a"}.'
     )
     assert "1=1" not in answer["refusedSql"]
