@@ -58,9 +58,15 @@ await follow(`#run=nothing&phase=<img src=x onerror=alert(1)>&level=l9&share=0x2
 answer.refused = text("address-note");
 answer.refusedSql = copy("#roofline button[data-sql]");
 answer.refusedLink = link();
+answer.told = text("address-note");
+choose("point", "operator");
+link();
+answer.untold = text("address-note");
 await follow("#run=eeee0000&phase=decode");
 answer.short = [link(), text("address-note")];
 await follow(`#run=rich_eager&picked=${encodeURIComponent('{ "label": "products", "family": "matmul" }')}`);
 answer.spaced = [text("picked"), text("address-note")];
+await follow("#theme=light");
+answer.system = [matchMedia("(prefers-color-scheme: dark)").matches, text("address-note"), link()];
 await follow("#roofline&run=rich_graph&point=operator");
 answer.alone = [document.body.classList.contains("only-roofline"), text("roofline-title"), link()];

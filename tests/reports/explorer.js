@@ -4,7 +4,7 @@ const see = async (name) => {
   await drawn();
   const bars = (id) => ($(id).hidden ? {} : Object.fromEntries($(id).data.filter((t) => t.type === "bar").map((t) => [t.name, t.x.reduce((a, b) => a + b, 0) * 1e9])));
   answer[name] = {
-    points: points(), sum: text("sum"), title: text("roofline-title"), axis: $("roofline-figure").layout.xaxis.title.text,
+    points: points(), sum: text("sum"), title: `${text("run-sheet")}: ${text("roofline-title")}`, axis: $("roofline-figure").layout.xaxis.title.text,
     table: text("table-note"), csv: copy("#csv"), sql: copy("#roofline button[data-sql]"),
     roofs: $("roofline-figure").data.filter((t) => t.meta && t.meta.role === "roof").map((t) => [t.name, t.meta.dim, t.fill]),
     laneRoofs: $("lane-figure").hidden ? [] : $("lane-figure").layout.shapes.map((s) => [s.type, s.x0, s.x1]), note: text("roofline-note"), laneNote: text("lane-note"),

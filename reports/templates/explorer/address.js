@@ -1,5 +1,11 @@
 // The view in the address, so that a reader can send it: each piece of it that differs from how the page opens.
 const REMEMBERED = new Map();
+// The theme of the reader or of the address; null follows the system.
+let themeChosen = null;
+function chooseTheme(name) {
+  themeChosen = name;
+  setTheme(name || systemTheme());
+}
 
 // A panel registers a piece of its state when its script is first run. `get()` returns the text of the piece, a list of texts,
 // or null; `set` takes what `get` returned, and leaves the state as it is for a text that it does not know, since an address
@@ -29,11 +35,13 @@ function readAddress() {
   settle();
 }
 
-// One line that names the parts of the address that the drawn page does not show.
+// One line that names the parts of the address that the drawn page does not show. It goes with the view that it is about.
+let viewTold = null;
 function sayIgnored() {
   const has = (name, text) => (REMEMBERED.has(name) ? REMEMBERED.get(name).shows(text) : $(name) !== null);
   const ignored = [...new URLSearchParams(location.hash.slice(1))].filter(([name, text]) => !has(name, text)).map(([name, text]) => clip(text ? `${name}=${text}` : name, 80));
   $("address-note").textContent = ignored.length ? `Ignored in the address, since this page has no such value here: ${ignored.join(", ")}.` : "";
+  viewTold = address();
 }
 
 // Spaces, colons and commas stay legible.
@@ -53,6 +61,7 @@ function address() {
 
 function writeAddress() {
   const fragment = address();
+  if (fragment !== viewTold) $("address-note").textContent = "";
   if (fragment === location.hash.slice(1)) return;
   try {
     history.replaceState(null, "", fragment ? `#${fragment}` : location.pathname + location.search);
@@ -109,7 +118,7 @@ remember("sort", () => (state.sort[1] < 0 ? "-" : "") + state.sort[0], (text) =>
 });
 rememberChoice("lost", "lost", (text) => Object.hasOwn(ITEMS, text));
 rememberChoice("step", "step", (text) => text === WHOLE || DATA.steps.some((step) => stepKey(step) === text));
-remember("theme", () => (theme === systemTheme() ? null : theme), (text) => { if (text === null || themeOf(text) === text) setTheme(themeOf(text)); }, (text) => text === theme);
+remember("theme", () => themeChosen, (text) => { if (text === null || themeOf(text) === text) chooseTheme(text); });
 remember("roofline", () => (document.body.classList.contains("only-roofline") ? "" : null), (text) => { document.body.classList.toggle("only-roofline", text !== null); });
 
 const COLUMNS_OF_GROUPS = new Set([...Object.keys(DATA.launch_groups), "mode", "execution"]);

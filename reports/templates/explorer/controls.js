@@ -32,6 +32,17 @@ function drawSelectors(own) {
   $("arrows").checked = state.arrows;
   $("arrows").parentElement.hidden = !comparable();
   $("share-says").textContent = percent(state.share);
+  const more = settingsSay();
+  $("more").textContent = ["more", more.join(" · ")].filter(Boolean).join(": ");
+  $("more").title = more.length ? `Differs from how the page opens: ${more.join(", ")}` : "Sources of bytes and FLOPs, runtime shown, colours, roofs";
+}
+
+// The settings behind "more" that differ from how the page opens.
+function settingsSay() {
+  return [
+    ["bytes", state.bytes !== "best" && SOURCES[state.bytes]], ["FLOPs", state.flops !== "best" && SOURCES[state.flops]], ["runtime shown", state.share < 1 && percent(state.share)],
+    ["colour by", state.colour === "run" && "run"], ["roofs", state.allRoofs && "all"], ["arrows", !state.arrows && comparable() && "off"],
+  ].filter(([, value]) => value).map(([name, value]) => `${name} ${value}`);
 }
 
 // Disable a source that no row has, and leave it if it is selected.
@@ -67,7 +78,7 @@ function drawSum(rows) {
   const flops = sum(rows, "flops");
   if (flops) parts.push(`${si((flops / total) * 1e9, "FLOP/s")} on average`);
   if (state.families.size) parts.push(`only ${[...state.families].join(", ")}`);
-  $("sum").textContent = parts.join(" · ");
+  $("sum").textContent = $("sum").title = parts.join(" · ");
   renew($("picked"), ...state.picked.map(({ label, where }) => h("button", { type: "button", "data-key": JSON.stringify(where), title: "Deselect", onclick: () => { pick(label, where, true); hideDetail(); render(); } }, h("bdi", {}, clip(label, 44)), " ×")));
 }
 
@@ -92,8 +103,8 @@ function listen() {
   $("csv").addEventListener("click", (event) => { copy(csv(tabled)); flash(event.target, "copied"); });
   $("link").addEventListener("click", () => { writeAddress(); copy(location.href); flash($("link"), "copied"); });
   for (const button of document.querySelectorAll("button[data-save]")) button.addEventListener("click", () => save(button));
-  $("theme").addEventListener("click", () => { setTheme(theme === "dark" ? "light" : "dark"); render(); });
-  systemDark.addEventListener("change", (event) => { setTheme(event.matches ? "dark" : "light"); render(); });
+  $("theme").addEventListener("click", () => { const other = theme === "dark" ? "light" : "dark"; chooseTheme(other === systemTheme() ? null : other); render(); });
+  systemDark.addEventListener("change", () => { chooseTheme(null); render(); });
   document.addEventListener("keydown", keyed);
   let before = theme;
   addEventListener("beforeprint", () => { before = theme; setTheme("light"); render(); drawAll(); });
@@ -105,6 +116,7 @@ function listen() {
 // Keys outside of text fields: / searches, [ and ] move the slider, Escape resets the selection.
 function keyed(event) {
   if (event.key === "Escape") {
+    if (document.querySelector(":popover-open")) return; // which it closes
     hideDetail();
     hideTooltip();
     state.families.clear();

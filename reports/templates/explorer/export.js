@@ -29,8 +29,7 @@ function selectionSays() {
   const picked = state.picked.map(({ label }) => clip(label, 60)).join(", ");
   return [
     ["mode", state.mode], ["execution", state.execution], ["phase", state.phase], ["precision", state.precision], ["families", [...state.families].join(", ")], ["only", picked],
-    ["bytes", state.bytes !== "best" && SOURCES[state.bytes]], ["FLOPs", state.flops !== "best" && SOURCES[state.flops]], ["runtime shown", state.share < 1 && percent(state.share)],
-  ].filter(([, value]) => value).map(([name, value]) => `${name} ${value}`);
+  ].filter(([, value]) => value).map(([name, value]) => `${name} ${value}`).concat(settingsSay());
 }
 
 // The lines above the figure, and those beneath it.

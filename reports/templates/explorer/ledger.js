@@ -52,12 +52,13 @@ const OPEN = [
 
 function drawNamed(points) {
   const whole = sum(points, "duration_ns");
+  const open = new Set([...$("ledger-named").querySelectorAll("details[open]")].map((fold) => fold.dataset.key));
   renew($("ledger-named"), ...OPEN.map(([title, fits]) => {
     const found = points.filter(fits);
     if (!found.length) return h("p", { class: "note" }, `${title}: nothing.`);
     const names = stack(found, (point) => point.operator || shortOf(point.kernel), "duration_ns", Infinity);
     const rows = names.map((name) => h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name.name)), h("td", { class: "number" }, count(sum(name.own, "launches"))), h("td", { class: "number" }, duration(name.total)), h("td", { class: "number" }, percent(name.total / whole))));
     const says = `${title}: ${duration(sum(found, "duration_ns"))}, ${percent(sum(found, "duration_ns") / whole)}, ${plural(names.length, "name")}`;
-    return h("details", { class: "named" }, h("summary", {}, says), h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": title }, h("table", {}, h("caption", { class: "unseen" }, title), h("tbody", {}, ...rows))));
+    return h("details", { class: "named", "data-key": title, open: open.has(title) }, h("summary", {}, says), h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": title }, h("table", {}, h("caption", { class: "unseen" }, title), h("tbody", {}, ...rows))));
   }));
 }

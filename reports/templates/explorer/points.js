@@ -93,10 +93,7 @@ class Point {
   get flops_per_s() { return rateOf(this.flops, this.duration_ns); }
   get bytes_per_s() { return rateOf(this.level_bytes, this.duration_ns); }
 
-  get diagnosis() {
-    const [diagnosis, launches] = weightiest(this.own, "diagnosis", "launches");
-    return launches < this.launches && diagnosis ? `${count(launches)} of ${count(this.launches)} launches: ${diagnosis}` : diagnosis;
-  }
+  get diagnosis() { return diagnosisOf(this.own); }
 
   get short() {
     return { operator: this.operator || `(${this.attribution})`, module: this.module || "(no module)" }[this.kindOfPoint] || shortOf(this.kernel);
@@ -123,6 +120,12 @@ function weightiest(own, name, weight) {
   for (const row of own) if (row[name] != null) sums.set(row[name], plus(sums.get(row[name]) ?? null, row[weight]));
   const ranked = [...sums].sort((a, b) => (b[1] ?? -1) - (a[1] ?? -1) || (a[0] < b[0] ? -1 : 1));
   return ranked[0] || [null, null];
+}
+
+function diagnosisOf(own) {
+  const [diagnosis, launches] = weightiest(own, "diagnosis", "launches");
+  const all = sum(own, "launches");
+  return launches < all && diagnosis ? `${count(launches)} of ${count(all)} launches: ${diagnosis}` : diagnosis;
 }
 
 // The roof of which the point reached at least half in all of its time, else latency if most of its time is of launches that

@@ -131,6 +131,9 @@ function symbolOf(point, hue) {
   return point.bound === "latency" ? `${symbol}-open` : symbol;
 }
 
+// Plotly draws marks of one look faster than marks that each have their own.
+const alike = (values) => (values.every((value) => value === values[0]) ? values[0] : values);
+
 function pointTraces(marks, place) {
   const { style, largest } = DATA.marks;
   const longest = marks.reduce((ns, mark) => Math.max(ns, mark.ns), 1);
@@ -139,6 +142,7 @@ function pointTraces(marks, place) {
   return [...rows].sort((a, b) => hues.get(a[0]).place - hues.get(b[0]).place).map(([key, own]) => {
     const hue = hues.get(key);
     const open = own.map(({ point }) => point.bound === "latency");
+    const outlined = (some, others) => alike(open.map((is) => (is ? some : others)));
     return {
       type: "scatter", mode: "markers", name: escaped(hue.name), hoverinfo: "none", cliponaxis: false,
       x: own.map(({ point }) => point.x),
@@ -146,10 +150,10 @@ function pointTraces(marks, place) {
       customdata: own.map(({ point, others }) => ({ point, others, get where() { return point.where; } })),
       marker: {
         ...style,
-        line: { width: open.map((is) => (is ? 1.4 : 0.8)), color: open.map((is) => (is ? hue.color : ink("surface"))) },
-        opacity: own.map(({ point }) => (state.picked.length && !point.picked ? 0.1 : style.opacity)),
+        line: { width: outlined(1.4, 0.8), color: outlined(hue.color, ink("surface")) },
+        opacity: alike(own.map(({ point }) => (state.picked.length && !point.picked ? 0.1 : style.opacity))),
         color: hue.color,
-        symbol: own.map(({ point }) => symbolOf(point, hue)),
+        symbol: alike(own.map(({ point }) => symbolOf(point, hue))),
         size: own.map((mark) => mark.ns),
         sizeref: (2 * longest) / (largest[place] * (narrow() ? 0.7 : 1)) ** 2,
       },
@@ -161,7 +165,9 @@ function pointTraces(marks, place) {
 function figureHeight() {
   const top = $(FIGURES.roofline).getBoundingClientRect().top;
   if (document.body.classList.contains("only-roofline")) return Math.max(420, innerHeight - top - 16);
-  return narrow() ? 460 : Math.round(Math.min(Math.max(innerHeight - top - scrollY - 70, 400), 760));
+  // The note beneath it may lie below the first screen, the title of its axis may not.
+  const room = innerHeight - top - scrollY;
+  return narrow() ? 460 : Math.round(Math.min(Math.max(room - 56, Math.min(room - 6, 400), 340), 760));
 }
 
 // Half the size of the largest mark at the right edge, which is centred on it: labels of compute roofs keep clear of it.
@@ -192,8 +198,10 @@ function drawRoofline(points) {
   const linked = state.level === "all" ? [links(at)] : [];
   draw(FIGURES.roofline, [...roofs.traces, ridgeTrace(ridges), ...linked, ...moved, ...traces, ...drops(at)], layout, { tools: true, wheel: true });
   zoomable(FIGURES.roofline, () => reaches(drawing.shown), rezoomed);
+  // Where the list of runs names them, the title need not.
   const names = chosenRuns().map((run) => run.name);
-  $("roofline-title").textContent = `${names.length < 2 ? names.join(", ") : plural(names.length, "run")} on ${machine().device}: one point per ${POINT_SAYS[state.point]}; area is total time`;
+  const named = $("run-list") && !document.body.classList.contains("only-roofline") ? "" : `${names.length < 2 ? names.join(", ") : plural(names.length, "run")} on ${machine().device}: `;
+  $("roofline-title").textContent = `${named}one point per ${POINT_SAYS[state.point]}; area is total time`;
   $("roofline-note").textContent = `${rooflineSays(points, marks, roofs, labels.lacking, moved).join("; ")}.`;
 }
 

@@ -9,11 +9,10 @@ const COLUMNS = [
   { key: "share", title: "share", show: percent, number: true },
   { key: "roof_fraction", title: "of roof", term: "roof fraction", show: percent, number: true },
   { key: "lost_ns", title: "lost", term: "lost", show: duration, number: true },
+  { key: "diagnosis", title: "why", term: "cause", clip: 64 },
   { key: "nearest_roof", title: "nearest roof", term: "nearest roof" },
-  { key: "bound", title: "bound by", term: "bound" },
   { key: "flops", title: "FLOPs", term: "FLOP sources", show: (value) => si(value, ""), number: true },
   { key: "dram_bytes", title: "DRAM", show: (value) => si(value, "B"), number: true },
-  { key: "dram_bytes_source", title: "bytes by", term: "byte sources", show: spoken, when: () => state.bytes === "best" },
   { key: "l2_bytes", title: "L2", show: (value) => si(value, "B"), number: true, when: (points) => points.some((point) => point.l2_bytes != null) },
   { key: "l1_bytes", title: "L1", show: (value) => si(value, "B"), number: true, when: (points) => points.some((point) => point.l1_bytes != null) },
   { key: "intensity", title: "FLOP/B", term: "intensity", show: digits, number: true },
@@ -24,7 +23,8 @@ const COLUMNS = [
   { key: "module", title: "module", when: () => state.point === "launch" },
   { key: "phase", title: "phase", show: (_, point) => phaseOf(point) },
   { key: "family", title: "family" },
-  { key: "diagnosis", title: "diagnosis", term: "cause" },
+  { key: "bound", title: "bound by", term: "bound" },
+  { key: "dram_bytes_source", title: "bytes by", term: "byte sources", show: spoken, when: () => state.bytes === "best" },
 ];
 
 let tabled = [];
@@ -57,7 +57,7 @@ function drawTable(points) {
       const value = point[column.key];
       const text = value == null ? "" : column.show ? column.show(value, point) : String(value);
       const swatch = column.key === "short" ? h("i", { class: familyOf(point.family).symbol, style: { background: familyOf(point.family).color } }) : null;
-      return h(column.bold ? "th" : "td", { class: column.number ? "number" : null, scope: column.bold ? "row" : null }, swatch, h("bdi", {}, clip(text, 48)));
+      return h(column.bold ? "th" : "td", { class: column.number ? "number" : null, scope: column.bold ? "row" : null }, swatch, h("bdi", { title: text.length > (column.clip || 48) ? text : null }, clip(text, column.clip || 48)));
     })));
   renew($("table-head"), h("tr", {}, ...head));
   renew($("table-body"), ...rows);

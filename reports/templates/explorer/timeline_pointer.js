@@ -44,13 +44,20 @@ function clusterMark(events, from, to) {
   return { title: `${plural(events.length, "event")} within ${duration(to - from)}`, rows: [...named.map(([name, many, ns]) => [spoken(name), `${count(many)}, ${duration(ns)}`]), ["", "zoom in to tell them apart"]] };
 }
 
-function activityMark(event) {
+// Why activities of a kernel are slow, from the launch groups of the page: looked up once for each kernel, operator and module.
+const whys = new WeakMap();
+function whyOfActivity(what, run, where) {
+  if (!whys.has(what)) whys.set(what, whyOf((GROUPS_OF.get(run.id) || []).filter(matching(where))));
+  return whys.get(what);
+}
+
+function activityMark(event, { run }) {
   const { what } = event;
   const since = event.time("since_launch_ns");
   const where = Object.fromEntries(["kernel", "operator", "shapes", "module"].map((name) => [name, name === "kernel" ? what.name : what[name]]));
   return { title: shortOf(what.name), family: what.family, where, rows: [
     ["operator", what.operator || `(${what.attribution})`], ["shapes", what.shapes && clip(what.shapes, 120)], ["module", what.module],
-    ["launched", since == null ? "not recorded" : `${duration(since)} before, in a call of ${duration(event.time("launch_duration_ns") || 0)}`], ["time", duration(event.end - event.start)],
+    ["launched", since == null ? "not recorded" : `${duration(since)} before, in a call of ${duration(event.time("launch_duration_ns") || 0)}`], ["why", whyOfActivity(what, run, where)], ["time", duration(event.end - event.start)],
   ] };
 }
 

@@ -25,7 +25,7 @@ function facts(point) {
     ["of its roof", point.roof_fraction == null ? null : `${percent(point.roof_fraction)} of ${roofNamed(point, point.nearest_roof) || `its ${point.nearest_roof} roof`}${roof}${point.bound === "none" ? "" : `; bound by ${point.bound}`}${point.lost_ns == null ? "" : `, ${duration(point.lost_ns)} lost`}`],
     ["launch floor", floor && mean < 4 * floor ? `${duration(floor)}: its launches are ${digits(mean / floor)} times the shortest possible` : null],
     ["off the frame", point.edge ? `beyond the ${point.edge} edge` : null],
-    ["why", [causeOf(point), point.diagnosis].filter(Boolean).join(": ")],
+    ["why", whyOf(point.own)],
     ["launched as", launchedAs(point)],
   ].filter(([, value]) => value);
 }
@@ -60,11 +60,11 @@ function levels(point) {
   });
 }
 
-// The cause that belongs to the diagnosis shown.
-function causeOf(point) {
-  const [diagnosis] = weightiest(point.own, "diagnosis", "launches");
-  const row = diagnosis && point.own.find((own) => own.diagnosis === diagnosis);
-  return row && row.cause ? spoken(row.cause) : null;
+// The diagnosis of most launches, after the cause that belongs to it.
+function whyOf(own) {
+  const [diagnosis] = weightiest(own, "diagnosis", "launches");
+  const row = diagnosis && own.find((other) => other.diagnosis === diagnosis);
+  return [row && row.cause ? spoken(row.cause) : null, diagnosisOf(own)].filter(Boolean).join(": ");
 }
 
 // What Kineto writes about the launches of the point: one value, or the least and the largest.
@@ -158,8 +158,12 @@ function clicked(mark, event) {
 
 const FACT_TERMS = { FLOPs: "FLOP sources", "DRAM bytes": "byte sources", confidence: "confidence", intensity: "intensity", "of its roof": "roof fraction", "launch floor": "latency-bound", why: "cause" };
 
+// What had the focus when the details opened: a figure, or a row, which each drawing makes anew.
+let openedFrom = null;
+
 // On the side of the page where the point does not lie.
 function showDetail(point, left = false) {
+  if (!$("detail").contains(document.activeElement)) openedFrom = document.activeElement;
   const close = h("button", { type: "button", class: "close", "aria-label": "Close", onclick: hideDetail }, "×");
   const rows = facts(point).filter(([name]) => name !== "run").map(([name, value]) => [name, name === "shapes" ? point.shapes : value]);
   rows.push(...levels(point), ["attribution", point.attribution], ["run", `${RUNS.get(point.run_id).name} (${point.run_id})`]);
@@ -170,5 +174,10 @@ function showDetail(point, left = false) {
 }
 
 function hideDetail() {
+  const held = $("detail").contains(document.activeElement);
   $("detail").hidden = true;
+  if (!held) return;
+  const { key } = openedFrom.dataset;
+  const origin = openedFrom.isConnected ? openedFrom : [...$("table-body").children].find((row) => row.dataset.key === key);
+  if (origin) origin.focus({ preventScroll: true });
 }

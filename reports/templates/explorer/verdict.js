@@ -142,8 +142,8 @@ function lossTable(run, row) {
   const losses = lossesOf(run, row);
   if (!losses.length) return h("p", { class: "note" }, row.at_roof_ns ? "Nothing is lost: every kernel with a roof is at it." : "No kernel has a roof by a certain price, so no time counts as lost.");
   const cells = (loss) => [
-    h("th", { scope: "row" }, loss.family ? h("i", { class: familyOf(loss.family).symbol, style: { background: familyOf(loss.family).color } }) : null, h("button", { type: "button", class: "link", onclick: () => openPanel(loss.target, row) }, h("bdi", {}, clip(loss.name, 40)))),
-    h("td", { class: "number" }, duration(loss.ns)), h("td", {}, loss.of), h("td", { class: "wrap" }, loss.why), h("td", {}, loss.worth),
+    h("th", { scope: "row" }, loss.family ? h("i", { class: familyOf(loss.family).symbol, style: { background: familyOf(loss.family).color } }) : null, h("button", { type: "button", class: "link", onclick: () => openPanel(loss.target, row) }, h("bdi", {}, clip(loss.name, 32)))),
+    h("td", { class: "number" }, duration(loss.ns)), h("td", {}, loss.of), h("td", { class: "wrap" }, h("span", { class: "clamped", title: loss.why }, loss.why)), h("td", {}, loss.worth),
   ];
   const head = ["largest losses", row.scope === "trace" ? "lost" : "lost a step", "runs at", "why", "worth"];
   return h("div", { class: "scroll" }, h("table", { class: "losses" }, h("thead", {}, h("tr", {}, ...head.map((title, i) => h("th", { scope: "col", class: i === 1 ? "number" : null }, title, LOSS_TERMS[title] ? termButton(LOSS_TERMS[title]) : null)))), h("tbody", {}, ...losses.map((loss) => h("tr", {}, ...cells(loss))))));

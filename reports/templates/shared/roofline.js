@@ -123,7 +123,8 @@ function badges(id, points, place, plot) {
 function fitted(layout, place, memory = "DRAM") {
   if (place === "roofline") for (const axis of [layout.xaxis, layout.yaxis]) axis.automargin = false;
   if (!narrow()) return layout;
-  layout.margin = { ...layout.margin, l: place === "roofline" ? 84 : 8, r: 10 };
+  const ticks = layout.yaxis.ticktext || [];
+  layout.margin = { ...layout.margin, l: place === "roofline" ? Math.ceil(most(ticks.map(textWidth))) + 16 : 8, r: 10 };
   layout.annotations = [];
   layout.yaxis.title.text = "";
   layout.xaxis.title.text = place === "lane" ? `${memory} bandwidth` : `FLOP per byte${memory ? ` of ${memory}` : ""}`;
@@ -178,31 +179,44 @@ function obstaclesOf(plot, traces) {
 
 const roofNote = (text, more, dim) => ({ text: escaped(text), showarrow: false, font: { size: 11, color: ink("quiet") }, opacity: dim ? 0.85 : 1, ...more });
 
-// Compute roofs in view are labelled at their right ends; a label that would touch another moves down, or up at the bottom.
-// It keeps clear of marks that reach over the edge beside it.
-function endLabels(plot, roofs, discs) {
-  const own = roofs.filter((roof) => !isMemoryRoof(roof) && Math.log10(roof.meta.value) >= plot.y[0] && Math.log10(roof.meta.value) <= plot.y[1]).sort((a, b) => b.meta.value - a.meta.value);
-  const natural = own.map((roof) => down(plot, Math.log10(roof.meta.value)));
+// Compute roofs in view are labelled at their right ends, and so are memory roofs without room along them, at the height
+// where they end; a label that would touch another moves down, or up at the bottom. It keeps clear of marks that reach over
+// the edge beside it.
+function endLabels(plot, roofs, discs, aside) {
+  const exponent = (roof) => (isMemoryRoof(roof) ? Math.min(Math.log10(most(roof.y)), plot.y[1]) : Math.log10(roof.meta.value));
+  const level = roofs.filter((roof) => !isMemoryRoof(roof) && exponent(roof) >= plot.y[0] && exponent(roof) <= plot.y[1]);
+  const own = [...level, ...aside].sort((a, b) => exponent(b) - exponent(a));
+  const natural = own.map((roof) => down(plot, exponent(roof)));
   const moved = [...natural];
   for (let i = 1; i < moved.length; i += 1) moved[i] = Math.max(moved[i], moved[i - 1] + TEXT.endGap);
   for (let i = moved.length - 1, floor = plot.height; i >= 0; i -= 1) { moved[i] = Math.min(moved[i], floor); floor = moved[i] - TEXT.endGap; }
   const over = (height) => most([0, ...discs.filter((disc) => disc.x0 <= plot.width + 1 && Math.abs(disc.y0 - height) < disc.radius + TEXT.half).map((disc) => disc.x0 + disc.radius - plot.width)]);
-  return own.map((roof, i) => roofNote(unescaped(roof.name), { name: "end", x: 1, xref: "paper", xanchor: "left", xshift: 8 + over(moved[i]), y: Math.log10(roof.meta.value), yanchor: "middle", yshift: natural[i] - moved[i] }));
+  return own.map((roof, i) => roofNote(unescaped(roof.name), { name: "end", x: 1, xref: "paper", xanchor: "left", xshift: 8 + over(moved[i]), y: exponent(roof), yanchor: "middle", yshift: natural[i] - moved[i] }));
 }
 
 // The right margin that these labels need, beside marks that reach `aside` pixels over the edge.
-const endMargin = (roofs, aside) => Math.max(16, ...roofs.filter((roof) => !isMemoryRoof(roof)).map((roof) => textWidth(unescaped(roof.name)) + 16 + aside));
+const endMargin = (roofs, aside) => Math.max(16, ...roofs.filter((roof) => !isMemoryRoof(roof) || !roof.meta.dim).map((roof) => textWidth(unescaped(roof.name)) + 16 + aside));
 
 // One label a level, along its roofs: above, but below those of the slowest of several levels. It names the roofs of all
-// sources, or the measured one alone where only that has room. Returns the note, if any, and the roofs not named.
-function slopeLabel(plot, own, below, obstacles) {
-  const metas = own.map((roof) => roof.meta).sort((a, b) => (b.source === "measured") - (a.source === "measured"));
-  for (let named = metas.length; named > 0; named -= 1) {
-    const text = `${metas[0].what} ${metas.slice(0, named).map((meta) => `${meta.rate}, ${meta.source}`).join("; ")}`;
+// sources, or the measured one alone where only that has room; of the level shown without its source, or else `aside`, at
+// the right of the plot. Returns the note, if any, and the roofs not named.
+function slopeLabel(plot, roofs, below, obstacles) {
+  const own = [...roofs].sort((a, b) => (b.meta.source === "measured") - (a.meta.source === "measured"));
+  const says = ({ meta }) => `${meta.what} ${meta.rate}, ${meta.source}`;
+  const { what, rate, dim } = own[0].meta;
+  const texts = own.map((_, i) => [`${what} ${own.slice(0, i + 1).map(({ meta }) => `${meta.rate}, ${meta.source}`).join("; ")}`, i + 1]).reverse();
+  for (const [text, named] of dim ? texts : [...texts, [`${what} ${rate}`, 1]]) {
     const note = alongRoofs(plot, own, text, below, obstacles);
-    if (note) return { notes: [note], lacking: metas.slice(named).map((meta) => `${meta.what} ${meta.rate}, ${meta.source}`) };
+    if (note) return { notes: [note], aside: [], lacking: own.slice(named).map(says) };
   }
-  return { notes: [], lacking: own.map((roof) => unescaped(roof.name)) };
+  const aside = own.filter((roof) => !dim && inSightOf(plot, roof)).slice(0, 1);
+  return { notes: [], aside, lacking: own.filter((roof) => !aside.includes(roof)).map(says) };
+}
+
+// Whether the plot shows a part of a memory roof.
+function inSightOf(plot, { x, meta }) {
+  const rate = Math.log10(meta.value);
+  return Math.max(Math.log10(x[0]), plot.x[0], plot.y[0] - rate) < Math.min(Math.log10(x[1]), plot.x[1], plot.y[1] - rate);
 }
 
 // The first place for a text beside the roofs of a level, starting where few points lie; null if none is clear.
@@ -256,15 +270,20 @@ function ridgeLabels(plot, ridges, obstacles) {
   });
 }
 
-// All labels of a roofline: `notes` to draw, and `lacking`, the roofs that have no room for one. `fixed` are notes whose
-// place is given; on a narrow page roofs are named beneath the plot.
+// All labels of a roofline: `notes` to draw, and `lacking`, the roofs that have no room for one. The level shown comes first,
+// then values of ridges, whose places are given. `fixed` are notes whose place is given; on a narrow page roofs are named
+// beneath the plot.
 function labelsOf(plot, roofs, ridges, marks, fixed) {
   const discs = obstaclesOf(plot, marks.filter((trace) => trace.mode === "markers"));
   const obstacles = [...obstaclesOf(plot, [...roofs, ridgeTrace(ridges), ...marks.filter((trace) => trace.mode !== "markers")]), ...discs, ...fixed.map((note) => noteCapsule(plot, note))];
   const levels = [...groupBy(roofs.filter(isMemoryRoof), (roof) => roof.meta.level).values()].sort((a, b) => most(b.map((roof) => roof.meta.value)) - most(a.map((roof) => roof.meta.value)));
-  const values = ridgeLabels(plot, ridges, obstacles); // first, since their places are given
-  const slopes = narrow() ? [] : levels.map((own, i) => slopeLabel(plot, own, i > 0 && i === levels.length - 1, obstacles));
-  const notes = [...slopes.flatMap((slope) => slope.notes), ...values, ...(narrow() ? [] : endLabels(plot, roofs, discs)), ...fixed];
+  const isShown = (own) => own.some((roof) => !roof.meta.dim);
+  const labelled = (own) => (narrow() ? [] : own.map((roofs) => slopeLabel(plot, roofs, levels.length > 1 && roofs === levels.at(-1), obstacles)));
+  const first = labelled(levels.filter(isShown));
+  const values = ridgeLabels(plot, ridges, obstacles);
+  const slopes = [...first, ...labelled(levels.filter((own) => !isShown(own)))];
+  const ends = narrow() ? [] : endLabels(plot, roofs, discs, slopes.flatMap((slope) => slope.aside));
+  const notes = [...slopes.flatMap((slope) => slope.notes), ...values, ...ends, ...fixed];
   return { notes, lacking: slopes.flatMap((slope) => slope.lacking) };
 }
 

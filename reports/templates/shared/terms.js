@@ -8,7 +8,7 @@ const list = (rows, terms = {}) => h("dl", {}, ...rows.flatMap(([name, value]) =
 
 // A text opens beside the button last clicked: beneath it, or above where there is no room.
 let askedFor = null;
-document.addEventListener("click", (event) => { askedFor = event.target.closest(".term"); }, true);
+document.addEventListener("click", (event) => { askedFor = event.target.closest("[popovertarget]"); }, true);
 document.addEventListener("beforetoggle", (event) => {
   if (event.newState !== "open" || !askedFor || askedFor.getAttribute("popovertarget") !== event.target.id) return;
   const { left, bottom, top } = askedFor.getBoundingClientRect();

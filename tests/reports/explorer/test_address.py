@@ -84,6 +84,16 @@ def test_a_condition_written_by_hand_is_applied(answer: dict[str, Any]) -> None:
     assert answer["spaced"] == ["products ×", ""]
 
 
+def test_what_is_said_of_an_address_goes_with_its_view(answer: dict[str, Any]) -> None:
+    assert answer["told"] == answer["refused"]
+    assert answer["untold"] == ""
+
+
+def test_a_link_keeps_the_theme_of_its_sender(answer: dict[str, Any]) -> None:
+    """Even where the system has the same: the reader's may have another."""
+    assert answer["system"] == [False, "", "#run=rich_eager&theme=light"]
+
+
 def test_the_roofline_alone_has_the_same_state(answer: dict[str, Any]) -> None:
     alone, title, link = answer["alone"]
     assert alone

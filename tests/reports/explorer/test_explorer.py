@@ -144,7 +144,8 @@ def test_the_nearest_roof_is_that_of_the_selected_bytes(answer: dict[str, Any]) 
         }
 
     assert (roofs("cache_model"), roofs("compulsory")) == ({"l2"}, {"dram"})
-    assert "nearest roof?bound by?" in answer["columns"]
+    assert "lost?why?nearest roof?" in answer["columns"]
+    assert "familybound by?bytes by?" in answer["columns"]
 
 
 def test_a_diagnosis_says_of_how_many_launches_it_is(answer: dict[str, Any]) -> None:

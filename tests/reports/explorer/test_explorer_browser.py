@@ -22,11 +22,21 @@ answer.lane = shown("lane-figure");
 answer.legend = legend();
 answer.ledger = text("ledger-tables");
 answer.named = text("ledger-named");
+const folds = () => [...document.querySelectorAll("#ledger-named details")].map((fold) => fold.open);
+document.querySelector("#ledger-named details").open = true;
 button("matmul").click();
 answer.isolated = [shown("roofline-figure").map(([name]) => name), text("sum")];
 button("matmul").click();
 choose("phase", "no phase");
 answer.phase = text("sum");
+await drawn();
+answer.folds = folds();
+slide(60);
+await drawn();
+answer.more = text("more");
+slide(100);
+await drawn();
+answer.more += ` / ${text("more")}`;
 const run = (id) => document.querySelector(`tr[data-run="${id}"]`);
 run("aaaa000000000001").click();
 run("aaaa000000000002").dispatchEvent(new MouseEvent("click", { ctrlKey: true, bubbles: true }));
@@ -87,12 +97,14 @@ def test_the_ledger_closes_and_names_what_is_open(answer: dict[str, Any]) -> Non
     assert answer["ledger"].count("= device time55,500100 %") == 2
     assert "Not attributed to an operator: 400 ns, 7.27 %, 1 name" in answer["named"]
     assert "</script><img src=x onerror=alert(1)>" in answer["named"]
+    assert answer["folds"] == [True, False]
 
 
 def test_controls_filter(answer: dict[str, Any]) -> None:
     assert answer["isolated"] == [["matmul"], "2 kernels · 4 µs · 50 TFLOP/s on average · only matmul"]
     assert answer["phase"] == "1 kernel · 400 ns"
     assert answer["both"] == ["decode_b1", "decode_b2"]
+    assert answer["more"] == "more: runtime shown 60 % / more"
 
 
 def test_runs_without_kernels_or_roofs_say_so(answer: dict[str, Any]) -> None:

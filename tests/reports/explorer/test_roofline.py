@@ -32,6 +32,18 @@ answer.frame = ranges();
 answer.ridges = figure.layout.annotations.filter((note) => note.name === "ridge").map((note) => note.text);
 answer.minor = figure.layout.xaxis.minor.tickvals.length;
 answer.labels = [placedLabels()];
+const bottom = (node) => node.getBoundingClientRect().bottom;
+answer.screen = [bottom(figure.querySelector(".xtitle")) <= innerHeight, $("toolbar").offsetHeight < 45];
+// The roof of DRAM crosses a corner of the view.
+location.hash = "#run=rich_eager&zoom=0,3,10,12.2";
+await wait(50);
+await drawn();
+const named = (note) => [note.name, note.text];
+answer.corner = figure.layout.annotations.filter((note) => /DRAM/.test(note.text)).map(named);
+answer.cornerMet = placedLabels().met;
+location.hash = "#run=rich_eager";
+await wait(50);
+await drawn();
 const matmul = marks("roofline-figure").find((t) => t.name === "matmul");
 figure.emit("plotly_hover", { points: [{ customdata: matmul.customdata[0] }], event: { clientX: 5, clientY: 5 } });
 answer.hover = text("tooltip");
@@ -94,6 +106,15 @@ def test_labels_lie_on_no_roof_no_point_and_no_other_label(answer: dict[str, Any
     assert [seen["met"] for seen in answer["labels"]] == [[], [], []]
     assert {"L2 3 TB/s, measured", "100 FLOP/B"} <= set(answer["labels"][0]["labels"])
     assert all(len(seen["labels"]) >= 3 for seen in answer["labels"])
+
+
+def test_the_first_screen_shows_the_whole_roofline(answer: dict[str, Any]) -> None:
+    assert answer["screen"] == [True, True]
+
+
+def test_the_roof_of_the_level_shown_is_named_even_without_room_along_it(answer: dict[str, Any]) -> None:
+    assert answer["corner"] == [["end", "DRAM 1 TB/s, measured"]]
+    assert answer["cornerMet"] == []
 
 
 def test_ridges_have_their_value_and_axes_minor_ticks(answer: dict[str, Any]) -> None:

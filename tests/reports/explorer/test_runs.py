@@ -54,7 +54,7 @@ def test_keys_move_switch_and_add_and_keep_the_focus(answer: dict[str, Any]) -> 
     assert answer["moved"] == [["decode_b1"], "run-aaaa000000000002"]
     assert answer["entered"] == [["decode_b2"], "run-options"]
     assert answer["added"][:2] == [["decode_b1", "decode_b2"], "run-options"]
-    assert answer["added"][2].startswith("2 runs on Test Device")
+    assert answer["added"][2:] == ["2 runs", "one point per kernel and shape; area is total time"]
     assert answer["removed"] == ["decode_b1"]
     assert answer["device"] == ["laptop"]
 
@@ -63,6 +63,7 @@ def test_keys_move_switch_and_add_and_keep_the_focus(answer: dict[str, Any]) -> 
 def test_the_focus_stays_on_its_item(answer: dict[str, Any]) -> None:
     assert answer["legend"] == ["matmul", True]
     assert answer["row"] == ["TR", True, True, "gemm_kernel ×"]
+    assert answer["closed"] == [True, "TR", True]  # the details, by their button
 
 
 @in_a_browser

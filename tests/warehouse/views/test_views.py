@@ -97,7 +97,7 @@ def test_public_views_have_their_documented_columns(
         (20_000, {"flops": 1e6, "bytes": 1e7}, (0.1, 10_000.0, 0.5, "dram", "dram", None)),
         (50_000, {"flops": 1e6, "bytes": 1e7}, (0.1, 10_000.0, 0.2, "dram", "none", "far from its roof")),
         (2_000, {"flops": 1e3, "bytes": 1e3}, (1.0, 1.0, 0.0005, "dram", "latency",
-            "too short for any roof to matter: under 4.0 us, four times the shortest launch")),
+            "too short for any roof to matter: under 4.0 µs, four times the shortest launch")),
         (20_000, {"flops": 0.0, "bytes": 1e7}, (0.0, 10_000.0, 0.5, "dram", "dram", None)),
         (5_000, {"flops": None, "bytes": 1e7}, (None, 10_000.0, 2.0, "dram", "dram",
             "above the DRAM roof: part came from a cache of unknown size, or it moved less than its price says")),
