@@ -4,6 +4,7 @@ const point = (name) => { const t = marks("roofline-figure").find((m) => m.name 
 const set = (node, value) => { node.value = value; node.dispatchEvent(new Event("change", { bubbles: true })); };
 const link = () => decodeURIComponent(new URL(copy("#link")).hash.replace(/\+/g, " "));
 const follow = async (hash) => { location.hash = hash; await wait(0); await drawn(); };
+const go = (url) => { history.replaceState(null, "", url); dispatchEvent(new HashChangeEvent("hashchange")); };
 const view = async () => {
   await drawn();
   return [
@@ -12,46 +13,46 @@ const view = async () => {
     document.documentElement.dataset.theme, [...document.querySelectorAll("[role=option][aria-selected=true]")].map((node) => node.id), document.querySelector("#table-head [aria-sort]").textContent,
   ];
 };
+// Settings that do not hide each other are of one link.
 const STATES = {
   run: () => option("eeee000000000006").click(),
   runs: () => { option("dddd000000000005").click(); option("eeee000000000006").querySelector(".box").click(); set($("execution"), "cuda_graph"); },
-  phase: () => choose("phase", "decode \u00b7 decode"),
-  precision: () => choose("precision", "bf16"),
-  level: () => choose("level", "l2"),
-  sources: () => { choose("bytes", "compulsory"); choose("flops", "counter"); },
-  point: () => choose("point", "operator"),
-  share: () => choose("share", 60),
-  families: () => { const names = [...$("legend").children]; names[0].click(); [...$("legend").children][1].dispatchEvent(new MouseEvent("click", { ctrlKey: true, bubbles: true })); },
+  filters: () => { choose("phase", "decode \u00b7 decode"); choose("precision", "bf16"); choose("share", 60); $("all-roofs").click(); $("theme").click(); },
+  settings: () => {
+    choose("level", "l2"); choose("bytes", "compulsory"); choose("flops", "counter"); choose("point", "operator");
+    const names = [...$("legend").children];
+    names[0].click();
+    [...$("legend").children][1].dispatchEvent(new MouseEvent("click", { ctrlKey: true, bubbles: true }));
+  },
   picked: () => point("matmul"),
-  hostile: () => [...document.querySelectorAll("#table-body tr")].find((row) => row.textContent.startsWith("</script>")).click(),
-  roofs: () => $("all-roofs").click(),
-  table: () => { choose("search", "mm + add & 1"); choose("search", "rich add"); document.querySelector("#table-head th:nth-child(3) button").click(); },
-  lost: () => { choose("lost-level", "module"); choose("step", "dddd000000000005/1"); },
-  list: () => { set(document.querySelector("[data-setting=execution]"), "eager"); choose("run-search", "rich"); set($("run-metric"), "kernels"); $("run-value").click(); },
-  theme: () => $("theme").click(),
+  hostile: async () => { await drawn(); [...document.querySelectorAll("#table-body tr")].find((row) => row.textContent.startsWith("</script>")).click(); },
+  panels: () => {
+    choose("search", "mm + add & 1"); choose("search", "rich add"); document.querySelector("#table-head th:nth-child(3) button").click();
+    choose("lost-level", "module"); choose("step", "dddd000000000005/1");
+    set(document.querySelector("[data-setting=execution]"), "eager"); choose("run-search", "rich"); set($("run-metric"), "kernels"); $("run-value").click();
+  },
 };
-// The timeline is unpacked where it comes into sight, and has no statement before.
-$("timeline").scrollIntoView();
+// From the table to the timeline, which is unpacked where it comes into sight, and has no statement before.
+$("table").scrollIntoView();
+for (const id of ["families", "phases", "modules", "icicle"]) $(id).style.display = "none";  // which `view` does not read
 await drawn();
 const differences = (own, other) => own.flatMap((value, i) => (JSON.stringify(value) === JSON.stringify(other[i]) ? [] : [[i, other[i], value]]));
 const opening = await view();
 answer.views = {};
 for (const [name, change] of Object.entries(STATES)) {
   const visits = history.length;
-  change();
+  await change();
   const seen = await view();
   const taken = link();
   const url = copied.at(-1);
   const written = location.href === url;
   const more = history.length - visits;
-  history.replaceState(null, "", location.pathname);
-  dispatchEvent(new HashChangeEvent("hashchange"));
+  go(location.pathname);
   const reset = differences(await view(), opening);
-  history.replaceState(null, "", url);
-  dispatchEvent(new HashChangeEvent("hashchange"));
+  go(url);
   const back = await view();
   answer.views[name] = { link: taken, written, more, reset, changed: differences(seen, opening).length > 0, differs: differences(back, seen), same: link() === taken, note: text("address-note") };
-  await follow("#");
+  go(location.pathname);
 }
 const evil = { label: "x", "kernel) OR (1=1": "a" };
 await follow(`#run=nothing&phase=<img src=x onerror=alert(1)>&level=l9&share=0x20&family=matmul&sort=constructor&lost=__proto__&order=toString&only=mode&theme=url(x)&step=0&time=-1e300~1e300&evil&table&picked=[1&picked=${encodeURIComponent(JSON.stringify(evil))}`);

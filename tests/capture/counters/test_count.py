@@ -164,9 +164,9 @@ def test_an_ncu_that_gets_on_has_its_whole_time(
     where: str, launched: Direct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     works(monkeypatch, cupti=False, ncu=hanging(tmp_path, f"while True: {where}; time.sleep(0.1)"))
-    monkeypatch.setattr(counting, "NCU_SILENCE_S", 1.5)
-    monkeypatch.setattr(counting, "NCU_LIMIT_S", 2.0)
-    with pytest.raises(CaptureError, match=r"^Nsight Compute took more than 2 s for a step; it was ended\.$"):
+    monkeypatch.setattr(counting, "NCU_SILENCE_S", 0.8)
+    monkeypatch.setattr(counting, "NCU_LIMIT_S", 1.0)
+    with pytest.raises(CaptureError, match=r"^Nsight Compute took more than 1 s for a step; it was ended\.$"):
         count(launched, tmp_path, "ncu")
 
 

@@ -18,18 +18,10 @@ RUN = "run=rich_eager"
 LINKS = {
     "run": "run=rich_graph",
     "runs": f"{RUN}&run=rich_graph&execution=cuda_graph",
-    "phase": f"{RUN}&phase=decode · decode",
-    "precision": f"{RUN}&precision=bf16",
-    "level": f"{RUN}&level=l2",
-    "sources": f"{RUN}&bytes=compulsory&flops=counter",
-    "point": f"{RUN}&point=operator",
-    "share": f"{RUN}&share=60",
-    "families": f"{RUN}&family=matmul&family=pointwise",
-    "roofs": f"{RUN}&roofs=all",
-    "table": f"{RUN}&search=rich add&sort=duration_ns",
-    "lost": f"{RUN}&lost=module&step=dddd000000000005/1",
-    "list": f"{RUN}&find=rich&only=execution:eager&metric=kernels&order=-kernels",
-    "theme": f"{RUN}&theme=dark",
+    "filters": f"{RUN}&phase=decode · decode&precision=bf16&share=60&roofs=all&theme=dark",
+    "settings": f"{RUN}&level=l2&bytes=compulsory&flops=counter&point=operator&family=matmul&family=pointwise",
+    "panels": f"{RUN}&search=rich add&sort=duration_ns&lost=module&step=dddd000000000005/1"
+    "&find=rich&only=execution:eager&metric=kernels&order=-kernels",
 }
 
 

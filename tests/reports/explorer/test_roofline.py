@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from ridgeline import reports
 from tests.reports import rich
 from tests.reports.browser import Ask, needed
 
@@ -94,8 +93,8 @@ answer.detail = text("detail");
 
 
 @pytest.fixture(scope="module")
-def answer(stocked: Path, ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return ask(reports.write(stocked, tmp_path_factory.mktemp("roofline")), TOUR, size=(1440, 900))
+def answer(rich_report: Path, ask: Ask) -> dict[str, Any]:
+    return ask(rich_report, TOUR, size=(1440, 900))
 
 
 def test_opens_without_errors(answer: dict[str, Any]) -> None:
