@@ -329,7 +329,7 @@ judged AS (
     COALESCE(link IS NULL AND nearest_roof = 'compute' AND roof_fraction >= 0.5 AND roof_fraction <= 1, FALSE) AS computes,
     -- texts that hold below half of the roof
     CASE
-      WHEN flops_source = 'algorithm' AND counter_flops >= 1.5 * flops
+      WHEN flops_source = 'algorithm' AND counter_flops >= 1.5 * flops AND flops > 0
         THEN 'executes ' || CAST(counter_flops / flops AS DECIMAL(18, 1)) || ' times its FLOPs: padded tiles'
     END AS padded,
     CASE
@@ -341,7 +341,7 @@ judged AS (
         THEN CAST(ROUND(l2_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L2: strided or repeated access'
     END AS strided,
     CASE
-      WHEN counter_dram_bytes <= 0.5 * compulsory_bytes
+      WHEN counter_dram_bytes <= 0.5 * compulsory_bytes AND compulsory_bytes > 0
         THEN 'DRAM moved ' || CASE
             WHEN counter_dram_bytes < 0.05 * compulsory_bytes THEN 'under 5'
             ELSE CAST(CAST(10 * ROUND(10 * counter_dram_bytes / compulsory_bytes) AS BIGINT) AS VARCHAR)

@@ -159,6 +159,13 @@ def test_causes_are_ordered_and_all_listed(hopper: Connection) -> None:
     assert rows == [(1, "few_blocks"), (2, "strided"), (3, "l2_hits")]
 
 
+@pytest.mark.parametrize(
+    "counts", [{"dram": 0.0}, {"dram": 1e6, "vector": 1e6}, {"dram": 0.0, "l2": 0.0, "l1": 0.0, "vector": 0.0}]
+)
+def test_a_kernel_without_work_has_no_ratio(hopper: Connection, counts: dict[str, float]) -> None:
+    assert cause(hopper, COPY | {"bytes": 0.0} | counted(**counts))[0] is None
+
+
 def test_evidence_stands_beside_what_makes_the_price_doubtful(hopper: Connection) -> None:
     def diagnosis(values: Values) -> str:
         cause(hopper, values | launch(32))
