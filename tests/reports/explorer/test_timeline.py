@@ -215,6 +215,7 @@ def test_a_click_selects_in_every_panel_and_an_operator_what_it_launched(seen: d
     assert seen["picked"] == ["mm_kernel ×", "aten::linear ×"]
     assert "1 kernel, 3 µs on the device" in seen["operator"]
     assert "500 ns before, in a call of 100 ns" in seen["activity"]
+    assert "whyits operator has no price" in seen["activity"]
     assert seen["sum"].startswith("1 kernel")
 
 
