@@ -8,7 +8,10 @@
 --   links        link_copies_ns is the part of communication_ns of copies to the host and to other devices
 --   coverage     shares of the device time without operator, module, roof or price, and by source of DRAM bytes
 --   losses       operators, else kernels, by time beyond the roof a step; cause and diagnosis have the largest part of it
---   families     the families by time, with the fraction of their roof where all their time has a certain one
+--   families     the families by time, with the fraction of their roof where all their time has a certain one, and the cause of the
+--                largest part of what they lose
+--   host         long_gap_share is the part of the time waiting for launches that lies in gaps of over 1 ms, in which the host does
+--                something else: a launch takes microseconds. compiled_share is the part of the launches that Inductor generated
 WITH launch_groups AS (
 $launch_groups
 ),
@@ -57,10 +60,27 @@ power AS (
   SELECT
     run_id, COUNT(*) AS power_samples,
     COUNT(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 4 > 0 THEN 1 END) AS capped_samples,
+    MAX(sm_clock_hz) AS highest_hz,
     MEDIAN(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 4 > 0 THEN power_w END) AS capped_w,
     MEDIAN(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 4 > 0 THEN sm_clock_hz END) AS capped_hz
   FROM telemetry
   WHERE list_contains($runs, run_id)
+  GROUP BY run_id
+),
+launch_gaps AS (
+  SELECT
+    'step' AS scope, g.run_id, s.phase, s.kind,
+    SUM(CASE WHEN g.duration_ns > 1000000 THEN g.duration_ns ELSE 0 END) / NULLIF(SUM(g.duration_ns), 0) AS long_gap_share
+  FROM gaps g
+  JOIN steps s ON s.run_id = g.run_id AND s.step_id = g.step_id
+  WHERE g.cause IN ('host_late', 'launch_latency') AND list_contains($runs, g.run_id)
+  GROUP BY g.run_id, s.phase, s.kind
+  UNION ALL
+  SELECT
+    'trace', run_id, NULL, NULL,
+    SUM(CASE WHEN duration_ns > 1000000 THEN duration_ns ELSE 0 END) / NULLIF(SUM(duration_ns), 0)
+  FROM gaps
+  WHERE cause IN ('host_late', 'launch_latency') AND list_contains($runs, run_id)
   GROUP BY run_id
 ),
 between_steps AS (
@@ -101,6 +121,9 @@ parts AS (
     SUM(CASE WHEN basis = 'guess' THEN duration_ns ELSE 0 END) AS guess,
     SUM(CASE WHEN basis = 'communication' THEN duration_ns ELSE 0 END) AS communication,
     SUM(CASE WHEN basis = 'communication' AND family <> 'communication' THEN duration_ns ELSE 0 END) AS link_copies,
+    SUM(CASE WHEN basis = 'communication' AND kernel LIKE '%Pageable%' THEN duration_ns ELSE 0 END) AS pageable,
+    SUM(CASE WHEN kernel LIKE 'triton_poi_%' OR kernel LIKE 'triton_red_%' OR kernel LIKE 'triton_per_%' THEN launches ELSE 0 END)
+      / NULLIF(SUM(launches), 0) AS compiled_share,
     SUM(CASE WHEN basis = 'no roof' THEN duration_ns ELSE 0 END) AS no_roof,
     SUM(CASE WHEN attribution IN ('unattributed', 'before_recording', 'profiler_range') THEN duration_ns ELSE 0 END) AS no_operator,
     SUM(CASE WHEN module IS NULL THEN duration_ns ELSE 0 END) AS no_module,
@@ -179,6 +202,23 @@ ranked AS (
   FROM items
   WHERE lost_ns > 0
 ),
+family_reasons AS (
+  SELECT
+    scope, run_id, phase, kind, family, cause, diagnosis,
+    SUM(lost_ns) AS lost_ns,
+    SUM(SUM(lost_ns)) OVER (PARTITION BY scope, run_id, phase, kind, family, COALESCE(cause, diagnosis)) AS of_cause_ns
+  FROM reasons
+  GROUP BY scope, run_id, phase, kind, family, cause, diagnosis
+),
+family_causes AS (
+  SELECT
+    scope, run_id, phase, kind, family,
+    FIRST(cause ORDER BY of_cause_ns DESC, lost_ns DESC, diagnosis) AS cause,
+    FIRST(diagnosis ORDER BY of_cause_ns DESC, lost_ns DESC, diagnosis) AS diagnosis,
+    MAX(of_cause_ns) / NULLIF(SUM(lost_ns), 0) AS diagnosed_share
+  FROM family_reasons
+  GROUP BY scope, run_id, phase, kind, family
+),
 families AS (
   SELECT
     scope, run_id, phase, kind, family,
@@ -198,6 +238,9 @@ SELECT
   s.guess * s.factor AS guess_ns,
   s.communication * s.link_factor AS communication_ns,
   s.link_copies * s.link_factor AS link_copies_ns,
+  s.pageable * s.link_factor AS pageable_ns,
+  s.compiled_share,
+  l.long_gap_share,
   s.no_roof * s.factor AS no_roof_ns,
   s.idle_ns,
   s.host_late * s.idle_factor AS host_late_ns,
@@ -213,7 +256,7 @@ SELECT
   s.by_counter / NULLIF(s.duration_ns, 0) AS by_counter,
   s.by_cache_model / NULLIF(s.duration_ns, 0) AS by_cache_model,
   s.by_compulsory / NULLIF(s.duration_ns, 0) AS by_compulsory,
-  w.power_samples, w.capped_samples, w.capped_w, w.capped_hz,
+  w.power_samples, w.capped_samples, w.capped_w, w.capped_hz, w.highest_hz,
   (
     SELECT LIST({
       'operator': r.operator, 'kernel': r.kernel, 'family': r.family, 'launches': r.launches / s.units,
@@ -229,9 +272,13 @@ SELECT
       'family': f.family,
       'time_ns': (f.duration_ns - f.communication) * s.factor + f.communication * s.link_factor,
       'roofed': f.roofed_ns / f.duration_ns,
-      'roof_fraction': f.roof_ns / NULLIF(f.roofed_ns, 0), 'nearest_roof': f.nearest_roof
+      'roof_fraction': f.roof_ns / NULLIF(f.roofed_ns, 0), 'nearest_roof': f.nearest_roof, 'cause': c.cause,
+      'diagnosis': c.diagnosis, 'diagnosed_share': c.diagnosed_share
     } ORDER BY (f.duration_ns - f.communication) * s.factor + f.communication * s.link_factor DESC, f.family)[1:2]
     FROM families f
+    LEFT JOIN family_causes c
+      ON c.scope = f.scope AND c.run_id = f.run_id AND c.phase IS NOT DISTINCT FROM f.phase AND c.kind IS NOT DISTINCT FROM f.kind
+      AND c.family = f.family
     WHERE f.duration_ns > 0 AND f.scope = s.scope AND f.run_id = s.run_id
       AND f.phase IS NOT DISTINCT FROM s.phase AND f.kind IS NOT DISTINCT FROM s.kind
   ) AS families
@@ -240,6 +287,8 @@ LEFT JOIN timings_by_kind m
   ON s.scope = 'step' AND m.run_id = s.run_id AND m.phase IS NOT DISTINCT FROM s.phase AND m.kind IS NOT DISTINCT FROM s.kind
 LEFT JOIN between_steps b
   ON s.scope = 'step' AND b.run_id = s.run_id AND b.phase IS NOT DISTINCT FROM s.phase AND b.kind IS NOT DISTINCT FROM s.kind
+LEFT JOIN launch_gaps l
+  ON l.scope = s.scope AND l.run_id = s.run_id AND l.phase IS NOT DISTINCT FROM s.phase AND l.kind IS NOT DISTINCT FROM s.kind
 LEFT JOIN power w ON w.run_id = s.run_id
 WHERE s.step_ns > 0 AND s.busy_ns IS NOT NULL
 ORDER BY s.run_id, s.scope DESC, COALESCE(m.total_ns, s.step_ns * s.units) DESC, s.phase, s.kind

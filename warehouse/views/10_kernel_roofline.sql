@@ -25,14 +25,16 @@
 --   short      of latency's bound
 --   few_blocks, also where the roof is unknown: blocks that do not exist cannot work. Below the compute roof always, since it
 --              needs all multiprocessors, while fewer may saturate the DRAM
---   tail       below the compute roof always
---   padded     counted FLOPs exceed those of the algorithm by half or more
---   strided    three times the compulsory bytes passed the L1 or the L2 (half as much again is usual of an L2 in two parts), not
---              of families that read operands again and again, or PyTorch's pointwise kernel is not its vectorized one
---   l2_hits    DRAM moved at most half of the compulsory bytes
---   occupancy  less than a quarter of the warps that fit, on vector units: tensor units need few
+--   tail       below the compute roof always; a full last wave would save at least half of the lost time
+--   padding    counted FLOPs exceed those of the algorithm by half or more
+--   strided    three times the compulsory bytes passed the L1, or the L2 for at least a fifth of the time (half as much again is
+--              usual of an L2 in two parts), not of families that read operands again and again; or the name says that the
+--              kernel loads no vectors (PyTorch's Loops.cuh and Shape.cu, CUTLASS' alignment in elements)
+--   l2_hits    DRAM moved at most half of the compulsory bytes, which at the DRAM's bandwidth take half of the time or more
+--   occupancy  less than a quarter of the warps that fit, on vector units, not of products: these need few
 --   split_k    by the kernel's name
---   clock      between half of the compute roof and all of it, in a run that ran at a limit of power or heat most of the time
+--   clock      between half of the compute roof and all of it, in a run that ran at a limit of power or heat most of the time,
+--              if its highest clock would save at least half of the lost time. Telemetry covers the timed run alone
 CREATE OR REPLACE VIEW placed_kernels AS
 WITH bandwidths AS (
   SELECT
@@ -63,20 +65,24 @@ dense AS (
   JOIN ceilings c ON c.run_id IS NULL AND c.device = d.datasheet AND c.resource = 'compute'
   GROUP BY d.run_id, c.unit, c.precision
 ),
--- NVML's throttle reasons: 4 and 128 are limits of power, 8, 32 and 64 of heat
+-- NVML's throttle reasons: 4 and 128 are limits of power, 8, 32 and 64 of heat. A limit that leaves the clock alone costs nothing
 held AS (
   SELECT
     run_id,
     CASE
       WHEN AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 132 <> 0 THEN 1.0 ELSE 0.0 END) >= 0.5 THEN 'at the power limit in '
       ELSE 'throttled by heat in '
-    END || CAST(ROUND(AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 236 <> 0 THEN 100.0 ELSE 0.0 END)) AS BIGINT)
-      || ' % of the samples: ' || CAST(AVG(sm_clock_hz) / 1000000000 AS DECIMAL(18, 2)) || ' of '
+    END
+      || CAST(ROUND(AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 236 <> 0 THEN 100.0 ELSE 0.0 END)) AS BIGINT)
+      || ' % of the samples of the timed run: ' || CAST(AVG(sm_clock_hz) / 1000000000 AS DECIMAL(18, 2)) || ' of '
       || CAST(MAX(sm_clock_hz) / 1000000000 AS DECIMAL(18, 2)) || ' GHz'
-      || COALESCE(', ' || CAST(ROUND(AVG(power_w)) AS BIGINT) || ' W', '') AS text
+      || COALESCE(', ' || CAST(ROUND(AVG(power_w)) AS BIGINT) || ' W', '')
+      || ': at most ' || CAST(ROUND(100 * (1 - AVG(sm_clock_hz) / NULLIF(MAX(sm_clock_hz), 0))) AS BIGINT) || ' % of its time' AS text,
+    AVG(sm_clock_hz) / NULLIF(MAX(sm_clock_hz), 0) AS clock_share
   FROM telemetry
   GROUP BY run_id
   HAVING AVG(CASE WHEN TRY_CAST(throttle_reasons AS BIGINT) & 236 <> 0 THEN 1.0 ELSE 0.0 END) >= 0.5
+    AND AVG(sm_clock_hz) < 0.97 * MAX(sm_clock_hz)
 ),
 -- the columns that kernels of a class share: joined once for each of a few hundred classes, not for every kernel
 classes AS (
@@ -126,12 +132,23 @@ classes AS (
     g.occupancy,
     g.few_blocks,
     g.tail,
-    CASE WHEN c.unit = 'vector' THEN g.low_occupancy END AS low_occupancy,
+    1 - g.waves / NULLIF(CEIL(g.waves), 0) AS tail_share,
+    CASE WHEN c.unit = 'vector' AND c.family NOT IN ('matmul', 'attention', 'convolution', 'recurrent') THEN g.low_occupancy END
+      AS low_occupancy,
     CASE
+      WHEN c.kernel LIKE '%::unrolled_elementwise_kernel<%WithCast%'
+        THEN 'unrolled_elementwise_kernel converts types: it loads one element at a time, not vectors of up to 16 bytes'
       WHEN c.kernel LIKE '%::unrolled_elementwise_kernel<%'
         THEN 'unrolled_elementwise_kernel loads one element at a time, not vectors of up to 16 bytes'
-      WHEN c.kernel LIKE '%::elementwise_kernel<%'
+      -- releases before 1.7 name contiguous loops so too, with other numbers
+      WHEN c.kernel LIKE '%::elementwise_kernel<128, %'
         THEN 'elementwise_kernel loads one element at a time: an operand is strided or broadcast'
+      WHEN c.kernel LIKE '%::CatArrayBatchedCopy<%'
+        THEN 'CatArrayBatchedCopy loads one element at a time: an input is not contiguous'
+      WHEN c.unit = 'tensor' AND c.precision IN ('fp16', 'bf16', 'tf32') AND (c.kernel LIKE '%align1>%' OR c.kernel LIKE '%align1')
+        THEN 'loads one element at a time (align1 in its name), as for rows that are no multiple of 16 bytes'
+      WHEN c.unit = 'tensor' AND c.precision IN ('fp16', 'bf16') AND (c.kernel LIKE '%align2>%' OR c.kernel LIKE '%align2')
+        THEN 'loads two elements at a time (align2 in its name), as for rows that are no multiple of 16 bytes'
     END AS narrow,
     CASE
       WHEN LOWER(c.kernel) LIKE '%splitkreduce%' THEN 'adds up partial products: the product was split along K'
@@ -139,6 +156,7 @@ classes AS (
         THEN 'split along K, as its name says: partial products pass through memory'
     END AS split_k,
     h.text AS held,
+    h.clock_share,
     'under ' || CAST(COALESCE(4 * b.floor_ns, 8000) / 1000 AS DECIMAL(18, 1)) || ' µs, '
       || CASE WHEN b.floor_ns IS NULL THEN 'four times 2 µs, since no launch was measured' ELSE 'four times the shortest launch' END
       AS short_text
@@ -221,10 +239,12 @@ priced AS (
     c.occupancy,
     c.few_blocks,
     c.tail,
+    c.tail_share,
     c.low_occupancy,
     c.narrow,
     c.split_k,
     c.held,
+    c.clock_share,
     c.short_text
   FROM kernels k
   JOIN classes c ON c.run_id = k.run_id AND c.class_id = k.class_id
@@ -330,30 +350,35 @@ judged AS (
     -- texts that hold below half of the roof
     CASE
       WHEN flops_source = 'algorithm' AND counter_flops >= 1.5 * flops AND flops > 0
-        THEN 'executes ' || CAST(counter_flops / flops AS DECIMAL(18, 1)) || ' times its FLOPs: padded tiles'
+        THEN 'executes ' || CAST(counter_flops / flops AS DECIMAL(18, 1)) || ' times its FLOPs'
+          || CASE WHEN family = 'matmul' THEN ': padded tiles' ELSE ': padding, or work that its algorithm does not count' END
     END AS padded,
     CASE
-      WHEN family IN ('matmul', 'attention', 'convolution', 'recurrent') THEN NULL
       WHEN narrow IS NOT NULL THEN narrow
+      WHEN family IN ('matmul', 'attention', 'convolution', 'recurrent') THEN NULL
       WHEN l1_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0
-        THEN CAST(ROUND(l1_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L1: strided or repeated access'
-      WHEN l2_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0
-        THEN CAST(ROUND(l2_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L2: strided or repeated access'
+        THEN CAST(ROUND(l1_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L1: strided, scattered or repeated access'
+      WHEN l2_bytes >= 3 * compulsory_bytes AND compulsory_bytes > 0 AND COALESCE(l2_time_ns, duration_ns) >= 0.2 * duration_ns
+        THEN CAST(ROUND(l2_bytes / compulsory_bytes) AS BIGINT) || ' times its compulsory bytes passed the L2: strided, scattered or repeated access'
     END AS strided,
     CASE
       WHEN counter_dram_bytes <= 0.5 * compulsory_bytes AND compulsory_bytes > 0
+        AND compulsory_bytes >= 0.5 * dram_bytes_per_s * duration_ns / 1000000000
         THEN 'DRAM moved ' || CASE
             WHEN counter_dram_bytes < 0.05 * compulsory_bytes THEN 'under 5'
             ELSE CAST(CAST(10 * ROUND(10 * counter_dram_bytes / compulsory_bytes) AS BIGINT) AS VARCHAR)
           END || ' % of its compulsory bytes: the L2 cache served the rest'
-    END AS served
+    END AS served,
+    -- a cause explains at least half of the lost time. First a condition that few kernels meet: the others need no roof
+    CASE WHEN tail IS NULL THEN NULL WHEN tail_share >= 0.5 * (1 - roof_fraction) THEN tail END AS costly_tail,
+    CASE WHEN held IS NULL THEN NULL WHEN 1 - clock_share >= 0.5 * (1 - roof_fraction) THEN held END AS costly_clock
   FROM bounded b
 ),
 reasoned AS (
   SELECT
     j.*,
     COALESCE(
-      few_blocks, CASE WHEN nearest_roof = 'compute' THEN padded END, strided, CASE WHEN nearest_roof = 'dram' THEN served END, tail,
+      few_blocks, CASE WHEN nearest_roof = 'compute' THEN padded END, strided, CASE WHEN nearest_roof = 'dram' THEN served END, costly_tail,
       low_occupancy, split_k
     ) AS reason
   FROM judged j
@@ -437,7 +462,7 @@ SELECT
     WHEN roof_fraction < 0.5 AND nearest_roof IN ('dram', 'l2') AND NOT compute_is_known
       THEN 'far from its bandwidth; its compute roof is unknown' || COALESCE('; ' || reason, '')
     WHEN roof_fraction < 0.5 AND nearest_roof <> 'none' THEN COALESCE(reason, 'far from its roof')
-    WHEN nearest_roof = 'compute' THEN COALESCE(few_blocks, tail, held)
+    WHEN nearest_roof = 'compute' THEN COALESCE(few_blocks, costly_tail, costly_clock)
   END AS diagnosis,
   CASE
     WHEN roof_fraction < 0.5 THEN CASE
@@ -449,7 +474,7 @@ SELECT
       WHEN nearest_roof = 'compute' AND padded IS NOT NULL THEN 'padding'
       WHEN strided IS NOT NULL THEN 'strided'
       WHEN nearest_roof = 'dram' AND served IS NOT NULL THEN 'l2_hits'
-      WHEN tail IS NOT NULL THEN 'tail'
+      WHEN costly_tail IS NOT NULL THEN 'tail'
       WHEN low_occupancy IS NOT NULL THEN 'occupancy'
       WHEN split_k IS NOT NULL THEN 'split_k'
     END
@@ -458,21 +483,21 @@ SELECT
       WHEN compulsory_bytes IS NOT NULL AND share = 0 THEN CASE WHEN split_k IS NULL THEN 'helper' ELSE 'split_k' END
       WHEN nearest_roof <> 'compute' THEN NULL
       WHEN few_blocks IS NOT NULL THEN 'few_blocks'
-      WHEN tail IS NOT NULL THEN 'tail'
-      WHEN held IS NOT NULL THEN 'clock'
+      WHEN costly_tail IS NOT NULL THEN 'tail'
+      WHEN costly_clock IS NOT NULL THEN 'clock'
     END
     WHEN roof_fraction IS NULL AND link IS NULL AND few_blocks IS NOT NULL THEN 'few_blocks'
   END AS cause,
   grid_blocks, block_threads, registers, shared_bytes, occupancy,
   CASE WHEN bound = 'latency' AND link IS NULL AND NOT is_helper THEN short_text END AS why_short,
   CASE WHEN is_slow OR computes OR (roof_time_ns IS NULL AND link IS NULL AND NOT is_helper) THEN few_blocks END AS why_few_blocks,
-  CASE WHEN is_slow OR computes THEN tail END AS why_tail,
+  CASE WHEN is_slow OR computes THEN costly_tail END AS why_tail,
   CASE WHEN is_slow AND nearest_roof = 'compute' THEN padded END AS why_padding,
   CASE WHEN is_slow THEN strided END AS why_strided,
   CASE WHEN is_slow AND nearest_roof = 'dram' THEN served END AS why_l2_hits,
   CASE WHEN is_slow THEN low_occupancy END AS why_occupancy,
   CASE WHEN is_slow OR is_helper THEN split_k END AS why_split_k,
-  CASE WHEN computes THEN held END AS why_clock
+  CASE WHEN computes THEN costly_clock END AS why_clock
 FROM reasoned;
 
 -- One row per device activity (kernel, memcpy, memset; never annotations).

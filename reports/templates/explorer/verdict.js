@@ -103,7 +103,7 @@ function lossesOf(run, row) {
   const others = idle - host;
   return [
     { name: "the host", ns: host, of: "device idle", why: hostWhy(row), worth: hostWorth(row, host), target: "timeline" },
-    { name: "idle device", ns: others, of: "device idle", why: idleWords(row), worth: "unknown", target: "timeline" },
+    { name: "idle device", ns: others, of: "device idle", why: idleWords(row, OTHER_CAUSES), worth: "unknown", target: "timeline" },
     { name: row.link_copies_ns > 0.9 * row.communication_ns ? "copies" : "communication", ns: row.communication_ns, of: "", why: linkWhy(row), worth: "unknown", target: () => { state.picked = [{ label: "over links", where: { run_id: row.run_id, basis: "communication" } }]; return "table"; } },
     ...(row.losses || []).map((loss) => ({ name: loss.operator || shortOf(loss.kernel), family: loss.family, ns: loss.lost_ns, time: loss.time_ns, of: ofRoof(loss), why: reasonOf(loss) || (atRoof(loss) ? "at its roof" : "no cause known"), worth: lossWorth(row, loss.lost_ns), target: () => pickLoss(row, loss) })),
   ].filter((loss) => loss.ns > 0.002 * row.step_ns).sort((a, b) => b.ns - a.ns).slice(0, MOST_LOSSES);
@@ -117,15 +117,17 @@ function pickLoss(row, loss) {
 }
 
 function linkWhy(row) {
-  if (row.link_copies_ns > 0.9 * row.communication_ns) return "to or from the host or another device: pinned memory, copies beside kernels";
+  if (row.pageable_ns > 0.5 * row.communication_ns) return "to or from pageable memory of the host: pin it, copy beside kernels";
+  if (row.link_copies_ns > 0.9 * row.communication_ns) return "to or from the host or another device: copies beside kernels";
   return "its time holds the wait for the other ranks, which the trace of one rank does not tell apart";
 }
 
 function hostWhy(row) {
-  if (row.synchronisation_ns > 0.5 * hostNs(row)) return "the host waits for the device: .item(), a copy to the host, or synchronize()";
+  if (waitsForDevice(row)) return "the host waits for the device: .item(), a copy to the host, or synchronize()";
   if (row.replayed_share >= 0.5) return "the device waits between replays of graphs: launch the next one earlier";
   const each = oneByOne(row) ? `${count(Math.round(row.launches))} launches, one per ${duration(row.step_ns / row.launches)}: ` : "";
-  return `${each}CUDA graphs or torch.compile`;
+  if (launchesLate(row)) return "mostly in gaps of over 1 ms, longer than a launch takes: the host does other work";
+  return `${each}${row.compiled_share > 0.05 ? "compiled already: CUDA graphs" : "CUDA graphs or torch.compile"}`;
 }
 
 // The same judgement as that of `worthOf`, in fewer words.
@@ -133,6 +135,7 @@ const atMost = (row, ns) => `at most ${duration(ns)} (${percent(ns / row.step_ns
 const hostWorth = (row, ns) => (unsure(row) ? "unknown until timed" : atMost(row, ns));
 function lossWorth(row, ns) {
   if (row.bound === "device") return atMost(row, ns);
+  if (row.bound === "host" && waitsForDevice(row)) return "unknown: the host waits for the device";
   return row.bound === "host" && !unsure(row) ? "nothing while host-bound" : row.bound === "host" ? "unknown until timed" : "unknown: the step waits";
 }
 

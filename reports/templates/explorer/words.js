@@ -4,7 +4,10 @@ const STEP_CAUSES = {
 };
 const onCpu = (run) => run.on_cpu;
 const hostNs = (row) => row.host_ns + row.synchronisation_ns;
-const oneByOne = (row) => row.launches > 1 && row.replayed_share < 0.5;
+// A launch takes microseconds: in gaps of over 1 ms the host does something else.
+const launchesLate = (row) => row.long_gap_share > 0.5;
+const oneByOne = (row) => row.launches > 1 && row.replayed_share < 0.5 && !launchesLate(row);
+const waitsForDevice = (row) => row.synchronisation_ns > 0.5 * hostNs(row);
 const unsure = (row) => row.bound === "host" && row.confidence === "low";
 
 function kindName(row) {
@@ -17,7 +20,7 @@ const badge = (run, row) => (onCpu(run) ? "on the CPU" : badgeOf(row));
 
 function headline(run, row) {
   const name = kindName(row);
-  const subject = row.scope === "trace" ? "The trace covers" : name === "step" ? "A step takes" : `${/^[aeiou]/i.test(name) ? "An" : "A"} ${clip(name, 40)} step takes`;
+  const subject = row.scope === "trace" ? "The trace covers" : name === "trace" ? "The whole trace takes" : name === "step" ? "A step takes" : `${/^[aeiou]/i.test(name) ? "An" : "A"} ${clip(name, 40)} step takes`;
   const time = `${subject} ${duration(row.step_ns)}${row.basis === "trace" && row.scope === "step" && !onCpu(run) ? " under the profiler" : ""}`;
   if (onCpu(run)) return [time, "; operators run for ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "families"], " of it, on the host alone", ...heaviestWords(row, ": ")];
   const works = ["; the device works ", [`${duration(row.work_ns)} (${percent(row.work_ns / row.step_ns)})`, "timeline"], " of it"];
@@ -29,14 +32,15 @@ function waitWords(row) {
   if (row.bound === "unknown" && !(row.idle_ns > 0.01 * row.step_ns)) return row.diagnosis ? [`; ${row.diagnosis.replace(/^unknown: /, "")}`] : [];
   if (row.bound === "unknown") return [` and idles ${duration(row.idle_ns)}: `, [idleWords(row), "timeline"]];
   if (row.diagnosis && row.diagnosis.includes("between steps")) return [" and then waits ", [`${duration(row.between_ns)} for the next step`, "timeline"], " to begin"];
-  if (row.synchronisation_ns > 0.5 * hostNs(row)) return [" and idles because ", ["the host waits for it", "timeline"], " before the host launches on"];
+  if (waitsForDevice(row)) return [" and idles because ", ["the host waits for it", "timeline"], " before the host launches on"];
   if (row.replayed_share >= 0.5) return [" and waits for the host ", ["between replays of graphs", "timeline"]];
   return [" and waits for ", ["the host", "timeline"], oneByOne(row) ? `, which launches ${count(Math.round(row.launches))} kernels one by one` : ""];
 }
 
-// The largest causes of idle time, up to nine tenths of it.
-function idleWords(row) {
-  const causes = Object.keys(STEP_CAUSES).map((cause) => [STEP_CAUSES[cause], row[`${cause}_ns`] || 0]).filter(([, ns]) => ns > 0.1 * row.idle_ns).sort((a, b) => b[1] - a[1]);
+// The causes of at least a tenth of idle time each.
+const OTHER_CAUSES = ["dependency", "replay", "unknown"];
+function idleWords(row, keys = Object.keys(STEP_CAUSES)) {
+  const causes = keys.map((cause) => [STEP_CAUSES[cause], row[`${cause}_ns`] || 0]).filter(([, ns]) => ns > 0.1 * sum(keys.map((cause) => ({ ns: row[`${cause}_ns`] || 0 })), "ns")).sort((a, b) => b[1] - a[1]);
   return causes.map(([name, ns]) => (causes.length > 1 ? `${name} ${duration(ns)}` : name)).join(", ") || "the trace shows no cause";
 }
 
@@ -58,11 +62,10 @@ function heaviestWords(row, before) {
   // the time of a collective ends with the last rank
   const waits = family.family === "communication" ? ": it holds the wait for the other ranks" : "";
   const words = [before, [family.family, isolated], ` takes ${wholePercent(family.time_ns / row.work_ns)}${where}${waits}`];
-  const loss = (row.losses || []).find((one) => one.family === family.family);
   const power = certain && family.nearest_roof === "compute" && atRoof(family) && capped(row);
   if (power) words.push(" and ", [power, "telemetry"]);
   if (certain && atRoof(family) && row.bound === "device") words.push(`: ${AT_ROOF[family.nearest_roof]}`);
-  else if (certain && loss && loss.cause) words.push(`: ${reasonOf(loss)}`);
+  else if (certain && explained(family)) words.push(`: ${reasonOf(family)}`);
   return [...words, "."];
 }
 
@@ -70,18 +73,24 @@ function heaviestWords(row, before) {
 function kindWords(row, shown) {
   const [family] = row.families || [];
   if (shown || !family || !row.work_ns) return duration(row.step_ns);
-  const loss = (row.losses || []).find((one) => one.family === family.family);
   const where = family.roofed > 0.95 && ofRoof(family) ? ` at ${ofRoof(family).replace("above", "over")}` : "";
-  const why = where && !atRoof(family) && loss && loss.cause ? `: ${reasonOf(loss)}` : "";
+  const why = where && !atRoof(family) && explained(family) ? `: ${reasonOf(family)}` : "";
   return `${duration(row.step_ns)} · ${badgeOf(row)} · ${family.family} ${wholePercent(family.time_ns / row.work_ns)}${where}${why}`;
 }
 
 const wholePercent = (share) => (share > 0 && share < 0.005 ? "<1 %" : percent(Math.round(share * 100) / 100));
-const reasonOf = (loss) => (loss.diagnosis && loss.diagnosed_share < 0.95 ? `${loss.diagnosis} (${wholePercent(loss.diagnosed_share)} of the loss)` : loss.diagnosis);
+// A distance from the roof is no reason for itself.
+function reasonOf({ cause, diagnosis, diagnosed_share }) {
+  if (!cause && diagnosis === "far from its roof") return null;
+  const reason = cause === "helper" ? "helper kernels beside the main ones of the operator" : diagnosis;
+  return reason && diagnosed_share < 0.95 ? `${reason} (${wholePercent(diagnosed_share)} of the loss)` : reason;
+}
+// A cause is that of a family if at least half of its loss has it.
+const explained = (family) => family.cause && family.diagnosed_share >= 0.5;
 
-// The power cap holds for a run if it lowered the clock in at least half of its samples.
-function capped({ power_samples: samples, capped_samples: held, capped_w, capped_hz }) {
-  if (!held || held < 2 || held < 0.5 * samples) return null;
+// The power cap holds for a run if it lowered the clock in at least half of its samples, below the run's highest clock.
+function capped({ power_samples: samples, capped_samples: held, capped_w, capped_hz, highest_hz }) {
+  if (!held || held < 2 || held < 0.5 * samples || capped_hz > 0.97 * highest_hz) return null;
   const at = [capped_w && `${digits(Math.round(capped_w))} W`, capped_hz && si(capped_hz, "Hz")].filter(Boolean).join(", ");
   return `at the power cap in ${count(held)} of ${plural(samples, "sample")}${at && ` (${at})`}`;
 }

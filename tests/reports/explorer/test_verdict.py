@@ -22,6 +22,9 @@ LATE = [(4500, 500, 1, 2, "host_late")]
 SLOW = [(0, 0, 2000), (1, 9000, 2000), (2, 15000, 500), (4, 19000, 1000)]
 WAITS = [(2000, 7000, 0, 1, "host_late"), (11000, 4000, 1, 2, "launch_latency"), (15500, 3500, 2, 3, "host_late")]
 SYNC = [(start, ns, before, after, "synchronisation") for start, ns, before, after, _ in WAITS]
+# the host works for 5 ms between two copies far from their roof; for 2 ms the trace shows no cause
+WORK = [(2, 0, 5000), (2, 5_005_000, 5000), (2, 7_010_000, 5000)]
+WORKS = [(5000, 5_000_000, 0, 1, "host_late"), (5_010_000, 2_000_000, 1, 2, "unknown")]
 STREAM = [(start, ns, before, after, "dependency") for start, ns, before, after, _ in WAITS]
 
 
@@ -77,6 +80,8 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
     add_run(connection, "streams", SLOW, STREAM)
     add_run(connection, "lone", [(2, 0, 500)], [])
     add_run(connection, "whole", SLOW, WAITS, steps=False)
+    add_run(connection, "works", WORK, WORKS)
+    add_run(connection, "compiled", [(6, 0, 2000), *SLOW[1:]], WAITS)
     add_run(connection, "capped", [(5, 0, 2000), (5, 2000, 2000)], [])
     # traced, the all-reduce waits for the profiler of another rank
     add_run(connection, "ranks", [(0, 0, 2000), (6, 2000, 90_000)], [], unprofiled_ns=2_500)
@@ -85,6 +90,7 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
         "'communication' AS family, 'ncclDevKernel_AllReduce' AS kernel) FROM kernel_classes "
         "WHERE class_id = 0 AND run_id = (SELECT run_id FROM runs WHERE name = 'ranks')"
     )
+    add_run(connection, "flagged", [(5, 0, 2000), (5, 2000, 2000)], [])
     # 1.7e8 FLOPs at 1e14 FLOP/s take 85 % of 2,000 ns
     connection.execute(
         "INSERT INTO signatures BY NAME SELECT * REPLACE ('large' AS signature_id, 1.7e8 AS flops, 1e5 AS read_bytes) "
@@ -92,13 +98,20 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute(
         "INSERT INTO kernel_classes BY NAME SELECT * REPLACE (5 AS class_id, 'large' AS signature_id) "
-        "FROM kernel_classes WHERE class_id = 0 AND run_id = (SELECT run_id FROM runs WHERE name = 'capped')"
+        "FROM kernel_classes WHERE class_id = 0 "
+        "AND run_id IN (SELECT run_id FROM runs WHERE name IN ('capped', 'flagged'))"
     )
-    for second in range(3):
-        sample = {"time_ns": second * 10**9, "power_w": 690.0 + second, "sm_clock_hz": 1.7e9}
-        reasons = "4" if second else "0"
-        run = connection.execute("SELECT run_id FROM runs WHERE name = 'capped'").fetchall()[0][0]
-        insert(connection, "telemetry", run_id=run, throttle_reasons=reasons, **sample)
+    connection.execute(
+        "INSERT INTO kernel_classes BY NAME SELECT * REPLACE (6 AS class_id, 'triton_poi_fused_add_0' AS kernel) "
+        "FROM kernel_classes WHERE class_id = 2 AND run_id = (SELECT run_id FROM runs WHERE name = 'compiled')"
+    )
+    for name, capped_hz in (("capped", 1.7e9), ("flagged", 1.965e9)):
+        ((run,),) = connection.execute("SELECT run_id FROM runs WHERE name = ?", [name]).fetchall()
+        for second in range(3):
+            sample = {"time_ns": second * 10**9, "power_w": 690.0 + second}
+            held = {"throttle_reasons": "4", "sm_clock_hz": capped_hz}
+            free = {"throttle_reasons": "0", "sm_clock_hz": 1.98e9}
+            insert(connection, "telemetry", run_id=run, **sample, **(held if second else free))
     add_run(connection, "oom", [], [], steps=False, outcome="oom", message="wanted 90 GB of 80 GB")
     add_run(connection, "error", [], [], steps=False, outcome="error", message=HOSTILE)
     add_run(connection, "empty", [], [], steps=False)
@@ -178,7 +191,7 @@ def test_losses_agree_with_the_deviations_view(judged: Path) -> None:
         ).fetchall()
     theirs = {(run_id, item): lost_ns for run_id, item, lost_ns in view}
     assert mine == {key: pytest.approx(theirs[key]) for key in mine}
-    assert len(mine) == 12
+    assert len(mine) == 16
 
 
 LOOK = """
@@ -265,6 +278,12 @@ def test_a_sentence_says_what_bounds_the_step(says: dict[str, Any]) -> None:
         "fewer FLOPs or a lower precision shorten it.",
         "ranks": "device-bound A decode step takes 2.5 µs; the device works 2.5 µs (100 %) of it: matmul takes 80 %, "
         f"at 100 % of the DRAM roof: {FEWER_BYTES}.",
+        "flagged": "device-bound A decode step takes 4 µs under the profiler; the device works 4 µs (100 %) of it: "
+        "matmul takes 100 %, at 85 % of the compute roof: only fewer FLOPs or a lower precision shorten it.",
+        "works": "host-bound under the profiler A decode step takes 7.01 ms under the profiler; the device works 15 µs "
+        "(0.21 %) of it and waits for the host. Of the device's time copy takes 100 %, at 4 % of the DRAM roof.",
+        "compiled": f"host-bound under the profiler {slow} {launching}. Of the device's time copy takes 45 %, "
+        "at 16 % of the DRAM roof.",
         "oom": "Out of memory: wanted 90 GB of 80 GB. Next: a smaller batch or context, or memory that other processes "
         "hold; `ridgeline capture` tries again once more is free.",
         "error": f"Failed: {HOSTILE}. Nothing of this run was measured.",
@@ -305,6 +324,15 @@ def test_losses_say_why_and_what_they_are_worth(says: dict[str, Any]) -> None:
         says["synchronous"]["losses"][0][3]
         == "the host waits for the device: .item(), a copy to the host, or synchronize()"
     )
+    # the host waits for these kernels, so that shorter ones shorten the step
+    assert {loss[-1] for loss in says["synchronous"]["losses"][1:]} == {"unknown: the host waits for the device"}
+    work = "mostly in gaps of over 1 ms, longer than a launch takes: the host does other work"
+    assert says["works"]["losses"] == [
+        ["the host", "5 ms", "device idle", work, "unknown until timed"],
+        ["idle device", "2 ms", "device idle", "cause unknown", "unknown"],
+        ["aten::copy_", "14.4 µs", "4 % of the DRAM roof", "no cause known", "unknown until timed"],
+    ]
+    assert says["compiled"]["losses"][0][3] == "4 launches, one per 5 µs: compiled already: CUDA graphs"
 
 
 @in_a_browser
