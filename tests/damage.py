@@ -69,7 +69,7 @@ def main(whole: Path, folder: Path, cases: int, commands: list[list[str]]) -> No
     import duckdb  # noqa: F401
     import polars  # noqa: F401
 
-    random.seed(1)
+    random.seed(3)
     files = sorted(whole.rglob("*.parquet")) if whole.is_dir() else [whole]
     os.chdir(folder)
     said = folder / "stderr.txt"

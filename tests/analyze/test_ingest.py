@@ -246,7 +246,10 @@ def test_kernels_that_do_the_same_work_share_its_cost_by_time(tmp_path: Path, wa
         ("nvjet_sm90_tst_other", 2 * 4 * 64 * 32 * 3 / 4),
         ("void cublasLt::splitKreduce_kernel", 0),
     ]
-    assert rows[2][2] == "overhead of its operator: the main kernels carry the cost"
+    assert rows[2][2] == (
+        "overhead of its operator: the main kernels carry the cost; "
+        "adds up partial products: the product was split along K"
+    )
 
 
 def test_inner_labels_add_to_outer_ones_and_profiler_steps_fill_gaps(tmp_path: Path, warehouse: Path) -> None:
