@@ -7,7 +7,7 @@ from typing import Any
 from ridgeline.reports import queries
 from ridgeline.reports.embedding import coded, rounded
 from ridgeline.reports.explorer import run_table, timeline
-from ridgeline.reports.explorer.point_budget import bins_per_octave
+from ridgeline.reports.explorer.point_budget import bins_per_octave, events_of_timelines
 from ridgeline.reports.figures import bars, families, marks, roofs
 from ridgeline.reports.figures.layout import axis, layout
 from ridgeline.reports.figures.machine import Machine, device_name
@@ -44,7 +44,8 @@ class Gathered:
 def gather(connection: Connection, run_ids: Sequence[str]) -> Gathered:
     """Query everything that the page of these runs needs."""
     rows = {name: queries.rows(connection, name, runs=run_ids) for name in PANELS}
-    bins = bins_per_octave(sum(run["kernels"] or 0 for run in rows["runs"]))
+    launches = sum(run["kernels"] or 0 for run in rows["runs"])
+    bins = bins_per_octave(launches)
     # A table, since the verdict is computed from the groups too.
     statement = f"CREATE OR REPLACE TEMP TABLE launch_groups AS {queries.text('launch_groups')}"
     connection.execute(statement, {"runs": list(run_ids), "bins": bins})
@@ -53,7 +54,8 @@ def gather(connection: Connection, run_ids: Sequence[str]) -> Gathered:
     rows["verdict"] = queries.fetch(connection, verdict, runs=run_ids)
     # The runs with most device time are the first whose timelines the page holds.
     longest = sorted(rows["runs"], key=lambda run: -(run["device_time_ns"] or 0))
-    timelines = timeline.gather(connection, [run["run_id"] for run in longest], rows["steps"])
+    ids, most = [run["run_id"] for run in longest], events_of_timelines(launches)
+    timelines = timeline.gather(connection, ids, rows["steps"], most)
     return Gathered(rows, groups, timelines, bins)
 
 

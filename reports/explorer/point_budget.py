@@ -9,8 +9,8 @@ ALONE = 10_000
 # Bins of duration an octave, and the number of launches up to which bins are this fine.
 FINE = 16, 300_000
 COARSE = 2
-# Events of timelines, over all runs: activities of devices, gaps and operators.
-EVENTS = 160_000
+# Events of timelines, over all runs: activities of devices, gaps and operators. Fewer beside coarsely binned launches.
+EVENTS, FEWER_EVENTS = 160_000, 45_000
 # Bins of the overviews of runs that do not fit, over all lanes, and of a lane.
 BINS = 90_000
 LEAST_BINS, MOST_BINS = 64, 2_000
@@ -25,6 +25,15 @@ def bins_per_octave(launches: int) -> int:
     if launches <= ALONE:
         return 0
     return FINE[0] if launches <= FINE[1] else COARSE
+
+
+def events_of_timelines(launches: int) -> int:
+    """Return how many events the timelines of a page may have, beside so many launches.
+
+    >>> events_of_timelines(300_000), events_of_timelines(300_001)
+    (160000, 45000)
+    """
+    return EVENTS if launches <= FINE[1] else FEWER_EVENTS
 
 
 def stretches(windows: Iterable[Row], run_ids: Sequence[str], most: int = EVENTS) -> list[Row]:
