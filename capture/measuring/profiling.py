@@ -95,7 +95,7 @@ class Tracing:
     def stop(self) -> None:
         """Wait for the device and stop the profiler, remove labels from the modules, and read the trace."""
         self._stop()
-        # At once: the next profiler takes the memory of this one's device activities, whose times would then be 0.
+        # Before another profiler starts: it takes the memory of these device activities, and their times become 0.
         self._text = _text(self._profile)
 
     def _stop(self) -> None:

@@ -69,7 +69,7 @@ function kindChoices(run, shown) {
   const rows = VERDICTS_OF.get(run.id);
   if (rows.length < 2) return null;
   const choose = (row) => { state.verdict = verdictKey(row); state.phase = null; render(); };
-  return h("p", { class: "kinds", role: "group", "aria-label": "Kind of step" }, ...rows.map((row) => h("button", { type: "button", title: kindWords(row, false), "aria-pressed": String(row === shown), onclick: () => choose(row) }, clip(kindName(row), 40), h("small", {}, kindWords(row, row === shown)))));
+  return h("p", { class: "kinds", role: "group", "aria-label": "Kind of step" }, ...rows.map((row) => h("button", { type: "button", title: kindWords(run, row, false), "aria-pressed": String(row === shown), onclick: () => choose(row) }, clip(kindName(row), 40), h("small", {}, kindWords(run, row, row === shown)))));
 }
 
 // The parts of a step, in the order of the bar: key, name, whether the device works, and what a click opens.

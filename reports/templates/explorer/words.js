@@ -70,12 +70,12 @@ function heaviestWords(row, before) {
 }
 
 // One kind of several: of those that are not shown, what takes most of their time too.
-function kindWords(row, shown) {
+function kindWords(run, row, shown) {
   const [family] = row.families || [];
   if (shown || !family || !row.work_ns) return duration(row.step_ns);
   const where = family.roofed > 0.95 && ofRoof(family) ? ` at ${ofRoof(family).replace("above", "over")}` : "";
   const why = where && !atRoof(family) && explained(family) ? `: ${reasonOf(family)}` : "";
-  return `${duration(row.step_ns)} · ${badgeOf(row)} · ${family.family} ${wholePercent(family.time_ns / row.work_ns)}${where}${why}`;
+  return `${duration(row.step_ns)} · ${badge(run, row)} · ${family.family} ${wholePercent(family.time_ns / row.work_ns)}${where}${why}`;
 }
 
 const wholePercent = (share) => (share > 0 && share < 0.005 ? "<1 %" : percent(Math.round(share * 100) / 100));
@@ -95,6 +95,9 @@ function capped({ power_samples: samples, capped_samples: held, capped_w, capped
   return `at the power cap in ${count(held)} of ${plural(samples, "sample")}${at && ` (${at})`}`;
 }
 
+// Ridgeline counts by CUPTI: on NVIDIA's devices alone.
+const cannotCount = (run) => /^(AMD|Intel)\b/.test(DATA.machines[run.machine].device);
+
 // What a run lacks and how to see more: pieces with the share of time that each is about, by which they are ordered. A message
 // without a share counts as a twentieth of the time; what lacks outside of these steps alone comes last.
 const NO_OPERATOR = ["recording", "replays", "operators"];
@@ -102,7 +105,7 @@ function coverageWords(run, row) {
   const weight = (source, message) => Math.min(Number((/([\d.]+) ?%/.exec(message) || [0, 5])[1]) / 100, NO_OPERATOR.includes(source) ? row.no_operator : 1);
   const lines = (WARNINGS_OF.get(run.id) || []).map(({ source, message }) => [weight(source, message), message, "ledger"]);
   const predicted = [["a cache model", row.by_cache_model], ["compulsory bytes", row.by_compulsory]].filter(([, share]) => share > 0.05);
-  if (!onCpu(run) && predicted.length) lines.push([0.2, `DRAM bytes are predicted by ${predicted.map(([name, share]) => `${name} for ${wholePercent(share)} of the time`).join(", by ")}: record on the GPU with --counters`, "bytes"]);
+  if (!onCpu(run) && predicted.length) lines.push([0.2, `DRAM bytes are predicted by ${predicted.map(([name, share]) => `${name} for ${wholePercent(share)} of the time`).join(", by ")}${cannotCount(run) ? ", and Ridgeline reads no counters of this device" : ": record on the GPU with --counters"}`, "bytes"]);
   const roofs = DATA.roofs[run.roofs];
   if (roofs.length && !roofs.some((roof) => roof.source === "measured")) lines.push([0.1, "the roofs are the datasheet's, which no kernel reaches: measure them with `ridgeline ceilings`", "roofline"]);
   if (!onCpu(run) && row.scope === "step" && row.basis === "trace") lines.push([unsure(row) ? 1 : 0.15, "no step was timed without the profiler: `ridgeline record --timed N`", "timings"]);

@@ -115,6 +115,7 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
     add_run(connection, "oom", [], [], steps=False, outcome="oom", message="wanted 90 GB of 80 GB")
     add_run(connection, "error", [], [], steps=False, outcome="error", message=HOSTILE)
     add_run(connection, "empty", [], [], steps=False)
+    add_run(connection, "rocm", STEP, LATE, device="AMD Instinct MI300X")
     add_run(connection, "cpu", STEP, [], device="A CPU", device_kind="cpu")
 
 
@@ -191,7 +192,7 @@ def test_losses_agree_with_the_deviations_view(judged: Path) -> None:
         ).fetchall()
     theirs = {(run_id, item): lost_ns for run_id, item, lost_ns in view}
     assert mine == {key: pytest.approx(theirs[key]) for key in mine}
-    assert len(mine) == 16
+    assert len(mine) == 18
 
 
 LOOK = """
@@ -284,6 +285,8 @@ def test_a_sentence_says_what_bounds_the_step(says: dict[str, Any]) -> None:
         "(0.21 %) of it and waits for the host. Of the device's time copy takes 100 %, at 4 % of the DRAM roof.",
         "compiled": f"host-bound under the profiler {slow} {launching}. Of the device's time copy takes 45 %, "
         "at 16 % of the DRAM roof.",
+        "rocm": "device-bound A decode step takes 5.6 µs under the profiler; the device works 5.1 µs (91.1 %) of it: "
+        f"matmul takes 78 %, at 100 % of the DRAM roof: {FEWER_BYTES}.",
         "oom": "Out of memory: wanted 90 GB of 80 GB. Next: a smaller batch or context, or memory that other processes "
         "hold; `ridgeline capture` tries again once more is free.",
         "error": f"Failed: {HOSTILE}. Nothing of this run was measured.",
@@ -340,6 +343,10 @@ def test_what_lacks_has_a_remedy_the_most_important_first(says: dict[str, Any]) 
     assert says["profiled"]["lines"] == [UNTIMED, PREDICTED]
     assert says["device"]["lines"] == [PREDICTED, UNTIMED]
     assert says["host"]["lines"] == [PREDICTED]
+    uncounted = PREDICTED.replace(
+        ": record on the GPU with --counters", ", and Ridgeline reads no counters of this device"
+    )
+    assert says["rocm"]["lines"] == [uncounted, UNTIMED]
 
 
 @in_a_browser
