@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.analyze import kineto
@@ -209,6 +209,7 @@ WORK = st.tuples(st.integers(0, 90), st.integers(0, 40), st.integers(0, 15), st.
 
 @settings(examples("warehouse"), suppress_health_check=list(HealthCheck))
 @given(windows=st.lists(WINDOWS, max_size=4), work=st.lists(WORK, min_size=1, max_size=10))
+@example(windows=[(0, 1, 400), (0, 1, 401)], work=[(0, 0, 0, 400, 7, 1), (1, 0, 0, 400, 7, 1)])
 def test_a_step_is_idle_no_longer_than_its_device(
     tmp_path_factory: pytest.TempPathFactory, windows: list[tuple[int, ...]], work: list[tuple[int, ...]]
 ) -> None:
@@ -243,5 +244,6 @@ def test_a_step_is_idle_no_longer_than_its_device(
         assert idle_ns == 1000 * idle_us(of_steps[step], start_ns, end_ns)
         assert busy_ns + idle_ns <= end_ns - start_ns
     diagnosed = query(warehouse, "SELECT bound, idle_share, diagnosis FROM step_diagnosis")
-    assert all(bound != "host" or share > 0.2 or "between" in text for bound, share, text in diagnosed)
+    # a step that takes no time has no share
+    assert all(bound != "host" or "between" in text or share > 0.2 for bound, share, text in diagnosed)
     assert json.dumps(diagnosed)  # no NaN, no infinity
