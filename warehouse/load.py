@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ridgeline.warehouse.database import connect, transaction
 from ridgeline.warehouse.digests import store_digests
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.rollups import KEPT, KEPT_TABLES, account_prices, refresh
+from ridgeline.warehouse.rollups import KEPT_TABLES, account_prices, refresh, with_rows
 from ridgeline.warehouse.schema.tables import RUN_TABLES
 from ridgeline.warehouse.selection import resolve
 
@@ -250,7 +250,6 @@ def _summarize(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunRows]) -
     """
     run_ids = [run.run_id for run in runs]
     filled = {table for run in runs for table, rows in (run.frames | run.records).items() if len(rows)}
-    views = KEPT if "counters" in filled else [view for view in KEPT if view != "kernel_counters"]
-    refresh(connection, run_ids, views, are_new=True)
+    refresh(connection, run_ids, with_rows(filled), are_new=True)
     account_prices(connection, run_ids)
     store_digests(connection, run_ids, [table for table in RUN_TABLES if table in filled | {"ledger"}])

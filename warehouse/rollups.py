@@ -7,7 +7,7 @@ change of facts, such as ceilings inserted by hand, call :func:`refresh`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import duckdb
@@ -36,6 +36,25 @@ KERNELS_TOGETHER = 1_000_000
 
 FEW_KERNELS = 100_000
 """Up to this number of kernels, :func:`refresh` evaluates ``placed_kernels`` once, into memory."""
+
+_NEEDED = {
+    "kernel_counters": "counters",
+    "step_parts": "steps",
+    "step_launches": "steps",
+    "gap_summary": "gaps",
+    "step_idle": "steps",
+    "step_waits": "steps",
+}
+"""The tables without whose rows a view has none."""
+
+_COSTLY_OPTIMIZERS = (
+    "common_subexpressions",
+    "join_order",
+    "projection_placement",
+    "projection_pullup",
+    "statistics_propagation",
+)
+"""Optimizers of DuckDB that take longer than they save when rollups are computed, of few kernels as of 170,000."""
 
 _READ_BY_PLACED = ("kernel_counters", "launch_geometry")
 """The views of which ``placed_kernels`` reads the kept rows: computed first."""
@@ -66,15 +85,35 @@ def refresh(
             connection.execute(f"DELETE FROM kept_{view}")
         are_new = True
         run_ids = [run_id for (run_id,) in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
-    for together in _batches(connection, list(run_ids)):
-        of_runs = f"WHERE run_id IN ({', '.join('?' * len(together))})"
-        if not are_new:
-            for view in views:
-                connection.execute(f"DELETE FROM kept_{view} {of_runs}", together)
-        _compute(connection, [view for view in views if view in _READ_BY_PLACED], of_runs, together)
-        if others := [view for view in views if view not in _READ_BY_PLACED]:
-            with _placed_once(connection, of_runs, together):
-                _compute(connection, others, of_runs, together)
+    with planned_briefly(connection):
+        for together in _batches(connection, list(run_ids)):
+            of_runs = f"WHERE run_id IN ({', '.join('?' * len(together))})"
+            if not are_new:
+                for view in views:
+                    connection.execute(f"DELETE FROM kept_{view} {of_runs}", together)
+            _compute(connection, [view for view in views if view in _READ_BY_PLACED], of_runs, together)
+            if others := [view for view in views if view not in _READ_BY_PLACED]:
+                with _placed_once(connection, of_runs, together):
+                    _compute(connection, others, of_runs, together)
+
+
+def with_rows(tables: Collection[str]) -> list[str]:
+    """Return the views that can have rows of a run whose rows are in ``tables`` alone."""
+    return [view for view in KEPT if _NEEDED.get(view, "kernels") in {*tables, "kernels"}]
+
+
+@contextmanager
+def planned_briefly(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let DuckDB plan the queries of the block without :data:`_COSTLY_OPTIMIZERS`."""
+    name = "disabled_optimizers"
+    ((disabled,),) = connection.execute(f"SELECT current_setting('{name}')").fetchall()
+    connection.execute(f"SET {name} = '{','.join(filter(None, (disabled, *_COSTLY_OPTIMIZERS)))}'")
+    try:
+        yield
+    finally:
+        # On a cursor: after a failure the connection takes no statement until its transaction is rolled back.
+        with suppress(duckdb.Error), connection.cursor() as cursor:
+            cursor.execute(f"SET {name} = '{disabled}'")
 
 
 def _batches(connection: duckdb.DuckDBPyConnection, run_ids: list[str]) -> Iterator[list[str]]:

@@ -17,7 +17,7 @@ from ridgeline.analyze.ingest import analyze
 from ridgeline.analyze.reprice import reprice
 from ridgeline.warehouse import connect, refresh
 from ridgeline.warehouse.load import load, remove
-from ridgeline.warehouse.rollups import KEPT, KEPT_TABLES, stale
+from ridgeline.warehouse.rollups import KEPT, KEPT_TABLES, planned_briefly, stale, with_rows
 from tests.bench import made_runs
 from tests.warehouse.rows import insert
 
@@ -192,10 +192,46 @@ def scans_of_kernels(plan: dict[str, Any]) -> Iterator[str]:
 @pytest.mark.parametrize("view", sorted(KEPT))
 def test_rows_of_a_run_are_computed_from_its_kernels_alone(loaded: Path, view: str) -> None:
     """Otherwise each run takes longer to load than the run before."""
-    with connect(loaded, read_only=True) as connection:
+    with connect(loaded, read_only=True) as connection, planned_briefly(connection):
         ((run_id,),) = connection.execute("SELECT run_id FROM runs").fetchall()
         explain = f"EXPLAIN (FORMAT json) SELECT * FROM defined_{view} WHERE run_id IN (?)"
         ((_, text),) = connection.execute(explain, [run_id]).fetchall()
     conditions = [condition for plan in json.loads(text) for condition in scans_of_kernels(plan)]
     assert all("run_id" in condition for condition in conditions), conditions
     assert conditions or view in ("kernel_counters", "launch_geometry", "gap_summary", "step_idle", "step_waits")
+
+
+def test_a_connection_plans_as_before_after_a_refresh_that_succeeds_or_fails(path: Path) -> None:
+    setting = "SELECT current_setting('disabled_optimizers')"
+    with connect(path) as connection:
+        before = connection.execute(setting).fetchall()
+        with planned_briefly(connection):
+            ((during,),) = connection.execute(setting).fetchall()
+        assert "join_order" in during
+        assert before[0][0] in during
+        assert connection.execute(setting).fetchall() == before
+        broken = made(0, 1700)
+        broken.frames["kernels"] = broken.frames["kernels"].with_columns(duration_ns=pl.lit(2**62))
+        with pytest.raises(duckdb.Error):  # a sum of durations is out of range
+            load(connection, broken)
+        assert connection.execute(setting).fetchall() == before
+
+
+def test_views_are_computed_of_the_tables_that_have_rows() -> None:
+    assert with_rows({"kernels", "steps", "gaps", "counters"}) == list(KEPT)
+    assert with_rows([]) == ["launch_geometry", "kernel_groups", "covered_time", "shared_time", "launch_summary"]
+    assert set(with_rows(["gaps"])) - set(with_rows([])) == {"gap_summary"}
+
+
+def test_a_run_without_steps_and_gaps_has_all_rows_of_the_definitions(tmp_path: Path) -> None:
+    run = made(0, 1700)
+    run.frames["kernels"] = run.frames["kernels"].with_columns(step_id=pl.lit(None, dtype=pl.Int64))
+    for table in ("steps", "gaps", "counters"):
+        run.frames.pop(table, None)
+        run.records.pop(table, None)
+    path = tmp_path / "w.duckdb"
+    with connect(path) as connection:
+        load(connection, run)
+    counts = check(path)
+    with_rows_now = {"launch_geometry", "kernel_groups", "covered_time", "launch_summary"}
+    assert {view for view, rows in counts.items() if rows} == with_rows_now

@@ -36,7 +36,11 @@
 --   clock      between half of the compute roof and all of it, in a run that ran at a limit of power or heat most of the time,
 --              if its highest clock would save at least half of the lost time. Telemetry covers the timed run alone
 CREATE OR REPLACE VIEW placed_kernels AS
-WITH bandwidths AS (
+WITH limits AS (
+  SELECT run_id, resource, level, unit, precision, value
+  FROM roofs
+),
+bandwidths AS (
   SELECT
     run_id,
     MAX(CASE WHEN resource = 'bandwidth' AND level = 'dram' THEN value END) AS dram_bytes_per_s,
@@ -45,7 +49,7 @@ WITH bandwidths AS (
     MAX(CASE WHEN resource = 'bandwidth' AND level = 'link' AND unit = 'host' THEN value END) AS host_link_bytes_per_s,
     MAX(CASE WHEN resource = 'latency' THEN value END) * 1000000000 AS floor_ns,
     MAX(CASE WHEN resource = 'compute' THEN value END) AS fastest_flops_per_s
-  FROM roofs
+  FROM limits
   GROUP BY run_id
 ),
 caches AS (
@@ -55,7 +59,7 @@ caches AS (
 ),
 peaks AS (
   SELECT run_id, unit, precision, MAX(value) AS flops_per_s
-  FROM roofs
+  FROM limits
   WHERE resource = 'compute'
   GROUP BY run_id, unit, precision
 ),
@@ -118,9 +122,10 @@ classes AS (
     END AS link,
     b.device_link_bytes_per_s,
     b.host_link_bytes_per_s,
-    pk.flops_per_s / c.products AS roof_flops_per_s,
+    pk.flops_per_s / CASE WHEN c.precision = '3xtf32' THEN 3 ELSE 1 END AS roof_flops_per_s,
     b.fastest_flops_per_s,
-    GREATEST(1.05 * pk.flops_per_s / c.products, COALESCE(dn.flops_per_s / c.products, 0)) AS dense_flops_per_s,
+    GREATEST(1.05 * pk.flops_per_s, COALESCE(dn.flops_per_s, 0)) / CASE WHEN c.precision = '3xtf32' THEN 3 ELSE 1 END
+      AS dense_flops_per_s,
     b.dram_bytes_per_s,
     b.l2_bytes_per_s,
     b.floor_ns,
@@ -160,17 +165,13 @@ classes AS (
     'under ' || CAST(COALESCE(4 * b.floor_ns, 8000) / 1000 AS DECIMAL(18, 1)) || ' µs, '
       || CASE WHEN b.floor_ns IS NULL THEN 'four times 2 µs, since no launch was measured' ELSE 'four times the shortest launch' END
       AS short_text
-  FROM (
-    SELECT
-      *,
-      CASE WHEN precision = '3xtf32' THEN 'tf32' ELSE precision END AS peak_precision,
-      CASE WHEN precision = '3xtf32' THEN 3 ELSE 1 END AS products
-    FROM kernel_classes
-  ) c
+  FROM kernel_classes c
   JOIN runs r ON r.run_id = c.run_id
   LEFT JOIN signatures s ON s.signature_id = c.signature_id
-  LEFT JOIN peaks pk ON pk.run_id = c.run_id AND pk.unit = c.unit AND pk.precision = c.peak_precision
-  LEFT JOIN dense dn ON dn.run_id = c.run_id AND dn.unit = c.unit AND dn.precision = c.peak_precision
+  LEFT JOIN peaks pk ON pk.run_id = c.run_id AND pk.unit = c.unit
+    AND pk.precision = CASE WHEN c.precision = '3xtf32' THEN 'tf32' ELSE c.precision END
+  LEFT JOIN dense dn ON dn.run_id = c.run_id AND dn.unit = c.unit
+    AND dn.precision = CASE WHEN c.precision = '3xtf32' THEN 'tf32' ELSE c.precision END
   LEFT JOIN bandwidths b ON b.run_id = c.run_id
   LEFT JOIN caches l ON l.run_id = c.run_id
   LEFT JOIN held h ON h.run_id = c.run_id
@@ -210,8 +211,12 @@ priced AS (
     c.has_sparse_operands,
     c.precision,
     c.unit,
-    c.call_flops * k.share AS algorithm_flops,
+    COALESCE(c.call_flops * k.share, m.flops) AS flops,
+    CASE WHEN c.call_flops * k.share IS NOT NULL THEN 'algorithm' WHEN m.flops IS NOT NULL THEN 'counter' ELSE 'none' END
+      AS flops_source,
     m.flops AS counter_flops,
+    COALESCE(c.call_flops * k.share, m.flops) / c.roof_flops_per_s * 1000000000 AS compute_time_ns,
+    COALESCE(c.call_flops * k.share, m.flops) / NULLIF(k.duration_ns, 0) * 1000000000 AS achieved_flops_per_s,
     CASE WHEN k.trace_bytes IS NULL AND c.link IS NULL THEN COALESCE(k.launch_bytes, c.call_bytes * k.share) END
       AS compulsory_bytes,
     CASE WHEN c.link IS NULL THEN k.cache_read_bytes + k.cache_write_bytes END AS cache_model_bytes,
@@ -224,6 +229,7 @@ priced AS (
     END AS link_bytes,
     CASE WHEN c.link = 'host' THEN c.host_link_bytes_per_s ELSE c.device_link_bytes_per_s END AS link_bytes_per_s,
     m.l2_bytes,
+    m.l2_bytes / c.l2_bytes_per_s * 1000000000 AS l2_time_ns,
     m.l1_bytes,
     c.roof_flops_per_s,
     c.fastest_flops_per_s,
@@ -252,56 +258,40 @@ priced AS (
   LEFT JOIN kernel_counters m ON m.run_id = k.run_id AND m.kernel_id = k.kernel_id
 ),
 -- The kernel's own duration refutes a model that needs over 5 % more time: smaller compulsory bytes are better then.
-possible AS (
-  SELECT
-    p.*,
-    CASE
-      WHEN p.cache_model_bytes > p.compulsory_bytes AND p.cache_model_bytes > 1.05 * p.dram_bytes_per_s * p.duration_ns / 1000000000
-        THEN NULL
-      ELSE p.cache_model_bytes
-    END AS possible_model_bytes
-  FROM priced p
-),
 best AS (
   SELECT
     p.*,
-    COALESCE(p.algorithm_flops, p.counter_flops) AS flops,
     CASE
-      WHEN p.algorithm_flops IS NOT NULL THEN 'algorithm' WHEN p.counter_flops IS NOT NULL THEN 'counter' ELSE 'none'
-    END AS flops_source,
-    COALESCE(p.counter_dram_bytes, p.trace_bytes, p.possible_model_bytes, p.compulsory_bytes) AS dram_bytes,
+      WHEN p.counter_dram_bytes IS NOT NULL THEN p.counter_dram_bytes
+      WHEN p.trace_bytes IS NOT NULL THEN p.trace_bytes
+      WHEN p.cache_model_bytes > p.compulsory_bytes AND p.cache_model_bytes > 1.05 * p.dram_bytes_per_s * p.duration_ns / 1000000000
+        THEN p.compulsory_bytes
+      ELSE COALESCE(p.cache_model_bytes, p.compulsory_bytes)
+    END AS dram_bytes,
     CASE
       WHEN p.counter_dram_bytes IS NOT NULL THEN 'counter'
       WHEN p.trace_bytes IS NOT NULL THEN 'trace'
-      WHEN p.possible_model_bytes IS NOT NULL THEN 'cache_model'
+      WHEN p.cache_model_bytes > p.compulsory_bytes AND p.cache_model_bytes > 1.05 * p.dram_bytes_per_s * p.duration_ns / 1000000000
+        THEN 'compulsory'
+      WHEN p.cache_model_bytes IS NOT NULL THEN 'cache_model'
       WHEN p.compulsory_bytes IS NOT NULL THEN 'compulsory'
       ELSE 'none'
     END AS dram_bytes_source
-  FROM possible p
-),
-placed AS (
-  SELECT
-    t.*,
-    t.flops / t.roof_flops_per_s * 1000000000 AS compute_time_ns,
-    t.dram_bytes / t.dram_bytes_per_s * 1000000000 AS dram_time_ns,
-    t.l2_bytes / t.l2_bytes_per_s * 1000000000 AS l2_time_ns
-  FROM best t
+  FROM priced p
 ),
 roofed AS (
   SELECT
     q.*,
     CASE
       WHEN q.link IS NOT NULL THEN q.link_bytes / q.link_bytes_per_s * 1000000000
-      WHEN q.compute_time_ns IS NULL AND q.dram_time_ns IS NULL AND q.l2_time_ns IS NULL THEN NULL
-      ELSE GREATEST(COALESCE(q.compute_time_ns, 0), COALESCE(q.dram_time_ns, 0), COALESCE(q.l2_time_ns, 0))
+      ELSE GREATEST(q.compute_time_ns, q.dram_bytes / q.dram_bytes_per_s * 1000000000, q.l2_time_ns)
     END AS roof_time_ns
-  FROM placed q
+  FROM best q
 ),
 bounded AS (
   SELECT
     f.*,
     f.roof_time_ns / NULLIF(f.duration_ns, 0) AS roof_fraction,
-    f.flops / NULLIF(f.duration_ns, 0) * 1000000000 AS achieved_flops_per_s,
     f.dram_bytes / NULLIF(f.duration_ns, 0) * 1000000000 AS achieved_bytes_per_s,
     -- A condition of its own, here and below: what the first WHEN reads, DuckDB computes once for all branches. Behind an OR
     -- it computes the roof again in every branch, and the view takes twice as long.
@@ -373,15 +363,6 @@ judged AS (
     CASE WHEN tail IS NULL THEN NULL WHEN tail_share >= 0.5 * (1 - roof_fraction) THEN tail END AS costly_tail,
     CASE WHEN held IS NULL THEN NULL WHEN 1 - clock_share >= 0.5 * (1 - roof_fraction) THEN held END AS costly_clock
   FROM bounded b
-),
-reasoned AS (
-  SELECT
-    j.*,
-    COALESCE(
-      few_blocks, CASE WHEN nearest_roof = 'compute' THEN padded END, strided, CASE WHEN nearest_roof = 'dram' THEN served END, costly_tail,
-      low_occupancy, split_k
-    ) AS reason
-  FROM judged j
 )
 SELECT
   run_id, kernel_id, class_id, step_id, step_phase, stack_id, category, name, mode, execution, rank, device_index, stream, kernel, family, operator, shapes, module, phase, kind, step,
@@ -457,11 +438,17 @@ SELECT
       THEN 'no operator: a range of counters in the place of kernels'
     WHEN dram_bytes_source = 'none' AND shapes IS NULL THEN 'its operator recorded no operands' || COALESCE('; ' || few_blocks, '')
     WHEN dram_bytes_source = 'none' THEN 'its operator has no price' || COALESCE('; ' || few_blocks, '')
-    WHEN roof_fraction < 0.5 AND guessed
-      THEN 'far from its roof, if the guess of its price is right' || COALESCE('; ' || reason, '')
-    WHEN roof_fraction < 0.5 AND nearest_roof IN ('dram', 'l2') AND NOT compute_is_known
-      THEN 'far from its bandwidth; its compute roof is unknown' || COALESCE('; ' || reason, '')
-    WHEN roof_fraction < 0.5 AND nearest_roof <> 'none' THEN COALESCE(reason, 'far from its roof')
+    WHEN roof_fraction < 0.5 AND nearest_roof <> 'none' THEN COALESCE(NULLIF(CONCAT_WS(
+      '; ',
+      CASE
+        WHEN guessed THEN 'far from its roof, if the guess of its price is right'
+        WHEN nearest_roof IN ('dram', 'l2') AND NOT compute_is_known THEN 'far from its bandwidth; its compute roof is unknown'
+      END,
+      COALESCE(
+        few_blocks, CASE WHEN nearest_roof = 'compute' THEN padded END, strided, CASE WHEN nearest_roof = 'dram' THEN served END,
+        costly_tail, low_occupancy, split_k
+      )
+    ), ''), 'far from its roof')
     WHEN nearest_roof = 'compute' THEN COALESCE(few_blocks, costly_tail, costly_clock)
   END AS diagnosis,
   CASE
@@ -498,7 +485,7 @@ SELECT
   CASE WHEN is_slow THEN low_occupancy END AS why_occupancy,
   CASE WHEN is_slow OR is_helper THEN split_k END AS why_split_k,
   CASE WHEN computes THEN costly_clock END AS why_clock
-FROM reasoned;
+FROM judged;
 
 -- One row per device activity (kernel, memcpy, memset; never annotations).
 CREATE OR REPLACE VIEW kernel_roofline AS

@@ -38,7 +38,12 @@ def texts(node: exp.Expression | None) -> Iterator[str]:
             yield from texts(branch.args["true"])
         yield from texts(node.args.get("default"))
     elif isinstance(node, exp.Coalesce):  # evidence, where there is any, in place of the text
+        yield from texts(node.this)
         yield from texts(node.expressions[-1])
+    elif isinstance(node, exp.Nullif):
+        yield from texts(node.this)
+    elif isinstance(node, exp.ConcatWs):  # a separator, the text, and evidence after it
+        yield from texts(node.expressions[1])
     elif isinstance(node, exp.DPipe):  # evidence after the text
         yield from (text.rstrip(": ") for text in texts(node.this))
 
