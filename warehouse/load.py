@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import polars as pl
 from msgspec.structs import replace
 
 from ridgeline.warehouse.database import connect, transaction
-from ridgeline.warehouse.digests import store_digests
+from ridgeline.warehouse.digests import TABLES, store_digests
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.rollups import KEPT_TABLES, account_prices, refresh, with_rows
+from ridgeline.warehouse.rollups import GEOMETRY, GEOMETRY_COLUMNS, KEPT_TABLES, account_prices, refresh, with_rows
 from ridgeline.warehouse.schema.tables import RUN_TABLES
 from ridgeline.warehouse.selection import resolve
 
@@ -236,9 +237,10 @@ def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
     if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
         remove(connection, [run.run_id])
     for table, shared in (("signatures", run.signatures), ("sequences", run.sequences)):
-        # DuckDB takes 3 ms longer to replace than to insert.
-        is_empty = not connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
-        insert(connection, table, shared, verb="INSERT" if is_empty else "INSERT OR REPLACE")
+        if shared:
+            # DuckDB takes 3 ms longer to replace than to insert.
+            is_empty = not connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
+            insert(connection, table, shared, verb="INSERT" if is_empty else "INSERT OR REPLACE")
     tables: dict[str, pl.DataFrame | list[dict[str, Any]]] = {**run.frames, **run.records}
     for table, rows in tables.items():
         insert(connection, table, rows, run.run_id)
@@ -249,7 +251,17 @@ def _summarize(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunRows]) -
     transaction.
     """
     run_ids = [run.run_id for run in runs]
-    filled = {table for run in runs for table, rows in (run.frames | run.records).items() if len(rows)}
+    filled = {"ledger", *chain.from_iterable(map(_filled, runs))}
     refresh(connection, run_ids, with_rows(filled), are_new=True)
     account_prices(connection, run_ids)
-    store_digests(connection, run_ids, [table for table in RUN_TABLES if table in filled | {"ledger"}])
+    store_digests(connection, run_ids, [table for table in TABLES if table in filled])
+
+
+def _filled(run: RunRows) -> Iterator[str]:
+    """Yield the tables of the run's rows, and ``GEOMETRY`` if a class of its kernels has any."""
+    shared = {"signatures": run.signatures, "sequences": run.sequences}
+    tables: dict[str, Sized] = {**run.frames, **run.records, **shared}
+    yield from (table for table, rows in tables.items() if len(rows))
+    classes = run.frames.get("kernel_classes", pl.DataFrame())
+    if any(classes[column].null_count() < len(classes) for column in {*GEOMETRY_COLUMNS}.intersection(classes.columns)):
+        yield GEOMETRY

@@ -37,8 +37,15 @@ KERNELS_TOGETHER = 1_000_000
 FEW_KERNELS = 100_000
 """Up to this number of kernels, :func:`refresh` evaluates ``placed_kernels`` once, into memory."""
 
+GEOMETRY = "geometry"
+"""Stands for launch geometry among the tables of :func:`with_rows`."""
+
+GEOMETRY_COLUMNS = ("grid_x", "block_x", "registers", "shared_bytes", "occupancy")
+"""A kernel class with one of these has a row in ``launch_geometry``."""
+
 _NEEDED = {
     "kernel_counters": "counters",
+    "launch_geometry": GEOMETRY,
     "step_parts": "steps",
     "step_launches": "steps",
     "gap_summary": "gaps",
@@ -98,7 +105,7 @@ def refresh(
 
 
 def with_rows(tables: Collection[str]) -> list[str]:
-    """Return the views that can have rows of a run whose rows are in ``tables`` alone."""
+    """Return the views that can have rows of a run whose rows are in ``tables``, which names :data:`GEOMETRY` too."""
     return [view for view in KEPT if _NEEDED.get(view, "kernels") in {*tables, "kernels"}]
 
 

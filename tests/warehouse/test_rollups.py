@@ -17,7 +17,7 @@ from ridgeline.analyze.ingest import analyze
 from ridgeline.analyze.reprice import reprice
 from ridgeline.warehouse import connect, refresh
 from ridgeline.warehouse.load import load, remove
-from ridgeline.warehouse.rollups import KEPT, KEPT_TABLES, planned_briefly, stale, with_rows
+from ridgeline.warehouse.rollups import GEOMETRY, GEOMETRY_COLUMNS, KEPT, KEPT_TABLES, planned_briefly, stale, with_rows
 from tests.bench import made_runs
 from tests.warehouse.rows import insert
 
@@ -218,8 +218,8 @@ def test_a_connection_plans_as_before_after_a_refresh_that_succeeds_or_fails(pat
 
 
 def test_views_are_computed_of_the_tables_that_have_rows() -> None:
-    assert with_rows({"kernels", "steps", "gaps", "counters"}) == list(KEPT)
-    assert with_rows([]) == ["launch_geometry", "kernel_groups", "covered_time", "shared_time", "launch_summary"]
+    assert with_rows({"kernels", "steps", "gaps", "counters", GEOMETRY}) == list(KEPT)
+    assert with_rows([]) == ["kernel_groups", "covered_time", "shared_time", "launch_summary"]
     assert set(with_rows(["gaps"])) - set(with_rows([])) == {"gap_summary"}
 
 
@@ -235,3 +235,15 @@ def test_a_run_without_steps_and_gaps_has_all_rows_of_the_definitions(tmp_path: 
     counts = check(path)
     with_rows_now = {"launch_geometry", "kernel_groups", "covered_time", "launch_summary"}
     assert {view for view, rows in counts.items() if rows} == with_rows_now
+
+
+@pytest.mark.parametrize("column", [None, *GEOMETRY_COLUMNS])
+def test_a_class_with_any_geometry_has_a_row_of_it(tmp_path: Path, column: str | None) -> None:
+    run = made_runs.made_run(0, 100)
+    run.signatures = made_runs.signatures()
+    known = pl.lit(None, dtype=pl.Int64).alias("grid_x") if column is None else pl.lit(1).alias(column)
+    run.frames["kernel_classes"] = run.frames["kernel_classes"].drop(GEOMETRY_COLUMNS, strict=False).with_columns(known)
+    path = tmp_path / "w.duckdb"
+    with connect(path) as connection:
+        load(connection, run)
+    assert bool(check(path)["launch_geometry"]) == (column is not None)

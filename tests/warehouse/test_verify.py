@@ -20,7 +20,8 @@ from ridgeline.warehouse.rollups import KEPT_TABLES
 from ridgeline.warehouse.schema.tables import RUN_TABLES, SHARED_TABLES
 from ridgeline.warehouse.verify import CHECKED, SHARED, checks, verify
 from ridgeline.warehouse.views import definitions
-from tests.analyze.loading import dump, query
+from tests.analyze import kineto
+from tests.analyze.loading import dump, load, query
 from tests.command_line import ridgeline
 from tests.sampling import pick
 
@@ -111,6 +112,16 @@ def test_changes_are_found(warehouse: Path, statement: str, run: str, expected: 
     change(warehouse, statement)
     found = findings(warehouse)
     assert any(re.search(expected, finding) for finding in found[run]), found
+
+
+def test_a_load_leaves_changes_of_earlier_shared_rows_to_be_found(warehouse: Path, tmp_path: Path) -> None:
+    change(
+        warehouse,
+        "UPDATE ceilings SET value = value + 1 WHERE run_id IS NULL",
+        "UPDATE descriptions SET description = description || 'x' WHERE column_name = 'run_id'",
+    )
+    load(warehouse, kineto.write(tmp_path / "priced.json", kineto.matmul_step()))
+    assert {finding.partition(":")[0] for finding in findings(warehouse)[SHARED]} == {"ceilings", "descriptions"}
 
 
 def test_values_swapped_between_rows_are_found(warehouse: Path) -> None:
