@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
+from threading import get_ident
 from typing import Any, Protocol
 
 import torch
@@ -13,13 +13,17 @@ from ridgeline.capture.measuring.module_calls import Replacement
 
 
 class Observer(Protocol):
-    """Learns of outermost calls. Neither method raises."""
+    """Learns of outermost calls."""
 
-    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """A call begins while no other is observed; return whether to observe it: calls inside it are not outermost."""
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], first: bool) -> bool:
+        """A call begins while no other is observed; return whether to observe it: calls inside it are not outermost.
+
+        If it raises, the call is not observed. `first`: another thread's call was observed since this thread's last
+        one. Then this call may be inside one that began meanwhile and was not observed.
+        """
 
     def leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:
-        """The observed call returned `output`, or raised `error`."""
+        """The observed call returned `output`, or raised `error`. Does not raise."""
 
 
 class Calls:
@@ -27,16 +31,17 @@ class Calls:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._lock = Lock()
         self._original: Callable[..., Any] | None = None
         self._replacement: Replacement | None = None
-        self.installed = False
-        self.idle = False
-        """Calls are to be observed, and none is. The only thing that a call inside an observed one looks at."""
+        self._thread: int | None = None  # of the last observed call, unless a call of another thread was missed since
+        self.idle: list[None] = []
+        """Has an element while calls are to be observed, and none is. A call inside an observed one looks at nothing
+        else. A list, because one thread alone can take its element.
+        """
 
     def install(self) -> None:
         """Replace `nn.Module.__call__`."""
-        is_compiling = torch.compiler.is_compiling
+        is_compiling = torch.compiler.is_dynamo_compiling  # true for torch.compile, in whose graph this might become
         calls = self
 
         # As many frames as the original has, so that tracebacks are no longer.
@@ -49,34 +54,44 @@ class Calls:
 
         self._original = nn.Module.__call__
         self._replacement = Replacement(__call__)
-        self.idle = self.installed = True
+        self.idle = [None]
+
+    def stop(self) -> None:
+        """Observe no further call."""
+        self.idle = []  # a call that is observed now puts its element back into the other list
 
     def remove(self) -> None:
         """Put the original back, wherever the replacement went."""
-        self.idle = self.installed = False
+        self.stop()
         if self._replacement is not None:
             self._replacement.undo()
 
     def _outermost(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = self._original
+        call, idle, thread = self._original, self.idle, get_ident()
         assert call is not None
-        if not self._lock.acquire(blocking=False):  # another thread's call is observed
+        try:
+            idle.pop()
+        except IndexError:  # another thread was faster
+            self._thread = None
             return call(module, *args, **kwargs)
-        if not self._observer.enter(module, args, kwargs):
-            self._lock.release()
+        try:
+            observed = self._observer.enter(module, args, kwargs, thread != self._thread)
+        except Exception:
+            observed = False
+        if not observed:
+            idle.append(None)
             return call(module, *args, **kwargs)
-        self.idle = False
+        self._thread = thread
         try:
             output = call(module, *args, **kwargs)
         except BaseException as error:
-            self._leave(module, None, error)
+            self._leave(idle, module, None, error)
             raise
-        self._leave(module, output, None)
+        self._leave(idle, module, output, None)
         return output
 
-    def _leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:
+    def _leave(self, idle: list[None], module: nn.Module, output: Any, error: BaseException | None) -> None:
         try:
             self._observer.leave(module, output, error)
         finally:  # a signal may have interrupted it
-            self.idle = self.installed
-            self._lock.release()
+            idle.append(None)

@@ -6,11 +6,11 @@ Only shapes are read, so nothing waits for a device and no kernel is launched.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from ridgeline.capture.recording.program import argument_names
 
@@ -27,50 +27,79 @@ CACHES = ("past_key_values", "past_key_value", "cache_params", "kv_cache", "cach
 INTEGERS = (torch.int64, torch.int32)
 
 
-class Inputs(NamedTuple):
-    """`query` positions processed and `context` positions attended to, for each of `batch` sequences; None if unknown.
+Inputs = tuple[int | None, int | None, int | None, bool]
+"""Positions processed (query), positions attended to (context), sequences (batch) with so many each, None if unknown;
+and whether the call has a cache or asks for one.
+"""
 
-    `cached` is true where the call has a cache or asks for one.
+
+class Layout(NamedTuple):
+    """Places among the values of a call, arguments before keywords.
+
+    `tokens` may hold tokens, the likeliest first, each with whether it may hold embeddings. `caches` may hold a cache.
+    `mask` and `use_cache` are -1 where the call has none.
     """
 
-    query: int | None = None
-    context: int | None = None
-    batch: int | None = None
-    cached: bool = False
+    tokens: tuple[tuple[int, bool], ...]
+    caches: tuple[int, ...]
+    mask: int
+    use_cache: int
 
 
-def inputs_of(model: type[nn.Module], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
-    """Return what a call of a module of class `model` says by the names of its forward's parameters."""
-    named = dict(zip(argument_names(model.forward), args, strict=False)) | dict(kwargs)
-    cache = next((named[name] for name in CACHES if named.get(name) is not None), None)
-    cached = cache is not None or bool(named.get("use_cache"))
-    tokens = next(_tokens(named), None)
-    if tokens is None:
-        return Inputs(cached=cached)
-    batch, query = tokens.shape[:2]
-    return Inputs(query, _context(named, cache, query), batch, cached)
+class Reader:
+    """Reads calls of `forward` by the names of its parameters, which it looks at once for each way to call it."""
+
+    def __init__(self, forward: Any) -> None:
+        self._names = argument_names(forward)
+        self._layouts: dict[Any, Layout] = {}
+
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+        """Return what a call says."""
+        way = (len(args), *kwargs) if kwargs else len(args)
+        tokens, caches, mask, use_cache = self._layouts.get(way) or self._layout(way, len(args), kwargs)
+        values = args + tuple(kwargs.values()) if kwargs else args
+        cache = None
+        for place in caches:
+            cache = values[place]
+            if cache is not None:
+                break
+        cached = cache is not None or (use_cache >= 0 and bool(values[use_cache]))
+        for place, embedded in tokens:
+            value = values[place]
+            if not isinstance(value, Tensor):
+                continue
+            shape = value.shape
+            dimensions = len(shape)
+            is_tokens = dimensions == 2 and value.dtype in INTEGERS
+            if is_tokens or (embedded and dimensions == 3 and value.is_floating_point()):
+                batch, query = shape[0], shape[1]
+                return query, _context(values[mask] if mask >= 0 else None, cache, query), batch, cached
+        return None, None, None, cached
+
+    def _layout(self, way: Any, arguments: int, keywords: Iterable[str]) -> Layout:
+        """Look at the names of a new way to call it."""
+        places = {name: place for place, name in enumerate(self._names[:arguments])}
+        places |= {name: place for place, name in enumerate(keywords, arguments)}
+        order = [name for name in FIRST if name in places] + [name for name in places if name not in FIRST]
+        mask = "decoder_attention_mask" if "decoder_input_ids" in places else "attention_mask"
+        self._layouts[way] = layout = Layout(
+            tokens=tuple((places[name], bool(EMBEDDED.search(name))) for name in order if not NOT_TOKENS.search(name)),
+            caches=tuple(places[name] for name in CACHES if name in places),
+            mask=places.get(mask, -1),
+            use_cache=places.get("use_cache", -1),
+        )
+        return layout
 
 
-def _tokens(named: Mapping[str, Any]) -> Iterator[torch.Tensor]:
-    """The tensors whose second dimension is the query, the likeliest first."""
-    order = [name for name in FIRST if name in named] + [name for name in named if name not in FIRST]
-    for name in order:
-        value = named[name]
-        if not isinstance(value, torch.Tensor) or NOT_TOKENS.search(name):
-            continue
-        is_tokens = value.dim() == 2 and value.dtype in INTEGERS
-        if is_tokens or (value.dim() == 3 and value.is_floating_point() and EMBEDDED.search(name)):
-            yield value
-
-
-def _context(named: Mapping[str, Any], cache: Any, query: int) -> int | None:
+def _context(mask: Any, cache: Any, query: int) -> int | None:
     """The positions attended to: of a mask [batch, context], or in a cache that grows and in the query."""
-    mask = named.get("decoder_attention_mask" if "decoder_input_ids" in named else "attention_mask")
-    if isinstance(mask, torch.Tensor) and mask.dim() == 2 and mask.shape[1] >= query:
-        return mask.shape[1]
+    if isinstance(mask, Tensor):
+        shape = mask.shape
+        if len(shape) == 2 and shape[1] >= query:
+            return shape[1]
     if isinstance(cache, tuple | list) and cache and isinstance(cache[0], tuple | list) and cache[0]:
         keys = cache[0][0]
-        return keys.shape[-2] + query if isinstance(keys, torch.Tensor) and keys.dim() == 4 else None
+        return keys.shape[-2] + query if isinstance(keys, Tensor) and keys.dim() == 4 else None
     # A cache of fixed size counts its positions on the device; one that grows has them in a shape.
     if type(cache).__name__ == "DynamicCache":
         length = cache.get_seq_length()

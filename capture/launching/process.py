@@ -22,7 +22,7 @@ from ridgeline.capture.launching import nothing
 from ridgeline.capture.launching.calls import Calls
 from ridgeline.capture.launching.options import VARIABLE, Options
 from ridgeline.capture.launching.ranges import Ranges
-from ridgeline.capture.launching.steps import Steps
+from ridgeline.capture.launching.steps import Steps, Work
 from ridgeline.capture.launching.window import FromFirstKind
 from ridgeline.capture.recording import storing
 from ridgeline.capture.recording.outcomes import one_line
@@ -78,7 +78,7 @@ class Program:
         self._recording: Recording | None = None
         self._folder = Path(options.out)
         self._process = os.getpid()
-        self._number = 0  # of the next step
+        self._modules: list[nn.Module] = []
         self._recorder_runs = False  # a profiler that starts now is the recorder's
         self._written: Path | None = None
         self._over = False
@@ -112,17 +112,16 @@ class Program:
 
     # -- steps, see steps.Sink
 
-    def begin(self, kind: str, phase: str, similar: Any, module: nn.Module | None, facts: dict[str, Any]) -> bool:
+    def begin(self, work: Work, context: int | None) -> bool:
         """Begin a step of the recording, which the first step makes."""
         if self._over:
             return False
         self._recorder_runs = True
         try:
             recording = self._recording or self._made()
-            if module is not None:
-                self.calls(module)
-            self._plan.next(self._number, similar)
-            recording.begin(kind, phase=phase, **facts)
+            if recording.number >= recording.until:
+                self._plan.next(recording.number, work.similar)
+            recording.begin_work(work, context)
         except Exception as error:
             self.remove()
             say(f"the program goes on unrecorded: {one_line(error)}")
@@ -132,9 +131,9 @@ class Program:
         return True
 
     def calls(self, module: nn.Module) -> None:
-        """The step calls `module`, whose inner modules get labels in the next trace."""
-        if self._recording is not None and all(module is not each for each in self._recording.modules):
-            self._recording.modules.append(module)
+        """Steps call `module`, whose inner modules get labels in the next trace."""
+        if all(module is not each for each in self._modules):
+            self._modules.append(module)
 
     def end(self, error: BaseException | None = None) -> None:
         """End the step, and the recording with its last step."""
@@ -143,8 +142,7 @@ class Program:
         self._recorder_runs = True
         try:
             self._recording.end(error)
-            self._number += 1
-            if self._recording.passing is Pass.done:
+            if self._recording.over:
                 self.finish()
         except Exception as failure:
             self.remove()
@@ -192,7 +190,8 @@ class Program:
     def forked(self) -> None:
         """In a forked child: what the parent has begun is the parent's alone."""
         if self._recording is not None:
-            self._over, self._calls.idle = True, False
+            self._over = True
+            self._calls.stop()
             skip_destructors()
         else:
             self._process = os.getpid()
@@ -209,11 +208,13 @@ class Program:
             name=name,
             experiment=options.experiment,
             plan=self._plan,
+            modules=self._modules,
             counters=options.counters,
             memory=options.memory,
             ceilings=False,
             say=say,
         )
+        self._modules = self._recording.modules
         return self._recording
 
     def _profiler_starts(self) -> None:

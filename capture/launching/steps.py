@@ -7,16 +7,19 @@ import sys
 import threading
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import nn
+from torch import is_grad_enabled, nn
+from torch._C import _current_graph_task_id as graph_task
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from ridgeline.capture.launching.inputs import Inputs, inputs_of
-from ridgeline.capture.measuring.labels import is_traced
-from ridgeline.capture.recording.program import unwrapped
+from ridgeline.capture.launching.inputs import Reader
+from ridgeline.capture.measuring.labels import is_traced, is_traced_eagerly
+from ridgeline.capture.recording import program
+from ridgeline.capture.steps import RecordedStep
 
 LONGEST_ACCUMULATION = 256
 """Forwards without an optimizer's step after which its steps are taken to be out of sight: compiled, for example."""
@@ -24,18 +27,41 @@ LONGEST_ACCUMULATION = 256
 UNSEEN_AFTER = 8
 """The same where no optimizer has made a step yet."""
 
+ON_CUDA: bool = torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
+"""Whether this PyTorch knows CUDA graphs."""
+
 GRADIENTS_SOUGHT = 4
 """Calls of a module before which gradients are looked for, in a program without an optimizer."""
+
+
+class Work:
+    """What steps that do the same work say of themselves; their numbers and contexts differ.
+
+    `similar` is equal for steps that a window may begin with alike. `sequences` is the class of the model and the size
+    of the batch.
+    """
+
+    __slots__ = "facts", "kind", "phase", "sequences", "similar", "steps"
+
+    def __init__(self, kind: str, phase: str, similar: Any, facts: dict[str, Any], sequences: Any = None) -> None:
+        self.kind, self.phase, self.similar, self.facts, self.sequences = kind, phase, similar, facts, sequences
+        self.steps = 0
+        """The number of steps that began."""
+
+    def step(self, number: int, context: int | None) -> RecordedStep:
+        """Return the step `number`. Raises CaptureError for a fact that no step may have."""
+        facts = self.facts if context is None else self.facts | {"context": context}
+        return program.step_of(self.kind, self.phase, number, facts)
 
 
 class Sink(Protocol):
     """Receives the steps. No method raises."""
 
-    def begin(self, kind: str, phase: str, similar: Any, module: nn.Module | None, facts: dict[str, Any]) -> bool:
-        """A step begins; steps that do the same work have equal `similar`. Return False if it is not recorded."""
+    def begin(self, work: Work, context: int | None) -> bool:
+        """A step begins, which attends to `context` positions. Return False if it is not recorded."""
 
     def calls(self, module: nn.Module) -> None:
-        """The range that is the open step calls `module`."""
+        """The step that is open, or that begins next, calls `module`."""
 
     def end(self, error: BaseException | None = None) -> None:
         """The step that began last ended, with the exception that its module raised."""
@@ -46,6 +72,20 @@ class Seen(NamedTuple):
 
     mode: str
     batch: int | None
+
+
+Shown = tuple[int | None, int | None, bool, bool]
+"""What a call shows of its work: query, batch, whether it has a cache, and whether it trains."""
+
+
+class Model:
+    """A module that steps call. `root` is the class of the model in it, without wrappers. `gone` is told of its end."""
+
+    def __init__(self, module: nn.Module, gone: Callable[[Any], Any]) -> None:
+        self._reference = weakref.ref(module, gone)
+        self.root = type(program.unwrapped(module))
+        self.read = Reader(self.root.forward).read
+        self.works: dict[Shown, Work] = {}
 
 
 class Steps:
@@ -60,84 +100,88 @@ class Steps:
         self._training = Training()
         self._open = False
         self._part = False  # the call that is observed is not the first of its step
+        self._again = False  # it computes activations again, in a backward pass
         self._range = False  # the open step is a range
-        self._models: dict[int, tuple[weakref.ref[nn.Module], type[nn.Module]]] = {}
+        self._models: dict[int, Model] = {}
         self._roots: set[type] = set()
         self._trained: set[type] = set()
         self._decoders: set[type] = set()
-        self._phases: Counter[str] = Counter()
-        self._batches: Counter[tuple[type, int | None]] = Counter()
+        self._phases: set[str] = set()
+        self._works: list[Work] = []
         self._matches: dict[type, bool] = {}
         self._named: dict[int, bool] = {}
 
     # -- module calls, see calls.Observer
 
-    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    # The program waits for this and `leave`, which its steps drive out of the core's caches: they touch little.
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], first: bool) -> bool:
         """Whether the call of `module` is a step, or part of the training step that is open."""
-        try:
-            return self._enter(module, args, kwargs)
-        except Exception:
+        if is_traced_eagerly() or (ON_CUDA and _capturing()):
             return False
-
-    def leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:
-        """End the step, unless it is a training step that waits for its optimizer."""
-        if _in_backward():  # checkpoints raise an exception of their own where they have computed enough
-            return
-        if self._open and (error or not (self._part or self._training.waits(output))):
-            self._end(error)
-
-    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        if _capturing() or is_traced():
-            return False
+        self._again = graph_task() != -1
         if self._range and _has_parameters(module):
             self._sink.calls(module)
             self._part = True
             return True
-        root = self._model(module)
-        if root is None or (self._pattern and not self._matches_module(module, root)):
+        model = self._models.get(id(module)) or self._met(module)
+        if model is None or (self._pattern and not self._matches_module(module, model.root)):
             return False
-        if _in_backward():  # a checkpoint computes activations again
-            self._part = self._open
+        if self._again:
             return self._open
-        if self._enclosed():
+        if first and self._enclosed():
             return False
         self._part = self._open and self._training.goes_on()
         if self._part:
             return True
         if self._open:
             self._end()
-        trains = self._training.begins(module)
-        inputs = inputs_of(root, args, kwargs)
+        trains = is_grad_enabled() and self._training.begins(module)
+        query, context, batch, cached = model.read(args, kwargs)
+        shown = query, batch, cached, trains
+        return self._begin(model.works.get(shown) or self._work(module, model, shown), context)
+
+    def leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:
+        """End the step, unless it is a training step that waits for its optimizer."""
+        if not self._open or self._again:  # checkpoints raise an exception of their own when they have enough
+            return
+        if error is not None or not (self._part or (self._training.trains and self._training.waits(output))):
+            self._end(error)
+
+    def _work(self, module: nn.Module, model: Model, shown: Shown) -> Work:
+        """The work of a call that shows what none showed before, or since more is known of the models."""
+        self._sink.calls(module)
+        root, (query, batch, cached, trains) = model.root, shown
+        before = len(self._roots), len(self._trained), len(self._decoders)
         self._roots.add(root)
-        phase = self._phase(module, root, inputs, trains)
-        kind = phase
+        kind = phase = self._phase(module, root, query, cached, trains)
+        if before != (len(self._roots), len(self._trained), len(self._decoders)):
+            for each in list(self._models.values()):  # a prefill of one that decodes now was a forward before
+                each.works.clear()
         alike = {"forward": self._roots, "train": self._trained}.get(phase, ())
         if len(alike) > 1:
             kind = root.__name__  # an encoder, a denoiser and a decoder of images, for example; parts of a GAN
-        values = {"query": inputs.query, "context": inputs.context}
-        facts = {key: value for key, value in values.items() if value is not None}
-        if phase in ("prefill", "decode"):
-            facts["tokens"] = 1
-        similar = (root, trains, inputs.query == 1)
-        self._batches[root, inputs.batch] += 1
-        return self._begin(kind, phase, similar, module, facts)
+        facts = {"query": query, "tokens": 1 if phase in ("prefill", "decode") else None}
+        facts = {key: value for key, value in facts.items() if value is not None}
+        work = Work(kind, phase, (root, trains, query == 1), facts, (root, batch))
+        model.works[shown] = work
+        self._works.append(work)
+        self._phases.add(phase)
+        return work
 
-    def _phase(self, module: nn.Module, root: type, inputs: Inputs, trains: bool) -> str:
+    def _phase(self, module: nn.Module, root: type, query: int | None, cached: bool, trains: bool) -> str:
         """The phase of a step. A long query is a prefill only of models that decode: encoders have none."""
         if trains:
             self._trained.add(root)
             return "train"
         # a table of embeddings alone is no decoder
-        if (inputs.query == 1 or inputs.cached) and module._modules:
+        if (query == 1 or cached) and module._modules:
             self._decoders.add(root)
-        if inputs.query is None or root not in self._decoders:
+        if query is None or root not in self._decoders:
             return "forward"
-        return "decode" if inputs.query == 1 else "prefill"
+        return "decode" if query == 1 else "prefill"
 
     def _enclosed(self) -> bool:
         """Whether this call is inside of one of its thread that is no step as it began in a step of another thread."""
-        if threading.active_count() == 1:
-            return False
         calls, frame = 0, sys._getframe()
         code = nn.Module.__call__.__code__
         while above := frame.f_back:
@@ -145,19 +189,17 @@ class Steps:
             if frame.f_code is code:
                 calls += 1
                 module = frame.f_locals["self"]
-                root = self._model(module)
-                if calls > 1 and root is not None and (not self._pattern or self._matches_module(module, root)):
+                model = self._models.get(id(module)) or self._met(module)
+                if calls > 1 and model is not None and (not self._pattern or self._matches_module(module, model.root)):
                     return True
         return False
 
-    def _model(self, module: nn.Module) -> type[nn.Module] | None:
-        """The class of the model in `module`, without wrappers; None if it is no step as it has no parameters."""
-        reference, model = self._models.get(id(module), (None, None))
-        if reference is None or reference() is not module:
-            if not (self._pattern or _has_parameters(module)):
-                return None
-            model = type(unwrapped(module))
-            self._models[id(module)] = weakref.ref(module), model
+    def _met(self, module: nn.Module) -> Model | None:
+        """Keep what is known of `module`, while it lives. Returns None if it is no step as it has no parameters."""
+        if not (self._pattern or _has_parameters(module)):
+            return None
+        name = id(module)
+        self._models[name] = model = Model(module, lambda _: self._models.pop(name, None))
         return model
 
     def _matches_module(self, module: nn.Module, kind: type) -> bool:
@@ -186,7 +228,8 @@ class Steps:
         phase = facts.pop("phase", kind)
         facts.pop("step", None)  # the recording numbers its steps
         facts = {key: int(value) if value.isdecimal() else value for key, value in facts.items()}
-        self._range = self._begin(kind, phase, kind, None, facts)
+        self._phases.add(phase)
+        self._range = self._begin(Work(kind, phase, kind, facts), None)
         return self._range
 
     def closed(self) -> None:
@@ -209,19 +252,21 @@ class Steps:
 
     def seen(self) -> Seen:
         """Return the mode, and the number of sequences of most steps that began."""
-        mode = next((mode for phase, mode in MODES if self._phases[phase]), "forward")
-        _, batch = max(self._batches, key=self._batches.__getitem__, default=(None, None))
+        mode = next((mode for phase, mode in MODES if phase in self._phases), "forward")
+        batches: Counter[tuple[type, int | None]] = Counter()
+        for work in self._works:
+            batches[work.sequences] += work.steps
+        _, batch = max(batches, key=batches.__getitem__, default=(None, None))
         return Seen(mode, batch)
 
-    def _begin(self, kind: str, phase: str, similar: Any, module: nn.Module | None, facts: dict[str, Any]) -> bool:
-        self._phases[phase] += 1
+    def _begin(self, work: Work, context: int | None) -> bool:
+        work.steps += 1
         self._open = True  # the sink opens ranges of its own, which are no steps
-        self._open = self._sink.begin(kind, phase, similar, module, facts)
+        self._open = self._sink.begin(work, context)
         return self._open
 
     def _end(self, error: BaseException | None = None) -> None:
-        self._open = False
-        self._training.ended()
+        self._open = self._training.trains = False
         self._sink.end(error)
 
 
@@ -236,7 +281,9 @@ class Training:
     """
 
     def __init__(self) -> None:
-        self._trains = False
+        self.trains = False
+        """Whether the open step is a training step."""
+        self._made = False
         self._thread = 0
         self._forwards = 0
         self._stepped = False
@@ -247,28 +294,25 @@ class Training:
         self._trains_evaluating = False
 
     def begins(self, module: nn.Module) -> bool:
-        """Whether the call of `module` that begins now is a training step."""
-        self._trains = False
-        if not torch.is_grad_enabled():
-            return False
-        made = _optimizer_made()
+        """Whether the call of `module` that begins now, while gradients are enabled, is a training step."""
+        made = self._has_optimizer()
         # A walk over all parameters takes a microsecond for each: programs without an optimizer are spared it.
         if not (made or self._gradients_of(module)) or not any(each.requires_grad for each in module.parameters()):
             return False
         self._evaluated = not module.training
-        self._trains = not made or module.training or self._trains_evaluating
+        self.trains = not made or module.training or self._trains_evaluating
         self._thread, self._forwards, self._stepped = threading.get_ident(), 0, False
-        return self._trains
+        return self.trains
 
     def goes_on(self) -> bool:
         """Whether another forward belongs to the step that is open: it accumulates gradients for the same optimizer."""
         self._forwards += 1
         self._unseen |= self._forwards > (LONGEST_ACCUMULATION if self._ever_stepped else UNSEEN_AFTER)
-        return not self._unseen and not self._stepped and _optimizer_made()
+        return not self._unseen and not self._stepped and self._has_optimizer()
 
     def waits(self, output: Any) -> bool:
-        """Whether the step goes on after its forward returned `output`."""
-        return self._trains and any(tensor.requires_grad for tensor in _tensors(output))
+        """Whether the training step that is open goes on after its forward returned `output`."""
+        return any(tensor.requires_grad for tensor in _tensors(output))
 
     def stepped(self) -> bool:
         """An optimizer made its step; return whether the open step ends with it."""
@@ -276,11 +320,12 @@ class Training:
         self._unseen = False
         self._trains_evaluating |= self._evaluated
         # Autograd's threads may make steps in the middle of a backward pass: then the step ends at the next forward.
-        return self._trains and threading.get_ident() == self._thread
+        return self.trains and threading.get_ident() == self._thread
 
-    def ended(self) -> None:
-        """The step ended."""
-        self._trains = False
+    def _has_optimizer(self) -> bool:
+        """Whether the program has made an optimizer."""
+        self._made = self._made or _optimizer_made()
+        return self._made
 
     def _gradients_of(self, module: nn.Module) -> bool:
         """Whether parameters have had gradients before one of the first calls of a module."""
@@ -302,10 +347,6 @@ def _optimizer_made() -> bool:
 
 def _has_parameters(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None
-
-
-def _in_backward() -> bool:
-    return torch._C._current_graph_task_id() != -1
 
 
 def _capturing() -> bool:

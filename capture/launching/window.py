@@ -65,6 +65,10 @@ class FromFirstKind:
             return Stage(Pass.counted)
         return Stage(Pass.done)
 
+    def until(self, number: int) -> int:
+        """The first step after `number` that may be in another stage."""
+        return next((end for end in (self.warmup, self.warmup + self.timed) if end > number), number + 1)
+
     def _before_window(self, late: int) -> Stage:
         """The stage of a step that is `late` steps behind the last one that has to be timed."""
         if not self._spare_after or late < 0:

@@ -1,8 +1,12 @@
 """Time marks along the work of a device: CUDA events on CUDA, the host's clock elsewhere."""
 
 import time
+from typing import Any
 
 import torch
+
+Moment = Any
+"""A moment of a clock: nanoseconds of the host, or a CUDA event."""
 
 # Read once: time_ns() jumps when the system's clock is set, perf_counter_ns() never does.
 _EPOCH_NS = time.time_ns() - time.perf_counter_ns()
@@ -17,44 +21,44 @@ class HostClock:
     """A clock for devices whose work is done when a call returns."""
 
     def __init__(self) -> None:
-        self._marks: list[int] = []
+        self._marks: list[Moment] = []
 
-    def mark(self) -> int:
-        """Mark the moment at which all work issued so far is done, without waiting for it. Returns its number."""
-        self._marks.append(time.perf_counter_ns())
-        return len(self._marks) - 1
+    # The function itself: a call of another would be a part of every step that is timed.
+    moment = staticmethod(time.perf_counter_ns)
+    """Return the moment at which all work issued so far is done, without waiting for it."""
 
-    def between_ns(self, first: int, last: int) -> int:
-        """Nanoseconds between two marks, by their numbers. Waits for the device."""
-        return self._marks[last] - self._marks[first]
+    def between_ns(self, first: Moment, last: Moment) -> int:
+        """Nanoseconds between two moments. Waits for the device."""
+        nanoseconds: int = last - first
+        return nanoseconds
+
+    def mark(self) -> None:
+        """Keep the moment at which all work issued so far is done, without waiting for it."""
+        self._marks.append(self.moment())
 
     def elapsed_ns(self) -> list[int]:
         """Nanoseconds from the first mark to each of the others. Waits for the device."""
-        return [self.between_ns(0, number) for number in range(1, len(self._marks))]
+        return [self.between_ns(self._marks[0], mark) for mark in self._marks[1:]]
 
 
 class CudaClock(HostClock):
-    """As HostClock, by CUDA events on the current stream. `capacity` of them are created in advance, so that a mark
-    costs one call.
+    """As HostClock, by CUDA events on the current stream. `capacity` of them are created in advance, so that a
+    moment costs one call.
     """
 
     def __init__(self, capacity: int) -> None:
+        super().__init__()
         self._unused = [event() for _ in range(capacity)]
-        self._events: list[torch.cuda.Event] = []
 
-    def mark(self) -> int:
-        self._events.append(self._unused.pop() if self._unused else event())
-        self._events[-1].record()
-        return len(self._events) - 1
+    def moment(self) -> Moment:
+        recorded = self._unused.pop() if self._unused else event()
+        recorded.record()
+        return recorded
 
-    def between_ns(self, first: int, last: int) -> int:
-        self._events[last].synchronize()
-        milliseconds: float = self._events[first].elapsed_time(self._events[last])
+    def between_ns(self, first: Moment, last: Moment) -> int:
+        last.synchronize()
+        milliseconds: float = first.elapsed_time(last)
         return round(milliseconds * 1e6)
-
-    def elapsed_ns(self) -> list[int]:
-        self._events[-1].synchronize()
-        return [self.between_ns(0, number) for number in range(1, len(self._events))]
 
 
 def event() -> torch.cuda.Event:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
 from torch.fx import _symbolic_trace
 from torch.profiler import record_function
 
@@ -94,9 +95,18 @@ def is_traced() -> bool:
 
     A range would become part of the graph, so none may open.
     """
+    return torch.compiler.is_compiling() or is_traced_eagerly()
+
+
+def is_traced_eagerly() -> bool:
+    """The same, where torch.compile does not compile this code."""
     return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
+        _get_tracing_state() is not None
+        # the number of all modes first: most programs have none
+        or (_len_torch_dispatch_stack() > 0 and _has_tracing_mode())
         or _symbolic_trace.is_fx_symbolic_tracing()
-        or any(torch._C._get_dispatch_mode(mode) is not None for mode in TRACING_MODES)
     )
+
+
+def _has_tracing_mode() -> bool:
+    return torch.compiler.is_compiling() or any(torch._C._get_dispatch_mode(mode) is not None for mode in TRACING_MODES)

@@ -3,10 +3,11 @@
 import time
 from collections import Counter
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 
-from ridgeline.capture.measuring.clocks import clock, now_ns, synchronize
+from ridgeline.capture.measuring.clocks import Moment, clock, now_ns, synchronize
 from ridgeline.capture.measuring.execution import Runner, shape, walk
 from ridgeline.capture.records import Timing
 from ridgeline.capture.steps import RecordedStep
@@ -16,6 +17,25 @@ WARM_UP_OF_A_KIND = 2
 
 MARKS = 2048
 """CUDA events to create in advance; more are created when they are needed."""
+
+
+class Work(Protocol):
+    """Work that many steps do."""
+
+    def step(self, number: int, context: int | None) -> RecordedStep:
+        """Return the step `number`, which attends to `context` positions. None: the work says to how many."""
+
+
+Unmade = tuple[Work, int, int | None]
+"""The arguments of a step, which takes longer to make than to time."""
+
+
+def made(step: RecordedStep | Unmade) -> RecordedStep:
+    """Return `step`, made if it is not."""
+    if isinstance(step, RecordedStep):
+        return step
+    work, number, context = step
+    return work.step(number, context)
 
 
 def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S) -> None:
@@ -63,27 +83,31 @@ class Laps:
 
     def __init__(self, device: torch.device, *, joined: bool, marks: int = MARKS) -> None:
         self._device, self._joined = device, joined
+        self._on_cuda = device.type == "cuda"
         self._clock = clock(device, marks)
-        self._begun: int | None = None
-        self._last: int | None = None
-        self._laps: list[tuple[RecordedStep, int, int]] = []
+        self._moment = self._clock.moment
+        self._begun: Moment = None
+        self._last: Moment = None
+        self._laps: list[tuple[RecordedStep | Unmade, Moment, Moment]] = []
         self.started_ns = 0
         self.wall_ns = 0
 
     def begin(self) -> None:
-        """Mark the beginning of a step."""
+        """Mark the beginning of a step. A step that is captured into a CUDA graph, as marks would be, gets none."""
+        if self._on_cuda and torch.cuda.is_current_stream_capturing():
+            return
         if self._last is None:
             synchronize(self._device)
             self.started_ns, self._started = now_ns(), time.perf_counter_ns()
         if self._last is None or not self._joined:
-            self._last = self._clock.mark()
+            self._last = self._moment()
         self._begun = self._last
 
-    def end(self, step: RecordedStep) -> None:
+    def end(self, step: RecordedStep | Unmade) -> None:
         """Mark the end of a step that began."""
         begun, self._begun = self._begun, None
         if begun is not None:
-            self._last = self._clock.mark()
+            self._last = self._moment()
             self._laps.append((step, begun, self._last))
 
     def close(self) -> None:
@@ -95,7 +119,7 @@ class Laps:
     @property
     def steps(self) -> list[RecordedStep]:
         """The steps that ended."""
-        return [step for step, _, _ in self._laps]
+        return [made(step) for step, _, _ in self._laps]
 
     def timings(self, metric: str, repeat: int = 0, started_ns: int = 0) -> list[Timing]:
         """One timing per step, called `metric`."""
@@ -109,7 +133,7 @@ class Laps:
                 value_ns=self._clock.between_ns(begun, ended),
                 started_ns=started_ns,
             )
-            for step, begun, ended in self._laps
+            for step, (_, begun, ended) in zip(self.steps, self._laps, strict=True)
         ]
 
     def timings_of(self, repeat: int, *, generation: bool) -> list[Timing]:
@@ -118,7 +142,11 @@ class Laps:
         if generation:
             # Steps without tokens do not count: a prefill that commits nothing, the step that caches a finished block.
             first = self._laps[0][1]
-            ends = [(step.block, self._clock.between_ns(first, ended)) for step, _, ended in self._laps if step.commits]
+            ends = [
+                (step.block, self._clock.between_ns(first, ended))
+                for step, (_, _, ended) in zip(self.steps, self._laps, strict=True)
+                if step.commits
+            ]
             if ends:
                 values_ns["ttft"] = ends[0][1]
             if block_ends := [end_ns for block, end_ns in ends if block == 0]:

@@ -65,21 +65,17 @@ class Instruments:
         """The device that the program works on, as far as it has shown yet."""
         return self._device or program.device_of(self.modules)
 
+    @property
+    def laps(self) -> Laps | None:
+        """The laps of timed steps: the only instrument of those that follow, where there are any."""
+        return self._laps if self._tracing is None else None
+
     def begin(self, stage: Stage, step: RecordedStep) -> None:
         """Start what the stage needs, and mark the beginning of `step`."""
-        if self._captures():  # marks and waits would break the program's capture of a CUDA graph
+        if self._captures():  # waits would break the program's capture of a CUDA graph
             return
-        if stage.settles:
-            if self._settling is None and step.index in (self.window or [step.index]):
-                self._refuse_another_profiler()
-                self._settling = profiling.start(self.device)
-        elif stage.pass_ is Pass.timed:
-            if self._laps is None:
-                self._start_timing()
-        elif stage.pass_ in (Pass.traced, Pass.twin) and self._in_window(step) and self._tracing is None:
-            self._start_tracing(stage.pass_)
-        elif stage.pass_ is Pass.counted and self._in_window(step) and self.findings.counted is not None:
-            self.findings.counted.begin(step)
+        if self._laps is None:
+            self._start(stage, step)
         if self._laps is not None:
             self._laps.begin()
         if self._tracing is not None:
@@ -180,6 +176,19 @@ class Instruments:
 
     def _captures(self) -> bool:
         return self._device is not None and self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+    def _start(self, stage: Stage, step: RecordedStep) -> None:
+        """Start what the stage needs from `step` on."""
+        if stage.settles:
+            if self._settling is None and step.index in (self.window or [step.index]):
+                self._refuse_another_profiler()
+                self._settling = profiling.start(self.device)
+        elif stage.pass_ is Pass.timed:
+            self._start_timing()
+        elif stage.pass_ in (Pass.traced, Pass.twin) and self._in_window(step):
+            self._start_tracing(stage.pass_)
+        elif stage.pass_ is Pass.counted and self._in_window(step) and self.findings.counted is not None:
+            self.findings.counted.begin(step)
 
     def _start_timing(self) -> None:
         self._device = self.device

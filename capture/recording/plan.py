@@ -45,6 +45,11 @@ class Stage(msgspec.Struct, frozen=True):
     settles: bool = False
     spare: bool = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether its steps need no instrument."""
+        return self.pass_ is Pass.done or (self.pass_ is Pass.warm_up and not self.settles)
+
 
 class ByGeneration(msgspec.Struct, frozen=True, kw_only=True):
     """Generations to warm up and to time; then one settles the profiler and one is traced.
@@ -84,12 +89,21 @@ class ByNumber(msgspec.Struct, frozen=True, kw_only=True):
             return Stage(Pass.counted)
         return Stage(Pass.done)
 
+    def until(self, number: int) -> int:
+        """The first step after `number` that may be in another stage."""
+        timed = self.warmup + self.timed
+        ends = (self.warmup, timed, self.before, self.before + self.traced, self.before + 2 * self.traced)
+        return next((end for end in ends if end > number), number + 1)
+
 
 class Numbered(Protocol):
     """A plan that says which stage the step `number` is in, from 0. Only stages of earlier steps may not change."""
 
     def stage(self, number: int) -> Stage:
         """The stage of the step `number`."""
+
+    def until(self, number: int) -> int:
+        """The first step after `number` that may be in another stage. Nobody asks for the stages of those between."""
 
 
 Plan = ByGeneration | Numbered

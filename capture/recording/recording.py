@@ -1,18 +1,21 @@
 """A recording of a program's steps: warmed up, timed, traced and counted, into a run directory."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
+from weakref import WeakSet
 
 import torch
 from torch import nn
 
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring.labels import Labels
+from ridgeline.capture.measuring.timing import Laps, Unmade, Work, made
 from ridgeline.capture.recording import program, run_directory, storing
 from ridgeline.capture.recording.counted import METHODS
 from ridgeline.capture.recording.findings import Findings
@@ -100,12 +103,19 @@ class Recording:
         self._path, self._say, self._strict = path, say, strict
         self.instruments.twin = twin
         self._ceilings = ceilings
-        self._process = os.getpid()
+        self.number = 0
+        """The number of the next step: in its generation, or of all."""
+        self.until = 0
+        """The number of the first step that may be in another stage than its predecessor."""
         self._stage: Stage | None = None
-        self._number = 0  # of the next step: in its generation, or of all
-        self._open: RecordedStep | None = None
-        self._over = self._finished = False
+        self._idle = True  # steps of the stage need no instrument
+        self._laps: Laps | None = None  # and these no other
+        self._open: RecordedStep | Unmade | None = None
+        self.over = False
+        """Whether no further step is recorded."""
+        self._finished = self._forked = False
         self._wrote: Path | None = None
+        RECORDINGS.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -118,11 +128,11 @@ class Recording:
     @property
     def passing(self) -> Pass:
         """The pass that the next step is in."""
-        if self._over:
+        if self.over:
             return Pass.done
         if isinstance(self.plan, ByGeneration):
             return self._stage.pass_ if self._stage else Pass.warm_up
-        return self.plan.stage(self._number).pass_
+        return self.plan.stage(self.number).pass_
 
     def generations(self) -> Iterator[Generation]:
         """Yield once for each generation that the program is to run. Raises CaptureError for a plan by number."""
@@ -132,16 +142,17 @@ class Recording:
                 "after each iteration."
             )
         for stage in self._stages(self.plan):
-            if self._over or os.getpid() != self._process:
+            if self.over:
                 break
-            self._stage, self._number = stage, 0
+            self.number, self.until = 0, sys.maxsize
+            self._enter(stage)
             complete = False
             try:
                 yield Generation(stage, self.instruments.window)
                 complete = True  # the program came back for the next generation
             finally:
                 self._leave(stage, complete=complete)
-        self._over = True
+        self.over = True
 
     def step(self, kind: str | RecordedStep | None = None, *, phase: str | None = None, **facts: Any) -> "MarkedStep":
         """A context manager around a step of kind `kind`, or a decorator of a function that is such a step.
@@ -156,51 +167,95 @@ class Recording:
 
     def begin(self, kind: str | RecordedStep, *, phase: str | None = None, **facts: Any) -> None:
         """Begin a step. Raises CaptureError inside of another step, and for a fact that no step may have."""
-        if self._over or os.getpid() != self._process:
-            return
+        if not self.over:
+            self._begin(kind if isinstance(kind, RecordedStep) else program.step_of(kind, phase, self.number, facts))
+
+    def begin_work(self, work: Work, context: int | None) -> None:
+        """Begin a step of `work`, which is made only if somebody asks for it. Raises CaptureError as `begin` does."""
+        if not self.over:
+            self._begin((work, self.number, context))
+
+    # The program waits for this and `end`, which its step has driven out of the core's caches: they touch little.
+    def _begin(self, step: RecordedStep | Unmade) -> None:
         if self._open is not None:
             raise CaptureError(
-                f"a step began inside of the step {self._open.kind!r}; expected steps one after another: mark the "
-                "outer or the inner ones."
+                f"a step began inside of the step {made(self._open).kind!r}; expected steps one after another: mark "
+                "the outer or the inner ones."
             )
-        step = kind if isinstance(kind, RecordedStep) else program.step_of(kind, phase, self._number, facts)
+        if self.number >= self.until:
+            self._ask()
         self._open = step
-        if not isinstance(self.plan, ByGeneration):
-            stage = self.plan.stage(self._number)
-            if self._stage not in (None, stage):  # the plan has learned something since the last step ended
-                self._leave(self._stage, complete=True)
-            self._stage = stage
-        if self._stage is not None:
-            try:  # `_guarded` takes a microsecond more, and three where it is not in the core's caches
-                self.instruments.begin(self._stage, step)
-            except Exception as error:
-                self._failed(error)
+        if self._idle:
+            return
+        try:
+            if self._laps is not None:
+                self._laps.begin()
+            else:
+                self._begin_first(made(step))
+        except Exception as error:
+            self._failed(error)
+
+    def _begin_first(self, step: RecordedStep) -> None:
+        """Begin a step for which instruments may have to start."""
+        assert self._stage is not None
+        self._open = step
+        self.instruments.begin(self._stage, step)
+        self._laps = self.instruments.laps
+
+    def _ask(self) -> None:
+        """Ask a plan by number for the stage of the next step."""
+        if isinstance(self.plan, ByGeneration):
+            return
+        stage = self.plan.stage(self.number)
+        if self._stage not in (None, stage):  # the plan has learned something since the last step ended
+            self._leave(self._stage, complete=True)
+        if stage != self._stage:
+            self._enter(stage)
+        self.until = self.plan.until(self.number)
+
+    def _enter(self, stage: Stage | None) -> None:
+        self._stage, self._laps = stage, None
+        self._idle = stage is None or stage.idle
 
     def end(self, error: BaseException | None = None) -> None:
         """End the step that runs, if any. With `error`, the step did not complete and is left out of all results."""
         step, self._open = self._open, None
-        if step is None or self._over or os.getpid() != self._process:
+        if step is None or self.over:
             return
-        self._number += 1
+        self.number += 1
         self.findings.ran += 1
-        if (stage := self._stage) is None:
-            return
         try:
-            self.instruments.end(stage, step, whole=error is None)
+            if self._laps is None:
+                if self._stage is not None and not self._idle:
+                    self.instruments.end(self._stage, made(step), whole=error is None)
+            elif error is None:
+                self._laps.end(step)
         except Exception as failure:
             self._failed(failure)
-        if isinstance(self.plan, ByGeneration):
+        if self.number >= self.until:
+            self._turn(complete=error is None)
+
+    def _turn(self, *, complete: bool) -> None:
+        """Leave the stage of a plan by number if the next step is in another one."""
+        stage = self._stage
+        if stage is None or isinstance(self.plan, ByGeneration):
             return
-        if (after := self.plan.stage(self._number)) != stage:
-            self._leave(stage, complete=error is None)
-            window_ends = stage.pass_ is Pass.traced and not stage.spare
-            if after.pass_ is Pass.done or (window_ends and not self._left_to_count()):
-                self._over = True
+        after = self.plan.stage(self.number)
+        if after == stage:
+            return
+        self._leave(stage, complete=complete)
+        window_ends = stage.pass_ is Pass.traced and not stage.spare
+        if after.pass_ is Pass.done or (window_ends and not self._left_to_count()):
+            self.over = True
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: record and write nothing."""
+        self.over = self._forked = True
 
     def discard(self, reason: str) -> None:
         """Stop recording without a result, and say why."""
-        if not self._over:
-            self._over = True
+        if not self.over:
+            self.over = True
             self.instruments.stop()
             self.findings.traces.clear()
             self._say(f"{reason}; nothing is recorded")
@@ -211,7 +266,7 @@ class Recording:
 
         `error` is the exception that ended the program. Never raises; a second call returns what the first did.
         """
-        if self._finished or os.getpid() != self._process:
+        if self._finished or self._forked:
             return self._wrote
         self._finished = True
         try:
@@ -219,7 +274,7 @@ class Recording:
             self.end(error or CaptureError("the program ended"))
             if self._stage is not None:
                 self._leave(self._stage, complete=False)
-            self._over = True
+            self.over = True
             self.instruments.finish_timing()
             self.instruments.use_spare()
             device = self.instruments.device
@@ -267,8 +322,8 @@ class Recording:
         self._wrote = storing.finish(self.findings, self._path, device, self.modules, None, self._say)
 
     def _leave(self, stage: Stage, *, complete: bool) -> None:
-        self._stage = None
-        if os.getpid() != self._process:  # a child that was forked inside of the loop
+        self._enter(None)
+        if self._forked:  # a child that was forked inside of the loop
             return
         with self._guarded():
             self.instruments.leave(stage, complete=complete)
@@ -281,7 +336,7 @@ class Recording:
                 'kind of step: rec.step("decode").'
             )
         if self._open is None:
-            self._number += 1  # the first iteration, whose beginning was not seen
+            self.number += 1  # the first iteration, whose beginning was not seen
         self.end()
         self.begin("step")
 
@@ -296,10 +351,22 @@ class Recording:
     def _failed(self, error: Exception) -> None:
         if self._strict:
             raise error
-        self._over = True
+        self.over = True
         self._say(f"recording stopped: {one_line(error)}")
         with suppress(Exception):
             self.instruments.stop()
+
+
+RECORDINGS: WeakSet[Recording] = WeakSet()
+
+
+def _forked() -> None:
+    """In a forked child: what the parent has begun is the parent's alone."""
+    for recording in RECORDINGS:
+        recording.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class MarkedStep:

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from ridgeline.capture.launching.steps import Work
+
 
 class Kept:
     """The steps of a program, see `ridgeline.capture.launching.steps.Sink`."""
@@ -17,10 +19,10 @@ class Kept:
         self.ended = 0
         self.errors: list[BaseException] = []
 
-    def begin(self, kind: str, phase: str, similar: Any, module: nn.Module | None, facts: dict[str, Any]) -> bool:
+    def begin(self, work: Work, context: int | None) -> bool:
         assert len(self.steps) == self.ended, "a step inside a step"
-        self.steps.append((kind, phase, facts))
-        self.similar.append(similar)
+        self.steps.append((work.kind, work.phase, work.facts | ({} if context is None else {"context": context})))
+        self.similar.append(work.similar)
         return True
 
     def calls(self, module: nn.Module) -> None:

@@ -21,9 +21,11 @@ class Observed:
 
     def __init__(self) -> None:
         self.entered: list[str] = []
+        self.firsts: list[bool] = []
 
-    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], first: bool) -> bool:
         self.entered.append(type(module).__name__)
+        self.firsts.append(first)
         return True
 
     def leave(self, module: nn.Module, output: Any, error: BaseException | None) -> None:

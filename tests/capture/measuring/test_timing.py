@@ -37,7 +37,7 @@ class Ticking:
     def __init__(self) -> None:
         self.marks = 0
 
-    def mark(self) -> int:
+    def moment(self) -> int:
         self.marks += 1
         return self.marks - 1
 

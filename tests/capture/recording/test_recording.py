@@ -242,7 +242,7 @@ def test_a_forked_child_records_nothing(recorder: Recorder) -> None:
             with rec.step("decode"):
                 torch.ones(2).sum()
             if generation.pass_ is Pass.timed:
-                rec._process = -1  # as in a child
+                rec.leave_to_parent()  # as in a child
     assert generation.repeat == 0
     assert (rec.finish(), recorder.lines, list(recorder.folder.iterdir())) == (None, [], [])
     rec.instruments.stop()
