@@ -89,15 +89,17 @@ $(OLDEST)/.installed-dev: pyproject.toml
 test-oldest: $(OLDEST)/.installed-dev ## the tests with the oldest versions that pyproject.toml declares
 	$(OLDEST)/bin/$(PYTEST)
 
-bench: $(INSTALLED) ## ingest against HTA's load, and a warehouse of ten million kernels (BENCH="--sizes 120" ROWS=1000000 for less)
+bench: $(INSTALLED) ## ingest against HTA's load, a warehouse of ten million kernels, the cost of recording (BENCH="--sizes 120" ROWS=1000000 for less)
 	$(BIN)/python -m tests.bench.bench_ingest $(BENCH)
 	$(BIN)/python -m tests.bench.bench_warehouse --rows $(ROWS)
 	$(BIN)/python -m tests.bench.bench_memory
+	$(BIN)/python -m tests.bench.bench_record
 
 bench-pages: $(INSTALLED) ## the figures of speed in README.md, reports/README.md and tests/README.md, measured now (BENCH="--traces FOLDER" for more traces)
 	$(BIN)/python -m tests.bench.bench_ingest $(BENCH) --markdown README.md tests/README.md
 	$(BIN)/python -m tests.bench.bench_memory --sizes $(MEMORY_SIZES) --markdown tests/README.md
 	$(BIN)/python -m tests.bench.bench_pages --markdown reports/README.md
+	$(BIN)/python -m tests.bench.bench_record --markdown capture/launching/README.md
 
 check: $(TESTABLE) ## ruff and mypy --strict
 	$(BIN)/ruff check .

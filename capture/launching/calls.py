@@ -83,15 +83,12 @@ class Calls:
             return call(module, *args, **kwargs)
         self._thread = thread
         try:
-            output = call(module, *args, **kwargs)
-        except BaseException as error:
-            self._leave(idle, module, None, error)
-            raise
-        self._leave(idle, module, output, None)
-        return output
-
-    def _leave(self, idle: list[None], module: nn.Module, output: Any, error: BaseException | None) -> None:
-        try:
-            self._observer.leave(module, output, error)
-        finally:  # a signal may have interrupted it
+            try:
+                output = call(module, *args, **kwargs)
+            except BaseException as error:
+                self._observer.leave(module, None, error)
+                raise
+            self._observer.leave(module, output, None)
+        finally:  # a signal may have interrupted `leave`
             idle.append(None)
+        return output

@@ -121,7 +121,7 @@ class Program:
             recording = self._recording or self._made()
             if recording.number >= recording.until:
                 self._plan.next(recording.number, work.similar)
-            recording.begin_work(work, context)
+            recording.begin_step((work, recording.number, context))
         except Exception as error:
             self.remove()
             say(f"the program goes on unrecorded: {one_line(error)}")

@@ -100,6 +100,7 @@ class Steps:
         self._training = Training()
         self._open = False
         self._part = False  # the call that is observed is not the first of its step
+        self._trains = False  # the step is a training step
         self._again = False  # it computes activations again, in a backward pass
         self._range = False  # the open step is a range
         self._models: dict[int, Model] = {}
@@ -135,7 +136,7 @@ class Steps:
             return True
         if self._open:
             self._end()
-        trains = is_grad_enabled() and self._training.begins(module)
+        self._trains = trains = is_grad_enabled() and self._training.begins(module)
         query, context, batch, cached = model.read(args, kwargs)
         shown = query, batch, cached, trains
         return self._begin(model.works.get(shown) or self._work(module, model, shown), context)
@@ -144,8 +145,10 @@ class Steps:
         """End the step, unless it is a training step that waits for its optimizer."""
         if not self._open or self._again:  # checkpoints raise an exception of their own when they have enough
             return
-        if error is not None or not (self._part or (self._training.trains and self._training.waits(output))):
-            self._end(error)
+        if error is None and (self._part or (self._trains and _needs_gradients(output))):
+            return
+        self._open = False
+        self._sink.end(error)
 
     def _work(self, module: nn.Module, model: Model, shown: Shown) -> Work:
         """The work of a call that shows what none showed before, or since more is known of the models."""
@@ -229,6 +232,7 @@ class Steps:
         facts.pop("step", None)  # the recording numbers its steps
         facts = {key: int(value) if value.isdecimal() else value for key, value in facts.items()}
         self._phases.add(phase)
+        self._trains = False
         self._range = self._begin(Work(kind, phase, kind, facts), None)
         return self._range
 
@@ -245,7 +249,7 @@ class Steps:
 
         def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
             # compiled steps of optimizers inline this function, which must then do nothing
-            if not torch.compiler.is_compiling() and self._training.stepped() and self._open:
+            if not torch.compiler.is_compiling() and self._training.stepped() and self._trains and self._open:
                 self._end()
 
         return register_optimizer_step_post_hook(stepped)
@@ -265,9 +269,9 @@ class Steps:
         self._open = self._sink.begin(work, context)
         return self._open
 
-    def _end(self, error: BaseException | None = None) -> None:
-        self._open = self._training.trains = False
-        self._sink.end(error)
+    def _end(self) -> None:
+        self._open = False
+        self._sink.end()
 
 
 MODES = (("train", "train"), ("decode", "ar"))
@@ -281,8 +285,6 @@ class Training:
     """
 
     def __init__(self) -> None:
-        self.trains = False
-        """Whether the open step is a training step."""
         self._made = False
         self._thread = 0
         self._forwards = 0
@@ -300,9 +302,8 @@ class Training:
         if not (made or self._gradients_of(module)) or not any(each.requires_grad for each in module.parameters()):
             return False
         self._evaluated = not module.training
-        self.trains = not made or module.training or self._trains_evaluating
         self._thread, self._forwards, self._stepped = threading.get_ident(), 0, False
-        return self.trains
+        return not made or module.training or self._trains_evaluating
 
     def goes_on(self) -> bool:
         """Whether another forward belongs to the step that is open: it accumulates gradients for the same optimizer."""
@@ -310,17 +311,13 @@ class Training:
         self._unseen |= self._forwards > (LONGEST_ACCUMULATION if self._ever_stepped else UNSEEN_AFTER)
         return not self._unseen and not self._stepped and self._has_optimizer()
 
-    def waits(self, output: Any) -> bool:
-        """Whether the training step that is open goes on after its forward returned `output`."""
-        return any(tensor.requires_grad for tensor in _tensors(output))
-
     def stepped(self) -> bool:
-        """An optimizer made its step; return whether the open step ends with it."""
+        """An optimizer made its step; return whether the training step ends with it that is open, if one is."""
         self._stepped = self._ever_stepped = True
         self._unseen = False
         self._trains_evaluating |= self._evaluated
         # Autograd's threads may make steps in the middle of a backward pass: then the step ends at the next forward.
-        return self.trains and threading.get_ident() == self._thread
+        return threading.get_ident() == self._thread
 
     def _has_optimizer(self) -> bool:
         """Whether the program has made an optimizer."""
@@ -353,6 +350,10 @@ def _capturing() -> bool:
     """Whether a CUDA graph is being captured, which marks of time would become part of."""
     initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return initialized and torch.cuda.is_current_stream_capturing()
+
+
+def _needs_gradients(output: Any) -> bool:
+    return any(tensor.requires_grad for tensor in _tensors(output))
 
 
 def _tensors(output: Any) -> list[torch.Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._C import _get_tracing_state, _len_torch_dispatch_stack
-from torch.fx import _symbolic_trace
+from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 from torch.profiler import record_function
 
 from ridgeline.capture.measuring.module_calls import Replacement
@@ -104,7 +104,7 @@ def is_traced_eagerly() -> bool:
         _get_tracing_state() is not None
         # the number of all modes first: most programs have none
         or (_len_torch_dispatch_stack() > 0 and _has_tracing_mode())
-        or _symbolic_trace.is_fx_symbolic_tracing()
+        or is_fx_symbolic_tracing()
     )
 
 

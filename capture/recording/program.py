@@ -54,11 +54,20 @@ def step_of(kind: str, phase: str | None, index: int, facts: Mapping[str, Any]) 
 
     Raises CaptureError for a fact called like a key of every label.
     """
-    if wrong := RESERVED & facts.keys():
-        raise CaptureError(f"a step has no fact {min(wrong)!r}: the recording writes it; choose another name.")
-    known = {key: int(facts[key]) for key in ("query", "context", "tokens", "block") if facts.get(key) is not None}
-    others = {key: word(value) for key, value in facts.items() if key not in known and value is not None}
-    return RecordedStep(phase=word(phase or kind), index=index, kind=word(kind), facts=others, **known)
+    if not RESERVED.isdisjoint(facts):
+        wrong = min(RESERVED & facts.keys())
+        raise CaptureError(f"a step has no fact {wrong!r}: the recording writes it; choose another name.")
+    numbers: dict[str, int] = {}
+    words: dict[str, str] = {}
+    for key, value in facts.items():
+        if value is None:
+            continue
+        if key in ("query", "context", "tokens", "block"):
+            numbers[key] = int(value)
+        else:
+            words[key] = word(value)
+    kind = word(kind)
+    return RecordedStep(phase=word(phase) if phase else kind, index=index, kind=kind, facts=words, **numbers)
 
 
 def word(value: Any) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 
 from ridgeline.capture.errors import CaptureError
 from ridgeline.capture.measuring.labels import Labels
-from ridgeline.capture.measuring.timing import Laps, Unmade, Work, made
+from ridgeline.capture.measuring.timing import Laps, Unmade, made
 from ridgeline.capture.recording import program, run_directory, storing
 from ridgeline.capture.recording.counted import METHODS
 from ridgeline.capture.recording.findings import Findings
@@ -144,6 +144,7 @@ class Recording:
         for stage in self._stages(self.plan):
             if self.over:
                 break
+            self.findings.ran += self.number
             self.number, self.until = 0, sys.maxsize
             self._enter(stage)
             complete = False
@@ -168,15 +169,14 @@ class Recording:
     def begin(self, kind: str | RecordedStep, *, phase: str | None = None, **facts: Any) -> None:
         """Begin a step. Raises CaptureError inside of another step, and for a fact that no step may have."""
         if not self.over:
-            self._begin(kind if isinstance(kind, RecordedStep) else program.step_of(kind, phase, self.number, facts))
-
-    def begin_work(self, work: Work, context: int | None) -> None:
-        """Begin a step of `work`, which is made only if somebody asks for it. Raises CaptureError as `begin` does."""
-        if not self.over:
-            self._begin((work, self.number, context))
+            step = kind if isinstance(kind, RecordedStep) else program.step_of(kind, phase, self.number, facts)
+            self.begin_step(step)
 
     # The program waits for this and `end`, which its step has driven out of the core's caches: they touch little.
-    def _begin(self, step: RecordedStep | Unmade) -> None:
+    def begin_step(self, step: RecordedStep | Unmade) -> None:
+        """Begin a step, which is made only if somebody asks for it. Raises CaptureError inside of another step."""
+        if self.over:
+            return
         if self._open is not None:
             raise CaptureError(
                 f"a step began inside of the step {made(self._open).kind!r}; expected steps one after another: mark "
@@ -223,7 +223,6 @@ class Recording:
         if step is None or self.over:
             return
         self.number += 1
-        self.findings.ran += 1
         try:
             if self._laps is None:
                 if self._stage is not None and not self._idle:
@@ -275,6 +274,7 @@ class Recording:
             if self._stage is not None:
                 self._leave(self._stage, complete=False)
             self.over = True
+            self.findings.ran += self.number
             self.instruments.finish_timing()
             self.instruments.use_spare()
             device = self.instruments.device
@@ -360,13 +360,13 @@ class Recording:
 RECORDINGS: WeakSet[Recording] = WeakSet()
 
 
-def _forked() -> None:
+def forked() -> None:
     """In a forked child: what the parent has begun is the parent's alone."""
     for recording in RECORDINGS:
         recording.leave_to_parent()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=forked)
 
 
 class MarkedStep:

@@ -120,6 +120,35 @@ def test_a_call_of_another_thread_is_not_observed_meanwhile(observed: Observed) 
     assert observed.entered == ["Outer", "end", "Block", "end"]
 
 
+def test_an_observer_learns_of_calls_that_may_be_inside_of_missed_ones(observed: Observed) -> None:
+    block, x = Block(), torch.ones(2, 4)
+    for _ in range(2):
+        block(x)
+    thread = threading.Thread(target=block, args=(x,))
+    thread.start()
+    thread.join()
+    for _ in range(2):
+        block(x)
+    assert observed.firsts == [True, False, True, True, False]
+    calls = nn.Module.__call__.__closure__[0].cell_contents  # type: ignore[attr-defined]
+    element = calls.idle.pop()  # as another thread does that is faster
+    assert torch.equal(calls._outermost(block, (x,), {}), block(x))
+    calls.idle.append(element)
+    block(x)
+    assert observed.firsts[5:] == [True]
+
+
+def test_an_observer_that_raises_observes_nothing(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> bool:
+        raise ValueError("odd")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Observed, "enter", fail)
+        Block()(torch.ones(2, 4))
+    Block()(torch.ones(2, 4))
+    assert observed.entered == ["Block", "end"]
+
+
 def test_a_traceback_has_one_place_more_for_the_outermost_call(observed: Observed) -> None:
     with pytest.raises(RuntimeError) as raised:
         nn.Sequential(nn.Sequential(Block()))(torch.ones(2, 5))

@@ -19,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.t5 import T5Config, T5ForConditionalGeneration
 
 from ridgeline.capture.launching.calls import Calls
+from ridgeline.capture.launching.inputs import Reader
 from ridgeline.capture.launching.ranges import Ranges
 from ridgeline.capture.launching.steps import UNSEEN_AFTER, Steps
 
@@ -114,6 +115,37 @@ def test_positional_arguments_count_by_their_names() -> None:
         model(mask, idx=ids, past=past)
     assert kept.phases == ["forward", "decode", "prefill", "decode", "prefill"]
     assert [facts["query"] for _, _, facts in kept.steps] == [6, 1, 6, 1, 6]
+
+
+def test_a_call_is_read_by_the_names_of_its_own_way() -> None:
+    model = Tokens()
+    ids, mask = torch.ones(2, 6, dtype=torch.long), torch.ones(2, 9, dtype=torch.long)
+    past = ((torch.ones(2, 1, 3, 4), torch.ones(2, 1, 3, 4)),)
+
+    def forward(self: Any, mask: Any, idx: Any, cache: Any = None) -> None:
+        """Has names as Tokens has."""
+
+    read = Reader(forward).read
+    ways: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((mask, ids), {}),
+        ((), {"idx": ids, "mask": mask}),
+        ((None, ids, past), {}),
+        ((None,), {"idx": ids, "cache": past}),
+        ((mask, ids, None, mask), {"use_cache": True}),
+        ((None, ids.float()), {"attention_mask": mask}),
+        ((None, ids), {"attention_mask": mask}),
+    ]
+    expected = [
+        *2 * [(6, None, 2, False)], *2 * [(6, 3 + 6, 2, True)], (6, None, 2, True), (None, None, None, False),
+        (6, 9, 2, False),
+    ]  # fmt: skip
+    for _ in range(2):
+        assert [read(*way) for way in ways] == expected
+    with watched() as (_, steps), torch.no_grad():
+        model(mask, ids)
+        assert len(steps._models) == 1
+        del model
+        assert steps._models == {}, "another module may get its id"
 
 
 def test_only_outermost_modules_with_parameters_are_steps() -> None:

@@ -7,10 +7,13 @@ from ridgeline.capture.launching.window import PATIENCE_STEPS, FromFirstKind
 
 def passes(plan: FromFirstKind, kinds: str) -> str:
     """The passes of steps of these kinds: s for spare, t for timed, T for traced, w, c, d."""
-    letters = ""
+    letters, until = "", 0
     for number, kind in enumerate(kinds):
-        plan.next(number, kind)
-        stage = plan.stage(number)
+        if number >= until:  # as a recording asks
+            plan.next(number, kind)
+            until = plan.until(number)
+            stage = plan.stage(number)
+        assert number < until
         letters += "s" if stage.spare else {"traced": "T", "warm_up": "w"}.get(stage.pass_.value, stage.pass_.value[0])
     return letters
 

@@ -61,3 +61,10 @@ def test_a_window_is_the_whole_generation_or_a_run_of_all_kinds() -> None:
     assert window(plan, steps(*3 * ["decode"], start=5)) == range(5, 8)
     assert window(ByGeneration(traced=range(4, 6)), steps("decode")) == range(4, 6)
     assert window(ByGeneration(traced=lambda steps: [steps[-1].index]), steps("prefill", "decode")) == [1]
+
+
+def test_a_plan_says_how_long_a_stage_lasts() -> None:
+    plan = ByNumber(warmup=2, timed=3, settle=0, traced=2)
+    assert [plan.until(number) for number in range(11)] == [2, 2, 5, 5, 5, 7, 7, 9, 9, 10, 11]
+    stages = [plan.stage(number) for number in range(11)]
+    assert all(stages[number] == stages[other] for number in range(9) for other in range(number, plan.until(number)))

@@ -20,8 +20,9 @@ from ridgeline.capture.measuring import profiling
 from ridgeline.capture.recording import program, ranks
 from ridgeline.capture.recording.instruments import Instruments
 from ridgeline.capture.recording.plan import ByNumber, Pass
-from ridgeline.capture.recording.recording import Recording
+from ridgeline.capture.recording.recording import Recording, forked
 from ridgeline.capture.records import Job
+from ridgeline.capture.steps import RecordedStep
 
 
 class Net(nn.Sequential):
@@ -242,10 +243,31 @@ def test_a_forked_child_records_nothing(recorder: Recorder) -> None:
             with rec.step("decode"):
                 torch.ones(2).sum()
             if generation.pass_ is Pass.timed:
-                rec.leave_to_parent()  # as in a child
+                forked()  # as in a child
     assert generation.repeat == 0
     assert (rec.finish(), recorder.lines, list(recorder.folder.iterdir())) == (None, [], [])
     rec.instruments.stop()
+
+
+def test_a_step_is_made_only_if_somebody_asks_for_it(recorder: Recorder) -> None:
+    made: list[int] = []
+
+    class Work:
+        def step(self, number: int, context: int | None) -> RecordedStep:
+            made.append(number)
+            return RecordedStep(phase="decode", kind="decode", index=number, context=context)
+
+    rec = recorder(schedule=torch.profiler.schedule(skip_first=3, wait=4, warmup=1, active=1), counters="off")
+    for number in range(7):
+        rec.begin_step((Work(), number, 10 + number))
+        assert made == ([] if number < 3 else [3]), "the first timed step starts the instruments"
+        if number < 6:
+            rec.end()
+    with pytest.raises(CaptureError, match="inside of the step 'decode'"):
+        rec.begin_step((Work(), 7, None))
+    rec.end()
+    assert [(step.index, step.context) for step in rec.findings.steps] == [(3, 13), (4, 14), (5, 15), (6, 16)]
+    rec.discard("enough")
 
 
 def test_code_that_is_compiled_while_steps_are_traced_is_said(
