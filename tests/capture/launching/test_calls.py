@@ -130,7 +130,7 @@ def test_an_observer_learns_of_calls_that_may_be_inside_of_missed_ones(observed:
     for _ in range(2):
         block(x)
     assert observed.firsts == [True, False, True, True, False]
-    calls = nn.Module.__call__.__closure__[0].cell_contents  # type: ignore[attr-defined]
+    calls = nn.Module.__call__.__closure__[0].cell_contents  # type: ignore[index]
     element = calls.idle.pop()  # as another thread does that is faster
     assert torch.equal(calls._outermost(block, (x,), {}), block(x))
     calls.idle.append(element)
