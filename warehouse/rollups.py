@@ -54,13 +54,7 @@ _NEEDED = {
 }
 """The tables without whose rows a view has none."""
 
-_COSTLY_OPTIMIZERS = (
-    "common_subexpressions",
-    "join_order",
-    "projection_placement",
-    "projection_pullup",
-    "statistics_propagation",
-)
+_COSTLY_OPTIMIZERS = ("common_subexpressions", "join_order", "projection_placement", "statistics_propagation")
 """Optimizers of DuckDB that take longer than they save when rollups are computed, of few kernels as of 170,000."""
 
 _READ_BY_PLACED = ("kernel_counters", "launch_geometry")
