@@ -8,13 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
-from ridgeline.warehouse import connect
-from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
-from tests.analyze.loading import load, query
+from tests.analyze.together import Loading, Loadings, Run, together
 
 DATA = Path(__file__).parents[2] / "data" / "h200"
 Rows = list[tuple[Any, ...]]
@@ -29,27 +26,21 @@ KERNELS = """
     JOIN kernel_roofline v USING (run_id, kernel_id)
     LEFT JOIN operators o ON o.run_id = k.run_id AND o.operator_id = k.operator_id AND o.rank = k.rank
     LEFT JOIN steps s ON s.run_id = k.run_id AND s.step_id = k.step_id AND s.rank = k.rank
-    JOIN runs r ON r.run_id = k.run_id
-    WHERE r.name = '{name}' AND k.rank = {rank} ORDER BY k.start_ns, k.kernel_id
+    WHERE k.rank = {rank} ORDER BY k.start_ns, k.kernel_id
 """
 GAPS = """
     SELECT device_index, start_ns, duration_ns, cause, sync_ns, host_ns, call_ns, queue_ns, step_id IS NULL
-    FROM gaps JOIN runs r USING (run_id) WHERE r.name = '{name}' AND gaps.rank = {rank} ORDER BY 1, 2
+    FROM gaps WHERE rank = {rank} ORDER BY 1, 2
 """
 DEVICES = """
     SELECT device_index, busy_ns, idle_ns, wall_ns
-    FROM device_timeline JOIN runs r USING (run_id) WHERE r.name = '{name}' AND device_timeline.rank = {rank} ORDER BY 1
+    FROM device_timeline WHERE rank = {rank} ORDER BY 1
 """
 
 
-def rows(warehouse: Path, name: str, rank: int = 0) -> list[Rows]:
+def rows(run: Run, rank: int = 0) -> list[Rows]:
     """What a rank did: its kernels, with their operators and steps, its gaps and its devices."""
-    with connect(warehouse, read_only=True) as connection:
-        return rows_of(connection, name, rank)
-
-
-def rows_of(connection: duckdb.DuckDBPyConnection, name: str, rank: int) -> list[Rows]:
-    return [connection.execute(sql.format(name=name, rank=rank)).fetchall() for sql in (KERNELS, GAPS, DEVICES)]
+    return [run.query(sql.format(rank=rank)) for sql in (KERNELS, GAPS, DEVICES)]
 
 
 def moved(events: Sequence[kineto.Event], later_us: float, device: int = 0, pid: int = 400) -> list[kineto.Event]:
@@ -83,23 +74,16 @@ def unmarked(rank: int, pid: Any) -> Any:
     return pid
 
 
-def check(folder: Path, warehouse: Path, ranks: Sequence[Sequence[kineto.Event]], mark: Mark) -> None:
+def checked(folder: Path, ranks: Sequence[Sequence[kineto.Event]], mark: Mark) -> Loadings:
     """Every rank of the merged file has the rows that its own file has, and nothing is in doubt."""
-    alone = [kineto.write(folder / f"rank{number}.json", events) for number, events in enumerate(ranks)]
-    load(warehouse, *alone, kineto.write(folder / "merged.json", merged(ranks, mark)))
-    with connect(warehouse, read_only=True) as connection:
-        for number, path in enumerate(alone):
-            assert rows_of(connection, "merged", number) == rows_of(connection, path.stem, 0)
-        assert connection.execute("FROM warnings WHERE source = 'attribution'").fetchall() == []
-        totals = connection.execute("SELECT sum(device_time_ns) FROM runs GROUP BY name = 'merged'").fetchall()
-        assert totals == totals[:1] * 2
-
-
-def accounted(warehouse: Path) -> None:
-    """The ledger closes, ids are unique, references are there, busy and idle sum to wall time."""
-    runs, others = verify(warehouse)
-    assert [run.findings for run in runs if run.findings] == []
-    assert others == []
+    paths = [kineto.write(folder / f"rank{number}.json", events) for number, events in enumerate(ranks)]
+    all_ranks, *alone = yield [kineto.write(folder / "merged.json", merged(ranks, mark)), *paths]
+    for number, run in enumerate(alone):
+        assert rows(all_ranks, number) == rows(run)
+    assert all_ranks.query("FROM warnings WHERE source = 'attribution'") == []
+    total = "SELECT sum(device_time_ns) FROM runs"
+    assert all_ranks.query(total) == [(sum(run.query(total)[0][0] for run in alone),)]
+    all_ranks.verify()
 
 
 STEP = kineto.matmul_step()
@@ -123,16 +107,17 @@ def steps(count: int, later_us: float, devices: Sequence[int]) -> list[list[kine
         (-1e6, (0, 0, 0), unmarked),
     ],
 )
+@together
 def test_each_rank_has_the_rows_of_its_own_file(
-    later_us: float, devices: Sequence[int], mark: Mark, tmp_path: Path, warehouse: Path
-) -> None:
-    check(tmp_path, warehouse, steps(3, later_us, devices), mark)
+    later_us: float, devices: Sequence[int], mark: Mark, folder: Path
+) -> Loadings:
+    yield from checked(folder, steps(3, later_us, devices), mark)
 
 
-def test_exact_rows_of_two_interleaved_ranks(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", merged(steps(2, 5.0, (0, 0)), shifted)))
-    found = query(
-        warehouse,
+@together
+def test_exact_rows_of_two_interleaved_ranks(folder: Path) -> Loading:
+    run = yield kineto.write(folder / "t.json", merged(steps(2, 5.0, (0, 0)), shifted))
+    found = run.query(
         "SELECT k.rank, k.device_index, k.start_ns, k.launch_ns, o.operator, o.thread FROM kernels k"
         " JOIN operators o USING (run_id, operator_id) ORDER BY 1, 3",
     )
@@ -147,15 +132,15 @@ def test_exact_rows_of_two_interleaved_ranks(tmp_path: Path, warehouse: Path) ->
         (1, 0, 70_000, 66_000, "aten::add.Tensor", second),
         (1, 0, 90_000, 86_000, "aten::copy_", second),
     ]
-    assert query(warehouse, "SELECT rank, step, start_ns, end_ns, busy_ns FROM steps ORDER BY 1") == [
+    assert run.query("SELECT rank, step, start_ns, end_ns, busy_ns FROM steps ORDER BY 1") == [
         (0, 3, 10_000, 86_125, 8_875),
         (1, 3, 15_000, 91_125, 8_875),
     ]
-    assert query(warehouse, "SELECT rank, device_index, name FROM devices ORDER BY 1") == [
+    assert run.query("SELECT rank, device_index, name FROM devices ORDER BY 1") == [
         (0, 0, "NVIDIA H200"),
         (1, 0, "NVIDIA H200"),
     ]
-    accounted(warehouse)
+    run.verify()
 
 
 def program(calls: Sequence[tuple[int | None, int]], pid: int, device: int) -> list[kineto.Event]:
@@ -183,18 +168,19 @@ def program(calls: Sequence[tuple[int | None, int]], pid: int, device: int) -> l
     ],
 )
 @pytest.mark.parametrize("turn", [1, -1])
+@together
 def test_what_else_tells_ranks_apart(
     first: list[tuple[int | None, int]],
     second: list[tuple[int | None, int]],
     turn: int,
-    tmp_path: Path,
-    warehouse: Path,
-) -> None:
+    folder: Path,
+) -> Loadings:
     programs = [first, second][::turn]
-    check(tmp_path, warehouse, [program(calls, 400 + rank, rank) for rank, calls in enumerate(programs)], unmarked)
+    yield from checked(folder, [program(calls, 400 + rank, rank) for rank, calls in enumerate(programs)], unmarked)
 
 
-def test_a_process_with_two_devices(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_process_with_two_devices(folder: Path) -> Loadings:
     """Each rank's second device has other ids than its first, and the same as the other rank's second."""
     ranks = []
     for rank in range(2):
@@ -203,87 +189,94 @@ def test_a_process_with_two_devices(tmp_path: Path, warehouse: Path) -> None:
             if event["cat"] == "kernel" and event["args"]["correlation"] % 2 == 0:
                 event["args"]["device"] = event["pid"] = 2 * rank + 1
         ranks.append(in_time(two, 300.0 * rank))
-    check(tmp_path, warehouse, ranks, unmarked)
+    yield from checked(folder, ranks, unmarked)
 
 
-def test_processes_with_ids_of_their_own_share_a_device(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_processes_with_ids_of_their_own_share_a_device(folder: Path) -> Loadings:
     """Three of them, of which the first has another device as well."""
     ranks = [program([(None, 10 * n + i) for i in range(4)], 400 + n, 1) for n in range(1, 4)]
     for event in ranks[0][2], ranks[0][5]:
         event["args"]["device"] = event["pid"] = 0
-    check(tmp_path, warehouse, ranks, unmarked)
+    yield from checked(folder, ranks, unmarked)
 
 
-def test_the_order_of_events_in_the_file_changes_nothing(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_the_order_of_events_in_the_file_changes_nothing(folder: Path) -> Loadings:
     events = merged(steps(3, 5.0, (0, 1, 2)), unmarked)
-    load(warehouse, kineto.write(tmp_path / "a.json", events), kineto.write(tmp_path / "b.json", events[::-1]))
-    assert [rows(warehouse, "a", rank) for rank in range(3)] == [rows(warehouse, "b", rank) for rank in range(3)]
+    a, b = yield [kineto.write(folder / "a.json", events), kineto.write(folder / "b.json", events[::-1])]
+    assert [rows(a, rank) for rank in range(3)] == [rows(b, rank) for rank in range(3)]
 
 
-def test_early_kernels_are_not_given_to_another_ranks_launch(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_early_kernels_are_not_given_to_another_ranks_launch(folder: Path) -> Loadings:
     """Launched before recording began in their own process, with ids that the other gave later, and recorded longer."""
     early = [kineto.kernel(f"early{i}", -8.0 + 4 * i, 2.0, 9 - i) for i in range(2)]
     late = [kineto.launch(20.0, 9), kineto.launch(22.0, 8)]
     ranks = [moved([*early, *STEP], 100.0, 0, 400), moved([*STEP, *late], 70.0, 1, 401)]
-    check(tmp_path, warehouse, ranks, unmarked)
+    yield from checked(folder, ranks, unmarked)
 
 
-def test_ranks_that_nothing_tells_apart_are_told_of(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", merged(steps(2, 0.0, (0, 1)), unmarked)))
-    ((message,),) = query(warehouse, DOUBTS)
+@together
+def test_ranks_that_nothing_tells_apart_are_told_of(folder: Path) -> Loading:
+    run = yield kineto.write(folder / "t.json", merged(steps(2, 0.0, (0, 1)), unmarked))
+    ((message,),) = run.query(DOUBTS)
     assert message.startswith("8 kernels and copies have correlation ids that launches of several processes share")
-    accounted(warehouse)
+    run.verify()
 
 
-def test_of_three_ranks_only_the_two_alike_are_in_doubt(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_of_three_ranks_only_the_two_alike_are_in_doubt(folder: Path) -> Loadings:
     ranks = [*steps(2, 0.0, (0, 1)), moved(STEP, 1e6, 2, 402)]
-    load(
-        warehouse,
-        *(kineto.write(tmp_path / f"{n}.json", e) for n, e in (("alone", ranks[2]), ("all", merged(ranks, unmarked)))),
-    )
-    ((message,),) = query(warehouse, DOUBTS)
+    alone, all_ranks = yield [
+        kineto.write(folder / "alone.json", ranks[2]),
+        kineto.write(folder / "all.json", merged(ranks, unmarked)),
+    ]
+    ((message,),) = all_ranks.query(DOUBTS)
     assert message.startswith("8 kernels and copies")
-    assert rows(warehouse, "all", 2) == rows(warehouse, "alone")
-    accounted(warehouse)
+    assert rows(all_ranks, 2) == rows(alone)
+    all_ranks.verify()
 
 
-def test_one_name_for_all_devices_and_times_that_do_not_tell(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_one_name_for_all_devices_and_times_that_do_not_tell(folder: Path) -> Loading:
     """The first product of the first rank began before the second's launch; whose the other kernels are is open."""
-    load(warehouse, kineto.write(tmp_path / "t.json", merged(steps(2, 2.0, (0, 0)), unmarked)))
-    ((message,),) = query(warehouse, DOUBTS)
+    run = yield kineto.write(folder / "t.json", merged(steps(2, 2.0, (0, 0)), unmarked))
+    ((message,),) = run.query(DOUBTS)
     assert message.startswith("8 kernels and copies")
-    accounted(warehouse)
+    run.verify()
 
 
 @pytest.mark.parametrize("step", [0, 1])
-def test_very_many_processes_are_not_told_apart(step: int, tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_very_many_processes_are_not_told_apart(step: int, folder: Path) -> Loading:
     """Damage can give every launch a process of its own: that takes no longer, and no more memory."""
     ids = [7 + pid * step for pid in range(3000)]
     ranks = [
         [kineto.launch(1.0, i) | {"pid": pid}, kineto.kernel("k", 9.0, 1.0, i, device=pid)] for pid, i in enumerate(ids)
     ]
-    load(warehouse, kineto.write(tmp_path / "t.json", merged(ranks, unmarked)))
-    said = [message.partition(" have")[0] for (message,) in query(warehouse, DOUBTS)]
+    run = yield kineto.write(folder / "t.json", merged(ranks, unmarked))
+    said = [message.partition(" have")[0] for (message,) in run.query(DOUBTS)]
     assert said == ([] if step else ["3,000 kernels and copies"])
-    assert query(warehouse, "SELECT count(DISTINCT rank) FROM kernels") == [(3000 if step else 1,)]
-    accounted(warehouse)
+    assert run.query("SELECT count(DISTINCT rank) FROM kernels") == [(3000 if step else 1,)]
+    run.verify()
 
 
 @pytest.mark.parametrize("later_us", [0.0, 1e6])
-def test_one_pid_for_all_ranks_is_told_of(later_us: float, tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_one_pid_for_all_ranks_is_told_of(later_us: float, folder: Path) -> Loading:
     """Apart in time every kernel still has its operator."""
     both = [moved(STEP, 0.0), moved(STEP, later_us)]
-    load(warehouse, kineto.write(tmp_path / "t.json", merged(both, unmarked)))
-    ((message,),) = query(warehouse, DOUBTS)
+    run = yield kineto.write(folder / "t.json", merged(both, unmarked))
+    ((message,),) = run.query(DOUBTS)
     assert message.startswith("8 kernels and copies have correlation ids that several launches under one process id")
     if later_us:
-        assert query(warehouse, "SELECT count(*) FROM kernels WHERE start_ns - launch_ns < 10_000") == [(8,)]
-        assert query(
-            warehouse,
+        assert run.query("SELECT count(*) FROM kernels WHERE start_ns - launch_ns < 10_000") == [(8,)]
+        assert run.query(
             "SELECT count(*) FROM kernels k JOIN operators o USING (run_id, operator_id)"
             " WHERE k.launch_ns BETWEEN o.start_ns AND o.start_ns + o.duration_ns",
         ) == [(8,)]
-    accounted(warehouse)
+    run.verify()
 
 
 def renumbered(name: str, later_us: float, pid: int, device: int) -> list[kineto.Event]:
@@ -314,9 +307,9 @@ DUAL = "tiny-llada_dlm_block_dual_p256_g64_b1_block16_k64_bf16_eager"
         pytest.param((DUAL, AR, DUAL), 41.0, (0, 1, 2), unmarked, marks=pytest.mark.exhaustive),
     ],
 )
+@together
 def test_real_traces_merged(
-    names: Sequence[str], later_us: float, devices: Sequence[int], mark: Mark, tmp_path: Path, warehouse: Path
-) -> None:
+    names: Sequence[str], later_us: float, devices: Sequence[int], mark: Mark, folder: Path
+) -> Loadings:
     ranks = [renumbered(name, n * later_us, 408 + n, devices[n]) for n, name in enumerate(names)]
-    check(tmp_path, warehouse, ranks, mark)
-    accounted(warehouse)
+    yield from checked(folder, ranks, mark)

@@ -13,7 +13,7 @@ from ridgeline.analyze.attribution.origins import find_origins
 from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
-from tests.analyze.loading import load, query
+from tests.analyze.together import Loading, together
 
 Row = tuple[str, str | None, str | None, str | None, str]
 
@@ -204,24 +204,24 @@ def rank(number: int) -> list[kineto.Event]:
 
 
 @pytest.mark.parametrize(("second", "said"), [(rank(1), 1), (rank(0)[2:4], 0), ([], 0)])
-def test_merged_ranks_with_the_same_ids_are_told_of(
-    second: list[kineto.Event], said: int, tmp_path: Path, warehouse: Path
-) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", rank(0) + second))
-    found = query(warehouse, "SELECT source, message FROM warnings")
+@together
+def test_merged_ranks_with_the_same_ids_are_told_of(second: list[kineto.Event], said: int, folder: Path) -> Loading:
+    run = yield kineto.write(folder / "t.json", rank(0) + second)
+    found = run.query("SELECT source, message FROM warnings")
     assert len(found) == said
     assert all(source == "attribution" and message.startswith("8 kernels and copies") for source, message in found)
 
 
-def test_processes_with_ids_of_their_own_are_kept_apart(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_processes_with_ids_of_their_own_are_kept_apart(folder: Path) -> Loading:
     events = json.loads(json.dumps(rank(1)))
     for event in events:
         for key in ("correlation", "External id"):
             if key in event.get("args", {}):
                 event["args"][key] += 1000
-    load(warehouse, kineto.write(tmp_path / "t.json", rank(0) + events))
-    assert query(warehouse, "FROM warnings") == []
-    assert query(warehouse, "SELECT rank, device_index, count(operator_id) FROM kernels GROUP BY ALL ORDER BY 1") == [
+    run = yield kineto.write(folder / "t.json", rank(0) + events)
+    assert run.query("FROM warnings") == []
+    assert run.query("SELECT rank, device_index, count(operator_id) FROM kernels GROUP BY ALL ORDER BY 1") == [
         (0, 0, 4),
         (1, 1, 4),
     ]

@@ -11,7 +11,7 @@ from ridgeline.analyze.attribution.operators import build_tree, parse_labels
 from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
-from tests.analyze.loading import load, query
+from tests.analyze.together import Loading, Run, together
 
 FOREIGN = Path(__file__).parents[4] / "shared"
 TRAINING = sorted(
@@ -32,21 +32,21 @@ def partners(path: Path, events: list[kineto.Event]) -> tuple[Pairs, list[str]]:
     return pairs, [names[row] for row in order if recomputed[row]]
 
 
-def phases(warehouse: Path, name: str = "kernel") -> dict[str, str | None]:
-    return dict(query(warehouse, f"SELECT {name}, phase FROM kernel_roofline"))
+def phases(run: Run, name: str = "kernel") -> dict[str, str | None]:
+    return dict(run.query(f"SELECT {name}, phase FROM kernel_roofline"))
 
 
-def test_every_kernel_of_an_iteration_has_its_phase(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_every_kernel_of_an_iteration_has_its_phase(folder: Path) -> Loading:
     events = kineto.training_step(1) + kineto.training_step(2)
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    assert phases(warehouse) == {
+    run = yield kineto.write(folder / "t.json", events)
+    assert phases(run) == {
         "zero": "optimizer", "copy": "forward", "mm": "forward", "cos": "forward", "relu": "forward", "mean": "forward",
         "ones": None, "mean_backward": "backward", "relu_backward": "backward", "mm_backward_1": "backward",
         "mm_backward_2": "backward", "all_reduce": "backward", "finish": "backward", "clip": "optimizer",
         "add": "optimizer", "prefetch": "optimizer", "read": None,
     }  # fmt: skip
-    rows = query(
-        warehouse,
+    rows = run.query(
         "SELECT phase, CAST(SUM(kernels) AS INT), SUM(duration_ns) FROM operator_summary GROUP BY phase ORDER BY phase",
     )
     assert rows == [("backward", 12, 141_000), ("forward", 10, 117_500), ("optimizer", 8, 94_000), (None, 4, 47_000)]
@@ -88,8 +88,9 @@ RECOMPUTED = [
 ]
 
 
-def test_recomputed_forwards_are_no_backward_operators(tmp_path: Path, warehouse: Path) -> None:
-    pairs, recomputed = partners(tmp_path, RECOMPUTED)
+@together
+def test_recomputed_forwards_are_no_backward_operators(folder: Path) -> Loading:
+    pairs, recomputed = partners(folder, RECOMPUTED)
     assert recomputed == ["aten::mm"]
     assert [pair for pair in pairs if not pair[0].endswith("ReluBackward0")] == [
         ("aten::mm", None), ("aten::relu", None), ("aten::mm", None), ("inner", None),
@@ -97,8 +98,8 @@ def test_recomputed_forwards_are_no_backward_operators(tmp_path: Path, warehouse
     ]  # fmt: skip
     launches = [*kineto.on_thread(401, kineto.launch(24, 1), kineto.launch(31, 2)), kineto.launch(1, 3)]
     kernels = [kineto.kernel(name, 40 + at, 1, at) for at, name in enumerate(("again", "own", "first"), 1)]
-    load(warehouse, kineto.write(tmp_path / "k.json", [*RECOMPUTED, *launches, *kernels]))
-    assert phases(warehouse) == {"again": "recompute", "own": "backward", "first": "forward"}
+    run = yield kineto.write(folder / "k.json", [*RECOMPUTED, *launches, *kernels])
+    assert phases(run) == {"again": "recompute", "own": "backward", "first": "forward"}
 
 
 def test_a_differentiated_backward_pass_is_not_recomputed(tmp_path: Path) -> None:
@@ -117,7 +118,8 @@ def test_a_differentiated_backward_pass_is_not_recomputed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("evidence", ["inference", "nodes by name", "optimizer"])
-def test_phases_need_evidence_of_training(tmp_path: Path, warehouse: Path, evidence: str) -> None:
+@together
+def test_phases_need_evidence_of_training(folder: Path, evidence: str) -> Loading:
     """Grad mode alone is not training. Old traces have no sequence numbers: nodes and optimizers have names."""
     events = [
         kineto.numbered(kineto.operator("aten::mm", 0, 9, 1), 3),
@@ -134,16 +136,17 @@ def test_phases_need_evidence_of_training(tmp_path: Path, warehouse: Path, evide
             kineto.launch(31, 2),
             kineto.kernel("b", 50, 1, 2),
         ]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    run = yield kineto.write(folder / "t.json", events)
     expected = {"nodes by name": "backward", "optimizer": "optimizer"}
     other = {"b": expected[evidence]} if evidence in expected else {}
-    assert phases(warehouse) == {"k": None, **other}
+    assert phases(run) == {"k": None, **other}
 
 
-def test_without_a_device_the_operators_have_the_phases(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_without_a_device_the_operators_have_the_phases(folder: Path) -> Loading:
     host = [event for event in kineto.training_step(1) if event["cat"] in ("cpu_op", "user_annotation")]
-    load(warehouse, kineto.write(tmp_path / "t.json", host))
-    found = phases(warehouse, "operator")
+    run = yield kineto.write(folder / "t.json", host)
+    found = phases(run, "operator")
     assert [found[name] for name in ("aten::relu", "aten::threshold_backward", "aten::_foreach_add_")] == [
         "forward",
         "backward",
@@ -152,13 +155,13 @@ def test_without_a_device_the_operators_have_the_phases(tmp_path: Path, warehous
 
 
 @pytest.mark.parametrize("trace", TRAINING, ids=lambda path: path.name.partition(".json")[0])
-def test_a_captured_training_step_has_all_phases(warehouse: Path, trace: Path) -> None:
-    load(warehouse, trace)
-    ((share,),) = query(
-        warehouse,
+@together
+def test_a_captured_training_step_has_all_phases(trace: Path) -> Loading:
+    run = yield trace
+    ((share,),) = run.query(
         "SELECT SUM(CASE WHEN phase IS NOT NULL THEN duration_ns END) / SUM(duration_ns) FROM kernel_roofline"
         " WHERE step IS NOT NULL",
     )
     assert share > 0.99
-    assert {phase for phase in phases(warehouse, "kernel_id").values() if phase} == {"forward", "backward", "optimizer"}
-    assert query(warehouse, "SELECT COUNT(*) FROM kernel_roofline WHERE step IS NULL") == [(0,)]
+    assert {phase for phase in phases(run, "kernel_id").values() if phase} == {"forward", "backward", "optimizer"}
+    assert run.query("SELECT COUNT(*) FROM kernel_roofline WHERE step IS NULL") == [(0,)]

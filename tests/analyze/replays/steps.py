@@ -8,7 +8,8 @@ from typing import Any
 
 from ridgeline.analyze.ingest import Result, analyze
 from tests.analyze import kineto
-from tests.analyze.loading import failures, query
+from tests.analyze.loading import failures
+from tests.analyze.together import Run, asked
 
 BF16 = "c10::BFloat16"
 
@@ -38,20 +39,26 @@ def replayed_step(
     return step + [kineto.kernel(name, start_us + 5.0 + 4.0 * i, 3.0, correlation) for i, name in enumerate(kernels)]
 
 
-def load(folder: Path, warehouse: Path, replay: list[kineto.Event], twin: list[kineto.Event]) -> Result:
+def with_twin(folder: Path, replay: list[kineto.Event], twin: list[kineto.Event]) -> Path:
+    """Write a trace and its twin."""
     kineto.write(folder / "r.twin.json.gz", twin)
-    (result,) = analyze([kineto.write(folder / "r.json", replay)], warehouse)
+    return kineto.write(folder / "r.json", replay)
+
+
+def load(folder: Path, warehouse: Path, replay: list[kineto.Event], twin: list[kineto.Event]) -> Result:
+    (result,) = analyze([with_twin(folder, replay, twin)], warehouse)
     assert not failures([result])
     return result
 
 
-def modules(warehouse: Path) -> list[tuple[Any, ...]]:
+def modules(run: Run | Path) -> list[tuple[Any, ...]]:
     """(kernel, module, attribution), as they ran."""
-    return query(warehouse, "SELECT kernel, module, attribution FROM kernel_roofline ORDER BY start_ns")
+    return asked(run)("SELECT kernel, module, attribution FROM kernel_roofline ORDER BY start_ns")
 
 
-def assert_conserved(warehouse: Path, device_time_ns: int | None = None) -> None:
-    (total,) = query(warehouse, "SELECT sum(device_time_ns) FROM runs")[0]
+def assert_conserved(run: Run | Path, device_time_ns: int | None = None) -> None:
+    ask = asked(run)
+    (total,) = ask("SELECT sum(device_time_ns) FROM runs")[0]
     assert device_time_ns in (None, total)
     for sql in (
         "SELECT sum(duration_ns) FROM ledger GROUP BY account",
@@ -60,6 +67,6 @@ def assert_conserved(warehouse: Path, device_time_ns: int | None = None) -> None
         "SELECT sum(duration_ns) FROM module_summary",
         "SELECT sum(ns) FROM (SELECT family, sum(duration_ns) AS ns FROM operator_summary GROUP BY 1)",
     ):
-        assert {row[0] for row in query(warehouse, sql)} == {total or None}
+        assert {row[0] for row in ask(sql)} == {total or None}
     orphans = "SELECT count(*) FROM kernels ANTI JOIN operators USING (run_id, operator_id) WHERE operator_id NOT NULL"
-    assert query(warehouse, orphans) == [(0,)]
+    assert ask(orphans) == [(0,)]

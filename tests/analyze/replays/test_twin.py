@@ -14,19 +14,20 @@ from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse import connect
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, failures, query, run_directory
-from tests.analyze.replays.steps import assert_conserved, eager_step, load, modules, replayed_step
+from tests.analyze.replays.steps import assert_conserved, eager_step, load, modules, replayed_step, with_twin
+from tests.analyze.together import Loading, together
 from tests.command_line import ridgeline
 from tests.sampling import examples
 
 
-def test_a_replay_learns_everything_but_its_step(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_replay_learns_everything_but_its_step(folder: Path) -> Loading:
     names = [event["name"] for event in kineto.matmul_step() if event["ph"] == "X" and event["pid"] == 0]
     replay = replayed_step("phase=decode step=9 kind=decode", names[:3])
     replay.append(kineto.kernel(names[3], 40.0, 1.5, 9001, category="gpu_memcpy", bytes=256))
-    result = load(tmp_path, warehouse, replay, kineto.matmul_step())
-    assert result.matched == (4, 10_500, 4, 10_500)
-    rows = query(
-        warehouse,
+    run = yield with_twin(folder, replay, kineto.matmul_step())
+    assert run.result.matched == (4, 10_500, 4, 10_500)
+    rows = run.query(
         "SELECT kernel, family, operator, module, phase, kind, step, duration_ns, attribution, confidence, precision,"
         " unit, flops, dram_bytes, dram_bytes_source FROM kernel_roofline ORDER BY kernel_id",
     )
@@ -43,13 +44,13 @@ def test_a_replay_learns_everything_but_its_step(tmp_path: Path, warehouse: Path
     ]  # fmt: skip
 
 
-def test_each_replay_has_its_own_copies_of_the_operators(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_each_replay_has_its_own_copies_of_the_operators(folder: Path) -> Loading:
     twin = [kineto.operator("aten::linear", 1.5, 8.0, 77), *eager_step("phase=decode step=1", ["a"])]
     first, second = (replayed_step("phase=decode step=1", ["a"], at, int(at) + 1) for at in (50.0, 90.0))
     own = [kineto.operator("aten::item", 130.0, 2.5, 5)]
-    load(tmp_path, warehouse, [*first, *second, *own], twin)
-    rows = query(
-        warehouse,
+    run = yield with_twin(folder, [*first, *second, *own], twin)
+    rows = run.query(
         "SELECT o.operator_id, p.operator, o.operator, o.start_ns, o.duration_ns"
         " FROM operators o LEFT JOIN operators p ON p.operator_id = o.parent_id ORDER BY o.start_ns, 3, 1",
     )
@@ -58,27 +59,29 @@ def test_each_replay_has_its_own_copies_of_the_operators(tmp_path: Path, warehou
         (None, "aten::linear", 91_000, 0), ("aten::linear", "aten::mm", 91_000, 0),
         (None, "aten::item", 130_000, 2_500),
     ]  # fmt: skip
-    kernels = query(warehouse, "SELECT operator_id, share FROM kernels ORDER BY start_ns")
+    kernels = run.query("SELECT operator_id, share FROM kernels ORDER BY start_ns")
     assert kernels == [(rows[1][0], 1.0), (rows[3][0], 1.0)]
 
 
-def test_a_replay_learns_the_modules_that_events_of_the_twin_name(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_replay_learns_the_modules_that_events_of_the_twin_name(folder: Path) -> Loading:
     """A module around the graph's launch is that of the kernels whose partners have none."""
     twin = eager_step("phase=decode step=1", ["a", "b"])
     twin = [event for event in twin if not event["name"].startswith("module=")]
     first = next(event["ts"] for event in twin if event["cat"] == "cpu_op")
     twin += [kineto.frame("nn.Module: Net_0", first - 0.5, 8.0), kineto.frame("nn.Module: Linear_3", first - 0.2, 7.0)]
     replay = [*replayed_step("phase=decode step=1", ["a", "b"]), kineto.frame("nn.Module: Graph_0", 0.5, 15.0)]
-    load(tmp_path, warehouse, replay, twin)
-    assert [module for _, module, _ in modules(warehouse)] == ["Net_0.Linear_3", "Graph_0"]
-    assert query(warehouse, "SELECT module, module_class, source FROM modules ORDER BY ALL") == [
+    run = yield with_twin(folder, replay, twin)
+    assert [module for _, module, _ in modules(run)] == ["Net_0.Linear_3", "Graph_0"]
+    assert run.query("SELECT module, module_class, source FROM modules ORDER BY ALL") == [
         ("Graph_0", "Graph", "event"),
         ("Net_0", "Net", "event"),
         ("Net_0.Linear_3", "Linear", "event"),
     ]
 
 
-def test_steps_are_matched_with_those_of_their_kind(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_steps_are_matched_with_those_of_their_kind(folder: Path) -> Loading:
     refresh, near, far = (
         f"phase=denoise kind={kind} step={step} query={query} context={context}"
         for kind, step, query, context in (("refresh", 1, 8, 8), ("reuse", 2, 4, 100), ("reuse", 3, 4, 300))
@@ -94,8 +97,8 @@ def test_steps_are_matched_with_those_of_their_kind(tmp_path: Path, warehouse: P
     replay = [
         event for i, label in enumerate(labels) for event in replayed_step(label, ["a", "b"], 1000.0 + 100 * i, 500 + i)
     ]
-    result = load(tmp_path, warehouse, replay, twin)
-    assert [module for _, module, _ in modules(warehouse)] == [
+    run = yield with_twin(folder, replay, twin)
+    assert [module for _, module, _ in modules(run)] == [
         "m200",
         "m201",
         "m0",
@@ -107,40 +110,44 @@ def test_steps_are_matched_with_those_of_their_kind(tmp_path: Path, warehouse: P
         None,
         None,
     ]
-    assert result.matched == (6, 18_000, 10, 30_000)
-    steps = query(warehouse, "SELECT DISTINCT step FROM kernel_roofline WHERE attribution = 'graph_twin' ORDER BY 1")
+    assert run.result.matched == (6, 18_000, 10, 30_000)
+    steps = run.query("SELECT DISTINCT step FROM kernel_roofline WHERE attribution = 'graph_twin' ORDER BY 1")
     assert steps == [(7,), (8,), (9,)]
 
 
-def test_of_equal_steps_the_one_that_matches_best_then_the_nearest_by_number(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_of_equal_steps_the_one_that_matches_best_then_the_nearest_by_number(folder: Path) -> Loading:
     twin = [
         *eager_step("phase=decode step=2", ["a", "b", "c"]),
         *eager_step("phase=decode step=5", ["a", "b", "c"], 100.0),
         *eager_step("phase=decode step=8", ["a", "x", "c"], 200.0),
         *eager_step("phase=decode step=9", ["a", "x", "c"], 300.0),
     ]
-    load(tmp_path, warehouse, replayed_step("phase=decode step=10", ["a", "b", "c"]), twin)
-    assert [module for _, module, _ in modules(warehouse)] == ["m100", "m101", "m102"]
+    run = yield with_twin(folder, replayed_step("phase=decode step=10", ["a", "b", "c"]), twin)
+    assert [module for _, module, _ in modules(run)] == ["m100", "m101", "m102"]
 
 
-def test_a_twin_s_kernels_are_in_the_order_of_their_launches(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_twin_s_kernels_are_in_the_order_of_their_launches(folder: Path) -> Loading:
     """On two streams the second launched may start first."""
     twin = eager_step("phase=decode step=1", ["a", "b", "c"])
     first = next(event for event in twin if event["name"] == "a")
     first |= {"ts": 17.0, "args": first["args"] | {"stream": 8}}
-    result = load(tmp_path, warehouse, replayed_step("phase=decode step=1", ["a", "b", "c"]), twin)
-    assert result.matched == (3, 9_000, 3, 9_000)
+    run = yield with_twin(folder, replayed_step("phase=decode step=1", ["a", "b", "c"]), twin)
+    assert run.result.matched == (3, 9_000, 3, 9_000)
 
 
-def test_a_stretch_is_compact(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_stretch_is_compact(folder: Path) -> Loading:
     """A kernel that the twin's step lacks is not taken from the step before."""
     step = [f"k{i}" for i in range(30)]
     twin = [*eager_step("", [*step[5:25], "k0", "y", "z"]), *eager_step("", step[1:], 1000.0)]
-    load(tmp_path, warehouse, replayed_step("", step), twin)
-    assert [module for _, module, _ in modules(warehouse)] == [None, *(f"m{1000 + i}" for i in range(29))]
+    run = yield with_twin(folder, replayed_step("", step), twin)
+    assert [module for _, module, _ in modules(run)] == [None, *(f"m{1000 + i}" for i in range(29))]
 
 
-def test_graphs_of_one_step_follow_each_other(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_graphs_of_one_step_follow_each_other(folder: Path) -> Loading:
     """Graphs of a layer each, with a kernel launched between them: the step is aligned as a whole."""
     label = "phase=decode step=1"
     twin = eager_step(label, ["a", "b", "eager", "a", "b"])
@@ -150,8 +157,8 @@ def test_graphs_of_one_step_follow_each_other(tmp_path: Path, warehouse: Path) -
         kineto.launch(15.0, 23, "cudaGraphLaunch"),
         *(kineto.kernel(name, at, 1.0, 23) for name, at in (("a", 16.0), ("b", 17.0))),
     ]  # fmt: skip
-    load(tmp_path, warehouse, replay, twin)
-    assert modules(warehouse) == [
+    run = yield with_twin(folder, replay, twin)
+    assert modules(run) == [
         ("a", "m0", "graph_twin"), ("b", "m1", "graph_twin"),
         ("eager", None, "unattributed"),
         ("a", "m3", "graph_twin"), ("b", "m4", "graph_twin"),
@@ -159,50 +166,53 @@ def test_graphs_of_one_step_follow_each_other(tmp_path: Path, warehouse: Path) -
 
 
 @pytest.mark.parametrize("labelled_twin", [False, True])
-def test_without_labels_replays_take_the_stretches_that_match_in_turn(
-    tmp_path: Path, warehouse: Path, labelled_twin: bool
-) -> None:
+@together
+def test_without_labels_replays_take_the_stretches_that_match_in_turn(folder: Path, labelled_twin: bool) -> Loading:
     prefill, decode = [f"p{i % 7}" for i in range(40)], [f"d{i % 7}" for i in range(40)]
     steps = [prefill, decode, decode]
     label = "phase=x step=1" if labelled_twin else ""
     twin = [event for i, step in enumerate(steps) for event in eager_step(label, step, 1000.0 * i)]
     replays = [decode, decode, prefill, decode]
     replay = [event for i, step in enumerate(replays) for event in replayed_step("", step, 1000.0 * i, 500 + i)]
-    load(tmp_path, warehouse, replay, twin)
+    run = yield with_twin(folder, replay, twin)
     expected = [f"m{1000 * step + i}" for step in (1, 2, 0, 1) for i in range(40)]
-    assert [module for _, module, _ in modules(warehouse)] == expected
+    assert [module for _, module, _ in modules(run)] == expected
 
 
-def test_another_step_s_twin_teaches_nothing(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_another_step_s_twin_teaches_nothing(folder: Path) -> Loading:
     twin = eager_step("phase=decode step=1", ["a", "x", "y", "z", "b"])
-    result = load(tmp_path, warehouse, replayed_step("phase=decode step=1", ["a", "p", "q", "r", "b"]), twin)
-    assert result.matched == (0, 0, 5, 15_000)
-    assert {attribution for _, _, attribution in modules(warehouse)} == {"unattributed"}
+    run = yield with_twin(folder, replayed_step("phase=decode step=1", ["a", "p", "q", "r", "b"]), twin)
+    assert run.result.matched == (0, 0, 5, 15_000)
+    assert {attribution for _, _, attribution in modules(run)} == {"unattributed"}
 
 
-def test_what_the_replay_s_own_thread_says_holds_where_the_twin_says_nothing(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_what_the_replay_s_own_thread_says_holds_where_the_twin_says_nothing(folder: Path) -> Loading:
     label = "phase=decode step=1"
     twin = eager_step(label, ["a", "b"])
     twin.remove(next(event for event in twin if event["name"] == "module=m1"))
     replay = [*replayed_step(label, ["a", "b"]), kineto.annotation("module=model", 0.5, 15.0)]
-    load(tmp_path, warehouse, replay, twin)
-    assert [module for _, module, _ in modules(warehouse)] == ["m0", "model"]
+    run = yield with_twin(folder, replay, twin)
+    assert [module for _, module, _ in modules(run)] == ["m0", "model"]
 
 
-def test_a_kernel_the_replay_lacks_keeps_its_share(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_kernel_the_replay_lacks_keeps_its_share(folder: Path) -> Loading:
     """The reduction of a split product carries nothing, even where the product itself is missing."""
     names = ["void cublasLt::splitKreduce_kernel", "void at::native::vectorized_elementwise_kernel"]
-    load(tmp_path, warehouse, replayed_step("phase=decode step=3", names), kineto.matmul_step())
-    assert query(warehouse, "SELECT attribution, flops FROM kernel_roofline ORDER BY start_ns") == [
+    run = yield with_twin(folder, replayed_step("phase=decode step=3", names), kineto.matmul_step())
+    assert run.query("SELECT attribution, flops FROM kernel_roofline ORDER BY start_ns") == [
         ("graph_twin", 0),
         ("graph_twin", 128),
     ]
 
 
-def test_where_a_fill_lies_does_not_matter(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_where_a_fill_lies_does_not_matter(folder: Path) -> Loading:
     twin = eager_step("phase=decode step=1", ["a", "Memset (Device)"])
-    result = load(tmp_path, warehouse, replayed_step("phase=decode step=1", ["a", "Memset (Unknown)"]), twin)
-    assert result.matched == (2, 6_000, 2, 6_000)
+    run = yield with_twin(folder, replayed_step("phase=decode step=1", ["a", "Memset (Unknown)"]), twin)
+    assert run.result.matched == (2, 6_000, 2, 6_000)
 
 
 def test_the_order_of_events_changes_nothing(tmp_path: Path) -> None:
@@ -258,7 +268,8 @@ def test_removed_and_inserted_kernels_leave_the_rest_aligned(
     assert_conserved(folder / "w.duckdb", 3_000 * len(replay))
 
 
-def test_without_labels_too(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_without_labels_too(folder: Path) -> Loading:
     """Three steps, the second of another graph, one kernel in forty missing on either side: whole steps match."""
     draw = random.Random(5)
     twin, replay = [], []
@@ -268,11 +279,10 @@ def test_without_labels_too(tmp_path: Path, warehouse: Path) -> None:
         twin += [event for event in events if event["cat"] != "kernel" or draw.random() > 1 / 40]
         kept = [name for name in step if draw.random() > 1 / 40]
         replay += replayed_step("", kept, at, 5000 + number)
-    result = load(tmp_path, warehouse, replay, twin)
-    assert result.matched
-    assert 270 > result.matched.of_kernels > result.matched.kernels > 0.94 * result.matched.of_kernels
-    steps = query(
-        warehouse,
+    run = yield with_twin(folder, replay, twin)
+    assert run.result.matched
+    assert 270 > run.result.matched.of_kernels > run.result.matched.kernels > 0.94 * run.result.matched.of_kernels
+    steps = run.query(
         "SELECT DISTINCT start_ns // 1000000, CAST(substr(module, 2) AS INTEGER) // 1000 FROM kernel_roofline"
         " WHERE module IS NOT NULL ORDER BY ALL",
     )
@@ -311,10 +321,11 @@ def test_a_twin_is_named_for_a_trace(tmp_path: Path, warehouse: Path) -> None:
         analyze([replay], warehouse, twin=tmp_path / "none.json")
 
 
-def test_a_trace_without_replays_does_not_read_its_twin(tmp_path: Path, warehouse: Path) -> None:
-    (tmp_path / "t.twin.json").write_text("no trace")
-    (result,) = analyze([kineto.write(tmp_path / "t.json", kineto.matmul_step())], warehouse)
-    assert (result.outcome, result.matched) == ("loaded", (0, 0, 0, 0))
+@together
+def test_a_trace_without_replays_does_not_read_its_twin(folder: Path) -> Loading:
+    (folder / "t.twin.json").write_text("no trace")
+    run = yield kineto.write(folder / "t.json", kineto.matmul_step())
+    assert (run.result.outcome, run.result.matched) == ("loaded", (0, 0, 0, 0))
 
 
 def test_a_damaged_twin_is_named(tmp_path: Path, warehouse: Path) -> None:
@@ -333,10 +344,11 @@ def test_a_damaged_twin_is_named(tmp_path: Path, warehouse: Path) -> None:
     ],
     ids=["empty", "no operators", "no kernels", "replayed too"],
 )
-def test_a_twin_that_knows_nothing_teaches_nothing(tmp_path: Path, warehouse: Path, twin: list[kineto.Event]) -> None:
-    result = load(tmp_path, warehouse, replayed_step("phase=decode step=1", ["a"]), twin)
-    assert result.matched == (0, 0, 1, 3_000)
-    assert_conserved(warehouse, 3_000)
+@together
+def test_a_twin_that_knows_nothing_teaches_nothing(folder: Path, twin: list[kineto.Event]) -> Loading:
+    run = yield with_twin(folder, replayed_step("phase=decode step=1", ["a"]), twin)
+    assert run.result.matched == (0, 0, 1, 3_000)
+    assert_conserved(run, 3_000)
 
 
 def test_the_command_line_names_the_twin_and_says_what_matched(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ridgeline.analyze.ingest import analyze
 from ridgeline.analyze.tables.counters import LONGEST_ALIGNED, align_kernels
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, failures, load, query
+from tests.analyze.together import Loading, Run, asked, together
 
 READ, WRITE = "dram__bytes_read.sum", "dram__bytes_write.sum"
 COUNTERS = "SELECT kernel_id, metric, value, source FROM counters ORDER BY ALL"
@@ -57,27 +58,29 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def given(warehouse: Path) -> list[tuple[int, float]]:
-    return query(warehouse, "SELECT kernel_id, value FROM counters ORDER BY ALL")
+def given(run: Run | Path) -> list[tuple[int, float]]:
+    return asked(run)("SELECT kernel_id, value FROM counters ORDER BY ALL")
 
 
 # kernel ids count a step's activities: the fill is 0, its kernels 1, 2, ..., the copy comes after them
 
 
-def test_a_counted_step_applies_to_every_step_of_its_kind(tmp_path: Path, warehouse: Path) -> None:
-    path = trace(tmp_path, (1, "ab"), (2, "ab"))
+@together
+def test_a_counted_step_applies_to_every_step_of_its_kind(folder: Path) -> Loading:
+    path = trace(folder, (1, "ab"), (2, "ab"))
     rows = "1,0,a,memory,{},7\n1,0,a,memory,{},0\n1,1,b,memory,{},2.5\n1,1,b,memory,{},nan\n"
     text = "step,launch_index,kernel,window,metric,value\n" + rows.format(READ, WRITE, READ, WRITE)
-    write(tmp_path / "t.counters.csv", text)
-    load(warehouse, path)
-    assert query(warehouse, COUNTERS) == [
+    write(folder / "t.counters.csv", text)
+    run = yield path
+    assert run.query(COUNTERS) == [
         (1, READ, 7.0, "cupti"), (1, WRITE, 0.0, "cupti"), (2, READ, 2.5, "cupti"),
         (5, READ, 7.0, "cupti"), (5, WRITE, 0.0, "cupti"), (6, READ, 2.5, "cupti"),
     ]  # fmt: skip
-    assert query(warehouse, MESSAGE) == [(None,)]
+    assert run.query(MESSAGE) == [(None,)]
 
 
-def test_the_order_is_that_of_launches(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_the_order_is_that_of_launches(folder: Path) -> Loading:
     events = [
         kineto.annotation("phase=p step=1", 0.0, 50.0),
         kineto.launch(1.0, 1),
@@ -85,30 +88,33 @@ def test_the_order_is_that_of_launches(tmp_path: Path, warehouse: Path) -> None:
         kineto.kernel("k", 30.0, 1.0, 1),
         kineto.kernel("k", 20.0, 1.0, 2, stream=8),
     ]
-    ours(tmp_path, rows_of(1, "kk", 10))
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    assert query(
-        warehouse, "SELECT stream, value FROM counters JOIN kernels USING (run_id, kernel_id) ORDER BY ALL"
-    ) == [(7, 10.0), (8, 11.0)]
+    ours(folder, rows_of(1, "kk", 10))
+    run = yield kineto.write(folder / "t.json", events)
+    assert run.query("SELECT stream, value FROM counters JOIN kernels USING (run_id, kernel_id) ORDER BY ALL") == [
+        (7, 10.0),
+        (8, 11.0),
+    ]
 
 
-def test_a_replay_s_kernels_are_in_start_order_behind_one_launch(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_replay_s_kernels_are_in_start_order_behind_one_launch(folder: Path) -> Loading:
     events = [
         kineto.annotation("phase=p step=1", 0.0, 50.0),
         kineto.launch(1.0, 1, "cudaGraphLaunch"),
         *(kineto.kernel(name, 20.0 - i, 0.5, 1) for i, name in enumerate("cba")),
     ]
-    ours(tmp_path, rows_of(1, "abc"))
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    assert given(warehouse) == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    ours(folder, rows_of(1, "abc"))
+    run = yield kineto.write(folder / "t.json", events)
+    assert given(run) == [(0, 0.0), (1, 1.0), (2, 2.0)]
 
 
-def test_a_renamed_kernel_costs_its_step_the_counters_and_the_run_says_so(tmp_path: Path, warehouse: Path) -> None:
-    path = trace(tmp_path, (1, "abc"), (2, "abX"))
-    ours(tmp_path, rows_of(1, "abc"))
-    load(warehouse, path)
-    assert given(warehouse) == [(1, 0.0), (2, 1.0), (3, 2.0)]
-    assert query(warehouse, MESSAGE) == [
+@together
+def test_a_renamed_kernel_costs_its_step_the_counters_and_the_run_says_so(folder: Path) -> Loading:
+    path = trace(folder, (1, "abc"), (2, "abX"))
+    ours(folder, rows_of(1, "abc"))
+    run = yield path
+    assert given(run) == [(1, 0.0), (2, 1.0), (3, 2.0)]
+    assert run.query(MESSAGE) == [
         (
             "t.counters.csv.gz: 1 of 2 steps lack counters; phase=p kind=decode step=2: at most 66.7% of its 3 kernels"
             " and the 3 counted agree in order and name, expected 95%: it has none",
@@ -116,13 +122,14 @@ def test_a_renamed_kernel_costs_its_step_the_counters_and_the_run_says_so(tmp_pa
     ]
 
 
-def test_the_order_counts_not_only_the_names(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_the_order_counts_not_only_the_names(folder: Path) -> Loading:
     names = [f"k{i}" for i in range(40)]
-    path = trace(tmp_path, (1, names[20:] + names[:20]))
-    ours(tmp_path, rows_of(1, names))
-    load(warehouse, path)
-    assert given(warehouse) == []
-    assert "at most 0.0% of its 40" in query(warehouse, MESSAGE)[0][0]
+    path = trace(folder, (1, names[20:] + names[:20]))
+    ours(folder, rows_of(1, names))
+    run = yield path
+    assert given(run) == []
+    assert "at most 0.0% of its 40" in run.query(MESSAGE)[0][0]
 
 
 NAMES = [f"k{i}" for i in range(40)]
@@ -135,19 +142,19 @@ LONG = {
 
 
 @pytest.mark.parametrize(("names", "counted", "left"), LONG.values(), ids=LONG)
+@together
 def test_of_a_long_step_those_that_agree_have_counters(
-    tmp_path: Path, warehouse: Path, names: list[str], counted: list[int], left: int
-) -> None:
-    path = trace(tmp_path, (1, names))
-    ours(tmp_path, rows_of(1, NAMES))
-    load(warehouse, path)
-    rows = query(
-        warehouse,
+    folder: Path, names: list[str], counted: list[int], left: int
+) -> Loading:
+    path = trace(folder, (1, names))
+    ours(folder, rows_of(1, NAMES))
+    run = yield path
+    rows = run.query(
         "SELECT kernel, value FROM counters JOIN kernels USING (run_id, kernel_id)"
         " JOIN kernel_classes USING (run_id, class_id) ORDER BY kernel_id",
     )
     assert rows == [(f"k{i}", float(i)) for i in counted]
-    assert query(warehouse, MESSAGE) == [
+    assert run.query(MESSAGE) == [
         (
             "t.counters.csv.gz: 1 of 1 steps lack counters; phase=p kind=decode step=1:"
             f" {left} of its {len(names)} kernels fit none of the 40 counted for certain",
@@ -180,19 +187,21 @@ def test_alignment_has_a_largest_step() -> None:
     assert not align_kernels(names, names[:-1]).agrees
 
 
-def test_kinds_are_kept_apart_and_the_nearest_step_counts(tmp_path: Path, warehouse: Path) -> None:
-    path = trace(tmp_path, (0, "a", "refresh"), (1, "a", "reuse"), (2, "a", "reuse"), (5, "a", "reuse"))
-    ours(tmp_path, [*rows_of(0, "a", 10), *rows_of(1, "a", 11), *rows_of(2, "a", 12)])
-    load(warehouse, path)
-    assert given(warehouse) == [(1, 10.0), (4, 11.0), (7, 12.0), (10, 12.0)]
+@together
+def test_kinds_are_kept_apart_and_the_nearest_step_counts(folder: Path) -> Loading:
+    path = trace(folder, (0, "a", "refresh"), (1, "a", "reuse"), (2, "a", "reuse"), (5, "a", "reuse"))
+    ours(folder, [*rows_of(0, "a", 10), *rows_of(1, "a", 11), *rows_of(2, "a", 12)])
+    run = yield path
+    assert given(run) == [(1, 10.0), (4, 11.0), (7, 12.0), (10, 12.0)]
 
 
-def test_a_step_of_a_kind_that_was_not_counted_has_none(tmp_path: Path, warehouse: Path) -> None:
-    path = trace(tmp_path, (0, "a", "refresh"), (1, "a", "reuse"))
-    ours(tmp_path, [*rows_of(1, "a", 11), *rows_of(7, "a", 17)])
-    load(warehouse, path)
-    assert given(warehouse) == [(4, 11.0)]
-    assert query(warehouse, MESSAGE)[0][0].endswith(
+@together
+def test_a_step_of_a_kind_that_was_not_counted_has_none(folder: Path) -> Loading:
+    path = trace(folder, (0, "a", "refresh"), (1, "a", "reuse"))
+    ours(folder, [*rows_of(1, "a", 11), *rows_of(7, "a", 17)])
+    run = yield path
+    assert given(run) == [(4, 11.0)]
+    assert run.query(MESSAGE)[0][0].endswith(
         "1 of 2 steps lack counters; phase=p kind=refresh step=0: no counted step has its kind"
     )
 
@@ -229,13 +238,14 @@ def test_without_labels_the_whole_trace_is_a_step(tmp_path: Path, warehouse: Pat
         ),
     ],
 )
+@together
 def test_a_file_or_a_trace_without_anything(
-    tmp_path: Path, warehouse: Path, events: list[kineto.Event], rows: list[Row], message: str
-) -> None:
-    ours(tmp_path, rows)
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    assert query(warehouse, MESSAGE) == [(message,)]
-    assert given(warehouse) == []
+    folder: Path, events: list[kineto.Event], rows: list[Row], message: str
+) -> Loading:
+    ours(folder, rows)
+    run = yield kineto.write(folder / "t.json", events)
+    assert run.query(MESSAGE) == [(message,)]
+    assert given(run) == []
 
 
 def test_a_new_counter_file_replaces_the_run_and_its_price(tmp_path: Path, warehouse: Path) -> None:
@@ -265,18 +275,19 @@ def ncu(path: Path, kernels: Sequence[str]) -> Path:
     return write(path, around[0] + "\n".join([NCU_HEADER, '"","","","byte","Kbyte","us"', *lines, ""]) + around[1])
 
 
-def test_nsight_compute_s_values_by_the_function_s_own_name(tmp_path: Path, warehouse: Path) -> None:
-    path = trace(tmp_path, (1, ["void at::native::(anonymous namespace)::f<float>(int)", "_ZN2ns1gIiEEvv"]), (2, "fg"))
-    ncu(tmp_path / "t.ncu.csv.gz", ["void at::<unnamed>::f<T1>(T2)", "void ns::g<(int)3>()"])
-    load(warehouse, path)
+@together
+def test_nsight_compute_s_values_by_the_function_s_own_name(folder: Path) -> Loading:
+    path = trace(folder, (1, ["void at::native::(anonymous namespace)::f<float>(int)", "_ZN2ns1gIiEEvv"]), (2, "fg"))
+    ncu(folder / "t.ncu.csv.gz", ["void at::<unnamed>::f<T1>(T2)", "void ns::g<(int)3>()"])
+    run = yield path
     values = [(READ, 1000.5 * 1000), ("gpu__time_duration.sum", 2000.0)]
     more = [(READ, 1001.5 * 1000), ("gpu__time_duration.sum", 2000.0)]
-    assert query(warehouse, COUNTERS) == [
+    assert run.query(COUNTERS) == [
         (kernel_id, *value, "ncu")
         for kernel_id, rows in ((1, values), (2, more), (5, values), (6, more))
         for value in rows
     ]
-    assert query(warehouse, MESSAGE) == [(None,)]
+    assert run.query(MESSAGE) == [(None,)]
 
 
 def test_a_step_counted_by_nsight_compute_is_of_no_kind_if_two_fit(tmp_path: Path, warehouse: Path) -> None:
@@ -291,14 +302,15 @@ def test_a_step_counted_by_nsight_compute_is_of_no_kind_if_two_fit(tmp_path: Pat
     ) in query(warehouse, query_)
 
 
-def test_run_json_says_which_step_nsight_compute_counted(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_run_json_says_which_step_nsight_compute_counted(folder: Path) -> Loading:
     described = {**RUN_JSON, "counters": {"outcome": "ok", "ncu": {"step": 2, "kernels": 2}}}
-    (tmp_path / "run.json").write_text(json.dumps(described))
-    trace(tmp_path, (1, "ab", "reuse"), (2, "ab", "commit")).rename(tmp_path / "trace.json")
-    ncu(tmp_path / "trace.ncu.csv.gz", ["a", "b"])
-    ours(tmp_path, rows_of(1, "ab", 5), "trace.counters.csv.gz")
-    load(warehouse, tmp_path)
-    assert [row for row in query(warehouse, COUNTERS) if row[1] == READ] == [
+    (folder / "run.json").write_text(json.dumps(described))
+    trace(folder, (1, "ab", "reuse"), (2, "ab", "commit")).rename(folder / "trace.json")
+    ncu(folder / "trace.ncu.csv.gz", ["a", "b"])
+    ours(folder, rows_of(1, "ab", 5), "trace.counters.csv.gz")
+    run = yield folder
+    assert [row for row in run.query(COUNTERS) if row[1] == READ] == [
         (1, READ, 5.0, "cupti"),
         (2, READ, 6.0, "cupti"),
         (5, READ, 1000500.0, "ncu"),
@@ -327,17 +339,18 @@ BAD = {
 @pytest.mark.parametrize(
     ("name", "text", "message"), [(name, *case) for name, cases in BAD.items() for case in cases.items()]
 )
+@together
 def test_a_file_of_another_form_is_not_used_and_the_run_says_why(
-    tmp_path: Path, warehouse: Path, name: str, text: str, message: str
-) -> None:
-    write(tmp_path / name, text)
+    folder: Path, name: str, text: str, message: str
+) -> Loading:
+    write(folder / name, text)
     other = "t.ncu.csv" if "counters" in name else "t.counters.csv"
-    ncu(tmp_path / other, ["a", "b"]) if "ncu" in other else ours(tmp_path, rows_of(1, "ab"), other)
-    load(warehouse, trace(tmp_path, (1, "ab")))
-    ((said,),) = query(warehouse, MESSAGE)
+    ncu(folder / other, ["a", "b"]) if "ncu" in other else ours(folder, rows_of(1, "ab"), other)
+    run = yield trace(folder, (1, "ab"))
+    ((said,),) = run.query(MESSAGE)
     assert said.startswith(f"{name}: ")
     assert message in said
-    sources = query(warehouse, "SELECT DISTINCT source FROM counters")
+    sources = run.query("SELECT DISTINCT source FROM counters")
     assert sources == [("ncu" if "ncu" in other else "cupti",)]
 
 
@@ -369,15 +382,15 @@ def test_the_first_window_that_has_a_metric_counts(tmp_path: Path) -> None:
     assert values.select("metric", "value").rows() == [("m", 1.0), ("n", 3.0)]
 
 
-def test_the_kernels_of_all_threads_are_counted_in_launch_order(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_the_kernels_of_all_threads_are_counted_in_launch_order(folder: Path) -> Loading:
     events = kineto.training_step(1) + kineto.training_step(2)
-    kineto.write(tmp_path / "t.json", events)
+    kineto.write(folder / "t.json", events)
     names = [event["name"] for event in events[: len(events) // 2] if event["cat"] == "kernel"]
-    ncu(tmp_path / "t.ncu.csv", names)
-    load(warehouse, tmp_path / "t.json")
-    assert query(warehouse, MESSAGE) == [(None,)]
-    counted = query(
-        warehouse,
+    ncu(folder / "t.ncu.csv", names)
+    run = yield folder / "t.json"
+    assert run.query(MESSAGE) == [(None,)]
+    counted = run.query(
         "SELECT k.kernel, k.step, c.value FROM counters c JOIN kernel_roofline k USING (run_id, kernel_id)"
         f" WHERE metric = '{READ}' ORDER BY k.start_ns",
     )

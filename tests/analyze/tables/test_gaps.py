@@ -9,7 +9,7 @@ import pytest
 
 from ridgeline.analyze.tables.gaps import LAUNCH_LATENCY_NS, WAITING
 from tests.analyze import kineto
-from tests.analyze.loading import load, query
+from tests.analyze.together import Loading, together
 
 
 def call(name: str, start_us: float, end_us: float, correlation: int = 0, tid: int = 400) -> kineto.Event:
@@ -143,27 +143,28 @@ CASES: dict[str, tuple[list[kineto.Event], list[tuple[Any, ...]]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_part_of_a_gap_has_its_cause(case: str, tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_each_part_of_a_gap_has_its_cause(case: str, folder: Path) -> Loading:
     events, expected = CASES[case]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    run = yield kineto.write(folder / "t.json", events)
     columns = "start_ns, start_ns + duration_ns, after_kernel_id, cause, sync_ns, host_ns, call_ns, queue_ns"
-    rows = query(
-        warehouse,
+    rows = run.query(
         f"SELECT {columns} FROM gaps QUALIFY MIN(gap_id) OVER (PARTITION BY after_kernel_id) = 0 ORDER BY gap_id",
     )
     assert [row[3:] for row in rows] == [
         (cause, *(part and 1000 * part for part in parts)) for cause, *parts in expected
     ]
-    (next_ns,) = query(warehouse, f"SELECT start_ns FROM kernels WHERE kernel_id = {rows[0][2]}")[0]
+    (next_ns,) = run.query(f"SELECT start_ns FROM kernels WHERE kernel_id = {rows[0][2]}")[0]
     # from the first kernel's end to the second's start, each row where the last one ended
     assert [110_000, *(row[1] for row in rows)] == [*(row[0] for row in rows), next_ns]
 
 
 @pytest.mark.parametrize("wait_ns", [LAUNCH_LATENCY_NS, LAUNCH_LATENCY_NS + 1])
-def test_launching_explains_a_wait_up_to_its_limit(wait_ns: int, tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", [*FIRST, launched(92, 93), second(110 + wait_ns / 1000)]))
+@together
+def test_launching_explains_a_wait_up_to_its_limit(wait_ns: int, folder: Path) -> Loading:
+    run = yield kineto.write(folder / "t.json", [*FIRST, launched(92, 93), second(110 + wait_ns / 1000)])
     expected = "launch_latency" if wait_ns <= LAUNCH_LATENCY_NS else "unknown"
-    assert query(warehouse, "SELECT cause, duration_ns FROM gaps") == [(expected, wait_ns)]
+    assert run.query("SELECT cause, duration_ns FROM gaps") == [(expected, wait_ns)]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,8 @@ def test_calls_that_wait_are_known_by_name(name: str, waits: bool) -> None:
     assert bool(WAITING.search(name)) == waits
 
 
-def test_gaps_are_of_all_streams_of_one_device(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_gaps_are_of_all_streams_of_one_device(folder: Path) -> Loading:
     events = [
         kineto.annotation("phase=decode step=1", 0, 50),
         kineto.annotation("phase=decode step=2", 50, 100),
@@ -190,33 +192,32 @@ def test_gaps_are_of_all_streams_of_one_device(tmp_path: Path, warehouse: Path) 
         kineto.kernel("d", 66, 4, 4),                 # 66-70, the next step
         kineto.kernel("e", 64, 6, 5, device=1),       # 64-70, alone on its device
     ]  # fmt: skip
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    run = yield kineto.write(folder / "t.json", events)
     columns = "device_index, gap_id, start_ns, duration_ns, before_kernel_id, after_kernel_id, cause, step_id IS NULL"
-    assert query(warehouse, f"SELECT {columns} FROM gaps ORDER BY gap_id") == [
+    assert run.query(f"SELECT {columns} FROM gaps ORDER BY gap_id") == [
         (0, 0, 50_000, 2_000, 0, 2, "dependency", False),
         (0, 1, 56_000, 4_000, 2, 4, "host_late", True),
         (0, 2, 60_000, 6_000, 2, 4, "launch_latency", True),
     ]
-    assert query(warehouse, "SELECT gaps, idle_ns FROM gap_summary WHERE step_id IS NULL") == [(1, 10_000)]
+    assert run.query("SELECT gaps, idle_ns FROM gap_summary WHERE step_id IS NULL") == [(1, 10_000)]
     columns = "step, device_index, wall_ns, busy_ns, dependency_ns"
-    assert query(warehouse, f"SELECT {columns} FROM step_timeline ORDER BY 1, 2") == [
+    assert run.query(f"SELECT {columns} FROM step_timeline ORDER BY 1, 2") == [
         (1, 0, 36_000, 34_000, 2_000),
         (2, 0, 4_000, 4_000, 0),
         (2, 1, 6_000, 6_000, 0),
     ]
-    assert query(
-        warehouse,
+    assert run.query(
         "SELECT device_index, wall_ns, busy_ns, idle_ns, overlap_ns, dependency_ns, host_late_ns, launch_latency_ns"
         " FROM device_timeline ORDER BY 1",
     ) == [(0, 50_000, 38_000, 12_000, 5_000, 2_000, 4_000, 6_000), (1, 6_000, 6_000, 0, 0, 0, 0, 0)]
-    assert query(
-        warehouse,
+    assert run.query(
         "SELECT stream, kernels, wall_ns, busy_ns, idle_ns, overlap_ns, shared_ns FROM stream_summary"
         " WHERE device_index = 0 ORDER BY 1",
     ) == [(7, 2, 50_000, 34_000, 16_000, 0, 5_000), (8, 2, 26_000, 9_000, 17_000, 0, 5_000)]
 
 
-def test_work_of_others_between_is_outside_the_step(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_work_of_others_between_is_outside_the_step(folder: Path) -> Loading:
     events = [
         kineto.annotation("phase=decode step=1", 0, 50),
         launched(10, 11, 1), launched(12, 13, 2), launched(14, 15, 3), launched(60, 61, 4),
@@ -225,32 +226,34 @@ def test_work_of_others_between_is_outside_the_step(tmp_path: Path, warehouse: P
         kineto.kernel("x", 65, 5, 4),   # of no step
         kineto.kernel("c", 71, 4, 3),   # 71-75
     ]  # fmt: skip
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    run = yield kineto.write(folder / "t.json", events)
     columns = "wall_ns, busy_ns, launch_latency_ns, host_late_ns, outside_ns"
-    assert query(warehouse, f"SELECT {columns} FROM step_timeline") == [(55_000, 22_000, 8_000, 20_000, 5_000)]
+    assert run.query(f"SELECT {columns} FROM step_timeline") == [(55_000, 22_000, 8_000, 20_000, 5_000)]
 
 
-def test_queue_delay_of_each_launch(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", [*FIRST, launched(111.5, 114), second(113), second(140, None)]))
+@together
+def test_queue_delay_of_each_launch(folder: Path) -> Loading:
+    run = yield kineto.write(folder / "t.json", [*FIRST, launched(111.5, 114), second(113), second(140, None)])
     columns = "kernel_id, correlation, launch_ns, call_ns, queue_ns, delay_ns"
-    assert query(warehouse, f"SELECT {columns} FROM launch_queue ORDER BY 1") == [
+    assert run.query(f"SELECT {columns} FROM launch_queue ORDER BY 1") == [
         (0, 1, 90_000, 1_000, 10_000, 9_000),
         (1, 2, 111_500, 2_500, 1_500, -1_000),
     ]
     columns = "kernels, queue_min_ns, queue_p50_ns, queue_p90_ns, queue_max_ns, call_p50_ns"
-    assert query(warehouse, f"SELECT {columns} FROM launch_summary") == [(2, 1500, 5750, 9150, 10_000, 1750)]
+    assert run.query(f"SELECT {columns} FROM launch_summary") == [(2, 1500, 5750, 9150, 10_000, 1750)]
 
 
-def test_without_a_device_the_host_is_late(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_without_a_device_the_host_is_late(folder: Path) -> Loading:
     events = [
         kineto.annotation("phase=decode step=1", 0, 50),
         kineto.operator("aten::exp", 5, 10, 1, [[4]], ["float"]),
         kineto.operator("aten::exp", 18, 10, 2, [[4]], ["float"]),
     ]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    assert query(warehouse, "SELECT cause, duration_ns, host_ns, sync_ns + call_ns + queue_ns FROM gaps") == [
+    run = yield kineto.write(folder / "t.json", events)
+    assert run.query("SELECT cause, duration_ns, host_ns, sync_ns + call_ns + queue_ns FROM gaps") == [
         ("host_late", 3_000, 3_000, 0)
     ]
-    assert query(warehouse, "SELECT wall_ns, busy_ns, host_late_ns, outside_ns FROM step_timeline") == [
+    assert run.query("SELECT wall_ns, busy_ns, host_late_ns, outside_ns FROM step_timeline") == [
         (23_000, 20_000, 3_000, 0)
     ]

@@ -15,7 +15,8 @@ from ridgeline.analyze.reading.trace import assemble
 from ridgeline.analyze.tables.counters import counter_rows
 from ridgeline.capture.counters import by_ncu as nsight
 from ridgeline.capture.counters.cupti import join
-from tests.analyze.loading import load, query
+from tests.analyze.loading import query
+from tests.analyze.together import Loading, together
 
 SHARED = Path(__file__).parents[4] / "shared"
 COUNTED = sorted(path.parent for path in (Path(__file__).parents[2] / "data" / "h200-counted").glob("*/run.json"))
@@ -34,11 +35,11 @@ def test_ours_is_read_as_capture_reads_it(run: Path) -> None:
 
 
 @pytest.mark.parametrize("run", COUNTED, ids=lambda run: run.name)
-def test_every_kernel_of_a_recorded_run_has_its_memory_counters(run: Path, warehouse: Path) -> None:
-    load(warehouse, run)
-    assert query(warehouse, MESSAGE) == [(None,)]
-    rows = query(
-        warehouse,
+@together
+def test_every_kernel_of_a_recorded_run_has_its_memory_counters(run: Path, folder: Path) -> Loading:
+    loaded = yield run
+    assert loaded.query(MESSAGE) == [(None,)]
+    rows = loaded.query(
         "SELECT t.step, c.category = 'kernel', r.counter_dram_bytes IS NOT NULL AND r.l2_bytes IS NOT NULL, count(*)"
         " FROM kernel_roofline r JOIN kernels k USING (run_id, kernel_id)"
         " JOIN kernel_classes c USING (run_id, class_id)"
@@ -46,7 +47,7 @@ def test_every_kernel_of_a_recorded_run_has_its_memory_counters(run: Path, wareh
     )
     assert {is_kernel for _, is_kernel, counted, _ in rows if counted} == {True}
     assert [row for row in rows if row[1] != row[2]] == []
-    sums = query(warehouse, "SELECT step, sum(counter_dram_bytes) FROM kernel_roofline GROUP BY step ORDER BY step")
+    sums = loaded.query("SELECT step, sum(counter_dram_bytes) FROM kernel_roofline GROUP BY step ORDER BY step")
     expected: dict[int, float] = {}
     for row in join.read(run / "trace.counters.csv.gz"):
         if row.metric in (READ, WRITE):
@@ -114,11 +115,12 @@ def test_a_replay_without_counters_of_its_own_is_given_none(reference: Callable[
 
 
 @needs_shared
-def test_ranges_of_an_old_trace_keep_their_counters(warehouse: Path) -> None:
-    load(warehouse, SHARED / "traces" / "a100-cupti-counters.json.gz")
-    rows: list[Any] = query(warehouse, "SELECT source, count(DISTINCT kernel_id), count(*) FROM counters GROUP BY ALL")
+@together
+def test_ranges_of_an_old_trace_keep_their_counters(folder: Path) -> Loading:
+    run = yield SHARED / "traces" / "a100-cupti-counters.json.gz"
+    rows: list[Any] = run.query("SELECT source, count(DISTINCT kernel_id), count(*) FROM counters GROUP BY ALL")
     assert rows == [("cuda_profiler_range", 77, 693)]
-    ((flops, counted),) = query(warehouse, "SELECT sum(counter_flops), count(counter_flops) FROM kernel_roofline")
+    ((flops, counted),) = run.query("SELECT sum(counter_flops), count(counter_flops) FROM kernel_roofline")
     assert (flops, counted) == (2 * (39142369720 + 275791872) + 964651656 + 430063616, 77)
 
 

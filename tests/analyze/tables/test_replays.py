@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.analyze import kineto
-from tests.analyze.loading import RUN_JSON, load, query, run_directory
+from tests.analyze.loading import RUN_JSON, run_directory
+from tests.analyze.together import Loading, together
 
 NODES = "SELECT profiler_graph_node_ns FROM runs"
 
@@ -33,16 +34,18 @@ def described(**values: Any) -> dict[str, Any]:
     return RUN_JSON | values
 
 
-def test_a_step_counts_what_a_graph_replayed_in_it(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", decoding()))
-    rows = query(warehouse, "SELECT kind, step, replayed_kernels FROM steps ORDER BY step")
+@together
+def test_a_step_counts_what_a_graph_replayed_in_it(folder: Path) -> Loading:
+    run = yield kineto.write(folder / "t.json", decoding())
+    rows = run.query("SELECT kind, step, replayed_kernels FROM steps ORDER BY step")
     assert rows == [("decode", 1, 3), ("launched", 2, 0)]
 
 
 @pytest.mark.parametrize("twin", [False, True])
-def test_a_replayed_step_s_expected_time(tmp_path: Path, warehouse: Path, *, twin: bool) -> None:
+@together
+def test_a_replayed_step_s_expected_time(folder: Path, *, twin: bool) -> Loading:
     """A fourth of a microsecond for each of three nodes; of no other activity, whatever the twin tells."""
-    folder = run_directory(tmp_path / "a", described(profiler={"graph_node_ns": 250.0, "graphs": []}), trace=False)
+    folder = run_directory(folder / "a", described(profiler={"graph_node_ns": 250.0, "graphs": []}), trace=False)
     kineto.write(folder / "trace.json.gz", decoding())
     if twin:
         launched = [
@@ -58,12 +61,11 @@ def test_a_replayed_step_s_expected_time(tmp_path: Path, warehouse: Path, *, twi
             ),
         ]
         kineto.write(folder / "trace.twin.json.gz", launched)
-    load(warehouse, folder)
-    found = query(warehouse, "SELECT count(*) FROM kernel_roofline WHERE attribution = 'graph_twin'")
+    run = yield folder
+    found = run.query("SELECT count(*) FROM kernel_roofline WHERE attribution = 'graph_twin'")
     assert found == [(4 if twin else 0,)]
-    assert query(warehouse, NODES) == [(250.0,)]
-    rows = query(
-        warehouse,
+    assert run.query(NODES) == [(250.0,)]
+    rows = run.query(
         "SELECT kind, kernels, replayed_kernels, wall_ns, expected_ns, unprofiled_ns, expected_error"
         " FROM overhead ORDER BY kind",
     )
@@ -76,16 +78,19 @@ def test_a_replayed_step_s_expected_time(tmp_path: Path, warehouse: Path, *, twi
 @pytest.mark.parametrize(
     "profiler", [{}, {"profiler": None}, {"profiler": {"graph_node_ns": None, "message": "out of memory"}}]
 )
-def test_a_run_without_a_calibration_has_no_cost(tmp_path: Path, warehouse: Path, profiler: dict[str, Any]) -> None:
-    folder = run_directory(tmp_path / "a", described(**profiler), trace=False)
+@together
+def test_a_run_without_a_calibration_has_no_cost(folder: Path, profiler: dict[str, Any]) -> Loading:
+    folder = run_directory(folder / "a", described(**profiler), trace=False)
     kineto.write(folder / "trace.json.gz", decoding())
-    assert load(warehouse, folder) == [("a", "loaded")]
-    assert query(warehouse, NODES) == [(None,)]
-    assert query(warehouse, "SELECT DISTINCT expected_ns, expected_error FROM overhead") == [(None, None)]
+    run = yield folder
+    assert run.result.outcome == "loaded"
+    assert run.query(NODES) == [(None,)]
+    assert run.query("SELECT DISTINCT expected_ns, expected_error FROM overhead") == [(None, None)]
 
 
-def test_operators_in_the_place_of_kernels_replay_nothing(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_operators_in_the_place_of_kernels_replay_nothing(folder: Path) -> Loading:
     events = [event for event in kineto.matmul_step() if event.get("cat") not in ("kernel", "gpu_memcpy", "gpu_memset")]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    assert query(warehouse, "SELECT replayed_kernels FROM steps") == [(0,)]
-    assert query(warehouse, "SELECT replayed_kernels, expected_ns FROM overhead") == [(0.0, None)]
+    run = yield kineto.write(folder / "t.json", events)
+    assert run.query("SELECT replayed_kernels FROM steps") == [(0,)]
+    assert run.query("SELECT replayed_kernels, expected_ns FROM overhead") == [(0.0, None)]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.analyze import kineto
 from tests.analyze.loading import load, query, run_directory
+from tests.analyze.together import Loading, Run, together
 from tests.sampling import examples
 
 STEPS = "SELECT phase, kind, step, iteration, start_ns, end_ns, busy_ns, idle_ns FROM steps ORDER BY start_ns, step_id"
@@ -37,28 +38,27 @@ def loaded(warehouse: Path, events: list[kineto.Event]) -> Path:
     return warehouse
 
 
-def kernels(warehouse: Path) -> list[tuple[Any, ...]]:
-    return query(warehouse, "SELECT kernel, step, iteration FROM kernel_roofline ORDER BY kernel")
+def kernels(run: Run) -> list[tuple[Any, ...]]:
+    return run.query("SELECT kernel, step, iteration FROM kernel_roofline ORDER BY kernel")
 
 
-def test_a_step_holds_what_any_thread_of_its_process_launches(warehouse: Path) -> None:
-    loaded(warehouse, kineto.training_step(1) + kineto.training_step(2))
+@together
+def test_a_step_holds_what_any_thread_of_its_process_launches(folder: Path) -> Loading:
+    run = yield kineto.write(folder / "t.json", kineto.training_step(1) + kineto.training_step(2))
     # 17 kernels of 11.75 us in each iteration of 200 us, without a pause
-    assert query(warehouse, "SELECT step, iteration, busy_ns, idle_ns FROM steps ORDER BY step") == [
+    assert run.query("SELECT step, iteration, busy_ns, idle_ns FROM steps ORDER BY step") == [
         (1, 1, 199_750, 0),
         (2, 2, 199_750, 0),
     ]
-    assert query(warehouse, TIMELINE) == [(1, 0, 17, 199_750, 199_750, 0, 0), (2, 0, 17, 199_750, 199_750, 0, 0)]
-    assert query(warehouse, "SELECT idle_share, bound, diagnosis FROM step_diagnosis") == [
+    assert run.query(TIMELINE) == [(1, 0, 17, 199_750, 199_750, 0, 0), (2, 0, 17, 199_750, 199_750, 0, 0)]
+    assert run.query("SELECT idle_share, bound, diagnosis FROM step_diagnosis") == [
         (0, "device", "device-bound, even under the profiler")
     ]
-    assert (
-        query(warehouse, "SELECT wall_ns, busy_ns, gap_ns, kernels FROM step_summary")
-        == [(199_750, 199_750, 0, 17)] * 2
-    )
+    assert run.query("SELECT wall_ns, busy_ns, gap_ns, kernels FROM step_summary") == [(199_750, 199_750, 0, 17)] * 2
 
 
-def test_labels_nest_and_the_innermost_phase_is_the_step(warehouse: Path) -> None:
+@together
+def test_labels_nest_and_the_innermost_phase_is_the_step(folder: Path) -> Loading:
     """An iteration holds for the phases inside it, on its own thread and on others; alone it is the step."""
     events = [
         kineto.annotation("ProfilerStep#7", 0, 100),
@@ -67,14 +67,15 @@ def test_labels_nest_and_the_innermost_phase_is_the_step(warehouse: Path) -> Non
     ]
     events += launched((5, 400, "a", 101, 1), (15, 400, "b", 102, 1), (16, 401, "c", 103, 1), (45, 402, "d", 104, 1))
     events += launched((50, 400, "e", 105, 1), (80, 401, "f", 106, 1))
-    loaded(warehouse, events)
-    assert kernels(warehouse) == [("a", 7, 7), ("b", 3, 7), ("c", 3, 7), ("d", 7, 7), ("e", 7, 7), ("f", 7, 7)]
-    phases = query(warehouse, "SELECT kernel, phase FROM kernel_roofline WHERE phase IS NOT NULL ORDER BY kernel")
+    run = yield kineto.write(folder / "t.json", events)
+    assert kernels(run) == [("a", 7, 7), ("b", 3, 7), ("c", 3, 7), ("d", 7, 7), ("e", 7, 7), ("f", 7, 7)]
+    phases = run.query("SELECT kernel, phase FROM kernel_roofline WHERE phase IS NOT NULL ORDER BY kernel")
     # a launch on the label's own thread goes to the label there, whatever other threads do
     assert phases == [("b", "train"), ("c", "train"), ("d", "sample")]
 
 
-def test_a_step_named_twice_is_one_step(warehouse: Path) -> None:
+@together
+def test_a_step_named_twice_is_one_step(folder: Path) -> Loading:
     """SGLang's own label inside that of a profiler on top of it; of two labels inside one, each is a step."""
     outer = "execute_context_0(0)_generation_8(8)"
     events = [kineto.annotation(outer, 0, 30), kineto.annotation("step[DECODE bs=8]", 10, 10)]
@@ -82,9 +83,8 @@ def test_a_step_named_twice_is_one_step(warehouse: Path) -> None:
     events += [kineto.annotation("phase=decode", 200, 90)]
     events += [kineto.annotation("phase=decode", at, 10) for at in (210, 250)]
     launches = [(float(at), 400, "k", at + 1.0, 2.0) for at in (1, 12, 25, 52, 62, 202, 215, 255)]
-    loaded(warehouse, events + launched(*launches))
-    rows = query(
-        warehouse,
+    run = yield kineto.write(folder / "t.json", events + launched(*launches))
+    rows = run.query(
         "SELECT phase, kind, requests, host_start_ns, count(kernel_id)"
         " FROM steps LEFT JOIN kernels USING (run_id, step_id) GROUP BY ALL ORDER BY host_start_ns",
     )
@@ -98,7 +98,8 @@ def test_a_step_named_twice_is_one_step(warehouse: Path) -> None:
     ]
 
 
-def test_processes_stay_apart(warehouse: Path) -> None:
+@together
+def test_processes_stay_apart(folder: Path) -> Loading:
     header = kineto.HEADER | {"deviceProperties": kineto.HEADER["deviceProperties"] * 2}
     events = []
     for rank, pid in enumerate((400, 500)):
@@ -107,62 +108,66 @@ def test_processes_stay_apart(warehouse: Path) -> None:
             (20 + rank, pid + 1, f"k{rank}", 30 + rank, 9), (5, pid, f"l{rank}", 50, 5), pid=pid, device=rank
         )
         events += [label, *[event | ({"pid": rank} if event["cat"] == "kernel" else {}) for event in mine]]
-    load(warehouse, kineto.write(warehouse.parent / "t.json", events, header=header))
-    assert kernels(warehouse) == [("k0", 1, 1), ("k1", 2, 2), ("l0", 1, 1), ("l1", None, None)]
+    run = yield kineto.write(folder / "t.json", events, header=header)
+    assert kernels(run) == [("k0", 1, 1), ("k1", 2, 2), ("l0", 1, 1), ("l1", None, None)]
 
 
-def test_idle_is_time_in_which_the_device_ran_nothing_of_any_step(warehouse: Path) -> None:
+@together
+def test_idle_is_time_in_which_the_device_ran_nothing_of_any_step(folder: Path) -> Loading:
     """Steps overlap on two streams; a kernel of no step runs in between."""
     first = launched((1, 400, "a", 10, 10), (2, 400, "b", 30, 10), (3, 400, "c", 60, 10))
     second = launched((11, 400, "d", 25, 10), (12, 400, "e", 80, 5), stream=8)
     labels = [kineto.annotation("phase=p step=1", 0, 9), kineto.annotation("phase=p step=2", 10, 9)]
-    loaded(warehouse, labels + first + second + launched((20, 400, "x", 45, 5)))
+    run = yield kineto.write(folder / "t.json", labels + first + second + launched((20, 400, "x", 45, 5)))
     # gaps: 20-25, 40-45, 50-60, 70-80
-    assert query(warehouse, STEPS) == [
+    assert run.query(STEPS) == [
         ("p", None, 1, None, 10_000, 70_000, 30_000, 20_000),
         ("p", None, 2, None, 25_000, 85_000, 15_000, 25_000),
     ]
-    assert query(warehouse, TIMELINE) == [
+    assert run.query(TIMELINE) == [
         (1, 0, 3, 60_000, 30_000, 20_000, 10_000),
         (2, 0, 2, 60_000, 15_000, 25_000, 20_000),
     ]
-    gaps = query(warehouse, "SELECT g.start_ns, s.step FROM gaps g JOIN steps s USING (run_id, step_id) ORDER BY 1")
+    gaps = run.query("SELECT g.start_ns, s.step FROM gaps g JOIN steps s USING (run_id, step_id) ORDER BY 1")
     # of the two steps around a gap, the last to begin
     assert gaps == [(20_000, 1), (40_000, 2), (50_000, 2), (70_000, 2)]
 
 
-def test_of_several_devices_a_step_has_the_time_in_which_any_or_none_worked(warehouse: Path) -> None:
+@together
+def test_of_several_devices_a_step_has_the_time_in_which_any_or_none_worked(folder: Path) -> Loading:
     events = [kineto.annotation("phase=p step=1", 0, 9)]
     events += launched((1, 400, "a", 10, 10), (2, 400, "b", 50, 10))
     events += launched((3, 400, "c", 15, 15), (4, 400, "d", 40, 5), device=1)
-    loaded(warehouse, events)
-    assert query(warehouse, STEPS) == [("p", None, 1, None, 10_000, 60_000, 35_000, 15_000)]
-    assert query(warehouse, TIMELINE) == [(1, 0, 2, 50_000, 20_000, 30_000, 0), (1, 1, 2, 30_000, 20_000, 10_000, 0)]
+    run = yield kineto.write(folder / "t.json", events)
+    assert run.query(STEPS) == [("p", None, 1, None, 10_000, 60_000, 35_000, 15_000)]
+    assert run.query(TIMELINE) == [(1, 0, 2, 50_000, 20_000, 30_000, 0), (1, 1, 2, 30_000, 20_000, 10_000, 0)]
 
 
 @pytest.mark.parametrize("device", [True, False])
-def test_a_trace_without_labels_is_one_step(warehouse: Path, device: bool) -> None:
+@together
+def test_a_trace_without_labels_is_one_step(folder: Path, device: bool) -> Loading:
     events = [kineto.operator("aten::mm", 5, 10, 1), kineto.operator("aten::add", 20, 10, 2) | {"tid": 401}]
     if device:
         events += [kineto.kernel("early", 1, 2, 99), *launched((6, 400, "a", 10, 10), (21, 401, "b", 30, 10))]
-    loaded(warehouse, events)
-    rows = query(
-        warehouse, "SELECT kind, step, host_start_ns, host_duration_ns, start_ns, end_ns, busy_ns, idle_ns FROM steps"
+    run = yield kineto.write(folder / "t.json", events)
+    rows = run.query(
+        "SELECT kind, step, host_start_ns, host_duration_ns, start_ns, end_ns, busy_ns, idle_ns FROM steps"
     )
     window = (1_000, 40_000, 22_000, 17_000) if device else (5_000, 30_000, 20_000, 5_000)
     assert rows == [("trace", 0, 5_000, 25_000, *window)]
-    assert query(warehouse, "SELECT DISTINCT kind, step FROM kernel_roofline") == [("trace", 0)]
-    assert [row[3:] for row in query(warehouse, TIMELINE)] == [(window[1] - window[0], *window[2:], 0)]
+    assert run.query("SELECT DISTINCT kind, step FROM kernel_roofline") == [("trace", 0)]
+    assert [row[3:] for row in run.query(TIMELINE)] == [(window[1] - window[0], *window[2:], 0)]
 
 
-def test_what_was_launched_before_a_labelled_recording_is_in_no_step(warehouse: Path) -> None:
+@together
+def test_what_was_launched_before_a_labelled_recording_is_in_no_step(folder: Path) -> Loading:
     events = [
         kineto.annotation("ProfilerStep#1", 5, 90),
         kineto.kernel("early", 10, 2, 99),
         *launched((6, 400, "a", 20, 9)),
     ]
-    loaded(warehouse, events)
-    assert kernels(warehouse) == [("a", 1, 1), ("early", None, None)]
+    run = yield kineto.write(folder / "t.json", events)
+    assert kernels(run) == [("a", 1, 1), ("early", None, None)]
 
 
 def unprofiled(folder: Path, events: list[kineto.Event], step_ns: int) -> Path:
@@ -172,32 +177,35 @@ def unprofiled(folder: Path, events: list[kineto.Event], step_ns: int) -> Path:
     return folder
 
 
-def test_a_busy_device_never_waits_for_the_host(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_busy_device_never_waits_for_the_host(folder: Path) -> Loading:
     """Whatever an unprofiled timing says: under the profiler, which only slows the host, the device had no pause."""
-    load(warehouse, unprofiled(tmp_path / "r", kineto.training_step(1) + kineto.training_step(2), 900_000))
-    (row,) = query(warehouse, "SELECT basis, idle_ns, bound, confidence, diagnosis FROM step_diagnosis")
+    run = yield unprofiled(folder / "r", kineto.training_step(1) + kineto.training_step(2), 900_000)
+    (row,) = run.query("SELECT basis, idle_ns, bound, confidence, diagnosis FROM step_diagnosis")
     assert row[:4] == ("unprofiled", 700_250, "unknown", "low")
     assert "host-bound" not in row[4]
 
 
-def test_waits_between_steps_are_the_host_s(warehouse: Path) -> None:
+@together
+def test_waits_between_steps_are_the_host_s(folder: Path) -> Loading:
     """Each iteration loads a batch for 80 us, then its kernels run without a pause."""
     events = []
     for number in range(3):
         start_us = 100.0 * number
         events += [kineto.annotation(f"ProfilerStep#{number}", start_us, 99)]
         events += launched((start_us + 80, 400, "a", start_us + 82, 10), (start_us + 81, 400, "b", start_us + 92, 8))
-    loaded(warehouse, events)
-    rows = query(warehouse, "SELECT idle_ns, bound, confidence, diagnosis FROM step_diagnosis")
+    run = yield kineto.write(folder / "t.json", events)
+    rows = run.query("SELECT idle_ns, bound, confidence, diagnosis FROM step_diagnosis")
     assert rows == [(0, "host", "low", "host-bound between steps: the device waits for each step to begin")]
 
 
-def test_waiting_for_another_stream_is_not_the_host_s(warehouse: Path) -> None:
+@together
+def test_waiting_for_another_stream_is_not_the_host_s(folder: Path) -> Loading:
     events = [kineto.annotation("ProfilerStep#1", 0, 20), *launched((1, 400, "a", 10, 10))]
     # launched in time on another stream, 40 us before it starts
     events += launched((2, 400, "b", 60, 10), stream=8) + launched((3, 400, "c", 5, 1), stream=8)
-    loaded(warehouse, events)
-    (row,) = query(warehouse, "SELECT idle_ns, bound, diagnosis FROM step_diagnosis")
+    run = yield kineto.write(folder / "t.json", events)
+    (row,) = run.query("SELECT idle_ns, bound, diagnosis FROM step_diagnosis")
     assert row[:2] == (44_000, "unknown")
     assert row[2].startswith("unknown: the device is idle for over a fifth of the step, but the host causes less")
 

@@ -1,0 +1,179 @@
+"""Tests whose traces are loaded together: a test yields the trace that it wrote, and is sent the run that came of it.
+
+    @together
+    def test_a_late_launch_is_the_host_s(folder: Path) -> Loading:
+        run = yield kineto.write(folder / "t.json", [...])
+        assert run.query("SELECT cause FROM gaps") == [("host_late",)]
+
+A load of its own costs a test 0.2 to 0.3 s of CPU. Most of that opens the file, plans the rollups and commits, which a
+call of ``analyze`` does once for many traces. The first test of a module to run also starts those after it, each up to
+its ``yield``, and one call loads all their traces. A test that loads twice, patches something before it loads, or asks
+about the whole warehouse is no such test: it has the fixture ``warehouse``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import cached_property, partial, wraps
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from ridgeline.analyze.ingest import Result, analyze
+from ridgeline.warehouse.verify import verify
+from tests.analyze.loading import query
+
+MOST_TESTS = 32
+"""Tests of one load, as many as the runs of one commit. Two workers may share a module: each loads some in vain."""
+
+
+class Warehouse:
+    """The warehouse of several tests."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.connection = duckdb.connect()
+        self.connection.execute(f"ATTACH '{path}' AS w (READ_ONLY); USE w")
+        rows = self.connection.execute(
+            "SELECT table_name FROM duckdb_columns() WHERE column_name = 'run_id' AND schema_name = 'main'"
+        ).fetchall()
+        self.of_runs = {name for (name,) in rows}
+
+    @cached_property
+    def findings(self) -> dict[str, list[str]]:
+        """What `ridgeline verify` finds, by run: its name and id."""
+        runs, remarks = verify(self._path)
+        return {run.name: run.findings for run in runs} | {remark: [remark] for remark in remarks}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of the runs in a warehouse of several tests."""
+
+    result: Result
+    warehouse: Warehouse
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the answer from the rows of this run, in each table and view that the question names."""
+        names = sorted(self.warehouse.of_runs & set(re.findall(r"\w+", sql)))
+        own = ", ".join(f"{name} AS (FROM w.main.{name} WHERE run_id = '{self.result.run_id}')" for name in names)
+        with_own = f"WITH {own}, {sql[5:]}" if sql.startswith("WITH ") else f"WITH {own} {sql}"
+        return self.warehouse.connection.execute(with_own).fetchall()
+
+    def verify(self) -> None:
+        """Assert that the ledger closes, ids are unique, references resolve, busy and idle time sum to wall time."""
+        own = f"{self.result.name} ({self.result.run_id})"
+        others = {name: findings for name, findings in self.warehouse.findings.items() if "(" not in name}
+        assert (self.warehouse.findings[own], others) == ([], {})
+
+
+def asked(run: Run | Path) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Return what answers questions about a run, or about a whole warehouse."""
+    return run.query if isinstance(run, Run) else partial(query, run)
+
+
+Loading = Generator[Path, Run, None]
+"""What a test of one trace or run directory returns."""
+Loadings = Generator[list[Path], list[Run], None]
+"""What a test of several returns."""
+
+_TESTS: dict[object, Callable[..., Generator[Any, Any, None]]] = {}
+"""The generator behind each function that pytest calls."""
+_STARTED: dict[str, _Started] = {}
+"""The tests that were started and not yet ended, by node id."""
+
+
+def together(test: Callable[..., Loading] | Callable[..., Loadings]) -> Callable[..., None]:
+    """Load the test's traces with those of others. Its parameters are parametrized, or ``folder``, an empty one."""
+    signature = inspect.signature(test)
+    request = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY)
+    parametrized = [parameter for parameter in signature.parameters.values() if parameter.name != "folder"]
+
+    @wraps(test)
+    def end(request: pytest.FixtureRequest, **_: Any) -> None:
+        if request.node.nodeid not in _STARTED:
+            _start(request)
+        _STARTED.pop(request.node.nodeid).end()
+
+    end.__signature__ = signature.replace(  # type: ignore[attr-defined]  # which pytest reads for fixtures
+        parameters=[*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parametrized), request]
+    )
+    _TESTS[end] = test
+    return end
+
+
+def _start(request: pytest.FixtureRequest) -> None:
+    """Start this test and those that follow it in its module, and load their traces."""
+    of_module = [item for item in request.session.items if getattr(item, "function", None) in _TESTS]
+    of_module = [item for item in of_module if item.path == request.node.path]
+    at = of_module.index(request.node)
+    folder = request.getfixturevalue("tmp_path_factory").mktemp("together")
+    started = {item.nodeid: _Started(item, folder / str(i)) for i, item in enumerate(of_module[at : at + MOST_TESTS])}
+    paths = [path for test in started.values() for path in test.paths]
+    seen: set[bytes] = set()
+    for path in paths:
+        if folder in path.parents:
+            _make_distinct(path, seen)
+    results = analyze(paths, folder / "w.duckdb")
+    run_ids = {result.run_id for result in results if not result.error}
+    assert len(results) == len(paths), results
+    assert len(run_ids) == sum(not result.error for result in results), "runs of two tests are one"
+    warehouse = Warehouse(folder / "w.duckdb")
+    for test in started.values():
+        test.loaded([results.pop(0) for _ in test.paths], warehouse)
+    _STARTED.update(started)
+
+
+def _make_distinct(path: Path, seen: set[bytes]) -> None:
+    """End a trace that another test wrote too with blanks, for the bytes of a trace are the identity of its run."""
+    for trace in [path] if path.is_file() else path.glob("trace.json*"):
+        is_packed = trace.suffix == ".gz"
+        data = trace.read_bytes()
+        text = gzip.decompress(data) if is_packed else data
+        while (digest := hashlib.sha256(text).digest()) in seen:
+            text += b" "
+            trace.write_bytes(gzip.compress(text) if is_packed else text)
+        seen.add(digest)
+
+
+class _Started:
+    """A test that has written its traces, or failed to."""
+
+    def __init__(self, item: Any, folder: Path) -> None:
+        test = _TESTS[item.function]
+        arguments = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+        if "folder" in inspect.signature(test).parameters:
+            folder.mkdir()
+            arguments["folder"] = folder
+        self._test = test(**arguments)
+        self._error: BaseException | None = None
+        self._runs: Run | list[Run] = []
+        yielded: Path | list[Path] = []
+        try:
+            yielded = next(self._test)
+        except Exception as e:
+            self._error = e
+        self._is_one = isinstance(yielded, Path)
+        self.paths: list[Path] = [yielded] if isinstance(yielded, Path) else yielded
+        if not all(path.exists() for path in self.paths):  # the test is skipped
+            self._error, self.paths = FileNotFoundError(str(yielded)), []
+
+    def loaded(self, results: list[Result], warehouse: Warehouse) -> None:
+        """Take the results of the test's paths; one that failed fails the test."""
+        self._error = self._error or next((result.error for result in results if result.error), None)
+        runs = [Run(result, warehouse) for result in results]
+        self._runs = runs[0] if self._is_one else runs
+
+    def end(self) -> None:
+        """Go on from the ``yield`` to the end."""
+        if self._error:
+            raise self._error
+        with pytest.raises(StopIteration):
+            self._test.send(self._runs)
