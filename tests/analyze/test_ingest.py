@@ -14,14 +14,16 @@ from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse.load import remove
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, load, query, run_directory
+from tests.analyze.together import Loading, together
 from tests.sampling import examples
 
 
-def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
-    path = kineto.write(tmp_path / "step.json.gz", kineto.matmul_step())
-    assert load(warehouse, path) == [("step", "loaded")]
-    rows = query(
-        warehouse,
+@together
+def test_every_kernel_gets_its_row(folder: Path) -> Loading:
+    path = kineto.write(folder / "step.json.gz", kineto.matmul_step())
+    run = yield path
+    assert run.result.outcome == "loaded"
+    rows = run.query(
         "SELECT name, kernel, family, operator, module, phase, kind, step, start_ns, duration_ns,"
         " attribution, confidence, precision, unit,"
         " round(flops, 3), flops_source, round(dram_bytes, 3), dram_bytes_source"
@@ -29,7 +31,7 @@ def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
     )
     module, step = "model.layers.0.mlp", ("decode", "decode", 3)
     mm_flops, mm_bytes = 2 * 4 * 64 * 32, 2 * (4 * 64 + 64 * 32 + 4 * 32)
-    # the reduction reads four partial results of fp32 and writes the result
+    # the reduction reads four partial results of fp32 and writes the run.result
     reduced_bytes = 4 * 4 * 32 * 4 + 2 * 4 * 32
     assert rows == [
         ("step", "nvjet_sm90_tst_64x8", "matmul", "aten::mm", module, *step, 10_000, 4_000,
@@ -45,13 +47,15 @@ def test_every_kernel_gets_its_row(tmp_path: Path, warehouse: Path) -> None:
     ]  # fmt: skip
 
 
-def test_the_step_from_its_first_activity_to_its_last(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "step.json", kineto.matmul_step()))
-    rows = query(warehouse, "SELECT phase, kind, step, wall_ns, busy_ns, gap_ns, kernels FROM step_summary")
+@together
+def test_the_step_from_its_first_activity_to_its_last(folder: Path) -> Loading:
+    run = yield kineto.write(folder / "step.json", kineto.matmul_step())
+    rows = run.query("SELECT phase, kind, step, wall_ns, busy_ns, gap_ns, kernels FROM step_summary")
     assert rows == [("decode", "decode", 3, 76_125, 8_875, 67_250, 4)]
 
 
-def test_overlapping_streams_are_busy_once(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_overlapping_streams_are_busy_once(folder: Path) -> Loading:
     events = [
         kineto.annotation("phase=decode step=0", 0.0, 50.0),
         kineto.launch(1.0, 1),
@@ -61,8 +65,8 @@ def test_overlapping_streams_are_busy_once(tmp_path: Path, warehouse: Path) -> N
         kineto.kernel("b", 12.0, 3.0, 2, stream=8),
         kineto.kernel("c", 18.0, 5.0, 3, stream=8),
     ]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    assert query(warehouse, "SELECT wall_ns, busy_ns, gap_ns FROM step_summary") == [(13_000, 13_000, 0)]
+    run = yield kineto.write(folder / "t.json", events)
+    assert run.query("SELECT wall_ns, busy_ns, gap_ns FROM step_summary") == [(13_000, 13_000, 0)]
 
 
 def test_loading_again_changes_nothing(tmp_path: Path, warehouse: Path) -> None:
@@ -103,12 +107,14 @@ def test_a_label_of_the_call_takes_the_place_of_the_run_s(tmp_path: Path, wareho
         assert (result.outcome, query(warehouse, "SELECT experiment FROM runs")) == (outcome, [(label,)])
 
 
-def test_without_measured_ceilings_the_datasheet_holds(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "step.json", kineto.matmul_step()))
-    assert query(warehouse, "SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
+@together
+def test_without_measured_ceilings_the_datasheet_holds(folder: Path) -> Loading:
+    run = yield kineto.write(folder / "step.json", kineto.matmul_step())
+    assert run.query("SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
 
 
-def test_a_machine_without_a_device_has_operators_for_kernels(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_machine_without_a_device_has_operators_for_kernels(folder: Path) -> Loading:
     bf16 = "c10::BFloat16"
     events = [
         kineto.annotation("phase=denoise step=1 kind=refresh", 0.0, 100.0),
@@ -120,26 +126,25 @@ def test_a_machine_without_a_device_has_operators_for_kernels(tmp_path: Path, wa
         kineto.operator("aten::mm", 10.0, 30.0, 4, [[4, 64], [64, 32]], [bf16, bf16]),
         kineto.operator("aten::empty", 12.0, 5.0, 5),
     ]
-    load(warehouse, kineto.write(tmp_path / "cpu.json", events))
-    rows = query(
-        warehouse, "SELECT operator, duration_ns, flops, phase, attribution FROM kernel_roofline ORDER BY start_ns"
-    )
+    run = yield kineto.write(folder / "cpu.json", events)
+    rows = run.query("SELECT operator, duration_ns, flops, phase, attribution FROM kernel_roofline ORDER BY start_ns")
     assert rows == [
         ("aten::linear", 16_000, 0, "denoise", "cpu"),
         ("aten::t", 4_000, 0, "denoise", "cpu"),
         ("aten::mm", 30_000, 2 * 4 * 64 * 32, "denoise", "cpu"),
     ]
-    assert query(warehouse, "SELECT device_kind, device_time_ns FROM runs") == [("cpu", 50_000)]
+    assert run.query("SELECT device_kind, device_time_ns FROM runs") == [("cpu", 50_000)]
 
 
-def test_counter_ranges_bring_their_counters(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_counter_ranges_bring_their_counters(folder: Path) -> Loading:
     metrics = {
         "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum": 10,
         "smsp__sass_thread_inst_executed_op_fadd_pred_on.sum": 3,
     }
     events = [kineto.kernel("range", 0.0, 9.0, category="cuda_profiler_range", **metrics)]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    rows = query(warehouse, "SELECT attribution, counter_flops, flops, flops_source FROM kernel_roofline")
+    run = yield kineto.write(folder / "t.json", events)
+    rows = run.query("SELECT attribution, counter_flops, flops, flops_source FROM kernel_roofline")
     assert rows == [("profiler_range", 23, 23, "counter")]
 
 
@@ -221,26 +226,26 @@ def test_every_account_sums_to_the_device_time(
     assert run_id
 
 
-def test_rocm_numbers_its_agents_otherwise_than_its_devices(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_rocm_numbers_its_agents_otherwise_than_its_devices(folder: Path) -> Loading:
     header = {"deviceProperties": [{"id": 0, "name": "AMD Instinct MI300X", "totalGlobalMem": 206141652992}]}
     events = [kineto.launch(0.0, 1, "hipLaunchKernel"), kineto.kernel("k", 1.0, 2.0, 1, device=9)]
-    load(warehouse, kineto.write(tmp_path / "t.json", events, header=header))
+    run = yield kineto.write(folder / "t.json", events, header=header)
     # the compute units of its datasheet, and its Infinity Cache of 256 MiB behind an L2 of 32
-    assert query(warehouse, "SELECT device_index, name, datasheet, multiprocessors, l2_bytes FROM devices") == [
+    assert run.query("SELECT device_index, name, datasheet, multiprocessors, l2_bytes FROM devices") == [
         (9, "AMD Instinct MI300X", "AMD Instinct MI300X", 304, 268_435_456)
     ]
-    assert query(warehouse, "SELECT device_kind FROM runs") == [("hip",)]
+    assert run.query("SELECT device_kind FROM runs") == [("hip",)]
 
 
-def test_kernels_that_do_the_same_work_share_its_cost_by_time(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_kernels_that_do_the_same_work_share_its_cost_by_time(folder: Path) -> Loading:
     events = [
         *kineto.matmul_step(),
         kineto.kernel("nvjet_sm90_tst_other", 20.0, 12.0, 11, **{"External id": 2}),
     ]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    rows = query(
-        warehouse, "SELECT kernel, flops, diagnosis FROM kernel_roofline WHERE operator = 'aten::mm' ORDER BY 1"
-    )
+    run = yield kineto.write(folder / "t.json", events)
+    rows = run.query("SELECT kernel, flops, diagnosis FROM kernel_roofline WHERE operator = 'aten::mm' ORDER BY 1")
     assert [(kernel, flops) for kernel, flops, _ in rows] == [
         ("nvjet_sm90_tst_64x8", 2 * 4 * 64 * 32 / 4),
         ("nvjet_sm90_tst_other", 2 * 4 * 64 * 32 * 3 / 4),
@@ -252,7 +257,8 @@ def test_kernels_that_do_the_same_work_share_its_cost_by_time(tmp_path: Path, wa
     )
 
 
-def test_inner_labels_add_to_outer_ones_and_profiler_steps_fill_gaps(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_inner_labels_add_to_outer_ones_and_profiler_steps_fill_gaps(folder: Path) -> Loading:
     events = [
         kineto.annotation("phase=decode", 0.0, 100.0),
         kineto.annotation("step=3 kind=reuse", 1.0, 40.0),
@@ -262,20 +268,21 @@ def test_inner_labels_add_to_outer_ones_and_profiler_steps_fill_gaps(tmp_path: P
         kineto.launch(50.0, 2),
         kineto.kernel("outer", 51.0, 1.0, 2),
     ]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    rows = query(warehouse, "SELECT kernel, phase, kind, step FROM kernel_roofline ORDER BY start_ns")
+    run = yield kineto.write(folder / "t.json", events)
+    rows = run.query("SELECT kernel, phase, kind, step FROM kernel_roofline ORDER BY start_ns")
     assert rows == [("inner", "decode", "reuse", 3), ("outer", "decode", None, None)]
 
 
-def test_on_a_cpu_a_wrapper_leaves_the_work_to_what_runs_inside(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_on_a_cpu_a_wrapper_leaves_the_work_to_what_runs_inside(folder: Path) -> Loading:
     bf16 = "c10::BFloat16"
     events = [
         kineto.operator("autograd::engine::evaluate_function: MmBackward0", 0.0, 50.0, 1),
         kineto.operator("aten::mm", 10.0, 30.0, 2, [[4, 64], [64, 32]], [bf16, bf16]),
         kineto.operator("mine::fused", 60.0, 10.0, 3, [[4, 64]], [bf16]),
     ]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    rows = query(warehouse, "SELECT operator, duration_ns, flops, dram_bytes FROM kernel_roofline ORDER BY start_ns")
+    run = yield kineto.write(folder / "t.json", events)
+    rows = run.query("SELECT operator, duration_ns, flops, dram_bytes FROM kernel_roofline ORDER BY start_ns")
     assert rows == [
         ("autograd::engine::evaluate_function: MmBackward0", 20_000, None, None),
         ("aten::mm", 30_000, 16384, 2 * (256 + 2048 + 128)),
@@ -283,12 +290,13 @@ def test_on_a_cpu_a_wrapper_leaves_the_work_to_what_runs_inside(tmp_path: Path, 
     ]
 
 
-def test_ceilings_of_another_device_are_not_used(tmp_path: Path, warehouse: Path) -> None:
-    kineto.write(tmp_path / "step.json", kineto.matmul_step())
+@together
+def test_ceilings_of_another_device_are_not_used(folder: Path) -> Loading:
+    kineto.write(folder / "step.json", kineto.matmul_step())
     ceiling = {"resource": "bandwidth", "level": "dram", "value": 4e12, "unit_of_value": "byte/s", "source": "measured"}
-    (tmp_path / "ceilings.json").write_text(json.dumps({"format": 1, "device": "NVIDIA A100", "ceilings": [ceiling]}))
-    load(warehouse, tmp_path)
-    assert query(warehouse, "SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
+    (folder / "ceilings.json").write_text(json.dumps({"format": 1, "device": "NVIDIA A100", "ceilings": [ceiling]}))
+    run = yield folder
+    assert run.query("SELECT value, source FROM roofs WHERE level = 'dram'") == [(4.8e12, "datasheet")]
 
 
 COPY_FROM_HOST = [kineto.kernel("Memcpy HtoD (Pageable -> Device)", 1.0, 50.0, 1, category="gpu_memcpy", bytes=64_000)]
@@ -302,12 +310,13 @@ COPY_FROM_HOST = [kineto.kernel("Memcpy HtoD (Pageable -> Device)", 1.0, 50.0, 1
         ("Accelerator 9", (64_000, 64_000, None, "over the link to the host: no roof of the device applies")),
     ],
 )
+@together
 def test_copies_over_the_host_link_have_no_roof_of_the_device(
-    tmp_path: Path, warehouse: Path, name: str, expected: tuple[Any, ...]
-) -> None:
+    folder: Path, name: str, expected: tuple[Any, ...]
+) -> Loading:
     header = {"deviceProperties": [{"id": 0, "name": name}]}
-    load(warehouse, kineto.write(tmp_path / "t.json", COPY_FROM_HOST, header=header))
-    rows = query(warehouse, "SELECT dram_bytes, link_bytes, roof_time_ns, diagnosis FROM kernel_roofline")
+    run = yield kineto.write(folder / "t.json", COPY_FROM_HOST, header=header)
+    rows = run.query("SELECT dram_bytes, link_bytes, roof_time_ns, diagnosis FROM kernel_roofline")
     assert rows == [expected]
 
 

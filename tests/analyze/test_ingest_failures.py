@@ -11,6 +11,7 @@ import pytest
 from ridgeline.analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.analyze.loading import RUN_JSON, dump, failures, load, query, run_directory
+from tests.analyze.together import Loading, together
 
 
 def test_bad_files_named_outright_fail_alone(tmp_path: Path, warehouse: Path) -> None:
@@ -96,10 +97,12 @@ def test_a_surprise_in_one_trace_leaves_the_next_alone(
     assert failures(results)[0].startswith(f"{first}: cannot be loaded: RuntimeError: boo")
 
 
-def test_a_trace_without_activities_is_an_empty_run(tmp_path: Path, warehouse: Path) -> None:
-    path = kineto.write(tmp_path / "t.json", [kineto.annotation("step=1", 1.0, 2.0)])
-    assert load(warehouse, path) == [("t", "loaded")]
-    assert query(warehouse, "SELECT name, device_time_ns FROM runs") == [("t", 0)]
+@together
+def test_a_trace_without_activities_is_an_empty_run(folder: Path) -> Loading:
+    path = kineto.write(folder / "t.json", [kineto.annotation("step=1", 1.0, 2.0)])
+    run = yield path
+    assert run.result.outcome == "loaded"
+    assert run.query("SELECT name, device_time_ns FROM runs") == [("t", 0)]
 
 
 @pytest.mark.parametrize(
@@ -142,18 +145,21 @@ def test_odd_companions_are_one_line(tmp_path: Path, warehouse: Path, name: str,
     assert error.startswith(f"{folder}/{said}: ")
 
 
-def test_telemetry_without_times_is_left_out(tmp_path: Path, warehouse: Path) -> None:
-    folder = run_directory(tmp_path / "a", RUN_JSON)
+@together
+def test_telemetry_without_times_is_left_out(folder: Path) -> Loading:
+    folder = run_directory(folder / "a", RUN_JSON)
     (folder / "telemetry.csv").write_text("time_ns,power_w\n1,100\n,200\n3,\n")
-    load(warehouse, folder)
-    assert query(warehouse, "SELECT time_ns, power_w FROM telemetry ORDER BY 1") == [(1, 100.0), (3, None)]
+    run = yield folder
+    assert run.query("SELECT time_ns, power_w FROM telemetry ORDER BY 1") == [(1, 100.0), (3, None)]
 
 
 @pytest.mark.parametrize("duration_us", [9e15, 1e16])
-def test_times_that_cannot_be_are_left_out_and_counted(tmp_path: Path, warehouse: Path, duration_us: float) -> None:
-    path = kineto.write(tmp_path / "t.json", [kineto.kernel("k", 0.0, duration_us), kineto.kernel("l", 0.0, 1.0)])
-    assert load(warehouse, path) == [("t", "loaded")]
-    assert query(warehouse, "SELECT device_time_ns, malformed_events FROM runs") == [(1000, 1)]
+@together
+def test_times_that_cannot_be_are_left_out_and_counted(folder: Path, duration_us: float) -> Loading:
+    path = kineto.write(folder / "t.json", [kineto.kernel("k", 0.0, duration_us), kineto.kernel("l", 0.0, 1.0)])
+    run = yield path
+    assert run.result.outcome == "loaded"
+    assert run.query("SELECT device_time_ns, malformed_events FROM runs") == [(1000, 1)]
 
 
 def test_durations_whose_sum_cannot_be_are_refused(tmp_path: Path, warehouse: Path) -> None:
@@ -162,6 +168,7 @@ def test_durations_whose_sum_cannot_be_are_refused(tmp_path: Path, warehouse: Pa
     assert error == f"{path}: durations of more than 146 years together: the trace is damaged"
 
 
-def test_time_that_runs_backwards_is_counted(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", [kineto.kernel("k", 5.0, -1.0), kineto.kernel("l", 6.0, 1.0)]))
-    assert query(warehouse, "SELECT device_time_ns, malformed_events FROM runs") == [(1000, 1)]
+@together
+def test_time_that_runs_backwards_is_counted(folder: Path) -> Loading:
+    run = yield kineto.write(folder / "t.json", [kineto.kernel("k", 5.0, -1.0), kineto.kernel("l", 6.0, 1.0)])
+    assert run.query("SELECT device_time_ns, malformed_events FROM runs") == [(1000, 1)]

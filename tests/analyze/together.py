@@ -26,6 +26,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from ridgeline.analyze.companions.discovery import discover
 from ridgeline.analyze.ingest import Result, analyze
 from ridgeline.warehouse import load
 from ridgeline.warehouse.verify import verify
@@ -71,11 +72,18 @@ class Run:
     warehouse: Warehouse
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return the answer from the rows of this run, in each table and view that the question names."""
-        names = sorted(self.warehouse.of_runs & set(re.findall(r"\w+", sql)))
-        rows = ((name, self.warehouse.rows(name)) for name in names)
-        own = ", ".join(f"{name} AS (FROM {of_all} WHERE run_id = '{self.result.run_id}')" for name, of_all in rows)
-        with_own = f"WITH {own}, {sql[5:]}" if sql.startswith("WITH ") else f"WITH {own} {sql}"
+        """Return the answer from this run's rows in each table and view that the question names.
+
+        Its rows of ``signatures``, which runs share, are those of its kernels.
+        """
+        of_run = f"run_id = '{self.result.run_id}'"
+        words = sorted(set(re.findall(r"\w+", sql)))
+        own = {name: f"{self.warehouse.rows(name)} WHERE {of_run}" for name in words if name in self.warehouse.of_runs}
+        if "signatures" in words:
+            of_kernels = f"SELECT signature_id FROM w.main.kernel_classes WHERE {of_run}"
+            own["signatures"] = f"w.main.signatures WHERE signature_id IN ({of_kernels})"
+        tables = ", ".join(f"{name} AS (FROM {rows})" for name, rows in own.items())
+        with_own = f"WITH {tables}, {sql[5:]}" if sql.startswith("WITH ") else f"WITH {tables} {sql}"
         return self.warehouse.connection.execute(with_own).fetchall()
 
     def verify(self) -> None:
@@ -146,10 +154,9 @@ def _start(request: pytest.FixtureRequest) -> None:
 
 def _make_distinct(path: Path, seen: set[bytes]) -> None:
     """End a trace that another test wrote too with blanks, for the bytes of a trace are the identity of its run."""
-    for trace in [path] if path.is_file() else path.glob("trace.json*"):
+    for trace in filter(None, (source.trace for source in discover([path])[0])):
         is_packed = trace.suffix == ".gz"
-        data = trace.read_bytes()
-        text = gzip.decompress(data) if is_packed else data
+        text = gzip.decompress(trace.read_bytes()) if is_packed else trace.read_bytes()
         while (digest := hashlib.sha256(text).digest()) in seen:
             text += b" "
             trace.write_bytes(gzip.compress(text) if is_packed else text)

@@ -15,6 +15,7 @@ from ridgeline.analyze.attribution.labels import (
 from ridgeline.analyze.ingest import analyze
 from tests.analyze import kineto
 from tests.analyze.loading import query
+from tests.analyze.together import Loading, together
 from tests.command_line import ridgeline
 
 
@@ -158,16 +159,17 @@ def test_another_pattern_makes_another_run(tmp_path: Path, warehouse: Path) -> N
     assert query(warehouse, "SELECT DISTINCT step FROM kernel_roofline") == [(0,)]
 
 
-def test_the_innermost_annotation_is_the_step_and_the_others_fill_its_gaps(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_the_innermost_annotation_is_the_step_and_the_others_fill_its_gaps(folder: Path) -> Loading:
     outer = "execute_32_context_0(sq0sk0sqsq0sqsk0)_generation_32(sq32sk32785sqsq32sqsk32785)"
     events = [
         kineto.annotation(outer, 0.0, 100.0),
         kineto.annotation("step[DECODE bs=32]", 0.5, 99.0),
         *kineto.matmul_step()[1:],
     ]
-    analyze([kineto.write(tmp_path / "t.json", events)], warehouse)
+    run = yield kineto.write(folder / "t.json", events)
     steps = (
         "SELECT s.phase, s.kind, s.query, s.context, s.requests, s.tokens, count(*)"
         " FROM kernels JOIN steps s USING (run_id, step_id) GROUP BY ALL"
     )
-    assert query(warehouse, steps) == [("decode", "decode", 32, 32785, 32, 32, 4)]
+    assert run.query(steps) == [("decode", "decode", 32, 32785, 32, 32, 4)]

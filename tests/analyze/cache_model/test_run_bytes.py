@@ -15,6 +15,7 @@ from ridgeline.analyze.pricing.rules.rule import Rule, no_flops
 from ridgeline.analyze.reprice import reprice
 from tests.analyze import kineto
 from tests.analyze.loading import dump, load, query
+from tests.analyze.together import Loading, Run, asked, together
 
 SHARED = Path(__file__).parents[4] / "shared"
 BF16 = "c10::BFloat16"
@@ -69,18 +70,19 @@ def write(folder: Path, events: list[kineto.Event], nodes: list[dict[str, Any]] 
     return trace
 
 
-def megabytes(warehouse: Path) -> list[float | None]:
-    read = query(warehouse, "SELECT cache_read_bytes FROM kernels ORDER BY kernel_id")
+def megabytes(run: Run | Path) -> list[float | None]:
+    read = asked(run)("SELECT cache_read_bytes FROM kernels ORDER BY kernel_id")
     return [None if value is None else round(value / MIB) for (value,) in read]
 
 
-def test_what_the_kernel_before_left_is_not_read_again(tmp_path: Path, warehouse: Path) -> None:
-    """The first kernel floods the L2 of 60 MiB; of the others' 4 MiB tensors the third's is the second's result."""
+@together
+def test_what_the_kernel_before_left_is_not_read_again(folder: Path) -> Loading:
+    """The first kernel floods the L2 of 60 MiB; of the others' 4 MiB tensors the third's is the second's run.result."""
     nodes = [node(1, 1, 2, 3), node(2, 4, 5, 6, rows=512), node(3, 6, 6, 7, rows=512)]
-    load(warehouse, write(tmp_path, steps(1, 3), nodes))
-    assert query(warehouse, BASIS) == [("execution_trace", None)]
-    assert megabytes(warehouse) == [64, 8, 0]
-    assert query(warehouse, SOURCES) == [("cache_model",)] * 3
+    run = yield write(folder, steps(1, 3), nodes)
+    assert run.query(BASIS) == [("execution_trace", None)]
+    assert megabytes(run) == [64, 8, 0]
+    assert run.query(SOURCES) == [("cache_model",)] * 3
 
 
 def test_a_faster_grouped_product_reads_fewer_matrices(tmp_path: Path, warehouse: Path) -> None:
@@ -101,18 +103,21 @@ def test_a_faster_grouped_product_reads_fewer_matrices(tmp_path: Path, warehouse
     assert megabytes(warehouse)[-2:] == [even, fast]
 
 
-def test_an_execution_trace_of_other_operators_is_not_believed(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_an_execution_trace_of_other_operators_is_not_believed(folder: Path) -> Loading:
     nodes = [node(1, 1, 2, 3), node(2, 3, 3, 4, name="aten::mul")]
-    load(warehouse, write(tmp_path, steps(1, 2), nodes))
-    assert [value is None for value in megabytes(warehouse)] == [False, True]
-    assert query(warehouse, SOURCES) == [("cache_model",), ("compulsory",)]
+    run = yield write(folder, steps(1, 2), nodes)
+    assert [value is None for value in megabytes(run)] == [False, True]
+    assert run.query(SOURCES) == [("cache_model",), ("compulsory",)]
 
 
-def test_a_damaged_execution_trace_is_said_and_shapes_are_taken(tmp_path: Path, warehouse: Path) -> None:
-    trace = write(tmp_path, steps(1, dram_bytes.FEWEST_KERNELS))
-    (tmp_path / "x.et.json").write_text('{"nodes": [')
-    assert load(warehouse, trace) == [("x", "loaded")]
-    ((operands, message),) = query(warehouse, BASIS)
+@together
+def test_a_damaged_execution_trace_is_said_and_shapes_are_taken(folder: Path) -> Loading:
+    trace = write(folder, steps(1, dram_bytes.FEWEST_KERNELS))
+    (folder / "x.et.json").write_text('{"nodes": [')
+    run = yield trace
+    assert run.result.outcome == "loaded"
+    ((operands, message),) = run.query(BASIS)
     assert operands == "recorded_shapes"
     assert "x.et.json" in message
     assert "expected an execution trace" in message
@@ -128,24 +133,27 @@ def test_an_execution_trace_put_beside_replaces_the_run(tmp_path: Path, warehous
     assert query(warehouse, BASIS) == [("execution_trace", None)]
 
 
-def test_tensors_beyond_any_memory_are_damage(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_tensors_beyond_any_memory_are_damage(folder: Path) -> Loading:
     nodes = [node(1, 1, 2, 3, rows=1 << 40), node(2, 3, 3, 4)]
-    load(warehouse, write(tmp_path, steps(1, 2), nodes))
-    assert [value is None for value in megabytes(warehouse)] == [True, False]
+    run = yield write(folder, steps(1, 2), nodes)
+    assert [value is None for value in megabytes(run)] == [True, False]
 
 
-def test_broadcast_tensors_of_endless_elements_are_damage(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_broadcast_tensors_of_endless_elements_are_damage(folder: Path) -> Loading:
     nodes = [node(1, 1, 2, 3), node(2, 3, 3, 4)]
     for side in ("inputs", "outputs"):
         nodes[0][side]["shapes"][0], nodes[0][side]["strides"] = [10**30, 4], [[0, 1]] * 2
-    load(warehouse, write(tmp_path, steps(1, 2), nodes))
-    assert [value is None for value in megabytes(warehouse)] == [True, False]
+    run = yield write(folder, steps(1, 2), nodes)
+    assert [value is None for value in megabytes(run)] == [True, False]
 
 
-def test_a_few_kernels_of_guessed_operands_are_left_alone(tmp_path: Path, warehouse: Path) -> None:
-    load(warehouse, write(tmp_path, steps(3, dram_bytes.FEWEST_KERNELS - 1)))
-    assert set(megabytes(warehouse)) == {None}
-    assert query(warehouse, BASIS) == [(None, None)]
+@together
+def test_a_few_kernels_of_guessed_operands_are_left_alone(folder: Path) -> Loading:
+    run = yield write(folder, steps(3, dram_bytes.FEWEST_KERNELS - 1))
+    assert set(megabytes(run)) == {None}
+    assert run.query(BASIS) == [(None, None)]
 
 
 def test_equal_steps_have_equal_bytes_and_are_remembered(tmp_path: Path, warehouse: Path) -> None:
@@ -249,7 +257,8 @@ def test_a_step_that_touches_too_much_leaves_the_others_their_bytes(
     assert message == "1 distinct kernels exceed the limits of the model of the L2"
 
 
-def test_devices_of_a_kind_share_what_is_equal(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_devices_of_a_kind_share_what_is_equal(folder: Path) -> Loading:
     """The same steps on two devices of one name."""
     count = dram_bytes.FEWEST_KERNELS
     events = steps(2, count)
@@ -258,9 +267,9 @@ def test_devices_of_a_kind_share_what_is_equal(tmp_path: Path, warehouse: Path) 
             event["args"]["device"] = 1
     properties = kineto.HEADER["deviceProperties"]
     header = {**kineto.HEADER, "deviceProperties": [*properties, {**properties[0], "id": 1}]}
-    load(warehouse, kineto.write(tmp_path / "x.json", events, header=header))
-    assert query(warehouse, "SELECT DISTINCT device_index FROM kernels ORDER BY 1") == [(0,), (1,)]
-    found = megabytes(warehouse)
+    run = yield kineto.write(folder / "x.json", events, header=header)
+    assert run.query("SELECT DISTINCT device_index FROM kernels ORDER BY 1") == [(0,), (1,)]
+    found = megabytes(run)
     assert None not in found
     assert found[:count] == found[count:]
 

@@ -9,8 +9,8 @@ import pytest
 
 from ridgeline.analyze.pricing.engines.collectives import Message, kind
 from tests.analyze import kineto
-from tests.analyze.loading import load, query
 from tests.analyze.pricing.test_price import BF16, priced
+from tests.analyze.together import Loading, together
 
 ALL_REDUCE = "ncclDevKernel_AllReduce_Sum_bf16_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
 GENERIC = "ncclDevKernel_Generic_4(ncclDevKernelArgsStorage<4096ul>)"
@@ -97,7 +97,8 @@ ROW = ("record_param_comms", "communication", 469_762_048.0, None, "none", None,
 """134,217,728 elements of 2 bytes, times 2·7/8."""
 
 
-def test_kinetos_arguments_give_the_message(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_kinetos_arguments_give_the_message(folder: Path) -> Loading:
     """On operators and on kernels; by the shapes and the kernel's name without them; NCCL's generic kernel too."""
     events = [
         comms(1, **MESSAGE), comms(2), comms(3, **MESSAGE),
@@ -109,13 +110,13 @@ def test_kinetos_arguments_give_the_message(tmp_path: Path, warehouse: Path) -> 
         # neither its operator nor its name says the element type
         comms(5), kineto.kernel(GENERIC, 4900.0, 1100.0, 5, **{"External id": 5}),
     ]  # fmt: skip
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    run = yield kineto.write(folder / "t.json", events)
     alone = (*ROW[:6], None, "high")
     unknown = (*ROW[:2], None, None, "none", None, None, "low")
-    assert query(warehouse, COLUMNS) == [ROW, ROW, ROW, alone, unknown]
+    assert run.query(COLUMNS) == [ROW, ROW, ROW, alone, unknown]
     # the shortest of four kernels takes 1 ms: 268 and 470 GB/s
     summary = "SELECT * EXCLUDE (run_id) FROM collective_summary ORDER BY collective"
-    assert query(warehouse, summary) == [
+    assert run.query(summary) == [
         (
             "all_reduce",
             268_435_456.0,
@@ -132,7 +133,8 @@ def test_kinetos_arguments_give_the_message(tmp_path: Path, warehouse: Path) -> 
     ]
 
 
-def test_older_traces_name_the_message_in_an_annotation(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_older_traces_name_the_message_in_an_annotation(folder: Path) -> Loading:
     """PyTorch before 2.1 records the tensors of an all-reduce only there."""
     annotation = kineto.annotation("nccl:all_reduce", 2.0, 5.0)
     annotation["args"] = {"External id": 2, "Input Dims": [[394_241]], "Input type": ["float"]}
@@ -140,9 +142,9 @@ def test_older_traces_name_the_message_in_an_annotation(tmp_path: Path, warehous
         kineto.operator("record_param_comms", 1.0, 8.0, 1, [[]] * 7, ["TensorList", *[""] * 6]), annotation,
         kineto.launch(3.0, 70), kineto.kernel("ncclKernel_AllReduce_RING_LL_Sum_float(ncclDevComm*)", 10.0, 100.0, 70),
     ]  # fmt: skip
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    run = yield kineto.write(folder / "t.json", events)
     # the least that it can be: 4 bytes an element, times 2·1/2
-    assert query(warehouse, COLUMNS) == [("nccl:all_reduce", *ROW[1:2], 1_576_964.0, *ROW[3:7], "low")]
+    assert run.query(COLUMNS) == [("nccl:all_reduce", *ROW[1:2], 1_576_964.0, *ROW[3:7], "low")]
 
 
 @pytest.mark.parametrize(
@@ -153,23 +155,25 @@ def test_older_traces_name_the_message_in_an_annotation(tmp_path: Path, warehous
         "void two_shot_all_reduce_kernel<c10::BFloat16, 16, 4, false>(c10::BFloat16**)",
     ],
 )
-def test_a_custom_all_reduce_names_its_ranks(tmp_path: Path, warehouse: Path, kernel: str) -> None:
+@together
+def test_a_custom_all_reduce_names_its_ranks(folder: Path, kernel: str) -> Loading:
     operator = kineto.operator(
         "_C_custom_ar::all_reduce", 1.0, 8.0, 1, [[], [80], [80]], ["", BF16, BF16], ["7", "", ""]
     )
     events = [operator, kineto.kernel(kernel, 10.0, 100.0, 70, **{"External id": 1})]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
+    run = yield kineto.write(folder / "t.json", events)
     # 160 bytes times 2·3/4
-    assert query(warehouse, COLUMNS) == [("_C_custom_ar::all_reduce", ROW[1], 240.0, *ROW[3:])]
+    assert run.query(COLUMNS) == [("_C_custom_ar::all_reduce", ROW[1], 240.0, *ROW[3:])]
 
 
-def test_a_copy_to_another_device_counts_once_over_a_link(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_a_copy_to_another_device_counts_once_over_a_link(folder: Path) -> Loading:
     events = [
         kineto.kernel("Memcpy PtoP (Device -> Device)", 1.0, 50.0, 1, category="gpu_memcpy", bytes=1000),
         kineto.kernel("Memcpy DtoD (Device -> Device)", 101.0, 50.0, 2, category="gpu_memcpy", bytes=1000),
     ]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    rows = query(warehouse, "SELECT link_bytes, dram_bytes, dram_bytes_source FROM kernel_roofline ORDER BY start_ns")
+    run = yield kineto.write(folder / "t.json", events)
+    rows = run.query("SELECT link_bytes, dram_bytes, dram_bytes_source FROM kernel_roofline ORDER BY start_ns")
     assert rows == [(1000.0, 1000.0, "trace"), (None, 2000.0, "trace")]
 
 
@@ -182,12 +186,13 @@ def test_a_copy_to_another_device_counts_once_over_a_link(tmp_path: Path, wareho
         ("ncclKernel_Broadcast_RING_LL_Sum_int8_t(ncclDevComm*)", ("broadcast", 4000.0, "high")),
     ],
 )
+@together
 def test_older_traces_name_the_collective_in_the_kernel(
-    tmp_path: Path, warehouse: Path, kernel: str, expected: tuple[Any, ...]
-) -> None:
+    folder: Path, kernel: str, expected: tuple[Any, ...]
+) -> Loading:
     """Without concrete inputs, and so without names of collectives and numbers of ranks."""
     operator = kineto.operator("record_param_comms", 1.0, 8.0, 1, [[1000], *[[]] * 6], ["float", *[""] * 6])
     del operator["args"]["Concrete Inputs"]
     events = [operator, kineto.launch(3.0, 70), kineto.kernel(kernel, 10.0, 100.0, 70)]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    assert query(warehouse, "SELECT collective, link_bytes, confidence FROM signatures") == [expected]
+    run = yield kineto.write(folder / "t.json", events)
+    assert run.query("SELECT collective, link_bytes, confidence FROM signatures") == [expected]

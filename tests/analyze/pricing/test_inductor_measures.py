@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ridgeline.analyze.reading.columns import read_part, signature
 from tests.analyze import kineto
-from tests.analyze.loading import load, query
+from tests.analyze.together import Loading, together
 
 BF16 = "c10::BFloat16"
 # as torch 2.11 writes them besides the operands, under TORCHINDUCTOR_PROFILE and TORCHINDUCTOR_BENCHMARK_KERNEL
@@ -55,11 +55,12 @@ def generated(name: str, external_id: int, **measures: Any) -> list[kineto.Event
         ("aten::add.Tensor", {"kernel_num_gb": 1.5e-06, "kernel_flop": 77}, (256.0, 1024.0, 512.0, "high")),
     ],
 )
+@together
 def test_its_own_count_prices_a_kernel(
-    tmp_path: Path, warehouse: Path, name: str, measures: dict[str, Any], expected: tuple[Any, ...]
-) -> None:
-    load(warehouse, kineto.write(tmp_path / "t.json", generated(name, 1, **measures)))
-    rows = query(warehouse, "SELECT flops, read_bytes, write_bytes, confidence FROM signatures")
+    folder: Path, name: str, measures: dict[str, Any], expected: tuple[Any, ...]
+) -> Loading:
+    run = yield kineto.write(folder / "t.json", generated(name, 1, **measures))
+    rows = run.query("SELECT flops, read_bytes, write_bytes, confidence FROM signatures")
     assert rows == [expected]
 
 
@@ -68,14 +69,15 @@ def test_the_signature_of_an_operator_that_torch_knows_stays_as_recorded(tmp_pat
     assert [signature(*coded)[4] for coded in read_part(path).signatures] == [b'["", "", "256"]']
 
 
-def test_calls_that_differ_in_it_have_signatures_of_their_own(tmp_path: Path, warehouse: Path) -> None:
+@together
+def test_calls_that_differ_in_it_have_signatures_of_their_own(folder: Path) -> Loading:
     events = [
         event
         for external_id, giga in enumerate([1e-06, 2e-06, 1e-06, None], 1)
         for event in generated("triton_poi_fused_add_0", external_id, **({"kernel_num_gb": giga} if giga else {}))
     ]
-    load(warehouse, kineto.write(tmp_path / "t.json", events))
-    rows = query(warehouse, "SELECT kernel_id, dram_bytes FROM kernel_roofline ORDER BY 1")
+    run = yield kineto.write(folder / "t.json", events)
+    rows = run.query("SELECT kernel_id, dram_bytes FROM kernel_roofline ORDER BY 1")
     assert rows == [(0, 1000.0), (1, 2000.0), (2, 1000.0), (3, 1024.0)]
 
 
