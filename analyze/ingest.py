@@ -25,7 +25,7 @@ from ridgeline.analyze.errors import AnalyzeError, TraceError, is_panic
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.reading.decoders import Decoders
-from ridgeline.analyze.reading.early_start import CHILD_BYTES, estimated_bytes
+from ridgeline.analyze.reading.early_start import estimated_bytes
 from ridgeline.analyze.reading.fits_memory import check as check_fits
 from ridgeline.analyze.resources.limits import Limits, resident_bytes
 from ridgeline.analyze.sinks import REPRICED_NOW, LakeSink, Sink, Stored, WarehouseSink
@@ -234,12 +234,9 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
         # decoding overlaps with the imports of this process
         if sources[0].trace:
             decoders.submit(sources[0].trace, allocations=sources[0].allocations)
-        # a large trace takes long to decode, and its sequences are in no new warehouse
-        simulates = is_new and sources[0].trace is not None and estimated_bytes(sources[0].trace) >= CHILD_BYTES
-        with (
-            _importing("polars", "ridgeline.analyze.run", "ridgeline.analyze.pricing.price", simulates=simulates),
-            sink,
-        ):
+        if is_new:  # no sequence of kernels is stored
+            decoders.expect_simulation()
+        with _importing("polars", "ridgeline.analyze.run", "ridgeline.analyze.pricing.price"), sink:
             loader = _Loader(sink, decoders, pricer, options)
             # a commit costs as much for thirty small runs as for one
             waiting: list[tuple[Source, Result]] = []
@@ -255,19 +252,13 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
 
 
 @contextmanager
-def _importing(*modules: str, simulates: bool) -> Iterator[None]:
-    """Import modules in a thread while DuckDB, in native code, opens a warehouse in this one.
-
-    With ``simulates`` also compile the simulation of the L2, while the main thread waits for the decoders.
-    """
+def _importing(*modules: str) -> Iterator[None]:
+    """Import modules in a thread while DuckDB, in native code, opens a warehouse in this one."""
 
     def run() -> None:
         for name in modules:
             with suppress(Exception):  # the import in the main thread raises it again
                 import_module(name)
-        if simulates:
-            with suppress(Exception):
-                import_module("ridgeline.analyze.cache_model.simulation").compiled()
 
     import_module("ridgeline.warehouse.database")  # first, since threads take turns in importing
     thread = Thread(target=run, name="imports", daemon=True)
@@ -315,7 +306,7 @@ class _Loader:
             return parts
 
         self._sink, self._decoders, self._options = sink, decoders, options
-        self._tools = Tools(sink.connection, pricer, decode_twin, options.limits)
+        self._tools = Tools(sink.connection, pricer, decode_twin, options.limits, decoders.simulate)
 
     def load(self, source: Source, unchanged: str | None) -> Result:
         """Add one run to the sink's next commit and return its result; an error of this run is a failed result."""

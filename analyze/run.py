@@ -29,6 +29,7 @@ from ridgeline.analyze.cache_model.run_bytes import (
     stored_sequences,
 )
 from ridgeline.analyze.cache_model.sequences import Kernels
+from ridgeline.analyze.cache_model.simulation import Run
 from ridgeline.analyze.companions.counter_files import CounterFile, read_counter_files
 from ridgeline.analyze.companions.discovery import Source
 from ridgeline.analyze.companions.identity import Identity
@@ -66,6 +67,8 @@ class Tools(NamedTuple):
     decode: Callable[[Path], list[Columns]]
     """Decodes a twin or a capture. Raises :class:`TraceError`."""
     limits: Limits
+    simulate: Run
+    """Runs a simulation of the L2."""
 
 
 def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: Tools) -> tuple[RunRows, Matched | None]:
@@ -261,7 +264,7 @@ def _model_bytes(
     messages = []
     if source.execution_trace:
         try:
-            modelled = from_execution_trace(kernels, trace, source.execution_trace, tools.limits)
+            modelled = from_execution_trace(kernels, trace, source.execution_trace, tools.limits, tools.simulate)
             if modelled.operands or not kernels.devices:
                 return modelled
             has_ids = trace.operators["record_id"].count()
@@ -272,7 +275,7 @@ def _model_bytes(
             )
         except CompanionError as e:
             messages.append(str(e))
-    modelled = from_recorded_shapes(kernels, partial(stored_sequences, tools.connection))
+    modelled = from_recorded_shapes(kernels, partial(stored_sequences, tools.connection), tools.simulate)
     run.sequences = sequence_rows(modelled.new)
     if modelled.message:
         messages.append(modelled.message)

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.cache_model.code import code_bytes
+from ridgeline.analyze.cache_model.l2 import Simulation
 from ridgeline.analyze.cache_model.policy import FORGOTTEN, RESOLUTION, Policy, survival
-from ridgeline.analyze.cache_model.simulation import TOUCH, Floats, Touches, simulate
+from ridgeline.analyze.cache_model.simulation import TOUCH, Floats, Run, Touches, simulate
 
 _MOST_GAPS = 20
 """Lengths of a table after which a row has certainly been drawn again: e^-20 of the draws are left."""
@@ -16,14 +17,19 @@ _STEPS = 256
 
 
 def predict(
-    kernels: pl.DataFrame, operands: pl.DataFrame, l2_bytes: int, *, policy: Policy | None = None
+    kernels: pl.DataFrame,
+    operands: pl.DataFrame,
+    l2_bytes: int,
+    *,
+    policy: Policy | None = None,
+    run: Run = Simulation.run,
 ) -> pl.DataFrame:
     """DRAM bytes of every kernel: ``kernel``, ``dram_read_bytes``, ``dram_write_bytes``.
 
     ``kernels`` has ``kernel`` (distinct numbers, in the order they ran) and, where known, ``name``, which decides the
     size of the code, and ``step``. ``operands`` has the columns of ``operands.SCHEMA``, a kernel's rows in the order of
     its operator's arguments. Each step is modelled as following an equal step. Without steps the whole sequence is one
-    step. The bytes of a step that exceeds the limits of the simulation are NaN.
+    step. The bytes of a step that exceeds the limits of the simulation are NaN. ``run`` runs the simulation.
 
     >>> from ridgeline.analyze.cache_model.operands import Touch, frame
     >>> kernels = pl.DataFrame({"kernel": [0, 1]})
@@ -53,7 +59,7 @@ def predict(
     by_position = np.argsort(at, kind="stable")
     first_touch = np.searchsorted(at[by_position], np.arange(len(kernels) + 1))
     bounds = [*np.flatnonzero(np.diff(step[order], prepend=-1)).tolist(), len(kernels)]
-    moved = simulate(touches[by_position], first_touch, bounds, l2_bytes, policy or Policy())
+    moved = simulate(touches[by_position], first_touch, bounds, l2_bytes, policy or Policy(), run)
     moved += _redrawn(touched, len(kernels), l2_bytes, policy or Policy())
     read, written = moved[:, position]
     return kernels.select("kernel", dram_read_bytes=pl.Series(read), dram_write_bytes=pl.Series(written))

@@ -22,12 +22,14 @@ from ridgeline.analyze.attribution.spans import Int64
 from ridgeline.analyze.cache_model import VERSION
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.cache_model.heuristic import Record, Recorded, guess, recorded
+from ridgeline.analyze.cache_model.l2 import Simulation
 from ridgeline.analyze.cache_model.launches import addresses
 from ridgeline.analyze.cache_model.launches import touched as touches_of
 from ridgeline.analyze.cache_model.launches.experts import read_shares
 from ridgeline.analyze.cache_model.launches.launch import Call, Node
 from ridgeline.analyze.cache_model.predict import predict
 from ridgeline.analyze.cache_model.sequences import Device, Kernels, equal_sequences, sequence_id
+from ridgeline.analyze.cache_model.simulation import Run
 from ridgeline.analyze.pricing import RULES_VERSION
 from ridgeline.analyze.reading.trace import Trace
 from ridgeline.analyze.resources.limits import STANDARD, Limits
@@ -81,8 +83,13 @@ _Calls = Callable[[pl.DataFrame], dict[int, Call]]
 """Returns the calls of kernels by number; the kernels of each sequence are consecutive."""
 
 
-def from_execution_trace(kernels: Kernels, trace: Trace, path: Path, limits: Limits = STANDARD) -> Modelled:
-    """Bytes of the kernels whose calls are in the execution trace. Raises :class:`CompanionError`."""
+def from_execution_trace(
+    kernels: Kernels, trace: Trace, path: Path, limits: Limits = STANDARD, run: Run = Simulation.run
+) -> Modelled:
+    """Bytes of the kernels whose calls are in the execution trace. Raises :class:`CompanionError`.
+
+    ``run`` runs the simulation.
+    """
 
     def bare(operator: str) -> str:
         """The name without its overload, which only one of the two writers records."""
@@ -98,13 +105,14 @@ def from_execution_trace(kernels: Kernels, trace: Trace, path: Path, limits: Lim
             number: call for number, (call, name) in matched.items() if call and bare(call.form.operator) == bare(name)
         }
 
-    return _model(kernels, calls, "execution_trace")
+    return _model(kernels, calls, "execution_trace", run)
 
 
-def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Modelled:
+def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}, run: Run = Simulation.run) -> Modelled:
     """Bytes of the kernels whose operator recorded its inputs; sizes and order tell the tensors apart.
 
-    There are no bytes where an operator's price is uncertain, or where it uses unknown parts of its tensors.
+    There are no bytes where an operator's price is uncertain, or where it uses unknown parts of its tensors. ``run``
+    runs the simulation.
     """
 
     of_codes: dict[int, Recorded] = {}
@@ -139,10 +147,10 @@ def from_recorded_shapes(kernels: Kernels, recall: Recall = lambda _: {}) -> Mod
                     guessed[number] = call
         return guessed
 
-    return _model(kernels, calls, "recorded_shapes", recall)
+    return _model(kernels, calls, "recorded_shapes", run, recall)
 
 
-def _model(kernels: Kernels, calls: _Calls, source: str, recall: Recall | None = None) -> Modelled:
+def _model(kernels: Kernels, calls: _Calls, source: str, run: Run, recall: Recall | None = None) -> Modelled:
     """Bytes of all kernels; with ``recall``, stored bytes where there are any, and none of very short sequences."""
     groups = [group for group in equal_sequences(kernels) if not recall or len(group[0]) >= FEWEST_KERNELS]
     total = np.cumsum([len(group[0]) for group in groups])
@@ -158,7 +166,7 @@ def _model(kernels: Kernels, calls: _Calls, source: str, recall: Recall | None =
     for identifier, bytes_of in stored.items():
         values[:, first[identifier]] = bytes_of
     missing = {identifier: rows for identifier, rows in first.items() if identifier not in stored}
-    left_out += _predict(kernels, list(missing.values()), calls, values)
+    left_out += _predict(kernels, list(missing.values()), calls, run, values)
     for rows, *others in modelled:
         for other in others:
             values[:, other] = values[:, rows]
@@ -171,7 +179,7 @@ def _model(kernels: Kernels, calls: _Calls, source: str, recall: Recall | None =
     return Modelled(frame, None if np.isnan(values).all() else source, message, new)
 
 
-def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values: Floats) -> int:
+def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, run: Run, values: Floats) -> int:
     """Write the bytes that each kernel reads and writes into ``values``; returns the number of kernels left out."""
     if not sequences:
         return 0
@@ -196,7 +204,7 @@ def _predict(kernels: Kernels, sequences: Sequence[Int64], calls: _Calls, values
         by_step = mine.join(spans, on="kernel", how="left").group_by("step").agg(pl.col("span").sum())
         smallest = by_step.sort("span", "step").filter(pl.col("span").cum_sum() <= MOST_BYTES)
         kept = mine.join(smallest, on="step", how="semi")
-        predicted = predict(kept, touched, properties.l2_bytes)
+        predicted = predict(kept, touched, properties.l2_bytes, run=run)
         left_out += len(mine) - len(kept) + int(predicted["dram_read_bytes"].is_nan().sum())
         # A memset touches something if the trace or a rule says what it fills.
         works = ~kept["name"].str.starts_with("Memset") | kept["kernel"].is_in(touched["kernel"].implode())

@@ -1,14 +1,16 @@
 """The program of a decoder process: it receives tasks and sends the columns, or the error, of each.
 
-While it decodes, it sends sets of names: operators that it found.
+While it decodes, it sends sets of names: operators that it found. For a simulation of the L2 it sends the bytes moved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ridgeline.analyze.cache_model.l2 import Simulation, compiled
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading.columns import Columns, read_part
 from ridgeline.analyze.reading.reader import LARGEST_EVENT_BYTES
@@ -36,15 +38,23 @@ class Task(NamedTuple):
 
 
 def main() -> None:
-    """Decode until the parent ends."""
+    """Decode and simulate until the parent ends."""
     parent = Parent()
     while True:
-        task: Task = parent.receive()
-        answer: Answer
-        try:
-            answer = task.read(parent.send)
-        except TraceError as e:
-            answer = e
-        except Exception as e:  # an unforeseen error must fail this trace alone
-            answer = TraceError(f"{task.path}: cannot be decoded: {type(e).__name__}: {e}")
-        parent.send(answer)
+        request: Task | Simulation | None = parent.receive()
+        if request is None:  # a simulation will follow
+            with suppress(Exception):  # it fails then
+                compiled()
+        elif isinstance(request, Simulation):
+            parent.send(request.run())
+        else:
+            parent.send(_answer(request, parent.send))
+
+
+def _answer(task: Task, report: Callable[[set[str]], None]) -> Answer:
+    try:
+        return task.read(report)
+    except TraceError as e:
+        return e
+    except Exception as e:  # an unforeseen error must fail this trace alone
+        return TraceError(f"{task.path}: cannot be decoded: {type(e).__name__}: {e}")

@@ -1,6 +1,7 @@
 """Decoder processes: children that import nothing but the reader decode traces while this process prepares and loads.
 
-A large trace is divided among all children; a smaller one goes to one child.
+A large trace is divided among all children; a smaller one goes to one child. After the last trace the first child
+simulates the L2, so that this process need not import wasmtime.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
+from ridgeline.analyze.cache_model.l2 import Simulation
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading import early_start
 from ridgeline.analyze.reading.columns import Columns
@@ -48,6 +50,7 @@ class Decoders:
         self._waiting: deque[tuple[Path, bool, list[Child]]] = deque()
         self._turn = 0
         self._is_finished = False
+        self._simulator: Child | None = None
 
     def __enter__(self) -> Decoders:
         return self
@@ -81,6 +84,26 @@ class Decoders:
                 owners.append(child)
         self._waiting.append((path, allocations, owners))
 
+    def expect_simulation(self) -> None:
+        """Let the first child compile the simulation of the L2 once it has decoded, if there is a child."""
+        if self._children:
+            self._simulator = self._children[0]
+            self._simulator.send(None)
+
+    def simulate(self, simulation: Simulation) -> bytes:
+        """Run a simulation: the first one after the last trace in the child that expects it, others in this process.
+
+        The child ends with its answer, since it still holds the memory that decoding took.
+        """
+        if self._simulator and self._is_finished and not self._waiting:
+            child, self._simulator = self._simulator, None
+            child.send(simulation)
+            with suppress(ChildEnded):
+                moved: bytes = child.receive()
+                child.stop()
+                return moved
+        return simulation.run()
+
     def finish(self) -> None:
         """Let the children end with their last answers: no other trace will be submitted."""
         self._is_finished = True
@@ -98,7 +121,8 @@ class Decoders:
                 answers.append(TraceError(f"{path}: the decoder process {e}: try again with --jobs 1"))
         if self._is_finished and not self._waiting:  # the system frees their memory while this process goes on
             for child in self._children:
-                child.stop()
+                if child is not self._simulator:
+                    child.stop()
         # a trace that was not divided is damaged; a divided one may have been cut inside an event
         if len(answers) == 1 and isinstance(answers[0], TraceError):
             raise answers[0]

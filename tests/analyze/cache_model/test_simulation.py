@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ridgeline.analyze.cache_model import simulation
+from ridgeline.analyze.cache_model import l2, simulation
 from ridgeline.analyze.cache_model.code import code_bytes
 from ridgeline.analyze.cache_model.execution_trace import read_execution_trace
 from ridgeline.analyze.cache_model.launches import operands
@@ -102,7 +102,7 @@ def test_a_counted_step_equals_the_reference(name: str) -> None:
 
 
 def test_a_step_beyond_the_limits_is_unknown_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "MOST_WORK", 1000)
+    monkeypatch.setattr(l2, "MOST_WORK", 1000)
     kernels = pl.DataFrame({"kernel": [0, 1, 2], "step": [0, 1, 2]})
     touched = frame((i, Touch(1, 0, size, size, False)) for i, size in enumerate([MIB, 4000 * MIB, MIB]))
     read = predict(kernels, touched, 60 * MIB)["dram_read_bytes"].to_list()

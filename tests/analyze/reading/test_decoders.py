@@ -2,9 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from ridgeline.analyze.cache_model import simulation
+from ridgeline.analyze.cache_model.l2 import Simulation
+from ridgeline.analyze.cache_model.policy import Policy
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading import decoders, reader
 from ridgeline.analyze.reading.columns import read_part
@@ -62,6 +66,62 @@ def test_a_child_that_dies_is_an_error_not_a_hang(tmp_path: Path, monkeypatch: p
         pool._children[0]._process.kill()
         with pytest.raises(TraceError, match=r"t\.json: the decoder process was killed by SIGKILL"):
             pool.take()
+
+
+def asked() -> Simulation:
+    """The simulation of a kernel that reads 1 MiB and one that writes it."""
+    touches = np.zeros(2, dtype=simulation.TOUCH)
+    for name, value in {"span": 1 << 20, "bytes": 1 << 20, "passes": 1, "stay": 1, "write": (0, 1)}.items():
+        touches[name] = value
+    simulations: list[Simulation] = []
+
+    def run(simulated: Simulation) -> bytes:
+        simulations.append(simulated)
+        return simulated.run()
+
+    simulation.simulate(touches, np.arange(3), [0, 1, 2], 60 << 20, Policy(), run)
+    return simulations[0]
+
+
+def test_the_first_child_simulates_once_it_has_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
+    path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
+    simulated, expected = asked(), asked().run()
+    with Decoders(2) as pool:
+        pool.submit(path)
+        pool.expect_simulation()
+        pool.finish()
+        assert len(pool.take()) == 1
+        with monkeypatch.context() as here:
+            here.setattr(Simulation, "run", lambda _: pytest.fail("simulated in this process"))
+            assert pool.simulate(simulated) == expected
+        assert pool.simulate(simulated) == expected
+
+
+def test_a_child_that_dies_simulates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
+    path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
+    simulated = asked()
+    with Decoders(2) as pool:
+        pool.submit(path)
+        pool.expect_simulation()
+        pool.finish()
+        pool.take()
+        pool._children[0]._process.kill()
+        assert pool.simulate(simulated) == simulated.run()
+
+
+def test_a_child_that_decodes_is_not_asked_to_simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "CHILD_BYTES", 0)
+    path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
+    simulated = asked()
+    with Decoders(2) as pool:
+        pool.submit(path)
+        pool.expect_simulation()
+        pool.submit(path)
+        monkeypatch.setattr(Simulation, "run", lambda _: b"simulated here")
+        assert pool.simulate(simulated) == b"simulated here"
+        assert [len(pool.take()), len(pool.take())] == [1, 1]
 
 
 def test_a_part_that_cannot_stand_alone_is_read_again_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
