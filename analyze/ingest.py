@@ -245,7 +245,7 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
                 is_large = trace is not None and trace.exists() and trace.stat().st_size > LARGE_TRACE_BYTES
                 if is_large and waiting:  # decoding it takes long: an interruption must not lose the runs before
                     yield from loader.commit(waiting)
-                waiting.append((source, loader.load(source, unchanged)))
+                waiting.append((source, loader.load(source, unchanged, alone=is_large)))
                 if is_large or sink.is_full or options.hta:  # HTA's tables refer to a stored run
                     yield from loader.commit(waiting)
             yield from loader.commit(waiting)
@@ -308,8 +308,11 @@ class _Loader:
         self._sink, self._decoders, self._options = sink, decoders, options
         self._tools = Tools(sink.connection, pricer, decode_twin, options.limits, decoders.simulate)
 
-    def load(self, source: Source, unchanged: str | None) -> Result:
-        """Add one run to the sink's next commit and return its result; an error of this run is a failed result."""
+    def load(self, source: Source, unchanged: str | None, *, alone: bool) -> Result:
+        """Add one run to the sink's next commit and return its result; an error of this run is a failed result.
+
+        A run that is ``alone`` in its commit is stored while it is built.
+        """
         from ridgeline.analyze.run import build
 
         if unchanged:
@@ -323,14 +326,17 @@ class _Loader:
             # a salvaged run has the digest of its complete events, which the file on disk does not have
             if before == after:
                 return Result(source.name, "unchanged", run_id=run_id)
-            run, matched = build(source, identity, parts, self._tools)
             # a run belongs to the name under which its trace was loaded first
-            if before and before.name != source.name:
+            is_named_otherwise = before is not None and before.name != source.name
+            tools = self._tools if is_named_otherwise or not alone else self._tools._replace(begin=self._sink.begin)
+            run, matched = build(source, identity, parts, tools)
+            if before and is_named_otherwise:
                 return Result(source.name, "unchanged", run_id=run_id, same_as=before.name)
             self._sink.add(run)
         except WarehouseError:  # no other run could be stored either
             raise
         except BaseException as e:
+            self._sink.abandon()
             if not (isinstance(e, Exception) or is_panic(e)):
                 raise
             return _failed(source, e)

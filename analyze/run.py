@@ -54,6 +54,7 @@ from ridgeline.analyze.tables.runs import ceiling_rows, device_rows, device_rows
 from ridgeline.analyze.tables.steps import step_rows
 from ridgeline.analyze.tables.warnings import nothing_read, warning_rows
 from ridgeline.warehouse.load import RunRows
+from ridgeline.warehouse.rollups import FEW_KERNELS
 
 MEMORY_NOT_LOADED = "changes of memory, which profile_memory=True records, were not loaded: --allocations loads them"
 
@@ -69,6 +70,8 @@ class Tools(NamedTuple):
     limits: Limits
     simulate: Run
     """Runs a simulation of the L2."""
+    begin: Callable[[RunRows], None] | None = None
+    """Stores the rows that a run has so far; None for a run that waits with others for its commit."""
 
 
 def build(source: Source, identity: Identity, parts: Sequence[Columns], tools: Tools) -> tuple[RunRows, Matched | None]:
@@ -190,14 +193,38 @@ def _add_trace(
     if not steps and activities["duration_ns"].sum():  # without durations idle time would be false
         trace, activities, steps = as_one_step(trace, activities)
     in_steps = Annotated(trace, activities, steps, annotated.parents, modules)
-    # 3. DRAM bytes by the L2 model, which works in Python while native code makes the other rows; none on a CPU
-    with ThreadPoolExecutor(1) as pool:
-        modelling = None if on_cpu else pool.submit(_model_bytes, run, annotated, prices, source, tools)
-        uncounted = _add_rows(run, in_steps, prices, counter_files)
-        modelled = modelling.result() if modelling else None
+    # 3. the other rows, and DRAM bytes by the L2 model
+    uncounted, modelled = _add_rows_and_model(run, annotated, in_steps, prices, source, tools, counter_files)
     if modelled:
         run.frames["kernels"] = run.frames["kernels"].hstack(modelled.bytes)
     return activities, modelled, uncounted
+
+
+def _add_rows_and_model(
+    run: RunRows,
+    annotated: Annotated,
+    in_steps: Annotated,
+    prices: dict[int, Record],
+    source: Source,
+    tools: Tools,
+    counter_files: list[CounterFile],
+) -> tuple[list[str], Modelled | None]:
+    """Add the rows that need no modelled bytes; return messages on counters not used, and the bytes: none on a CPU."""
+    if in_steps.trace.on_cpu:
+        return _add_rows(run, in_steps, prices, counter_files), None
+    begin = tools.begin if len(in_steps.activities) <= FEW_KERNELS else None
+    with ThreadPoolExecutor(1) as pool, tools.connection.cursor() as cursor:
+        if begin:
+            # Python makes few rows, and then models bytes while native code stores the rows. Meanwhile the model asks
+            # another connection for sequences: in this one no other run waits for its commit.
+            uncounted = _add_rows(run, in_steps, prices, counter_files)
+            modelling = pool.submit(_model_bytes, run, annotated, prices, source, tools, cursor)
+            begin(run)
+        else:
+            # Native code makes many rows while Python models their bytes.
+            modelling = pool.submit(_model_bytes, run, annotated, prices, source, tools, tools.connection)
+            uncounted = _add_rows(run, in_steps, prices, counter_files)
+        return uncounted, modelling.result()
 
 
 def _add_rows(
@@ -249,9 +276,17 @@ def _learned(
 
 
 def _model_bytes(
-    run: RunRows, annotated: Annotated, prices: dict[int, Record], source: Source, tools: Tools
+    run: RunRows,
+    annotated: Annotated,
+    prices: dict[int, Record],
+    source: Source,
+    tools: Tools,
+    connection: duckdb.DuckDBPyConnection,
 ) -> Modelled:
-    """Return the bytes of kernels by the L2 model: from the execution trace, or from recorded shapes and a message."""
+    """Return the bytes of kernels by the L2 model: from the execution trace, or from recorded shapes and a message.
+
+    ``connection`` is asked for stored sequences.
+    """
     trace, activities = annotated.trace, annotated.activities
     places = activities.select("device", "rank", "device_index").unique()
     kernels = Kernels(
@@ -275,7 +310,7 @@ def _model_bytes(
             )
         except CompanionError as e:
             messages.append(str(e))
-    modelled = from_recorded_shapes(kernels, partial(stored_sequences, tools.connection), tools.simulate)
+    modelled = from_recorded_shapes(kernels, partial(stored_sequences, connection), tools.simulate)
     run.sequences = sequence_rows(modelled.new)
     if modelled.message:
         messages.append(modelled.message)

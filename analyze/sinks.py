@@ -96,6 +96,14 @@ class WarehouseSink:
         """True if runs were added that should be committed before another is added."""
         return self._batch.is_full
 
+    def begin(self, run: RunRows) -> None:
+        """Store the rows that a run has so far, if it is to be a commit of its own; :meth:`add` must follow."""
+        self._batch.begin(run)
+
+    def abandon(self) -> None:
+        """Remove a run that was begun and failed."""
+        self._batch.abandon()
+
     def add(self, run: RunRows) -> None:
         """Add a run to the next commit."""
         self._batch.add(run)
@@ -153,6 +161,12 @@ class LakeSink:
     def __exit__(self, *_: object) -> None:
         if not self._passed:
             self.connection.close()
+
+    def begin(self, run: RunRows) -> None:
+        """Do nothing: a lake gets whole runs."""
+
+    def abandon(self) -> None:
+        """Do nothing: no run is begun."""
 
     def add(self, run: RunRows) -> None:
         from ridgeline.warehouse.lake.export import move_run

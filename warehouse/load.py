@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Collection, Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,15 @@ from msgspec.structs import replace
 from ridgeline.warehouse.database import connect, transaction
 from ridgeline.warehouse.digests import TABLES, store_digests
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.rollups import GEOMETRY, GEOMETRY_COLUMNS, KEPT_TABLES, account_prices, refresh, with_rows
+from ridgeline.warehouse.rollups import (
+    GEOMETRY,
+    GEOMETRY_COLUMNS,
+    KEPT_TABLES,
+    OF_TIMES,
+    account_prices,
+    refresh,
+    with_rows,
+)
 from ridgeline.warehouse.schema.tables import RUN_TABLES
 from ridgeline.warehouse.selection import resolve
 
@@ -27,6 +35,9 @@ SLICE_ROWS = 1 << 18
 BATCH_RUNS = 32
 BATCH_KERNELS = 20_000
 BATCH_S = 1.0
+
+_SHARED = ("signatures", "sequences")
+"""The tables of :class:`RunRows` that runs share."""
 
 
 class RunRows(msgspec.Struct):
@@ -49,7 +60,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, for_lake: bool 
     With ``for_lake`` the run gets no digests, and only the rollups that its price account needs: a lake stores neither.
     """
     with transaction(connection):
-        _insert_facts(connection, run)
+        _insert_facts(connection, run, {*run.frames, *run.records, *_SHARED})
         if for_lake:
             refresh(connection, [run.run_id], ["kernel_counters", "launch_geometry", "kernel_groups"])
             account_prices(connection, [run.run_id])
@@ -72,6 +83,10 @@ class Batch:
         self._begun_s = 0.0
         self._alone = False
         """True once the transaction is rolled back: from then on runs only wait for ``commit``."""
+        self._started: RunRows | None = None
+        """The run that :meth:`begin` entered."""
+        self._begun: set[str] = set()
+        """Its tables that are inserted."""
 
     @property
     def is_full(self) -> bool:
@@ -80,16 +95,49 @@ class Batch:
         kernels = sum(len(run.frames.get("kernels", ())) for run in self._runs)
         return self._alone or len(self._runs) >= BATCH_RUNS or kernels >= BATCH_KERNELS or elapsed_s >= BATCH_S
 
+    def begin(self, run: RunRows) -> None:
+        """Insert the tables that a run has so far, and compute its rollups of times, while its other rows are made.
+
+        Call it for the only run of a batch, then :meth:`add` with the same object and all its rows, or :meth:`abandon`.
+        The kernels may lack their modelled bytes.
+        """
+        self._enter(run)
+        self._started = run
+        with self._rolled_back_on_error():
+            tables = {*run.frames, *run.records, "signatures"} - {"warnings"}
+            _insert_facts(self._connection, run, tables)
+            views = [view for view in with_rows({*_filled(run)}) if view in OF_TIMES]
+            refresh(self._connection, [run.run_id], views, are_new=True)
+            self._begun = tables
+
+    def abandon(self) -> None:
+        """Remove the run that was begun, if there is one."""
+        if self._started:
+            if not self._alone:
+                self._roll_back()
+            self._runs, self._alone, self._started, self._begun = [], False, None, set()
+
     def add(self, run: RunRows) -> None:
         """Insert the run's rows; the connection sees them at once, other connections after :meth:`commit`."""
+        if run is not self._started:
+            self._enter(run)
+        if self._alone:
+            return
+        with self._rolled_back_on_error():
+            _insert_facts(self._connection, run, {*run.frames, *run.records, *_SHARED} - self._begun)
+            if self._begun:
+                _update_modelled_bytes(self._connection, run)
+
+    def _enter(self, run: RunRows) -> None:
         if not self._runs:
             self._begun_s = time.monotonic()
             self._transaction.enter_context(transaction(self._connection))
         self._runs.append(run)
-        if self._alone:
-            return
+
+    @contextmanager
+    def _rolled_back_on_error(self) -> Iterator[None]:
         try:
-            _insert_facts(self._connection, run)
+            yield
         except BaseException as e:
             self._roll_back()
             if not isinstance(e, Exception):  # an interruption, not the run's fault
@@ -108,11 +156,12 @@ class Batch:
             except duckdb.Error:
                 self._roll_back()
         runs, alone = self._runs, self._alone
-        self._runs, self._alone = [], False
+        begun = bool(self._begun)
+        self._runs, self._alone, self._started, self._begun = [], False, None, set()
         if runs and not alone:
             try:
                 with self._transaction:
-                    _summarize(self._connection, runs)
+                    _summarize(self._connection, runs, begun=begun)
                 return [None] * len(runs)
             except WarehouseError:
                 raise
@@ -232,27 +281,41 @@ def registered(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataF
     connection.unregister(name)
 
 
-def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
-    """Insert the run's rows in place of earlier ones, inside the caller's transaction."""
+def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows, tables: Collection[str]) -> None:
+    """Insert the run's rows of ``tables`` in place of earlier ones, inside the caller's transaction."""
     if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
         remove(connection, [run.run_id])
-    for table, shared in (("signatures", run.signatures), ("sequences", run.sequences)):
-        if shared:
+    for table in filter(tables.__contains__, _SHARED):
+        if shared := getattr(run, table):
             # DuckDB takes 3 ms longer to replace than to insert.
             is_empty = not connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
             insert(connection, table, shared, verb="INSERT" if is_empty else "INSERT OR REPLACE")
-    tables: dict[str, pl.DataFrame | list[dict[str, Any]]] = {**run.frames, **run.records}
-    for table, rows in tables.items():
-        insert(connection, table, rows, run.run_id)
+    rows: dict[str, pl.DataFrame | list[dict[str, Any]]] = {**run.frames, **run.records}
+    for table in filter(tables.__contains__, rows):
+        insert(connection, table, rows[table], run.run_id)
 
 
-def _summarize(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunRows]) -> None:
+def _update_modelled_bytes(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
+    """Write the bytes of the cache model into the run's kernels, which were inserted without them."""
+    kernels = run.frames["kernels"]
+    if "cache_read_bytes" in kernels.columns:
+        columns = kernels.select("kernel_id", "cache_read_bytes", "cache_write_bytes")
+        with registered(connection, "modelled", columns.filter(pl.col("cache_read_bytes").is_not_null())):
+            connection.execute(
+                "UPDATE kernels SET cache_read_bytes = m.cache_read_bytes, cache_write_bytes = m.cache_write_bytes"
+                " FROM modelled m WHERE kernels.run_id = ? AND kernels.kernel_id = m.kernel_id",
+                [run.run_id],
+            )
+
+
+def _summarize(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunRows], *, begun: bool = False) -> None:
     """Write the rollups, then the price accounts that they sum to, then digests of it all; in the caller's
-    transaction.
+    transaction. Runs that were ``begun`` have their rollups of times.
     """
     run_ids = [run.run_id for run in runs]
     filled = {"ledger", *chain.from_iterable(map(_filled, runs))}
-    refresh(connection, run_ids, with_rows(filled), are_new=True)
+    views = [view for view in with_rows(filled) if not begun or view not in OF_TIMES]
+    refresh(connection, run_ids, views, are_new=True)
     account_prices(connection, run_ids)
     store_digests(connection, run_ids, [table for table in TABLES if table in filled])
 

@@ -28,6 +28,18 @@ KEPT = (
 """The pivot of counters, the geometry of launches, and the views that aggregate millions of rows to few; each after
 those it reads."""
 
+OF_TIMES = (
+    "launch_geometry",
+    "step_launches",
+    "gap_summary",
+    "covered_time",
+    "step_idle",
+    "step_waits",
+    "shared_time",
+    "launch_summary",
+)
+"""Those that read neither bytes nor prices of kernels."""
+
 NEAR = 1e-7
 """Relative difference up to which sums are equal: floating-point sums depend on the order of rows."""
 
@@ -86,14 +98,15 @@ def refresh(
             connection.execute(f"DELETE FROM kept_{view}")
         are_new = True
         run_ids = [run_id for (run_id,) in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
+    first = {*_READ_BY_PLACED, *OF_TIMES}
     with planned_briefly(connection):
         for together in _batches(connection, list(run_ids)):
             of_runs = f"WHERE run_id IN ({', '.join('?' * len(together))})"
             if not are_new:
                 for view in views:
                     connection.execute(f"DELETE FROM kept_{view} {of_runs}", together)
-            _compute(connection, [view for view in views if view in _READ_BY_PLACED], of_runs, together)
-            if others := [view for view in views if view not in _READ_BY_PLACED]:
+            _compute(connection, [view for view in views if view in first], of_runs, together)
+            if others := [view for view in views if view not in first]:
                 with _placed_once(connection, of_runs, together):
                     _compute(connection, others, of_runs, together)
 
