@@ -10,11 +10,13 @@ import duckdb
 import pytest
 
 from ridgeline.analyze import ingest, run
+from ridgeline.analyze.cache_model.run_bytes import FEWEST_KERNELS
 from ridgeline.analyze.ingest import analyze
 from ridgeline.warehouse import load as loading
 from ridgeline.warehouse import rollups
 from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
+from tests.analyze.cache_model.test_run_bytes import steps, write
 from tests.analyze.loading import dump, load, query
 
 NAMES = ("a", "b", "c")
@@ -41,6 +43,11 @@ def summarized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(loading, "refresh", refresh)
     return calls
+
+
+def modelled_trace(folder: Path) -> Path:
+    """A trace long enough that the model of the L2 gives its kernels bytes."""
+    return write(folder, steps(2, FEWEST_KERNELS))
 
 
 def outcomes(folder: Path, warehouse: Path) -> list[tuple[str, str]]:
@@ -79,7 +86,45 @@ def test_a_large_trace_is_stored_alone(
     events = [*kineto.matmul_step(), kineto.named("large"), kineto.named("x" * 1000)]
     kineto.write(folder / "b.json", events)
     outcomes(folder, tmp_path / "w.duckdb")
-    assert summarized == [1, 1, 1]
+    assert summarized == [1, 1, 1, 1], "twice of the large one: of times while its bytes are modelled"
+
+
+def test_a_run_that_is_stored_while_it_is_modelled_has_the_rows_of_one_that_is_stored_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = modelled_trace(tmp_path)
+    load(tmp_path / "at_once.duckdb", trace)
+    monkeypatch.setattr(ingest, "LARGE_TRACE_BYTES", 0)
+    load(tmp_path / "begun.duckdb", trace)
+    load(tmp_path / "begun.duckdb", trace)  # unchanged
+    at_once, begun = (dump(tmp_path / f"{name}.duckdb") for name in ("at_once", "begun"))
+    at_once.pop("schema_version"), begun.pop("schema_version")
+    assert at_once == begun
+    assert query(tmp_path / "begun.duckdb", "SELECT COUNT(cache_read_bytes) > 0 FROM kernels") == [(True,)]
+    assert [run.findings for run in verify(tmp_path / "begun.duckdb")[0]] == [[]]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_run_that_fails_while_it_is_modelled_leaves_what_was_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stored: bool
+) -> None:
+    trace, other = modelled_trace(tmp_path), kineto.write(tmp_path / "other.json", kineto.matmul_step())
+    if stored:
+        load(tmp_path / "w.duckdb", trace)
+        (tmp_path / "x.counters.csv").write_text("none")  # a companion that changed: the run is to be replaced
+    before = dump(tmp_path / "w.duckdb") if stored else {}
+
+    def fail(*_: Any) -> None:
+        raise ValueError("no model")
+
+    monkeypatch.setattr(ingest, "LARGE_TRACE_BYTES", 0)
+    with monkeypatch.context() as failing:
+        failing.setattr(run, "_model_bytes", fail)
+        assert [result.outcome for result in analyze([trace], tmp_path / "w.duckdb")] == ["failed"]
+        assert dump(tmp_path / "w.duckdb") == before if stored else not (tmp_path / "w.duckdb").exists()
+    results = analyze([trace, other], tmp_path / "w.duckdb")
+    assert [result.outcome for result in results] == ["replaced" if stored else "loaded", "loaded"]
+    assert [found.findings for found in verify(tmp_path / "w.duckdb")[0]] == [[], []]
 
 
 @pytest.mark.parametrize(("failing", "stage"), [("a", "refresh"), ("b", "insert"), ("c", "refresh")])
