@@ -85,8 +85,8 @@ class Batch:
         """True once the transaction is rolled back: from then on runs only wait for ``commit``."""
         self._started: RunRows | None = None
         """The run that :meth:`begin` entered."""
-        self._begun: set[str] = set()
-        """Its tables that are inserted."""
+        self._inserted: set[str] = set()
+        """The tables of it that are inserted."""
 
     @property
     def is_full(self) -> bool:
@@ -108,14 +108,14 @@ class Batch:
             _insert_facts(self._connection, run, tables)
             views = [view for view in with_rows({*_filled(run)}) if view in OF_TIMES]
             refresh(self._connection, [run.run_id], views, are_new=True)
-            self._begun = tables
+            self._inserted = tables
 
     def abandon(self) -> None:
         """Remove the run that was begun, if there is one."""
         if self._started:
             if not self._alone:
                 self._roll_back()
-            self._runs, self._alone, self._started, self._begun = [], False, None, set()
+            self._runs, self._alone, self._started, self._inserted = [], False, None, set()
 
     def add(self, run: RunRows) -> None:
         """Insert the run's rows; the connection sees them at once, other connections after :meth:`commit`."""
@@ -124,8 +124,8 @@ class Batch:
         if self._alone:
             return
         with self._rolled_back_on_error():
-            _insert_facts(self._connection, run, {*run.frames, *run.records, *_SHARED} - self._begun)
-            if self._begun:
+            _insert_facts(self._connection, run, {*run.frames, *run.records, *_SHARED} - self._inserted)
+            if self._inserted:
                 _update_modelled_bytes(self._connection, run)
 
     def _enter(self, run: RunRows) -> None:
@@ -156,8 +156,8 @@ class Batch:
             except duckdb.Error:
                 self._roll_back()
         runs, alone = self._runs, self._alone
-        begun = bool(self._begun)
-        self._runs, self._alone, self._started, self._begun = [], False, None, set()
+        begun = bool(self._inserted)
+        self._runs, self._alone, self._started, self._inserted = [], False, None, set()
         if runs and not alone:
             try:
                 with self._transaction:
