@@ -140,6 +140,12 @@ def test_plans_and_configurations_need_no_torch() -> None:
     assert [name for name in names if "torch" in reached(name)] == []
 
 
+def test_a_recorded_program_imports_no_decoder() -> None:
+    assert reached("ridgeline.capture.recording.instruments") <= reached("ridgeline.capture.launching.process")
+    names = reached("ridgeline.capture.launching.process")
+    assert [name for name in names if "transformers" in name or "decoder" in name] == []
+
+
 def test_the_base_is_what_its_stages_import_and_no_more() -> None:
     imported = users("analyze", "warehouse", "reports")
     assert {name: imported.pop(name) for name in BEYOND_BASE} == BEYOND_BASE

@@ -1,16 +1,20 @@
 """Unprofiled timings: the latency of a generation, of its first token and of every step, for each repeat."""
 
+from __future__ import annotations
+
 import time
 from collections import Counter
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from ridgeline.capture.measuring.clocks import Moment, clock, now_ns, synchronize
-from ridgeline.capture.measuring.execution import Runner, shape, walk
 from ridgeline.capture.records import Timing
 from ridgeline.capture.steps import RecordedStep
+
+if TYPE_CHECKING:  # imports the decoder, and transformers with it: two seconds that recorded programs are spared
+    from ridgeline.capture.measuring.execution import Runner
 
 WARM_UP_S = 1.0
 WARM_UP_OF_A_KIND = 2
@@ -43,6 +47,8 @@ def warm_up(runner: Runner, device: torch.device, *, limit_s: float = WARM_UP_S)
 
     It runs every shape of step at least once and each kind twice, whatever the time.
     """
+    from ridgeline.capture.measuring.execution import shape, walk
+
     generation = runner.generation
     kinds = Counter(step.kind for step in generation.steps)
     missing = {kind: min(WARM_UP_OF_A_KIND, count) for kind, count in kinds.items()}
@@ -64,6 +70,8 @@ def generation(runner: Runner, device: torch.device) -> list[Timing]:
 
     The host never waits for the device between the first and the last step, unless the mode itself waits.
     """
+    from ridgeline.capture.measuring.execution import walk
+
     laps = Laps(device, joined=True, marks=len(runner.generation.steps) + 1)
     runner.generation.reset()
     for step in walk(runner.generation):

@@ -174,7 +174,10 @@ class Recording:
 
     # The program waits for this and `end`, which its step has driven out of the core's caches: they touch little.
     def begin_step(self, step: RecordedStep | Unmade) -> None:
-        """Begin a step, which is made only if somebody asks for it. Raises CaptureError inside of another step."""
+        """Begin a step, which is made only if somebody asks for it.
+
+        Raises CaptureError inside of another step, and what the making of the step raises.
+        """
         if self.over:
             return
         if self._open is not None:
@@ -184,23 +187,19 @@ class Recording:
             )
         if self.number >= self.until:
             self._ask()
-        self._open = step
-        if self._idle:
-            return
-        try:
-            if self._laps is not None:
+        if self._stage is None or self._idle:
+            self._open = step
+        elif self._laps is None:
+            self._open = step = made(step)
+            with self._guarded():
+                self.instruments.begin(self._stage, step)
+                self._laps = self.instruments.laps
+        else:
+            self._open = step
+            try:  # `_guarded` takes longer
                 self._laps.begin()
-            else:
-                self._begin_first(made(step))
-        except Exception as error:
-            self._failed(error)
-
-    def _begin_first(self, step: RecordedStep) -> None:
-        """Begin a step for which instruments may have to start."""
-        assert self._stage is not None
-        self._open = step
-        self.instruments.begin(self._stage, step)
-        self._laps = self.instruments.laps
+            except Exception as error:
+                self._failed(error)
 
     def _ask(self) -> None:
         """Ask a plan by number for the stage of the next step."""
