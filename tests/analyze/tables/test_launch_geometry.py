@@ -11,7 +11,8 @@ import pytest
 
 from ridgeline.analyze.ingest import analyze
 from tests.analyze import kineto
-from tests.analyze.loading import load, query
+from tests.analyze.loading import query
+from tests.analyze.together import Loading, Run, together
 
 SHARED = Path(__file__).parents[4] / "shared"
 CAPACITY = {
@@ -38,27 +39,32 @@ def header(**capacity: Any) -> dict[str, Any]:
     return {**kineto.HEADER, "deviceProperties": [device | CAPACITY | capacity]}
 
 
-def shown(folder: Path, *launches: dict[str, Any], **device: Any) -> list[tuple[Any, ...]]:
-    """What ``kernel_roofline`` has of kernels with these arguments."""
+def trace(folder: Path, *launches: dict[str, Any], **device: Any) -> Path:
+    """A trace of kernels with these arguments."""
     kernels = [kineto.kernel("k", 100.0 * number, 50.0, **args) for number, args in enumerate(launches)]
-    trace = kineto.write(folder / "t.json", [kineto.annotation("phase=decode step=0", 0.0, 1.0), *kernels],
-        header=header(**device))  # fmt: skip
-    assert load(folder / "w.duckdb", trace) == [("t", "loaded")]
-    return query(folder / "w.duckdb", f"SELECT {SHOWN} FROM kernel_roofline ORDER BY start_ns")
+    events = [kineto.annotation("phase=decode step=0", 0.0, 1.0), *kernels]
+    return kineto.write(folder / "t.json", events, header=header(**device))
 
 
-def test_launches_keep_their_geometry_and_share_classes(tmp_path: Path) -> None:
+def shown(run: Run) -> list[tuple[Any, ...]]:
+    """What ``kernel_roofline`` has of the kernels."""
+    return run.query(f"SELECT {SHOWN} FROM kernel_roofline ORDER BY start_ns")
+
+
+@together
+def test_launches_keep_their_geometry_and_share_classes(folder: Path) -> Loading:
     large = GEOMETRY | {"grid": [4096, 1, 1], "shared memory": 65536, "est. achieved occupancy %": 0}
-    rows = shown(tmp_path, GEOMETRY, GEOMETRY, large, {"bytes": 8, "category": "gpu_memset"})
+    run = yield trace(folder, GEOMETRY, GEOMETRY, large, {"bytes": 8, "category": "gpu_memset"})
+    rows = shown(run)
     # Kineto's 0 stands for over 48 KiB: three blocks of 65 KiB have 384 of 2,048 threads
     assert rows == [(32, 128, 32, 1024, 0.02)] * 2 + [(4096, 128, 32, 65536, 384 / 2048), UNKNOWN]
-    facts = query(tmp_path / "w.duckdb", f"SELECT {FACTS} FROM kernel_classes ORDER BY class_id")
+    facts = run.query(f"SELECT {FACTS} FROM kernel_classes ORDER BY class_id")
     assert facts == [
         (8, 2, 2, 64, 2, 1, 32, 1024, 0.02), (4096, 1, 1, 64, 2, 1, 32, 65536, 0.0), (None,) * 9,
     ]  # fmt: skip
     devices = "multiprocessor_threads, multiprocessor_registers, multiprocessor_shared_bytes"
-    assert query(tmp_path / "w.duckdb", f"SELECT {devices} FROM devices") == [(2048, 65536, 233472)]
-    assert query(tmp_path / "w.duckdb", "SELECT DISTINCT cause, evidence FROM kernel_causes WHERE kernel_id = 0") == [
+    assert run.query(f"SELECT {devices} FROM devices") == [(2048, 65536, 233472)]
+    assert run.query("SELECT DISTINCT cause, evidence FROM kernel_causes WHERE kernel_id = 0") == [
         ("few_blocks", "32 blocks on 132 multiprocessors: at most 24 % of them work")
     ]
 
@@ -71,19 +77,23 @@ def test_launches_keep_their_geometry_and_share_classes(tmp_path: Path) -> None:
         {"grid": ["x" * 300, 2, 2]},
     ],
 )  # fmt: skip
-def test_a_value_of_another_form_is_unknown_and_costs_no_other(tmp_path: Path, odd: dict[str, Any]) -> None:
+@together
+def test_a_value_of_another_form_is_unknown_and_costs_no_other(folder: Path, odd: dict[str, Any]) -> Loading:
     expected = (None, 128, 32, 1024, 0.02)
-    assert shown(tmp_path, GEOMETRY | odd) == [UNKNOWN if "x" * 300 in str(odd) else expected]
+    run = yield trace(folder, GEOMETRY | odd)
+    assert shown(run) == [UNKNOWN if "x" * 300 in str(odd) else expected]
 
 
-def test_each_value_is_unknown_by_itself(tmp_path: Path) -> None:
+@together
+def test_each_value_is_unknown_by_itself(folder: Path) -> Loading:
     odd = [
         ("block", [2048, 2048, 64]),
         ("registers per thread", -1),
         ("shared memory", 1e99),
         ("est. achieved occupancy %", -99),
     ]
-    rows = shown(tmp_path, *[GEOMETRY | {name: value} for name, value in odd])
+    run = yield trace(folder, *[GEOMETRY | {name: value} for name, value in odd])
+    rows = shown(run)
     whole = (32, 128, 32, 1024, 0.02)
     assert rows == [
         (*whole[:1], None, *whole[2:]), (*whole[:2], None, *whole[3:]), (*whole[:3], None, whole[4]),
@@ -93,17 +103,20 @@ def test_each_value_is_unknown_by_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", ["many", -1, 1 << 99, None, [1]])
-def test_a_capacity_of_another_form_costs_the_device_nothing_else(tmp_path: Path, odd: Any) -> None:
-    shown(tmp_path, GEOMETRY, regsPerMultiprocessor=odd)
-    ((name, registers),) = query(tmp_path / "w.duckdb", "SELECT name, multiprocessor_registers FROM devices")
+@together
+def test_a_capacity_of_another_form_costs_the_device_nothing_else(folder: Path, odd: Any) -> Loading:
+    run = yield trace(folder, GEOMETRY, regsPerMultiprocessor=odd)
+    ((name, registers),) = run.query("SELECT name, multiprocessor_registers FROM devices")
     assert (name, registers) == ("NVIDIA H200", None)
-    assert query(tmp_path / "w.duckdb", "SELECT waves FROM launch_geometry") == [(None,)]
+    assert run.query("SELECT waves FROM launch_geometry") == [(None,)]
 
 
-def test_a_grid_of_hip_counts_no_blocks(tmp_path: Path) -> None:
+@together
+def test_a_grid_of_hip_counts_no_blocks(folder: Path) -> Loading:
     """HIP writes blocks or work-items, depending on the call: 350,208 work-items are 1,368 blocks of 256."""
     launch = {"grid": [350_208, 1, 1], "block": [256, 1, 1], "kind": "Dispatch Kernel"}
-    rows = shown(tmp_path, launch, name="AMD Instinct MI300X", numSms=304)
+    run = yield trace(folder, launch, name="AMD Instinct MI300X", numSms=304)
+    rows = shown(run)
     assert rows == [(None, 256, None, None, None)]
 
 

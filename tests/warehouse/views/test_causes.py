@@ -158,26 +158,37 @@ def hopper(run: Connection) -> Connection:
     return run
 
 
-def cause(run: Connection, values: Values) -> tuple[Any, ...]:
-    """Insert a kernel; return the first cause of ``kernel_causes``, which must be that of ``placed_kernels``."""
-    facts = dict(values)
-    counters = facts.pop("counters", {})
+def causes(run: Connection, *kernels: Values) -> list[tuple[Any, ...]]:
+    """Insert kernels; return each one's first cause of ``kernel_causes``, which must be that of ``placed_kernels``."""
     run.execute("DELETE FROM kernels; DELETE FROM kernel_classes; DELETE FROM signatures; DELETE FROM counters")
-    kernel(run, 1, **facts)
-    for metric, value in counters.items():
-        insert(run, "counters", run_id="r", kernel_id=1, metric=metric, value=value, source="cupti")
-    rows = run.execute("SELECT cause, evidence, limit_fraction FROM kernel_causes WHERE place = 1").fetchall()
-    ((named, diagnosis),) = run.execute("SELECT cause, diagnosis FROM placed_kernels").fetchall()
-    assert named == (rows[0][0] if rows else None)
-    if rows:
-        assert rows[0][1] in diagnosis
-    return rows[0] if rows else (None, None, None)
+    for number, values in enumerate(kernels, 1):
+        facts = dict(values)
+        counters = facts.pop("counters", {})
+        kernel(run, number, **facts)
+        for metric, value in counters.items():
+            insert(run, "counters", run_id="r", kernel_id=number, metric=metric, value=value, source="cupti")
+    sql = "SELECT kernel_id, cause, evidence, limit_fraction FROM kernel_causes WHERE place = 1"
+    first = {number: row for number, *row in run.execute(sql).fetchall()}
+    placed = run.execute("SELECT kernel_id, cause, diagnosis FROM placed_kernels ORDER BY kernel_id").fetchall()
+    assert [number for number, *_ in placed] == [*range(1, len(kernels) + 1)]
+    rows = [tuple(first.get(number, (None, None, None))) for number, *_ in placed]
+    for (_, named, diagnosis), (cause, evidence, _) in zip(placed, rows, strict=True):
+        assert named == cause
+        assert evidence is None or evidence in diagnosis
+    return rows
+
+
+def cause(run: Connection, values: Values) -> tuple[Any, ...]:
+    """The first cause of a kernel, its evidence and its limit, or three times None."""
+    (row,) = causes(run, values)
+    return row
 
 
 @pytest.mark.parametrize(("name", "case"), [(name, case) for name, cases in CASES.items() for case in cases])
 def test_a_kernel_earns_each_cause_and_a_near_miss_does_not(hopper: Connection, name: str, case: Case) -> None:
-    assert cause(hopper, case.earns) == (name, case.evidence, pytest.approx(case.limit))
-    assert cause(hopper, case.misses)[0] != name
+    earned, missed = causes(hopper, case.earns, case.misses)
+    assert earned == (name, case.evidence, pytest.approx(case.limit))
+    assert missed[0] != name
 
 
 def test_causes_are_ordered_and_all_listed(hopper: Connection) -> None:
@@ -220,14 +231,14 @@ def test_evidence_stands_beside_what_makes_the_price_doubtful(hopper: Connection
 def test_helpers_and_collectives_have_causes_of_their_own(hopper: Connection) -> None:
     helper = {"duration_ns": 50_000, "flops": 1e9, "bytes": 1e6, "share": 0.0}
     overhead = "overhead of its operator: the main kernels carry the cost"
-    assert cause(hopper, helper | launch(32)) == ("helper", overhead, None)
     adds = "adds up partial products: the product was split along K"
-    assert cause(hopper, helper | {"kernel": "cublasLt::splitKreduce_kernel"}) == ("split_k", adds, None)
+    reduction = helper | {"kernel": "cublasLt::splitKreduce_kernel"}
+    assert causes(hopper, helper | launch(32), reduction) == [("helper", overhead, None), ("split_k", adds, None)]
     insert(hopper, "ceilings", run_id="r", device="D", resource="bandwidth", level="link", unit="device", value=1e11,
         unit_of_value="byte/s", source="measured")  # fmt: skip
     sent = {"family": "communication", "bytes": 1e9, "flops": 0.0, "link_bytes": 1e6}
-    assert cause(hopper, sent | {"duration_ns": 20_100} | launch(32))[0] == "waits"
-    assert cause(hopper, sent | {"duration_ns": 20_000} | launch(32))[0] is None
+    waits, none = causes(hopper, *(sent | {"duration_ns": ns} | launch(32) for ns in (20_100, 20_000)))
+    assert (waits[0], none[0]) == ("waits", None)
 
 
 RUN = "of the samples of the timed run: 1.63 of 1.98 GHz, 690 W: at most 18 % of its time"
@@ -249,11 +260,15 @@ def test_products_near_their_roof_run_at_the_clock_of_the_run(
     for time_ns, (reason, clock_hz) in enumerate(zip(reasons, (1.5e9, 1.4e9, 1.98e9), strict=True)):
         values = {"sm_clock_hz": clock_hz, "power_w": 690.2, "throttle_reasons": reason}
         insert(hopper, "telemetry", run_id="r", time_ns=time_ns, **values)
-    assert cause(hopper, NEAR) == ("clock" if text else None, text, None)
-    assert cause(hopper, PRODUCT)[0] is None  # a clock alone does not halve a rate
-    assert cause(hopper, COPY | {"duration_ns": 15_000})[0] is None
-    # 18 % of the time is less than half of the 48 % above the roof
-    assert cause(hopper, PRODUCT | {"duration_ns": 19_000})[0] is None
+    near, *others = causes(
+        hopper,
+        NEAR,
+        PRODUCT,  # a clock alone does not halve a rate
+        COPY | {"duration_ns": 15_000},
+        PRODUCT | {"duration_ns": 19_000},  # 18 % of the time is less than half of the 48 % above the roof
+    )
+    assert near == ("clock" if text else None, text, None)
+    assert others == [(None, None, None)] * 3
     # a limit that leaves the clock alone
     hopper.execute("UPDATE telemetry SET sm_clock_hz = 1.97e9 WHERE sm_clock_hz < 1.9e9")
     assert cause(hopper, NEAR)[0] is None
@@ -263,8 +278,8 @@ def test_bytes_through_the_l2_explain_no_kernel_far_from_its_roof_too(hopper: Co
     insert(hopper, "ceilings", run_id="r", device="D", resource="bandwidth", level="l2", value=4e12,
         unit_of_value="byte/s", source="measured")  # fmt: skip
     scattered = COPY | counted(dram=1e7, l2=4e7)
-    assert cause(hopper, scattered)[0] == "strided"  # 10 of 50 us
-    assert cause(hopper, scattered | {"duration_ns": 51_000})[0] is None
+    strided, none = causes(hopper, scattered, scattered | {"duration_ns": 51_000})
+    assert (strided[0], none[0]) == ("strided", None)  # 10 of 50 us
 
 
 def geometry(run: Connection, **values: Any) -> tuple[Any, ...]:
