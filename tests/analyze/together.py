@@ -189,7 +189,7 @@ class _Started:
         """Take the results of the test's paths; one that failed fails the test."""
         self._error = self._error or next((result.error for result in results if result.error), None)
         runs = [Run(result, warehouse) for result in results]
-        self._runs = runs[0] if self._is_one else runs
+        self._runs = runs[0] if self._is_one and runs else runs
 
     def end(self) -> None:
         """Go on from the ``yield`` to the end."""
