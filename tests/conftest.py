@@ -64,10 +64,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests marked ``exhaustive`` unless they are asked for.
 
-    Spark's tests come first, since they are the longest, then those of `capture`: the first of several workers has them
-    all, and makes alone what they share.
+    Spark's tests come first, since they are the longest, then those of `capture` and of the study's lake: the first of
+    several workers has them all, and makes alone what they share.
     """
-    items.sort(key=lambda item: (not item.get_closest_marker("spark"), "tests/capture/" not in item.nodeid))
+    first = ("tests/capture/", "tests/reports/study/test_committed_study.py")
+    items.sort(key=lambda item: (not item.get_closest_marker("spark"), not item.nodeid.startswith(first)))
     if config.getoption("--exhaustive"):
         return
     repeated = [item for item in items if item.get_closest_marker("exhaustive")]
