@@ -94,9 +94,9 @@ def innermost(
         np.repeat(np.arange(2, dtype=np.int8), (spans, len(once))),
     )
     around_spans, around_moments = parent[:spans], parent[spans:]
-    # A span of 0 ns can be inside a moment: the span around that moment is its parent.
-    in_moment = around_spans >= spans
-    around_spans[in_moment] = around_moments[around_spans[in_moment] - spans]
+    if (around_spans >= spans).any():
+        # A span of 0 ns is inside a moment. A span that ends there is around the one, and not around the other.
+        around_spans = enclosing(thread, start_ns, end_ns, np.zeros(spans, dtype=np.int8))
     return around_spans, around_moments[inverse.reshape(-1)]
 
 

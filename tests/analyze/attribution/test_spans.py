@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ridgeline.analyze.attribution.spans import ROOT, enclosing, holds_a_moment, innermost, nearest, numbered
@@ -56,6 +56,7 @@ def test_deep_nesting_and_long_rows_of_siblings() -> None:
 
 
 @given(SPANS, st.lists(st.tuples(st.integers(0, 2), st.integers(0, 45)), min_size=1, max_size=20))
+@example([(0, 0, 1, 0), (0, 1, 0, 0)], [(0, 1)])
 def test_the_innermost_span_at_a_moment_and_spans_that_hold_none(
     spans: list[tuple[int, int, int, int]], moments: list[tuple[int, int]]
 ) -> None:
