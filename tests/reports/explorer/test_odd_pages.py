@@ -18,19 +18,27 @@ from tests.reports.conftest import add_kernels, add_signatures, insert, make
 pytestmark = needed
 
 SAYS = """
-answer.body = document.body.innerText;
-answer.points = $("roofline-figure").data ? marks("roofline-figure").reduce((n, t) => n + t.x.length, 0) : 0;
-answer.table = text("table-note");
-answer.link = $("link").offsetParent && new URL(copy("#link")).hash;
+answer.runs = [];
+const rows = [...document.querySelectorAll("tr[data-run]")];
+for (const row of rows.length ? rows : [null]) {  // one after the other, as a reader chooses them
+  if (rows.length > 1) { row.click(); await drawn(); }
+  answer.runs.push({
+    body: document.body.innerText,
+    points: $("roofline-figure").data ? marks("roofline-figure").reduce((n, t) => n + t.x.length, 0) : 0,
+    link: $("link").offsetParent && new URL(copy("#link")).hash,
+  });
+}
 if ($("legend").children.length) { $("legend").children[0].click(); await drawn(); }
 $("theme").click();
 await drawn();
 """
 
 
-def run(connection: duckdb.DuckDBPyConnection, **more: Any) -> None:
-    row = {"run_id": "aaaa000000000001", "name": "one", "content_sha256": "", "source": "kineto", "device_kind": "cuda"}
+def run(connection: duckdb.DuckDBPyConnection, name: str, **more: Any) -> str:
+    """Add a run; return its id."""
+    row = {"run_id": f"aaaa_{name}", "name": name, "content_sha256": "", "source": "kineto", "device_kind": "cuda"}
     insert(connection, "runs", **row, **{"rank": 0, "outcome": "ok", "device_time_ns": 0, "rules_version": 1, **more})
+    return str(row["run_id"])
 
 
 def nothing(connection: duckdb.DuckDBPyConnection) -> None:
@@ -38,54 +46,69 @@ def nothing(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def no_kernels(connection: duckdb.DuckDBPyConnection) -> None:
-    run(connection)
+    run(connection, "empty")
 
 
 def failed(connection: duckdb.DuckDBPyConnection) -> None:
-    run(connection, outcome="error", message="<b>CUDA error</b>: \u202ean illegal address")
+    run(connection, "failed", outcome="error", message="<b>CUDA error</b>: \u202ean illegal address")
 
 
 def one_kernel_without_ceilings(connection: duckdb.DuckDBPyConnection) -> None:
-    run(connection, device_time_ns=700)
     add_signatures(connection)
-    add_kernels(connection, "aaaa000000000001", [(0, 0, 0, 700, None)])
+    add_kernels(connection, run(connection, "bare", device_time_ns=700), [(0, 0, 0, 700, None)])
+
+
+def three_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    no_kernels(connection)
+    failed(connection)
+    one_kernel_without_ceilings(connection)
 
 
 def one_kernel_of_no_time(connection: duckdb.DuckDBPyConnection) -> None:
-    run(connection)
     add_signatures(connection)
-    add_kernels(connection, "aaaa000000000001", [(0, 0, 0, 0, None)])
+    add_kernels(connection, run(connection, "instant"), [(0, 0, 0, 0, None)])
 
 
 def a_step_in_which_no_kernel_takes_time(connection: duckdb.DuckDBPyConnection) -> None:
     one_kernel_of_no_time(connection)
     connection.execute("UPDATE kernels SET step_id = 0")
-    step = {"run_id": "aaaa000000000001", "rank": 0, "step_id": 0, "phase": "decode", "step": 0}
+    step = {"run_id": "aaaa_instant", "rank": 0, "step_id": 0, "phase": "decode", "step": 0}
     insert(connection, "steps", **step, host_start_ns=0, host_duration_ns=90, start_ns=0, end_ns=100, busy_ns=0)
 
 
+EMPTY = "empty: no device activity"
+FAILED = "failed: error, <b>CUDA error</b>"
+BARE = "no ceilings are known for this device"
+INSTANT = "1 point of 1, 0 ns of 0 ns"
+
+
 @pytest.mark.parametrize(
-    ("fill", "says", "points"),
+    ("fill", "runs"),
     [
-        (nothing, "The warehouse holds no runs yet", 0),
-        (no_kernels, "one: no device activity", 0),
-        (failed, "one: error, <b>CUDA error</b>", 0),
-        (one_kernel_without_ceilings, "no ceilings are known for this device", 1),
-        (one_kernel_of_no_time, "1 point of 1, 0 ns of 0 ns", 0),
-        (a_step_in_which_no_kernel_takes_time, "No kernel of the step takes any time.", 0),
+        (nothing, [("The warehouse holds no runs yet", 0, None)]),
+        (three_runs, [(BARE, 1, "bare"), (EMPTY, 0, "empty"), (FAILED, 0, "failed")]),
+        # each alone, as the run that the page opens with
+        pytest.param(no_kernels, [(EMPTY, 0, "empty")], marks=pytest.mark.exhaustive),
+        pytest.param(failed, [(FAILED, 0, "failed")], marks=pytest.mark.exhaustive),
+        pytest.param(one_kernel_without_ceilings, [(BARE, 1, "bare")], marks=pytest.mark.exhaustive),
+        pytest.param(one_kernel_of_no_time, [(INSTANT, 0, "instant")], marks=pytest.mark.exhaustive),
+        (a_step_in_which_no_kernel_takes_time, [("No kernel of the step takes any time.", 0, "instant")]),
     ],
 )
 def test_a_page_of_little_is_sensible(
-    fill: Callable[[duckdb.DuckDBPyConnection], None], says: str, points: int, tmp_path: Path, ask: Ask
+    fill: Callable[[duckdb.DuckDBPyConnection], None], runs: list[tuple[str, int, str | None]], tmp_path: Path, ask: Ask
 ) -> None:
     answer = ask(reports.write(make(tmp_path / "w.duckdb", fill), tmp_path), SAYS, fragment="#theme=dark")
     assert answer["errors"] == []
-    assert says in answer["body"]
-    assert "NaN" not in answer["body"]
-    assert "undefined" not in answer["body"]
-    assert answer["points"] == points
-    # A link out of a page that opened in a theme names the theme.
-    assert answer["link"] == (None if fill is nothing else "#run=one&theme=dark")
+    assert len(answer["runs"]) == len(runs)
+    for said, (says, points, name) in zip(answer["runs"], runs, strict=True):
+        assert says in said["body"]
+        assert (INSTANT in said["body"]) == (name == "instant")
+        assert "NaN" not in said["body"]
+        assert "undefined" not in said["body"]
+        assert said["points"] == points
+        # A link out of a page that opened in a theme names the theme.
+        assert said["link"] == (name and f"#run={name}&theme=dark")
 
 
 def test_many_points_are_drawn_as_fewer_marks_and_the_page_says_how(
