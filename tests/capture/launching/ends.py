@@ -2,7 +2,7 @@
 
     python ends.py        prints a line for each child: its way, its PID and its exit status
 
-One process imports torch for all of them.
+One process imports torch, and what its profiler needs, for all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 import torch
+import torch._inductor.standalone_compile  # else the profiler imports it in each child, which takes a second
 from torch import nn
 
 torch.set_num_threads(1)
