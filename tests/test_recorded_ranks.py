@@ -15,12 +15,12 @@ from tests.analyze.loading import query
 
 PROGRAM = """
 import os, sys
-import torch, torch.distributed as dist
+import torch, torch._inductor.standalone_compile, torch.distributed as dist
 import ridgeline
 
 torch.set_num_threads(1)
 children = []
-for rank in range(2):  # one import of torch for both
+for rank in range(2):  # one import of torch, and of what its profiler needs, for both
     if child := os.fork():
         children.append(child)
         continue
