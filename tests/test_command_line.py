@@ -317,9 +317,9 @@ def check_demo(done: Any, folder: Path) -> None:
 
 def test_a_short_demo_runs_from_capture_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer tokens of each mode, in this process."""
-    short = {"prompt_tokens": 16, "generated_tokens": 8, "repeats": 1}
+    short = {"prompt_tokens": 8, "generated_tokens": 4, "repeats": 1}
     points = [
-        msgspec.structs.replace(point, **short, block=point.block and 4, steps=point.steps and 4)
+        msgspec.structs.replace(point, **short, block=point.block and 2, steps=point.steps and 2)
         for point in sweep.load(DEMO)
     ]
     monkeypatch.setattr(sweep, "load", {DEMO: points}.__getitem__)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.reprice import reprice
-from tests import sampling
+from tests import command_line, sampling
 from tests.analyze import kineto
 from tests.analyze.loading import query
 
@@ -38,7 +38,7 @@ def ridgeline(folder: Path, *arguments: object, path: Path | None = None, **opti
     return subprocess.run(command, cwd=folder, env=environment, text=True, timeout=120, **streams)
 
 
-def is_one_line(done: Done, *words: str) -> bool:
+def is_one_line(done: Done | command_line.Done, *words: str) -> bool:
     """Whether it failed with one line that has these words."""
     (line,) = done.stderr.splitlines()
     return done.returncode == 1 and line.startswith("ridgeline: ") and all(word in line for word in words)
@@ -138,10 +138,10 @@ def test_a_library_that_is_needed_is_named(
 
 
 SAYING = [ALL, THEORY, ("--help",), ("--version",), ("reprice",), ("compare", *runs()[:2])]
-"""Commands that print; a stream that is closed is tried with two of them, with all in an exhaustive run."""
+"""Commands that print: rows, a table and a page of click; the others print as they do, and run exhaustively."""
 
 
-@pytest.mark.parametrize("arguments", SAYING)
+@pytest.mark.parametrize("arguments", SAYING[: sampling.pick(3, 6)])
 def test_output_that_cannot_be_written_is_an_error(folder: Path, arguments: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
         done = ridgeline(folder, *arguments, stdout=full)
@@ -149,7 +149,7 @@ def test_output_that_cannot_be_written_is_an_error(folder: Path, arguments: tupl
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", SAYING if sampling.exhaustive else SAYING[:2])
+@pytest.mark.parametrize("arguments", SAYING[: sampling.pick(2, 6)])
 def test_output_that_is_closed_is_an_error(folder: Path, arguments: tuple[str, ...]) -> None:
     closed = ridgeline(folder, *arguments, preexec_fn=lambda: os.close(1))
     assert (closed.returncode, closed.stderr.splitlines()[-1].endswith("Bad file descriptor")) == (1, True)
@@ -201,7 +201,8 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("number", [0, 1, 2, 8])
 def test_a_folder_that_cannot_be_written_to_is_named(folder: Path, read_only: Path, number: int) -> None:
-    assert is_one_line(ridgeline(folder, *writers(read_only)[number]), str(read_only), "Read-only file system")
+    done = command_line.ridgeline(*writers(read_only)[number], cwd=folder)
+    assert is_one_line(done, str(read_only), "Read-only file system")
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 4])

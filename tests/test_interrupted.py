@@ -225,15 +225,19 @@ def test_a_second_interrupt_changes_nothing(tmp_path: Path, traces: list[Path], 
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+IMPORTED = (
+    "ridgeline.terminal",
+    "click.core",
+    "ridgeline.capture.configuration.points",
+    "ridgeline.analyze.theory.output",
+)
+
+
 @pytest.mark.parametrize(
-    "imported",
-    [
-        "ridgeline.terminal",
-        "click.core",
-        "ridgeline.capture.configuration.points",
-        "ridgeline.analyze.theory.output",
-    ],
+    ("imported", "number"),
+    # one signal each, and the other in an exhaustive run
+    [(name, number) for at, name in enumerate(IMPORTED) for number in SIGNALS[:: (-1) ** at][: pick(1, 2)]],
+    ids=str,
 )
 def test_an_interrupt_while_modules_are_imported_is_one_line(
     tmp_path: Path, imported: str, number: signal.Signals
