@@ -135,21 +135,29 @@ def _start(request: pytest.FixtureRequest) -> None:
     at = of_module.index(request.node)
     folder = request.getfixturevalue("tmp_path_factory").mktemp("together")
     started = {item.nodeid: _Started(item, folder / str(i)) for i, item in enumerate(of_module[at : at + MOST_TESTS])}
-    paths = [path for test in started.values() for path in test.paths]
+    runs = load_together([path for test in started.values() for path in test.paths], folder)
+    for test in started.values():
+        test.loaded([runs.pop(0) for _ in test.paths])
+    _STARTED.update(started)
+
+
+def load_together(paths: list[Path], folder: Path, **options: Any) -> list[Run]:
+    """Load each path's one run into a warehouse in the folder, with the options of ``analyze``; some may fail.
+
+    No trace in the folder stays equal to another.
+    """
     seen: set[bytes] = set()
     for path in paths:
         if folder in path.parents:
             _make_distinct(path, seen)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "BATCH_S", 600.0)  # so that a slow machine commits as seldom
-        results = analyze(paths, folder / "w.duckdb")
+        results = analyze(paths, folder / "w.duckdb", **options)
     run_ids = {result.run_id for result in results if not result.error}
     assert len(results) == len(paths), results
     assert len(run_ids) == sum(not result.error for result in results), "runs of two tests are one"
     warehouse = Warehouse(folder / "w.duckdb")
-    for test in started.values():
-        test.loaded([results.pop(0) for _ in test.paths], warehouse)
-    _STARTED.update(started)
+    return [Run(result, warehouse) for result in results]
 
 
 def _make_distinct(path: Path, seen: set[bytes]) -> None:
@@ -185,10 +193,9 @@ class _Started:
         if not all(path.exists() for path in self.paths):  # the test is skipped
             self._error, self.paths = FileNotFoundError(str(yielded)), []
 
-    def loaded(self, results: list[Result], warehouse: Warehouse) -> None:
-        """Take the results of the test's paths; one that failed fails the test."""
-        self._error = self._error or next((result.error for result in results if result.error), None)
-        runs = [Run(result, warehouse) for result in results]
+    def loaded(self, runs: list[Run]) -> None:
+        """Take the runs of the test's paths; one that failed fails the test."""
+        self._error = self._error or next((run.result.error for run in runs if run.result.error), None)
         self._runs = runs[0] if self._is_one and runs else runs
 
     def end(self) -> None:

@@ -21,12 +21,13 @@ from ridgeline.analyze.companions.counter_files import read_cupti, read_ncu
 from ridgeline.analyze.companions.run_files import read_ceilings, read_run, read_telemetry
 from ridgeline.analyze.companions.size_limit import read_bounded
 from ridgeline.analyze.errors import CompanionError
-from ridgeline.analyze.ingest import Result, analyze
+from ridgeline.analyze.ingest import analyze
 from ridgeline.analyze.resources.limits import COMPANION_SHARE as SHARE
 from ridgeline.analyze.resources.limits import Limits
 from ridgeline.capture.counters.ncu_csv import MOST_COLUMNS
 from tests.analyze import kineto
-from tests.analyze.loading import RUN_JSON, query, run_directory
+from tests.analyze.loading import RUN_JSON, opened, query, run_directory
+from tests.analyze.together import Run, load_together
 from tests.sampling import every
 
 CEILING = {"resource": "bandwidth", "level": "dram", "value": 1e12, "unit_of_value": "byte/s", "source": "measured"}
@@ -170,32 +171,34 @@ def test_tables_that_are_none(name: str, tmp_path: Path, capfd: pytest.CaptureFi
 
 
 def replayed(folder: Path) -> Path:
-    """A run directory whose trace has a replay, so that its twin is asked."""
+    """A run directory whose trace has a replay, so that its twin is asked; no two of a test are the same run."""
     run_directory(folder, RUN_JSON)
     replay = [kineto.launch(90.0, 99, "cudaGraphLaunch"), kineto.kernel("nvjet_sm90_tst_64x8", 95.0, 4.0, 99)]
-    kineto.write(folder / "trace.json.gz", kineto.matmul_step() + replay)
+    kineto.write(folder / "trace.json.gz", [*kineto.matmul_step(), *replay, kineto.named(folder.name)])
     return folder
 
 
-def loaded_beside(name: str, data: bytes, tmp_path: Path, memory: int = 4 << 30) -> Result:
-    """What comes of a run with the file beside it; whatever that is, one line at most and both accounts closed."""
-    folder, warehouse = replayed(tmp_path / "a"), tmp_path / "w.duckdb"
-    (folder / name).write_bytes(data)
-    (result,) = analyze([folder], warehouse, memory=memory)
-    assert "\n" not in str(result.error)
-    if result.outcome == "loaded":
-        ((total,),) = query(warehouse, "SELECT device_time_ns FROM runs")
-        assert query(warehouse, "SELECT sum(duration_ns) FROM ledger GROUP BY account") == [(total,)] * 2
-    else:
-        assert not warehouse.exists()
-    return result
+def beside(folder: Path, name: str, data: bytes) -> Path:
+    """A run directory with a file of these bytes."""
+    (replayed(folder) / name).write_bytes(data)
+    return folder
 
 
-def said_of(result: Result, tmp_path: Path) -> str:
+def check(run: Run) -> None:
+    """Whatever comes of a run, it is one line at most; both accounts are closed, or nothing of it is stored."""
+    assert "\n" not in str(run.result.error)
+    stored = run.warehouse.connection.execute("SELECT name FROM w.main.runs").fetchall()
+    assert ((run.result.name,) in stored) == (run.result.outcome == "loaded")
+    if run.result.outcome == "loaded":
+        ((total,),) = run.query("SELECT device_time_ns FROM runs")
+        assert run.query("SELECT sum(duration_ns) FROM ledger GROUP BY account") == [(total,)] * 2
+
+
+def said_of(run: Run) -> str:
     """What is said of its companions, wherever that is."""
-    if result.error:
-        return str(result.error)
-    (messages,) = query(tmp_path / "w.duckdb", "SELECT counters_message, cache_model_message FROM runs")
+    if run.result.error:
+        return str(run.result.error)
+    (messages,) = run.query("SELECT counters_message, cache_model_message FROM runs")
     return "; ".join(filter(None, messages))
 
 
@@ -210,28 +213,44 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("by", ["memory", "RIDGELINE_MAX_TRACE_BYTES"])
+MEMORY_BYTES = {"memory": 1 << 30, "RIDGELINE_MAX_TRACE_BYTES": 64 << 30}
+"""The limit of memory, by what stops the reading."""
+
+
+def packed(name: str) -> str:
+    return name if name in REFUSES[:3] else f"{name}.gz"
+
+
+@pytest.fixture(scope="module", params=MEMORY_BYTES)
+def bombed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Run]]:
+    """What stops the reading, and what comes of a run beside each bomb."""
+    by, folder = request.param, tmp_path_factory.mktemp("bombed")
+    blanks = gzip.compress(b" " * (80 << 20 if by == "memory" else 4 << 20), 1)
+    paths = [
+        beside(folder / f"bombed {name}", packed(name), gzip.compress(start) + blanks) for name, start in BOMBS.items()
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        # what other tests left in this process
+        patch.setattr("ridgeline.analyze.reading.fits_memory.resident_bytes", lambda: 0)
+        if by != "memory":
+            patch.setenv(by, str(1 << 20))
+        runs = load_together(paths, folder, memory=MEMORY_BYTES[by])
+    return by, dict(zip(BOMBS, runs, strict=True))
+
+
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_expands_without_end_stops_at_the_limit(
-    name: str, by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bomb = gzip.compress(BOMBS[name] + b" " * (80 << 20 if by == "memory" else 4 << 20), 1)
-    memory = 1 << 30 if by == "memory" else 64 << 30
-    monkeypatch.setattr(
-        "ridgeline.analyze.reading.fits_memory.resident_bytes", lambda: 0
-    )  # what other tests left in this process
-    if by != "memory":
-        monkeypatch.setenv(by, str(1 << 20))
-    packed = name if name in REFUSES[:3] else f"{name}.gz"
-    result = loaded_beside(packed, bomb, tmp_path, memory)
-    assert result.outcome == ("failed" if name in REFUSES else "loaded")
-    said = said_of(result, tmp_path)
+def test_what_expands_without_end_stops_at_the_limit(name: str, bombed: tuple[str, dict[str, Run]]) -> None:
+    by, runs = bombed
+    check(runs[name])
+    assert runs[name].result.outcome == ("failed" if name in REFUSES else "loaded")
+    said = said_of(runs[name])
     if name == "trace.twin.json" and by == "memory":
         assert "no end of an event within" in said
         assert "too little --memory" in said
     else:
-        assert packed in said
-        assert f"more than {(memory // SHARE if by == 'memory' else 1 << 20):,} bytes, as decompressed" in said
+        assert packed(name) in said
+        most_bytes = MEMORY_BYTES[by] // SHARE if by == "memory" else 1 << 20
+        assert f"more than {most_bytes:,} bytes, as decompressed" in said
         assert (f"give {SHARE} times that by --memory" if by == "memory" else f"set {by}") in said
 
 
@@ -255,12 +274,26 @@ def test_more_samples_than_memory_holds_are_refused(tmp_path: Path) -> None:
 RUBBISH = ["", "\x00", "NaN", '{"traceEvents": [5]}', GOOD["trace.twin.json"][:-99], "\x1f\x8b"]
 
 
-@pytest.mark.parametrize(("data", "name"), every(2, list(product(RUBBISH, BOMBS))))
-def test_rubbish_beside_a_trace_is_one_line_or_harmless(name: str, data: str, tmp_path: Path) -> None:
-    result = loaded_beside(name, data.encode("latin-1"), tmp_path)
+CASES = every(2, list(product(RUBBISH, BOMBS)))
+
+
+@pytest.fixture(scope="module")
+def littered(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Run]:
+    """What comes of a run beside each piece of rubbish."""
+    folder = tmp_path_factory.mktemp("littered")
+    paths = [beside(folder / f"run{i}", name, data.encode("latin-1")) for i, (data, name) in enumerate(CASES)]
+    return dict(zip(CASES, load_together(paths, folder, memory=4 << 30), strict=True))
+
+
+@pytest.mark.parametrize(("data", "name"), CASES)
+def test_rubbish_beside_a_trace_is_one_line_or_harmless(
+    name: str, data: str, littered: dict[tuple[str, str], Run]
+) -> None:
+    run = littered[data, name]
+    check(run)
     harmless = (name, data) in (("trace.twin.json", '{"traceEvents": [5]}'), ("telemetry.csv", ""))  # empty ones
-    assert result.outcome == ("failed" if name in REFUSES and not harmless else "loaded")
-    assert harmless or name in said_of(result, tmp_path)
+    assert run.result.outcome == ("failed" if name in REFUSES and not harmless else "loaded")
+    assert harmless or name in said_of(run)
 
 
 def a_folder(path: Path) -> None:
@@ -287,24 +320,36 @@ NO_FILES: dict[Callable[[Path], None], str] = {
 }
 
 
-@pytest.mark.parametrize("make", NO_FILES)
-def test_what_is_no_file_is_told_and_else_as_if_it_were_not_there(make: Callable[[Path], None], tmp_path: Path) -> None:
-    folder, without = replayed(tmp_path / "a"), tmp_path / "without.duckdb"
-    analyze([folder], without)
-    for name in BOMBS.keys() - {"run.json"}:
-        make(folder / name)
-    (result,) = analyze([folder], tmp_path / "w.duckdb")
-    assert result.outcome == "loaded"
-    assert query(tmp_path / "w.duckdb", "FROM kernels ORDER BY ALL") == query(without, "FROM kernels ORDER BY ALL")
-    lines = {f"{name}: is {NO_FILES[make]}, expected a file: left out" for name in BOMBS.keys() - {"run.json"}}
-    told = query(tmp_path / "w.duckdb", "SELECT message FROM warnings WHERE source = 'companions' ORDER BY ALL")
-    assert told == [(line,) for line in sorted(lines)]
-    assert lines <= set(result.warnings)
-    assert [each.outcome for each in analyze([folder], tmp_path / "w.duckdb")] == ["unchanged"]
-    for name in BOMBS.keys() - {"run.json"}:
-        (folder / name).rmdir() if make is a_folder else (folder / name).unlink()
-    (mended,) = analyze([folder], tmp_path / "w.duckdb")
-    assert mended.outcome == "replaced"
+def test_what_is_no_file_is_told_and_else_as_if_it_were_not_there(tmp_path: Path) -> None:
+    folders = {make: replayed(tmp_path / make.__name__) for make in NO_FILES}
+    analyze(folders.values(), tmp_path / "without.duckdb")
+    places = {make: [folders[make] / name for name in sorted(BOMBS.keys() - {"run.json"})] for make in NO_FILES}
+    for make, paths in places.items():
+        for path in paths:
+            make(path)
+    lines = {
+        make: [f"{path.name}: is {kind}, expected a file: left out" for path in places[make]]
+        for make, kind in NO_FILES.items()
+    }
+    results = analyze(folders.values(), tmp_path / "w.duckdb")
+    assert [result.outcome for result in results] == ["loaded"] * len(folders)
+    with opened(tmp_path / "w.duckdb") as connection:
+        kernels = connection.execute("FROM kernels ORDER BY ALL").fetchall()
+        told = connection.execute(
+            "SELECT name, warnings.message FROM warnings JOIN runs USING (run_id)"
+            " WHERE warnings.source = 'companions' ORDER BY ALL"
+        ).fetchall()
+    assert kernels == query(tmp_path / "without.duckdb", "FROM kernels ORDER BY ALL")
+    assert told == sorted((make.__name__, line) for make in lines for line in lines[make])
+    for result, make in zip(results, lines, strict=True):
+        assert set(lines[make]) <= set(result.warnings), make
+    again = analyze(folders.values(), tmp_path / "w.duckdb")
+    assert [result.outcome for result in again] == ["unchanged"] * len(folders)
+    for make, paths in places.items():
+        for path in paths:
+            path.rmdir() if make is a_folder else path.unlink()
+    mended = analyze(folders.values(), tmp_path / "w.duckdb")
+    assert [result.outcome for result in mended] == ["replaced"] * len(folders)
     assert query(tmp_path / "w.duckdb", "FROM warnings WHERE source = 'companions'") == []
 
 
@@ -333,22 +378,36 @@ def test_a_bare_trace_tells_of_them_too_and_takes_the_file_of_the_other_name(tmp
     assert (result.outcome, result.warnings) == ("loaded", ("trace.json.gz: is a pipe, expected a file: left out",))
 
 
-@pytest.mark.parametrize("name", BOMBS)
-def test_what_may_not_be_read_is_said(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is root may read everything: the system's answer is put in its mouth."""
-    opened = Path.open
+@pytest.fixture(scope="module")
+def forbidden(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """What comes of a run beside a file that may not be read.
+
+    Whoever is root may read everything: the system's answer is put in its mouth.
+    """
+    opened, folder = Path.open, tmp_path_factory.mktemp("forbidden")
+    paths = [beside(folder / f"no {name}", name, b"") for name in BOMBS]
 
     def refuse(self: Path, *arguments: Any, **keywords: Any) -> Any:
-        if self.name == name:
+        if self.parent.name == f"no {self.name}":
             raise PermissionError(13, "Permission denied", str(self))
         return opened(self, *arguments, **keywords)
 
-    folder = replayed(tmp_path / "a")
-    (folder / name).touch()
-    monkeypatch.setattr(Path, "open", refuse)
-    (result,) = analyze([folder], tmp_path / "w.duckdb")
-    assert result.outcome == ("failed" if name in REFUSES else "loaded")
-    assert f"{name}: cannot be read: Permission denied" in said_of(result, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        return dict(zip(BOMBS, load_together(paths, folder), strict=True))
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_may_not_be_read_is_said(name: str, forbidden: dict[str, Run]) -> None:
+    check(forbidden[name])
+    assert forbidden[name].result.outcome == ("failed" if name in REFUSES else "loaded")
+    assert f"{name}: cannot be read: Permission denied" in said_of(forbidden[name])
+
+
+def test_a_run_that_is_refused_makes_no_warehouse(tmp_path: Path) -> None:
+    results = analyze([beside(tmp_path / name, name, b"rubbish") for name in REFUSES], tmp_path / "w.duckdb")
+    assert [result.outcome for result in results] == ["failed"] * len(REFUSES)
+    assert not (tmp_path / "w.duckdb").exists()
 
 
 @pytest.mark.parametrize("make", [a_pipe, a_device, a_loop])
@@ -362,12 +421,14 @@ def test_a_trace_that_is_no_file_is_one_line_and_no_wait(make: Callable[[Path], 
     assert (good.name, good.outcome) == ("good", "loaded")
 
 
-@pytest.mark.parametrize("name", ["trace.et.json", "trace.counters.csv", "trace.ncu.csv"])
-def test_mending_a_companion_loads_the_run_anew(name: str, tmp_path: Path) -> None:
-    loaded_beside(name, b"rubbish", tmp_path)
-    (tmp_path / "a" / name).write_text(GOOD[name])
-    (result,) = analyze([tmp_path / "a"], tmp_path / "w.duckdb")
-    assert result.outcome == "replaced"
+def test_mending_a_companion_loads_the_run_anew(tmp_path: Path) -> None:
+    names = ["trace.et.json", "trace.counters.csv", "trace.ncu.csv"]
+    folders = [beside(tmp_path / name, name, b"rubbish") for name in names]
+    analyze(folders, tmp_path / "w.duckdb")
+    for folder in folders:
+        (folder / folder.name).write_text(GOOD[folder.name])
+    mended = {result.name: result.outcome for result in analyze(folders, tmp_path / "w.duckdb")}
+    assert mended == dict.fromkeys(names, "replaced")
 
 
 def test_a_twin_of_another_run_teaches_nothing(tmp_path: Path) -> None:
@@ -375,6 +436,8 @@ def test_a_twin_of_another_run_teaches_nothing(tmp_path: Path) -> None:
         {**event, "name": f"other {event['name']}"} if event.get("cat") in ("kernel", "gpu_memcpy") else event
         for event in kineto.matmul_step()
     ]
-    result = loaded_beside("trace.twin.json", kineto.text(other).encode(), tmp_path)
-    assert result.matched is not None
-    assert (result.matched.kernels, result.matched.of_kernels) == (0, 1)
+    folder = beside(tmp_path / "a", "trace.twin.json", kineto.text(other).encode())
+    (run,) = load_together([folder], tmp_path)
+    check(run)
+    assert run.result.matched is not None
+    assert (run.result.matched.kernels, run.result.matched.of_kernels) == (0, 1)
