@@ -103,14 +103,17 @@ Loading = Generator[Path, Run, None]
 Loadings = Generator[list[Path], list[Run], None]
 """What a test of several returns."""
 
-_TESTS: dict[object, Callable[..., Generator[Any, Any, None]]] = {}
-"""The generator behind each function that pytest calls."""
+_TESTS: dict[object, tuple[Callable[..., Generator[Any, Any, None]], dict[str, Any]]] = {}
+"""The generator behind each function that pytest calls, and the options of its load."""
 _STARTED: dict[str, _Started] = {}
 """The tests that were started and not yet ended, by node id."""
 
 
-def together(test: Callable[..., Loading] | Callable[..., Loadings]) -> Callable[..., None]:
-    """Load the test's traces with those of others. Its parameters are parametrized, or ``folder``, an empty one."""
+def together(test: Callable[..., Loading] | Callable[..., Loadings], **options: Any) -> Callable[..., None]:
+    """Load the test's traces with those of others. Its parameters are parametrized, or ``folder``, an empty one.
+
+    Only tests with equal options of ``analyze`` are loaded at once: ``@partial(together, salvage=True)``.
+    """
     signature = inspect.signature(test)
     request = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY)
     parametrized = [parameter for parameter in signature.parameters.values() if parameter.name != "folder"]
@@ -124,18 +127,19 @@ def together(test: Callable[..., Loading] | Callable[..., Loadings]) -> Callable
     end.__signature__ = signature.replace(  # type: ignore[attr-defined]  # which pytest reads for fixtures
         parameters=[*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parametrized), request]
     )
-    _TESTS[end] = test
+    _TESTS[end] = test, options
     return end
 
 
 def _start(request: pytest.FixtureRequest) -> None:
     """Start this test and those that follow it in its module, and load their traces."""
     of_module = [item for item in request.session.items if getattr(item, "function", None) in _TESTS]
-    of_module = [item for item in of_module if item.path == request.node.path]
+    _, options = _TESTS[request.function]
+    of_module = [item for item in of_module if item.path == request.node.path and _TESTS[item.function][1] == options]  # type: ignore[attr-defined]
     at = of_module.index(request.node)
     folder = request.getfixturevalue("tmp_path_factory").mktemp("together")
     started = {item.nodeid: _Started(item, folder / str(i)) for i, item in enumerate(of_module[at : at + MOST_TESTS])}
-    runs = load_together([path for test in started.values() for path in test.paths], folder)
+    runs = load_together([path for test in started.values() for path in test.paths], folder, **options)
     for test in started.values():
         test.loaded([runs.pop(0) for _ in test.paths])
     _STARTED.update(started)
@@ -175,7 +179,7 @@ class _Started:
     """A test that has written its traces, or failed to."""
 
     def __init__(self, item: Any, folder: Path) -> None:
-        test = _TESTS[item.function]
+        test, _ = _TESTS[item.function]
         arguments = dict(item.callspec.params) if hasattr(item, "callspec") else {}
         if "folder" in inspect.signature(test).parameters:
             folder.mkdir()

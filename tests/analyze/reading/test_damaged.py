@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from ridgeline.analyze.reading.columns import Columns, read_part
 from ridgeline.analyze.reading.damaged_gzip import intact_bytes
 from ridgeline.analyze.reading.salvage import salvage
 from ridgeline.analyze.reading.trace import assemble
-from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
 from tests.analyze.loading import dump, failures, load, query
+from tests.analyze.together import Loading, together
 from tests.sampling import every, pick
 
 ROOT = Path(__file__).parents[3]
@@ -181,23 +182,37 @@ def test_what_follows_the_data_or_its_checksum_costs_no_event(tmp_path: Path) ->
         assert str(saved.broken).endswith(f"after {len(DATA):,} decompressed bytes")
 
 
-def test_a_salvaged_run_says_that_it_is_partial(tmp_path: Path, warehouse: Path) -> None:
-    path = tmp_path / "cut.json"
-    path.write_bytes(DATA[: DATA.index(b'"Memcpy')])
-    assert load(warehouse, path) == [("cut", "failed")]
-    for expected in ("loaded", "unchanged"):
-        (result,) = analyze([path], warehouse, salvage=True)
-        assert result.outcome == expected
-    ledger = query(warehouse, "SELECT account, entry, kernels, duration_ns FROM ledger ORDER BY ALL")
+SALVAGED = partial(together, salvage=True)
+
+
+def cut(path: Path, data: bytes, at: bytes) -> Path:
+    """A trace that ends where these bytes begin."""
+    path.write_bytes(data[: data.index(at)])
+    return path
+
+
+@SALVAGED
+def test_a_salvaged_run_says_that_it_is_partial(folder: Path) -> Loading:
+    run = yield cut(folder / "cut.json", DATA, b'"Memcpy')
+    assert run.result.outcome == "loaded"
+    ledger = run.query("SELECT account, entry, kernels, duration_ns FROM ledger ORDER BY ALL")
     assert ledger == [
         ("attribution", "external_id", 3, 7750),
         ("price", "compulsory", 3, 7750),
         ("recording", "partial", 3, 7750),
     ]
-    ((source, message),) = query(warehouse, "SELECT source, message FROM warnings")
+    ((source, message),) = run.query("SELECT source, message FROM warnings")
     assert source == "salvage"
     assert message.startswith("partial: cut off at byte ")
-    assert [run.findings for run in verify(warehouse)[0]] == [[]]
+    run.verify()
+
+
+def test_a_salvaged_run_is_unchanged_the_second_time(tmp_path: Path, warehouse: Path) -> None:
+    path = cut(tmp_path / "cut.json", DATA, b'"Memcpy')
+    assert load(warehouse, path) == [("cut", "failed")]
+    for expected in ("loaded", "unchanged"):
+        (result,) = analyze([path], warehouse, salvage=True)
+        assert result.outcome == expected
 
 
 RUN = "SELECT device_kind, device, device_time_ns FROM runs"
@@ -206,44 +221,38 @@ RUN = "SELECT device_kind, device, device_time_ns FROM runs"
 @pytest.mark.parametrize(
     "at", [b'"aten::mm"', b'"aten::add', b'"nvjet'], ids=["no launch", "a launch", "all but kernels"]
 )
-def test_a_trace_cut_before_its_first_kernel_has_none(at: bytes, tmp_path: Path, warehouse: Path) -> None:
-    path = tmp_path / "cut.json"
-    path.write_bytes(DATA[: DATA.index(at)])
-    (result,) = analyze([path], warehouse, salvage=True)
-    assert (result.outcome, result.kernels) == ("loaded", 0)
-    assert query(warehouse, RUN) == [("cuda", "NVIDIA H200", 0)]
-    assert query(warehouse, "SELECT name, datasheet IS NOT NULL FROM devices") == [("NVIDIA H200", True)]
-    assert query(warehouse, "SELECT * FROM kernel_roofline") == []
-    assert query(warehouse, "SELECT DISTINCT kernels, duration_ns FROM ledger") == [(0, 0)]
-    ((message,),) = query(warehouse, "SELECT message FROM warnings")
+@SALVAGED
+def test_a_trace_cut_before_its_first_kernel_has_none(at: bytes, folder: Path) -> Loading:
+    run = yield cut(folder / "cut.json", DATA, at)
+    assert (run.result.outcome, run.result.kernels) == ("loaded", 0)
+    assert run.query(RUN) == [("cuda", "NVIDIA H200", 0)]
+    assert run.query("SELECT name, datasheet IS NOT NULL FROM devices") == [("NVIDIA H200", True)]
+    assert run.query("SELECT * FROM kernel_roofline") == []
+    assert run.query("SELECT DISTINCT kernels, duration_ns FROM ledger") == [(0, 0)]
+    ((message,),) = run.query("SELECT message FROM warnings")
     assert message.endswith("; the events before that were loaded, and no kernel is among them")
-    assert [run.findings for run in verify(warehouse)[0]] == [[]]
+    run.verify()
 
 
-def test_launches_tell_of_a_device_where_the_header_does_not(tmp_path: Path, warehouse: Path) -> None:
-    data = kineto.text(EVENTS, header={"schemaVersion": 1}).encode()
-    for name, end in (("launched", b'"nvjet'), ("not yet", b'"cudaLaunchKernel"')):
-        (tmp_path / f"{name}.json").write_bytes(data[: data.index(end)])
-    analyze([tmp_path], warehouse, salvage=True)
-    assert query(warehouse, "SELECT name, device_kind FROM runs ORDER BY 1") == [
-        ("launched", "cuda"),
-        ("not yet", "cpu"),
-    ]
+@pytest.mark.parametrize(("at", "kind"), [(b'"nvjet', "cuda"), (b'"cudaLaunchKernel"', "cpu")])
+@SALVAGED
+def test_launches_tell_of_a_device_where_the_header_does_not(at: bytes, kind: str, folder: Path) -> Loading:
+    run = yield cut(folder / "cut.json", kineto.text(EVENTS, header={"schemaVersion": 1}).encode(), at)
+    assert run.query("SELECT device_kind FROM runs") == [(kind,)]
 
 
-@pytest.mark.parametrize("cut", [True, False])
-def test_operators_are_a_cpus_where_no_device_is_named_or_the_trace_is_whole(
-    cut: bool, tmp_path: Path, warehouse: Path
-) -> None:
+@pytest.mark.parametrize("is_cut", [True, False])
+@SALVAGED
+def test_operators_are_a_cpus_where_no_device_is_named_or_the_trace_is_whole(is_cut: bool, folder: Path) -> Loading:
     """A machine may have a device that was not profiled."""
     events = [event for event in EVENTS if event.get("cat") in ("cpu_op", "user_annotation")]
-    data = kineto.text(events, header={"schemaVersion": 1, "deviceProperties": []} if cut else None).encode()
-    (tmp_path / "t.json").write_bytes(data[: data.index(b'"aten::copy_') if cut else len(data)])
-    (result,) = analyze([tmp_path / "t.json"], warehouse, salvage=True)
-    assert result.kernels > 0
-    assert query(warehouse, "SELECT device_kind, device FROM runs") == [("cpu", None)]
-    assert [row[0] for row in query(warehouse, "SELECT source FROM warnings ORDER BY 1")] == [
-        *(["roofs", "salvage"] if cut else ["recording", "roofs"])
+    header = {"schemaVersion": 1, "deviceProperties": []} if is_cut else None
+    path = kineto.write(folder / "t.json", events, header=header)
+    run = yield cut(path, path.read_bytes(), b'"aten::copy_') if is_cut else path
+    assert run.result.kernels > 0
+    assert run.query("SELECT device_kind, device FROM runs") == [("cpu", None)]
+    assert [row[0] for row in run.query("SELECT source FROM warnings ORDER BY 1")] == [
+        *(["roofs", "salvage"] if is_cut else ["recording", "roofs"])
     ]
 
 
