@@ -8,7 +8,7 @@ import pytest
 
 from ridgeline.warehouse import connect
 from tests.warehouse import study
-from tests.warehouse.rows import define, insert
+from tests.warehouse.rows import define, device
 
 
 @pytest.fixture(scope="session")
@@ -37,32 +37,5 @@ def connection(defined: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyCo
 @pytest.fixture
 def run(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A device of 1 TB/s and 100 TFLOP/s (bf16, tensor), whose shortest kernel takes 1 us."""
-    insert(
-        connection,
-        "runs",
-        run_id="r",
-        name="run",
-        content_sha256="",
-        source="kineto",
-        device_kind="cuda",
-        rank=0,
-        outcome="ok",
-        device_time_ns=0,
-        rules_version=1,
-    )
-    insert(connection, "devices", run_id="r", rank=0, device_index=0, name="D", datasheet="NVIDIA H200")
-    measured = {"run_id": "r", "device": "D", "source": "measured"}
-    insert(connection, "ceilings", resource="bandwidth", level="dram", value=0.9e12, unit_of_value="byte/s", **measured)
-    insert(connection, "ceilings", resource="bandwidth", level="dram", value=1e12, unit_of_value="byte/s", **measured)
-    insert(
-        connection,
-        "ceilings",
-        resource="compute",
-        unit="tensor",
-        precision="bf16",
-        value=1e14,
-        unit_of_value="FLOP/s",
-        **measured,
-    )
-    insert(connection, "ceilings", resource="latency", value=1e-6, unit_of_value="s", **measured)
+    device(connection)
     return connection

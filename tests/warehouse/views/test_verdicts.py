@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import duckdb
@@ -15,7 +16,7 @@ import sqlglot
 from sqlglot import exp
 
 from tests.analyze.tables.test_gaps import CASES as GAPS
-from tests.warehouse.rows import insert, kernel
+from tests.warehouse.rows import device, insert, kernel
 from tests.warehouse.views.test_views import STATEMENTS
 
 Connection = duckdb.DuckDBPyConnection
@@ -248,35 +249,82 @@ OF_STEPS = {
         "at most saved_ns a step": Example(BUSY, BUSY | {"confidence": "low"}),
     },
 }  # fmt: skip
-QUERIES = {
-    "step_diagnosis": "SELECT {} FROM step_diagnosis",
-    "deviations": "SELECT {} FROM deviations WHERE level = 'family'",
-}
+Texts = dict[tuple[str, str, str], tuple[set[Any], set[Any]]]
+"""By view, column and text of an example: the column's texts where the text is earned, and where it is missed."""
 
 
-def placed(run: Connection, column: str, example: Example) -> list[Any]:
-    """The column's texts of the example's two kernels, each alone on its device."""
-    if "l2_bytes" in example.device:
-        run.execute("UPDATE devices SET l2_bytes = ?", [example.device["l2_bytes"]])
-    if "l2_bytes_per_s" in example.device:
-        ceiling = {"resource": "bandwidth", "level": "l2", "unit_of_value": "byte/s", "source": "measured"}
-        insert(run, "ceilings", run_id="r", device="D", value=example.device["l2_bytes_per_s"], **ceiling)
-    run.execute("DELETE FROM ceilings WHERE level = 'link'")
-    for end, value in example.device.get("links", {}).items():
-        ceiling = {"resource": "bandwidth", "level": "link", "unit_of_value": "byte/s", "source": "measured"}
-        insert(run, "ceilings", run_id="r", device="D", unit=end, value=value, **ceiling)
-    for number, values in enumerate((example.earns, example.misses)):
-        facts = dict(values)
-        counters = facts.pop("counters", {})
-        kernel(run, number, **facts)
-        for metric, value in counters.items():
-            insert(run, "counters", run_id="r", kernel_id=number, metric=metric, value=value, source="cupti")
-    rows = run.execute(f"SELECT {column} FROM placed_kernels ORDER BY kernel_id").fetchall()
-    return [text for (text,) in rows]
+@contextmanager
+def rolled_back(connection: Connection) -> Iterator[Connection]:
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        connection.execute("ROLLBACK")
 
 
-def judged(run: Connection, view: str, column: str, values: Values) -> list[Any]:
-    """The view's texts for a step of two kernels with a gap between them; the step is removed again."""
+def examples(of: dict[tuple[str, str], dict[str, Example]]) -> list[tuple[tuple[str, str, str], Example]]:
+    return [((*key, text), example) for key, each in of.items() for text, example in each.items()]
+
+
+KINDS = ("earns", "misses")
+FAMILIES = {"deviations": "(FROM deviations WHERE level = 'family')"}
+
+
+def texts_of(connection: Connection, of: dict[tuple[str, str], dict[str, Example]]) -> Texts:
+    """Return the texts of all examples, each of two runs that are named by its number: one query a view."""
+    found: Texts = {}
+    for view in {view for view, _ in of}:
+        columns = [column for each, column in of if each == view]
+        rows = connection.execute(f"SELECT run_id, {', '.join(columns)} FROM {FAMILIES.get(view, view)}").fetchall()
+        for number, (key, _) in enumerate(examples(of)):
+            if key[0] == view:
+                at = 1 + columns.index(key[1])
+                earned, missed = ({row[at] for row in rows if row[0] == f"{number} {kind}"} for kind in KINDS)
+                found[key] = earned, missed
+    return found
+
+
+@pytest.fixture(scope="module")
+def placed(defined: Connection) -> Texts:
+    """The texts of kernels, each alone on the device of a run; one question for all, since to plan it takes 30 ms."""
+    with rolled_back(defined):
+        defined.execute("DELETE FROM ceilings WHERE level = 'link'")
+        for number, (_, example) in enumerate(examples(OF_KERNELS)):
+            for kind, kernel_id in zip(KINDS, (2 * number, 2 * number + 1), strict=True):
+                place(defined, f"{number} {kind}", kernel_id, getattr(example, kind), example.device)
+        return texts_of(defined, OF_KERNELS)
+
+
+def place(connection: Connection, run_id: str, kernel_id: int, values: Values, machine: Values) -> None:
+    """Insert a run of one kernel on a device of its own."""
+    device(connection, run_id, name := f"device of {run_id}")
+    if "l2_bytes" in machine:
+        connection.execute("UPDATE devices SET l2_bytes = ? WHERE run_id = ?", [machine["l2_bytes"], run_id])
+    ceiling = {"run_id": run_id, "device": name, "resource": "bandwidth", "unit_of_value": "byte/s"}
+    ceiling |= {"source": "measured"}
+    if "l2_bytes_per_s" in machine:
+        insert(connection, "ceilings", level="l2", value=machine["l2_bytes_per_s"], **ceiling)
+    for end, value in machine.get("links", {}).items():
+        insert(connection, "ceilings", level="link", unit=end, value=value, **ceiling)
+    facts = dict(values)
+    counters = facts.pop("counters", {})
+    kernel(connection, kernel_id, run_id=run_id, **facts)
+    for metric, value in counters.items():
+        insert(connection, "counters", run_id=run_id, kernel_id=kernel_id, metric=metric, value=value, source="cupti")
+
+
+@pytest.fixture(scope="module")
+def judged(defined: Connection) -> Texts:
+    """The texts of steps, each alone in a run."""
+    with rolled_back(defined):
+        for number, (_, example) in enumerate(examples(OF_STEPS)):
+            for kind, kernel_id in zip(KINDS, (4 * number, 4 * number + 2), strict=True):
+                step(defined, f"{number} {kind}", kernel_id, getattr(example, kind))
+        return texts_of(defined, OF_STEPS)
+
+
+def step(connection: Connection, run_id: str, kernel_id: int, values: Values) -> None:
+    """Insert a run of one step of two kernels, of this number and the next, with a gap between them."""
     facts: Values = {
         "kernels": 2,
         "cause": "host_late",
@@ -288,24 +336,26 @@ def judged(run: Connection, view: str, column: str, values: Values) -> list[Any]
     } | values
     wait_ns, busy_ns, replayed = (facts.pop(name) for name in ("wait_ns", "busy_ns", "replayed"))
     cause, unprofiled_ns, kernels = facts.pop("cause"), facts.pop("unprofiled_ns", None), facts.pop("kernels")
-    run.execute("UPDATE runs SET device_kind = ?", ["cpu" if facts.pop("on_cpu", False) else "cuda"])
+    facts["run_id"] = run_id
+    device(connection, run_id, f"device of {run_id}")
+    if facts.pop("on_cpu", False):
+        connection.execute("UPDATE runs SET device_kind = 'cpu' WHERE run_id = ?", [run_id])
     host = {"host_start_ns": -wait_ns, "host_duration_ns": 2000 + wait_ns}
     times = {"start_ns": 0, "end_ns": 2000, "busy_ns": busy_ns, "idle_ns": 2000 - busy_ns}
-    insert(run, "steps", run_id="r", rank=0, step_id=1, phase="p", kind="k", **host, **times)
+    insert(connection, "steps", run_id=run_id, rank=0, step_id=1, phase="p", kind="k", **host, **times)
     last_ns = 300 if kernels > 1 else busy_ns
     if kernels > 1:
-        kernel(run, 1, busy_ns - 300, launch_ns=1, **facts)
-    kernel(run, 2, last_ns, start_ns=2000 - last_ns, launch_ns=1 if replayed else 2, **facts)
+        kernel(connection, kernel_id, busy_ns - 300, launch_ns=1, **facts)
+    kernel(connection, kernel_id + 1, last_ns, start_ns=2000 - last_ns, launch_ns=1 if replayed else 2, **facts)
     for number, (start_ns, duration_ns) in enumerate([(busy_ns - 300, 2000 - busy_ns), (-wait_ns, wait_ns)]):
-        place = {"rank": 0, "device_index": 0, "gap_id": number, "before_kernel_id": number, "after_kernel_id": 2}
+        place = {"rank": 0, "device_index": 0, "gap_id": number}
+        place |= {"before_kernel_id": kernel_id + number - 1, "after_kernel_id": kernel_id + 1}
         if duration_ns:
-            insert(run, "gaps", run_id="r", start_ns=start_ns, duration_ns=duration_ns, cause=cause, **place)
+            insert(connection, "gaps", run_id=run_id, start_ns=start_ns, duration_ns=duration_ns, cause=cause, **place)
     if unprofiled_ns:
-        insert(run, "timings", run_id="r", metric="step", phase="p", kind="k", repeat=0, value_ns=unprofiled_ns)
-    found = [text for (text,) in run.execute(QUERIES[view].format(column)).fetchall()]
-    for table in ("steps", "kernels", "kernel_classes", "signatures", "gaps", "timings"):
-        run.execute(f"DELETE FROM {table}")
-    return found
+        insert(
+            connection, "timings", run_id=run_id, metric="step", phase="p", kind="k", repeat=0, value_ns=unprofiled_ns
+        )
 
 
 @pytest.mark.parametrize(("duration_ns", "explained"), [(1_250, True), (1_240, False)])
@@ -318,22 +368,19 @@ def test_an_unmeasured_l2_explains_eight_times_the_dram(run: Connection, duratio
     )
 
 
-@pytest.mark.parametrize(
-    ("column", "text"), [(column, text) for (_, column), examples in OF_KERNELS.items() for text in examples]
-)
-def test_a_kernel_earns_each_text_and_a_near_miss_does_not(run: Connection, column: str, text: str) -> None:
-    earned, missed = placed(run, column, OF_KERNELS["placed_kernels", column][text])
+@pytest.mark.parametrize(("view", "column", "text"), [key for key, _ in examples(OF_KERNELS)])
+def test_a_kernel_earns_each_text_and_a_near_miss_does_not(placed: Texts, view: str, column: str, text: str) -> None:
+    (earned,), (missed,) = placed[view, column, text]
     assert earned.partition(": under")[0] == text  # the number that makes a kernel short
     assert missed != text
 
 
-@pytest.mark.parametrize(
-    ("view", "column", "text"), [(*key, text) for key, examples in OF_STEPS.items() for text in examples]
-)
-def test_a_step_earns_each_text_and_a_near_miss_does_not(run: Connection, view: str, column: str, text: str) -> None:
-    example = OF_STEPS[view, column][text]
-    assert set(judged(run, view, column, example.earns)) == {text}
-    assert text not in judged(run, view, column, example.misses)
+@pytest.mark.parametrize(("view", "column", "text"), [key for key, _ in examples(OF_STEPS)])
+def test_a_step_earns_each_text_and_a_near_miss_does_not(judged: Texts, view: str, column: str, text: str) -> None:
+    earned, missed = judged[view, column, text]
+    assert earned == {text}
+    assert missed
+    assert text not in missed
 
 
 def test_every_cause_of_a_gap_has_a_trace_that_earns_it_and_others_that_do_not() -> None:
