@@ -76,6 +76,14 @@ def take(values: NDArray[Integer], index: Integers, default: int = ROOT) -> NDAr
     return selected
 
 
+def distinct(values: NDArray[Integer]) -> NDArray[Integer]:
+    """The distinct values in order. `np.unique` of numpy 2.3 hashes them: of times, that takes twenty times as long."""
+    ordered = np.sort(values)
+    is_first = np.ones(len(ordered), dtype=np.bool_)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_first]
+
+
 def innermost(
     thread: Integers, start_ns: Int64, end_ns: Int64, at_thread: Integers, at_ns: Int64
 ) -> tuple[Int32, Int32]:
@@ -84,7 +92,7 @@ def innermost(
     A moment is a thread and a time. A span runs from its start to just before its end.
     """
     # Moments become spans of 1 ns, each moment once, so that none is inside another.
-    keys = at_thread * np.int64(len(at_ns) + 1) + np.searchsorted(np.unique(at_ns), at_ns)
+    keys = at_thread * np.int64(len(at_ns) + 1) + np.searchsorted(distinct(at_ns), at_ns)
     _, once, inverse = np.unique(keys, return_index=True, return_inverse=True)
     spans, at_thread, at_ns = len(start_ns), at_thread[once], at_ns[once]
     parent = enclosing(
@@ -104,9 +112,9 @@ def holds_a_moment(
     thread: Integers, start_ns: Int64, end_ns: Int64, at_thread: Integers, at_ns: Int64
 ) -> NDArray[np.bool_]:
     """True for each span that runs at one of the moments at least, as :func:`innermost` defines them."""
-    times = np.unique(at_ns)
+    times = distinct(at_ns)
     places = np.int64(len(times) + 1)  # a thread and the place of a time in `times` make one number
-    moments = np.unique(at_thread * places + np.searchsorted(times, at_ns))
+    moments = distinct(at_thread * places + np.searchsorted(times, at_ns))
     first, after = (
         np.searchsorted(moments, thread * places + np.searchsorted(times, edge_ns)) for edge_ns in (start_ns, end_ns)
     )

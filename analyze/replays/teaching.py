@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from ridgeline.analyze.attribution.labels import Label
 from ridgeline.analyze.attribution.modules import Modules
-from ridgeline.analyze.attribution.spans import ROOT, Int64, Integers, take
+from ridgeline.analyze.attribution.spans import ROOT, Int64, Integers, distinct, take
 from ridgeline.analyze.pricing.stored_prices import Record
 from ridgeline.analyze.reading.trace import Trace
 from ridgeline.analyze.tables.kernels import kernel_rows
@@ -169,7 +169,7 @@ def _add_calls(
     """Return the run with a copy of each operator call that a replay needs, and the call of each pair."""
     called, count = take(filled(teacher.activities["operator"]), pairs.partners), len(teacher.parents)
     # a call is one number, `replay * count + operator`; add the calls around each, level by level
-    keys = added = np.unique(pairs.replays * count + called)
+    keys = added = distinct(pairs.replays * count + called)
     while len(added):
         replay, operator = np.divmod(added, count)
         around = teacher.parents[operator]

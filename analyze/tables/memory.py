@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.ranks import processes
-from ridgeline.analyze.attribution.spans import ROOT, Int64, enclosing, holds_a_moment, nearest, take
+from ridgeline.analyze.attribution.spans import ROOT, Int64, distinct, enclosing, holds_a_moment, nearest, take
 from ridgeline.analyze.attribution.steps import open_windows
 from ridgeline.analyze.reading.events import LARGEST_DEVICE, NO_TIME_NS
 from ridgeline.analyze.reading.trace import Trace
@@ -77,7 +77,7 @@ def _binned(changes: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
 
     In a ``stretch`` of time none of the ``windows`` begins or ends, so that all of its changes belong to one step.
     """
-    edges = np.unique(np.concatenate([windows["start_ns"], windows["start_ns"] + windows["duration_ns"] + 1]))
+    edges = distinct(np.concatenate([windows["start_ns"], windows["start_ns"] + windows["duration_ns"] + 1]))
     stretch = np.searchsorted(edges, changes["start_ns"].to_numpy(), side="right")
     # one number for each device, since a trace has a change for every tensor
     device_key = (pl.col("device_type").clip(-1, 99) + 1) * (1 << 33) + pl.col("device").clip(0, LARGEST_DEVICE)
