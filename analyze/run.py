@@ -170,9 +170,12 @@ def _add_trace(
 
     found = attributed(trace, step, find)
     modules = found.modules
-    activities, run.frames["stacks"] = add_stacks(trace, found.origins, found.activities)
-    activities = activities.with_columns(training_phases(trace, found.tree, activities, found.partners)).drop("span")
-    steps = step_labels(trace, found.tree, found.labels)
+    with ThreadPoolExecutor(1) as pool:  # NumPy and Polars sort millions of times without Python's lock
+        stacking = pool.submit(add_stacks, trace, found.origins, found.activities)
+        phases = training_phases(trace, found.tree, found.activities, found.partners)
+        steps = step_labels(trace, found.tree, found.labels)
+        activities, run.frames["stacks"] = stacking.result()
+    activities = activities.with_columns(phases).drop("span")
     annotated = Annotated(trace, activities, steps, found.parents, modules, run.frames["stacks"])
     run.records["devices"] = device_rows_by_rank(run.records["devices"], activities)
     # of a long trace these columns are much memory, and only attribution needs them
@@ -233,15 +236,18 @@ def _add_rows(
     """Add the rows that need no modelled bytes to the run; return messages on counters not used."""
     trace, activities, steps = annotated.trace, annotated.activities, annotated.steps
     on_cpu, modules = trace.on_cpu, annotated.modules
-    run.frames["kernels"], run.frames["kernel_classes"] = kernel_rows(trace, activities, prices, modules, on_cpu=on_cpu)
-    run.records["modules"] = modules.rows()
-    run.frames["operators"] = operator_rows(trace, annotated.parents, prices)
-    run.records["steps"] = step_rows(trace, activities, steps)
+    with ThreadPoolExecutor(1) as pool:
+        gaps = pool.submit(operator_gap_rows, activities) if on_cpu else pool.submit(gap_rows, trace, activities)
+        kernels = kernel_rows(trace, activities, prices, modules, on_cpu=on_cpu)
+        run.frames["kernels"], run.frames["kernel_classes"] = kernels
+        run.records["modules"] = modules.rows()
+        run.frames["operators"] = operator_rows(trace, annotated.parents, prices)
+        run.records["steps"] = step_rows(trace, activities, steps)
+        run.frames["gaps"] = gaps.result()
     if trace.memory is not None:  # few traces have any
         from ridgeline.analyze.tables.memory import memory_rows
 
         run.frames["memory"] = memory_rows(trace, trace.memory, steps)
-    run.frames["gaps"] = operator_gap_rows(activities) if on_cpu else gap_rows(trace, activities)
     run.records["ledger"] = attribution_account(activities) + recording_account(activities, trace.broken)
     run.frames["counters"], uncounted = counter_rows(trace, activities, steps, counter_files)
     return uncounted
