@@ -12,7 +12,7 @@ import pytest
 from ridgeline.analyze.ingest import Result, analyze
 from tests.analyze import kineto
 from tests.analyze.kineto import Event
-from tests.analyze.loading import query
+from tests.analyze.loading import opened, query
 
 SHARED = Path(__file__).parents[3] / "shared" / "cases"
 BF16 = "c10::BFloat16"
@@ -229,14 +229,15 @@ CASES = {
 def test_the_cases_give_their_right_answers(tmp_path: Path) -> None:
     warehouse = tmp_path / "w.duckdb"
     results = analyze([SHARED / f"{name}.json" for name in CASES], warehouse)
+    with opened(warehouse) as connection:
+        sums = connection.execute(
+            "SELECT r.name, any_value(device_kind), sum(duration_ns), list_sort(list(DISTINCT operator)),"
+            " count(*) FILTER (confidence <> 'high') FROM kernel_roofline JOIN runs r USING (run_id) GROUP BY ALL"
+        ).fetchall()
+        said = connection.execute(f"SELECT r.name, {SAID}").fetchall()
+    assert sorted(sums) == sorted((name, *CASES[name][:3], 0) for name in CASES)
     for result in results:
-        kind, device_time_ns, operators, warning = CASES[result.name]
-        named = f"FROM kernel_roofline JOIN runs r USING (run_id) WHERE r.name = '{result.name}'"
-        rows = query(
-            warehouse, f"SELECT any_value(device_kind), sum(duration_ns), list_sort(list(DISTINCT operator)) {named}"
-        )
-        assert rows == [(kind, device_time_ns, operators)]
-        assert query(warehouse, f"SELECT count(*) {named} AND confidence <> 'high'") == [(0,)]
-        messages = [message for (message,) in query(warehouse, f"SELECT {SAID} AND r.name = '{result.name}'")]
+        messages = [message for name, message in said if name == result.name]
+        warning = CASES[result.name][3]
         assert [warning in message for message in messages if warning] == ([True] if warning else [])
         assert not set(messages) - set(result.warnings)

@@ -148,20 +148,22 @@ def _start(request: pytest.FixtureRequest) -> None:
 def load_together(paths: list[Path], folder: Path, **options: Any) -> list[Run]:
     """Load each path's one run into a warehouse in the folder, with the options of ``analyze``; some may fail.
 
-    No trace in the folder stays equal to another.
+    No trace in the folder stays equal to another. A path that is named twice is loaded once.
     """
     seen: set[bytes] = set()
-    for path in paths:
+    unique = list(dict.fromkeys(paths))
+    for path in unique:
         if folder in path.parents:
             _make_distinct(path, seen)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "BATCH_S", 600.0)  # so that a slow machine commits as seldom
-        results = analyze(paths, folder / "w.duckdb", **options)
+        results = analyze(unique, folder / "w.duckdb", **options)
     run_ids = {result.run_id for result in results if not result.error}
-    assert len(results) == len(paths), results
+    assert len(results) == len(unique), results
     assert len(run_ids) == sum(not result.error for result in results), "runs of two tests are one"
     warehouse = Warehouse(folder / "w.duckdb")
-    return [Run(result, warehouse) for result in results]
+    runs = {path: Run(result, warehouse) for path, result in zip(unique, results, strict=True)}
+    return [runs[path] for path in paths]
 
 
 def _make_distinct(path: Path, seen: set[bytes]) -> None:

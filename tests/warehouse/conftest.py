@@ -8,7 +8,7 @@ import pytest
 
 from ridgeline.warehouse import connect
 from tests.warehouse import study
-from tests.warehouse.rows import define, device
+from tests.warehouse.rows import define, device, rolled_back
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +29,8 @@ def defined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBP
 @pytest.fixture
 def connection(defined: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
     """The empty warehouse in a transaction: rows of a test are rolled back, and a test that commits fails."""
-    defined.execute("BEGIN")
-    yield defined
-    defined.execute("ROLLBACK")
+    with rolled_back(defined):
+        yield defined
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -35,6 +37,16 @@ def define(connection: duckdb.DuckDBPyConnection) -> None:
     """Let views read definitions instead of kept rows, so that rows inserted by hand show in every view."""
     for view in KEPT:
         connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM defined_{view}")
+
+
+@contextmanager
+def rolled_back(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A transaction of rows that do not stay."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> None:

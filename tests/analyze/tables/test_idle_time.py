@@ -183,9 +183,14 @@ def check_steps(connection: Any, device: int, rows: list[dict[str, Any]]) -> Non
 
 @pytest.fixture(scope="module", params=[H200, SHARED / "h200", SHARED / "traces"], ids=["ours", "h200", "foreign"])
 def real(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, reference: Callable[[str], Path]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    reference: Callable[[str], Path],
+    h200_warehouse: Path,
 ) -> list[Path]:
     """Warehouses of real traces, to be read only."""
+    if request.param == H200:
+        return [h200_warehouse]
     if not request.param.is_dir():
         pytest.skip("the reference traces are not beside the project")
     if request.param == SHARED / "h200":

@@ -17,7 +17,8 @@ from ridgeline.capture.configuration import points as configuration
 from ridgeline.capture.configuration.forecast import forwards
 from ridgeline.capture.configuration.point import Point
 from tests.analyze import kineto
-from tests.analyze.loading import RUN_JSON, dump, load, query, run_directory
+from tests.analyze.loading import RUN_JSON, dump, load, run_directory
+from tests.analyze.together import Loading, Loadings, together
 from tests.sampling import examples
 
 DATA = Path(__file__).parents[2] / "data"
@@ -373,11 +374,11 @@ def captured(folder: Path, each: Point, events: list[kineto.Event]) -> Path:
     return folder
 
 
-def test_a_run_directory_is_loaded_with_its_predictions(warehouse: Path, tmp_path: Path) -> None:
-    run = captured(tmp_path / "ar", point(mode="ar"), labelled())
-    assert load(warehouse, run) == [("ar", "loaded")]
-    rows = query(
-        warehouse,
+@together
+def test_a_run_directory_is_loaded_with_its_predictions(folder: Path) -> Loading:
+    run = yield captured(folder / "ar", point(mode="ar"), labelled())
+    assert (run.result.name, run.result.outcome) == ("ar", "loaded")
+    rows = run.query(
         "SELECT kind, query, context, forwards, flops, bytes, time_ns, roofs FROM predictions"
         " WHERE convention = 'corrected' AND component = 'attention' ORDER BY context",
     )
@@ -409,29 +410,30 @@ def test_a_run_directory_is_loaded_with_its_predictions(warehouse: Path, tmp_pat
         ]
         or rows
     )
-    assert query(warehouse, "SELECT predictions_message FROM runs") == [(None,)]
+    assert run.query("SELECT predictions_message FROM runs") == [(None,)]
 
 
-def test_a_run_without_predictions_says_why(warehouse: Path, tmp_path: Path) -> None:
-    other = captured(tmp_path / "other", point(mode="ar"), labelled(context=99))
-    unknown = run_directory(tmp_path / "unknown", RUN_JSON, trace=False)
-    bare = kineto.write(tmp_path / "bare.json", kineto.matmul_step())
-    assert {outcome for _, outcome in load(warehouse, other, unknown, bare)} == {"loaded"}
-    assert query(warehouse, "SELECT name, predictions_message FROM runs ORDER BY name") == [
-        ("bare", None),
-        ("other", "the trace has a decode step of query 1 and context 99, the run's configuration none"),
-        ("unknown", "model 'tiny' is not one of the presets"),
-    ]
-    assert query(warehouse, "SELECT * FROM predictions") == []
+@together
+def test_a_run_without_predictions_says_why(folder: Path) -> Loadings:
+    messages = {
+        captured(folder / "other", point(mode="ar"), labelled(context=99)):
+            "the trace has a decode step of query 1 and context 99, the run's configuration none",
+        run_directory(folder / "unknown", RUN_JSON, trace=False): "model 'tiny' is not one of the presets",
+        kineto.write(folder / "bare.json", kineto.matmul_step()): None,
+    }  # fmt: skip
+    runs = yield list(messages)
+    for run, message in zip(runs, messages.values(), strict=True):
+        assert run.query("SELECT predictions_message FROM runs") == [(message,)]
+        assert run.query("SELECT * FROM predictions") == []
 
 
-def test_a_run_that_failed_is_predicted_too(warehouse: Path, tmp_path: Path) -> None:
+@together
+def test_a_run_that_failed_is_predicted_too(folder: Path) -> Loading:
     """What did not fit has no trace, no timings, and no step that contradicts."""
     run_json = RUN_JSON | {"outcome": "oom", "timings": [], "memory": None, "config": stored(point(mode="dlm_full"))}
-    run_directory(tmp_path / "oom", run_json, trace=False)
-    load(warehouse, tmp_path / "oom")
-    assert query(warehouse, "SELECT DISTINCT kind, query, forwards FROM predictions") == [("denoise", 80, 32)]
-    assert query(warehouse, "SELECT count(*), sum(profiled_steps) FROM predicted_steps") == [(8, 0)]
+    run = yield run_directory(folder / "oom", run_json, trace=False)
+    assert run.query("SELECT DISTINCT kind, query, forwards FROM predictions") == [("denoise", 80, 32)]
+    assert run.query("SELECT count(*), sum(profiled_steps) FROM predicted_steps") == [(8, 0)]
 
 
 def test_another_trace_of_the_name_takes_the_old_predictions_away(warehouse: Path, tmp_path: Path) -> None:
@@ -445,14 +447,14 @@ def test_another_trace_of_the_name_takes_the_old_predictions_away(warehouse: Pat
 @pytest.mark.parametrize(
     "path", [p for p in CAPTURED if "dual_p64" in p.parent.name or "llama" in p.parent.name], ids=str
 )
-def test_real_steps_are_modelled_as_predicted(path: Path, warehouse: Path) -> None:
+@together
+def test_real_steps_are_modelled_as_predicted(path: Path) -> Loading:
     """The prices of recorded operators and the closed forms know nothing of each other.
 
     Compiled, the angles of rotary positions are a small product that no module tells from others.
     """
-    load(warehouse, path.parent)
-    products = query(
-        warehouse,
+    run = yield path.parent
+    products = run.query(
         "SELECT kind, component, predicted_flops, modelled_flops, flops_error, compulsory_error FROM predicted_steps"
         " WHERE convention = 'corrected' AND component IN ('linear', 'attention') AND profiled_steps > 0",
     )
@@ -463,13 +465,13 @@ def test_real_steps_are_modelled_as_predicted(path: Path, warehouse: Path) -> No
 
 
 @pytest.mark.parametrize("path", CAPTURED[:1] + CAPTURED[-1:], ids=lambda path: path.parent.name)
-def test_least_times_are_at_the_roofs_of_the_warehouse(path: Path, warehouse: Path) -> None:
-    load(warehouse, path.parent)
-    rows = query(
-        warehouse,
+@together
+def test_least_times_are_at_the_roofs_of_the_warehouse(path: Path) -> Loading:
+    run = yield path.parent
+    rows = run.query(
         "SELECT p.time_ns, greatest(p.flops / c.value, p.bytes / b.value) * 1e9 FROM predictions p"
         " JOIN roofs c ON c.run_id = p.run_id AND c.resource = 'compute' AND c.precision = 'bf16' AND c.unit = 'tensor'"
         " JOIN roofs b ON b.run_id = p.run_id AND b.resource = 'bandwidth' AND b.level = 'dram'",
     )
-    assert len(rows) == query(warehouse, "SELECT count(*) FROM predictions")[0][0] > 0
+    assert len(rows) == run.query("SELECT count(*) FROM predictions")[0][0] > 0
     assert all(abs(stored_ns - ns) <= 0.5 + 1e-6 for stored_ns, ns in rows)

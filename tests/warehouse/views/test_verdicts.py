@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import duckdb
@@ -16,7 +15,7 @@ import sqlglot
 from sqlglot import exp
 
 from tests.analyze.tables.test_gaps import CASES as GAPS
-from tests.warehouse.rows import device, insert, kernel
+from tests.warehouse.rows import device, insert, kernel, rolled_back
 from tests.warehouse.views.test_views import STATEMENTS
 
 Connection = duckdb.DuckDBPyConnection
@@ -251,15 +250,6 @@ OF_STEPS = {
 }  # fmt: skip
 Texts = dict[tuple[str, str, str], tuple[set[Any], set[Any]]]
 """By view, column and text of an example: the column's texts where the text is earned, and where it is missed."""
-
-
-@contextmanager
-def rolled_back(connection: Connection) -> Iterator[Connection]:
-    connection.execute("BEGIN")
-    try:
-        yield connection
-    finally:
-        connection.execute("ROLLBACK")
 
 
 def examples(of: dict[tuple[str, str], dict[str, Example]]) -> list[tuple[tuple[str, str, str], Example]]:
