@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -100,15 +101,30 @@ def filled_by(doctor: Doctor, warehouse: Path, traces: list[Path], version: int 
     families._family.cache_clear()
 
 
+class Fresh(NamedTuple):
+    """The traces, and a warehouse that the current rules filled; tests copy the file before they change it."""
+
+    traces: list[Path]
+    path: Path
+    tables: Tables
+
+
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Tables]:
-    """The traces, and what the current rules fill a warehouse with."""
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
     folder = tmp_path_factory.mktemp("fresh")
     traces = write(folder / "traces")
     load(folder / "new.duckdb", *traces)
     tables = dump(folder / "new.duckdb")
     del tables["schema_version"]
-    return traces, tables
+    return Fresh(traces, folder / "new.duckdb", tables)
+
+
+@pytest.fixture(scope="module")
+def without_products(tmp_path_factory: pytest.TempPathFactory, fresh: Fresh) -> Path:
+    """A warehouse of older rules without products; tests copy the file before they change it."""
+    path = tmp_path_factory.mktemp("old") / "old.duckdb"
+    filled_by(no_products, path, fresh.traces)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -124,11 +140,14 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Tables]
     ],
 )
 def test_every_table_equals_a_fresh_ingest(
-    doctor: Doctor, touched: set[str], tmp_path: Path, fresh: tuple[list[Path], Tables]
+    doctor: Doctor, touched: set[str], tmp_path: Path, fresh: Fresh, without_products: Path
 ) -> None:
-    traces, expected = fresh
+    expected = fresh.tables
     old = tmp_path / "old.duckdb"
-    filled_by(doctor, old, traces)
+    if doctor is no_products:
+        shutil.copyfile(without_products, old)
+    else:
+        filled_by(doctor, old, fresh.traces)
     before = dump(old)
     del before["schema_version"]
     changed = {table for table in expected if before[table] != expected[table]}
@@ -162,15 +181,13 @@ def _differing(before: Tables, after: Tables) -> set[tuple[object, ...]]:
     return new - old
 
 
-def test_the_ledger_follows(tmp_path: Path) -> None:
-    traces = write(tmp_path / "traces")[:2]
-    old, new = tmp_path / "old.duckdb", tmp_path / "new.duckdb"
-    filled_by(no_bytes, old, traces)
-    load(new, *traces)
+def test_the_ledger_follows(tmp_path: Path, fresh: Fresh) -> None:
+    old = tmp_path / "old.duckdb"
+    filled_by(no_bytes, old, fresh.traces)
     ledger = "SELECT * FROM ledger ORDER BY ALL"
-    assert query(old, ledger) != query(new, ledger)
+    assert query(old, ledger) != fresh.tables["ledger"]
     reprice(old)
-    assert query(old, ledger) == query(new, ledger)
+    assert query(old, ledger) == fresh.tables["ledger"]
 
 
 def test_operators_that_are_not_stored_are_asked_for(tmp_path: Path) -> None:
@@ -190,17 +207,17 @@ def test_operators_that_are_not_stored_are_asked_for(tmp_path: Path) -> None:
     assert len(query(warehouse, "SELECT * FROM kernels")) == len(kernels) + 1
 
 
-def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
-    warehouse = tmp_path / "w.duckdb"
-    load(warehouse, *write(tmp_path / "traces"))
+def test_a_second_time_changes_nothing(tmp_path: Path, fresh: Fresh) -> None:
+    warehouse = shutil.copyfile(fresh.path, tmp_path / "w.duckdb")
     before = dump(warehouse)
     assert reprice(warehouse).changed == 0
     assert dump(warehouse) == before
 
 
-def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    warehouse = tmp_path / "w.duckdb"
-    filled_by(no_products, warehouse, write(tmp_path / "traces"))
+def test_a_failure_leaves_everything_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_products: Path
+) -> None:
+    warehouse = shutil.copyfile(without_products, tmp_path / "w.duckdb")
     before = dump(warehouse)
 
     def fail(*_: object) -> None:
@@ -234,9 +251,9 @@ def test_there_has_to_be_a_warehouse(tmp_path: Path) -> None:
     assert not (tmp_path / "none.duckdb").exists()
 
 
-def test_older_rules_leave_what_newer_ones_priced(tmp_path: Path) -> None:
+def test_older_rules_leave_what_newer_ones_priced(tmp_path: Path, fresh: Fresh) -> None:
     warehouse = tmp_path / "w.duckdb"
-    filled_by(no_products, warehouse, write(tmp_path / "traces"), RULES_VERSION + 1)
+    filled_by(no_products, warehouse, fresh.traces, RULES_VERSION + 1)
     before = dump(warehouse)
     with pytest.raises(WarehouseError, match=rf"version {RULES_VERSION + 1}; .* version {RULES_VERSION}:"):
         reprice(warehouse)
