@@ -1,5 +1,6 @@
 """Captured runs and small decoders, built once for all tests of capture."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ def make_point(**keys: Any) -> Point:
     """One validated point on the CPU, small unless told otherwise."""
     (point,) = points({**SMALL, **keys})
     return point
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _frozen() -> None:
+    """Let the garbage collector leave alone what earlier modules left: each captured point collects twice."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
