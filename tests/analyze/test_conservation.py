@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ridgeline.analyze.ingest import analyze
-from ridgeline.warehouse import connect
 from tests.analyze import kineto
+from tests.analyze.loading import opened
 from tests.sampling import examples
 
 BF16, FP32 = "c10::BFloat16", "float"
@@ -144,18 +145,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("conservation")
 
 
-def loaded(folder: Path, **files: list[kineto.Event]) -> duckdb.DuckDBPyConnection:
-    """A warehouse with these traces alone; signatures stay priced."""
-    connection = connect(folder / "w.duckdb")
-    for (table,) in connection.execute(
-        "SELECT DISTINCT table_name FROM duckdb_columns() WHERE column_name = 'run_id'"
-        " AND table_name IN (SELECT table_name FROM duckdb_tables())"
-    ).fetchall():
-        connection.execute(f"DELETE FROM {table} WHERE run_id IS NOT NULL")
-    connection.close()
-    results = analyze([kineto.write(folder / f"{name}.json", files[name]) for name in files], folder / "w.duckdb")
+@contextmanager
+def loaded(folder: Path, **files: list[kineto.Event]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A new warehouse with these traces."""
+    warehouse = folder / "w.duckdb"
+    warehouse.unlink(missing_ok=True)
+    results = analyze([kineto.write(folder / f"{name}.json", files[name]) for name in files], warehouse)
     assert [str(result.error) for result in results if result.error] == []
-    return connect(folder / "w.duckdb")
+    with opened(warehouse) as connection:
+        yield connection
 
 
 SUMS = {
@@ -185,35 +183,37 @@ PROPERTY = settings(examples("warehouse"), suppress_health_check=list(HealthChec
 
 @PROPERTY
 @given(events=traces())
-def test_every_way_to_divide_the_device_time_sums_to_it(events: list[kineto.Event], folder: Path) -> None:
+def test_device_time_and_cost_are_conserved(events: list[kineto.Event], folder: Path) -> None:
     expected = sum(round(event["dur"] * 1000) for event in events if event["pid"] == 0)
     with loaded(folder, t=events) as connection:
         assert connection.execute("SELECT device_time_ns FROM runs").fetchall() == [(expected,)]
-        sums = {name: connection.execute(sql).fetchall()[0][0] for name, sql in SUMS.items()}
-        assert sums == dict.fromkeys(SUMS, pytest.approx(expected, rel=1e-12, abs=1e-9))
-        (exact,) = connection.execute(
-            "SELECT COUNT(DISTINCT t) FROM (SELECT SUM(duration_ns) AS t FROM deviations GROUP BY level)"
-        ).fetchall()
-        assert exact == (1,)
+        check_every_way_to_divide_the_device_time_sums_to_it(connection, expected)
+        check_the_cost_of_a_split_operator_is_shared_out_whole(connection)
 
 
-@PROPERTY
-@given(events=traces())
-def test_the_cost_of_a_split_operator_is_shared_out_whole(events: list[kineto.Event], folder: Path) -> None:
+def check_every_way_to_divide_the_device_time_sums_to_it(connection: duckdb.DuckDBPyConnection, expected: int) -> None:
+    sums = {name: connection.execute(sql).fetchall()[0][0] for name, sql in SUMS.items()}
+    assert sums == dict.fromkeys(SUMS, pytest.approx(expected, rel=1e-12, abs=1e-9))
+    (exact,) = connection.execute(
+        "SELECT COUNT(DISTINCT t) FROM (SELECT SUM(duration_ns) AS t FROM deviations GROUP BY level)"
+    ).fetchall()
+    assert exact == (1,)
+
+
+def check_the_cost_of_a_split_operator_is_shared_out_whole(connection: duckdb.DuckDBPyConnection) -> None:
     """To the kernels that carry it; FLOPs of the kernels are those of the calls."""
-    with loaded(folder, t=events) as connection:
-        shares = connection.execute(
-            "SELECT SUM(share) FROM kernels JOIN kernel_classes USING (run_id, class_id)"
-            " WHERE operator_id IS NOT NULL AND category = 'kernel' GROUP BY operator_id"
-        ).fetchall()
-        assert [share for (share,) in shares] == pytest.approx([1.0] * len(shares))
-        computed, called = connection.execute(
-            "SELECT (SELECT COALESCE(SUM(flops), 0) FROM kernel_roofline),"
-            " (SELECT COALESCE(SUM(s.flops), 0) FROM (SELECT DISTINCT k.operator_id, c.signature_id"
-            "   FROM kernels k JOIN kernel_classes c USING (run_id, class_id) WHERE c.category = 'kernel') o"
-            "  JOIN signatures s USING (signature_id))"
-        ).fetchall()[0]
-        assert computed == pytest.approx(called)
+    shares = connection.execute(
+        "SELECT SUM(share) FROM kernels JOIN kernel_classes USING (run_id, class_id)"
+        " WHERE operator_id IS NOT NULL AND category = 'kernel' GROUP BY operator_id"
+    ).fetchall()
+    assert [share for (share,) in shares] == pytest.approx([1.0] * len(shares))
+    computed, called = connection.execute(
+        "SELECT (SELECT COALESCE(SUM(flops), 0) FROM kernel_roofline),"
+        " (SELECT COALESCE(SUM(s.flops), 0) FROM (SELECT DISTINCT k.operator_id, c.signature_id"
+        "   FROM kernels k JOIN kernel_classes c USING (run_id, class_id) WHERE c.category = 'kernel') o"
+        "  JOIN signatures s USING (signature_id))"
+    ).fetchall()[0]
+    assert computed == pytest.approx(called)
 
 
 # columns of every fact and view, without what numbers rows by their place in the file

@@ -14,7 +14,7 @@ import pytest
 from ridgeline.analyze.ingest import analyze
 from ridgeline.analyze.pricing.price import price_all
 from tests.analyze import kineto
-from tests.analyze.loading import RUN_JSON, load, query, run_directory
+from tests.analyze.loading import RUN_JSON, load, opened, query, run_directory
 from tests.command_line import ridgeline
 from tests.sampling import pick
 
@@ -64,10 +64,10 @@ def test_secrets_of_foreign_metadata_reach_neither_warehouse_nor_page(tmp_path: 
     for path in written:
         data = path.read_bytes()
         assert [word for word in PLANTED if word.encode() in data] == [], path
-    tables = query(written[0], "SELECT table_name FROM duckdb_tables()")
-    for (table,) in tables:
-        text = str(query(written[0], f"FROM {table}"))
-        assert [word for word in PLANTED if word in text] == [], table
+    with opened(written[0]) as connection:
+        for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            text = str(connection.execute(f"FROM {table}").fetchall())
+            assert [word for word in PLANTED if word in text] == [], table
 
 
 EVIL = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe\u2066 [bold]x[/nothing] </script><img src=x onerror=alert(1)> \0 {{7*7}}"
