@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,9 +75,16 @@ def unmarked(rank: int, pid: Any) -> Any:
     return pid
 
 
+def written_once(folder: Path, text: str) -> Path:
+    """The trace of one rank, which is one file, and one run, in all tests that have it."""
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    path.write_text(text)
+    return path
+
+
 def checked(folder: Path, ranks: Sequence[Sequence[kineto.Event]], mark: Mark) -> Loadings:
     """Every rank of the merged file has the rows that its own file has, and nothing is in doubt."""
-    paths = [kineto.write(folder / f"rank{number}.json", events) for number, events in enumerate(ranks)]
+    paths = [written_once(folder.parent, kineto.text(events)) for events in ranks]
     all_ranks, *alone = yield [kineto.write(folder / "merged.json", merged(ranks, mark)), *paths]
     for number, run in enumerate(alone):
         assert rows(all_ranks, number) == rows(run)
