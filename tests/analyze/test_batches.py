@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,33 @@ from tests.analyze.loading import dump, load, query
 NAMES = ("a", "b", "c")
 
 
+def write_traces(folder: Path) -> Path:
+    """Three traces, and one that is none."""
+    folder.mkdir()
+    for name in NAMES:
+        kineto.write(folder / f"{name}.json", [*kineto.matmul_step(), kineto.named(name)])
+    (folder / "bad.json").write_text('{"traceEvents": [')
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three traces, and one that is none."""
-    (tmp_path / "traces").mkdir()
-    for name in NAMES:
-        kineto.write(tmp_path / "traces" / f"{name}.json", [*kineto.matmul_step(), kineto.named(name)])
-    (tmp_path / "traces" / "bad.json").write_text('{"traceEvents": [')
-    return tmp_path / "traces"
+    return write_traces(tmp_path / "traces")
+
+
+@pytest.fixture(scope="module")
+def run_ids(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
+    """The id of each of the three runs."""
+    root = tmp_path_factory.mktemp("ids")
+    return {result.name: result.run_id for result in analyze([write_traces(root / "traces")], root / "w.duckdb")}
+
+
+@pytest.fixture(scope="module")
+def modelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trace long enough to be modelled, and its warehouse; tests copy them before they change them."""
+    folder = tmp_path_factory.mktemp("modelled")
+    load(folder / "w.duckdb", write(folder, steps(2, FEWEST_KERNELS)))
+    return folder
 
 
 @pytest.fixture
@@ -43,11 +63,6 @@ def summarized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(loading, "refresh", refresh)
     return calls
-
-
-def modelled_trace(folder: Path) -> Path:
-    """A trace long enough that the model of the L2 gives its kernels bytes."""
-    return write(folder, steps(2, FEWEST_KERNELS))
 
 
 def outcomes(folder: Path, warehouse: Path) -> list[tuple[str, str]]:
@@ -90,14 +105,12 @@ def test_a_large_trace_is_stored_alone(
 
 
 def test_a_run_that_is_stored_while_it_is_modelled_has_the_rows_of_one_that_is_stored_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    modelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trace = modelled_trace(tmp_path)
-    load(tmp_path / "at_once.duckdb", trace)
     monkeypatch.setattr(ingest, "LARGE_TRACE_BYTES", 0)
-    load(tmp_path / "begun.duckdb", trace)
-    load(tmp_path / "begun.duckdb", trace)  # unchanged
-    at_once, begun = (dump(tmp_path / f"{name}.duckdb") for name in ("at_once", "begun"))
+    load(tmp_path / "begun.duckdb", modelled / "x.json")
+    load(tmp_path / "begun.duckdb", modelled / "x.json")  # unchanged
+    at_once, begun = dump(modelled / "w.duckdb"), dump(tmp_path / "begun.duckdb")
     at_once.pop("schema_version"), begun.pop("schema_version")
     assert at_once == begun
     assert query(tmp_path / "begun.duckdb", "SELECT COUNT(cache_read_bytes) > 0 FROM kernels") == [(True,)]
@@ -106,11 +119,12 @@ def test_a_run_that_is_stored_while_it_is_modelled_has_the_rows_of_one_that_is_s
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_run_that_fails_while_it_is_modelled_leaves_what_was_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stored: bool
+    modelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stored: bool
 ) -> None:
-    trace, other = modelled_trace(tmp_path), kineto.write(tmp_path / "other.json", kineto.matmul_step())
+    trace = shutil.copyfile(modelled / "x.json", tmp_path / "x.json")
+    other = kineto.write(tmp_path / "other.json", kineto.matmul_step())
     if stored:
-        load(tmp_path / "w.duckdb", trace)
+        shutil.copyfile(modelled / "w.duckdb", tmp_path / "w.duckdb")
         (tmp_path / "x.counters.csv").write_text("none")  # a companion that changed: the run is to be replaced
     before = dump(tmp_path / "w.duckdb") if stored else {}
 
@@ -129,11 +143,15 @@ def test_a_run_that_fails_while_it_is_modelled_leaves_what_was_stored(
 
 @pytest.mark.parametrize(("failing", "stage"), [("a", "refresh"), ("b", "insert"), ("c", "refresh")])
 def test_a_run_that_cannot_be_stored_costs_no_other(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, failing: str
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_ids: dict[str, str | None],
+    stage: str,
+    failing: str,
 ) -> None:
     """The first error ends the transaction for all its runs: the others are stored one by one."""
-    load(tmp_path / "other.duckdb", folder / f"{failing}.json")
-    ((run_id,),) = query(tmp_path / "other.duckdb", "SELECT run_id FROM runs")
+    run_id = run_ids[failing]
     original = getattr(loading, stage)
 
     def fail(connection: duckdb.DuckDBPyConnection, *arguments: Any, **keywords: Any) -> Any:
