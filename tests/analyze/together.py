@@ -134,6 +134,7 @@ def together(test: Callable[..., Loading] | Callable[..., Loadings], **options: 
 def _start(request: pytest.FixtureRequest) -> None:
     """Start this test and those that follow it in its module, and load their traces."""
     of_module = [item for item in request.session.items if getattr(item, "function", None) in _TESTS]
+    of_module = [item for item in of_module if not item.get_closest_marker("skip")]  # as where nothing is to be loaded
     _, options = _TESTS[request.function]
     of_module = [item for item in of_module if item.path == request.node.path and _TESTS[item.function][1] == options]  # type: ignore[attr-defined]
     at = of_module.index(request.node)
