@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.autograd import profiler
-from torch.utils.hooks import RemovableHandle
 
 from ridgeline.capture.launching import nothing
 from ridgeline.capture.launching.calls import Calls
+from ridgeline.capture.launching.optimizers import Optimizers
 from ridgeline.capture.launching.options import VARIABLE, Options
 from ridgeline.capture.launching.ranges import Ranges
 from ridgeline.capture.launching.steps import Steps, Work
@@ -73,7 +73,7 @@ class Program:
         self._steps = Steps(self, re.compile(options.step) if options.step else None)
         self._calls = Calls(self._steps)
         self._ranges = Ranges(self._steps.opened, self._steps.closed) if options.step else None
-        self._optimizers: RemovableHandle | None = None
+        self._optimizers = Optimizers(self._steps.optimizer_made, self._steps.optimizer_stepped)
         self._prepare: Any = None
         self._recording: Recording | None = None
         self._folder = Path(options.out)
@@ -86,7 +86,7 @@ class Program:
     def install(self) -> None:
         """Begin to watch the program."""
         self._calls.install()
-        self._optimizers = self._steps.watch_optimizers()
+        self._optimizers.install()
         if self._ranges:
             self._ranges.install()
         self._prepare = prepare = profiler.profile._prepare_trace
@@ -106,8 +106,7 @@ class Program:
         self._calls.remove()
         if self._ranges:
             self._ranges.remove()
-        if self._optimizers:
-            self._optimizers.remove()
+        self._optimizers.remove()
         profiler.profile._prepare_trace, self._prepare = self._prepare, None  # type: ignore[method-assign]
 
     # -- steps, see steps.Sink

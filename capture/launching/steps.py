@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import is_grad_enabled, nn
 from torch._C import _current_graph_task_id as graph_task
-from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from ridgeline.capture.launching.inputs import Reader
 from ridgeline.capture.measuring.labels import is_traced, is_traced_eagerly
@@ -86,6 +84,28 @@ class Model:
         self.root = type(program.unwrapped(module))
         self.read = Reader(self.root.forward).read
         self.works: dict[Shown, Work] = {}
+        self.looked_for_gradients = 0
+        """Calls before which its parameters were looked through for gradients."""
+        # the names of the modules that hold one that needed gradients, from the outermost on, and its own
+        self._parameter: tuple[list[str], str] = [], ""
+
+    def needs_gradients(self, module: nn.Module) -> bool:
+        """Whether a parameter of `module` needs gradients. Looks at the one that did before, then at all."""
+        # A weak reference is faster, but PyTorch refuses to swap tensors that have any.
+        inner, last = self._parameter
+        owner: Any = module
+        try:
+            for name in inner:
+                owner = owner._modules[name]
+            if owner._parameters[last].requires_grad:
+                return True
+        except (KeyError, AttributeError):  # the module has another one now
+            pass
+        # takes a microsecond for each parameter
+        name = next((name for name, each in module.named_parameters() if each.requires_grad), "")
+        *inner, last = name.split(".")
+        self._parameter = inner, last
+        return name != ""
 
 
 class Steps:
@@ -117,6 +137,8 @@ class Steps:
     # The program waits for this and `leave`, which its steps drive out of the core's caches: they touch little.
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], first: bool) -> bool:
         """Whether the call of `module` is a step, or part of the training step that is open."""
+        if not (module._parameters or module._modules or self._pattern):  # a loss, which programs call each step
+            return False
         if is_traced_eagerly() or (ON_CUDA and _capturing()):
             return False
         self._again = graph_task() != -1
@@ -136,7 +158,7 @@ class Steps:
             return True
         if self._open:
             self._end()
-        self._trains = trains = is_grad_enabled() and self._training.begins(module)
+        self._trains = trains = is_grad_enabled() and self._training.begins(module, model)
         query, context, batch, cached = model.read(args, kwargs)
         shown = query, batch, cached, trains
         return self._begin(model.works.get(shown) or self._work(module, model, shown), context)
@@ -241,18 +263,16 @@ class Steps:
         self._range = False
         self._end()
 
-    # -- optimizers
+    # -- optimizers, see optimizers.Optimizers
 
-    def watch_optimizers(self) -> RemovableHandle:
-        """Have every step of an optimizer end the training step that is open. Removing the handle undoes it."""
-        from torch.optim.optimizer import register_optimizer_step_post_hook
+    def optimizer_made(self) -> None:
+        """The program has made an optimizer."""
+        self._training.has_optimizer = True
 
-        def stepped(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            # compiled steps of optimizers inline this function, which must then do nothing
-            if not torch.compiler.is_compiling() and self._training.stepped() and self._trains and self._open:
-                self._end()
-
-        return register_optimizer_step_post_hook(stepped)
+    def optimizer_stepped(self) -> None:
+        """A step of an optimizer ended, and with it the training step that is open."""
+        if self._training.stepped() and self._trains and self._open:
+            self._end()
 
     def seen(self) -> Seen:
         """Return the mode, and the number of sequences of most steps that began."""
@@ -285,31 +305,30 @@ class Training:
     """
 
     def __init__(self) -> None:
-        self._made = False
+        self.has_optimizer = False
+        """Whether the program has made an optimizer."""
         self._thread = 0
         self._forwards = 0
         self._stepped = False
         self._ever_stepped = self._unseen = False  # unseen: an optimizer exists, and its steps cannot be seen
         self._gradients = False
-        self._sought: Counter[int] = Counter()
         self._evaluated = False
         self._trains_evaluating = False
 
-    def begins(self, module: nn.Module) -> bool:
+    def begins(self, module: nn.Module, model: Model) -> bool:
         """Whether the call of `module` that begins now, while gradients are enabled, is a training step."""
-        made = self._has_optimizer()
-        # A walk over all parameters takes a microsecond for each: programs without an optimizer are spared it.
-        if not (made or self._gradients_of(module)) or not any(each.requires_grad for each in module.parameters()):
+        made = self.has_optimizer
+        if not (made or self._gradients or self._gradients_of(module, model)) or not model.needs_gradients(module):
             return False
         self._evaluated = not module.training
-        self._thread, self._forwards, self._stepped = threading.get_ident(), 0, False
+        self._thread, self._forwards, self._stepped = get_ident(), 0, False
         return not made or module.training or self._trains_evaluating
 
     def goes_on(self) -> bool:
         """Whether another forward belongs to the step that is open: it accumulates gradients for the same optimizer."""
         self._forwards += 1
         self._unseen |= self._forwards > (LONGEST_ACCUMULATION if self._ever_stepped else UNSEEN_AFTER)
-        return not self._unseen and not self._stepped and self._has_optimizer()
+        return not self._unseen and not self._stepped and self.has_optimizer
 
     def stepped(self) -> bool:
         """An optimizer made its step; return whether the training step ends with it that is open, if one is."""
@@ -317,29 +336,14 @@ class Training:
         self._unseen = False
         self._trains_evaluating |= self._evaluated
         # Autograd's threads may make steps in the middle of a backward pass: then the step ends at the next forward.
-        return threading.get_ident() == self._thread
+        return get_ident() == self._thread
 
-    def _has_optimizer(self) -> bool:
-        """Whether the program has made an optimizer."""
-        self._made = self._made or _optimizer_made()
-        return self._made
-
-    def _gradients_of(self, module: nn.Module) -> bool:
-        """Whether parameters have had gradients before one of the first calls of a module."""
-        if not self._gradients and self._sought[id(module)] < GRADIENTS_SOUGHT:
-            self._sought[id(module)] += 1
+    def _gradients_of(self, module: nn.Module, model: Model) -> bool:
+        """Whether parameters have gradients before one of the first calls of a module."""
+        if model.looked_for_gradients < GRADIENTS_SOUGHT:
+            model.looked_for_gradients += 1
             self._gradients = any(each.grad is not None for each in module.parameters())
         return self._gradients
-
-
-def _optimizer_made() -> bool:
-    """Whether the program has made an optimizer: PyTorch marks the class then."""
-    classes = Optimizer.__subclasses__()
-    for each in classes:
-        if getattr(each.step, "hooked", False):
-            return True
-        classes += each.__subclasses__()
-    return False
 
 
 def _has_parameters(module: nn.Module) -> bool:
@@ -353,12 +357,8 @@ def _capturing() -> bool:
 
 
 def _needs_gradients(output: Any) -> bool:
-    return any(tensor.requires_grad for tensor in _tensors(output))
-
-
-def _tensors(output: Any) -> list[torch.Tensor]:
-    """The tensors of a module's output: itself, or values of a tuple, a list, a dictionary or a model's output."""
+    """Whether a module's output needs gradients: a tensor, or one in a tuple, a list or a dictionary."""
     if isinstance(output, torch.Tensor):
-        return [output]
+        return output.requires_grad
     values = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
-    return [tensor for value in values for tensor in _tensors(value)]
+    return any(_needs_gradients(value) for value in values)

@@ -25,14 +25,20 @@ from . import programs
 
 def launched(out: Path, program: Callable[[], Any], *, name: str = "mine", **options: Any) -> Any:
     """Run `program` as the launcher would, and return what it returns."""
-    before = nn.Module.__call__, record_function.__enter__, profiler.profile._prepare_trace
+    before = replaced()
     recorder = Program(Options(out=str(out), name=name, **options))
     recorder.install()
     try:
         return program()
     finally:
         recorder.finish()
-        assert (nn.Module.__call__, record_function.__enter__, profiler.profile._prepare_trace) == before
+        assert replaced() == before
+
+
+def replaced() -> tuple[Any, ...]:
+    """What the recorder replaces."""
+    methods = nn.Module.__call__, record_function.__enter__, profiler.profile._prepare_trace
+    return *methods, torch.optim.Optimizer._patch_step_function
 
 
 def run_of(directory: Path) -> Any:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.optim.optimizer import Optimizer, _global_optimizer_post_hooks
 from torch.profiler import record_function
 from torch.utils.checkpoint import checkpoint_sequential
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -20,6 +21,7 @@ from transformers.models.t5 import T5Config, T5ForConditionalGeneration
 
 from ridgeline.capture.launching.calls import Calls
 from ridgeline.capture.launching.inputs import Reader
+from ridgeline.capture.launching.optimizers import Optimizers
 from ridgeline.capture.launching.ranges import Ranges
 from ridgeline.capture.launching.steps import UNSEEN_AFTER, Steps
 
@@ -31,17 +33,25 @@ def watched(pattern: str | None = None) -> Iterator[tuple[Kept, Steps]]:
     """What the program in the block shows."""
     kept = Kept()
     steps = Steps(kept, re.compile(pattern) if pattern else None)
-    calls, ranges, handle = Calls(steps), Ranges(steps.opened, steps.closed), steps.watch_optimizers()
-    originals = nn.Module.__call__, record_function.__enter__, record_function.__exit__
+    calls, ranges = Calls(steps), Ranges(steps.opened, steps.closed)
+    optimizers = Optimizers(steps.optimizer_made, steps.optimizer_stepped)
+    originals = replaced()
     calls.install()
+    optimizers.install()
     ranges.install()
     try:
         yield kept, steps
     finally:
         ranges.remove()
         calls.remove()
-        handle.remove()
-    assert (nn.Module.__call__, record_function.__enter__, record_function.__exit__) == originals
+        optimizers.remove()
+    assert replaced() == originals
+
+
+def replaced() -> tuple[Any, ...]:
+    """What the recorder replaces."""
+    methods = nn.Module.__call__, record_function.__enter__, record_function.__exit__, Optimizer._patch_step_function
+    return *methods, len(_global_optimizer_post_hooks)
 
 
 class Net(nn.Module):
@@ -260,7 +270,7 @@ def test_a_training_step_lasts_until_the_optimizers_step() -> None:
 
 def test_a_training_step_without_an_optimizer_lasts_until_the_next_forward(monkeypatch: pytest.MonkeyPatch) -> None:
     # a process that has made an optimizer, as this one has, always has
-    monkeypatch.setattr("ridgeline.capture.launching.steps._optimizer_made", lambda: False)
+    monkeypatch.setattr("ridgeline.capture.launching.optimizers._optimizer_made", lambda: False)
     net = Net()
     with watched() as (kept, _):
         for _ in range(3):
@@ -269,7 +279,7 @@ def test_a_training_step_without_an_optimizer_lasts_until_the_next_forward(monke
 
 
 def test_an_optimizer_whose_steps_nobody_sees_does_not_swallow_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ridgeline.capture.launching.steps._optimizer_made", lambda: True)
+    monkeypatch.setattr("ridgeline.capture.launching.optimizers._optimizer_made", lambda: True)
     net = Net()
     with watched() as (kept, _):
         for _ in range(UNSEEN_AFTER + 4):
@@ -289,6 +299,45 @@ def test_a_forward_that_merely_records_a_graph_is_no_training_step() -> None:
         assert (kept.phases, kept.ended) == (["forward", "forward", "train"], 2)
         optimizer.step()
     assert kept.ended == 3
+
+
+def test_a_step_trains_from_the_first_optimizer_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a process that has made an optimizer, as this one has, always has
+    monkeypatch.setattr("ridgeline.capture.launching.optimizers._optimizer_made", lambda: False)
+    net, original = Net(), Optimizer._patch_step_function
+    with watched() as (kept, _):
+        net(torch.ones(2, 4))
+        assert Optimizer._patch_step_function is not original
+        optimizer = torch.optim.SGD(net.parameters())
+        assert Optimizer._patch_step_function is original
+        net(torch.ones(2, 4)).sum().backward()
+        assert kept.ended == 1
+        optimizer.step()
+        assert kept.ended == 2
+    assert kept.phases == ["forward", "train"]
+
+
+def test_a_step_trains_while_a_parameter_needs_gradients() -> None:
+    net, x = nn.Sequential(Net(), Net().requires_grad_(False)), torch.ones(2, 4, requires_grad=True)
+    optimizer = torch.optim.SGD([x])
+
+    def step() -> None:
+        net(x)
+        optimizer.step()
+
+    with watched() as (kept, _):
+        for _ in range(2):
+            step()
+        net[0].requires_grad_(False)
+        step()
+        net[1].requires_grad_(True)
+        for _ in range(2):
+            step()
+        net[1] = nn.Identity()
+        step()
+        net.append(nn.Linear(4, 4))
+        step()
+    assert kept.phases == ["train", "train", "forward", "train", "train", "forward", "train"]
 
 
 def test_a_step_that_raises_ends_with_its_error() -> None:
