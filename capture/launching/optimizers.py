@@ -19,8 +19,7 @@ class Optimizers:
     def __init__(self, made: Callable[[], None], stepped: Callable[[], None]) -> None:
         self._made, self._stepped = made, stepped
         self._handle: RemovableHandle | None = None
-        self._patch: Callable[[Optimizer], None] | None = None
-        self._original = Optimizer._patch_step_function
+        self._original = self._patch = Optimizer._patch_step_function
 
     def install(self) -> None:
         """Begin to tell. `made` is called at once if the program has made an optimizer already."""
