@@ -23,12 +23,12 @@ def write(storage: int, size: int) -> Touch:
     return Touch(storage, 0, size, size, True)
 
 
-def moved(*kernels: list[Touch]) -> list[tuple[float, float]]:
+def moved(*kernels: list[Touch], policy: Policy = EXACT) -> list[tuple[float, float]]:
     """MiB read and written by each kernel, of a sequence that begins with an empty cache: a flood of reads."""
     flood = [read(1_000_000, 10 * L2)]
     sequence = [flood, *kernels]
     operands = frame((i, touch) for i, touches in enumerate(sequence) for touch in touches)
-    result = predict(pl.DataFrame({"kernel": range(len(sequence))}), operands, L2, policy=EXACT)
+    result = predict(pl.DataFrame({"kernel": range(len(sequence))}), operands, L2, policy=policy)
     rows = result.select("dram_read_bytes", "dram_write_bytes").rows()[1:]
     return [(round(r / MIB, 3), round(w / MIB, 3)) for r, w in rows]
 
@@ -164,3 +164,15 @@ def test_slices_side_by_side_count_together_but_never_more_than_the_whole() -> N
     third = Touch(1, 0, 4 * MIB, 12 * MIB, False)
     assert moved([third] * 2) == [(8, 0)]
     assert moved([third] * 3) == moved([third] * 4) == moved([read(1, 12 * MIB)]) == [(12, 0)]
+
+
+def test_the_fitted_parameters_give_what_they_gave_when_they_were_fitted() -> None:
+    """A percent of any parameter changes a number below."""
+    tiles = Touch(4, 0, 32 * MIB, 32 * MIB, False, shared=1)
+    pieces = Touch(5, 0, 26 * MIB, 26 * MIB, False, shared=2)
+    kernels = [[write(1, 48 * MIB)], [read(1, 48 * MIB)], [read(2, 30 * MIB)], [read(2, 30 * MIB)]]
+    kernels += [[write(3, 8 * MIB)], [tiles], [tiles], [pieces], [pieces]]
+    assert moved(*kernels, policy=Policy()) == [
+        (0, 16.834), (23.627, 16.871), (30, 11.188), (1.162, 0), (0, 1.512), (32, 5.023), (7.588, 0),
+        (26, 4.571), (6.56, 0),
+    ]  # fmt: skip

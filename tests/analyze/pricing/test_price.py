@@ -307,6 +307,19 @@ def test_grouped_and_causal_attention_equal_a_count_by_hand(kv_heads: int, group
         assert found.write_bytes == 2 * b * d * q * kv_heads * group
 
 
+@pytest.mark.parametrize(("key_dim", "value_dim"), [(192, 128), (8, 16)])
+def test_values_may_be_wider_or_narrower_than_keys(key_dim: int, value_dim: int) -> None:
+    """As in multi-head latent attention."""
+    operands: list[Any] = [([2, 3, 5, key_dim], BF16), ([2, 3, 7, key_dim], BF16), ([2, 3, 7, value_dim], BF16)]
+    meta = [torch.empty(shape, dtype=torch.bfloat16, device="meta") for shape, _ in operands]
+    rest = SDPA["_scaled_dot_product_efficient_attention"]
+    expected = counted(lambda: torch.ops.aten._scaled_dot_product_efficient_attention(*meta, *rest))
+    texts = [None if value is None else str(value) for value in rest]
+    found = priced("aten::_scaled_dot_product_efficient_attention", [*operands, *texts])
+    assert found.flops == expected == 2 * 3 * (5 * 7) * 2 * (key_dim + value_dim)
+    assert found.write_bytes == 2 * 2 * 3 * 5 * value_dim
+
+
 @given(st.integers(1, 9), st.integers(1, 9))
 def test_kernels_under_sdpa_align_their_masks_as_they_say(q: int, kv: int) -> None:
     b, heads, d = 2, 3, 8

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ridgeline.capture.decoder.attention import View
 from ridgeline.capture.decoder.decoder import Decoder, random_decoder
@@ -130,6 +131,35 @@ def test_published_costs_change_no_logits(variant: str, llada: Decoder) -> None:
         run(clean, step)
         run(published, step)
         assert torch.equal(published.canvas.tokens, clean.canvas.tokens)
+
+
+class Searches(TorchDispatchMode):
+    """Counts the searches for slots, for whose results the host waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket is torch.ops.aten.nonzero
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("variant", "in_a_layer"), [("clean", 0), ("unrotated", 0), ("synchronous", 2), ("faithful", 2)]
+)
+def test_slots_are_searched_in_the_reuse_steps_of_the_variants_that_wait(
+    variant: str, in_a_layer: int, llada: Decoder
+) -> None:
+    generation = begin(DualCacheDiffusion, llada, block=4, variant=variant)
+    searched: dict[str, set[int]] = {"refresh": set(), "reuse": set()}
+    for step in generation.steps:
+        generation.place(step)
+        with Searches() as searches:
+            logits(generation, step)
+        searched[step.kind].add(searches.count)
+        run(generation, step)
+    assert searched == {"refresh": {0}, "reuse": {in_a_layer * llada.shape.layers}}
 
 
 def test_a_faithful_cache_holds_keys_before_rotation(llada: Decoder) -> None:

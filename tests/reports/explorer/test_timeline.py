@@ -105,6 +105,9 @@ def test_steps_that_overlap_make_one_stretch_of_at_most_the_events_of_the_run() 
     windows = [window("a", None, 0, 100, 25), window("a", 0, 0, 60, 20), window("a", 1, 50, 90, 20)]
     assert stretches(windows, ["a"], 24) == []
     assert [row["step_id"] for row in stretches(windows, ["a"], 25)] == [None]
+    # Steps that follow each other without a pause are one stretch too.
+    windows[2] |= {"from_ns": 60}
+    assert [row["to_ns"] for row in stretches([windows[0] | {"events": 90}, *windows[1:]], ["a"], 40)] == [90]
     # A whole run that does not fit leaves its steps.
     windows = [window("a", None, 0, 100, 90), window("a", 0, 0, 60, 20), window("a", 1, 50, 90, 20)]
     assert [(row["from_ns"], row["to_ns"], row["events"]) for row in stretches(windows, ["a"], 89)] == [(0, 90, 40)]
