@@ -133,11 +133,11 @@ def test_published_costs_change_no_logits(variant: str, llada: Decoder) -> None:
         assert torch.equal(published.canvas.tokens, clean.canvas.tokens)
 
 
-class Searches(TorchDispatchMode):
+class Searches(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the searches for slots, for whose results the host waits."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
