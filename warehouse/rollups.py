@@ -28,16 +28,10 @@ KEPT = (
 """The pivot of counters, the geometry of launches, and the views that aggregate millions of rows to few; each after
 those it reads."""
 
-OF_TIMES = (
-    "launch_geometry",
-    "step_launches",
-    "gap_summary",
-    "covered_time",
-    "step_idle",
-    "step_waits",
-    "shared_time",
-    "launch_summary",
-)
+_OF_PLACED = ("kernel_groups", "step_parts")
+"""The views that read ``placed_kernels``: computed last."""
+
+OF_TIMES = tuple(view for view in KEPT if view not in ("kernel_counters", *_OF_PLACED))
 """Those that read neither bytes nor prices of kernels."""
 
 NEAR = 1e-7
@@ -69,9 +63,6 @@ _NEEDED = {
 _COSTLY_OPTIMIZERS = ("common_subexpressions", "join_order", "projection_placement", "statistics_propagation")
 """Optimizers of DuckDB that take longer than they save when rollups are computed, of few kernels as of 170,000."""
 
-_READ_BY_PLACED = ("kernel_counters", "launch_geometry")
-"""The views of which ``placed_kernels`` reads the kept rows: computed first."""
-
 _PLACED = """
     run_id, class_id, step_id, step_phase, kind, category, family, operator, module, duration_ns, confidence, flops,
     dram_bytes, dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, roof_time_ns,
@@ -98,17 +89,16 @@ def refresh(
             connection.execute(f"DELETE FROM kept_{view}")
         are_new = True
         run_ids = [run_id for (run_id,) in connection.execute("SELECT run_id FROM runs ORDER BY run_id").fetchall()]
-    first = {*_READ_BY_PLACED, *OF_TIMES}
     with planned_briefly(connection):
         for together in _batches(connection, list(run_ids)):
             of_runs = f"WHERE run_id IN ({', '.join('?' * len(together))})"
             if not are_new:
                 for view in views:
                     connection.execute(f"DELETE FROM kept_{view} {of_runs}", together)
-            _compute(connection, [view for view in views if view in first], of_runs, together)
-            if others := [view for view in views if view not in first]:
+            _compute(connection, [view for view in views if view not in _OF_PLACED], of_runs, together)
+            if of_placed := [view for view in views if view in _OF_PLACED]:
                 with _placed_once(connection, of_runs, together):
-                    _compute(connection, others, of_runs, together)
+                    _compute(connection, of_placed, of_runs, together)
 
 
 def with_rows(tables: Collection[str]) -> list[str]:
