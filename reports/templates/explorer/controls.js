@@ -76,7 +76,7 @@ function drawSum(rows) {
   const total = sum(rows, "duration_ns");
   const parts = [`${plural(sum(rows, "launches"), "kernel")}`, duration(total)];
   const flops = sum(rows, "flops");
-  if (flops) parts.push(`${si((flops / total) * 1e9, "FLOP/s")} on average`);
+  if (flops && total) parts.push(`${si((flops / total) * 1e9, "FLOP/s")} on average`);
   if (state.families.size) parts.push(`only ${[...state.families].join(", ")}`);
   $("sum").textContent = $("sum").title = parts.join(" · ");
   renew($("picked"), ...state.picked.map(({ label, where }) => h("button", { type: "button", "data-key": JSON.stringify(where), title: "Deselect", onclick: () => { pick(label, where, true); hideDetail(); render(); } }, h("bdi", {}, clip(label, 44)), " ×")));

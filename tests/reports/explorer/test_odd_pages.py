@@ -106,6 +106,7 @@ def test_a_page_of_little_is_sensible(
         assert (INSTANT in said["body"]) == (name == "instant")
         assert "NaN" not in said["body"]
         assert "undefined" not in said["body"]
+        assert "∞" not in said["body"]
         assert said["points"] == points
         # A link out of a page that opened in a theme names the theme.
         assert said["link"] == (name and f"#run={name}&theme=dark")
