@@ -77,7 +77,7 @@ Shown = tuple[int | None, int | None, bool, bool]
 
 
 class Model:
-    """A module that steps call. `root` is the class of the model in it, without wrappers. `gone` is told of its end."""
+    """A module that steps call. `root` is its class, without wrappers. `gone` is called when it is freed."""
 
     def __init__(self, module: nn.Module, gone: Callable[[Any], Any]) -> None:
         self._reference = weakref.ref(module, gone)

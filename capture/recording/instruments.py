@@ -67,7 +67,7 @@ class Instruments:
 
     @property
     def laps(self) -> Laps | None:
-        """The laps of timed steps: the only instrument of those that follow, where there are any."""
+        """The laps of the steps that run now, None while they are traced or not measured."""
         return self._laps if self._tracing is None else None
 
     def begin(self, stage: Stage, step: RecordedStep) -> None:
