@@ -15,7 +15,7 @@ import polars as pl
 
 from ridgeline.analyze.attribution.modules import EVENT
 from ridgeline.analyze.attribution.origins import Origins
-from ridgeline.analyze.attribution.spans import ROOT, holds_a_moment, innermost, numbered, take
+from ridgeline.analyze.attribution.spans import ROOT, Int64, Integers, holds_a_moment, innermost, numbered, take
 from ridgeline.analyze.reading.trace import Trace
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -78,18 +78,23 @@ def add_stacks(trace: Trace, origins: Origins, activities: pl.DataFrame) -> tupl
     kept &= ~np.array([text.startswith(EVENT) for text in trace.names])[name]
     thread, start_ns, end_ns, name = thread[kept], start_ns[kept], end_ns[kept], name[kept]
     parent, around = innermost(thread, start_ns, end_ns, origins.thread, origins.at_ns)
-    used, place = np.unique(name, return_inverse=True)
+    used, place = _renumbered(name)
     texts = [_ADDRESS.sub("", trace.names[code]).replace(";", ",") for code in used.tolist()]
     frames = {text: frame for frame, text in enumerate(dict.fromkeys(texts))}
     stacks = _Stacks(list(frames))
     frame = np.array([frames[text] for text in texts], dtype=np.int64)[place]
     numbers = origins.first(take(numbered(parent, frame, stacks.add), around), take(start_ns, around))
     # Only stacks with an activity are stored.
-    stored, ids = np.unique(numbers[numbers != ROOT], return_inverse=True)
-    numbers[numbers != ROOT] = ids
+    stored, numbers[numbers != ROOT] = _renumbered(numbers[numbers != ROOT])
     rows = [(stack_id, *stacks.row(number)) for stack_id, number in enumerate(stored.tolist())]
     stack_id = pl.Series("stack_id", numbers).replace(ROOT, None)
     return activities.with_columns(stack_id), pl.DataFrame(rows, _SCHEMA, orient="row")
+
+
+def _renumbered(codes: Integers) -> tuple[Int64, Int64]:
+    """The codes in use, in order, and for each code its place among them; codes count from 0."""
+    used = np.bincount(codes) > 0
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[codes]
 
 
 def _describe(frame: str) -> tuple[str | None, str | None, str | None]:
