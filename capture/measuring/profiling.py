@@ -2,9 +2,11 @@
 
 import ctypes
 import gzip
+import importlib
 import json
 import os
 import re
+import sys
 import tempfile
 import threading
 import warnings
@@ -34,6 +36,9 @@ GRAPH_LAUNCH = re.compile(r'"name": "(cudaGraphLaunch|cuGraphLaunch|hipGraphLaun
 COMPILED = re.compile(r'"name": "(## Call CompiledFxGraph|Torch-Compiled Region|CompiledFunction)')
 """Annotations of the code that torch.compile made."""
 
+
+COLLECTIVES = "torch.distributed.nn.functional"
+"""A module that the profiler imports."""
 
 ERRORS = 2
 """The severity of errors in PyTorch's log; 1 is that of warnings."""
@@ -159,6 +164,7 @@ def start(device: torch.device, observer: ExecutionTraceObserver | None = None, 
         config = torch.profiler._ExperimentalConfig(  # type: ignore[attr-defined]
             capture_overload_names=True, profile_all_threads=not memory and threading.active_count() > 1
         )
+    _import_collectives()
     with _quiet():
         profiling = profile(
             activities=activities,
@@ -175,6 +181,22 @@ def stop(profiling: profile) -> None:
     """Stop a profiler, and finish the file of its execution trace."""
     with _quiet():
         profiling.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+
+def _import_collectives() -> None:
+    """Import COLLECTIVES so that its functions do not hold the program's process group.
+
+    The default of their parameter `group` is the default group at the import, and None means that group at the call.
+    A group that these functions hold outlives `destroy_process_group()`. Its threads then run while Python ends, and
+    one that releases a tensor in that time aborts the process.
+    """
+    if COLLECTIVES in sys.modules or not torch.distributed.is_available():
+        return
+    collectives = importlib.import_module(COLLECTIVES)
+    world = torch.distributed.group.WORLD
+    for function in vars(collectives).values():
+        if defaults := getattr(function, "__defaults__", None):
+            function.__defaults__ = tuple(None if default is world else default for default in defaults)
 
 
 @contextmanager

@@ -140,6 +140,27 @@ def test_a_program_with_a_module_called_ridgeline_keeps_it(tmp_path: Path) -> No
     )
 
 
+def test_a_process_group_ends_when_the_program_destroys_it(tmp_path: Path) -> None:
+    """The threads of a process group that the recorder kept could abort the process while Python ends."""
+    script = tmp_path / "tp.py"
+    script.write_text(
+        "import weakref\n"
+        "import torch, torch.distributed as dist\n"
+        f"dist.init_process_group('gloo', init_method='file://{tmp_path}/store', rank=0, world_size=1)\n"
+        "net = torch.nn.Linear(4, 4).requires_grad_(False)\n"
+        "for _ in range(9):\n"
+        "    dist.all_reduce(net(torch.ones(2, 4)))\n"
+        "from torch.distributed.nn.functional import all_reduce\n"
+        "print(all_reduce(torch.ones(1)).item())\n"
+        "world = weakref.ref(dist.group.WORLD)\n"
+        "dist.destroy_process_group()\n"
+        "print(world())\n"
+    )
+    done = record(tmp_path / "runs", script)
+    assert (done.returncode, done.stdout) == (0, "1.0\nNone\n")
+    assert done.stderr.startswith("ridgeline: recorded ")
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("outside", [True, False], ids=["record torchrun", "torchrun record"])
 def test_ranks_under_torchrun(tmp_path: Path, outside: bool) -> None:
