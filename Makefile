@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one pip at a time
-.PHONY: help demo test test-exhaustive test-oldest bench bench-pages check format pages schemas cache-model study capture-study smoke-gpu capture-8b clean
+.PHONY: help demo test test-exhaustive test-oldest bench bench-pages check format pages schemas wasm study capture-study smoke-gpu capture-8b clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -116,9 +116,9 @@ pages: $(INSTALLED) ## warehouse/SCHEMA.md and COOKBOOK.md, from schema/comments
 schemas: $(INSTALLED) ## merges the installed PyTorch's operators into analyze/pricing/schemas.txt
 	$(BIN)/python -m ridgeline.analyze.pricing.make_schemas
 
-cache-model: $(TESTABLE) ## the compiled model of the L2, from analyze/cache_model/l2.c; installs a C compiler (ziglang) into .venv
+wasm: $(TESTABLE) ## the modules compiled from C to WebAssembly (analyze/**/*.c); installs a C compiler (ziglang) into .venv
 	$(BIN)/python -m pip install $(PIP_ARGS) ziglang==0.17.1
-	$(BIN)/python -m ridgeline.analyze.cache_model.build
+	$(BIN)/python -m ridgeline.webassembly
 
 study: $(INSTALLED) ## the study's pages and FINDINGS.md from its lake; with RUNS=folder, of the captured runs there as well
 	$(if $(filter command line environment,$(origin RUNS)),$(BIN)/ridgeline analyze "$(RUNS)" --lake $(STUDY)/lake)

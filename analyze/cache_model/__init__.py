@@ -47,9 +47,9 @@ the calls from recorded shapes and their order (its rules are in :mod:`ridgeline
   reads of small kernels.
 - *predict*: each step is modelled as following an equal step.
 
-*l2.c* is compiled to WebAssembly (*build*), checked in as ``l2.wasm``, and run by *l2* for *simulation*: it costs 2 to
-20 µs a kernel, and the same file runs on every platform. Its memory has a bound of 256 MiB, its work one of some ten
-seconds. *policy* has the parameters.
+*l2.c* is compiled to WebAssembly (``make wasm``), checked in as ``l2.wasm``, and run by *l2* for *simulation*: it costs
+2 to 20 µs a kernel, and the same file runs on every platform. Its memory has a bound of 256 MiB, its work one of some
+ten seconds. *policy* has the parameters.
 
 **Assumptions.** The device runs one kernel at a time. Storages are distinct unless their ids are equal. The rows that a
 lookup or scatter touches are unknown: each is as likely as any other, so indices that favour some rows (tokens of a

@@ -9,7 +9,7 @@
    A kernel runs in phases. In a phase it touches the granules of its operands side by side, each granule once.
 
    The host (simulation.py) calls `reserve`, writes its arrays there, and calls `simulate` for each step. This file is
-   compiled to l2.wasm by `make cache-model`. It has no libraries, and its memory and its work are bounded. */
+   compiled to l2.wasm by `make wasm`. It has no libraries, and its memory and its work are bounded. */
 
 typedef unsigned int u32;
 typedef long long i64;

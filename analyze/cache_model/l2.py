@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import math
 from array import array
 from contextlib import suppress
-from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ridgeline import webassembly
 
 if TYPE_CHECKING:
     import wasmtime
@@ -18,17 +18,7 @@ MOST_WORK = 2_000_000_000
 """Granules that a simulation may look at, which takes some ten seconds."""
 
 
-@cache
-def compiled() -> tuple[wasmtime.Engine, wasmtime.Module]:
-    """Return the engine and the compiled module. Making them takes 40 ms, 30 ms of them to import wasmtime."""
-    import wasmtime
-
-    engine = wasmtime.Engine()
-    module = wasmtime.Module(engine, Path(__file__).with_name("l2.wasm").read_bytes())
-    # After the interpreter's end they could not be freed.
-    atexit.register(engine.close)
-    atexit.register(module.close)
-    return engine, module
+MODULE = Path(__file__).with_name("l2.wasm")
 
 
 class Simulation(NamedTuple):
@@ -55,9 +45,7 @@ class Simulation(NamedTuple):
             import wasmtime  # takes 30 ms, so only with something to simulate
 
             with suppress(wasmtime.Trap, wasmtime.WasmtimeError):  # damaged operands or no memory: the bytes stay NaN
-                engine, module = compiled()
-                store = wasmtime.Store(engine)
-                self._run(store, wasmtime.Instance(store, module, []).exports(store), moved)
+                self._run(*webassembly.instance(MODULE), moved)
         return bytes(moved)
 
     def _run(self, store: wasmtime.Store, exports: Any, moved: bytearray) -> None:

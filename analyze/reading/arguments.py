@@ -29,9 +29,14 @@ def integers(args: Sequence[Any], name: str) -> list[int]:
     return [ABSENT if value is None else value for value in values] if None in values else values
 
 
+def is_of_lists(kernel: str) -> bool:
+    """Return whether the kernel of this name works on lists of tensors."""
+    return "multi_tensor_apply" in kernel
+
+
 def blocks_of_lists(events: Sequence[AnyEvent]) -> list[int]:
     """Return the blocks of kernels that work on lists of tensors, ABSENT for others; an empty list if none does."""
-    named = {name for name in {event.name for event in events} if "multi_tensor_apply" in str(name)}
+    named = {name for name in {event.name for event in events} if is_of_lists(str(name))}
     if not named:
         return []
     rows = [row for row, event in enumerate(events) if event.name in named]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 
 class Interned(defaultdict[Any, int]):
@@ -20,17 +20,12 @@ class Interned(defaultdict[Any, int]):
         return Interned, (list(self),)
 
 
-class Group(dict[str, "array[Any]"]):
-    """Arrays by column: doubles where the name says microseconds, else 64-bit integers."""
+class Group(dict[str, "array[int]"]):
+    """Arrays of 64-bit integers by column."""
 
-    def __missing__(self, name: str) -> array[Any]:
-        values = self[name] = array(type_code(name))
+    def __missing__(self, name: str) -> array[int]:
+        values = self[name] = array("q")
         return values
-
-
-def type_code(name: str) -> Literal["d", "q"]:
-    """Return the type of a column's array and file: of doubles for microseconds, else of 64-bit integers."""
-    return "d" if name.endswith("_us") else "q"
 
 
 class Half(NamedTuple):

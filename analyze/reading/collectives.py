@@ -15,8 +15,11 @@ from ridgeline.analyze.reading.events import Number, OperatorArgs
 
 RECORDER = "record_param_comms"
 """The operator that describes every collective of a process group."""
-_LIBRARY = "ccl"
-"""In the names of kernels of NCCL, RCCL, MSCCL and oneCCL; only their kernels have these arguments."""
+
+
+def may_be_collective(kernel: str) -> bool:
+    """Return whether it is a kernel of NCCL, RCCL, MSCCL or oneCCL; no other has the arguments of a collective."""
+    return "ccl" in kernel.lower()
 
 
 class CollectiveArgs(Struct, gc=False):
@@ -38,7 +41,7 @@ def _text_of(args: CollectiveArgs) -> str | None:
 
 def texts_of(events: Sequence[AnyEvent]) -> list[str | None]:
     """Return what each kernel's arguments say of its collective; an empty list if none says anything."""
-    named = {name for name in {event.name for event in events} if _LIBRARY in str(name).lower()}
+    named = {name for name in {event.name for event in events} if may_be_collective(str(name))}
     if not named:
         return []
     rows = [row for row, event in enumerate(events) if event.name in named]

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
-from ridgeline.analyze.errors import Broken, TraceError
 from ridgeline.analyze.reading.arguments import (
     AnyEvent,
     add_measures,
@@ -47,7 +45,6 @@ from ridgeline.analyze.reading.collectives import RECORDER, add_collectives, tex
 from ridgeline.analyze.reading.events import (
     ABSENT,
     DeviceArgs,
-    ExactEvent,
     Header,
     LaunchArgs,
     OperatorArgs,
@@ -59,22 +56,11 @@ from ridgeline.analyze.reading.memory_events import INSTANT, MEMORY, add_memory
 from ridgeline.analyze.reading.node_annotations import annotations_of
 from ridgeline.analyze.reading.reader import (
     JSON_ERRORS,
-    LARGEST_EVENT_BYTES,
     Decoded,
-    Piece,
-    TraceReader,
-    broken_inside,
-    decode,
-    endless,
-    reason,
 )
 
 GROUPS = ("device", "launch", "operator", "annotation", "frame", "memory")
-SPILL_ROWS = 1 << 17
-"""Rows held before they are written to files, if there is a folder for them."""
-_HALVES = frozenset(("B", "E"))
-HASHING = 0.13
-"""The cost of hashing a piece, relative to decoding it."""
+HALVES = frozenset(("B", "E"))
 
 Signature = tuple[str, bytes, bytes, bytes, bytes]
 """Operator name and the JSON text of its input dims, types, strides and concrete inputs.
@@ -99,9 +85,6 @@ _joined = _SEPARATOR.join
 class Columns(msgspec.Struct):
     """The arrays of one part of a trace; all columns of a group have equal length.
 
-    Times are recorded microseconds, ``start_us`` and ``duration_us``, up to the first event whose times no double holds
-    to the nanosecond; from that event on they are nanoseconds, ``start_ns`` and ``duration_ns``.
-
     ``counters`` are rows of ``device``, metric, value. Long columns lie in files in ``folder``, a file each, and
     their arrays are empty.
     """
@@ -116,8 +99,6 @@ class Columns(msgspec.Struct):
     """Changes of memory, as ``profile_memory`` records them, if ``allocations`` is true."""
     allocations: bool = False
     """True if changes of memory are read. A trace has one for every tensor, which costs a tenth of its decoding."""
-    is_exact: bool = False
-    """True once times are nanoseconds."""
     counters: list[tuple[int, str, float]] = msgspec.field(default_factory=list)
     has_kernel_names: bool = False
     """True if a launch names its kernel, as on ROCm."""
@@ -178,99 +159,15 @@ class Columns(msgspec.Struct):
         return len(getattr(self, group).get("name", ()))
 
 
-def read_part(
-    path: Path,
-    part: int = 0,
-    parts: int = 1,
-    folder: Path | None = None,
-    largest_event_bytes: int = LARGEST_EVENT_BYTES,
-    allocations: bool = False,
-    *,
-    report: Callable[[set[str]], None] | None = None,
-) -> Columns:
-    """Return the columns of part number ``part`` of a trace; the first part also has the file's digest.
-
-    ``report`` is called with the names of operators that have new signatures, while others are still being decoded.
-    Long columns are written to files in ``folder``, made when needed, if one is given. Raises :class:`TraceError`; with
-    several parts, the cause may be a cut inside an event: then decode the file in one part.
-    """
-    reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes)
-    columns = Columns(folder=folder, allocations=allocations)
-
-    def own_pieces() -> Iterator[Piece]:
-        # deal each piece to the part with the least load; the first part also hashes all pieces
-        load = [0.0] * parts
-        for piece in reader.pieces():
-            load[0] += HASHING
-            least = load.index(min(load))
-            load[least] += 1
-            if least == part:
-                yield piece
-
-    reported = 0
-    for piece in decoded(reader, own_pieces()):
-        append(columns, piece)
-        columns.spill(SPILL_ROWS)
-        if report and len(columns.signatures) > reported:
-            report({str(name) for name, _ in islice(columns.signatures, reported, None)})
-            reported = len(columns.signatures)
-    if columns.spilled:
-        columns.spill()  # a group is either in arrays or in files
-    columns.sha256, columns.bytes_read, columns.header = reader.sha256, reader.bytes_read, reader.header
-    if part == 0:  # every part reads the header
-        columns.replaced.update(reader.replaced)
-    return columns
-
-
-def decoded(reader: TraceReader, pieces: Iterator[Piece]) -> Iterator[Decoded]:
-    """Yield the events of pieces. Raises :class:`TraceError`.
-
-    A piece that was cut inside an event is joined with the next one.
-    """
-    pending: Piece | None = None
-    try:
-        for piece in pieces:
-            joined = pending.followed_by(piece) if pending else piece
-            # a piece that never decodes would grow with the file
-            size = sum(map(len, joined.fragments)) if pending else 0
-            if size > reader.largest_event_bytes:
-                raise TraceError(endless(reader.path, size))
-            text = joined.array()
-            try:
-                events = decode(text)._replace(offset=joined.offset)
-            except JSON_ERRORS as e:
-                pending, error = joined, e
-                if isinstance(e, RecursionError) or broken_inside(text, e) is not None:
-                    break  # damage, not a cut: joining the next piece would not help
-                continue
-            pending = None
-            yield events
-    except Broken as e:
-        if pending is None or not e.rest:
-            raise
-        # salvage must also see the events of the piece that was cut before the break
-        rest = pending.followed_by(Piece((e.rest,), e.rest_offset)).array()[1:-1]
-        raise Broken(str(e), e.offset, rest, pending.offset) from None
-    if pending:
-        text = pending.array()
-        inside = broken_inside(text, error)
-        offset = pending.offset + (inside - 1 if inside is not None else 0)  # the array's bracket is not in the file
-        where = f"damaged at byte {offset:,}" if inside is not None else f"damaged in the piece from byte {offset:,} on"
-        message = f"{reader.path}: {where}: {reason(error)}: record it again"
-        raise Broken(message, offset, text[1:-1], pending.offset)
-
-
 def append(columns: Columns, decoded: Decoded) -> None:
     """Add the complete events to the columns and count all; events of other kinds are skipped."""
     events = decoded.events
     columns.events += len(events) + decoded.malformed
     columns.malformed += decoded.malformed
     columns.replaced.update(decoded.replaced)
-    # the events of a piece have one type
-    columns.is_exact |= bool(events) and isinstance(events[0], ExactEvent)
     groups: dict[str | None, list[AnyEvent]] = defaultdict(list)
     others: list[AnyEvent] = []
-    phases = _HALVES | {INSTANT} if columns.allocations else _HALVES
+    phases = HALVES | {INSTANT} if columns.allocations else HALVES
     for event in events:
         if event.ph == "X":
             groups[event.cat].append(event)
@@ -318,12 +215,8 @@ def _append_spans(columns: Columns, group: Group, events: Sequence[AnyEvent]) ->
     names, threads = columns.names, columns.threads
     group["name"].fromlist([names[e.name] for e in events])
     group["thread"].fromlist([threads[e.pid, e.tid] for e in events])
-    if columns.is_exact:
-        group["start_ns"].fromlist([round(e.ts * 1000) for e in events])
-        group["duration_ns"].fromlist([round(e.dur * 1000) for e in events])
-    else:
-        group["start_us"].fromlist([e.ts for e in events])
-        group["duration_us"].fromlist([e.dur for e in events])
+    group["start_ns"].fromlist([round(e.ts * 1000) for e in events])
+    group["duration_ns"].fromlist([round(e.dur * 1000) for e in events])
 
 
 def _append_device(columns: Columns, category: str, events: Sequence[AnyEvent]) -> None:

@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ridgeline.analyze.cache_model.l2 import Simulation, compiled
+from ridgeline import webassembly
+from ridgeline.analyze.cache_model.l2 import MODULE, Simulation
 from ridgeline.analyze.errors import TraceError
-from ridgeline.analyze.reading.columns import Columns, read_part
+from ridgeline.analyze.reading.columns import Columns
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.reader import LARGEST_EVENT_BYTES
 from ridgeline.child_process import Parent
 
@@ -44,7 +46,7 @@ def main() -> None:
         request: Task | Simulation | None = parent.receive()
         if request is None:  # a simulation will follow
             with suppress(Exception):  # it fails then
-                compiled()
+                webassembly.load(MODULE)
         elif isinstance(request, Simulation):
             parent.send(request.run())
         else:

@@ -35,11 +35,15 @@ def geometries_of(args: Sequence[DeviceArgs]) -> list[str | None]:
     """Return the geometry of each launch as the text of a JSON array, None where none of it is recorded."""
     joined = _SEPARATOR.join  # bytes, since raw JSON has no hash
     keys = [joined((each.grid, each.block, each.registers, each.shared_bytes, each.occupancy)) for each in args]
-    texts = {key: _text_of(key) for key in set(keys)}
+    texts = {key: text_of(key) for key in set(keys)}
     return [texts[key] for key in keys]
 
 
-def _text_of(key: bytes) -> str | None:
+def text_of(key: bytes) -> str | None:
+    """Return the geometry as the text of a JSON array, None where none of it is recorded.
+
+    ``key`` is the JSON of the arguments in the order of :class:`DeviceArgs`, joined by zeros.
+    """
     recorded = key.split(_SEPARATOR)
     if not any(recorded) or len(key) > _LONGEST_TEXT:
         return None

@@ -360,5 +360,6 @@ def _decode(array: bytes) -> tuple[Events, int]:
                 exact.append(_exact_event.decode(raw))
             except msgspec.ValidationError:
                 malformed += 1
-    fit = [event for event in exact if abs(event.ts) <= LARGEST_TIME_US and abs(event.dur) <= LARGEST_TIME_US]
+    most, least = LARGEST_TIME_US, -LARGEST_TIME_US  # compared, since abs() of a Decimal may overflow
+    fit = [event for event in exact if least <= event.ts <= most and least <= event.dur <= most]
     return fit, malformed + len(exact) - len(fit)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ridgeline.analyze.errors import Broken
-from ridgeline.analyze.reading.columns import Columns, append, decoded
+from ridgeline.analyze.reading.columns import Columns, append
 from ridgeline.analyze.reading.damaged_gzip import Intact
+from ridgeline.analyze.reading.parts import decoded
 from ridgeline.analyze.reading.reader import JSON_ERRORS, TraceReader, decode
 from ridgeline.analyze.reading.repair import repaired
 

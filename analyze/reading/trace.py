@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ridgeline.analyze.attribution.correlation import correlated
 from ridgeline.analyze.errors import TraceError
-from ridgeline.analyze.reading.arrays import Interned, type_code
+from ridgeline.analyze.reading.arrays import Interned
 from ridgeline.analyze.reading.categories import KNOWN
 from ridgeline.analyze.reading.columns import Columns, Signature, signature
-from ridgeline.analyze.reading.events import ABSENT, EXACT_BELOW_US, Header
+from ridgeline.analyze.reading.events import ABSENT, Header
 from ridgeline.analyze.reading.halves import pair
 from ridgeline.analyze.reading.timeless import Groups, without_timeless
 
@@ -251,28 +251,15 @@ def _has_device_work(trace: Trace, parts: Sequence[Columns]) -> bool:
 
 
 def column_blocks(part: Columns, group: str, name: str) -> Iterator[NDArray[np.int64]]:
-    """Yield the values of a column as integers, in blocks: from memory as a whole, from a file in slices."""
-    # times begin as doubles, and end as integers if doubles do not hold all of them
-    for column in (name.replace("_ns", "_us"), name) if name in _TIMES else (name,):
-        path, dtype = part.file(group, column), np.dtype(type_code(column))
-        if path is None:
-            of_column: Iterable[NDArray[Any]] = [np.frombuffer(getattr(part, group)[column], dtype=dtype)]
-        else:
-            of_column = _slices(path, dtype) if path.exists() else []
-        for block in of_column:
-            yield nanoseconds(block) if dtype.kind == "f" else block
+    """Yield the values of a column, in blocks: from memory as a whole, from a file in slices."""
+    path = part.file(group, name)
+    if path is None:
+        yield np.frombuffer(getattr(part, group)[name], dtype=np.int64)
+    elif path.exists():
+        yield from _slices(path)
 
 
-def _slices(path: Path, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+def _slices(path: Path) -> Iterator[NDArray[np.int64]]:
     with path.open("rb") as file:
-        while len(values := np.fromfile(file, dtype=dtype, count=_SLICE_ROWS)):
+        while len(values := np.fromfile(file, dtype=np.int64, count=_SLICE_ROWS)):
             yield values
-
-
-def nanoseconds(times_us: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return microseconds as nanoseconds, rounded to even; from ``EXACT_BELOW_US`` on they are whole numbers."""
-    times_ns = np.rint(times_us * 1000).astype(np.int64)
-    large = np.abs(times_us) >= EXACT_BELOW_US
-    if large.any():  # the product is beyond 2^53, where doubles leave integers out
-        times_ns[large] = times_us[large].astype(np.int64) * 1000
-    return times_ns

@@ -1,6 +1,7 @@
 """A coverage-guided fuzzer over reader, columns, frames and attribution: `python tests/fuzz/fuzz_reader.py [CORPUS]`.
 
-Whatever the bytes, a trace is read or refused with TraceError, and what is read accounts for every nanosecond.
+Whatever the bytes, a trace is read or refused with TraceError, by the scanner as event by event, and what is read
+accounts for every nanosecond.
 libFuzzer's own options apply (`-max_total_time=60`).
 """
 
@@ -24,15 +25,22 @@ def check(path: Path, data: bytes) -> bool:
     )
     from ridgeline.analyze.errors import TraceError
     from ridgeline.analyze.pricing.completed_signatures import assign
-    from ridgeline.analyze.reading.columns import read_part
+    from ridgeline.analyze.reading import parts
+    from ridgeline.analyze.reading.columns import GROUPS, Columns
     from ridgeline.analyze.reading.salvage import salvage
     from ridgeline.analyze.reading.trace import assemble
     from ridgeline.analyze.tables.ledger import attribution_account
 
+    def read(scanned_bytes: int) -> Columns:
+        parts.SCANNED_BYTES = scanned_bytes
+        return parts.read_part(path)
+
     path.write_bytes(data)
     whole = True
     try:
-        columns = read_part(path)
+        columns, scanned = read(1 << 60), read(0)
+        assert (scanned.events, scanned.malformed) == (columns.events, columns.malformed)
+        assert [scanned.rows(group) for group in GROUPS] == [columns.rows(group) for group in GROUPS]
     except TraceError:
         whole = False
         try:

@@ -12,7 +12,7 @@ from ridgeline.analyze.attribution.modules import Modules, add_modules
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels
 from ridgeline.analyze.attribution.origins import find_origins
 from ridgeline.analyze.attribution.stacks import add_stacks
-from ridgeline.analyze.reading.columns import read_part
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels
-from ridgeline.analyze.reading.columns import read_part
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.trace import Trace, assemble
 from ridgeline.analyze.tables.warnings import warning_rows
 from tests.analyze import kineto

@@ -8,7 +8,7 @@ import pytest
 
 from ridgeline.analyze.attribution.autograd import forward_operators, forward_partners, is_recomputed
 from ridgeline.analyze.attribution.operators import build_tree, parse_labels
-from ridgeline.analyze.reading.columns import read_part
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
 from tests.analyze.together import Loading, Run, together

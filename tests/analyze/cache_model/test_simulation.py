@@ -1,12 +1,6 @@
-"""The compiled simulation: equal to the one in numpy, bounded, and compiled from the source beside it."""
+"""The compiled simulation: equal to the one in numpy, and bounded."""
 
 from __future__ import annotations
-
-import hashlib
-import subprocess
-import sys
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -26,7 +20,6 @@ from tests.analyze.cache_model.test_counters import CAPTURES, L2_BYTES, SHARED, 
 from tests.sampling import examples
 
 MIB = 1 << 20
-SOURCE = Path(simulation.__file__).with_name("l2.c")
 
 
 @st.composite
@@ -117,16 +110,3 @@ def test_a_trap_ends_no_process(first_touch: list[int], span: int) -> None:
         array[name] = value
     moved = simulation.simulate(array, np.array(first_touch), [0, 1], 60 * MIB, Policy())
     assert np.isnan(moved).all()
-
-
-def test_the_module_is_compiled_from_the_source() -> None:
-    module = SOURCE.with_suffix(".wasm").read_bytes()
-    assert hashlib.sha256(SOURCE.read_bytes()).hexdigest().encode() in module, "run make cache-model"
-
-
-@pytest.mark.process
-@pytest.mark.skipif(find_spec("ziglang") is None, reason="ziglang, which compiles the module, is not installed")
-def test_the_module_can_be_built_again(tmp_path: Path) -> None:
-    built = tmp_path / "l2.wasm"
-    subprocess.run([sys.executable, "-m", "ridgeline.analyze.cache_model.build", str(built)], check=True)
-    assert built.read_bytes() == SOURCE.with_suffix(".wasm").read_bytes()

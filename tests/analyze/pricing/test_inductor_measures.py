@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ridgeline.analyze.reading.columns import read_part, signature
+from ridgeline.analyze.reading.columns import signature
+from ridgeline.analyze.reading.parts import read_part
 from tests.analyze import kineto
 from tests.analyze.together import Loading, together
 

@@ -19,9 +19,10 @@ import pytest
 
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.ingest import analyze
-from ridgeline.analyze.reading import reader
-from ridgeline.analyze.reading.columns import Columns, read_part
+from ridgeline.analyze.reading import parts, reader
+from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.damaged_gzip import intact_bytes
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.salvage import salvage
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
@@ -73,6 +74,7 @@ def rows(columns: Columns) -> int:
     return sum(columns.rows(group) for group in ("device", "launch", "operator"))
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("block_bytes", [256, 1 << 20])
 def test_cut_off_at_every_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
     monkeypatch.setattr(reader, "BLOCK_BYTES", block_bytes)
@@ -94,6 +96,7 @@ def test_cut_off_at_every_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         assert saved.header.devices[0].name == "NVIDIA H200"
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize(("block_bytes", "mask"), [(256, 0xFF), (1 << 20, 0x01), (1 << 20, 0x80)])
 def test_every_byte_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int, mask: int) -> None:
     monkeypatch.setattr(reader, "BLOCK_BYTES", block_bytes)
@@ -285,7 +288,6 @@ def test_what_cannot_be_salvaged_fails_as_without(tmp_path: Path, warehouse: Pat
 
 def test_damage_in_a_large_trace_is_said_without_reading_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece is decoded once: what follows the damage is not joined to it."""
-    from ridgeline.analyze.reading import columns
 
     monkeypatch.setattr(reader, "BLOCK_BYTES", 2000)
     data = kineto.text(EVENTS * 200).encode()
@@ -297,7 +299,7 @@ def test_damage_in_a_large_trace_is_said_without_reading_on(tmp_path: Path, monk
         sizes.append(len(array))
         return reader.decode(array)
 
-    monkeypatch.setattr(columns, "decode", decode)
+    monkeypatch.setattr(parts, "decode", decode)
     with pytest.raises(TraceError, match=f"damaged at byte {at:,}: JSON is malformed"):
         read_part(tmp_path / "t.json")
     assert max(sizes) < 6000

@@ -11,8 +11,8 @@ from ridgeline.analyze.cache_model.l2 import Simulation
 from ridgeline.analyze.cache_model.policy import Policy
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading import decoders, reader
-from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.decoders import Decoders
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
 

@@ -10,10 +10,10 @@ import pytest
 
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.ingest import analyze
-from ridgeline.analyze.reading import columns, fits_memory, reader
+from ridgeline.analyze.reading import columns, fits_memory, parts, reader
 from ridgeline.analyze.reading import trace as frames
-from ridgeline.analyze.reading.columns import read_part
 from ridgeline.analyze.reading.decoders import Decoders
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.reader import TraceReader
 from ridgeline.analyze.reading.trace import assemble
 from ridgeline.analyze.resources import limits
@@ -30,7 +30,7 @@ TABLES = ("kernels", "kernel_classes", "operators", "steps", "gaps", "ledger", "
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is cut is cut small, in this process."""
     monkeypatch.setattr(reader, "BLOCK_BYTES", 700)
-    monkeypatch.setattr(columns, "SPILL_ROWS", 5)
+    monkeypatch.setattr(parts, "SPILL_ROWS", 5)
     monkeypatch.setattr(frames, "_SLICE_ROWS", 3)
     monkeypatch.setattr(loading, "SLICE_ROWS", 4)
 

@@ -10,10 +10,13 @@ import pytest
 
 from ridgeline.analyze.reading import reader
 from ridgeline.analyze.reading.arrays import Half
-from ridgeline.analyze.reading.columns import Columns, read_part
+from ridgeline.analyze.reading.columns import Columns
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.trace import Trace, assemble
 from tests.analyze import kineto
 from tests.analyze.kineto import Event
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 def halves(event: Event, **end: Any) -> list[Event]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading import reader
-from ridgeline.analyze.reading.columns import Columns, read_part
+from ridgeline.analyze.reading.columns import Columns
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.repair import (
     BACKSLASH,
     BYTE_ORDER_MARK,
@@ -25,6 +26,8 @@ from ridgeline.analyze.reading.salvage import salvage
 from tests.analyze import kineto
 from tests.analyze.reading.decoded import starts_ns
 from tests.sampling import examples
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_an_odd_event_is_read_and_counted_once(
     path = written(tmp_path / "t.json", ODD.replace(old, new), json.dumps(KERNEL).encode())
     columns = read_part(path)
     assert facts(columns) == ([1000, 5000], [6, 7], counts, 2, 0)
-    assert list(columns.names) == [name, "k"]
+    assert set(columns.names) == {name, "k"}
     # cut off inside the second event
     path.write_bytes(path.read_bytes().rpartition(b'"ts"')[0])
     with pytest.raises(TraceError, match="cut off"):

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ridgeline.analyze.reading.columns import read_part
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 @pytest.mark.parametrize(("launched_us", "left_out"), [(0.0, (0, 0, 0)), (3.0, (1, 5_000, 0))])

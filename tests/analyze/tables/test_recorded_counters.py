@@ -10,7 +10,7 @@ import pytest
 
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels, step_labels
 from ridgeline.analyze.companions.counter_files import read_cupti, read_ncu
-from ridgeline.analyze.reading.columns import read_part
+from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.trace import assemble
 from ridgeline.analyze.tables.counters import counter_rows
 from ridgeline.capture.counters import by_ncu as nsight
