@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ _OPERATOR = (*_SPAN, "signature", *_OPERATOR_IDS)
 _CODES = ("annotation", "collective", "geometry")
 _OPTIONAL = (*_CODES, "list_blocks")
 _MAY_BE_ABSENT = frozenset((*_DEVICE_IDS, *_OPERATOR_IDS, *_OPTIONAL))
-_SLICE_ROWS = 1 << 18
+_SLICE_ROWS = 1 << 15
+"""A slice of a column with all that is made of it fits the cache of a core."""
 _CODED = {
     **dict.fromkeys(("name", "kernel", *_CODES), "names"),
     "thread": "threads",
@@ -142,10 +144,13 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
         reading.categories.update(part.categories)
     assembly = _Assembly(parts, path)
     optional = [name for name in _OPTIONAL if any(name in part.optional for part in parts)]
-    device = assembly.frame("device", (*_DEVICE, *optional))
-    uncorrelated = len(device) > 0 and device["correlation"].null_count() == len(device)
-    named = ("kernel",) if uncorrelated or any(part.has_kernel_names for part in parts) else ()
-    launches = assembly.frame("launch", (*_LAUNCH, *named, "external_id") if uncorrelated else (*_LAUNCH, *named))
+    with ThreadPoolExecutor(1) as pool:  # NumPy reads and converts columns without Python's lock
+        operators = pool.submit(assembly.frame, "operator", _OPERATOR)
+        frames = pool.submit(assembly.frame, "frame", _SPAN)
+        device = assembly.frame("device", (*_DEVICE, *optional))
+        uncorrelated = len(device) > 0 and device["correlation"].null_count() == len(device)
+        named = ("kernel",) if uncorrelated or any(part.has_kernel_names for part in parts) else ()
+        launches = assembly.frame("launch", (*_LAUNCH, *named, "external_id") if uncorrelated else (*_LAUNCH, *named))
     counters, first_row = [], 0
     for part in parts:
         counters += [(first_row + row, metric, value) for row, metric, value in part.counters]
@@ -154,9 +159,9 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
         Groups(
             device,
             launches,
-            assembly.frame("operator", _OPERATOR),
+            operators.result(),
             assembly.frame("annotation", _SPAN),
-            assembly.frame("frame", _SPAN),
+            frames.result(),
             pl.DataFrame(counters, {"row": pl.Int64, "metric": pl.String, "value": pl.Float64}, orient="row"),
         )
     )
@@ -176,7 +181,7 @@ def assemble(parts: Sequence[Columns], path: Path) -> Trace:
         sha256=parts[0].sha256,
         bytes_read=parts[0].bytes_read,
         events=sum(part.events for part in parts),
-        malformed=sum(part.malformed for part in parts) + assembly.negative,
+        malformed=sum(part.malformed for part in parts) + sum(assembly.negative.values()),
         broken=parts[0].broken,
         reading=reading,
     )
@@ -193,8 +198,8 @@ class _Assembly:
 
     def __init__(self, parts: Sequence[Columns], path: Path) -> None:
         self._parts, self._path = parts, path
-        self.negative = 0
-        """Events that end before they start."""
+        self.negative: dict[str, int] = {}
+        """The number of events of each group that end before they start."""
         # each part has its own codes: translate them into shared ones; the last entry translates ABSENT
         self.shared = {kind: Interned() for kind in _CODED.values()}
         self._recode = [
@@ -209,7 +214,7 @@ class _Assembly:
         """Return the columns of a group. Raises :class:`TraceError` for impossible times."""
         data = pl.DataFrame(self._column(group, name) for name in names)
         negative = int((data["duration_ns"] < 0).sum())
-        self.negative += negative
+        self.negative[group] = negative
         # an event that ends before it starts counts as malformed and lasts 0 ns
         data = data.with_columns(pl.col("duration_ns").clip(0)) if negative else data
         # in doubles, since the sum of integers would wrap around
