@@ -64,8 +64,13 @@ def equal_sequences(kernels: Kernels) -> list[list[Int64]]:
         name, dims, *_ = kernels.signatures[used]
         sizes[used], embedding[used] = _elements(dims), base_name(name) == "embedding"
     elements, embeds = pl.Series("elements", sizes), pl.Series("embeds", embedding)
-    rows = rows.with_columns(
-        code.gather(rows["name"]).alias("name"), elements.gather(signature), embeds.gather(signature)
+    rows = rows.select(
+        "device",
+        "step",
+        "row",
+        code.gather(rows["name"]).alias("name"),
+        elements.gather(signature),
+        embeds.gather(signature),
     )
     groups: dict[tuple[object, ...], list[Int64]] = {}
     for (device, step), part in rows.partition_by("device", "step", as_dict=True, maintain_order=True).items():

@@ -13,7 +13,7 @@ the run's message says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +70,7 @@ _Match = tuple[int, Alignment]
 
 
 def counter_rows(
-    trace: Trace, activities: pl.DataFrame, labels: dict[int, Label], files: Iterable[CounterFile]
+    trace: Trace, activities: pl.DataFrame, labels: dict[int, Label], files: Sequence[CounterFile]
 ) -> tuple[pl.DataFrame, list[str]]:
     """Rows of ``counters``, and a message for each file that leaves steps without counters.
 
@@ -82,6 +82,8 @@ def counter_rows(
         ranges.select(pl.col("row", "kernel_id").cast(pl.Int64)), on="row", how="inner", maintain_order="left"
     )
     frames = [of_ranges.select("kernel_id", "metric", "value", pl.lit("cuda_profiler_range").alias("source"))]
+    if not files:
+        return frames[0], []
     # The kernels of steps in launch order, or all kernels as one step if none is labelled.
     kernels = activities.with_row_index("kernel_id").filter(pl.col("category") == _KERNEL)
     if kernels["step_label"].count():

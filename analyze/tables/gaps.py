@@ -46,7 +46,7 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.ranks import Mask, ranks
-from ridgeline.analyze.attribution.spans import ROOT, Int64, enclosing, nearest, take
+from ridgeline.analyze.attribution.spans import ROOT, Int64, distinct, enclosing, nearest, take
 from ridgeline.analyze.reading.trace import Trace
 
 LAUNCH_LATENCY_NS = 10_000
@@ -133,7 +133,7 @@ def idle(device: Int64, start_ns: Int64, end_ns: Int64) -> tuple[Int64, Int64]:
     first (of equals the first).
     """
     before, after = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    for each in np.unique(device):
+    for each in distinct(device):
         rows = np.flatnonzero(device == each)
         ends = end_ns[rows]
         # the latest end so far, and the activity that has it
@@ -177,7 +177,7 @@ class _Stretches(NamedTuple):
 
 
 def _stretches(waits: tuple[Int64, Int64, Int64], gap_ns: Int64, *until_ns: Int64) -> _Stretches:
-    """Cut each gap, which begins at ``gap_ns``, where its part changes; stretches may be empty.
+    """Cut each gap, which begins at ``gap_ns``, where its part changes.
 
     ``waits`` are gap, start and end of the disjoint waits, sorted. Host and waits alternate up to the first of
     ``until_ns``; then the call runs up to the second; then the work is queued up to the last, the end of the gap.
@@ -188,7 +188,7 @@ def _stretches(waits: tuple[Int64, Int64, Int64], gap_ns: Int64, *until_ns: Int6
     first = np.cumsum(width) - width
     of = np.repeat(np.arange(len(gap_ns)), width)
     place = np.arange(len(of)) - first[of]
-    part = np.where(place <= last_host[of], place % 2, place - last_host[of] + 1)
+    part = np.where(place <= last_host[of], place & 1, place - last_host[of] + 1)
     end_ns = np.empty(len(of), dtype=np.int64)
     at = first[gap] + 2 * (np.arange(len(gap)) - np.searchsorted(gap, gap))
     end_ns[at], end_ns[at + 1] = wait_start_ns, wait_end_ns
@@ -196,13 +196,13 @@ def _stretches(waits: tuple[Int64, Int64, Int64], gap_ns: Int64, *until_ns: Int6
         end_ns[first + last_host + moment] = moment_ns
     start_ns = np.roll(end_ns, 1)
     start_ns[first] = gap_ns
-    return _Stretches(of, start_ns, end_ns, part)
+    lasts = np.flatnonzero(end_ns > start_ns)
+    return _Stretches(of[lasts], start_ns[lasts], end_ns[lasts], part[lasts])
 
 
 def _split(gaps: pl.DataFrame, stretches: _Stretches, cause: Int64, recorded: Mask) -> pl.DataFrame:
     """Rows of ``gaps``, of which each becomes one for every cause; ``cause`` is that of each stretch, of _CAUSES."""
-    gap, start_ns, end_ns, part = (column[stretches.end_ns > stretches.start_ns] for column in stretches)
-    cause = cause[stretches.end_ns > stretches.start_ns]
+    gap, start_ns, end_ns, part = stretches
     changes = np.ones(len(gap), dtype=bool)
     changes[1:] = (np.diff(gap) != 0) | (np.diff(cause) != 0)
     first = np.flatnonzero(changes)
@@ -225,10 +225,10 @@ def _sums(values: Int64, first: Int64) -> Int64:
 
 def devices_of(activities: pl.DataFrame) -> Int64:
     """A number for the device of each activity, from 0; each rank has its own devices."""
-    keys = activities.select("rank", "device_index")
-    if keys.n_unique() < 2:  # the common case without a sort
+    keys = activities.select("rank", "device_index").to_numpy()
+    if (keys == keys[:1]).all():  # the common case without a sort
         return np.zeros(len(activities), dtype=np.int64)
-    return np.unique(keys.to_numpy(), axis=0, return_inverse=True)[1].reshape(-1)
+    return np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _steps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> Int64:

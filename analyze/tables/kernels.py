@@ -109,7 +109,9 @@ def shares(facts: pl.DataFrame) -> pl.Series:
     these. The reduction after a split product, the combination after split attention and other helpers (``is_helper``)
     are overhead and bear nothing. Copies and fills bear their own bytes.
     """
-    attributed = facts.filter(pl.col("operator").is_not_null())
+    used = ["operator", "carries_cost", "on_tensor_unit", "duration_ns", "launch_bytes", "is_helper"]
+    has_operator = facts["operator"].is_not_null()
+    attributed = facts.select(name for name in used if name in facts.columns).filter(has_operator)
     operator, works = attributed["operator"].cast(pl.Int64).to_numpy(), attributed["carries_cost"].to_numpy()
     on_tensor_unit, size = attributed["on_tensor_unit"].to_numpy(), attributed["duration_ns"].to_numpy()
     main = works
@@ -122,9 +124,5 @@ def shares(facts: pl.DataFrame) -> pl.Series:
     weight = np.where(np.bincount(operator, size * works)[operator] > 0, size * works, works)
     total = np.bincount(operator, weight)[operator]
     share = np.divide(weight, total, out=np.zeros(len(attributed)), where=total > 0)
-    return facts.select("kernel_id").join(
-        pl.DataFrame({"kernel_id": attributed["kernel_id"], "share": share}),
-        on="kernel_id",
-        how="left",
-        maintain_order="left",
-    )["share"]
+    nothing = pl.Series("share", [None], dtype=pl.Float64).new_from_index(0, len(facts))
+    return nothing.scatter(has_operator.arg_true(), share)

@@ -19,7 +19,8 @@ def step_spans(activities: pl.DataFrame, step: str) -> pl.DataFrame:
     A step is busy where one of its activities runs, and idle where its devices run nothing at all, of any step.
     ``activities`` are sorted by start.
     """
-    activities = activities.with_columns(place=pl.Series(devices_of(activities)))
+    places = pl.Series("place", devices_of(activities))
+    activities = activities.select("start_ns", "duration_ns", step).with_columns(places)
     timed = (
         activities.filter(pl.col(step).is_not_null())
         .sort("start_ns")
