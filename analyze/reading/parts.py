@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 SPILL_ROWS = 1 << 17
 """Rows held before they are written to files, if there is a folder for them."""
-SCANNED_BYTES = 16 << 20
-"""A larger trace is scanned: for a smaller one importing wasmtime takes longer than Python does."""
-HASHING = 0.13
-"""The cost of hashing a piece, relative to decoding it."""
+SCANNED_BYTES = 24 << 20
+"""A larger trace is scanned: for a smaller one importing wasmtime takes longer than the scanner saves."""
+HASHING, HASHING_BESIDE_SCANNER = 0.13, 0.33
+"""The cost of hashing a piece, relative to decoding it event by event and to scanning it."""
 
 
 def read_part(
@@ -51,22 +51,23 @@ def read_part(
     """
     reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes)
     columns = Columns(folder=folder, allocations=allocations)
-
-    def own_pieces() -> Iterator[Piece]:
-        # deal each piece to the part with the least load; the first part also hashes all pieces
-        load = [0.0] * parts
-        for piece in reader.pieces():
-            load[0] += HASHING
-            least = load.index(min(load))
-            load[least] += 1
-            if least == part:
-                yield piece
-
     scanner: Scanner | None = None
     if estimated_bytes(path) >= SCANNED_BYTES:
         from ridgeline.analyze.reading.scanning.scanner import Scanner  # imports wasmtime
 
         scanner = Scanner(columns)
+    hashing = HASHING_BESIDE_SCANNER if scanner else HASHING
+
+    def own_pieces() -> Iterator[Piece]:
+        # deal each piece to the part with the least load; the first part also hashes all pieces
+        load = [0.0] * parts
+        for piece in reader.pieces():
+            load[0] += hashing
+            least = load.index(min(load))
+            load[least] += 1
+            if least == part:
+                yield piece
+
     reported = 0
     for piece in decoded(reader, own_pieces(), scanner.decode if scanner else decode):
         append(columns, piece)
