@@ -56,10 +56,23 @@ EVENTS = [
 """Ordinary events, and events of each kind that is not."""
 ODD = (
     *("null", "true", "nul", "{}", "[]", "[1,2]", '{"a":[{}]}', "N/A", "NaN", "Infinity", "-inf", ",", ":", "}", "]"),
-    *("-1", "0", "-0", "01", "1.5", "1.2345", "1.000", "1.0000", "1e3", "1E+2", "1e", "1.", ".5", "-", "+", "0x10"),
+    *("-1", "0", "-0", "01", "1.5", "1.2347", "1.000", "1.0000", "1e3", "1E+2", "1e", "1.", ".5", "-", "+", "0x10"),
     *("9223372036854775807", "9223372036854775808", "99999999999999999999", "999999999999999999", "1e999999999"),
     *("2305843009213693.951", "2305843009213693.952", "-2305843009213693.952", "1679055451546825.123"),
-    *('""', '"x"', '"\u00e9"', r'"\u00e9"', r'"\ud800"', r'"a\\b"', r'"a\/b"', r'"a\qb"', '"a\nb"', '"a', r'"\"'),
+    *(
+        '""',
+        '"x"',
+        '"\u00e9"',
+        r'"\u00e9"',
+        r'"\ud800"',
+        r'"a\\b"',
+        r'"a\/b"',
+        r'"a\qb"',
+        '"a\nb"',
+        '"a\x1fb"',
+        '"a',
+        r'"\"',
+    ),
 )
 """Values, most of them JSON, that may stand in the place of any value."""
 
@@ -148,7 +161,7 @@ def with_odd_values() -> Iterator[tuple[bytes, bytes]]:
 
 
 def test_odd_values_are_read_alike() -> None:
-    cases = every(7, list(with_odd_values()))
+    cases = every(7, list(with_odd_values()))  # each odd value in a seventh of the places
     assert len(cases) > pick(900, 6000)
     for odd, ordinary in cases:
         text = b"[%s, %s]" % (ordinary, odd)
@@ -163,6 +176,27 @@ def test_damaged_text_is_read_alike() -> None:
         flipped[at] ^= 1 << draw.randrange(8)
         for damaged in (bytes(flipped), text[:at], text[:at] + text[at + 1 :]):
             assert scanned(damaged, Columns()) == event_by_event(damaged, Columns()), damaged
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        array(*EVENTS) + b" x",
+        array(*EVENTS) + b"]",
+        array(*EVENTS)[:-1],
+        b"[]",
+        b"[,]",
+        b"",
+        b"{}",
+        b"[3]",
+        array(EVENTS[1]).replace(b'"args": {', b'"args": {"correlation": 5}, "args": {'),
+        array(EVENTS[0]).replace(b'"args": {', b'"args": {"Sequence number": 5}, "args": {'),
+        array(EVENTS[3]).replace(b'"device": 0', b'"device": -1'),
+        array(EVENTS[0]).replace(b'"External id": 7', b'"External id": 5, "External id": 7'),
+    ],
+)
+def test_odd_texts_are_read_alike(text: bytes) -> None:
+    assert scanned(text, Columns()) == event_by_event(text, Columns())
 
 
 @pytest.mark.parametrize("nested", [60, 80, 2000])
