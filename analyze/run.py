@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from ridgeline.analyze.attribution.attributed import attributed
 from ridgeline.analyze.attribution.labels import step_pattern
 from ridgeline.analyze.attribution.operators import Tree, attribute, operator_activities, step_labels
 from ridgeline.analyze.attribution.phases import training_phases
-from ridgeline.analyze.attribution.stacks import add_stacks
+from ridgeline.analyze.attribution.stacks import StackRows, stack_rows
 from ridgeline.analyze.attribution.steps import as_one_step
 from ridgeline.analyze.cache_model.run_bytes import (
     Modelled,
@@ -168,16 +168,16 @@ def _add_trace(
         composites = np.array([composite(used_prices.get(i)) for i in range(len(trace.signatures))], dtype=np.int64)
         return assign(trace, operator_activities(trace, tree, composites))
 
-    found = attributed(trace, step, find)
-    modules = found.modules
-    with ThreadPoolExecutor(1) as pool:  # NumPy and Polars sort millions of times without Python's lock
-        stacking = pool.submit(add_stacks, trace, found.origins, found.activities)
+    with ThreadPoolExecutor(1) as pool:  # NumPy sorts millions of times without Python's lock
+        stacking: list[Future[StackRows]] = []
+        found = attributed(trace, step, find, lambda origins: stacking.append(pool.submit(stack_rows, trace, origins)))
+        modules = found.modules
         phases = training_phases(trace, found.tree, found.activities, found.partners)
         steps = step_labels(trace, found.tree, found.labels)
-        activities, run.frames["stacks"] = stacking.result()
-    activities = activities.with_columns(phases).drop("span")
+        run.records["devices"] = device_rows_by_rank(run.records["devices"], found.activities)
+        stack_ids, run.frames["stacks"] = stacking[0].result()
+    activities = found.activities.with_columns(phases, *stack_ids).drop("span")
     annotated = Annotated(trace, activities, steps, found.parents, modules, run.frames["stacks"])
-    run.records["devices"] = device_rows_by_rank(run.records["devices"], activities)
     # of a long trace these columns are much memory, and only attribution needs them
     del found
     trace.frames = trace.frames.clear()

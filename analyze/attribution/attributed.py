@@ -37,13 +37,18 @@ def attributed(
     trace: Trace,
     step: re.Pattern[str] | None = None,
     find: Callable[[Trace, Tree], pl.DataFrame] = attribute,
+    share: Callable[[Origins], object] = lambda _: None,
 ) -> Attributed:
-    """Return the activities that ``find`` makes of a trace, with modules; ``step`` is the pattern of ``--step``."""
+    """Return the activities that ``find`` makes of a trace, with modules; ``step`` is the pattern of ``--step``.
+
+    ``share`` gets the origins before the modules are looked for.
+    """
     labels = parse_labels(trace, step)
     tree = build_tree(trace, labels)
     activities = find(trace, tree)
     parents = tree.operator_parent()
     partners = forward_partners(trace)
     origins = find_origins(trace, tree, activities, forward_operators(trace, parents, partners))
+    share(origins)
     activities, modules = add_modules(trace, labels, origins, activities)
     return Attributed(activities, modules, labels, tree, parents, partners, origins)

@@ -64,13 +64,19 @@ class _Stacks:
         return ";".join(reversed(frames)), line, function
 
 
-def add_stacks(trace: Trace, origins: Origins, activities: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The activities with their ``stack_id``, null where no frame is known, and the rows of the table ``stacks``.
+class StackRows(NamedTuple):
+    """The stacks of a trace's activities."""
 
-    Without any frames the activities have no such column.
-    """
+    columns: list[pl.Series]
+    """The column ``stack_id`` of the activities, null where no frame is known; none for a trace without any frames."""
+    rows: pl.DataFrame
+    """Rows of the table ``stacks``."""
+
+
+def stack_rows(trace: Trace, origins: Origins) -> StackRows:
+    """The Python stack of each activity, and the rows of the table ``stacks``."""
     if trace.frames.is_empty():
-        return activities, pl.DataFrame(schema=_SCHEMA)
+        return StackRows([], pl.DataFrame(schema=_SCHEMA))
     # Few of a trace's frames are around a launch: the others are left out first.
     thread, start_ns, duration_ns, name = (trace.frames[column].to_numpy() for column in _SPAN)
     end_ns = start_ns + duration_ns
@@ -88,7 +94,7 @@ def add_stacks(trace: Trace, origins: Origins, activities: pl.DataFrame) -> tupl
     stored, numbers[numbers != ROOT] = _renumbered(numbers[numbers != ROOT])
     rows = [(stack_id, *stacks.row(number)) for stack_id, number in enumerate(stored.tolist())]
     stack_id = pl.Series("stack_id", numbers).replace(ROOT, None)
-    return activities.with_columns(stack_id), pl.DataFrame(rows, _SCHEMA, orient="row")
+    return StackRows([stack_id], pl.DataFrame(rows, _SCHEMA, orient="row"))
 
 
 def _renumbered(codes: Integers) -> tuple[Int64, Int64]:

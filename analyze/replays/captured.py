@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from ridgeline.analyze.attribution.attributed import attributed
 from ridgeline.analyze.attribution.ranks import Mask
 from ridgeline.analyze.attribution.spans import ROOT, Int64, take
-from ridgeline.analyze.attribution.stacks import add_stacks
+from ridgeline.analyze.attribution.stacks import stack_rows
 from ridgeline.analyze.companions.capture_folder import Batch, CaptureFile
 from ridgeline.analyze.pricing.completed_signatures import assign
 from ridgeline.analyze.reading.categories import DEVICE
@@ -118,7 +118,8 @@ def read_capture(parts: Sequence[Columns], file: CaptureFile) -> Capture:
     absent = {name: pl.lit(None, dtype=kind) for name, kind in trace.device.schema.items() if name not in nodes.columns}
     trace.device = nodes.with_columns(**absent).filter(pl.Series(is_node)).select(trace.device.columns)
     found = attributed(trace)
-    activities, stacks = add_stacks(trace, found.origins, found.activities)
+    stack_ids, stacks = stack_rows(trace, found.origins)
+    activities = found.activities.with_columns(stack_ids)
     trace.frames = trace.frames.clear()
     teacher = Annotated(trace, activities, {}, found.parents, found.modules, stacks)
     # of nested calls that make a node, such as a driver's inside a runtime's, the outer one counts

@@ -11,7 +11,7 @@ from ridgeline.analyze.attribution.autograd import forward_operators, forward_pa
 from ridgeline.analyze.attribution.modules import Modules, add_modules
 from ridgeline.analyze.attribution.operators import attribute, build_tree, parse_labels
 from ridgeline.analyze.attribution.origins import find_origins
-from ridgeline.analyze.attribution.stacks import add_stacks
+from ridgeline.analyze.attribution.stacks import stack_rows
 from ridgeline.analyze.reading.parts import read_part
 from ridgeline.analyze.reading.trace import assemble
 from tests.analyze import kineto
@@ -57,7 +57,8 @@ def launching(path: Path, events: list[kineto.Event]) -> Launching:
     forward = forward_operators(trace, tree.operator_parent(), forward_partners(trace))
     origins = find_origins(trace, tree, activities, forward)
     activities, modules = add_modules(trace, labels, origins, activities)
-    activities, stacks = add_stacks(trace, origins, activities)
+    stack_ids, stacks = stack_rows(trace, origins)
+    activities = activities.with_columns(stack_ids)
     return Launching(activities, trace.names, modules, stacks)
 
 
