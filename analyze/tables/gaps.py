@@ -46,7 +46,7 @@ import numpy as np
 import polars as pl
 
 from ridgeline.analyze.attribution.ranks import Mask, ranks
-from ridgeline.analyze.attribution.spans import ROOT, Int64, distinct, enclosing, nearest, take
+from ridgeline.analyze.attribution.spans import ROOT, Int32, Int64, distinct, enclosing, nearest, take
 from ridgeline.analyze.reading.trace import Trace
 
 LAUNCH_LATENCY_NS = 10_000
@@ -170,10 +170,10 @@ def _gaps(activities: pl.DataFrame, before: Int64, after: Int64, step: str) -> p
 class _Stretches(NamedTuple):
     """Stretches of gaps in order of time: the gap of each, its start and end, and the part that it is (of _PARTS)."""
 
-    gap: Int64
+    gap: Int32
     start_ns: Int64
     end_ns: Int64
-    part: Int64
+    part: Int32
 
 
 def _stretches(waits: tuple[Int64, Int64, Int64], gap_ns: Int64, *until_ns: Int64) -> _Stretches:
@@ -183,12 +183,13 @@ def _stretches(waits: tuple[Int64, Int64, Int64], gap_ns: Int64, *until_ns: Int6
     ``until_ns``; then the call runs up to the second; then the work is queued up to the last, the end of the gap.
     """
     gap, wait_start_ns, wait_end_ns = waits
-    last_host = 2 * np.bincount(gap, minlength=len(gap_ns))
-    width = last_host + 3
-    first = np.cumsum(width) - width
-    of = np.repeat(np.arange(len(gap_ns)), width)
-    place = np.arange(len(of)) - first[of]
-    part = np.where(place <= last_host[of], place & 1, place - last_host[of] + 1)
+    last_host = 2 * np.bincount(gap, minlength=len(gap_ns)).astype(np.int32)
+    width = last_host + np.int32(3)
+    first = np.cumsum(width, dtype=np.int32) - width
+    of = np.repeat(np.arange(len(gap_ns), dtype=np.int32), width)
+    place = np.arange(len(of), dtype=np.int32) - first[of]
+    after_host = place - last_host[of]
+    part = np.where(after_host <= 0, place & 1, after_host + np.int32(1))
     end_ns = np.empty(len(of), dtype=np.int64)
     at = first[gap] + 2 * (np.arange(len(gap)) - np.searchsorted(gap, gap))
     end_ns[at], end_ns[at + 1] = wait_start_ns, wait_end_ns
