@@ -107,7 +107,8 @@ def add_measures(events: Sequence[AnyEvent], args: Sequence[OperatorArgs]) -> No
         for event, each in zip(events, args, strict=True):
             if str(event.name).startswith("triton_"):
                 measures = {name: raw for name in _MEASURES if (raw := getattr(each, name))}
-                each.concrete = msgspec.Raw(with_object(each.concrete, msgspec.json.encode(measures)))
+                if measures:
+                    each.concrete = msgspec.Raw(with_object(each.concrete, msgspec.json.encode(measures)))
 
 
 def divide(groups: dict[str | None, list[AnyEvent]]) -> None:

@@ -200,10 +200,12 @@ def _append_others(columns: Columns, events: Sequence[AnyEvent], offset: int) ->
 
 def _count(columns: Columns, groups: dict[str | None, list[AnyEvent]]) -> None:
     """Count the events of each category, and keep the processes of those that are not known."""
+    room = MOST_CATEGORIES - len(columns.categories.keys() - KNOWN)
     for name, members in groups.items():
         category = name or NO_CATEGORY
-        room = category in columns.categories or len(columns.categories) < MOST_CATEGORIES
-        columns.categories[category if room else OTHERS] += len(members)
+        is_new = category not in columns.categories and category not in KNOWN
+        columns.categories[OTHERS if is_new and room <= 0 else category] += len(members)
+        room -= is_new
         if category not in KNOWN and len(columns.unread_pids) < MOST_CATEGORIES:
             columns.unread_pids.update(map(_pid, members))
 

@@ -28,12 +28,12 @@ class NodeArgs(Struct, gc=False):
 def annotations_of(events: Sequence[AnyEvent], nodes: Sequence[int]) -> list[str | None]:
     """Return the annotation of each activity as the text of a JSON object, None where it has none.
 
-    ``nodes`` are the activities' nodes, below 0 for none. Of activities without any the list is empty.
+    ``nodes`` are the activities' nodes, 0 or less for none. Of activities without any the list is empty.
     """
     if max(nodes) <= 0:  # only graphs have nodes
         return []
     return [
-        _text_of(args) if node >= 0 else None for node, args in zip(nodes, decode_args(events, NodeArgs), strict=True)
+        _text_of(args) if node > 0 else None for node, args in zip(nodes, decode_args(events, NodeArgs), strict=True)
     ]
 
 

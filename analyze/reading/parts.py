@@ -51,11 +51,7 @@ def read_part(
     """
     reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes)
     columns = Columns(folder=folder, allocations=allocations)
-    scanner: Scanner | None = None
-    if estimated_bytes(path) >= SCANNED_BYTES:
-        from ridgeline.analyze.reading.scanning.scanner import Scanner  # imports wasmtime
-
-        scanner = Scanner(columns)
+    scanner = _scanner(columns) if estimated_bytes(path) >= SCANNED_BYTES else None
     hashing = HASHING_BESIDE_SCANNER if scanner else HASHING
 
     def own_pieces() -> Iterator[Piece]:
@@ -83,6 +79,16 @@ def read_part(
     if part == 0:  # every part reads the header
         columns.replaced.update(reader.replaced)
     return columns
+
+
+def _scanner(columns: Columns) -> Scanner | None:
+    """Return a scanner; None where wasmtime does not run, as with less than 4 GiB of address space (``ulimit -v``)."""
+    try:
+        from ridgeline.analyze.reading.scanning.scanner import Scanner  # imports wasmtime
+
+        return Scanner(columns)
+    except Exception:  # the library or the system may fail in many ways; without a scanner the result is the same
+        return None
 
 
 def decoded(

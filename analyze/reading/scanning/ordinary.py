@@ -21,7 +21,7 @@ from ridgeline.analyze.reading.categories import (
     RANGE,
 )
 from ridgeline.analyze.reading.collectives import RECORDER, may_be_collective
-from ridgeline.analyze.reading.events import DeviceArgs, LaunchArgs, OperatorArgs
+from ridgeline.analyze.reading.events import DeviceArgs, LaunchArgs, OperatorArgs, UncorrelatedLaunchArgs
 from ridgeline.analyze.reading.node_annotations import NodeArgs
 
 
@@ -56,7 +56,11 @@ _KERNEL = replace(
     _ACTIVITY, texts=_arguments(DeviceArgs, "grid block registers shared_bytes occupancy"), code="geometry"
 )
 _LAUNCH = Category(
-    "launch", needed=_arguments(LaunchArgs, "correlation"), texts=_arguments(LaunchArgs, "kernel"), code="kernel"
+    "launch",
+    needed=_arguments(LaunchArgs, "correlation"),
+    texts=_arguments(LaunchArgs, "kernel"),
+    code="kernel",
+    unexpected=_arguments(UncorrelatedLaunchArgs, "kernel"),
 )
 _OPERATOR = Category(
     "operator",

@@ -184,6 +184,8 @@ static i32 number_of_text(const Span *parts, u32 count) {
         hash = hash_of(hash, parts[i].start, of_part);
         bytes += of_part;
     }
+    hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ull; /* the last bytes count in the lowest bits too: they make the slot */
+    hash ^= hash >> 32;
     if (2 * text_count >= slots.room / 4 && !more_slots()) return NO_MEMORY;
     u32 mask = slots.room / 4 - 1, slot = (u32)hash & mask, *table = (u32 *)slots.at;
     for (; table[slot]; slot = (slot + 1) & mask) {
@@ -225,7 +227,8 @@ INLINE const u8 *skip_space(const u8 *at) {
     }
 }
 
-/* The place of the closing quote; `at` follows the opening one. Of escapes only those of one character are read. */
+/* The place of the closing quote; `at` follows the opening one. Escapes are read of a quote and of slashes only: the
+   others may be unescaped backslashes of a path, which repair.py tells by the other strings of the piece. */
 INLINE const u8 *end_of_string(const u8 *at) {
     for (;;) {
         v128_t bytes = wasm_v128_load(at);
@@ -242,8 +245,7 @@ INLINE const u8 *end_of_string(const u8 *at) {
         if (*at == '\\') {
             u8 next = at[1];
             if (next < 32) return 0;
-            if (next != '"' && next != '\\' && next != '/' && next != 'b' && next != 'f' && next != 'n' && next != 'r' && next != 't')
-                is_left = 1;
+            if (next != '"' && next != '\\' && next != '/') is_left = 1;
             at++;
         } else
             is_left = 1;
@@ -392,7 +394,7 @@ static i64 nanoseconds(Span value) {
     const u8 *at = value.start;
     int is_negative = *at == '-';
     at += is_negative;
-    i64 number = 0;
+    u64 number = 0; /* below 10^19: 16 digits and three decimals */
     u32 digits = 0;
     for (; at < value.end && is_digit(*at); at++, digits++) number = number * 10 + (*at - '0');
     if (digits > MOST_DIGITS - 2) is_left = 1; /* 10^16 us are more than the largest time */
@@ -409,7 +411,7 @@ static i64 nanoseconds(Span value) {
     if (at != value.end) is_left = 1;
     for (; decimals < 3; decimals++) number *= 10;
     if (is_left || number > LARGEST_TIME_NS) is_left = 1;
-    return is_negative ? -number : number;
+    return is_negative ? -(i64)number : (i64)number;
 }
 
 static i32 number_of_name(Span name) {

@@ -193,6 +193,20 @@ def test_damaged_text_is_read_alike() -> None:
         array(EVENTS[0]).replace(b'"args": {', b'"args": {"Sequence number": 5}, "args": {'),
         array(EVENTS[3]).replace(b'"device": 0', b'"device": -1'),
         array(EVENTS[0]).replace(b'"External id": 7', b'"External id": 5, "External id": 7'),
+        array(EVENTS[3] | {"ts": 9999999999999999}),
+        array(EVENTS[3] | {"dur": 9300000000000000}),
+        array(*(kineto.launch(1.0, 9) | {"args": args | {"Kernel": "k"}} for args in ({"correlation": 8}, {}))),
+        array(*(kineto.span("cpu_op", "triton_", 2, 1, **SHAPES, **args) for args in ({"kernel_num_gb": 0.5}, {}))),
+        array(
+            *(
+                kineto.kernel("k", 8, 1, 13, **args)
+                for args in ({"graph node id": 1}, {"graph node id": 0, "module": "m"})
+            )
+        ),
+        array(kineto.frame("a", 0, 9), kineto.frame("b", 0, 9))
+        .replace(b'"a"', rb'"C:\temp\f.py(1): f"')
+        .replace(b'"b"', rb'"C:\Users\f.py(1): f"'),
+        array(*(kineto.span(f"category {i}", "x", 8, 1) for i in range(1000)), kineto.launch(1.0, 9)),
     ],
 )
 def test_odd_texts_are_read_alike(text: bytes) -> None:
@@ -262,3 +276,14 @@ def test_large_traces_are_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(parts, "SCANNED_BYTES", path.stat().st_size)
     columns = parts.read_part(path)
     assert sum(made) == columns.events > 0
+
+
+def test_without_wasmtime_large_traces_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> None:
+        raise wasmtime.WasmtimeError("mmap failed to reserve 0x104000000 bytes")
+
+    path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
+    expected = parts.read_part(path)
+    monkeypatch.setattr(parts, "SCANNED_BYTES", 0)
+    monkeypatch.setattr(webassembly, "instance", fail)
+    assert values(parts.read_part(path)) == values(expected)
