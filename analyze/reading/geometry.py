@@ -47,7 +47,7 @@ def text_of(key: bytes) -> str | None:
     recorded = key.split(_SEPARATOR)
     if not any(recorded) or len(key) > _LONGEST_TEXT:
         return None
-    return (b"[%s]" % b",".join(raw or b"null" for raw in recorded)).decode()
+    return (b"[%s]" % b",".join(raw or b"null" for raw in recorded)).decode(errors="replace")
 
 
 def geometry_of(text: str) -> Geometry:

@@ -39,4 +39,4 @@ def annotations_of(events: Sequence[AnyEvent], nodes: Sequence[int]) -> list[str
 
 def _text_of(args: NodeArgs) -> str | None:
     written = {name: raw for name in NodeArgs.__struct_fields__ if (raw := getattr(args, name))}
-    return json.encode(written).decode() if written else None
+    return json.encode(written).decode(errors="replace") if written else None

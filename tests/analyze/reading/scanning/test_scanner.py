@@ -278,6 +278,19 @@ def test_large_traces_are_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sum(made) == columns.events > 0
 
 
+def test_arguments_that_are_not_utf8_cost_no_event() -> None:
+    """They are kept as JSON text, which the decoder does not check."""
+    kernels = (
+        kineto.kernel("a", 5, 1, 9, grid="not UTF-8"),
+        kineto.kernel("b", 8, 1, 13, **{"graph node id": 4, "module": "not UTF-8"}),
+    )
+    text = array(*kernels).replace(b"not UTF-8", b"\xff")
+    columns = Columns()
+    assert scanned(text, columns) == event_by_event(text, Columns())
+    assert columns.events == columns.rows("device") == 2
+    assert {'["\ufffd",null,null,null,null]', '{"module":"\ufffd"}'} < columns.names.keys()
+
+
 def test_without_wasmtime_large_traces_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Path) -> None:
         raise wasmtime.WasmtimeError("mmap failed to reserve 0x104000000 bytes")
