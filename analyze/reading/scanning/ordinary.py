@@ -38,6 +38,8 @@ class Category(msgspec.Struct, frozen=True):
     code: str | None = None
     """The column of that code."""
     has_name_in_text: bool = False
+    is_ordered: bool = False
+    """True if the file tells which of two events with equal spans is the outer one, unless a needed number tells it."""
     unexpected: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -64,18 +66,20 @@ _LAUNCH = Category(
 )
 _OPERATOR = Category(
     "operator",
-    numbers=_arguments(OperatorArgs, "external_id record_id sequence forward_thread"),
+    numbers=_arguments(OperatorArgs, "record_id sequence forward_thread"),
+    needed=_arguments(OperatorArgs, "external_id"),
     texts=_arguments(OperatorArgs, "dims types strides concrete"),
     code="signature",
     has_name_in_text=True,
+    is_ordered=True,
     unexpected=_arguments(OperatorArgs, "kernel_num_gb kernel_flop"),
 )
 CATEGORIES = {
     **{name: _KERNEL if code == KERNEL else _ACTIVITY for name, code in DEVICE.items() if code != RANGE},
     **dict.fromkeys(LAUNCH, _LAUNCH),
     OPERATOR: _OPERATOR,
-    ANNOTATION: Category("annotation"),
-    FRAME: Category("frame"),
+    ANNOTATION: Category("annotation", is_ordered=True),
+    FRAME: Category("frame", is_ordered=True),
     **dict.fromkeys(HOST_ONLY, Category()),
 }
 for _name in OLD & CATEGORIES.keys():  # their arguments have other names

@@ -107,6 +107,7 @@ typedef struct {
     u32 numbers, texts;
     u8 number[MOST_FIELDS], text[MOST_FIELDS]; /* arguments */
     u8 is_counted; /* and not read */
+    u8 is_ordered; /* by place in the file, but for those that have all numbers that are needed: an identifier */
     u8 has_name_in_text;
 } Category;
 
@@ -184,7 +185,7 @@ static i32 number_of_text(const Span *parts, u32 count) {
         hash = hash_of(hash, parts[i].start, of_part);
         bytes += of_part;
     }
-    hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ull; /* the last bytes count in the lowest bits too: they make the slot */
+    hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ull; /* the last bytes count in the lowest bits too, the slot's */
     hash ^= hash >> 32;
     if (2 * text_count >= slots.room / 4 && !more_slots()) return NO_MEMORY;
     u32 mask = slots.room / 4 - 1, slot = (u32)hash & mask, *table = (u32 *)slots.at;
@@ -362,6 +363,7 @@ typedef struct {
 } Left;
 
 static Buffer piece;
+static u64 unordered; /* ordered categories of which an event is left: the others are left too, to stay in order */
 static Buffer events; /* Event */
 static Buffer lefts; /* Left */
 static Buffer columns;
@@ -503,6 +505,19 @@ static i32 add_event(Event *event, const Category *category, Span name, Span pid
     return 0;
 }
 
+/* Of an event that is left: its category loses its order; all lose it if an escape hides the category. */
+static void note_order(Span cat, u64 seen) {
+    if (!cat.start || *cat.start != '"') return;
+    int is_hidden = 0;
+    for (const u8 *at = cat.start; at < cat.end; at++) is_hidden |= *at == '\\';
+    i32 number = number_of(&of_categories, cat.start + 1, (u32)(cat.end - cat.start) - 2);
+    for (u32 i = 0; i < of_categories.count; i++) {
+        const Category *category = categories + i;
+        int has_number = category->needed && !(category->needed & ~seen);
+        if (category->is_ordered && !has_number && (number == (i32)i || is_hidden)) unordered |= 1ull << i;
+    }
+}
+
 /* Read the object at `at`; `problem` becomes NO_MEMORY if there is none. */
 static const u8 *read_event(const u8 *at, i32 *problem) {
     static Span values[MOST_NAMES];
@@ -559,6 +574,7 @@ static const u8 *read_event(const u8 *at, i32 *problem) {
             return at;
     }
     if (is_left) {
+        if (phase == 'X' || phase == '\\') note_order(fields[0], seen);
         if (!has_room(&lefts, sizeof(Left))) *problem = NO_MEMORY;
         else {
             *(Left *)(lefts.at + lefts.bytes) = (Left){event.start, event.end};
@@ -580,8 +596,8 @@ __attribute__((export_name("reserve"))) u8 *reserve(u32 bytes) {
 }
 
 /* Set categories and arguments from the piece. Each of its lines is a role, a value, the length of a name, and the name:
-   a category, 1 if its events are only counted and 2 if the name belongs to the text; an argument of the category
-   before; or a phase, whose events are left to the host. Return NO_MEMORY for too many of them. */
+   a category, with 1 if its events are only counted, 2 if the name belongs to the text and 4 if they are ordered; an
+   argument of the category before; or a phase, whose events are left to the host. Return NO_MEMORY for too many. */
 __attribute__((export_name("configure"))) i32 configure(void) {
     Category *category = 0;
     for (const u8 *at = piece.at, *end = at + piece.bytes; at < end; at += 3 + at[2]) {
@@ -596,6 +612,7 @@ __attribute__((export_name("configure"))) i32 configure(void) {
             category = categories + number;
             category->is_counted = value & 1;
             category->has_name_in_text = value >> 1 & 1;
+            category->is_ordered = value >> 2 & 1;
         } else if (role == UNEXPECTED)
             category->unexpected |= 1ull << number;
         else {
@@ -640,6 +657,7 @@ static i32 read_piece(void) {
 /* Read the piece, an array of events. Return their number, NOT_JSON or NO_MEMORY. */
 __attribute__((export_name("scan"))) i32 scan(void) {
     events.bytes = lefts.bytes = 0;
+    unordered = 0;
     i32 count = read_piece();
     report.text_count = text_count, report.texts = texts.at, report.numbered = numbered.at;
     report.codes = codes.at, report.left_by_text = left_by_text.at;
@@ -660,7 +678,7 @@ __attribute__((export_name("divide"))) i32 divide(void) {
     u32 *rows = report.rows;
     __builtin_memset(rows, 0, sizeof(report.rows));
     for (u32 i = 0; i < count; i++)
-        if (is_left_by(all + i, all[i].name) || is_left_by(all + i, all[i].text)) {
+        if (unordered >> all[i].category & 1 || is_left_by(all + i, all[i].name) || is_left_by(all + i, all[i].text)) {
             *(Left *)(lefts.at + lefts.bytes) = (Left){all[i].start, all[i].end};
             lefts.bytes += sizeof(Left);
             all[i].category = ABSENT;

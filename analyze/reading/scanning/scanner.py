@@ -70,7 +70,8 @@ class Scanner:
                 self._scanned = events - len(decoded.events) - decoded.malformed
                 return decoded
             except (wasmtime.Trap, wasmtime.WasmtimeError, MemoryError):
-                self._has_failed = True  # what is in its memory is unknown now
+                self._has_failed = True
+                self._store.close()  # what is in its memory is unknown now
             except JSON_ERRORS:
                 pass  # decoding all of it says where
         return decode(array_text)
@@ -89,7 +90,7 @@ class Scanner:
         report = self._report()
         lefts, self._columns_at, self._rows = report[5], report[6], list(report[7:])
         places = _PLACE.iter_unpack(self._read(lefts, left * _PLACE.size))
-        return events, b"[%s]" % b",".join(array_text[start:end] for start, end in places)
+        return events, b"[%s]" % b",".join(array_text[start:end] for start, end in sorted(places))
 
     def append(self) -> None:
         """Add the ordinary events of the piece that was decoded last to the columns."""
@@ -187,7 +188,9 @@ def _configuration(leave: Iterable[str]) -> bytes:
     """Return the configuration of ``scan.c``: all categories, and the phases whose events are left."""
     lines = [(_PHASE, ord(phase), "") for phase in leave]
     for name, category in CATEGORIES.items():
-        lines.append((_CATEGORY, (not category.group) | category.has_name_in_text << 1, name))
+        lines.append(
+            (_CATEGORY, (not category.group) | category.has_name_in_text << 1 | category.is_ordered << 2, name)
+        )
         arguments = (category.numbers, category.needed, category.texts, category.unexpected)
         for role, names in zip((_NUMBER, _NEEDED, _TEXT, _UNEXPECTED), arguments, strict=True):
             lines += [(role, 0, argument) for argument in names.values()]

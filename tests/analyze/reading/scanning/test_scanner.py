@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,12 @@ SHARED = ROOT.parent / "shared"
 REAL = sorted(path for path in SHARED.glob("*/*.json*") if not re.search(r"\.et\.json|ceilings", path.name))
 _CODED = {"signature": "signatures", "thread": "threads"}
 
-SHAPES: dict[str, Any] = {"Input Dims": [[8, 8], []], "Input type": ["float", ""], "Concrete Inputs": ["", "1"]}
+SHAPES: dict[str, Any] = {
+    "External id": 8,
+    "Input Dims": [[8, 8], []],
+    "Input type": ["float", ""],
+    "Concrete Inputs": ["", "1"],
+}
 NCCL = {"Collective name": "allreduce", "In msg nelems": 4, "Out msg nelems": 4, "Group size": 2, "dtype": "Float"}
 EVENTS = [
     kineto.operator("aten::mm", 1.0, 2.0, 7, [[8, 8], [8, 8]], ["float", "float"], ["", ""]),
@@ -211,6 +217,29 @@ def test_damaged_text_is_read_alike() -> None:
 )
 def test_odd_texts_are_read_alike(text: bytes) -> None:
     assert scanned(text, Columns()) == event_by_event(text, Columns())
+
+
+def spans(text: bytes, *, scan: bool) -> dict[str, list[object]]:
+    """Return the names of spans in the order of the rows, which tells the outer one of two equal spans."""
+    columns = Columns()
+    if scan:
+        scanner = Scanner(columns)
+        append(columns, scanner.decode(text))
+        scanner.append()
+    else:
+        append(columns, decode(text))
+    names = list(columns.names)
+    return {group: [names[code] for code in getattr(columns, group)["name"]] for group in GROUPS[2:5]}
+
+
+@pytest.mark.parametrize("odd", ["内", "a\nb", "\u2028"])
+@pytest.mark.parametrize("make", [kineto.frame, kineto.annotation, partial(kineto.span, "cpu_op")])
+def test_equal_spans_stay_in_order(make: Callable[[str, float, float], kineto.Event], odd: str) -> None:
+    """Events that nothing but their order in the file nests, one of which is not ordinary."""
+    text = array(make("outer", 1, 5), make(odd, 1, 5), make("inner", 1, 5), *EVENTS[:7])
+    assert spans(text, scan=True) == spans(text, scan=False)
+    hidden = text.replace(b'"cat": "python', b'"cat": "\\u0070ython', 1)
+    assert spans(hidden, scan=True) == spans(hidden, scan=False)
 
 
 @pytest.mark.parametrize("nested", [60, 80, 2000])
