@@ -1,7 +1,7 @@
 """C compiled to WebAssembly: the modules ``X.wasm`` that stand beside their source ``X.c``.
 
-``make wasm`` compiles those whose sources changed, for whoever changes one, and installs ziglang for it. The SHA-256 of
-the source is in the module's last section, so that a test finds a module that was not compiled again.
+After a change of a source, ``make wasm`` installs ziglang and compiles all modules. The last section of a module is the
+SHA-256 of its source: a test compares the two.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SPILL_ROWS = 1 << 17
 """Rows held before they are written to files, if there is a folder for them."""
 SCANNED_BYTES = 24 << 20
-"""A larger trace is scanned: for a smaller one importing wasmtime takes longer than the scanner saves."""
+"""A trace of this estimated size is scanned. For a smaller one, importing wasmtime takes longer than it saves."""
 HASHING, HASHING_BESIDE_SCANNER = 0.13, 0.33
 """The cost of hashing a piece, relative to decoding it event by event and to scanning it."""
 
@@ -92,9 +92,9 @@ def _scanner(columns: Columns) -> Scanner | None:
 
 
 def decoded(
-    reader: TraceReader, pieces: Iterator[Piece], decode: Callable[[bytes], Decoded] = decode
+    reader: TraceReader, pieces: Iterator[Piece], decoder: Callable[[bytes], Decoded] = decode
 ) -> Iterator[Decoded]:
-    """Yield the events of pieces, as ``decode`` returns those of a JSON array. Raises :class:`TraceError`.
+    """Decode pieces one after the other; ``decoder`` takes the text of a JSON array. Raises :class:`TraceError`.
 
     A piece that was cut inside an event is joined with the next one.
     """
@@ -108,7 +108,7 @@ def decoded(
                 raise TraceError(endless(reader.path, size))
             text = joined.array()
             try:
-                events = decode(text)._replace(offset=joined.offset)
+                events = decoder(text)._replace(offset=joined.offset)
             except JSON_ERRORS as e:
                 pending, error = joined, e
                 if isinstance(e, RecursionError) or broken_inside(text, e) is not None:

@@ -1,6 +1,6 @@
-"""Which events are ordinary, by category: the arguments that count, and those that no ordinary event has.
+"""The ordinary events of each category: the arguments that are read, and the arguments that no ordinary event has.
 
-What is read of the other events, :mod:`ridgeline.analyze.reading.columns` says.
+:mod:`ridgeline.analyze.reading.columns` reads all other events.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ for _name in OLD & CATEGORIES.keys():  # their arguments have other names
 
 
 def others(name: str) -> set[str]:
-    """Return the groups whose events of this name are not ordinary, as their arguments say more."""
+    """Return the groups in which an event of this name is not ordinary: it has further arguments that are read."""
     groups = set()
     if may_be_collective(name) or is_of_lists(name):
         groups.add("device")

@@ -4,10 +4,10 @@
    of a trace to `reserve(bytes)` and calls `scan`. It gives each text that was seen for the first time a code, and
    calls `divide`, which leaves the columns of each category, and the places of the events that are left to the host.
 
-   Left is whatever is not ordinary: a number of another form, a text that is not ASCII, an argument that the category
-   does not have otherwise. So nothing here need know what such an event means, or whether it is one.
+   An event is left if anything in it is not ordinary: a number of another form, a text that is not ASCII, an argument
+   that no ordinary event of its category has. So nothing here need know what such an event means.
 
-   `scan` takes a piece only if it is JSON but for what stands in the events that it leaves.
+   `scan` refuses a piece that is not JSON. It does not check escapes and UTF-8 in events that it leaves.
 
    Compiled to scan.wasm by `make wasm`. It has no libraries, and its memory is bounded by the module's. */
 

@@ -1,4 +1,4 @@
-"""Reads the ordinary events of a trace with ``scan.wasm``, several times as fast as Python, and leaves it the others.
+"""Reads the ordinary events of a trace with ``scan.wasm``, and leaves all others to Python.
 
 Imported by decoder processes, so with nothing but msgspec and wasmtime.
 """
@@ -77,7 +77,7 @@ class Scanner:
         return decode(array_text)
 
     def _scan(self, array_text: bytes) -> tuple[int, bytes]:
-        """Return the number of events, and as a JSON array those that are not ordinary.
+        """Return the number of events, and a JSON array of the events that are not ordinary.
 
         Raises ``msgspec.DecodeError`` if it is not JSON.
         """
@@ -137,7 +137,7 @@ class Scanner:
         self._texts = count
 
     def _code(self, number: int, text: bytes) -> tuple[int, int]:
-        """Return the code of a text, and the categories whose events with it are left, as bits."""
+        """Return the code of a text, and a bit for each category in which an event with this text is not ordinary."""
         columns, of = self._columns, text[0]
         if of == _OF_NAME:
             name = self._names[number] = str(msgspec.json.decode(b'"%s"' % text[1:]))
@@ -185,7 +185,7 @@ _BITS = {group: sum(1 << number for number, each in enumerate(_GROUPS) if each =
 
 
 def _configuration(leave: Iterable[str]) -> bytes:
-    """Return the configuration of ``scan.c``: all categories, and the phases whose events are left."""
+    """Return what ``configure`` of ``scan.c`` reads: the categories, and the phases whose events are left."""
     lines = [(_PHASE, ord(phase), "") for phase in leave]
     for name, category in CATEGORIES.items():
         lines.append(

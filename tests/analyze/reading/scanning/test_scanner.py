@@ -133,7 +133,7 @@ def test_real_traces_are_read_alike(path: Path) -> None:
 
 
 def test_what_is_ordinary_is_not_left() -> None:
-    """Of the project's own traces only replays of annotated graphs and kernels of lists are left: none has any."""
+    """The project's own traces have ordinary events alone."""
     left = {}
     for path in OWN:
         columns = Columns()
