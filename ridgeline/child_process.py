@@ -12,9 +12,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -46,19 +44,26 @@ class Child:
     """A running child process. Leaving its context, or :meth:`kill`, ends it and the processes it started.
 
     ``program`` is the Python code that the child runs; it must make a :class:`Parent` to receive messages. Standard
-    output and standard error of the child go to an unnamed file, so libraries cannot garble the terminal.
+    output and standard error of the child go to an unnamed file, so libraries cannot garble the terminal. A child
+    ``without_site`` starts 15 ms earlier: it has this process's path, and no import hooks of installed packages.
     """
 
-    def __init__(self, program: str, environment: Mapping[str, str] | None = None) -> None:
-        from multiprocessing.connection import Pipe  # imports sockets, which most commands never need
+    def __init__(
+        self, program: str, environment: Mapping[str, str] | None = None, *, without_site: bool = False
+    ) -> None:
+        # Most commands and all children need none of these.
+        import subprocess
+        import tempfile
+        from multiprocessing.connection import Pipe
 
         self._connection, child_end = Pipe()
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by kill
         self._output_start = 0
-        path = os.pathsep.join(filter(None, [str(IMPORT_ROOT), os.environ.get("PYTHONPATH")]))
+        inherited = sys.path[not sys.flags.safe_path :] if without_site else [os.environ.get("PYTHONPATH")]
+        path = os.pathsep.join(filter(None, [str(IMPORT_ROOT), *inherited]))
         self._process = subprocess.Popen(
             # -P: a module in the current folder must not shadow a library
-            [sys.executable, "-P", "-c", program, str(child_end.fileno())],
+            [sys.executable, *["-S"][:without_site], "-P", "-c", program, str(child_end.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ridgeline import webassembly
-from ridgeline.analyze.cache_model.l2 import MODULE, Simulation
+from ridgeline.analyze.cache_model.l2 import Simulation
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.parts import read_part
@@ -43,10 +43,10 @@ def main() -> None:
     """Decode and simulate until the parent ends."""
     parent = Parent()
     while True:
-        request: Task | Simulation | None = parent.receive()
-        if request is None:  # a simulation will follow
+        request: Task | Simulation | Path = parent.receive()
+        if isinstance(request, Path):  # a module that a later request needs
             with suppress(Exception):  # it fails then
-                webassembly.load(MODULE)
+                webassembly.load(request)
         elif isinstance(request, Simulation):
             parent.send(request.run())
         else:

@@ -16,12 +16,12 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from ridgeline.analyze.cache_model.l2 import Simulation
+from ridgeline.analyze.cache_model.l2 import MODULE, Simulation
 from ridgeline.analyze.errors import TraceError
 from ridgeline.analyze.reading import early_start
 from ridgeline.analyze.reading.columns import Columns
 from ridgeline.analyze.reading.decoder_process import Answer, Task
-from ridgeline.analyze.reading.early_start import CHILD_BYTES, PROGRAM, SPLIT_BYTES, estimated_bytes
+from ridgeline.analyze.reading.early_start import CHILD_BYTES, PROGRAM, estimated_bytes, parts_of
 from ridgeline.analyze.reading.reader import LARGEST_EVENT_BYTES
 from ridgeline.child_process import Child, ChildEnded
 
@@ -72,11 +72,11 @@ class Decoders:
         size = estimated_bytes(path)
         owners: list[Child] = []
         if self._jobs > 1 and (size >= CHILD_BYTES or self._children):
-            parts = self._jobs if size > SPLIT_BYTES else 1
+            parts = parts_of(size, self._jobs)
             for part in range(parts):
                 if len(self._children) < self._jobs:
-                    self._children.append(early_start.started.pop() if early_start.started else Child(PROGRAM))
-                    child = self._children[-1]
+                    child = early_start.started.pop() if early_start.started else Child(PROGRAM, without_site=True)
+                    self._children.append(child)
                 else:
                     self._turn += 1
                     child = self._children[self._turn % self._jobs]
@@ -88,7 +88,7 @@ class Decoders:
         """Let the first child compile the simulation of the L2 once it has decoded, if there is a child."""
         if self._children:
             self._simulator = self._children[0]
-            self._simulator.send(None)
+            self._simulator.send(MODULE)
 
     def simulate(self, simulation: Simulation) -> bytes:
         """Run a simulation: the first one after the last trace in the child that expects it, others in this process.

@@ -15,10 +15,15 @@ from ridgeline.child_process import Child
 
 PROGRAM = "import gc; gc.disable(); from ridgeline.analyze.reading.decoder_process import main; main()"
 """Without garbage collection: columns have no cycles, and a collection would visit every decoded event."""
-SPLIT_BYTES = 48 << 20
-"""A trace larger than this is divided among the children: below, a second child's imports cost more than it saves."""
+SPLIT_BYTES = 160 << 20
+"""A trace larger than this is divided among all cores. Of a smaller one, most is decoded while the parent imports."""
+PART_BYTES = 48 << 20
+"""The least part of a trace for a child: below, a second child's imports cost more than it saves."""
 CHILD_BYTES = 3 << 20
 """A smaller trace is decoded in the parent if no child runs yet: starting one costs more than it saves."""
+SCANNED_BYTES = 24 << 20
+"""A trace of this estimated size is scanned. For a smaller one, importing wasmtime takes longer than it saves."""
+SCANNER = Path(__file__).parent / "scanning" / "scan.wasm"
 _GZIP_RATIO = 10
 _LIMITING = ("--jobs", "--memory", "--help")
 """Options by which fewer children may start, or none."""
@@ -36,6 +41,11 @@ def estimated_bytes(path: str | os.PathLike[str]) -> int:
     return 0
 
 
+def parts_of(size: int, jobs: int) -> int:
+    """Return into how many parts a trace of an estimated size is divided, if ``jobs`` processes may decode."""
+    return jobs if size > SPLIT_BYTES else max(1, min(jobs - 1, size // PART_BYTES))
+
+
 def start(arguments: Sequence[str]) -> None:
     """Start children for the largest trace among the arguments of ``ridgeline analyze``, unless options limit them."""
     cores = os.cpu_count() or 1
@@ -44,5 +54,7 @@ def start(arguments: Sequence[str]) -> None:
     if cores < 2 or largest < CHILD_BYTES or any(argument.startswith(_LIMITING) for argument in arguments):
         return
     with suppress(OSError):  # whoever needs a child starts it then, and reports why that fails
-        for _ in range(cores if largest > SPLIT_BYTES else 1):
-            started.append(Child(PROGRAM))
+        for _ in range(parts_of(largest, cores)):
+            started.append(child := Child(PROGRAM, without_site=True))
+            if largest >= SCANNED_BYTES:
+                child.send(SCANNER)

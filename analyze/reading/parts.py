@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from contextlib import contextmanager
+from itertools import compress, islice
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Semaphore, Thread
 from typing import TYPE_CHECKING
 
 from ridgeline.analyze.errors import Broken, TraceError
+from ridgeline.analyze.reading import early_start
 from ridgeline.analyze.reading.columns import Columns, append
-from ridgeline.analyze.reading.early_start import estimated_bytes
 from ridgeline.analyze.reading.reader import (
     JSON_ERRORS,
     LARGEST_EVENT_BYTES,
@@ -27,10 +30,10 @@ if TYPE_CHECKING:
 
 SPILL_ROWS = 1 << 17
 """Rows held before they are written to files, if there is a folder for them."""
-SCANNED_BYTES = 24 << 20
-"""A trace of this estimated size is scanned. For a smaller one, importing wasmtime takes longer than it saves."""
 HASHING, HASHING_BESIDE_SCANNER = 0.13, 0.33
 """The cost of hashing a piece, relative to decoding it event by event and to scanning it."""
+PIECES_AHEAD = 8
+"""Pieces of a megabyte that are read before they are decoded."""
 
 
 def read_part(
@@ -49,36 +52,71 @@ def read_part(
     Long columns are written to files in ``folder``, made when needed, if one is given. Raises :class:`TraceError`; with
     several parts, the cause may be a cut inside an event: then decode the file in one part.
     """
-    reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes)
     columns = Columns(folder=folder, allocations=allocations)
-    scanner = _scanner(columns) if estimated_bytes(path) >= SCANNED_BYTES else None
+    scanner = _scanner(columns) if early_start.estimated_bytes(path) >= early_start.SCANNED_BYTES else None
     hashing = HASHING_BESIDE_SCANNER if scanner else HASHING
-
-    def own_pieces() -> Iterator[Piece]:
-        # deal each piece to the part with the least load; the first part also hashes all pieces
-        load = [0.0] * parts
-        for piece in reader.pieces():
-            load[0] += hashing
-            least = load.index(min(load))
-            load[least] += 1
-            if least == part:
-                yield piece
-
+    wanted, own = (dealt(part, parts, hashing) for _ in range(2))
+    reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes, wanted=wanted)
     reported = 0
-    for piece in decoded(reader, own_pieces(), scanner.decode if scanner else decode):
-        append(columns, piece)
-        if scanner:
-            scanner.append()
-        columns.spill(SPILL_ROWS)
-        if report and len(columns.signatures) > reported:
-            report({str(name) for name, _ in islice(columns.signatures, reported, None)})
-            reported = len(columns.signatures)
+    with read_ahead(reader.pieces()) as pieces:
+        for piece in decoded(reader, compress(pieces, own), scanner.decode if scanner else decode):
+            append(columns, piece)
+            if scanner:
+                scanner.append()
+            columns.spill(SPILL_ROWS)
+            if report and len(columns.signatures) > reported:
+                report({str(name) for name, _ in islice(columns.signatures, reported, None)})
+                reported = len(columns.signatures)
     if columns.spilled:
         columns.spill()  # a group is either in arrays or in files
     columns.sha256, columns.bytes_read, columns.header = reader.sha256, reader.bytes_read, reader.header
     if part == 0:  # every part reads the header
         columns.replaced.update(reader.replaced)
     return columns
+
+
+def dealt(part: int, parts: int, hashing: float) -> Iterator[bool]:
+    """Yield for each piece whether the part decodes it: that of the least load, of which the first has all hashing."""
+    load = [0.0] * parts
+    while True:
+        load[0] += hashing
+        least = load.index(min(load))
+        load[least] += 1
+        yield least == part
+
+
+@contextmanager
+def read_ahead(pieces: Iterator[Piece]) -> Iterator[Iterator[Piece]]:
+    """Let a thread read, decompress and hash the next pieces while one is decoded."""
+    ready: SimpleQueue[Piece | BaseException | None] = SimpleQueue()
+    room, is_wanted = Semaphore(PIECES_AHEAD), True
+
+    def read() -> None:
+        try:
+            for piece in pieces:
+                ready.put(piece)
+                room.acquire()
+                if not is_wanted:
+                    return
+            ready.put(None)
+        except BaseException as e:  # raised again where the pieces are decoded
+            ready.put(e)
+
+    def taken() -> Iterator[Piece]:
+        while (piece := ready.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+            room.release()
+
+    thread = Thread(target=read, name="reading", daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        is_wanted = False
+        room.release()
+        thread.join()
 
 
 def _scanner(columns: Columns) -> Scanner | None:
@@ -92,9 +130,9 @@ def _scanner(columns: Columns) -> Scanner | None:
 
 
 def decoded(
-    reader: TraceReader, pieces: Iterator[Piece], decoder: Callable[[bytes], Decoded] = decode
+    reader: TraceReader, pieces: Iterator[Piece], decoder: Callable[..., Decoded] = decode
 ) -> Iterator[Decoded]:
-    """Decode pieces one after the other; ``decoder`` takes the text of a JSON array. Raises :class:`TraceError`.
+    """Decode pieces one after the other; ``decoder`` takes the fragments of a JSON array. Raises :class:`TraceError`.
 
     A piece that was cut inside an event is joined with the next one.
     """
@@ -106,11 +144,10 @@ def decoded(
             size = sum(map(len, joined.fragments)) if pending else 0
             if size > reader.largest_event_bytes:
                 raise TraceError(endless(reader.path, size))
-            text = joined.array()
             try:
-                events = decoder(text)._replace(offset=joined.offset)
+                events = decoder(*joined.array)._replace(offset=joined.offset)
             except JSON_ERRORS as e:
-                pending, error = joined, e
+                pending, error, text = joined, e, b"".join(joined.array)
                 if isinstance(e, RecursionError) or broken_inside(text, e) is not None:
                     break  # damage, not a cut: joining the next piece would not help
                 continue
@@ -120,10 +157,9 @@ def decoded(
         if pending is None or not e.rest:
             raise
         # salvage must also see the events of the piece that was cut before the break
-        rest = pending.followed_by(Piece((e.rest,), e.rest_offset)).array()[1:-1]
-        raise Broken(str(e), e.offset, rest, pending.offset) from None
+        rest = pending.followed_by(Piece((e.rest,), e.rest_offset)).fragments
+        raise Broken(str(e), e.offset, b"".join(rest), pending.offset) from None
     if pending:
-        text = pending.array()
         inside = broken_inside(text, error)
         offset = pending.offset + (inside - 1 if inside is not None else 0)  # the array's bracket is not in the file
         where = f"damaged at byte {offset:,}" if inside is not None else f"damaged in the piece from byte {offset:,} on"

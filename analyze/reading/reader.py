@@ -15,6 +15,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
+from io import FileIO
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar, cast
 
@@ -26,7 +28,11 @@ from ridgeline.analyze.reading.damaged_gzip import intact_bytes
 from ridgeline.analyze.reading.events import LARGEST_TIME_NS, Event, ExactEvent, Header, decode_header
 from ridgeline.analyze.reading.repair import BOM, BYTE_ORDER_MARK, repaired
 
-BLOCK_BYTES = 512 << 10
+BLOCK_BYTES = 1 << 20
+END_BYTES = 1 << 14
+"""The end of a block, in which an event usually begins."""
+BLOCKS_AT_END = 4
+"""The last blocks of a file, which tell where the events end."""
 LARGEST_HEADER_BYTES = 64 << 20
 LARGEST_EVENT_BYTES = 256 << 20
 LARGEST_TRACE_BYTES = 64 << 30
@@ -66,9 +72,10 @@ class Piece(NamedTuple):
     fragments: tuple[bytes | memoryview, ...]
     offset: int
 
-    def array(self) -> bytes:
-        """Return the text as a JSON array."""
-        return b"".join((b"[", *self.fragments, b"]"))
+    @property
+    def array(self) -> tuple[bytes | memoryview, ...]:
+        """The text as a JSON array, in fragments."""
+        return (b"[", *self.fragments, b"]")
 
     def followed_by(self, other: Piece) -> Piece:
         """Return this piece joined with the next, for a cut at the wrong place."""
@@ -126,7 +133,9 @@ class TraceReader:
         digest: bool = True,
         largest_event_bytes: int = LARGEST_EVENT_BYTES,
         opened: Callable[[Path], BinaryIO] = open_bytes,
+        wanted: Iterator[bool] | None = None,
     ) -> None:
+        """``wanted`` says of each piece in turn whether its text is: others are not read, where the file allows it."""
         self.path = path
         self.largest_event_bytes = largest_event_bytes
         self._open = opened
@@ -135,6 +144,9 @@ class TraceReader:
         self.replaced: Counter[str] = Counter()
         """The number of values repaired in the header, by kind."""
         self._digest = hashlib.sha256() if digest else None
+        self._wanted = wanted or repeat(True)
+        self._skippable_bytes = 0
+        """Up to here the file need not be read."""
 
     @property
     def sha256(self) -> str:
@@ -142,7 +154,7 @@ class TraceReader:
         return self._digest.hexdigest() if self._digest else ""
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the text of the events in pieces of about ``BLOCK_BYTES``.
+        """Yield the text of the events in pieces of about ``BLOCK_BYTES``; of one that is not wanted, perhaps a part.
 
         The last complete piece is held back: only at the end of the file is it known whether the last cut was between
         two events.
@@ -150,15 +162,19 @@ class TraceReader:
         try:
             with self._open(self.path) as file:
                 prefix, first = self._find_events(file)
+                if isinstance(file, FileIO) and not self._digest:
+                    self._skippable_bytes = os.fstat(file.fileno()).st_size - BLOCKS_AT_END * BLOCK_BYTES
+                is_wanted = next(self._wanted)
                 held: Piece | None = None
                 pending: list[bytes | memoryview] = [first]
                 pending_bytes = len(first)
-                while block := self._read(file):
+                while block := self._read(file, is_wanted):
                     if cut := _last_cut(block):
                         view = memoryview(block)
                         if held:
                             yield held
                         held = Piece((*pending, view[:cut]), self.bytes_read - len(block) - pending_bytes)
+                        is_wanted = next(self._wanted)
                         pending, pending_bytes = [view[cut + 1 :]], len(block) - cut - 1
                     else:
                         pending.append(block)
@@ -173,9 +189,18 @@ class TraceReader:
         except OSError as e:
             raise TraceError(f"{self.path}: cannot be read: {e.strerror or e}") from None
 
-    def _read(self, file: BinaryIO) -> bytes:
-        block = file.read(BLOCK_BYTES)
-        self.bytes_read += len(block)
+    def _read(self, file: BinaryIO, is_wanted: bool = True) -> bytes:
+        """Return the next block; of one that is not wanted its end, if an event begins there."""
+        skipped, start = 0, self.bytes_read
+        if not is_wanted and start + BLOCK_BYTES <= self._skippable_bytes:
+            skipped = max(0, BLOCK_BYTES - END_BYTES)
+            file.seek(start + skipped)
+        block = file.read(BLOCK_BYTES - skipped)
+        if skipped and not _last_cut(block):
+            skipped = 0
+            file.seek(start)
+            block = file.read(BLOCK_BYTES)
+        self.bytes_read += skipped + len(block)
         check_size(self.path, self.bytes_read)
         if self._digest:
             self._digest.update(block)
@@ -250,7 +275,7 @@ class TraceReader:
 
 def _last_cut(block: bytes) -> int:
     """Return the position of the last comma between two events, 0 if there is none."""
-    for window in (1 << 14, len(block)):  # an event is usually short, so search the end of the block first
+    for window in (END_BYTES, len(block)):  # an event is usually short, so search the end of the block first
         last = deque(_BETWEEN_EVENTS.finditer(block, max(0, len(block) - window)), maxlen=1)
         if last:
             return last[0].start(1)
@@ -336,14 +361,14 @@ def broken_inside(array: bytes, error: Exception) -> int | None:
     return at if at is not None and at < len(array) - 1 else None
 
 
-def decode(array: bytes) -> Decoded:
-    """Return the events of a JSON array; an event with impossible times is malformed.
+def decode(*fragments: bytes | memoryview) -> Decoded:
+    """Return the events of a JSON array, given in fragments; an event with impossible times is malformed.
 
     Values that are not JSON are repaired, in an array that does not decode otherwise. Raises one of ``JSON_ERRORS`` if
     the array is not JSON.
     """
     replaced: Counter[str] = Counter()
-    return Decoded(*_leniently(_decode, array, replaced), replaced)
+    return Decoded(*_leniently(_decode, b"".join(fragments), replaced), replaced)
 
 
 def _decode(array: bytes) -> tuple[Events, int]:

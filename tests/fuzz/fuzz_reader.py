@@ -25,14 +25,14 @@ def check(path: Path, data: bytes) -> bool:
     )
     from ridgeline.analyze.errors import TraceError
     from ridgeline.analyze.pricing.completed_signatures import assign
-    from ridgeline.analyze.reading import parts
+    from ridgeline.analyze.reading import early_start, parts
     from ridgeline.analyze.reading.columns import GROUPS, Columns
     from ridgeline.analyze.reading.salvage import salvage
     from ridgeline.analyze.reading.trace import assemble
     from ridgeline.analyze.tables.ledger import attribution_account
 
     def read(scanned_bytes: int) -> Columns:
-        parts.SCANNED_BYTES = scanned_bytes
+        early_start.SCANNED_BYTES = scanned_bytes
         return parts.read_part(path)
 
     path.write_bytes(data)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import wasmtime
@@ -16,13 +15,13 @@ import wasmtime
 from ridgeline import webassembly
 from ridgeline.analyze.reading.categories import DEVICE
 from ridgeline.analyze.reading.columns import HALVES, Columns
+from ridgeline.analyze.reading.early_start import SCANNER
 from ridgeline.analyze.reading.events import ABSENT
 from ridgeline.analyze.reading.geometry import text_of
 from ridgeline.analyze.reading.memory_events import INSTANT
 from ridgeline.analyze.reading.reader import JSON_ERRORS, Decoded, decode
 from ridgeline.analyze.reading.scanning.ordinary import CATEGORIES, Category, others
 
-MODULE = Path(__file__).with_name("scan.wasm")
 _CATEGORY, _NUMBER, _NEEDED, _TEXT, _UNEXPECTED, _PHASE = range(6)
 """What a name is in the configuration of ``scan.c``."""
 _OF_NAME, _OF_THREAD = 64, 65
@@ -43,7 +42,7 @@ class Scanner:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        store, exports = webassembly.instance(MODULE)
+        store, exports = webassembly.instance(SCANNER)
         self._store, self._exports, self._memory = store, exports, exports["memory"]
         self._names: dict[int, str] = {}
         """Names by the number of their text."""
@@ -57,15 +56,15 @@ class Scanner:
         self._write(_configuration(leave=HALVES | {INSTANT} if columns.allocations else HALVES))
         self._call("configure")
 
-    def decode(self, array_text: bytes) -> Decoded:
+    def decode(self, *fragments: bytes | memoryview) -> Decoded:
         """Return the events of a JSON array that are not ordinary; :meth:`append` adds the others to the columns.
 
-        Raises one of ``JSON_ERRORS`` if the text is no array.
+        The text of the array is given in fragments. Raises one of ``JSON_ERRORS`` if the text is no array.
         """
         self._scanned = 0
         if not self._has_failed:
             try:
-                events, left = self._scan(array_text)
+                events, left = self._scan(fragments)
                 decoded = decode(left)
                 self._scanned = events - len(decoded.events) - decoded.malformed
                 return decoded
@@ -74,14 +73,14 @@ class Scanner:
                 self._store.close()  # what is in its memory is unknown now
             except JSON_ERRORS:
                 pass  # decoding all of it says where
-        return decode(array_text)
+        return decode(*fragments)
 
-    def _scan(self, array_text: bytes) -> tuple[int, bytes]:
+    def _scan(self, fragments: Sequence[bytes | memoryview]) -> tuple[int, bytes]:
         """Return the number of events, and a JSON array of the events that are not ordinary.
 
         Raises ``msgspec.DecodeError`` if it is not JSON.
         """
-        self._write(array_text)
+        place = self._write(*fragments)
         events = self._call("scan")
         if events == _NOT_JSON:  # a value that can be repaired, a cut inside an event, or damage
             raise msgspec.DecodeError
@@ -89,8 +88,9 @@ class Scanner:
         left = self._call("divide")
         report = self._report()
         lefts, self._columns_at, self._rows = report[5], report[6], list(report[7:])
-        places = _PLACE.iter_unpack(self._read(lefts, left * _PLACE.size))
-        return events, b"[%s]" % b",".join(array_text[start:end] for start, end in sorted(places))
+        places = _PLACE.iter_unpack(self._view(lefts, left * _PLACE.size))
+        text = self._view(place, sum(map(len, fragments)))
+        return events, b"[%s]" % b",".join(text[start:end] for start, end in sorted(places))
 
     def append(self) -> None:
         """Add the ordinary events of the piece that was decoded last to the columns."""
@@ -108,7 +108,7 @@ class Scanner:
                 continue
             group = getattr(columns, category.group)
             names = (*_FIRST_COLUMNS, category.code, *category.numbers, *category.needed)
-            values = memoryview(self._read(at, 8 * count * len(names)))
+            values = self._view(at, 8 * count * len(names))
             at += len(values)
             for place, column in enumerate(names):
                 if column:
@@ -121,9 +121,9 @@ class Scanner:
         known = self._texts
         if known == count:
             return
-        entries = list(_ENTRY.iter_unpack(self._read(numbered_at + known * _ENTRY.size, (count - known) * _ENTRY.size)))
+        entries = list(_ENTRY.iter_unpack(self._view(numbered_at + known * _ENTRY.size, (count - known) * _ENTRY.size)))
         first, (_, last, size) = entries[0][1], entries[-1]
-        texts = bytes(self._read(texts_at + first, last + size - first))
+        texts = bytes(self._view(texts_at + first, last + size - first))
         codes, left = array("i"), array("Q")
         for number, (_, start, size) in enumerate(entries, known):
             try:
@@ -132,8 +132,9 @@ class Scanner:
                 code, of_categories = ABSENT, _ALL
             codes.append(code)
             left.append(of_categories)
-        self._memory.write(self._store, codes.tobytes(), codes_at + known * codes.itemsize)
-        self._memory.write(self._store, left.tobytes(), left_at + known * left.itemsize)
+        for values, start in ((codes, codes_at), (left, left_at)):
+            size = len(values) * values.itemsize
+            self._view(start + known * values.itemsize, size)[:] = memoryview(values).cast("B")
         self._texts = count
 
     def _code(self, number: int, text: bytes) -> tuple[int, int]:
@@ -160,17 +161,23 @@ class Scanner:
         return columns.names[geometry] if geometry else ABSENT, 0
 
     def _report(self) -> tuple[int, ...]:
-        return _REPORT.unpack(self._read(self._report_at, _REPORT.size))
+        return _REPORT.unpack(self._view(self._report_at, _REPORT.size))
 
-    def _write(self, text: bytes) -> None:
-        """Write what the next call reads."""
-        if not (place := self._call("reserve", len(text))):
+    def _write(self, *fragments: bytes | memoryview) -> int:
+        """Write what the next call reads; return its place."""
+        size = sum(map(len, fragments))
+        if not (place := self._call("reserve", size)):
             raise MemoryError
-        self._memory.write(self._store, text, place)
+        view, at = self._view(place, size), 0
+        for fragment in fragments:
+            view[at : at + len(fragment)] = fragment
+            at += len(fragment)
+        return place
 
-    def _read(self, start: int, size: int) -> bytearray:
-        read: bytearray = self._memory.read(self._store, start, start + size)
-        return read
+    def _view(self, start: int, size: int) -> memoryview:
+        """Return a part of the module's memory; a call may move it."""
+        memory = memoryview(self._memory.get_buffer_ptr(self._store)).cast("B")
+        return memory[start : start + size]
 
     def _call(self, name: str, *arguments: int) -> int:
         """Call a function of the module. Raises ``MemoryError`` if it has no memory for what it does."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ridgeline.analyze.reading import parts
+from ridgeline.analyze.reading import early_start
 
 
 @pytest.fixture(params=["event by event", "scanned"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "scanned":
-        monkeypatch.setattr(parts, "SCANNED_BYTES", 0)
+        monkeypatch.setattr(early_start, "SCANNED_BYTES", 0)

@@ -295,9 +295,9 @@ def test_damage_in_a_large_trace_is_said_without_reading_on(tmp_path: Path, monk
     (tmp_path / "t.json").write_bytes(data[:at] + b"!" + data[at + 1 :])
     sizes: list[int] = []
 
-    def decode(array: bytes) -> Any:
-        sizes.append(len(array))
-        return reader.decode(array)
+    def decode(*fragments: bytes) -> Any:
+        sizes.append(sum(map(len, fragments)))
+        return reader.decode(*fragments)
 
     monkeypatch.setattr(parts, "decode", decode)
     with pytest.raises(TraceError, match=f"damaged at byte {at:,}: JSON is malformed"):

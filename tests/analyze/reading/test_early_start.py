@@ -15,8 +15,8 @@ from tests.analyze import kineto
 class Started:
     """A child that does nothing."""
 
-    def __init__(self, program: str) -> None:
-        assert program == early_start.PROGRAM
+    def __init__(self, program: str, *, without_site: bool) -> None:
+        assert (program, without_site) == (early_start.PROGRAM, True)
         self.received: list[object] = []
         self.was_killed = False
 
@@ -48,14 +48,24 @@ def count(*arguments: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("child_bytes", "split_bytes", "children"), [(1 << 20, 1 << 20, 0), (1, 1 << 20, 1), (1, 1, 3)]
+    ("child_bytes", "part_bytes", "split_bytes", "children"),
+    [(1 << 20, 1 << 20, 1 << 20, 0), (1, 1 << 20, 1 << 20, 1), (1, 1 << 10, 1 << 20, 2), (1, 1, 1, 3)],
 )
 def test_a_large_trace_gets_as_many_children_as_it_is_divided_among(
-    trace: str, monkeypatch: pytest.MonkeyPatch, child_bytes: int, split_bytes: int, children: int
+    trace: str, monkeypatch: pytest.MonkeyPatch, child_bytes: int, part_bytes: int, split_bytes: int, children: int
 ) -> None:
     monkeypatch.setattr(early_start, "CHILD_BYTES", child_bytes)
+    monkeypatch.setattr(early_start, "PART_BYTES", part_bytes)
     monkeypatch.setattr(early_start, "SPLIT_BYTES", split_bytes)
     assert count(trace, "-w", "w.duckdb") == children
+
+
+def test_the_scanner_of_a_large_trace_is_compiled_first(trace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(early_start, "CHILD_BYTES", 1)
+    monkeypatch.setattr(early_start, "SCANNED_BYTES", Path(trace).stat().st_size)
+    assert count(trace) == 1
+    assert [child.received for child in early_start.started] == [[early_start.SCANNER]]  # type: ignore[attr-defined]
+    assert early_start.SCANNER.is_file()
 
 
 @pytest.mark.parametrize("options", [["--jobs", "1"], ["--memory=1GB"], ["--help"]])
@@ -72,7 +82,7 @@ def test_other_files_and_missing_ones_start_none(trace: str, monkeypatch: pytest
 
 
 def test_a_child_that_does_not_start_is_left_to_whoever_needs_it(trace: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(program: str) -> None:
+    def fail(program: str, **_: bool) -> None:
         raise OSError(program)
 
     monkeypatch.setattr(early_start, "CHILD_BYTES", 1)
@@ -82,7 +92,7 @@ def test_a_child_that_does_not_start_is_left_to_whoever_needs_it(trace: str, mon
 
 def test_the_pool_uses_started_children_first_and_ends_the_others(trace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ridgeline.analyze.reading.decoders.CHILD_BYTES", 1)
-    first, second = Started(early_start.PROGRAM), Started(early_start.PROGRAM)
+    first, second = (Started(early_start.PROGRAM, without_site=True) for _ in range(2))
     monkeypatch.setattr(early_start, "started", [first, second])
     with Decoders(2) as pool:
         pool.submit(Path(trace))

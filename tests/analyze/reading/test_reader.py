@@ -25,7 +25,7 @@ LAYOUTS = ["kineto", "compact"]
 def events_of(path: Path) -> list[tuple[str, object, object]]:
     """Name, ts and dur of every complete event, through the reader's pieces."""
     pieces = list(TraceReader(path).pieces())
-    return [(str(e.name), e.ts, e.dur) for piece in pieces for e in decode(piece.array())[0] if e.ph == "X"]
+    return [(str(e.name), e.ts, e.dur) for piece in pieces for e in decode(*piece.array)[0] if e.ph == "X"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -81,7 +81,7 @@ def test_header_keys_may_stand_on_either_side_of_the_events(tmp_path: Path) -> N
         '{"traceEvents": [], "deviceProperties": [{"id": 3, "name": "D"}, 5, null], "distributedInfo": {"rank": 2}}'
     )
     trace = TraceReader(path)
-    assert [piece.array() for piece in trace.pieces()] == [b"[]"]
+    assert [b"".join(piece.array) for piece in trace.pieces()] == [b"[]"]
     assert [(device.id, device.name) for device in trace.header.devices] == [(3, "D")]
     assert trace.header.rank == 2
 

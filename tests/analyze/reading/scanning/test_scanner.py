@@ -14,7 +14,7 @@ import pytest
 import wasmtime
 
 from ridgeline import webassembly
-from ridgeline.analyze.reading import parts
+from ridgeline.analyze.reading import early_start, parts
 from ridgeline.analyze.reading.columns import GROUPS, Columns, append
 from ridgeline.analyze.reading.reader import JSON_ERRORS, TraceReader, decode
 from ridgeline.analyze.reading.scanning import scanner
@@ -128,7 +128,7 @@ def array(*events: Any) -> bytes:
 @pytest.mark.parametrize("path", [*every(3, OWN), *every(9, REAL)], ids=lambda path: path.name)
 def test_real_traces_are_read_alike(path: Path) -> None:
     for piece in TraceReader(path).pieces():
-        text = piece.array()
+        text = b"".join(piece.array)
         assert scanned(text, Columns(allocations=True)) == event_by_event(text, Columns(allocations=True))
 
 
@@ -137,7 +137,7 @@ def test_what_is_ordinary_is_not_left() -> None:
     left = {}
     for path in OWN:
         columns = Columns()
-        decoded = [Scanner(columns).decode(piece.array()) for piece in TraceReader(path).pieces()]
+        decoded = [Scanner(columns).decode(*piece.array) for piece in TraceReader(path).pieces()]
         left[path] = sum(len(each.events) for each in decoded)
     assert set(left.values()) == {0}
 
@@ -302,7 +302,7 @@ def test_large_traces_are_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
     parts.read_part(path)
     assert made == []
-    monkeypatch.setattr(parts, "SCANNED_BYTES", path.stat().st_size)
+    monkeypatch.setattr(early_start, "SCANNED_BYTES", path.stat().st_size)
     columns = parts.read_part(path)
     assert sum(made) == columns.events > 0
 
@@ -326,6 +326,6 @@ def test_without_wasmtime_large_traces_are_decoded(tmp_path: Path, monkeypatch: 
 
     path = kineto.write(tmp_path / "t.json", kineto.matmul_step())
     expected = parts.read_part(path)
-    monkeypatch.setattr(parts, "SCANNED_BYTES", 0)
+    monkeypatch.setattr(early_start, "SCANNED_BYTES", 0)
     monkeypatch.setattr(webassembly, "instance", fail)
     assert values(parts.read_part(path)) == values(expected)
