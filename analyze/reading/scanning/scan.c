@@ -25,6 +25,8 @@ enum { ABSENT = -1, NOT_JSON = -1, NO_MEMORY = -2 };
 #define MOST_NAMES 64 /* categories, and fields of arguments */
 #define MOST_FIELDS 8 /* of each role in a category */
 #define MOST_NESTED 64
+#define MOST_EXPECTED_FIELDS 24
+#define MOST_EXPECTED 48 /* bytes of a field's name with what is around it */
 #define PAGE (1 << 16)
 #define PADDING 64 /* zeros after the piece: a string, a number and an array end there */
 #define LARGEST_TIME_NS ((1ll << 61) - 1) /* as in events.py */
@@ -444,32 +446,15 @@ static i32 number_of_arguments(const Category *category, i32 number, i32 name, u
     return number_of_text(parts, (u32)(part - parts));
 }
 
-static const u8 *read_arguments(const u8 *at, u64 *seen, Span *values) {
-    int is_over;
-    at = first_field(at, &is_over);
-    while (at && !is_over) {
-        Span name;
-        at = field_name(at, &name);
-        if (!at) return 0;
-        const u8 *start = at;
-        at = end_of_value(at, MOST_NESTED);
-        if (!at) return 0;
-        i32 argument = number_of(&of_arguments, name.start, (u32)(name.end - name.start));
-        if (argument != ABSENT) {
-            *seen |= 1ull << argument;
-            values[argument] = (Span){start, at};
-        }
-        at = next_field(at, &is_over);
-    }
-    return at;
-}
-
 enum { CAT = 1, NAME = 2, PID = 4, TID = 8, TS = 16, DUR = 32, ARGS = 64, COMPLETE = CAT | NAME | PID | TID | TS | DUR };
+enum { PH = 128 };
 
 static u32 field_of(Span name) {
     const u8 *at = name.start;
     switch (name.end - at) {
-    case 2: return at[0] == 't' && at[1] == 's' ? TS : 0;
+    case 2:
+        if (at[0] == 't' && at[1] == 's') return TS;
+        return at[0] == 'p' && at[1] == 'h' ? PH : 0;
     case 3:
         if (at[0] == 'c' && at[1] == 'a' && at[2] == 't') return CAT;
         if (at[0] == 'p' && at[1] == 'i' && at[2] == 'd') return PID;
@@ -479,6 +464,77 @@ static u32 field_of(Span name) {
         if (is_same(at, (const u8 *)"name", 4)) return NAME;
         return is_same(at, (const u8 *)"args", 4) ? ARGS : 0;
     default: return 0;
+    }
+}
+
+/* The fields that an object is expected to have, in order: most events have those of the event before. */
+typedef struct {
+    u8 text[MOST_EXPECTED + 16]; /* from the end of the value before to the start of the field's own */
+    u32 bytes;
+    i32 role;
+} Expected;
+
+typedef struct {
+    Expected fields[MOST_EXPECTED_FIELDS];
+} Shape;
+
+static Shape of_events, of_arguments_by_category[MOST_NAMES + 1]; /* the first one where no category is known */
+
+/* The place of the next field's value, with the field's role: the number of an argument among `names`, or `field_of`; or
+   the place after the object, with `is_over`. `at` is the place of the object, or after a value, if it `is_first`. */
+INLINE const u8 *next_value(const u8 *at, int is_first, Shape *shape, u32 *next, const Names *names, i32 *role, int *is_over) {
+    *is_over = 0;
+    for (u32 i = *next; i < *next + 2 && i < MOST_EXPECTED_FIELDS; i++) { /* a field may be missing */
+        const Expected *expected = shape->fields + i;
+        if (expected->bytes && is_same(at, expected->text, expected->bytes)) {
+            *next = i + 1;
+            *role = expected->role;
+            return skip_space(at + expected->bytes);
+        }
+    }
+    const u8 *start = at;
+    at = is_first ? first_field(at, is_over) : next_field(at, is_over);
+    if (!at || *is_over) return at;
+    int was_left = is_left;
+    is_left = 0;
+    Span name;
+    at = field_name(at, &name);
+    if (!at) return 0;
+    *role = names ? number_of(names, name.start, (u32)(name.end - name.start)) : (i32)field_of(name);
+    if (*next < MOST_EXPECTED_FIELDS) {
+        Expected *expected = shape->fields + (*next)++;
+        u32 bytes = (u32)(at - start);
+        expected->bytes = is_left || bytes > MOST_EXPECTED ? 0 : bytes;
+        __builtin_memcpy(expected->text, start, expected->bytes);
+        expected->role = *role;
+    }
+    is_left |= was_left;
+    return at;
+}
+
+/* As `end_of_value`, without a call for what most values are. */
+INLINE const u8 *end_of_short_value(const u8 *at) {
+    if (is_digit(*at)) return end_of_number(at);
+    if (*at != '"') return end_of_value(at, MOST_NESTED);
+    at = end_of_string(at + 1);
+    return at ? at + 1 : 0;
+}
+
+static const u8 *read_arguments(const u8 *at, i32 category, u64 *seen, Span *values) {
+    Shape *shape = of_arguments_by_category + (category + 1);
+    u32 next = 0;
+    for (int is_first = 1;; is_first = 0) {
+        i32 argument;
+        int is_over;
+        at = next_value(at, is_first, shape, &next, &of_arguments, &argument, &is_over);
+        if (!at || is_over) return at;
+        const u8 *start = at;
+        at = end_of_short_value(at);
+        if (!at) return 0;
+        if (argument != ABSENT) {
+            *seen |= 1ull << argument;
+            values[argument] = (Span){start, at};
+        }
     }
 }
 
@@ -518,33 +574,41 @@ static void note_order(Span cat, u64 seen) {
     }
 }
 
+static i32 number_of_category(Span text) { /* with its quotes */
+    return number_of(&of_categories, text.start + 1, (u32)(text.end - text.start) - 2);
+}
+
 /* Read the object at `at`; `problem` becomes NO_MEMORY if there is none. */
 static const u8 *read_event(const u8 *at, i32 *problem) {
     static Span values[MOST_NAMES];
     const u8 *start = at;
-    Event event = {0};
+    Event event = {.category = ABSENT};
     Span fields[7] = {0};
     u64 seen = 0;
     u32 found = 0;
     u8 phase = 0;
-    int is_over;
+    u32 next = 0;
     is_left = 0;
-    at = first_field(at, &is_over);
-    while (at && !is_over) {
-        Span name;
-        at = field_name(at, &name);
+    for (int is_first = 1;; is_first = 0) {
+        i32 field;
+        int is_over;
+        at = next_value(at, is_first, &of_events, &next, 0, &field, &is_over);
         if (!at) return 0;
+        if (is_over) break;
         Span value = {at, at};
-        u32 field = field_of(name);
         if (field == ARGS) {
             if (found & ARGS) is_left = 1; /* the last one counts, and none of the others */
             if (*at != '{') is_left = 1;
-            value.end = at = *at == '{' ? read_arguments(at, &seen, values) : end_of_value(at, MOST_NESTED);
+            value.end = at = *at == '{' ? read_arguments(at, event.category, &seen, values) : end_of_value(at, MOST_NESTED);
         } else
-            value.end = at = end_of_value(at, MOST_NESTED);
+            value.end = at = end_of_short_value(at);
         if (!at) return 0;
         int is_text = *value.start == '"', is_number = *value.start == '-' || is_digit(*value.start);
-        if (field) {
+        if (field == PH) {
+            if (!is_text || value.end - value.start != 3) is_left = 1;
+            phase = value.start[1];
+        } else if (field) {
+            if (field == CAT) event.category = is_text ? number_of_category(value) : ABSENT;
             if (field & (NAME | CAT) ? !is_text : field & (TS | DUR) ? !is_number : field & (PID | TID) && !is_text) {
                 if (field & (PID | TID) && is_number)
                     integer(value); /* others than integers are left */
@@ -552,22 +616,17 @@ static const u8 *read_event(const u8 *at, i32 *problem) {
                     is_left = 1;
             }
             found |= field;
-            fields[__builtin_ctz(field)] = value;
-        } else if (name.end - name.start == 2 && name.start[0] == 'p' && name.start[1] == 'h') {
-            if (!is_text || value.end - value.start != 3) is_left = 1;
-            phase = value.start[1];
+            fields[__builtin_ctz((u32)field)] = value;
         }
-        at = next_field(at, &is_over);
     }
-    if (!at) return 0;
     if (found & TS) event.start_ns = nanoseconds(fields[4]);
     if (found & DUR) event.duration_ns = nanoseconds(fields[5]);
     event.start = (u32)(start - piece.at), event.end = (u32)(at - piece.at);
     if (phase < 128 && left_phases[phase]) is_left = 1;
     if (!is_left && phase == 'X') {
-        Span cat = {fields[0].start + 1, fields[0].end - 1}, text = {fields[1].start + 1, fields[1].end - 1};
-        event.category = (found & COMPLETE) == COMPLETE ? number_of(&of_categories, cat.start, (u32)(cat.end - cat.start)) : ABSENT;
-        const Category *category = event.category == ABSENT ? 0 : categories + event.category;
+        Span text = {fields[1].start + 1, fields[1].end - 1};
+        int is_complete = (found & COMPLETE) == COMPLETE && event.category != ABSENT;
+        const Category *category = is_complete ? categories + event.category : 0;
         if (!category || category->needed & ~seen || category->unexpected & seen)
             is_left = 1;
         else if ((*problem = add_event(&event, category, text, fields[2], fields[3], seen, values)))

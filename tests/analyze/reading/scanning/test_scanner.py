@@ -261,6 +261,50 @@ def test_pieces_share_their_codes() -> None:
     assert values(one) == values(two)
 
 
+def in_another_form(event: dict[str, Any], draw: random.Random) -> str:
+    """Return an event with its fields, and those of its arguments, in another order and layout; some are missing."""
+    colon, space = draw.choice([":", ": ", " :\n"]), draw.choice(["", " ", "\n    ", "\t", "\r\n"])
+
+    def text(fields: dict[str, Any]) -> str:
+        items = draw.sample([*fields.items()], max(0, len(fields) - (draw.random() < 0.2)))
+        items += items[:1] if draw.random() < 0.1 else []  # twice
+        if draw.random() < 0.1:
+            items += [(f"{'x' * draw.randrange(60)}{i}", i) for i in range(draw.randrange(40))]
+        names = [f'"{key}"' for key, _ in items]
+        if draw.random() < 0.1:  # the first letter of a name as an escape
+            names = [f'"\\u{ord(key[0]):04x}{key[1:]}"' for key, _ in items]
+        values = [text(value) if isinstance(value, dict) else json.dumps(value) for _, value in items]
+        pairs = [f"{space}{name}{colon}{value}" for name, value in zip(names, values, strict=True)]
+        return f"{{{','.join(pairs)}{space}}}"
+
+    return text(event)
+
+
+def test_events_are_read_alike_whatever_the_form_of_those_before() -> None:
+    """The scanner expects the fields of earlier events, in their order and layout."""
+    draw = random.Random(11)
+    one, two = Columns(), Columns()
+    of_one = Scanner(one)
+    for _ in range(pick(300, 10_000)):
+        form = draw.getrandbits(32) if draw.random() < 0.5 else None  # events of one form, as in a real trace
+        chosen = [draw.choice(EVENTS) for _ in range(9)]
+        texts = [in_another_form(event, random.Random(form) if form else draw) for event in chosen]
+        text = f"[{draw.choice([',', ' ,']).join(texts)}]".encode()
+        append(one, of_one.decode(text))
+        of_one.append()
+        append(two, decode(text))
+        assert (one.events, one.malformed, one.categories) == (two.events, two.malformed, two.categories), text
+    assert values(one) == values(two)
+    assert two.rows("operator") > 100
+
+
+def test_a_field_is_found_after_more_white_space_than_expected() -> None:
+    compact, spaced = (json.dumps(EVENTS[0], separators=(",", colon)).encode() for colon in (":", ": "))
+    text = b"[%s, %s, %s]" % (compact, spaced, compact)
+    assert scanned(text, Columns()) == event_by_event(text, Columns())
+    assert Scanner(Columns()).decode(text).events == []
+
+
 def test_many_texts_keep_their_codes() -> None:
     """So many names that the tables of the scanner grow several times."""
     events = [kineto.operator(f"aten::mm{i}", float(i), 1.0, i, [[i, 8]], ["float"]) for i in range(20_000)]
