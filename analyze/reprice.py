@@ -51,7 +51,7 @@ from ridgeline.warehouse import connect
 from ridgeline.warehouse.database import transaction
 from ridgeline.warehouse.digests import store_digests
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.load import insert, registered
+from ridgeline.warehouse.insertion import insert, registered
 from ridgeline.warehouse.rollups import account_prices, refresh
 
 _PRICED = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence, Sized
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -16,28 +17,20 @@ from msgspec.structs import replace
 
 from ridgeline.warehouse.database import connect, transaction
 from ridgeline.warehouse.digests import TABLES, store_digests
+from ridgeline.warehouse.early_rollups import READ, computing
 from ridgeline.warehouse.errors import WarehouseError
+from ridgeline.warehouse.insertion import insert, registered
 from ridgeline.warehouse.rollups import (
     GEOMETRY,
     GEOMETRY_COLUMNS,
     KEPT_TABLES,
-    OF_TIMES,
     account_prices,
+    planned_briefly,
     refresh,
     with_rows,
 )
 from ridgeline.warehouse.schema.tables import RUN_TABLES
 from ridgeline.warehouse.selection import resolve
-
-SLICE_ROWS = 2 * 122_880
-"""Rows that DuckDB inserts by one statement: whole row groups, since a row group that two statements fill is written
-twice."""
-
-FEW_ROWS = 8
-"""Up to this number, rows of a run are values of the statement: a frame of them takes 1 ms more to make and to read.
-
-Rows that runs share have long lists, which DuckDB reads faster from a frame.
-"""
 
 BATCH_RUNS = 32
 BATCH_KERNELS = 20_000
@@ -94,6 +87,8 @@ class Batch:
         """The run that :meth:`begin` entered."""
         self._inserted: set[str] = set()
         """The tables of it that are inserted."""
+        self._early: dict[str, Future[pl.DataFrame]] = {}
+        """The early rollups of the batch's first run, by view, if they are being computed."""
 
     @property
     def is_full(self) -> bool:
@@ -103,7 +98,7 @@ class Batch:
         return self._alone or len(self._runs) >= BATCH_RUNS or kernels >= BATCH_KERNELS or elapsed_s >= BATCH_S
 
     def begin(self, run: RunRows) -> None:
-        """Insert the tables that a run has so far, and compute its rollups of times, while its other rows are made.
+        """Insert the tables that a run has so far, while its other rows are made and its early rollups computed.
 
         Call it for the only run of a batch, then :meth:`add` with the same object and all its rows, or :meth:`abandon`.
         The kernels may lack their modelled bytes.
@@ -111,10 +106,9 @@ class Batch:
         self._enter(run)
         self._started = run
         with self._rolled_back_on_error():
+            self._compute_early(run)
             tables = {*run.frames, *run.records, "signatures"} - {"warnings"}
             _insert_facts(self._connection, run, tables)
-            views = [view for view in with_rows({*_filled(run)}) if view in OF_TIMES]
-            refresh(self._connection, [run.run_id], views, are_new=True)
             self._inserted = tables
 
     def abandon(self) -> None:
@@ -122,7 +116,7 @@ class Batch:
         if self._started:
             if not self._alone:
                 self._roll_back()
-            self._runs, self._alone, self._started, self._inserted = [], False, None, set()
+            self._empty()
 
     def add(self, run: RunRows) -> None:
         """Insert the run's rows; the connection sees them at once, other connections after :meth:`commit`."""
@@ -131,6 +125,9 @@ class Batch:
         if self._alone:
             return
         with self._rolled_back_on_error():
+            is_first = len(self._runs) == 1 and run is not self._started
+            if is_first and len(run.frames.get("kernels", ())) >= BATCH_KERNELS:
+                self._compute_early(run)
             _insert_facts(self._connection, run, {*run.frames, *run.records, *_SHARED} - self._inserted)
             if self._inserted:
                 _update_modelled_bytes(self._connection, run)
@@ -140,6 +137,16 @@ class Batch:
             self._begun_s = time.monotonic()
             self._transaction.enter_context(transaction(self._connection))
         self._runs.append(run)
+
+    def _compute_early(self, run: RunRows) -> None:
+        """Compute rollups beside the insertion of the rows, which they would otherwise wait for."""
+        rows = {table: run.frames.get(table, run.records.get(table, ())) for table in READ}
+        self._transaction.enter_context(planned_briefly(self._connection))
+        rollups = computing(self._connection, run.run_id, rows, with_rows({*_filled(run)}))
+        self._early = self._transaction.enter_context(rollups)
+
+    def _empty(self) -> None:
+        self._runs, self._alone, self._started, self._inserted, self._early = [], False, None, set(), {}
 
     @contextmanager
     def _rolled_back_on_error(self) -> Iterator[None]:
@@ -163,12 +170,12 @@ class Batch:
             except duckdb.Error:
                 self._roll_back()
         runs, alone = self._runs, self._alone
-        begun = bool(self._inserted)
-        self._runs, self._alone, self._started, self._inserted = [], False, None, set()
+        early = self._early if len(runs) == 1 else {}
+        self._empty()
         if runs and not alone:
             try:
                 with self._transaction:
-                    _summarize(self._connection, runs, begun=begun)
+                    _summarize(self._connection, runs, early)
                 return [None] * len(runs)
             except WarehouseError:
                 raise
@@ -249,61 +256,6 @@ def remove(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> Non
         connection.execute(f"DELETE FROM {table} WHERE run_id IN ({placeholders})", list(run_ids))
 
 
-def insert(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    rows: pl.DataFrame | Sequence[dict[str, Any]],
-    run_id: str | None = None,
-    *,
-    verb: str = "INSERT",
-) -> None:
-    """Insert the rows of a frame, or dictionaries, into ``table``, with ``run_id`` unless it is None.
-
-    ``verb`` is INSERT or INSERT OR REPLACE.
-    """
-    if run_id is not None and not isinstance(rows, pl.DataFrame) and len(rows) <= FEW_ROWS:
-        _insert_values(connection, table, [{"run_id": run_id, **row} for row in rows], verb)
-        return
-    frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, infer_schema_length=None)
-    # A column of only NULL has no type to insert. NaN would be stored as a number, where NULL is meant.
-    kinds = {*frame.dtypes}
-    frame = frame.drop(pl.selectors.by_dtype(pl.Null)) if pl.Null in kinds else frame
-    frame = frame.with_columns(pl.selectors.float().fill_nan(None)) if pl.Float64 in kinds else frame
-    # By name, so that columns which the frame lacks are NULL.
-    columns, parameters = ("*", []) if run_id is None else ("? AS run_id, *", [run_id])
-    for part in frame.iter_slices(SLICE_ROWS):
-        with registered(connection, "new_rows", part):
-            connection.execute(f"{verb} INTO {table} BY NAME SELECT {columns} FROM new_rows", parameters)
-
-
-def _insert_values(
-    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[dict[str, Any]], verb: str
-) -> None:
-    """Insert rows as values of one statement; a key that a row lacks is NULL."""
-    columns = list(dict.fromkeys(chain.from_iterable(rows)))
-    if columns:
-        places = ", ".join([f"({', '.join('?' * len(columns))})"] * len(rows))
-        values = [row.get(column) for row in rows for column in columns]
-        # NaN, which differs from itself, would be stored as a number, where NULL is meant.
-        parameters = [None if value != value else value for value in values]
-        connection.execute(f"{verb} INTO {table} ({', '.join(columns)}) VALUES {places}", parameters)
-
-
-class _ArrowStream:
-    """A frame without its other interfaces: DuckDB recognizes a polars frame, and then needs pyarrow to read it."""
-
-    def __init__(self, frame: pl.DataFrame) -> None:
-        self.__arrow_c_stream__ = frame.__arrow_c_stream__
-
-
-@contextmanager
-def registered(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> Iterator[None]:
-    """Let queries of the block read ``frame`` in place, as the table ``name``."""
-    connection.register(name, _ArrowStream(frame))
-    yield
-    connection.unregister(name)
-
-
 def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows, tables: Collection[str]) -> None:
     """Insert the run's rows of ``tables`` in place of earlier ones, inside the caller's transaction."""
     if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone():
@@ -331,16 +283,25 @@ def _update_modelled_bytes(connection: duckdb.DuckDBPyConnection, run: RunRows) 
             )
 
 
-def _summarize(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunRows], *, begun: bool = False) -> None:
+def _summarize(
+    connection: duckdb.DuckDBPyConnection,
+    runs: Sequence[RunRows],
+    early: Mapping[str, Future[pl.DataFrame]] | None = None,
+) -> None:
     """Write the rollups, then the price accounts that they sum to, then digests of it all; in the caller's
-    transaction. Runs that were ``begun`` have their rollups of times.
+    transaction. ``early`` are rollups of the only run that are computed elsewhere.
     """
     run_ids = [run.run_id for run in runs]
     filled = {"ledger", *chain.from_iterable(map(_filled, runs))}
-    views = [view for view in with_rows(filled) if not begun or view not in OF_TIMES]
+    views = [view for view in with_rows(filled) if view not in (early or {})]
+    waiting = dict(early or {})
+    if geometry := waiting.pop("launch_geometry", None):  # which the other views read
+        insert(connection, "kept_launch_geometry", geometry.result())
     refresh(connection, run_ids, views, are_new=True)
     account_prices(connection, run_ids)
     store_digests(connection, run_ids, [table for table in TABLES if table in filled])
+    for view, rows in waiting.items():
+        insert(connection, f"kept_{view}", rows.result())
 
 
 def _filled(run: RunRows) -> Iterator[str]:

@@ -31,9 +31,6 @@ those it reads."""
 _OF_PLACED = ("kernel_groups", "step_parts")
 """The views that read ``placed_kernels``: computed last."""
 
-OF_TIMES = tuple(view for view in KEPT if view not in ("kernel_counters", *_OF_PLACED))
-"""Those that read neither bytes nor prices of kernels."""
-
 NEAR = 1e-7
 """Relative difference up to which sums are equal: floating-point sums depend on the order of rows."""
 
@@ -64,9 +61,8 @@ _COSTLY_OPTIMIZERS = ("common_subexpressions", "join_order", "projection_placeme
 """Optimizers of DuckDB that take longer than they save when rollups are computed, of few kernels as of 170,000."""
 
 _PLACED = """
-    run_id, class_id, step_id, step_phase, kind, category, family, operator, module, duration_ns, confidence, flops,
-    dram_bytes, dram_bytes_source, compulsory_bytes, cache_model_bytes, counter_dram_bytes, roof_time_ns,
-    compute_time_ns, nearest_roof, bound, basis, diagnosis
+    run_id, class_id, step_id, step_phase, kind, duration_ns, flops, dram_bytes, dram_bytes_source, compulsory_bytes,
+    cache_model_bytes, counter_dram_bytes, roof_time_ns, compute_time_ns, nearest_roof, bound, basis, diagnosis
 """
 """The columns of ``placed_kernels`` that rollups read."""
 

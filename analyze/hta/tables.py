@@ -101,7 +101,7 @@ def store(connection: duckdb.DuckDBPyConnection, run_id: str, findings: Findings
     """Replace HTA's rows and warnings of a loaded run with ``findings``, in one transaction."""
     from ridgeline.warehouse.database import transaction
     from ridgeline.warehouse.digests import store_digests
-    from ridgeline.warehouse.load import insert
+    from ridgeline.warehouse.insertion import insert
 
     ((rank,),) = connection.execute("SELECT rank FROM runs WHERE run_id = ?", [run_id]).fetchall()
     with transaction(connection):

@@ -13,8 +13,8 @@ import pytest
 from ridgeline.analyze import ingest, run
 from ridgeline.analyze.cache_model.run_bytes import FEWEST_KERNELS
 from ridgeline.analyze.ingest import analyze
+from ridgeline.warehouse import early_rollups, rollups
 from ridgeline.warehouse import load as loading
-from ridgeline.warehouse import rollups
 from ridgeline.warehouse.verify import verify
 from tests.analyze import kineto
 from tests.analyze.cache_model.test_run_bytes import steps, write
@@ -100,8 +100,16 @@ def test_a_large_trace_is_stored_alone(
     monkeypatch.setattr(ingest, "LARGE_TRACE_BYTES", (folder / "a.json").stat().st_size)
     events = [*kineto.matmul_step(), kineto.named("large"), kineto.named("x" * 1000)]
     kineto.write(folder / "b.json", events)
+    early: list[str] = []
+
+    def computing(connection: Any, run_id: str, *rest: Any) -> Any:
+        early.append(run_id)
+        return early_rollups.computing(connection, run_id, *rest)
+
+    monkeypatch.setattr(loading, "computing", computing)
     outcomes(folder, tmp_path / "w.duckdb")
-    assert summarized == [1, 1, 1, 1], "twice of the large one: of times while its bytes are modelled"
+    assert summarized == [1, 1, 1]
+    assert query(tmp_path / "w.duckdb", "SELECT run_id FROM runs WHERE name = 'b'") == [tuple(early)]
 
 
 def test_a_run_that_is_stored_while_it_is_modelled_has_the_rows_of_one_that_is_stored_at_once(
@@ -115,6 +123,20 @@ def test_a_run_that_is_stored_while_it_is_modelled_has_the_rows_of_one_that_is_s
     assert at_once == begun
     assert query(tmp_path / "begun.duckdb", "SELECT COUNT(cache_read_bytes) > 0 FROM kernels") == [(True,)]
     assert [run.findings for run in verify(tmp_path / "begun.duckdb")[0]] == [[]]
+
+
+def test_a_run_whose_early_rollups_fail_is_stored_all_the_same(
+    modelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("no frame")
+
+    monkeypatch.setattr(ingest, "LARGE_TRACE_BYTES", 0)
+    monkeypatch.setattr(early_rollups, "as_frame", fail)
+    load(tmp_path / "w.duckdb", modelled / "x.json")
+    expected, found = dump(modelled / "w.duckdb"), dump(tmp_path / "w.duckdb")
+    expected.pop("schema_version"), found.pop("schema_version")
+    assert found == expected
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ridgeline.warehouse import connect
-from ridgeline.warehouse.load import FEW_ROWS, insert
+from ridgeline.warehouse.insertion import FEW_ROWS, insert
 
 ROWS: list[dict[str, Any]] = [
     {"time_ns": 1, "power_w": 0.1, "throttle_reasons": "0x4"},

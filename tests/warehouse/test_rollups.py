@@ -15,7 +15,7 @@ import pytest
 
 from ridgeline.analyze.ingest import analyze
 from ridgeline.analyze.reprice import reprice
-from ridgeline.warehouse import connect, refresh
+from ridgeline.warehouse import connect, early_rollups, refresh
 from ridgeline.warehouse.load import load, remove
 from ridgeline.warehouse.rollups import GEOMETRY, GEOMETRY_COLUMNS, KEPT, KEPT_TABLES, planned_briefly, stale, with_rows
 from tests.bench import made_runs
@@ -48,6 +48,41 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def path(loaded: Path, tmp_path: Path) -> Path:
     """A copy of a warehouse with run 0."""
     return Path(shutil.copy(loaded, tmp_path))
+
+
+@pytest.mark.parametrize("empty", [(), ("gaps",), ("steps", "gaps"), ("devices", "kernel_classes")])
+def test_early_rollups_are_those_of_the_stored_rows(path: Path, empty: tuple[str, ...]) -> None:
+    """Also of a run that is stored with other rows: what is computed early reads the rows in memory alone."""
+    run = made(0)
+    rows = {**run.frames, **run.records, **dict.fromkeys(empty, ())}
+    with connect(path) as connection:
+        with early_rollups.computing(connection, run.run_id, rows, KEPT) as computed:
+            found = {view: frame.result() for view, frame in computed.items()}
+        assert found.keys() == {*early_rollups.EARLY}
+        for table in empty:
+            connection.execute(f"DELETE FROM {table}")
+        refresh(connection)
+        for view, frame in found.items():
+            stored = pl.DataFrame(connection.sql(f"SELECT * FROM kept_{view}"))
+            assert stored.columns == frame.columns
+            assert sorted(frame.rows(), key=str) == sorted(stored.rows(), key=str), view
+    assert sum(map(len, found.values())) > 0 or "kernel_classes" in empty
+
+
+def test_early_rollups_fail_with_the_rows_that_they_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("no frame")
+
+    monkeypatch.setattr(early_rollups, "as_frame", fail)
+    run = made(0)
+    rows = {**run.frames, **run.records}
+    with (
+        connect(path) as connection,
+        early_rollups.computing(connection, run.run_id, rows, KEPT) as computed,
+    ):
+        for frame in computed.values():
+            with pytest.raises(ValueError, match="no frame"):
+                frame.result()
 
 
 def check(path: Path) -> dict[str, int]:

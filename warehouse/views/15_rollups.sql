@@ -64,23 +64,32 @@ GROUP BY
 -- at the peak of its own precision and unit; peakless_flops have no known peak. sampling_ns is of the kernels that sample
 -- tokens.
 CREATE OR REPLACE VIEW step_parts AS
-WITH parts AS (
+WITH classes AS (
   SELECT
-    *,
+    c.run_id,
+    c.class_id,
     CASE
-      WHEN module LIKE '%rotary%' THEN 'other'
-      WHEN family = 'attention' OR operator LIKE 'aten::%bmm%' THEN 'attention'
-      WHEN family = 'matmul' THEN 'linear'
+      WHEN c.module LIKE '%rotary%' THEN 'other'
+      WHEN c.family = 'attention' OR s.operator LIKE 'aten::%bmm%' THEN 'attention'
+      WHEN c.family = 'matmul' THEN 'linear'
       ELSE 'other'
     END AS component,
-    CASE
-      WHEN category IN ('memcpy', 'memset') THEN 0
-      WHEN family IN ('copy', 'gather', 'communication') THEN COALESCE(flops, 0)
-      ELSE flops
-    END AS work_flops,
-    CASE WHEN category IN ('memcpy', 'memset') THEN dram_bytes ELSE compulsory_bytes END AS work_bytes
-  FROM placed_kernels
-  WHERE step_id IS NOT NULL
+    c.category IN ('memcpy', 'memset') AS copies,
+    COALESCE(c.family IN ('copy', 'gather', 'communication'), FALSE) AS moves,
+    COALESCE(c.family = 'fused', FALSE) AS is_fused,
+    COALESCE(c.module = 'sampling' OR c.module LIKE 'sampling.%' OR c.family = 'sampling', FALSE) AS samples
+  FROM kernel_classes c
+  LEFT JOIN signatures s ON s.signature_id = c.signature_id
+),
+parts AS (
+  SELECT
+    p.run_id, p.step_id, c.component, p.duration_ns, p.flops, p.dram_bytes, p.compute_time_ns, p.cache_model_bytes,
+    p.counter_dram_bytes, p.roof_time_ns, p.basis, c.is_fused, c.samples,
+    CASE WHEN c.copies THEN 0 WHEN c.moves THEN COALESCE(p.flops, 0) ELSE p.flops END AS work_flops,
+    CASE WHEN c.copies THEN p.dram_bytes ELSE p.compulsory_bytes END AS work_bytes
+  FROM placed_kernels p
+  JOIN classes c ON c.run_id = p.run_id AND c.class_id = p.class_id
+  WHERE p.step_id IS NOT NULL
 )
 SELECT
   run_id, step_id, component,
@@ -92,9 +101,9 @@ SELECT
   SUM(work_flops) AS work_flops,
   CAST(SUM(CASE WHEN work_flops IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS flops_over_ns,
   CAST(SUM(CASE
-    WHEN work_flops IS NOT NULL OR (family = 'fused' AND work_bytes IS NOT NULL) THEN duration_ns ELSE 0
+    WHEN work_flops IS NOT NULL OR (is_fused AND work_bytes IS NOT NULL) THEN duration_ns ELSE 0
   END) AS BIGINT) AS priced_over_ns,
-  SUM(CASE WHEN work_flops IS NULL AND family = 'fused' THEN work_bytes ELSE 0 END) AS fused_bytes,
+  SUM(CASE WHEN work_flops IS NULL AND is_fused THEN work_bytes ELSE 0 END) AS fused_bytes,
   SUM(compute_time_ns) AS compute_ns,
   SUM(CASE WHEN compute_time_ns IS NULL AND flops IS NOT NULL THEN flops ELSE 0 END) AS peakless_flops,
   SUM(work_bytes) AS work_bytes,
@@ -105,8 +114,7 @@ SELECT
   CAST(SUM(CASE WHEN counter_dram_bytes IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS counter_over_ns,
   SUM(roof_time_ns) AS roof_ns,
   CAST(SUM(CASE WHEN roof_time_ns IS NOT NULL THEN duration_ns ELSE 0 END) AS BIGINT) AS roof_over_ns,
-  CAST(SUM(CASE WHEN module = 'sampling' OR module LIKE 'sampling.%' OR family = 'sampling' THEN duration_ns ELSE 0 END) AS BIGINT)
-    AS sampling_ns
+  CAST(SUM(CASE WHEN samples THEN duration_ns ELSE 0 END) AS BIGINT) AS sampling_ns
 FROM parts
 GROUP BY run_id, step_id, component;
 

@@ -18,7 +18,7 @@ from ridgeline.analyze.reading.reader import TraceReader
 from ridgeline.analyze.reading.trace import assemble
 from ridgeline.analyze.resources import limits
 from ridgeline.analyze.resources.limits import Limits
-from ridgeline.warehouse import load as loading
+from ridgeline.warehouse import insertion
 from tests.analyze import kineto
 from tests.analyze.loading import dump, failures, query
 
@@ -32,7 +32,7 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "BLOCK_BYTES", 700)
     monkeypatch.setattr(parts, "SPILL_ROWS", 5)
     monkeypatch.setattr(frames, "_SLICE_ROWS", 3)
-    monkeypatch.setattr(loading, "SLICE_ROWS", 4)
+    monkeypatch.setattr(insertion, "SLICE_ROWS", 4)
 
 
 def rows_of(warehouse: Path) -> dict[str, object]:

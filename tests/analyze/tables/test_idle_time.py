@@ -18,7 +18,7 @@ from ridgeline.analyze.reading.events import Header
 from ridgeline.analyze.reading.trace import Trace
 from ridgeline.analyze.tables.gaps import gap_rows
 from ridgeline.warehouse import connect
-from ridgeline.warehouse.load import insert
+from ridgeline.warehouse.insertion import insert
 from tests.analyze.loading import query
 from tests.sampling import examples
 from tests.warehouse.rows import define
