@@ -27,7 +27,7 @@ from ridgeline.analyze.pricing.pricer import Pricer
 from ridgeline.analyze.reading.decoders import Decoders
 from ridgeline.analyze.reading.early_start import estimated_bytes
 from ridgeline.analyze.reading.fits_memory import check as check_fits
-from ridgeline.analyze.resources.limits import Limits, resident_bytes
+from ridgeline.analyze.resources.limits import Limits, resident_bytes, return_freed_memory
 from ridgeline.analyze.sinks import REPRICED_NOW, LakeSink, Sink, Stored, WarehouseSink
 from ridgeline.warehouse import datasheets
 from ridgeline.warehouse.errors import WarehouseError
@@ -314,6 +314,7 @@ class _Loader:
         A run that is ``alone`` in its commit is stored while it is built.
         """
         from ridgeline.analyze.run import build
+        from ridgeline.warehouse.rollups import FEW_KERNELS
 
         if unchanged:
             return Result(source.name, "unchanged", run_id=unchanged)
@@ -332,6 +333,8 @@ class _Loader:
             run, matched = build(source, identity, parts, tools)
             if before and is_named_otherwise:
                 return Result(source.name, "unchanged", run_id=run_id, same_as=before.name)
+            if len(run.frames.get("kernels", ())) > FEW_KERNELS:  # storing their rows takes as much memory anew
+                return_freed_memory()
             self._sink.add(run)
         except WarehouseError:  # no other run could be stored either
             raise

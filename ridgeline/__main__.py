@@ -17,6 +17,8 @@ if sys.argv[1:2] == ["analyze"]:
 
     # OpenBLAS starts a thread for each core when numpy is imported, in 30 ms; no analysis multiplies matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Polars keeps what it frees for half a second, most of which a load takes.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:50,muzzy_decay_ms:0")
     terminal.prepare_streams()  # before sockets are opened
     early_start.start(sys.argv[2:])
 
