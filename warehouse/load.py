@@ -19,7 +19,7 @@ from ridgeline.warehouse.database import connect, transaction
 from ridgeline.warehouse.digests import TABLES, store_digests
 from ridgeline.warehouse.early_rollups import READ, computing
 from ridgeline.warehouse.errors import WarehouseError
-from ridgeline.warehouse.insertion import insert, registered
+from ridgeline.warehouse.insertion import insert
 from ridgeline.warehouse.rollups import (
     GEOMETRY,
     GEOMETRY_COLUMNS,
@@ -101,13 +101,13 @@ class Batch:
         """Insert the tables that a run has so far, while its other rows are made and its early rollups computed.
 
         Call it for the only run of a batch, then :meth:`add` with the same object and all its rows, or :meth:`abandon`.
-        The kernels may lack their modelled bytes.
+        The kernels, which may lack their modelled bytes, are inserted then.
         """
         self._enter(run)
         self._started = run
         with self._rolled_back_on_error():
             self._compute_early(run)
-            tables = {*run.frames, *run.records, "signatures"} - {"warnings"}
+            tables = {*run.frames, *run.records, "signatures"} - {"warnings", "kernels"}
             _insert_facts(self._connection, run, tables)
             self._inserted = tables
 
@@ -129,8 +129,6 @@ class Batch:
             if is_first and len(run.frames.get("kernels", ())) >= BATCH_KERNELS:
                 self._compute_early(run)
             _insert_facts(self._connection, run, {*run.frames, *run.records, *_SHARED} - self._inserted)
-            if self._inserted:
-                _update_modelled_bytes(self._connection, run)
 
     def _enter(self, run: RunRows) -> None:
         if not self._runs:
@@ -268,19 +266,6 @@ def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows, tables: C
     rows: dict[str, pl.DataFrame | list[dict[str, Any]]] = {**run.frames, **run.records}
     for table in filter(tables.__contains__, rows):
         insert(connection, table, rows[table], run.run_id)
-
-
-def _update_modelled_bytes(connection: duckdb.DuckDBPyConnection, run: RunRows) -> None:
-    """Write the bytes of the cache model into the run's kernels, which were inserted without them."""
-    kernels = run.frames["kernels"]
-    if "cache_read_bytes" in kernels.columns:
-        columns = kernels.select("kernel_id", "cache_read_bytes", "cache_write_bytes")
-        with registered(connection, "modelled", columns.filter(pl.col("cache_read_bytes").is_not_null())):
-            connection.execute(
-                "UPDATE kernels SET cache_read_bytes = m.cache_read_bytes, cache_write_bytes = m.cache_write_bytes"
-                " FROM modelled m WHERE kernels.run_id = ? AND kernels.kernel_id = m.kernel_id",
-                [run.run_id],
-            )
 
 
 def _summarize(
