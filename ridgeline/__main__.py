@@ -19,7 +19,7 @@ if sys.argv[1:2] == ["analyze"]:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Polars keeps what it frees for half a second, most of which a load takes.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:50,muzzy_decay_ms:0")
-    terminal.prepare_streams()  # before sockets are opened
+    terminal.prepare_streams()  # before pipes are opened
     early_start.start(sys.argv[2:])
 
 from ridgeline.cli import main  # noqa: E402

@@ -1,8 +1,8 @@
 """Child processes: each runs Ridgeline's own Python, exchanges messages with its parent, and dies with it.
 
-Parent and child hold the two ends of a socket and send pickles over it. The parent has a :class:`Child`; the code that
-the child runs makes a :class:`Parent`. When the parent ends, however it ends, its end of the socket closes: a thread of
-the child sees that and kills the child's process group, whatever the child is doing then.
+Parent and child send pickles over two pipes. The parent has a :class:`Child`; the code that the child runs makes a
+:class:`Parent`. When the parent ends, however it ends, its ends of the pipes close: a thread of the child sees that and
+kills the child's process group, whatever the child is doing then.
 
 The children are plain processes, not forks: they are safe whatever threads the parent has, and start with few imports.
 """
@@ -10,26 +10,27 @@ The children are plain processes, not forks: they are safe whatever threads the 
 from __future__ import annotations
 
 import os
+import pickle
 import re
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pickle import PickleError
 from queue import SimpleQueue
 from typing import IO, Any
 
 from ridgeline import IMPORT_ROOT
 
 EXIT_LIMIT_S = 2.0
-"""Seconds that a child may take to exit after it closed its socket."""
+"""Seconds that a child may take to exit after it closed its pipe."""
 _LAST_LINE_BYTES = 4096
 
 
 class ChildEnded(Exception):
-    """The child exited, was silent past its time limit, or closed its socket.
+    """The child exited, was silent past its time limit, or closed its pipe.
 
     The message is a predicate, such as ``crashed with SIGSEGV``. ``exit_code`` is None if the child did not exit by
     itself, and negative after a signal, as in :mod:`subprocess`.
@@ -38,6 +39,46 @@ class ChildEnded(Exception):
     def __init__(self, message: str, exit_code: int | None = None) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class Channel:
+    """One side of the pipes: pickles, each after its length. :mod:`multiprocessing` has the same and takes 10 ms."""
+
+    def __init__(self, read_end: int, write_end: int) -> None:
+        self._ends = read_end, write_end
+
+    def send(self, message: object) -> None:
+        """Send a message. Raises ``OSError`` if the other side is gone."""
+        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        for part in (len(data).to_bytes(8, "little"), data):
+            left = memoryview(part)
+            while left:
+                left = left[os.write(self._ends[1], left) :]
+
+    def receive(self) -> Any:
+        """Return the next message. Raises ``EOFError`` if the other side is gone, and whatever unpickling raises."""
+        return pickle.loads(self._read(int.from_bytes(self._read(8), "little")))
+
+    def _read(self, size: int) -> bytearray:
+        data = bytearray(size)
+        left = memoryview(data)
+        while left:
+            read = os.readv(self._ends[0], [left])
+            if not read:
+                raise EOFError
+            left = left[read:]
+        return data
+
+    def poll(self, limit_s: float | None) -> bool:
+        """Wait up to ``limit_s`` seconds; return True if :meth:`receive` has something to return or to raise."""
+        poll = select.poll()
+        poll.register(self._ends[0], select.POLLIN)
+        return bool(poll.poll(None if limit_s is None else 1000 * limit_s))
+
+    def close(self) -> None:
+        """Close both ends."""
+        for end in self._ends:
+            os.close(end)
 
 
 class Child:
@@ -51,27 +92,30 @@ class Child:
     def __init__(
         self, program: str, environment: Mapping[str, str] | None = None, *, without_site: bool = False
     ) -> None:
-        # Most commands and all children need none of these.
-        import subprocess
-        import tempfile
-        from multiprocessing.connection import Pipe
+        import subprocess  # most commands and all children start none
 
-        self._connection, child_end = Pipe()
-        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by kill
         self._output_start = 0
         inherited = sys.path[not sys.flags.safe_path :] if without_site else [os.environ.get("PYTHONPATH")]
         path = os.pathsep.join(filter(None, [str(IMPORT_ROOT), *inherited]))
-        self._process = subprocess.Popen(
-            # -P: a module in the current folder must not shadow a library
-            [sys.executable, *["-S"][:without_site], "-P", "-c", program, str(child_end.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            pass_fds=[child_end.fileno()],
-            env={**os.environ, **(environment or {}), "PYTHONPATH": path},
-            process_group=0,  # the terminal sends Ctrl-C to the parent alone, and kill reaches grandchildren
-        )
-        child_end.close()
+        (requests, to_child), (from_child, answers) = os.pipe(), os.pipe()
+        self._channel: Channel | None = Channel(from_child, to_child)
+        self._output = _unnamed_file()
+        try:
+            self._process = subprocess.Popen(
+                # -P: a module in the current folder must not shadow a library
+                [sys.executable, *["-S"][:without_site], "-P", "-c", program, str(requests), str(answers)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                pass_fds=[requests, answers],
+                env={**os.environ, **(environment or {}), "PYTHONPATH": path},
+                process_group=0,  # the terminal sends Ctrl-C to the parent alone, and kill reaches grandchildren
+            )
+        except BaseException:
+            self._channel.close()
+            raise
+        finally:
+            Channel(requests, answers).close()
 
     def __enter__(self) -> Child:
         return self
@@ -95,12 +139,18 @@ class Child:
         """Send a message. If the child is gone, :meth:`receive` raises."""
         self._output_start = os.fstat(self._output.fileno()).st_size
         with suppress(OSError):
-            self._connection.send(message)
+            self._open_channel().send(message)
+
+    def _open_channel(self) -> Channel:
+        """Return the channel. Raises ``OSError`` once the child was killed."""
+        if self._channel is None:
+            raise OSError("the child was killed")
+        return self._channel
 
     def poll(self, limit_s: float | None) -> bool:
         """Wait up to ``limit_s`` seconds; return True if :meth:`receive` has a message or an end to report."""
         try:
-            return self._connection.poll(limit_s)
+            return self._open_channel().poll(limit_s)
         except OSError:
             return True
 
@@ -109,14 +159,14 @@ class Child:
         if not self.poll(limit_s):
             raise ChildEnded(f"said nothing for {limit_s:g} seconds")
         try:
-            return self._connection.recv()
-        except (EOFError, OSError, PickleError):
+            return self._open_channel().receive()
+        except (EOFError, OSError, pickle.PickleError):
             pass
-        # the socket closes before the exit code can be read
+        # the pipe closes before the exit code can be read
         latest_s = time.monotonic() + EXIT_LIMIT_S
         while not self.has_exited():
             if time.monotonic() > latest_s:
-                raise ChildEnded("closed its socket")
+                raise ChildEnded("closed its pipe")
             time.sleep(0.01)
         code = self._reap()
         raise ChildEnded(describe(code), code)
@@ -134,7 +184,9 @@ class Child:
     def kill(self) -> None:
         """Kill the child and every process of its group."""
         self._reap()
-        self._connection.close()
+        if self._channel:
+            self._channel.close()
+            self._channel = None
         self._output.close()
 
     def _reap(self) -> int:
@@ -150,11 +202,10 @@ class Parent:
     """
 
     def __init__(self, orphaned: Callable[[Any], None] = lambda _: None) -> None:
-        from multiprocessing.connection import Connection
-
-        descriptor = int(sys.argv[1])
-        os.set_inheritable(descriptor, False)  # a process started from here would keep the socket open
-        self._connection = Connection(descriptor)
+        ends = int(sys.argv[1]), int(sys.argv[2])
+        for end in ends:
+            os.set_inheritable(end, False)  # a process started from here would keep the pipe open
+        self._channel = Channel(*ends)
         self._requests: SimpleQueue[Any] = SimpleQueue()
         self._orphaned = orphaned
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
@@ -166,18 +217,27 @@ class Parent:
     def send(self, message: object) -> None:
         """Send a message. If the parent is gone, this returns and the other thread is about to kill the process."""
         with suppress(OSError):
-            self._connection.send(message)
+            self._channel.send(message)
 
     def _listen(self) -> None:
         request = None
         try:
             while True:
-                request = self._connection.recv()
+                request = self._channel.receive()
                 self._requests.put(request)
         except Exception:  # the parent is gone, or sent a request that this child cannot unpickle
             self._orphaned(request)
         finally:
             os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def _unnamed_file() -> IO[bytes]:
+    """Return an open file without a name, in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("output"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 def describe(exit_code: int) -> str:
