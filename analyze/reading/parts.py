@@ -139,6 +139,8 @@ def decoded(
     pending: Piece | None = None
     try:
         for piece in pieces:
+            if pending and piece.offset != pending.end + 1:
+                raise TraceError(f"{reader.path}: cut inside an event, of which another part decodes a piece")
             joined = pending.followed_by(piece) if pending else piece
             # a piece that never decodes would grow with the file
             size = sum(map(len, joined.fragments)) if pending else 0

@@ -77,6 +77,11 @@ class Piece(NamedTuple):
         """The text as a JSON array, in fragments."""
         return (b"[", *self.fragments, b"]")
 
+    @property
+    def end(self) -> int:
+        """Where the piece ends in the decompressed file; the next one begins after a comma."""
+        return self.offset + sum(map(len, self.fragments))
+
     def followed_by(self, other: Piece) -> Piece:
         """Return this piece joined with the next, for a cut at the wrong place."""
         return Piece((*self.fragments, b",", *other.fragments), self.offset)

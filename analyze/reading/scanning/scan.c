@@ -468,6 +468,8 @@ static u32 field_of(Span name) {
 }
 
 /* The fields that an object is expected to have, in order: most events have those of the event before. */
+_Static_assert(MOST_EXPECTED + 15 <= PADDING, "`is_same` reads as far after the end of a piece");
+
 typedef struct {
     u8 text[MOST_EXPECTED + 16]; /* from the end of the value before to the start of the field's own */
     u32 bytes;

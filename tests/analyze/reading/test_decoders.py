@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -209,6 +210,17 @@ def test_a_part_that_cannot_stand_alone_is_read_again_in_one(tmp_path: Path, mon
         pool.submit(path)
         (whole,) = pool.take()
     assert whole.rows("device") == 5
+
+
+def test_parts_do_not_join_pieces_that_are_not_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece within the nested values of an event decodes as events of its own, in another part."""
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 64)
+    text = json.dumps([{"ph": "X"}, {"ph": "X", "g": [{"ph": "i"}] * 13}, {"ph": "X"}])
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    assert read_part(path).events == 3
+    with pytest.raises(TraceError, match="cut inside an event"):
+        [read_part(path, part, 2) for part in range(2)]
 
 
 class Broken:
