@@ -334,7 +334,10 @@ def _signatures(path: Path) -> Iterator[Signature]:
 
 @pytest.mark.parametrize("path", _traces()[:: pick(4, 1)], ids=lambda path: path.name)
 def test_signatures_of_traces(path: Path) -> None:
-    """Each is answered here, or refused by PyTorch too; nothing is asked of PyTorch but attention, which has rules."""
+    """Each is answered here, or refused by PyTorch too; nothing is asked of PyTorch: rules of prices give the others.
+
+    Of a list that was not recorded PyTorch says that it is empty, where the answer here is a refusal.
+    """
     for asked in set(_signatures(path)):
         call = bind(parse(asked))
         if call is None or not call.callable or any(t.item_bytes == 0 for t in parse(asked).tensors):
@@ -342,10 +345,10 @@ def test_signatures_of_traces(path: Path) -> None:
         try:
             answer = outputs(call)
         except ValueError:
-            assert meta.outputs(call) is None, asked
+            assert not meta.outputs(call), asked
             continue
         name = asked[0].removeprefix("aten::")
-        if "attention" in name or name == "_grouped_mm":
+        if "attention" in name or name in ("_grouped_mm", "_cudnn_rnn_backward"):
             continue
         assert answer is not None, asked
         expected = meta.outputs(call)
