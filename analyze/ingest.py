@@ -251,14 +251,25 @@ def load(sources: list[Source], sink: Sink, pricer: Pricer, options: Options) ->
             yield from loader.commit(waiting)
 
 
+def _read_tables() -> None:
+    """Read the package's tables, which every trace with a device needs, while decoders work."""
+    from ridgeline.analyze.attribution.labels import engine_annotations
+    from ridgeline.analyze.pricing.families import tables
+
+    tables()
+    engine_annotations()
+    datasheets.match("")  # compiles the patterns of all names
+
+
 @contextmanager
 def _importing(*modules: str) -> Iterator[None]:
     """Import modules in a thread while DuckDB, in native code, opens a warehouse in this one."""
 
     def run() -> None:
-        for name in modules:
-            with suppress(Exception):  # the import in the main thread raises it again
+        with suppress(Exception):  # the main thread raises it again
+            for name in modules:
                 import_module(name)
+            _read_tables()
 
     import_module("ridgeline.warehouse.database")  # first, since threads take turns in importing
     thread = Thread(target=run, name="imports", daemon=True)

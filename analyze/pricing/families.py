@@ -29,7 +29,7 @@ Phrases = dict[str, list[_Phrase]]
 """By their first word: most names have no word that begins one."""
 
 
-class _Tables(NamedTuple):
+class Tables(NamedTuple):
     """Families by operator and by words: of layouts, of what a kernel does, of what it is made of."""
 
     layouts: Phrases
@@ -40,7 +40,8 @@ class _Tables(NamedTuple):
 
 
 @cache
-def _tables() -> _Tables:
+def tables() -> Tables:
+    """Return what ``families.toml`` says."""
     data = tomllib.loads(Path(__file__).with_name("families.toml").read_text())
     operators = {
         name: family for table in ("operators", "engines") for family, names in data[table].items() for name in names
@@ -49,7 +50,7 @@ def _tables() -> _Tables:
         _phrases((row["words"], row["family"]) for row in data["kernels"] if row.get("generic", False) == kind)
         for kind in (False, True)
     )
-    return _Tables(_phrases([(data["layouts"], "copy")]), operators, specific, generic)
+    return Tables(_phrases([(data["layouts"], "copy")]), operators, specific, generic)
 
 
 def _phrases(rows: Iterable[tuple[list[str], str]]) -> Phrases:
@@ -106,17 +107,17 @@ def family(operator: str | None, kernel: str, category: str) -> str:
 
 @cache
 def _family(rules: Outside, operator: str | None, kernel: str, category: str) -> str:
-    tables = _tables()
+    known = tables()
     kernel = _NOISE.sub("", kernel)
     name = _ARGUMENTS.sub("", kernel)
-    if found := _told(tables.layouts, name):
+    if found := _told(known.layouts, name):
         return found
     if operator is not None:
         if found := rules.families.get(named(operator)):
             return found
         if operator.startswith("triton_"):
             return _generated(operator)
-        if found := tables.operators.get(operator.partition(".")[0]) or tables.operators.get(base_name(operator)):
+        if found := known.operators.get(operator.partition(".")[0]) or known.operators.get(base_name(operator)):
             return found
     if category in ("memcpy", "memset"):
         return category
@@ -130,7 +131,7 @@ def _by_words(operator: str | None, name: str, kernel: str) -> str:
     # PyTorch's operators are listed, and a region's name is a sentence; that of another operator may say more than what
     # its kernel is made of
     own = "" if operator is None or operator.startswith("aten::") or " " in operator else operator
-    _, _, specific, generic = _tables()
+    _, _, specific, generic = tables()
     for text, phrases in ((name, specific), (kernel, specific), (own, specific), (kernel, generic)):
         if found := _told(phrases, text):
             return found

@@ -64,8 +64,8 @@ def no_tensor_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def other_families(monkeypatch: pytest.MonkeyPatch) -> None:
     from ridgeline.analyze.pricing import families
 
-    tables = families._tables()._replace(operators={"mm": "other"}, specific={}, generic={})
-    monkeypatch.setattr(families, "_tables", lambda: tables)
+    known = families.tables()._replace(operators={"mm": "other"}, specific={}, generic={})
+    monkeypatch.setattr(families, "tables", lambda: known)
     families._family.cache_clear()
 
 
