@@ -11,15 +11,10 @@ import duckdb
 import polars as pl
 
 from ridgeline.warehouse.insertion import ArrowStream, as_frame
+from ridgeline.warehouse.rollups import EARLY
 
 READ = ("devices", "kernels", "kernel_classes", "steps", "gaps")
-"""The tables that early rollups read: no prices, and of kernels no bytes."""
-
-EARLY = (
-    "launch_geometry", "step_launches", "gap_summary", "covered_time", "step_idle", "step_waits", "shared_time",
-    "launch_summary",
-)  # fmt: skip
-"""Views that read nothing but :data:`READ`, each after those it reads."""
+"""The tables that the views of :data:`EARLY` read."""
 
 Rows = pl.DataFrame | Sequence[dict[str, Any]]
 
@@ -28,7 +23,7 @@ Rows = pl.DataFrame | Sequence[dict[str, Any]]
 def computing(
     connection: duckdb.DuckDBPyConnection, run_id: str, rows: Mapping[str, Rows], views: Collection[str]
 ) -> Iterator[dict[str, Future[pl.DataFrame]]]:
-    """Compute those of ``views`` that are :data:`EARLY` in a thread; yield their rows by view, as futures.
+    """Compute in a thread those of ``views`` that are in :data:`EARLY`; yield a future of the rows by view.
 
     ``rows`` has the run's rows of :data:`READ`, without ``run_id``: the thread's own connection does not see what the
     transaction of ``connection`` inserts.

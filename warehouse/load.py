@@ -65,7 +65,7 @@ def load(connection: duckdb.DuckDBPyConnection, run: RunRows, *, for_lake: bool 
             refresh(connection, [run.run_id], ["kernel_counters", "launch_geometry", "kernel_groups"])
             account_prices(connection, [run.run_id])
         else:
-            _summarize(connection, [run])
+            _summarize(connection, [run], {})
 
 
 class Batch:
@@ -88,7 +88,7 @@ class Batch:
         self._inserted: set[str] = set()
         """The tables of it that are inserted."""
         self._early: dict[str, Future[pl.DataFrame]] = {}
-        """The early rollups of the batch's first run, by view, if they are being computed."""
+        """The early rollups of the batch's first run, by view, if a thread computes them."""
 
     @property
     def is_full(self) -> bool:
@@ -125,8 +125,8 @@ class Batch:
         if self._alone:
             return
         with self._rolled_back_on_error():
-            is_first = len(self._runs) == 1 and run is not self._started
-            if is_first and len(run.frames.get("kernels", ())) >= BATCH_KERNELS:
+            is_alone = len(self._runs) == 1 and len(run.frames.get("kernels", ())) >= BATCH_KERNELS
+            if is_alone and not self._early:
                 self._compute_early(run)
             _insert_facts(self._connection, run, {*run.frames, *run.records, *_SHARED} - self._inserted)
 
@@ -271,15 +271,15 @@ def _insert_facts(connection: duckdb.DuckDBPyConnection, run: RunRows, tables: C
 def _summarize(
     connection: duckdb.DuckDBPyConnection,
     runs: Sequence[RunRows],
-    early: Mapping[str, Future[pl.DataFrame]] | None = None,
+    early: Mapping[str, Future[pl.DataFrame]],
 ) -> None:
     """Write the rollups, then the price accounts that they sum to, then digests of it all; in the caller's
-    transaction. ``early`` are rollups of the only run that are computed elsewhere.
+    transaction. ``early`` has rollups by view that another thread computes, if there is one run.
     """
     run_ids = [run.run_id for run in runs]
     filled = {"ledger", *chain.from_iterable(map(_filled, runs))}
-    views = [view for view in with_rows(filled) if view not in (early or {})]
-    waiting = dict(early or {})
+    views = [view for view in with_rows(filled) if view not in early]
+    waiting = dict(early)
     if geometry := waiting.pop("launch_geometry", None):  # which the other views read
         insert(connection, "kept_launch_geometry", geometry.result())
     refresh(connection, run_ids, views, are_new=True)

@@ -31,6 +31,9 @@ those it reads."""
 _OF_PLACED = ("kernel_groups", "step_parts")
 """The views that read ``placed_kernels``: computed last."""
 
+EARLY = tuple(view for view in KEPT if view not in ("kernel_counters", *_OF_PLACED))
+"""Those that read neither counters nor bytes or prices of kernels: :mod:`early_rollups` computes them."""
+
 NEAR = 1e-7
 """Relative difference up to which sums are equal: floating-point sums depend on the order of rows."""
 

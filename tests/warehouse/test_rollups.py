@@ -17,7 +17,16 @@ from ridgeline.analyze.ingest import analyze
 from ridgeline.analyze.reprice import reprice
 from ridgeline.warehouse import connect, early_rollups, refresh
 from ridgeline.warehouse.load import load, remove
-from ridgeline.warehouse.rollups import GEOMETRY, GEOMETRY_COLUMNS, KEPT, KEPT_TABLES, planned_briefly, stale, with_rows
+from ridgeline.warehouse.rollups import (
+    EARLY,
+    GEOMETRY,
+    GEOMETRY_COLUMNS,
+    KEPT,
+    KEPT_TABLES,
+    planned_briefly,
+    stale,
+    with_rows,
+)
 from tests.bench import made_runs
 from tests.warehouse.rows import insert
 
@@ -52,13 +61,13 @@ def path(loaded: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("empty", [(), ("gaps",), ("steps", "gaps"), ("devices", "kernel_classes")])
 def test_early_rollups_are_those_of_the_stored_rows(path: Path, empty: tuple[str, ...]) -> None:
-    """Also of a run that is stored with other rows: what is computed early reads the rows in memory alone."""
+    """The warehouse holds other rows of the run: early rollups read those in memory, and no others."""
     run = made(0)
     rows = {**run.frames, **run.records, **dict.fromkeys(empty, ())}
     with connect(path) as connection:
         with early_rollups.computing(connection, run.run_id, rows, KEPT) as computed:
             found = {view: frame.result() for view, frame in computed.items()}
-        assert found.keys() == {*early_rollups.EARLY}
+        assert found.keys() == {*EARLY}
         for table in empty:
             connection.execute(f"DELETE FROM {table}")
         refresh(connection)
