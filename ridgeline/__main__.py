@@ -17,7 +17,7 @@ if sys.argv[1:2] == ["analyze"]:
 
     # OpenBLAS starts a thread for each core when numpy is imported, in 30 ms; no analysis multiplies matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Polars keeps what it frees for half a second, most of which a load takes.
+    # Polars returns freed memory to the system after half a second, by when most loads are over.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:50,muzzy_decay_ms:0")
     terminal.prepare_streams()  # before pipes are opened
     early_start.start(sys.argv[2:])

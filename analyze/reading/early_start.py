@@ -17,10 +17,11 @@ PROGRAM = (
     "import gc, sys; gc.disable(); sys.modules['typing_extensions'] = None;"
     "from ridgeline.analyze.reading.decoder_process import main; main()"
 )
-"""Without garbage collection: columns have no cycles, and a collection would visit every decoded event. And without
-typing_extensions, which msgspec can do without and which takes 9 ms."""
+"""The code of a child. Columns have no cycles, and a garbage collection would visit every decoded event. msgspec works
+without typing_extensions, whose import takes 9 ms."""
 SPLIT_BYTES = 160 << 20
-"""A trace larger than this is divided among all cores. Of a smaller one, most is decoded while the parent imports."""
+"""A larger trace is divided among all cores. The parent leaves a core free only once it has imported its libraries; by
+then the others have decoded most of a smaller trace."""
 PART_BYTES = 48 << 20
 """The least part of a trace for a child: below, a second child's imports cost more than it saves."""
 CHILD_BYTES = 3 << 20

@@ -33,7 +33,7 @@ SPILL_ROWS = 1 << 17
 HASHING, HASHING_BESIDE_SCANNER = 0.13, 0.33
 """The cost of hashing a piece, relative to decoding it event by event and to scanning it."""
 PIECES_AHEAD = 8
-"""Pieces of a megabyte that are read before they are decoded."""
+"""The most pieces, of a megabyte each, that are read and not yet decoded."""
 
 
 def read_part(
@@ -55,7 +55,7 @@ def read_part(
     columns = Columns(folder=folder, allocations=allocations)
     scanner = _scanner(columns) if early_start.estimated_bytes(path) >= early_start.SCANNED_BYTES else None
     hashing = HASHING_BESIDE_SCANNER if scanner else HASHING
-    wanted, own = (dealt(part, parts, hashing) for _ in range(2))
+    wanted, own = (dealt(part, parts, hashing) for _ in range(2))  # one for each thread
     reader = TraceReader(path, digest=part == 0, largest_event_bytes=largest_event_bytes, wanted=wanted)
     reported = 0
     with read_ahead(reader.pieces()) as pieces:
@@ -76,7 +76,10 @@ def read_part(
 
 
 def dealt(part: int, parts: int, hashing: float) -> Iterator[bool]:
-    """Yield for each piece whether the part decodes it: that of the least load, of which the first has all hashing."""
+    """Yield for each piece whether this part decodes it.
+
+    A piece goes to the part with the least load. Hashing all pieces is a load of the first part.
+    """
     load = [0.0] * parts
     while True:
         load[0] += hashing
@@ -140,7 +143,7 @@ def decoded(
     try:
         for piece in pieces:
             if pending and piece.offset != pending.end + 1:
-                raise TraceError(f"{reader.path}: cut inside an event, of which another part decodes a piece")
+                raise TraceError(f"{reader.path}: cut inside an event whose next piece is in another part")
             joined = pending.followed_by(piece) if pending else piece
             # a piece that never decodes would grow with the file
             size = sum(map(len, joined.fragments)) if pending else 0

@@ -140,7 +140,7 @@ class TraceReader:
         opened: Callable[[Path], BinaryIO] = open_bytes,
         wanted: Iterator[bool] | None = None,
     ) -> None:
-        """``wanted`` says of each piece in turn whether its text is: others are not read, where the file allows it."""
+        """``wanted`` yields for each piece whether its text is wanted. A plain file is not read where it is not."""
         self.path = path
         self.largest_event_bytes = largest_event_bytes
         self._open = opened
@@ -159,7 +159,7 @@ class TraceReader:
         return self._digest.hexdigest() if self._digest else ""
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the text of the events in pieces of about ``BLOCK_BYTES``; of one that is not wanted, perhaps a part.
+        """Yield the text of the events in pieces of about ``BLOCK_BYTES``. A piece that is not wanted may lack text.
 
         The last complete piece is held back: only at the end of the file is it known whether the last cut was between
         two events.
@@ -195,7 +195,7 @@ class TraceReader:
             raise TraceError(f"{self.path}: cannot be read: {e.strerror or e}") from None
 
     def _read(self, file: BinaryIO, is_wanted: bool = True) -> bytes:
-        """Return the next block; of one that is not wanted its end, if an event begins there."""
+        """Return the next block, or only its end if it is not wanted and an event begins there."""
         skipped, start = 0, self.bytes_read
         if not is_wanted and start + BLOCK_BYTES <= self._skippable_bytes:
             skipped = max(0, BLOCK_BYTES - END_BYTES)

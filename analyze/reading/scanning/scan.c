@@ -26,7 +26,7 @@ enum { ABSENT = -1, NOT_JSON = -1, NO_MEMORY = -2 };
 #define MOST_FIELDS 8 /* of each role in a category */
 #define MOST_NESTED 64
 #define MOST_EXPECTED_FIELDS 24
-#define MOST_EXPECTED 48 /* bytes of a field's name with what is around it */
+#define MOST_EXPECTED_BYTES 48 /* bytes of a field's name with what is around it */
 #define PAGE (1 << 16)
 #define PADDING 64 /* zeros after the piece: a string, a number and an array end there */
 #define LARGEST_TIME_NS ((1ll << 61) - 1) /* as in events.py */
@@ -446,8 +446,8 @@ static i32 number_of_arguments(const Category *category, i32 number, i32 name, u
     return number_of_text(parts, (u32)(part - parts));
 }
 
-enum { CAT = 1, NAME = 2, PID = 4, TID = 8, TS = 16, DUR = 32, ARGS = 64, COMPLETE = CAT | NAME | PID | TID | TS | DUR };
-enum { PH = 128 };
+enum { CAT = 1, NAME = 2, PID = 4, TID = 8, TS = 16, DUR = 32, ARGS = 64, PH = 128 };
+enum { COMPLETE = CAT | NAME | PID | TID | TS | DUR };
 
 static u32 field_of(Span name) {
     const u8 *at = name.start;
@@ -467,11 +467,12 @@ static u32 field_of(Span name) {
     }
 }
 
-/* The fields that an object is expected to have, in order: most events have those of the event before. */
-_Static_assert(MOST_EXPECTED + 15 <= PADDING, "`is_same` reads as far after the end of a piece");
+/* ---- Expected fields, in order: most events have the fields of an earlier event. */
+
+_Static_assert(MOST_EXPECTED_BYTES + 15 <= PADDING, "`is_same` reads so far after the end of a piece");
 
 typedef struct {
-    u8 text[MOST_EXPECTED + 16]; /* from the end of the value before to the start of the field's own */
+    u8 text[MOST_EXPECTED_BYTES + 16]; /* from the end of the previous value to the start of this field's value */
     u32 bytes;
     i32 role;
 } Expected;
@@ -483,7 +484,8 @@ typedef struct {
 static Shape of_events, of_arguments_by_category[MOST_NAMES + 1]; /* the first one where no category is known */
 
 /* The place of the next field's value, with the field's role: the number of an argument among `names`, or `field_of`; or
-   the place after the object, with `is_over`. `at` is the place of the object, or after a value, if it `is_first`. */
+   the place after the object, with `is_over`. `at` is the place of the object if the field `is_first`, else the place
+   after a value. */
 INLINE const u8 *next_value(const u8 *at, int is_first, Shape *shape, u32 *next, const Names *names, i32 *role, int *is_over) {
     *is_over = 0;
     for (u32 i = *next; i < *next + 2 && i < MOST_EXPECTED_FIELDS; i++) { /* a field may be missing */
@@ -506,7 +508,7 @@ INLINE const u8 *next_value(const u8 *at, int is_first, Shape *shape, u32 *next,
     if (*next < MOST_EXPECTED_FIELDS) {
         Expected *expected = shape->fields + (*next)++;
         u32 bytes = (u32)(at - start);
-        expected->bytes = is_left || bytes > MOST_EXPECTED ? 0 : bytes;
+        expected->bytes = is_left || bytes > MOST_EXPECTED_BYTES ? 0 : bytes;
         __builtin_memcpy(expected->text, start, expected->bytes);
         expected->role = *role;
     }

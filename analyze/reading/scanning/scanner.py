@@ -192,7 +192,7 @@ _BITS = {group: sum(1 << number for number, each in enumerate(_GROUPS) if each =
 
 
 def _configuration(leave: Iterable[str]) -> bytes:
-    """Return what ``configure`` of ``scan.c`` reads: the categories, and the phases whose events are left."""
+    """Return what ``configure`` of ``scan.c`` reads: all categories, and the phases whose events Python decodes."""
     lines = [(_PHASE, ord(phase), "") for phase in leave]
     for name, category in CATEGORIES.items():
         lines.append(

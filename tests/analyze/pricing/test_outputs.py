@@ -334,9 +334,9 @@ def _signatures(path: Path) -> Iterator[Signature]:
 
 @pytest.mark.parametrize("path", _traces()[:: pick(4, 1)], ids=lambda path: path.name)
 def test_signatures_of_traces(path: Path) -> None:
-    """Each is answered here, or refused by PyTorch too; nothing is asked of PyTorch: rules of prices give the others.
+    """Each signature is answered here, or PyTorch refuses it too, or a pricing rule gives its outputs.
 
-    Of a list that was not recorded PyTorch says that it is empty, where the answer here is a refusal.
+    A list that was not recorded is refused here; PyTorch takes it for an empty list.
     """
     for asked in set(_signatures(path)):
         call = bind(parse(asked))

@@ -262,7 +262,7 @@ def test_pieces_share_their_codes() -> None:
 
 
 def in_another_form(event: dict[str, Any], draw: random.Random) -> str:
-    """Return an event with its fields, and those of its arguments, in another order and layout; some are missing."""
+    """Return the text of an event whose fields and arguments stand in another order and layout, or are missing."""
     colon, space = draw.choice([":", ": ", " :\n"]), draw.choice(["", " ", "\n    ", "\t", "\r\n"])
 
     def text(fields: dict[str, Any]) -> str:
